@@ -1,1 +1,5 @@
-//! Being built.
+//! netqueue attributes the kernel's own listen-drop and reset counters to the listener and cause that earned them,
+//! exactly, as they happen.
+
+pub mod domain;
+pub mod snapshots;

@@ -53,7 +53,14 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         Ok(()) => tally(Tally::EventsSubmitted),
         Err(_full) => tally(Tally::EventsRingFull),
     }
-    aya_log_ebpf::debug!((), "cell {} port {} queue {}/{}", event.code, key.port, event.accept_length, event.accept_limit);
+    aya_log_ebpf::debug!(
+        (),
+        "cell {} port {} queue {}/{}",
+        event.code,
+        key.port,
+        event.accept_length,
+        event.accept_limit
+    );
 }
 
 /// A wake-up costs microseconds, more than everything else here together. The reader is woken when a good part of the
