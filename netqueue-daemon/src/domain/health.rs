@@ -28,6 +28,8 @@ pub struct ProbeStatus {
     pub at: &'static str,
     /// How it is attached.
     pub mode: AttachMode,
+    /// Whether netqueue is not ready without it: what it counts would be missing from the sums.
+    pub required: bool,
     /// Whether it is attached.
     pub attached: bool,
     /// Why not, and what that costs.

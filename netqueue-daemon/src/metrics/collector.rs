@@ -1,0 +1,76 @@
+//! One snapshot as Prometheus sees it: everything is built at the scrape, nothing is kept that could go stale.
+
+use prometheus::{
+    Encoder as _, Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+use super::{family::Scraped, health, kernel, listeners, series::fold};
+use crate::{build_info::BuildInfo, domain::Snapshot};
+
+/// The families of one snapshot.
+pub(super) struct SnapshotCollector(Vec<Scraped>);
+
+impl SnapshotCollector {
+    /// The snapshot's families, with at most `max_series` addresses and ports told apart.
+    pub(super) fn new(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Self> {
+        let mut families = listeners::families(&fold(snapshot, max_series))?;
+        families.extend(kernel::families(snapshot)?);
+        families.extend(health::families(snapshot, build)?);
+        Ok(Self(families))
+    }
+}
+
+impl Collector for SnapshotCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.iter().map(|scraped| &scraped.desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.0.iter().map(|scraped| scraped.family.clone()).collect()
+    }
+}
+
+/// The snapshot as a page in the text format 0.0.4.
+pub(super) fn page(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Vec<u8>> {
+    let registry = Registry::new();
+    registry.register(Box::new(SnapshotCollector::new(snapshot, build, max_series)?))?;
+    let mut page = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut page)?;
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::fixture;
+
+    const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abcdef0", rustc: "1.95.0" };
+
+    /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the page has become.
+    #[test]
+    fn the_page_is_the_one_in_the_repository() {
+        let page = page(&fixture::incident(), BUILD, 3).expect("it renders");
+        let page = String::from_utf8(page).expect("it is text");
+        if std::env::var_os("NETQUEUE_UPDATE_GOLDEN").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/golden.txt");
+            std::fs::write(path, &page).expect("the golden page can be written");
+        } else {
+            assert_eq!(page, include_str!("golden.txt"));
+        }
+    }
+
+    #[test]
+    fn before_anything_happened_every_loss_is_zero_and_no_series_is_twice() {
+        let page = page(&fixture::snapshot(Vec::new()), BUILD, 3).expect("it renders");
+        let page = String::from_utf8(page).expect("it is text");
+        assert!(page.contains("netqueue_events_lost_total{reason=\"ring_full\"} 0\n"), "{page}");
+        assert!(page.contains("netqueue_events_total{kind=\"drop\"} 0\n"), "{page}");
+        for text in [page.as_str(), include_str!("golden.txt")] {
+            let series: Vec<_> = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|l| l.0).collect();
+            let distinct: std::collections::HashSet<_> = series.iter().collect();
+            assert_eq!(series.len(), distinct.len());
+        }
+    }
+}

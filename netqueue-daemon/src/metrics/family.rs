@@ -1,0 +1,77 @@
+//! One metric family: its name, help and labels stated once, its samples filled in at the scrape.
+
+use prometheus::{
+    core::Desc,
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+/// What a family's values may do.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Only grow.
+    Counter,
+    /// Go up and down.
+    Gauge,
+}
+
+/// A family with `N` labels.
+pub(super) struct Family<const N: usize> {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: Kind,
+    pub(super) labels: [&'static str; N],
+}
+
+/// A family as scraped.
+pub(super) struct Scraped {
+    pub(super) desc: Desc,
+    pub(super) family: MetricFamily,
+}
+
+impl<const N: usize> Family<N> {
+    /// The family with these samples; no two may have the same label values.
+    pub(super) fn with(
+        &self,
+        samples: impl IntoIterator<Item = ([String; N], f64)>,
+    ) -> prometheus::Result<Scraped> {
+        let names = self.labels.iter().map(|&name| name.to_owned()).collect();
+        let desc = Desc::new(self.name.to_owned(), self.help.to_owned(), names, Default::default())?;
+        let mut family = MetricFamily::default();
+        family.set_name(self.name.to_owned());
+        family.set_help(self.help.to_owned());
+        family.set_field_type(match self.kind {
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+        });
+        family.set_metric(samples.into_iter().map(|(values, value)| self.sample(values, value)).collect());
+        Ok(Scraped { desc, family })
+    }
+
+    fn sample(&self, values: [String; N], value: f64) -> Metric {
+        let labels = self.labels.iter().zip(values).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value(value);
+            pair
+        });
+        let mut metric = Metric::from_label(labels.collect());
+        match self.kind {
+            Kind::Counter => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                metric.set_counter(counter);
+            }
+            Kind::Gauge => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                metric.set_gauge(gauge);
+            }
+        }
+        metric
+    }
+}
+
+/// A count as a sample's value. Prometheus counts in floating point: exact up to 2^53.
+pub(super) const fn count(value: u64) -> f64 {
+    value as f64
+}

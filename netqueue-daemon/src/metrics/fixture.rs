@@ -1,0 +1,107 @@
+//! Snapshots for tests: small ones by hand, and one incident with something of everything.
+
+use crate::domain::{
+    AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropKind, Endpoint, EventFlow,
+    EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PerCounter, ProbeStatus,
+    QueueState, Queues, ResetCause, Snapshot, SocketId, Timestamp,
+};
+
+const HOST: Netns = Netns(4_026_531_840);
+const POD: Netns = Netns(4_026_532_201);
+
+fn at(netns: Netns, addr: &str, port: u16) -> Endpoint {
+    Endpoint { netns, addr: addr.parse().expect("an address"), port }
+}
+
+pub(super) fn listener(socket: u64, addr: &str, port: u16) -> AccountKey {
+    AccountKey::Listener { socket: SocketId(socket), at: at(HOST, addr, port) }
+}
+
+pub(super) fn endpoint(addr: &str, port: u16) -> AccountKey {
+    AccountKey::Endpoint(at(HOST, addr, port))
+}
+
+pub(super) fn other() -> AccountKey {
+    AccountKey::Other(HOST)
+}
+
+/// So many SYNs dropped because the accept queue was full.
+pub(super) fn drops(number: u64) -> Counts {
+    Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
+}
+
+fn resets(cause: ResetCause, number: u64) -> Counts {
+    Counts::from_fn(|_| 0, |of| if of == cause { number } else { 0 }, |_| 0)
+}
+
+pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
+    let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
+    let queues = Queues::default();
+    AccountView { id: AccountId(id), key, counts, queues, first_seen: seen, last_seen: seen }
+}
+
+pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
+    Snapshot {
+        taken: Timestamp::from_nanos(1_790_000_060_000_000_000),
+        attached: Timestamp::from_nanos(1_790_000_000_500_000_000),
+        host: HOST,
+        accounts: accounts.into(),
+        events: EventLog::new(100),
+        balances: Vec::new(),
+        health: Health::default(),
+    }
+}
+
+/// A web server that accepts too slowly, its pod twin under a SYN flood, a port nobody serves, and one too many.
+pub(super) fn incident() -> Snapshot {
+    let mut web = account(1, listener(1, "0.0.0.0", 80), drops(24));
+    web.queues.accept = Some(QueueState { length: 2, limit: 1 });
+    let mut web_member = account(2, listener(2, "0.0.0.0", 80), drops(6));
+    web_member.counts.add(&resets(ResetCause::OverflowAbort, 2));
+    let pod_key = AccountKey::Listener { socket: SocketId(3), at: at(POD, "::", 8443) };
+    let flooded = Counts::from_fn(
+        |kind| if kind == DropKind::AcceptQueueFullCookieAck { 7 } else { 0 },
+        |_| 0,
+        |counter| if counter == KernelCounter::SyncookiesSent { 900 } else { 0 },
+    );
+    let mut pod = account(3, pod_key, flooded);
+    pod.queues.accept = Some(QueueState { length: 129, limit: 128 });
+    pod.queues.syn = Some(QueueState { length: 128, limit: 128 });
+    let nobody = account(4, endpoint("127.0.0.1", 81), resets(ResetCause::NoListener, 3));
+    let one_too_many = account(5, listener(5, "127.0.0.1", 9000), drops(4));
+    let unknown = account(6, other(), drops(1));
+
+    let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
+    snapshot.balances = vec![balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)];
+    snapshot.health = health();
+    snapshot
+}
+
+fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> NamespaceBalance {
+    let mut counters = PerCounter::from_fn(|_| CounterBalance::default());
+    let attributed = since_attach - residual;
+    let drops = CounterBalance { kernel, since_attach, attributed, residual };
+    counters.set(KernelCounter::ListenDrops, drops);
+    NamespaceBalance { netns, counters }
+}
+
+fn health() -> Health {
+    let probe = |program, at, attached, missed| ProbeStatus {
+        program,
+        function: "tcp_conn_request",
+        at,
+        mode: AttachMode::Kprobe,
+        required: true,
+        attached,
+        detail: None,
+        missed,
+    };
+    let mut flow = EventFlow { seen: 47, submitted: 45, folded: 1, ..EventFlow::default() };
+    flow.lost[LossReason::RingFull as usize] = 2;
+    let probes = vec![
+        probe("conn_request_enter", "entry", true, Some(0)),
+        probe("conn_request_leave", "return", true, None),
+        probe("send_reset_enter", "entry", false, Some(4)),
+    ];
+    Health { probes, flow }
+}

@@ -1,0 +1,103 @@
+//! How well netqueue itself sees: probes, events, losses, the build.
+
+use std::collections::BTreeMap;
+
+use super::family::{Family, Kind, Scraped, count};
+use crate::{
+    build_info::BuildInfo,
+    domain::{LossReason, ProbeStatus, Snapshot, Timestamp},
+};
+
+const ATTACHED: Family<2> = Family {
+    name: "netqueue_probe_attached",
+    help: "Whether a program is attached to its kernel function.",
+    kind: Kind::Gauge,
+    labels: ["probe", "mode"],
+};
+
+const MISSED: Family<2> = Family {
+    name: "netqueue_probe_missed_total",
+    help: "Runs of a program the kernel says it skipped, where it says so.",
+    kind: Kind::Counter,
+    labels: ["probe", "mode"],
+};
+
+const EVENTS: Family<1> = Family {
+    name: "netqueue_events_total",
+    help: "Drops and resets counted exactly, whether or not their event could be kept.",
+    kind: Kind::Counter,
+    labels: ["kind"],
+};
+
+const LOST: Family<1> = Family {
+    name: "netqueue_events_lost_total",
+    help: "Events or charges that are missing, by reason; ring_full and undecodable leave every count exact.",
+    kind: Kind::Counter,
+    labels: ["reason"],
+};
+
+const FOLDED: Family<0> = Family {
+    name: "netqueue_charges_folded_total",
+    help: "Charges that went to port=\"other\" because the kernel side's map was full; sums stay exact.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
+const BUILD: Family<3> = Family {
+    name: "netqueue_build_info",
+    help: "What this netqueue was built from; always 1.",
+    kind: Kind::Gauge,
+    labels: ["version", "revision", "rustc"],
+};
+
+const SINCE: Family<0> = Family {
+    name: "netqueue_attached_timestamp_seconds",
+    help: "Since when netqueue has been counting, in seconds since the epoch.",
+    kind: Kind::Gauge,
+    labels: [],
+};
+
+/// The families on netqueue itself.
+pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Vec<Scraped>> {
+    let probes = by_probe(&snapshot.health.probes);
+    let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
+    let flow = &snapshot.health.flow;
+    let drops = snapshot.accounts.iter().map(|account| account.counts.drop_total()).sum();
+    let resets = snapshot.accounts.iter().map(|account| account.counts.reset_total()).sum();
+    Ok(vec![
+        ATTACHED
+            .with(probes.iter().map(|(key, probe)| (labels(key), f64::from(u8::from(probe.attached)))))?,
+        MISSED.with(probes.iter().filter_map(|(key, probe)| Some((labels(key), count(probe.missed?)))))?,
+        EVENTS
+            .with([("drop", drops), ("reset", resets)].map(|(kind, sum)| ([kind.to_owned()], count(sum))))?,
+        LOST.with(LossReason::ALL.map(|reason| ([reason.as_str().to_owned()], count(flow.lost(reason)))))?,
+        FOLDED.with([([], count(flow.folded))])?,
+        BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)])?,
+        SINCE.with([([], seconds(snapshot.attached))])?,
+    ])
+}
+
+/// What is known of a program that may have been attached at several places.
+struct Probe {
+    attached: bool,
+    missed: Option<u64>,
+}
+
+/// Probes by program and mode: a program attached at several places counts as attached if it is at all of them.
+fn by_probe(probes: &[ProbeStatus]) -> BTreeMap<(&str, &str), Probe> {
+    let mut merged = BTreeMap::new();
+    for status in probes {
+        let probe = merged
+            .entry((status.program, status.mode.as_str()))
+            .or_insert(Probe { attached: true, missed: None });
+        probe.attached &= status.attached;
+        if let Some(missed) = status.missed {
+            *probe.missed.get_or_insert(0) += missed;
+        }
+    }
+    merged
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.since(Timestamp::default()).as_secs_f64()
+}

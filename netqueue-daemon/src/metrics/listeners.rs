@@ -1,0 +1,103 @@
+//! What each listener dropped, reset and held.
+
+use super::{
+    family::{Family, Kind, Scraped, count},
+    series::{LABELS, Series},
+};
+use crate::domain::{DropKind, KernelCounter, QueueState, Queues};
+
+const DROPS: Family<6> = Family {
+    name: "netqueue_listen_drops_total",
+    help: "SYNs and ACKs a listener dropped, as the kernel counts ListenDrops, by cause and stage of the handshake.",
+    kind: Kind::Counter,
+    labels: ["netns", "addr", "port", "process", "cause", "stage"],
+};
+
+const RESETS: Family<5> = Family {
+    name: "netqueue_resets_sent_total",
+    help: "Resets sent from this address and port, as the kernel counts OutRsts, by cause.",
+    kind: Kind::Counter,
+    labels: ["netns", "addr", "port", "process", "cause"],
+};
+
+const COOKIES: Family<4> = Family {
+    name: "netqueue_syncookies_sent_total",
+    help: "SYN-ACKs a listener sent with a cookie instead of an entry in its SYN queue, as the kernel counts SyncookiesSent.",
+    kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const ACCEPT_LENGTH: Family<4> = Family {
+    name: "netqueue_accept_queue_length",
+    help: "Connections waiting for accept() as of the newest event of the listener; not read between events.",
+    kind: Kind::Gauge,
+    labels: LABELS,
+};
+
+const ACCEPT_LIMIT: Family<4> = Family {
+    name: "netqueue_accept_queue_limit",
+    help: "Backlog the accept queue is compared with, as of the newest event of the listener; it holds one connection more.",
+    kind: Kind::Gauge,
+    labels: LABELS,
+};
+
+const SYN_LENGTH: Family<4> = Family {
+    name: "netqueue_syn_queue_length",
+    help: "Handshakes in progress as of the newest event of the listener; not read between events.",
+    kind: Kind::Gauge,
+    labels: LABELS,
+};
+
+const SYN_LIMIT: Family<4> = Family {
+    name: "netqueue_syn_queue_limit",
+    help: "Handshakes in progress at which the SYN queue is full, as of the newest event of the listener.",
+    kind: Kind::Gauge,
+    labels: LABELS,
+};
+
+/// The families of these series.
+pub(super) fn families(series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
+    let gauge = |family: &Family<4>, value: fn(&Queues) -> Option<u32>| {
+        family.with(series.iter().filter_map(|series| {
+            value(&series.queues).map(|value| (series.labels.clone(), f64::from(value)))
+        }))
+    };
+    Ok(vec![
+        DROPS.with(series.iter().flat_map(drops))?,
+        COOKIES.with(series.iter().filter_map(cookies))?,
+        RESETS.with(series.iter().flat_map(resets))?,
+        gauge(&ACCEPT_LENGTH, |queues| queues.accept.map(length))?,
+        gauge(&ACCEPT_LIMIT, |queues| queues.accept.map(limit))?,
+        gauge(&SYN_LENGTH, |queues| queues.syn.map(length))?,
+        gauge(&SYN_LIMIT, |queues| queues.syn.map(limit))?,
+    ])
+}
+
+/// Every kind that happened; and, for a listener, the commonest from the start, so that its first increment is a rate.
+fn drops(series: &Series) -> impl Iterator<Item = ([String; 6], f64)> {
+    let shown = |(kind, number): &(DropKind, u64)| {
+        *number > 0 || series.listener && *kind == DropKind::AcceptQueueFullSyn
+    };
+    series.counts.drops().filter(shown).map(|(kind, number)| {
+        let [netns, addr, port, process, cause] = series.labels_and(kind.cause().as_str());
+        ([netns, addr, port, process, cause, kind.stage().as_str().to_owned()], count(number))
+    })
+}
+
+fn resets(series: &Series) -> impl Iterator<Item = ([String; 5], f64)> {
+    let happened = series.counts.resets().filter(|(_, number)| *number > 0);
+    happened.map(|(cause, number)| (series.labels_and(cause.as_str()), count(number)))
+}
+
+fn cookies(series: &Series) -> Option<([String; 4], f64)> {
+    let number = series.counts.kernel().get(KernelCounter::SyncookiesSent);
+    (number > 0 || series.listener).then(|| (series.labels.clone(), count(number)))
+}
+
+const fn length(queue: QueueState) -> u32 {
+    queue.length
+}
+
+const fn limit(queue: QueueState) -> u32 {
+    queue.limit
+}

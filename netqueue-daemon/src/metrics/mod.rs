@@ -1,0 +1,56 @@
+//! The /metrics page: each scrape answered from one fresh snapshot.
+
+mod collector;
+mod family;
+#[cfg(test)]
+mod fixture;
+mod health;
+mod kernel;
+mod listeners;
+mod series;
+
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+
+use crate::{build_info::BuildInfo, snapshots::Snapshots};
+
+/// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
+pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
+    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series)))
+}
+
+async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
+    let snapshot = snapshots.fresh().await;
+    match collector::page(&snapshot, BuildInfo::THIS, max_series) {
+        Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics page could not be built");
+            let text = format!("the metrics page could not be built: {error}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scrape_is_answered_in_the_text_format_even_if_no_fresh_snapshot_comes() {
+        let (_publisher, snapshots) = crate::snapshots::channel(fixture::incident());
+        let request = Request::get("/m").body(Body::empty()).expect("a request");
+        let response = router(snapshots, 10, "/m").oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
+        let page = response.into_body().collect().await.expect("a page").to_bytes();
+        assert!(String::from_utf8_lossy(&page).contains("netqueue_listen_drops_total{"));
+    }
+}

@@ -1,0 +1,196 @@
+//! Which accounts get series of their own: one per address and port, no more than allowed, sums exact.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use crate::domain::{AccountKey, AccountView, Counts, Queues, Snapshot, Timestamp};
+
+/// The labels every listener's series carry, in this order.
+pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
+
+/// All accounts that share one set of labels: members of a SO_REUSEPORT group, a dead listener and its successor,
+/// or, under `port="other"`, those beyond the cap and those the kernel side had no room for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Series {
+    /// The values of [`LABELS`].
+    pub(super) labels: [String; 4],
+    /// Whether a listener with a place of its own is among them.
+    pub(super) listener: bool,
+    /// The sum.
+    pub(super) counts: Counts,
+    /// The queues seen last; `port="other"` has none.
+    pub(super) queues: Queues,
+    queues_seen: Timestamp,
+}
+
+/// The snapshot's accounts as at most `max_series` series, and one more per namespace for the rest.
+///
+/// Accounts come in the order of their first charge and never leave, so that an account once in a series stays in it
+/// and no counter goes backwards.
+pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
+    let mut series = Vec::new();
+    let mut by_labels = HashMap::new();
+    let mut cap = Cap::new(max_series);
+    for account in snapshot.accounts.iter() {
+        let mut labels = place(snapshot, &account.key);
+        let own_place = match account.key {
+            AccountKey::Listener { .. } => by_labels.contains_key(&labels) || cap.admits_listener(),
+            AccountKey::Endpoint(_) => by_labels.contains_key(&labels) || cap.admits_endpoint(),
+            AccountKey::Other(_) => false,
+        };
+        if !own_place {
+            labels = other(snapshot, &account.key);
+        }
+        let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
+            series.push(Series::new(labels));
+            series.len() - 1
+        });
+        if let Some(series) = series.get_mut(index) {
+            series.add(account, own_place);
+        }
+    }
+    series
+}
+
+/// How many more series may be told apart.
+struct Cap {
+    all: usize,
+    /// Of these, for ports nobody listens on: a port scan must not take the places of listeners to come.
+    endpoints: usize,
+}
+
+impl Cap {
+    const fn new(max_series: usize) -> Self {
+        Self { all: max_series, endpoints: max_series.div_ceil(4) }
+    }
+
+    const fn admits_listener(&mut self) -> bool {
+        let admitted = self.all > 0;
+        self.all -= admitted as usize;
+        admitted
+    }
+
+    const fn admits_endpoint(&mut self) -> bool {
+        let admitted = self.endpoints > 0 && self.admits_listener();
+        self.endpoints -= admitted as usize;
+        admitted
+    }
+}
+
+impl Series {
+    fn new(labels: [String; 4]) -> Self {
+        Self {
+            labels,
+            listener: false,
+            counts: Counts::default(),
+            queues: Queues::default(),
+            queues_seen: Timestamp::default(),
+        }
+    }
+
+    fn add(&mut self, account: &AccountView, own_place: bool) {
+        self.counts.add(&account.counts);
+        if !own_place {
+            return;
+        }
+        self.listener |= matches!(account.key, AccountKey::Listener { .. });
+        if account.queues != Queues::default() && account.last_seen >= self.queues_seen {
+            self.queues = account.queues;
+            self.queues_seen = account.last_seen;
+        }
+    }
+
+    /// The labels followed by one more.
+    pub(super) fn labels_and(&self, last: &str) -> [String; 5] {
+        let [netns, addr, port, process] = self.labels.clone();
+        [netns, addr, port, process, last.to_owned()]
+    }
+}
+
+fn place(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+    key.endpoint().map_or_else(
+        || other(snapshot, key),
+        |at| [snapshot.netns_name(at.netns), as_ss_writes(at.addr), at.port.to_string(), String::new()],
+    )
+}
+
+fn other(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+    [snapshot.netns_name(key.netns()), String::new(), "other".to_owned(), String::new()]
+}
+
+/// `127.0.0.1`, `[::1]`.
+fn as_ss_writes(addr: IpAddr) -> String {
+    match addr {
+        IpAddr::V4(addr) => addr.to_string(),
+        IpAddr::V6(addr) => format!("[{addr}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::fixture::{account, drops, endpoint, listener, other, snapshot};
+
+    fn totals(series: &[Series]) -> Vec<(&str, u64)> {
+        series.iter().map(|series| (series.labels[2].as_str(), series.counts.drop_total())).collect()
+    }
+
+    #[test]
+    fn members_of_a_reuseport_group_are_one_series() {
+        let taken = snapshot(vec![
+            account(1, listener(1, "0.0.0.0", 80), drops(5)),
+            account(2, listener(2, "0.0.0.0", 80), drops(7)),
+            account(3, listener(3, "::", 80), drops(1)),
+        ]);
+        let series = fold(&taken, 10);
+        assert_eq!(totals(&series), [("80", 12), ("80", 1)]);
+        assert_eq!((series[0].labels[1].as_str(), series[1].labels[1].as_str()), ("0.0.0.0", "[::]"));
+    }
+
+    #[test]
+    fn the_newest_listener_on_a_port_tells_its_queues() {
+        let mut dead = account(1, listener(1, "0.0.0.0", 80), drops(5));
+        let mut alive = account(2, listener(2, "0.0.0.0", 80), drops(1));
+        dead.last_seen = Timestamp::from_nanos(10);
+        alive.last_seen = Timestamp::from_nanos(20);
+        alive.queues.accept = Some(crate::domain::QueueState { length: 9, limit: 8 });
+        let newest = alive.queues;
+        assert_eq!(fold(&snapshot(vec![alive.clone(), dead.clone()]), 9)[0].queues, newest);
+        assert_eq!(fold(&snapshot(vec![dead, alive]), 9)[0].queues, newest);
+    }
+
+    #[test]
+    fn beyond_the_cap_the_sum_stays_exact_and_nothing_moves_between_series() {
+        let mut accounts: Vec<_> =
+            (1..=5).map(|n| account(n, listener(n, "0.0.0.0", n as u16), drops(10 * n))).collect();
+        accounts.push(account(6, other(), drops(100)));
+        let before = fold(&snapshot(accounts.clone()), 2);
+        assert_eq!(totals(&before), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100)]);
+
+        accounts[0].counts = drops(1000);
+        accounts.push(account(7, listener(7, "0.0.0.0", 1), drops(1)));
+        accounts.push(account(8, listener(8, "0.0.0.0", 8), drops(1)));
+        let after = fold(&snapshot(accounts), 2);
+        assert_eq!(totals(&after), [("1", 1001), ("2", 20), ("other", 221)]);
+        assert!(!after[2].listener);
+    }
+
+    #[test]
+    fn a_port_scan_does_not_take_the_places_of_listeners() {
+        let mut accounts: Vec<_> =
+            (1..=100).map(|n| account(n, endpoint("0.0.0.0", n as u16), drops(0))).collect();
+        accounts.push(account(101, listener(1, "0.0.0.0", 8080), drops(3)));
+        let series = fold(&snapshot(accounts), 8);
+        assert_eq!(totals(&series), [("1", 0), ("2", 0), ("other", 0), ("8080", 3)]);
+    }
+
+    #[test]
+    fn resets_from_a_port_before_anyone_listened_there_join_the_listeners_series() {
+        let taken = snapshot(vec![
+            account(1, endpoint("0.0.0.0", 80), drops(0)),
+            account(2, listener(1, "0.0.0.0", 80), drops(3)),
+        ]);
+        let series = fold(&taken, 10);
+        assert_eq!(totals(&series), [("80", 3)]);
+        assert!(series[0].listener);
+    }
+}
