@@ -1,6 +1,7 @@
 //! netqueue attributes the kernel's own listen-drop and reset counters to the listener and cause that earned them,
 //! exactly, as they happen.
 
+pub mod api;
 pub mod build_info;
 pub mod domain;
 pub mod metrics;

@@ -1,0 +1,139 @@
+//! `/api/v1/listeners`: every account, what it was charged, and its queues.
+
+use axum::extract::State;
+use serde::Serialize;
+
+use super::{
+    envelope::{ByName, Envelope, Queue},
+    params::Params,
+    place::{Place, PlaceFilter},
+    problem::Problem,
+};
+use crate::{
+    domain::{AccountView, Counts, Snapshot},
+    snapshots::Snapshots,
+};
+
+#[derive(Serialize)]
+pub(super) struct Listeners {
+    listeners: Vec<Listener>,
+}
+
+#[derive(Serialize)]
+struct Listener {
+    id: String,
+    kind: &'static str,
+    #[serde(flatten)]
+    place: Place,
+    family: Option<&'static str>,
+    process: &'static str,
+    accept_queue: Option<Queue>,
+    syn_queue: Option<Queue>,
+    drops: Drops,
+    resets: Resets,
+    counters: ByName<u64>,
+    first_seen: String,
+    last_seen: String,
+}
+
+#[derive(Serialize)]
+struct Drops {
+    total: u64,
+    by_cause: Vec<DropCount>,
+}
+
+#[derive(Serialize)]
+struct DropCount {
+    cause: &'static str,
+    stage: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct Resets {
+    total: u64,
+    by_cause: Vec<ResetCount>,
+}
+
+#[derive(Serialize)]
+struct ResetCount {
+    cause: &'static str,
+    count: u64,
+}
+
+/// Answers the request.
+pub(super) async fn get(
+    State(snapshots): State<Snapshots>,
+    params: Params,
+) -> Result<Envelope<Listeners>, Problem> {
+    let filter = Filter::from_params(params)?;
+    let snapshot = snapshots.fresh().await;
+    Ok(Envelope::of(&snapshot, select(&snapshot, &filter), []))
+}
+
+struct Filter {
+    place: PlaceFilter,
+    kind: Option<&'static str>,
+}
+
+impl Filter {
+    fn from_params(params: Params) -> Result<Self, Problem> {
+        let [netns, addr, port] = PlaceFilter::PARAMS;
+        let params = params.only(&[netns, addr, port, "kind"])?;
+        Ok(Self {
+            place: PlaceFilter::from_params(&params)?,
+            kind: params.one_of("kind", &["listener", "endpoint", "other"])?,
+        })
+    }
+}
+
+fn select(snapshot: &Snapshot, filter: &Filter) -> Listeners {
+    let admitted = snapshot.accounts.iter().filter(|account| {
+        filter.kind.is_none_or(|kind| account.key.kind() == kind)
+            && filter.place.admits(snapshot, &account.key)
+    });
+    Listeners { listeners: admitted.map(|account| Listener::of(snapshot, account)).collect() }
+}
+
+impl Listener {
+    fn of(snapshot: &Snapshot, account: &AccountView) -> Self {
+        let family = |at: &crate::domain::Endpoint| if at.addr.is_ipv4() { "ipv4" } else { "ipv6" };
+        let counters = account.counts.kernel().iter();
+        Self {
+            id: account.id.0.to_string(),
+            kind: account.key.kind(),
+            place: Place::of(snapshot, &account.key),
+            family: account.key.endpoint().map(family),
+            process: "",
+            accept_queue: account.queues.accept.map(Queue::from),
+            syn_queue: account.queues.syn.map(Queue::from),
+            drops: Drops::of(&account.counts),
+            resets: Resets::of(&account.counts),
+            counters: ByName(counters.map(|(counter, value)| (counter.as_str(), value)).collect()),
+            first_seen: account.first_seen.to_rfc3339(),
+            last_seen: account.last_seen.to_rfc3339(),
+        }
+    }
+}
+
+impl Drops {
+    fn of(counts: &Counts) -> Self {
+        let happened = counts.drops().filter(|(_, count)| *count > 0);
+        let by_cause = happened
+            .map(|(kind, count)| DropCount {
+                cause: kind.cause().as_str(),
+                stage: kind.stage().as_str(),
+                count,
+            })
+            .collect();
+        Self { total: counts.drop_total(), by_cause }
+    }
+}
+
+impl Resets {
+    fn of(counts: &Counts) -> Self {
+        let happened = counts.resets().filter(|(_, count)| *count > 0);
+        let by_cause = happened.map(|(cause, count)| ResetCount { cause: cause.as_str(), count }).collect();
+        Self { total: counts.reset_total(), by_cause }
+    }
+}

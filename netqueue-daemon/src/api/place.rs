@@ -1,0 +1,79 @@
+//! Where an account is: as the API writes it, and as a client asks for it.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{params::Params, problem::Problem};
+use crate::domain::{AccountKey, Netns, Snapshot};
+
+/// The members that say where something is. `addr` and `port` are null for what is at no one place.
+#[derive(Serialize)]
+pub(super) struct Place {
+    netns: String,
+    netns_inode: u32,
+    addr: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+impl Place {
+    pub(super) fn of(snapshot: &Snapshot, key: &AccountKey) -> Self {
+        let (netns, at) = (key.netns(), key.endpoint());
+        Self {
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.0,
+            addr: at.map(|at| at.addr),
+            port: at.map(|at| at.port),
+        }
+    }
+}
+
+/// Accounts asked for by where they are.
+pub(super) struct PlaceFilter {
+    netns: Option<NetnsFilter>,
+    addr: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Copy)]
+enum NetnsFilter {
+    Host,
+    Inode(Netns),
+}
+
+impl PlaceFilter {
+    /// The parameters it is made of.
+    pub(super) const PARAMS: [&str; 3] = ["netns", "addr", "port"];
+
+    pub(super) fn from_params(params: &Params) -> Result<Self, Problem> {
+        Ok(Self {
+            netns: params.get("netns", "`host` or the inode number of a network namespace", netns)?,
+            addr: params.get("addr", "an IP address such as 0.0.0.0, 127.0.0.1, :: or [::1]", address)?,
+            port: params.get("port", "a port, 0 to 65535", |port| port.parse().ok())?,
+        })
+    }
+
+    pub(super) fn admits(&self, snapshot: &Snapshot, key: &AccountKey) -> bool {
+        let at = key.endpoint();
+        self.netns.is_none_or(|netns| match netns {
+            NetnsFilter::Host => key.netns() == snapshot.host,
+            NetnsFilter::Inode(inode) => key.netns() == inode,
+        }) && self.addr.is_none_or(|addr| at.is_some_and(|at| at.addr == addr))
+            && self.port.is_none_or(|port| at.is_some_and(|at| at.port == port))
+    }
+}
+
+fn netns(text: &str) -> Option<NetnsFilter> {
+    if text == "host" {
+        return Some(NetnsFilter::Host);
+    }
+    text.parse().ok().map(Netns).map(NetnsFilter::Inode)
+}
+
+/// An address with or without the brackets `ss` writes.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(inside) => inside.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}

@@ -1,0 +1,36 @@
+//! `/-/healthy` and `/-/ready`: whether the process lives, and whether it sees what it must.
+
+use axum::extract::State;
+
+use super::problem::Problem;
+use crate::{domain::Snapshot, snapshots::Snapshots};
+
+/// The process answers.
+pub(super) async fn healthy() -> &'static str {
+    "netqueue is healthy.\n"
+}
+
+/// Every required probe is attached.
+pub(super) async fn ready(State(snapshots): State<Snapshots>) -> Result<&'static str, Problem> {
+    match unready(&snapshots.latest()) {
+        None => Ok("netqueue is ready.\n"),
+        Some(reason) => Err(Problem::unavailable(format!("not ready: {reason}"))),
+    }
+}
+
+/// Why nothing can be relied on yet, if so.
+fn unready(snapshot: &Snapshot) -> Option<String> {
+    let probes = &snapshot.health.probes;
+    if probes.is_empty() {
+        return Some("no probe has been attached yet".to_owned());
+    }
+    let missing: Vec<_> = probes
+        .iter()
+        .filter(|probe| probe.required && !probe.attached)
+        .map(|probe| {
+            let why = probe.detail.as_deref().unwrap_or("no reason is known");
+            format!("required probe {} on {} is not attached: {why}", probe.program, probe.function)
+        })
+        .collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
+}

@@ -1,0 +1,93 @@
+//! Refusals: an RFC 9457 problem that says what was wrong and what would be right.
+
+use axum::{
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// A refused request.
+#[derive(Debug)]
+pub(super) struct Problem {
+    code: StatusCode,
+    error_type: &'static str,
+    error: String,
+    parameter: Option<Parameter>,
+}
+
+/// The query parameter at fault.
+#[derive(Debug)]
+struct Parameter {
+    name: String,
+    value: String,
+}
+
+/// A problem as sent. `status` is what every answer of this API has there; RFC 9457 readers ignore it for its type and
+/// take the response's own. Beside the members of the RFC stand those Prometheus clients look for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    r#type: &'static str,
+    title: &'static str,
+    status: &'static str,
+    detail: String,
+    error_type: &'static str,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+impl Problem {
+    const fn new(code: StatusCode, error_type: &'static str, error: String) -> Self {
+        Self { code, error_type, error, parameter: None }
+    }
+
+    /// The request cannot be understood.
+    pub(super) const fn bad_request(error: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_data", error)
+    }
+
+    /// A query parameter is not what it should be.
+    pub(super) fn bad_parameter(name: &str, value: &str, expected: &str) -> Self {
+        let error = format!("query parameter `{name}` is {value:?}: expected {expected}");
+        let parameter = Parameter { name: name.to_owned(), value: value.to_owned() };
+        Self { parameter: Some(parameter), ..Self::bad_request(error) }
+    }
+
+    /// There is nothing at that path.
+    pub(super) fn not_found(path: &str) -> Self {
+        let error = format!("there is nothing at {path:?}: / lists what there is");
+        Self::new(StatusCode::NOT_FOUND, "not_found", error)
+    }
+
+    /// There is something at that path, but not for that method.
+    pub(super) fn method_not_allowed(method: &str, path: &str) -> Self {
+        let error = format!("{path:?} does not answer {method}: use GET");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", error)
+    }
+
+    /// netqueue cannot do its work.
+    pub(super) const fn unavailable(error: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (parameter, value) =
+            self.parameter.map_or((None, None), |parameter| (Some(parameter.name), Some(parameter.value)));
+        let body = Body {
+            r#type: "about:blank",
+            title: self.code.canonical_reason().unwrap_or("Error"),
+            status: "error",
+            detail: self.error.clone(),
+            error_type: self.error_type,
+            error: self.error,
+            parameter,
+            value,
+        };
+        (self.code, [(CONTENT_TYPE, "application/problem+json")], axum::Json(body)).into_response()
+    }
+}

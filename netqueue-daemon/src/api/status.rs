@@ -1,0 +1,153 @@
+//! `/api/v1/status`: how netqueue sees, and whether its sums add up.
+
+use axum::extract::State;
+use serde::Serialize;
+
+use super::{
+    envelope::{ByName, Envelope},
+    params::Params,
+    problem::Problem,
+};
+use crate::{
+    build_info::BuildInfo,
+    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, Snapshot},
+    snapshots::Snapshots,
+};
+
+#[derive(Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    revision: &'static str,
+    rustc: &'static str,
+    attached: String,
+    taken: String,
+    host_netns_inode: u32,
+    /// How programs are attached: one mode, or those in use joined by `+`, or `none`.
+    mode: String,
+    probes: Vec<Probe>,
+    reconciliation: Vec<Reconciliation>,
+    events: EventCounts,
+}
+
+#[derive(Serialize)]
+struct Probe {
+    program: &'static str,
+    function: &'static str,
+    at: &'static str,
+    mode: &'static str,
+    required: bool,
+    attached: bool,
+    detail: Option<String>,
+    missed: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Reconciliation {
+    netns: String,
+    netns_inode: u32,
+    exact: bool,
+    counters: ByName<Balance>,
+}
+
+#[derive(Serialize)]
+struct Balance {
+    kernel: u64,
+    since_attach: i64,
+    attributed: i64,
+    residual: i64,
+}
+
+#[derive(Serialize)]
+struct EventCounts {
+    seen: u64,
+    submitted: u64,
+    stored: u64,
+    lost: ByName<u64>,
+    folded: u64,
+}
+
+/// Answers the request.
+pub(super) async fn get(
+    State(snapshots): State<Snapshots>,
+    params: Params,
+) -> Result<Envelope<Status>, Problem> {
+    params.only(&[])?;
+    let snapshot = snapshots.fresh().await;
+    Ok(Envelope::of(&snapshot, Status::of(&snapshot, BuildInfo::THIS), []))
+}
+
+impl Status {
+    fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
+        let probes = &snapshot.health.probes;
+        let balances = snapshot.balances.iter();
+        Self {
+            version: build.version,
+            revision: build.revision,
+            rustc: build.rustc,
+            attached: snapshot.attached.to_rfc3339(),
+            taken: snapshot.taken.to_rfc3339(),
+            host_netns_inode: snapshot.host.0,
+            mode: mode(probes),
+            probes: probes.iter().map(Probe::of).collect(),
+            reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
+            events: EventCounts::of(snapshot),
+        }
+    }
+}
+
+fn mode(probes: &[ProbeStatus]) -> String {
+    let mut modes: Vec<_> =
+        probes.iter().filter(|probe| probe.attached).map(|probe| probe.mode.as_str()).collect();
+    modes.sort_unstable();
+    modes.dedup();
+    if modes.is_empty() { "none".to_owned() } else { modes.join("+") }
+}
+
+impl Probe {
+    fn of(probe: &ProbeStatus) -> Self {
+        Self {
+            program: probe.program,
+            function: probe.function,
+            at: probe.at,
+            mode: probe.mode.as_str(),
+            required: probe.required,
+            attached: probe.attached,
+            detail: probe.detail.clone(),
+            missed: probe.missed,
+        }
+    }
+}
+
+impl Reconciliation {
+    fn of(snapshot: &Snapshot, balance: &NamespaceBalance) -> Self {
+        let counters = balance.counters.iter();
+        Self {
+            netns: snapshot.netns_name(balance.netns),
+            netns_inode: balance.netns.0,
+            exact: balance.is_exact(),
+            counters: ByName(
+                counters.map(|(counter, balance)| (counter.as_str(), Balance::from(balance))).collect(),
+            ),
+        }
+    }
+}
+
+impl From<CounterBalance> for Balance {
+    fn from(CounterBalance { kernel, since_attach, attributed, residual }: CounterBalance) -> Self {
+        Self { kernel, since_attach, attributed, residual }
+    }
+}
+
+impl EventCounts {
+    fn of(snapshot: &Snapshot) -> Self {
+        let flow = &snapshot.health.flow;
+        let lost = LossReason::ALL.map(|reason| (reason.as_str(), flow.lost(reason)));
+        Self {
+            seen: flow.seen,
+            submitted: flow.submitted,
+            stored: snapshot.events.appended(),
+            lost: ByName(lost.into()),
+            folded: flow.folded,
+        }
+    }
+}
