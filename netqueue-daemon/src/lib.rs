@@ -6,3 +6,4 @@ pub mod build_info;
 pub mod domain;
 pub mod metrics;
 pub mod snapshots;
+pub mod web;

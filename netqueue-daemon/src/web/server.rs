@@ -1,0 +1,154 @@
+//! Listening, accepting no more than allowed, and stopping within bounds.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, http::StatusCode};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+
+use super::{Limits, connection};
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Someone else listens there.
+    #[error(
+        "address {0} is in use, perhaps by another netqueue: stop what listens there (`ss -ltnp 'sport = :{port}'`) \
+         or choose another address with --web.listen-address",
+        port = .0.port()
+    )]
+    InUse(SocketAddr),
+    /// No interface has that address.
+    #[error("address {0} is not one of this host's: choose one that is with --web.listen-address")]
+    NotLocal(SocketAddr),
+    /// The port is below 1024.
+    #[error(
+        "listening on {0} is not permitted: choose a port of 1024 or above with --web.listen-address, or grant \
+         CAP_NET_BIND_SERVICE"
+    )]
+    NotPermitted(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {address}, set with --web.listen-address")]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A server that listens and does not yet answer.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    limits: Limits,
+}
+
+/// How a server stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut because their request was not answered in time.
+    pub cut: usize,
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+///
+/// Where it cannot, with what to do about it.
+pub async fn bind(address: SocketAddr) -> Result<Server, BindError> {
+    let other = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NotLocal(address),
+        io::ErrorKind::PermissionDenied => BindError::NotPermitted(address),
+        _ => BindError::Other { address, source },
+    };
+    let listener = TcpListener::bind(address).await.map_err(other)?;
+    let address = listener.local_addr().map_err(other)?;
+    Ok(Server { listener, address, limits: Limits::default() })
+}
+
+impl Server {
+    /// The same server with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Where it listens: the port is a real one even where 0 was asked for.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers with `router` until `shutdown` is ready; then stops accepting, and gives requests in progress a moment.
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Drained {
+        let Self { listener, limits, .. } = self;
+        let router = router
+            .layer(RequestBodyLimitLayer::new(limits.body_bytes))
+            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request));
+        let places = Arc::new(Semaphore::new(limits.connections));
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                (stream, place) = accept(&listener, &places) => {
+                    let serving = connection::serve(stream, router.clone(), limits, graceful.watcher());
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+        drop(listener);
+        drain(graceful, connections, limits.drain).await
+    }
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    /// Long enough for a file descriptor to be closed, short enough for a client not to notice.
+    const PAUSE: Duration = Duration::from_millis(50);
+    // `None` only if the semaphore were closed, which nobody does.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> Drained {
+    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were not answered in time and are cut off");
+    }
+    while let Some(ended) = connections.try_join_next() {
+        report(ended);
+    }
+    let cut = connections.len();
+    connections.shutdown().await;
+    Drained { cut }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "answering a request failed");
+    }
+}
