@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod build_info;
+pub mod config;
 pub mod domain;
 pub mod metrics;
 pub mod snapshots;

@@ -80,6 +80,13 @@ async fn half_open_connections_are_shed_while_a_request_still_gets_its_answer() 
 }
 
 #[tokio::test]
+async fn a_connection_kept_alive_is_let_go_when_no_further_request_comes() {
+    let running = run(short(), quick()).await;
+    let answer = exchange(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hello"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_head_sent_drop_by_drop_is_shed_too() {
     let running = run(short(), quick()).await;
     let mut stream = TcpStream::connect(running.address).await.expect("connected");

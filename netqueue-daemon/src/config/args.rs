@@ -1,0 +1,105 @@
+//! The daemon's flags and their environment variables, as given.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
+
+use super::source::Source;
+
+/// What flags and environment say, and which of the two said it.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonArgs {
+    flags: Flags,
+    from_environment: HashSet<String>,
+}
+
+/// One member for each flag. Values are text until it is known where they came from.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Flags {
+    /// TOML file with settings; flags and environment are stronger
+    #[arg(long = "config.file", env = "NETQUEUE_CONFIG_FILE", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Address and port to answer HTTP on [default: 127.0.0.1:10124]
+    #[arg(long = "web.listen-address", env = "NETQUEUE_WEB_LISTEN_ADDRESS", value_name = "ADDRESS:PORT")]
+    pub(super) web_listen_address: Option<String>,
+    /// Path of the metrics page [default: /metrics]
+    #[arg(long = "web.telemetry-path", env = "NETQUEUE_WEB_TELEMETRY_PATH", value_name = "PATH")]
+    pub(super) web_telemetry_path: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
+    #[arg(long = "log.level", env = "NETQUEUE_LOG_LEVEL", value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+    /// How to log: text or json [default: text]
+    #[arg(long = "log.format", env = "NETQUEUE_LOG_FORMAT", value_name = "FORMAT")]
+    pub(super) log_format: Option<String>,
+    /// Size of the ring buffer for events, a power of two [default: 4MiB]
+    #[arg(long = "ring-size", env = "NETQUEUE_RING_SIZE", value_name = "BYTES")]
+    pub(super) ring_size: Option<String>,
+    /// How many of the newest events to keep [default: 16384]
+    #[arg(long = "event-capacity", env = "NETQUEUE_EVENT_CAPACITY", value_name = "NUMBER")]
+    pub(super) event_capacity: Option<String>,
+    /// Listeners the kernel side tells apart; auto sizes by the number of CPUs [default: auto]
+    #[arg(long = "max-listeners", env = "NETQUEUE_MAX_LISTENERS", value_name = "NUMBER")]
+    pub(super) max_listeners: Option<String>,
+    /// Addresses and ports the metrics tell apart; the rest is port="other" [default: 2000]
+    #[arg(long = "max-series", env = "NETQUEUE_MAX_SERIES", value_name = "NUMBER")]
+    pub(super) max_series: Option<String>,
+    /// From which level on programs in the kernel log, at a cost: off, error, warn, info, debug, trace [default: off]
+    #[arg(long = "bpf-log", env = "NETQUEUE_BPF_LOG", value_name = "LEVEL")]
+    pub(super) bpf_log: Option<String>,
+}
+
+impl DaemonArgs {
+    pub(super) const fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    /// The configuration file, where one is named.
+    #[must_use]
+    pub fn config_file(&self) -> Option<&Path> {
+        self.flags.config_file.as_deref()
+    }
+
+    /// Whether the flag `name` itself or its environment variable gave the value.
+    pub(super) fn source(&self, name: &'static str) -> Source {
+        if self.from_environment.contains(name) { Source::Environment(name) } else { Source::Flag(name) }
+    }
+}
+
+impl Args for DaemonArgs {
+    fn augment_args(command: Command) -> Command {
+        Flags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Flags::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for DaemonArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let known = Flags::augment_args(Command::new(""));
+        let from_environment = known
+            .get_arguments()
+            .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::EnvVariable))
+            .filter_map(|arg| arg.get_long().map(str::to_owned))
+            .collect();
+        Ok(Self { flags: Flags::from_arg_matches(matches)?, from_environment })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl DaemonArgs {
+    /// As if the value of `flag` had come from its environment variable.
+    pub(super) fn given_by_environment(mut self, flag: &str) -> Self {
+        self.from_environment.insert(flag.to_owned());
+        self
+    }
+}

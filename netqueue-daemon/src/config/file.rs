@@ -1,0 +1,118 @@
+//! The configuration file: keys mirror flags, and a key nobody knows is refused.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::source::{ConfigError, Source};
+
+/// A configuration file as read; empty where there is none.
+#[derive(Debug, Default)]
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    text: String,
+    table: Table,
+}
+
+/// A value and where in the file it stands.
+pub(super) type Given = Spanned<Scalar>;
+
+/// The keys.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Table {
+    pub(super) web: Web,
+    pub(super) log: Log,
+    pub(super) ring_size: Option<Given>,
+    pub(super) event_capacity: Option<Given>,
+    pub(super) max_listeners: Option<Given>,
+    pub(super) max_series: Option<Given>,
+    pub(super) bpf_log: Option<Given>,
+}
+
+/// The keys under `[web]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Web {
+    pub(super) listen_address: Option<Given>,
+    pub(super) telemetry_path: Option<Given>,
+}
+
+/// The keys under `[log]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Log {
+    pub(super) level: Option<Given>,
+    pub(super) format: Option<Given>,
+}
+
+impl ConfigFile {
+    /// Reads the file that `named_by` names.
+    pub(super) fn read(path: &Path, named_by: Source) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            named_by,
+            source,
+        })?;
+        Self::parse(path, text)
+    }
+
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+        let path = path.to_owned();
+        match toml::from_str(&text) {
+            Ok(table) => Ok(Self { path, text, table }),
+            Err(error) => {
+                Err(ConfigError::Malformed { path, message: error.to_string().trim_end().to_owned() })
+            }
+        }
+    }
+
+    pub(super) const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Where `given`, the value of `key`, stands.
+    pub(super) fn source(&self, key: &'static str, given: &Given) -> Source {
+        let before = self.text.bytes().take(given.span().start);
+        let line = before.filter(|byte| *byte == b'\n').count() + 1;
+        Source::File { key, path: self.path.clone(), line }
+    }
+}
+
+/// A string or a whole number, as text: what it must be is told by the same rules as for flags.
+#[derive(Debug)]
+pub(super) struct Scalar(String);
+
+impl Scalar {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl de::Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a whole number")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+}

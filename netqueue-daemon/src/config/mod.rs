@@ -1,0 +1,144 @@
+//! Configuration, parsed once into types that cannot be wrong: flag over environment over file over default.
+
+mod args;
+mod file;
+mod log;
+mod rules;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+pub use args::DaemonArgs;
+use file::{ConfigFile, Given};
+pub use log::{LogConfig, LogFilter, LogFormat};
+use rules::Rule;
+pub use source::{ConfigError, Source};
+
+/// What the daemon is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where HTTP is answered.
+    pub listen_address: SocketAddr,
+    /// Where the metrics page is: begins with a slash and collides with nothing else.
+    pub telemetry_path: String,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Bytes of the ring buffer for events: a power of two, at least 4096.
+    pub ring_bytes: u32,
+    /// How many of the newest events are kept.
+    pub event_capacity: usize,
+    /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
+    pub max_listeners: Option<u32>,
+    /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
+    pub max_series: usize,
+    /// From which level on the kernel side's programs log; `None`: they do not.
+    pub bpf_log: Option<tracing::Level>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10124),
+            telemetry_path: "/metrics".to_owned(),
+            log: LogConfig::default(),
+            ring_bytes: 4 << 20,
+            event_capacity: 16_384,
+            max_listeners: None,
+            max_series: 2000,
+            bpf_log: None,
+        }
+    }
+}
+
+impl Config {
+    /// What flags, environment and the file they name add up to.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read, or anything in it or in the other two is not what it should be.
+    pub fn load(args: &DaemonArgs) -> Result<Self, ConfigError> {
+        let file = match args.config_file() {
+            Some(path) => ConfigFile::read(path, args.source("config.file"))?,
+            None => ConfigFile::default(),
+        };
+        Self::resolve(args, &file)
+    }
+
+    fn resolve(args: &DaemonArgs, file: &ConfigFile) -> Result<Self, ConfigError> {
+        let layers = Layers { args, file };
+        let (flags, table, default) = (args.flags(), file.table(), Self::default());
+        let (web, log) = (&table.web, &table.log);
+        Ok(Self {
+            listen_address: layers
+                .pick(
+                    "web.listen-address",
+                    &flags.web_listen_address,
+                    &web.listen_address,
+                    &rules::LISTEN_ADDRESS,
+                )?
+                .unwrap_or(default.listen_address),
+            telemetry_path: layers
+                .pick(
+                    "web.telemetry-path",
+                    &flags.web_telemetry_path,
+                    &web.telemetry_path,
+                    &rules::TELEMETRY_PATH,
+                )?
+                .unwrap_or(default.telemetry_path),
+            log: LogConfig {
+                level: layers
+                    .pick("log.level", &flags.log_level, &log.level, &rules::LOG_LEVEL)?
+                    .unwrap_or(default.log.level),
+                format: layers
+                    .pick("log.format", &flags.log_format, &log.format, &rules::LOG_FORMAT)?
+                    .unwrap_or(default.log.format),
+            },
+            ring_bytes: layers
+                .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
+                .unwrap_or(default.ring_bytes),
+            event_capacity: layers
+                .pick("event-capacity", &flags.event_capacity, &table.event_capacity, &rules::EVENT_CAPACITY)?
+                .unwrap_or(default.event_capacity),
+            max_listeners: layers
+                .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
+                .unwrap_or(default.max_listeners),
+            max_series: layers
+                .pick("max-series", &flags.max_series, &table.max_series, &rules::MAX_SERIES)?
+                .unwrap_or(default.max_series),
+            bpf_log: layers
+                .pick("bpf-log", &flags.bpf_log, &table.bpf_log, &rules::BPF_LOG)?
+                .unwrap_or(default.bpf_log),
+        })
+    }
+}
+
+/// Where a setting may come from, strongest first.
+struct Layers<'a> {
+    args: &'a DaemonArgs,
+    file: &'a ConfigFile,
+}
+
+impl Layers<'_> {
+    /// The setting `name` where it is strongest, as `rule` understands it; `None` where it is not set at all.
+    fn pick<T>(
+        &self,
+        name: &'static str,
+        argument: &Option<String>,
+        in_file: &Option<Given>,
+        rule: &Rule<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let (value, source) = match (argument, in_file) {
+            (Some(value), _) => (value.as_str(), self.args.source(name)),
+            (None, Some(given)) => (given.get_ref().as_str(), self.file.source(name, given)),
+            (None, None) => return Ok(None),
+        };
+        match (rule.parse)(value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => {
+                Err(ConfigError::Value { given_by: source, value: value.to_owned(), expected: rule.expected })
+            }
+        }
+    }
+}

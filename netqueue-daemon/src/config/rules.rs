@@ -1,0 +1,90 @@
+//! What each setting must be: one parser and the words for what it expects.
+
+use std::{net::SocketAddr, ops::RangeInclusive, str::FromStr};
+
+use bytesize::ByteSize;
+use tracing::Level;
+
+use super::log::{LogFilter, LogFormat};
+
+/// How a setting is understood, wherever it came from.
+pub(super) struct Rule<T> {
+    /// What is expected, for messages.
+    pub(super) expected: &'static str,
+    /// The value, where the text is one.
+    pub(super) parse: fn(&str) -> Option<T>,
+}
+
+pub(super) const LISTEN_ADDRESS: Rule<SocketAddr> = Rule {
+    expected: "an IP address and a port such as 127.0.0.1:10124, 0.0.0.0:10124 or [::]:10124 (names are not looked up)",
+    parse: |text| text.parse().ok(),
+};
+
+pub(super) const TELEMETRY_PATH: Rule<String> = Rule {
+    expected: "a path such as /metrics: beginning with a slash and not ending with one, of letters, digits and -._~, \
+               and not below /api or /-",
+    parse: |text| telemetry_path(text).then(|| text.to_owned()),
+};
+
+pub(super) const LOG_LEVEL: Rule<LogFilter> = Rule {
+    expected: "error, warn, info, debug or trace, or directives such as info,netqueue_daemon::web=debug",
+    parse: LogFilter::new,
+};
+
+pub(super) const LOG_FORMAT: Rule<LogFormat> = Rule {
+    expected: "text or json",
+    parse: |text| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    },
+};
+
+pub(super) const RING_SIZE: Rule<u32> = Rule {
+    expected: "a power of two from 4KiB to 1GiB such as 4MiB or 4194304",
+    parse: |text| {
+        let bytes = u32::try_from(text.parse::<ByteSize>().ok()?.as_u64()).ok()?;
+        (bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes)).then_some(bytes)
+    },
+};
+
+pub(super) const EVENT_CAPACITY: Rule<usize> =
+    Rule { expected: "a number from 1 to 1048576", parse: |text| number(text, 1..=1 << 20) };
+
+pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
+    expected: "auto or a number from 16 to 1048576",
+    parse: |text| match text {
+        "auto" => Some(None),
+        text => number(text, 16..=1 << 20).map(Some),
+    },
+};
+
+pub(super) const MAX_SERIES: Rule<usize> =
+    Rule { expected: "a number from 1 to 1000000", parse: |text| number(text, 1..=1_000_000) };
+
+pub(super) const BPF_LOG: Rule<Option<Level>> = Rule {
+    expected: "off, error, warn, info, debug or trace",
+    parse: |text| match text {
+        "off" => Some(None),
+        "error" => Some(Some(Level::ERROR)),
+        "warn" => Some(Some(Level::WARN)),
+        "info" => Some(Some(Level::INFO)),
+        "debug" => Some(Some(Level::DEBUG)),
+        "trace" => Some(Some(Level::TRACE)),
+        _ => None,
+    },
+};
+
+fn number<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn telemetry_path(text: &str) -> bool {
+    let plain = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    };
+    text.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(plain) && !matches!(rest.split('/').next(), Some("api" | "-"))
+    })
+}
