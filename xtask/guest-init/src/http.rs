@@ -25,7 +25,9 @@ pub fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<Answer> {
         .with_context(|| format!("nobody answers at {address}"))?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    // In one write: a server that closes before it read the rest would reset the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut said = Vec::new();
     stream
         .read_to_end(&mut said)

@@ -46,6 +46,21 @@ pub(crate) struct Report {
     pub(crate) console: String,
 }
 
+impl Report {
+    /// A guest that never got as far as power-on.
+    pub(crate) fn unbooted(kernel: &'static str, reason: String) -> Self {
+        println!("vm {kernel}: {reason}");
+        Self {
+            kernel,
+            package: "not booted".to_owned(),
+            outcome: Outcome::Failed(reason),
+            took: Duration::ZERO,
+            output: Vec::new(),
+            console: "none".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "vm {:5} {:6.1} s  ", self.kernel, self.took.as_secs_f64())?;

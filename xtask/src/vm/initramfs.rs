@@ -64,21 +64,47 @@ impl Archive {
 /// A program that needs no file but itself: the guest has no dynamic loader.
 fn program(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let is_static = !bytes.windows(13).any(|window| window == b"ld-linux-x86-");
-    ensure!(bytes.starts_with(b"\x7fELF"), "{} is not a program", path.display());
-    ensure!(is_static, "{} is linked dynamically: a guest needs a static binary", path.display());
+    let loader = wants_loader(&bytes).with_context(|| format!("{} is no 64-bit program", path.display()))?;
+    ensure!(!loader, "{} is linked dynamically: a guest needs a static binary", path.display());
     Ok(bytes)
+}
+
+/// Whether an ELF file names a program interpreter; `None` where it is no little-endian 64-bit ELF file.
+fn wants_loader(elf: &[u8]) -> Option<bool> {
+    const INTERPRETER: u32 = 3;
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let short = |at: usize| Some(usize::from(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?)));
+    let table = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
+    let (size, count) = (short(54)?, short(56)?);
+    for header in 0..count {
+        let at = table.checked_add(header * size)?;
+        let kind = u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?);
+        if kind == INTERPRETER {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// An ELF file with one program header of this kind.
+    fn elf(kind: u8) -> Vec<u8> {
+        let mut bytes = vec![0; 120];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (bytes[32], bytes[54], bytes[56], bytes[64]) = (64, 56, 1, kind);
+        bytes
+    }
+
     #[test]
     fn the_archive_holds_what_the_guest_reads() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("program");
-        fs::write(&program, b"\x7fELF and nothing more").unwrap();
+        fs::write(&program, elf(1)).unwrap();
         let job = [Step::Run { argv: vec!["/bin/netqueue".to_owned()] }];
         let modules = [Module { name: "veth".to_owned(), bytes: vec![1, 2, 3] }];
         let contents = Contents { init: &program, netqueue: &program, job: &job, modules: &modules };
@@ -100,7 +126,9 @@ mod tests {
     fn a_dynamic_binary_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("program");
-        fs::write(&path, b"\x7fELF /lib64/ld-linux-x86-64.so.2").unwrap();
+        fs::write(&path, elf(3)).unwrap();
         assert!(program(&path).unwrap_err().to_string().contains("static"));
+        fs::write(&path, "#!/bin/sh").unwrap();
+        assert!(program(&path).unwrap_err().to_string().contains("no 64-bit program"));
     }
 }

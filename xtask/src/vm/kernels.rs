@@ -29,6 +29,9 @@ pub(crate) const ROWS: [Row; 4] = [
     Row { name: "7.2", suites: &["sid", "forky", "trixie-backports"], rolling: true },
 ];
 
+/// From 7.x on, the image, the modules and the list of what is built in are packages of their own.
+const PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
+
 /// A kernel on disk.
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -149,9 +152,8 @@ fn fetch(suite: &Suite, package: &Package, place: &Path, label: &str) -> Result<
     empty_dir(&unpacked)?;
     empty_dir(&part)?;
     suite.unpack(&package.name, &package.version, &unpacked)?;
-    // From 7.x on the image and the modules are packages of their own that this one depends on.
     for (name, version) in &package.exact_depends {
-        if name.starts_with("linux-binary-") || name.starts_with("linux-modules-") {
+        if PARTS.iter().any(|part| name.starts_with(part)) {
             suite.unpack(name, version, &unpacked)?;
         }
     }

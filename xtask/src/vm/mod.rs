@@ -19,7 +19,8 @@ use crate::build::{self, Flavour};
 use crate::setup;
 use crate::workspace::Workspace;
 
-pub(crate) use boot::{Boot, Report};
+use boot::Boot;
+pub(crate) use boot::Report;
 pub(crate) use qemu::{Forward, Machine};
 pub(crate) use verdict::{Limits, Outcome};
 
@@ -69,7 +70,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     let payload = Payload::build(workspace, options.binary.clone())?;
     let mut reports = Vec::new();
     for row in rows {
-        reports.push(boot_row(workspace, row, &payload, options)?);
+        reports.push(boot_row(workspace, row, &payload, options));
     }
     println!();
     for report in &reports {
@@ -79,15 +80,21 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Fetches one kernel, boots it, judges it.
+/// Fetches one kernel, boots it, judges it. A kernel that cannot be had or packed has failed.
 pub(crate) fn boot_row(
     workspace: &Workspace,
     row: &'static kernels::Row,
     payload: &Payload,
     options: &Options,
-) -> Result<Report> {
-    let boot = Boot {
-        kernel: kernels::ensure(workspace, row)?,
+) -> Report {
+    let attempt = kernels::ensure(workspace, row)
+        .and_then(|kernel| boot(kernel, options).until_verdict(workspace, payload));
+    attempt.unwrap_or_else(|error| Report::unbooted(row.name, format!("{error:#}")))
+}
+
+fn boot(kernel: kernels::Kernel, options: &Options) -> Boot {
+    Boot {
+        kernel,
         machine: Machine {
             cpus: options.smp,
             memory_mb: options.memory_mb,
@@ -97,8 +104,7 @@ pub(crate) fn boot_row(
         limits: Limits { init: INIT_LIMIT, whole: Duration::from_secs(options.deadline) },
         job: if options.bare { bare(&options.arguments) } else { proof(&options.arguments) },
         verbose: options.verbose,
-    };
-    boot.until_verdict(workspace, payload)
+    }
 }
 
 /// The programs a guest runs.
