@@ -3,6 +3,7 @@
 mod build;
 mod debian;
 mod process;
+mod run;
 mod setup;
 mod vm;
 mod workspace;
@@ -32,6 +33,8 @@ enum Task {
     },
     /// Build the netqueue binary; its path is the last line printed.
     Build(build::Flavour),
+    /// Run the daemon here, or in a guest where this host cannot attach.
+    Run(run::Options),
     /// Boot stock kernels and run netqueue in them.
     Vm(vm::Options),
 }
@@ -58,6 +61,7 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             println!("{}", binary.display());
             Ok(ExitCode::SUCCESS)
         }
+        Task::Run(options) => run::command(workspace, &options),
         Task::Vm(options) => vm::command(workspace, &options),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -76,15 +76,30 @@ impl fmt::Display for Report {
 impl Boot {
     /// Boots, follows and judges the guest; the job's own output is shown as it comes.
     pub(crate) fn until_verdict(&self, workspace: &Workspace, payload: &Payload) -> Result<Report> {
+        let report = self.until_stopped(workspace, payload, || false)?;
+        report.context("a guest that nobody stops ends with a verdict")
+    }
+
+    /// The same, but switches the guest off, without a report, as soon as `stop` says so.
+    pub(crate) fn until_stopped(
+        &self,
+        workspace: &Workspace,
+        payload: &Payload,
+        mut stop: impl FnMut() -> bool,
+    ) -> Result<Option<Report>> {
         let initramfs = self.pack(workspace, payload)?;
-        let first = self.attempt(workspace, &initramfs)?;
-        let Outcome::DiedEarly(reason) = &first.outcome else { return Ok(first) };
-        println!("vm {}: died before PID 1 spoke ({reason}); trying once more", self.kernel.name);
-        self.attempt(workspace, &initramfs)
+        let first = self.attempt(workspace, &initramfs, &mut stop)?;
+        if let Some(report) = &first
+            && let Outcome::DiedEarly(reason) = &report.outcome
+        {
+            println!("vm {}: died before PID 1 spoke ({reason}); trying once more", self.kernel.name);
+            return self.attempt(workspace, &initramfs, &mut stop);
+        }
+        Ok(first)
     }
 
     /// Packs the guest's file system and returns where it is.
-    pub(crate) fn pack(&self, workspace: &Workspace, payload: &Payload) -> Result<PathBuf> {
+    fn pack(&self, workspace: &Workspace, payload: &Payload) -> Result<PathBuf> {
         let folder = workspace.target("vm");
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let into = folder.join(format!("{}.cpio", self.kernel.name));
@@ -96,7 +111,12 @@ impl Boot {
         Ok(into)
     }
 
-    fn attempt(&self, workspace: &Workspace, initramfs: &std::path::Path) -> Result<Report> {
+    fn attempt(
+        &self,
+        workspace: &Workspace,
+        initramfs: &Path,
+        stop: &mut impl FnMut() -> bool,
+    ) -> Result<Option<Report>> {
         let log = workspace.target("vm").join(format!("{}.console", self.kernel.name));
         println!("vm {}: booting {}", self.kernel.name, self.kernel.package);
         let file = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
@@ -104,36 +124,26 @@ impl Boot {
         let mut judge = Judge::new(self.limits);
         let start = Instant::now();
         let guest = Guest::start(&self.machine, &self.kernel.image, initramfs)?;
-        let outcome = loop {
-            let received = guest.lines().recv_timeout(Duration::from_millis(200));
-            let now = start.elapsed();
-            match received {
-                Ok(line) => {
-                    judge.line(&line, now);
-                    self.show(&line);
-                    console.take(line)?;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break judge.ended(),
-            }
-            if let Some(outcome) = judge.tick(now) {
-                break outcome;
-            }
+        let take = |line: &str| {
+            self.show(line);
+            console.take(line)
         };
+        let outcome = follow(&guest, &mut judge, take, stop)?;
         drop(guest);
         let took = judge.verdict_at().unwrap_or_else(|| start.elapsed());
         console.file.flush().with_context(|| format!("{} cannot be written", log.display()))?;
+        let Some(outcome) = outcome else { return Ok(None) };
         if outcome != Outcome::Passed && !self.verbose {
             console.show_tail(self.kernel.name);
         }
-        Ok(Report {
+        Ok(Some(Report {
             kernel: self.kernel.name,
             package: self.kernel.package.clone(),
             outcome,
             took,
             output: console.output,
             console: workspace.show(&log),
-        })
+        }))
     }
 
     fn show(&self, line: &str) {
@@ -146,6 +156,34 @@ impl Boot {
     }
 }
 
+/// Follows a console to the guest's end and returns what the judge says, or nothing once `stop` says so.
+fn follow(
+    guest: &Guest,
+    judge: &mut Judge,
+    mut take: impl FnMut(&str) -> Result<()>,
+    stop: &mut impl FnMut() -> bool,
+) -> Result<Option<Outcome>> {
+    let start = Instant::now();
+    loop {
+        let received = guest.lines().recv_timeout(Duration::from_millis(200));
+        let now = start.elapsed();
+        match received {
+            Ok(line) => {
+                judge.line(&line, now);
+                take(&line)?;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(Some(judge.ended())),
+        }
+        if let Some(outcome) = judge.tick(now) {
+            return Ok(Some(outcome));
+        }
+        if stop() {
+            return Ok(None);
+        }
+    }
+}
+
 struct Console {
     file: BufWriter<File>,
     tail: VecDeque<String>,
@@ -153,15 +191,15 @@ struct Console {
 }
 
 impl Console {
-    fn take(&mut self, line: String) -> Result<()> {
+    fn take(&mut self, line: &str) -> Result<()> {
         writeln!(self.file, "{line}").context("the console's log cannot be written")?;
-        if let Said::Job(text) = protocol::read(&line) {
+        if let Said::Job(text) = protocol::read(line) {
             self.output.push(text.to_owned());
         }
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
-        self.tail.push_back(line);
+        self.tail.push_back(line.to_owned());
         Ok(())
     }
 

@@ -19,8 +19,7 @@ use crate::build::{self, Flavour};
 use crate::setup;
 use crate::workspace::Workspace;
 
-use boot::Boot;
-pub(crate) use boot::Report;
+pub(crate) use boot::{Boot, Report};
 pub(crate) use qemu::{Forward, Machine};
 pub(crate) use verdict::{Limits, Outcome};
 
