@@ -3,8 +3,13 @@
 
 pub mod api;
 pub mod build_info;
+pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod inventory;
+pub mod kernel;
 pub mod metrics;
+pub mod pipeline;
 pub mod snapshots;
 pub mod web;

@@ -74,7 +74,7 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         };
         (lost > 0).then(|| format!("{lost} lost ({}): {what}", reason.as_str()))
     });
-    probes.chain(losses).collect()
+    snapshot.health.warnings.iter().cloned().chain(probes).chain(losses).collect()
 }
 
 /// A queue as the API writes it.

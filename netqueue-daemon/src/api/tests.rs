@@ -106,7 +106,8 @@ fn incident() -> Aggregator {
     queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) });
     let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
-    queues.set_health(Health { probes: vec![probe(true, true), probe(false, false)], flow });
+    let probes = vec![probe(true, true), probe(false, false)];
+    queues.set_health(Health { probes, flow, warnings: vec!["a namespace could not be read".to_owned()] });
     queues
 }
 
@@ -188,6 +189,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
     );
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("23 lost (ring_full): events are missing, counts are exact"), "{warnings}");
+    assert!(warnings.contains("a namespace could not be read"), "{warnings}");
     assert!(warnings.contains("conn_request_enter on tcp_conn_request is not attached"), "{warnings}");
 }
 
@@ -330,7 +332,7 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
 async fn ready_means_that_every_required_probe_is_attached() {
     let ready = |probes| {
         let mut queues = incident();
-        queues.set_health(Health { probes, flow: EventFlow::default() });
+        queues.set_health(Health { probes, ..Health::default() });
         ask_of(queues.snapshot(at(10)), Method::GET, "/-/ready")
     };
     assert_eq!(ready(vec![probe(true, true), probe(false, false)]).await.status(), StatusCode::OK);

@@ -75,14 +75,20 @@ impl Aggregator {
         self.reconciler.set_baseline(netns, bracket)
     }
 
-    /// Compares a namespace's counters. Returns whether every increment is attributed.
-    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket) -> bool {
-        let Some(balance) = self.reconciler.balance(netns, bracket) else { return false };
+    /// Whether anything was ever charged to this account, as far as was read.
+    #[must_use]
+    pub fn knows(&self, account: &AccountKey) -> bool {
+        self.index.contains_key(account)
+    }
+
+    /// Compares a namespace's counters; `None` before its baseline was taken.
+    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
+        let balance = self.reconciler.balance(netns, bracket)?;
         match self.balances.iter_mut().find(|known| known.netns == netns) {
             Some(known) => *known = balance,
             None => self.balances.push(balance),
         }
-        balance.is_exact()
+        Some(balance)
     }
 
     /// What netqueue knows about itself was read.

@@ -28,7 +28,7 @@ pub struct ProbeStatus {
     pub at: &'static str,
     /// How it is attached.
     pub mode: AttachMode,
-    /// Whether netqueue is not ready without it: what it counts would be missing from the sums.
+    /// Whether netqueue is not ready without it.
     pub required: bool,
     /// Whether it is attached.
     pub attached: bool,
@@ -114,4 +114,6 @@ pub struct Health {
     pub probes: Vec<ProbeStatus>,
     /// Events and losses.
     pub flow: EventFlow,
+    /// What it could not do, in words.
+    pub warnings: Vec<String>,
 }

@@ -45,6 +45,14 @@ impl NamespaceBalance {
     pub fn is_exact(&self) -> bool {
         self.counters.iter().all(|(_, balance)| balance.residual == 0)
     }
+
+    /// Whether the same is left over as at another time.
+    #[must_use]
+    pub fn same_residual(&self, other: &Self) -> bool {
+        self.counters
+            .iter()
+            .all(|(counter, balance)| balance.residual == other.counters.get(counter).residual)
+    }
 }
 
 /// Compares the kernel's counters with what was attributed, from a baseline on.

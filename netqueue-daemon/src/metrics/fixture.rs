@@ -103,5 +103,5 @@ fn health() -> Health {
         probe("conn_request_leave", "return", true, None),
         probe("send_reset_enter", "entry", false, Some(4)),
     ];
-    Health { probes, flow }
+    Health { probes, flow, warnings: Vec::new() }
 }

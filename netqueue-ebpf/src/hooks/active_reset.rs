@@ -4,6 +4,8 @@
 //! `(sk, priority, reason)` from 6.10 and `(sk, reason)` from 7.2: the loader says where the reason is. It may run in
 //! process context.
 
+use core::hint::black_box;
+
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use netqueue_common::{Cell, NO_REASON};
 
@@ -47,9 +49,11 @@ fn cause(reason: u32) -> Cell {
 
 #[inline(always)]
 fn reason(ctx: &ProbeContext) -> u32 {
+    // Both are read before one is chosen: a load through a chosen context pointer would not pass the verifier.
+    let (second, third) = (black_box(arg(ctx, 1)), black_box(arg(ctx, 2)));
     match layout!(active_reset_reason_arg) {
-        1 => arg(ctx, 1) as u32,
-        2 => arg(ctx, 2) as u32,
+        1 => second as u32,
+        2 => third as u32,
         _ => NO_REASON,
     }
 }
