@@ -136,13 +136,20 @@ async fn accept(
 }
 
 async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> Drained {
-    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were not answered in time and are cut off");
-    }
+    let all_ended = async {
+        graceful.shutdown().await;
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    let in_time = tokio::time::timeout(patience, all_ended).await.is_ok();
     while let Some(ended) = connections.try_join_next() {
         report(ended);
     }
     let cut = connections.len();
+    if !in_time {
+        tracing::warn!(connections = cut, "requests were not answered in time and are cut off");
+    }
     connections.shutdown().await;
     Drained { cut }
 }

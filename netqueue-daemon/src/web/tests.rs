@@ -140,7 +140,7 @@ async fn stopping_answers_what_is_in_progress_and_accepts_no_more() {
             "done"
         }),
     );
-    let running = run(short(), slow).await;
+    let running = run(Limits { header_read: SOON, ..short() }, slow).await;
     let address = running.address;
     let in_progress = tokio::spawn(async move { ask(address, "/").await });
     let _idle = TcpStream::connect(address).await.expect("connected");
