@@ -1,7 +1,7 @@
 //! When something moved: charge the account, and say what happened, or count that it could not be said.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use netqueue_common::{Cell, Event, ListenerKey, Tally};
+use netqueue_common::{Event, ListenerKey, Tally};
 
 use crate::{
     kernel::{Fault, Peer, Queues, layout},
@@ -9,21 +9,22 @@ use crate::{
     scope::CpuState,
 };
 
-/// The account a failed read leaves: none. Counted as unreadable.
+/// Runs one hook's part; a kernel structure it could not read is counted.
+///
+/// Hooks pass a failed read on with `?` to here rather than going on with an `Option`: merged paths would let the
+/// compiler load what only one of them wrote, which verifiers before 6.2 refuse.
 #[inline(always)]
-pub(crate) fn readable<T>(read: Result<T, Fault>) -> Option<T> {
-    match read {
-        Ok(value) => Some(value),
-        Err(Fault) => {
-            tally(Tally::Unreadable);
-            None
-        }
+pub(crate) fn observe(done: Result<(), Fault>) -> u32 {
+    if done.is_err() {
+        tally(Tally::Unreadable);
     }
+    0
 }
 
 /// What an event adds to its account and cell.
 pub(crate) struct Facts {
-    pub(crate) cell: Cell,
+    /// A [`Cell`](netqueue_common::Cell).
+    pub(crate) code: u32,
     pub(crate) peer: Peer,
     pub(crate) queues: Queues,
     pub(crate) reason: u32,
@@ -35,32 +36,29 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     tally(Tally::EventsSeen);
     // SAFETY: helpers without arguments.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
-    let event = Event {
+    // Asked before there is a reservation: the answer is about what is unread already.
+    let wake = wake_flag(state, now);
+    let Some(mut record) = EVENTS.reserve::<Event>(0) else {
+        tally(Tally::EventsRingFull);
+        return;
+    };
+    record.write(Event {
         time: now,
         key: *key,
         peer_addr: facts.peer.addr,
         peer_port: facts.peer.port,
         peer_family: facts.peer.family,
-        code: facts.cell as u32,
+        code: facts.code,
         cpu,
         reason: facts.reason,
         accept_length: facts.queues.accept_length,
         accept_limit: facts.queues.accept_limit,
         syn_length: facts.queues.syn_length,
         syn_limit: facts.queues.syn_limit,
-    };
-    match EVENTS.output::<Event>(&event, wake_flag(state, now)) {
-        Ok(()) => tally(Tally::EventsSubmitted),
-        Err(_full) => tally(Tally::EventsRingFull),
-    }
-    aya_log_ebpf::debug!(
-        (),
-        "cell {} port {} queue {}/{}",
-        event.code,
-        key.port,
-        event.accept_length,
-        event.accept_limit
-    );
+    });
+    record.submit(wake);
+    tally(Tally::EventsSubmitted);
+    aya_log_ebpf::debug!((), "cell {} port {}", facts.code, key.port);
 }
 
 /// A wake-up costs microseconds, more than everything else here together. The reader is woken when a good part of the

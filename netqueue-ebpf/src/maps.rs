@@ -1,6 +1,9 @@
 //! The maps, and the few ways they are written.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::{
+    hint::black_box,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+};
 
 use aya_ebpf::{
     macros::map,
@@ -8,7 +11,7 @@ use aya_ebpf::{
 };
 use netqueue_common::{Cell, Counts, ListenerKey, Tally};
 
-use crate::scope::CpuState;
+use crate::{kernel::Fault, scope::CpuState};
 
 /// Exact counts of listeners. The loader sets the size.
 #[map]
@@ -34,13 +37,13 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 static STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 
-/// This CPU's state.
+/// This CPU's state. It is always there; the verifier wants it asked.
 #[inline(always)]
-pub(crate) fn state() -> Option<&'static mut CpuState> {
-    let pointer = STATE.get_ptr_mut(0)?;
+pub(crate) fn state() -> Result<&'static mut CpuState, Fault> {
+    let pointer = STATE.get_ptr_mut(0).ok_or(Fault)?;
     // SAFETY: the map's value lives as long as the program, belongs to this CPU, and its programs are not preempted
     // while they run; scopes of process context are kept apart (scope.rs).
-    Some(unsafe { &mut *pointer })
+    Ok(unsafe { &mut *pointer })
 }
 
 /// Counts one of the kernel side's own mishaps.
@@ -73,9 +76,28 @@ impl Account {
     #[inline(always)]
     pub(crate) fn add(self, cell: Cell, amount: u64) {
         if amount != 0 {
-            // SAFETY: a live map value; the index is below COUNT by the enum's definition.
-            unsafe { raise((&raw mut (*self.0).cells).cast::<u64>().add(cell as usize), amount) };
+            // SAFETY: the index is below COUNT by the enum's definition.
+            unsafe { self.raise(cell as usize, amount) };
         }
+    }
+
+    /// Raises the cell with a code that was not known at compile time.
+    #[inline(always)]
+    pub(crate) fn add_code(self, code: u32, amount: u64) {
+        // The compiler knows the code to be a cell's and would leave the comparison out; the verifier does not.
+        let index = black_box(code) as usize;
+        if index < Cell::COUNT {
+            // SAFETY: the index is below COUNT.
+            unsafe { self.raise(index, amount) };
+        }
+    }
+
+    /// # Safety
+    /// `index` must be below `Cell::COUNT`.
+    #[inline(always)]
+    unsafe fn raise(self, index: usize, amount: u64) {
+        // SAFETY: a live map value, aligned to eight, and see above.
+        unsafe { raise((&raw mut (*self.0).cells).cast::<u64>().add(index), amount) };
     }
 }
 
@@ -86,7 +108,9 @@ fn open_in(map: &PerCpuHashMap<ListenerKey, Counts>, key: &ListenerKey) -> Optio
     }
     // BPF_NOEXIST: where another CPU made the entry meanwhile, its counts stay.
     const BPF_NOEXIST: u64 = 1;
-    let _full_or_raced = map.insert(key, Counts::ZERO, BPF_NOEXIST);
+    // A static, because a program's stack is 512 bytes.
+    static ZERO: Counts = Counts::ZERO;
+    let _full_or_raced = map.insert(key, &ZERO, BPF_NOEXIST);
     map.get_ptr_mut(key).map(Account)
 }
 

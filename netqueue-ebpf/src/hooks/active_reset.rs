@@ -11,23 +11,24 @@ use netqueue_common::{Cell, NO_REASON};
 
 use super::arg;
 use crate::{
-    account::{Facts, readable, report},
-    kernel::{Peer, Queues, Sock, layout},
+    account::{Facts, observe, report},
+    kernel::{Fault, Peer, Queues, Sock, layout},
     maps::{Account, state},
 };
 
 #[inline(always)]
-fn enter(sk: u64, reason: u32) {
-    let Some(state) = state() else { return };
+fn enter(sk: u64, reason: u32) -> Result<(), Fault> {
+    let state = state()?;
     let sk = Sock(sk);
-    let Some(key) = readable(sk.local_key()) else { return };
+    let key = sk.local_key()?;
     let cell = cause(reason);
     if let Some(account) = Account::open(&key) {
         account.add(Cell::OutRsts, 1);
         account.add(cell, 1);
     }
-    let peer = readable(sk.peer()).unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { cell, peer, queues: Queues::UNKNOWN, reason });
+    let peer = sk.peer().unwrap_or(Peer::UNKNOWN);
+    report(state, &key, &Facts { code: cell as u32, peer, queues: Queues::UNKNOWN, reason });
+    Ok(())
 }
 
 /// What the kernel's reason alone tells. SO_LINGER 0 and a closed listener share one reason, and kernels before 6.10 give
@@ -60,6 +61,5 @@ fn reason(ctx: &ProbeContext) -> u32 {
 
 #[kprobe]
 fn tcp_send_active_reset(ctx: ProbeContext) -> u32 {
-    enter(arg(&ctx, 0), reason(&ctx));
-    0
+    observe(enter(arg(&ctx, 0), reason(&ctx)))
 }

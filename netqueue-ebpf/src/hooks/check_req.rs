@@ -12,57 +12,50 @@ use netqueue_common::Cell;
 
 use super::{arg, entry_frame, return_frame};
 use crate::{
-    account::readable,
+    account::observe,
     kernel::{Fault, Sock},
     maps::{Account, state},
     mib::Cells,
-    scope::{CpuState, Frame},
+    scope::Frame,
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, fastopen: bool, frame: Frame) {
-    let Some(state) = state() else { return };
+fn enter(sk: u64, skb: u64, fastopen: bool, frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
     if fastopen {
         state.open_fastopen(frame);
-        return;
+        return Ok(());
     }
-    if let Some((cells, before)) = readable(cells_of(state, Sock(sk))) {
-        state.request.open(frame, sk, skb, cells.0, [before]);
-    }
+    let cells = Cells::linux(state, Sock(sk).net()?)?;
+    state.request.open(frame, sk, skb, cells.0, [cells.embryonic()?]);
+    Ok(())
 }
 
 #[inline(always)]
-fn cells_of(state: &mut CpuState, sk: Sock) -> Result<(Cells, u64), Fault> {
-    let cells = Cells::linux(state, sk.net()?)?;
-    Ok((cells, cells.embryonic()?))
-}
-
-#[inline(always)]
-fn leave(frame: Frame) {
-    let Some(state) = state() else { return };
+fn leave(frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
     if state.close_fastopen(frame) || !state.request.close(frame) {
-        return;
+        return Ok(());
     }
-    let Some(after) = readable(Cells(state.request.cells).embryonic()) else { return };
-    let moved = after.wrapping_sub(state.request.before[0]);
-    if moved != 0
-        && let Some(key) = readable(Sock(state.request.sk).listener_key())
-        && let Some(account) = Account::open(&key)
-    {
+    let moved = Cells(state.request.cells).embryonic()?.wrapping_sub(state.request.before[0]);
+    if moved == 0 {
+        return Ok(());
+    }
+    let key = Sock(state.request.sk).listener_key()?;
+    if let Some(account) = Account::open(&key) {
         account.add(Cell::EmbryonicRsts, moved);
     }
+    Ok(())
 }
 
 #[kprobe]
 fn tcp_check_req(ctx: ProbeContext) -> u32 {
     // A bool is passed in the low byte of its register.
     let fastopen = arg(&ctx, 3) & 0xff != 0;
-    enter(arg(&ctx, 0), arg(&ctx, 1), fastopen, entry_frame(&ctx));
-    0
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), fastopen, entry_frame(&ctx)))
 }
 
 #[kretprobe]
 fn tcp_check_req_return(ctx: RetProbeContext) -> u32 {
-    leave(return_frame(&ctx));
-    0
+    observe(leave(return_frame(&ctx)))
 }

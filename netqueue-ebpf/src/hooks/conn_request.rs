@@ -11,7 +11,7 @@ use netqueue_common::{Cell, NO_REASON};
 
 use super::{arg, entry_frame, return_frame};
 use crate::{
-    account::{Facts, readable, report},
+    account::{Facts, observe, report},
     kernel::{Fault, Packet, Peer, Sock},
     maps::{Account, state},
     mib::Cells,
@@ -19,17 +19,11 @@ use crate::{
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, frame: Frame) {
-    let Some(state) = state() else { return };
-    if let Some((cells, before)) = readable(cells_of(state, Sock(sk))) {
-        state.syn.open(frame, sk, skb, cells.0, before);
-    }
-}
-
-#[inline(always)]
-fn cells_of(state: &mut CpuState, sk: Sock) -> Result<(Cells, [u64; 5]), Fault> {
-    let cells = Cells::linux(state, sk.net()?)?;
-    Ok((cells, values(cells)?))
+fn enter(sk: u64, skb: u64, frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
+    let cells = Cells::linux(state, Sock(sk).net()?)?;
+    state.syn.open(frame, sk, skb, cells.0, values(cells)?);
+    Ok(())
 }
 
 #[inline(always)]
@@ -40,25 +34,26 @@ fn values(cells: Cells) -> Result<[u64; 5], Fault> {
 }
 
 #[inline(always)]
-fn leave(frame: Frame) {
-    let Some(state) = state() else { return };
+fn leave(frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
     if !state.syn.close(frame) {
-        return;
+        return Ok(());
     }
-    let Some(after) = readable(values(Cells(state.syn.cells))) else { return };
-    if after != state.syn.before {
-        charge(state, after);
+    let after = values(Cells(state.syn.cells))?;
+    if after == state.syn.before {
+        return Ok(());
     }
+    charge(state, after)
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, after: [u64; 5]) {
+fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
     let before = state.syn.before;
     let moved = |index: usize| after[index].wrapping_sub(before[index]);
     let (overflows, drops, cookies, full, sent) = (moved(0), moved(1), moved(2), moved(3), moved(4));
 
     let sk = Sock(state.syn.sk);
-    let Some(key) = readable(sk.listener_key()) else { return };
+    let key = sk.listener_key()?;
     let unproven = state.syn.mark != 0;
     let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
     if let Some(account) = Account::open(&key) {
@@ -72,7 +67,7 @@ fn charge(state: &mut CpuState, after: [u64; 5]) {
         account.add(rest, drops.wrapping_sub(overflows).wrapping_sub(full));
     }
     if drops == 0 {
-        return;
+        return Ok(());
     }
 
     let mut queues = sk.queues();
@@ -86,18 +81,17 @@ fn charge(state: &mut CpuState, after: [u64; 5]) {
         }
         rest
     };
-    let peer = readable(Packet(state.syn.skb).source()).unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { cell, peer, queues, reason: NO_REASON });
+    let peer = Packet(state.syn.skb).source().unwrap_or(Peer::UNKNOWN);
+    report(state, &key, &Facts { code: cell as u32, peer, queues, reason: NO_REASON });
+    Ok(())
 }
 
 #[kprobe]
 fn tcp_conn_request(ctx: ProbeContext) -> u32 {
-    enter(arg(&ctx, 2), arg(&ctx, 3), entry_frame(&ctx));
-    0
+    observe(enter(arg(&ctx, 2), arg(&ctx, 3), entry_frame(&ctx)))
 }
 
 #[kretprobe]
 fn tcp_conn_request_return(ctx: RetProbeContext) -> u32 {
-    leave(return_frame(&ctx));
-    0
+    observe(leave(return_frame(&ctx)))
 }

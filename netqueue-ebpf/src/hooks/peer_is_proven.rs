@@ -9,7 +9,7 @@ fn tcp_peer_is_proven_return(ctx: RetProbeContext) -> u32 {
     // A bool is returned in the low byte.
     let proven = ctx.ret::<u64>() & 0xff != 0;
     if !proven
-        && let Some(state) = state()
+        && let Ok(state) = state()
         && state.syn.is_open()
     {
         state.syn.mark = 1;

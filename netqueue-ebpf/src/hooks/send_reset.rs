@@ -13,7 +13,7 @@ use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 
 use super::{arg, entry_frame, return_frame};
 use crate::{
-    account::{Facts, readable, report},
+    account::{Facts, observe, report},
     kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, tcp_state},
     maps::{Account, state, tally},
     mib::Cells,
@@ -36,21 +36,17 @@ impl Verdict {
 }
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, reason: u32, frame: Frame) {
-    let Some(state) = state() else { return };
-    let Some((cells, before)) = readable(cells_of(state, sk, skb)) else { return };
+fn enter(sk: u64, skb: u64, reason: u32, frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
+    let cells = Cells::tcp(state, net_of(sk, skb)?)?;
+    let before = cells.resets()?;
     let mark = verdict(state, sk, skb, reason).pack();
     let nested = usize::from(state.reset[0].is_open() && !state.reset[0].holds(frame));
     let scope = if nested == 0 { &mut state.reset[0] } else { &mut state.reset[1] };
     scope.forget();
     scope.open(frame, sk, skb, cells.0, [before]);
     scope.mark = mark;
-}
-
-#[inline(always)]
-fn cells_of(state: &mut CpuState, sk: u64, skb: u64) -> Result<(Cells, u64), Fault> {
-    let cells = Cells::tcp(state, net_of(sk, skb)?)?;
-    Ok((cells, cells.resets()?))
+    Ok(())
 }
 
 #[inline(always)]
@@ -74,49 +70,41 @@ fn verdict(state: &CpuState, sk: u64, skb: u64, reason: u32) -> Verdict {
 }
 
 #[inline(always)]
-fn leave(frame: Frame) {
-    let Some(state) = state() else { return };
+fn leave(frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
     let nested = usize::from(!state.reset[0].holds(frame) && state.reset[1].holds(frame));
     let scope = if nested == 0 { &mut state.reset[0] } else { &mut state.reset[1] };
     if !scope.close(frame) {
-        return;
+        return Ok(());
     }
     let (sk, skb, cells, before, mark) = (scope.sk, scope.skb, scope.cells, scope.before[0], scope.mark);
-    let Some(after) = readable(Cells(cells).resets()) else { return };
-    let sent = after.wrapping_sub(before);
+    let sent = Cells(cells).resets()?.wrapping_sub(before);
     if sent == 0 {
-        return;
+        return Ok(());
     }
     if nested != 0 && state.reset[0].is_open() && state.reset[0].cells == cells {
         state.reset[0].before[0] = state.reset[0].before[0].wrapping_add(sent);
     }
-    charge(state, sk, skb, sent, mark);
+    charge(state, sk, skb, sent, mark)
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) {
+fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Result<(), Fault> {
     let listening = mark & 0x100 != 0;
-    let Some(key) = readable(key_of(sk, skb, listening)) else { return };
+    let key = key_of(sk, skb, listening)?;
     let queues = if listening { Sock(sk).queues() } else { Queues::UNKNOWN };
-    // Each cell by its name: an index the verifier cannot bound would not pass.
-    let cell = match (mark & 0xff) as u32 {
-        code if code == Cell::ResetOverflowAbort as u32 => Cell::ResetOverflowAbort,
-        code if code == Cell::ResetHandshakeAborted as u32 => Cell::ResetHandshakeAborted,
-        code if code == Cell::ResetNoListener as u32 => Cell::ResetNoListener,
-        code if code == Cell::ResetUnknownConnection as u32 => Cell::ResetUnknownConnection,
-        code if code == Cell::ResetAfterClose as u32 => Cell::ResetAfterClose,
-        _ => Cell::ResetOther,
-    };
+    let code = (mark & 0xff) as u32;
     if let Some(account) = Account::open(&key) {
         account.add(Cell::OutRsts, sent);
-        account.add(cell, sent);
+        account.add_code(code, sent);
     }
     if sent > 1 {
         // One call sends one reset; more means that another's was seen inside this one without its own return.
         tally(Tally::ReturnMissed);
     }
-    let peer = readable(Packet(skb).source()).unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { cell, peer, queues, reason: (mark >> 32) as u32 });
+    let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
+    report(state, &key, &Facts { code, peer, queues, reason: (mark >> 32) as u32 });
+    Ok(())
 }
 
 #[inline(always)]
@@ -131,24 +119,20 @@ fn reason(ctx: &ProbeContext) -> u32 {
 
 #[kprobe]
 fn tcp_v4_send_reset(ctx: ProbeContext) -> u32 {
-    enter(arg(&ctx, 0), arg(&ctx, 1), reason(&ctx), entry_frame(&ctx));
-    0
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), reason(&ctx), entry_frame(&ctx)))
 }
 
 #[kretprobe]
 fn tcp_v4_send_reset_return(ctx: RetProbeContext) -> u32 {
-    leave(return_frame(&ctx));
-    0
+    observe(leave(return_frame(&ctx)))
 }
 
 #[kprobe]
 fn tcp_v6_send_reset(ctx: ProbeContext) -> u32 {
-    enter(arg(&ctx, 0), arg(&ctx, 1), reason(&ctx), entry_frame(&ctx));
-    0
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), reason(&ctx), entry_frame(&ctx)))
 }
 
 #[kretprobe]
 fn tcp_v6_send_reset_return(ctx: RetProbeContext) -> u32 {
-    leave(return_frame(&ctx));
-    0
+    observe(leave(return_frame(&ctx)))
 }

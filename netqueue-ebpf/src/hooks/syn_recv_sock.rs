@@ -12,7 +12,7 @@ use netqueue_common::{Cell, NO_REASON};
 
 use super::{arg, entry_frame, return_frame};
 use crate::{
-    account::{Facts, readable, report},
+    account::{Facts, observe, report},
     kernel::{Fault, Packet, Peer, Sock},
     maps::{Account, state},
     mib::Cells,
@@ -20,36 +20,31 @@ use crate::{
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, req_unhash: u64, frame: Frame) {
-    let Some(state) = state() else { return };
-    if let Some((cells, before)) = readable(cells_of(state, Sock(sk))) {
-        state.ack.open(frame, sk, skb, cells.0, before);
-        state.ack.mark = u64::from(req_unhash == 0);
-    }
+fn enter(sk: u64, skb: u64, req_unhash: u64, frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
+    let cells = Cells::linux(state, Sock(sk).net()?)?;
+    state.ack.open(frame, sk, skb, cells.0, cells.listen()?);
+    state.ack.mark = u64::from(req_unhash == 0);
+    Ok(())
 }
 
 #[inline(always)]
-fn cells_of(state: &mut CpuState, sk: Sock) -> Result<(Cells, [u64; 2]), Fault> {
-    let cells = Cells::linux(state, sk.net()?)?;
-    Ok((cells, cells.listen()?))
-}
-
-#[inline(always)]
-fn leave(frame: Frame) {
-    let Some(state) = state() else { return };
+fn leave(frame: Frame) -> Result<(), Fault> {
+    let state = state()?;
     if !state.ack.close(frame) {
-        return;
+        return Ok(());
     }
-    let Some(after) = readable(Cells(state.ack.cells).listen()) else { return };
+    let after = Cells(state.ack.cells).listen()?;
     let before = state.ack.before;
-    if after != before {
-        state.ack.before = after;
-        charge(state, after[0].wrapping_sub(before[0]), after[1].wrapping_sub(before[1]));
+    if after == before {
+        return Ok(());
     }
+    state.ack.before = after;
+    charge(state, after[0].wrapping_sub(before[0]), after[1].wrapping_sub(before[1]))
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, overflows: u64, drops: u64) {
+fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault> {
     // A Fast Open SYN completes its handshake inside tcp_conn_request: what is charged here is not charged there again.
     if state.syn.is_open() && state.syn.cells == state.ack.cells {
         state.syn.before[0] = state.syn.before[0].wrapping_add(overflows);
@@ -60,7 +55,7 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) {
     }
 
     let sk = Sock(state.ack.sk);
-    let Some(key) = readable(sk.listener_key()) else { return };
+    let key = sk.listener_key()?;
     let (full, rest) = if state.ack.mark != 0 {
         (Cell::DropAcceptQueueFullCookieAck, Cell::DropOtherCookieAck)
     } else {
@@ -74,31 +69,28 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) {
     }
     if drops != 0 {
         let cell = if overflows != 0 { full } else { rest };
-        let peer = readable(Packet(state.ack.skb).source()).unwrap_or(Peer::UNKNOWN);
-        report(state, &key, &Facts { cell, peer, queues: sk.queues(), reason: NO_REASON });
+        let peer = Packet(state.ack.skb).source().unwrap_or(Peer::UNKNOWN);
+        report(state, &key, &Facts { code: cell as u32, peer, queues: sk.queues(), reason: NO_REASON });
     }
+    Ok(())
 }
 
 #[kprobe]
 fn tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx));
-    0
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx)))
 }
 
 #[kretprobe]
 fn tcp_v4_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
-    leave(return_frame(&ctx));
-    0
+    observe(leave(return_frame(&ctx)))
 }
 
 #[kprobe]
 fn tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx));
-    0
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx)))
 }
 
 #[kretprobe]
 fn tcp_v6_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
-    leave(return_frame(&ctx));
-    0
+    observe(leave(return_frame(&ctx)))
 }
