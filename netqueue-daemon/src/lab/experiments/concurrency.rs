@@ -1,0 +1,118 @@
+//! Several processes connect and several accept too slowly, on several listeners at once: the exactness of every
+//! counter under concurrency.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::lab::netstat::{Counter, Counters};
+use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings};
+use crate::lab::sockets::{Listener, localhost};
+use crate::lab::sysctl;
+use crate::lab::verdict::Skip;
+use crate::lab::worker::{Acceptor, Clients, spawn_acceptor, spawn_clients};
+
+pub(super) const CONCURRENCY: Experiment = Experiment {
+    number: "concurrency",
+    name: "concurrency",
+    incident: "3 listeners, one of them deferring, one dual-stack; 4 processes connect and 4 accept too slowly, for 10 s",
+    verdict: "accept queues full at SYN time and at the final ACK, thousands of times: each drop and reset is charged to one listener, \
+              and nothing is left over",
+    provoke: concurrency,
+};
+
+const SECONDS: u64 = 10;
+const QUIET: Duration = Duration::from_millis(300);
+const QUIET_WITHIN: Duration = Duration::from_secs(20);
+
+fn concurrency(settings: &Settings) -> Result<Scene> {
+    sysctl::defaults()?;
+    let plain = Listener::ipv4(8201, 8)?;
+    let deferring = Listener::ipv4(8202, 16)?;
+    deferring.defer_accept()?;
+    let mut targets = vec![plain.loopback().into()];
+    let dual = dual_stack_if_possible(8203, &mut targets)?;
+    let listeners = [plain, deferring, dual];
+
+    let mut acceptors = Processes::default();
+    for (listener, pause_ms) in listeners.iter().zip([4, 2, 4]) {
+        acceptors.0.push(spawn_acceptor(listener, Acceptor { pause_ms, seconds: SECONDS })?);
+    }
+    acceptors.0.push(spawn_acceptor(&listeners[0], Acceptor { pause_ms: 5, seconds: SECONDS })?);
+
+    let mut clients = Processes::default();
+    for _ in 0..2 {
+        clients.0.push(spawn_clients(&targets, Clients { batch: 1, first_byte: false, seconds: SECONDS })?);
+        let deferring = [listeners[1].loopback().into()];
+        clients.0.push(spawn_clients(&deferring, Clients { batch: 12, first_byte: true, seconds: SECONDS })?);
+    }
+    for client in &mut clients.0 {
+        let status = client.wait().context("cannot wait for a connecting process")?;
+        if !status.success() {
+            bail!("a connecting process ended with {status}");
+        }
+    }
+    wait_until_quiet()?;
+    drop(acceptors);
+
+    let anything = |listener: &Listener| ExpectedListener {
+        address: listener.address(),
+        drops: None,
+        resets: None,
+        sole: false,
+    };
+    Ok(Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(settings.min_drops))],
+        listeners: listeners.iter().map(anything).collect(),
+        events: None,
+        open: vec![Box::new(listeners)],
+    })
+}
+
+/// Listens on both families, or on IPv4 alone where the kernel has no IPv6, and adds where clients find it.
+fn dual_stack_if_possible(port: u16, targets: &mut Vec<SocketAddr>) -> Result<Listener> {
+    targets.push(localhost(Ipv4Addr::LOCALHOST, port));
+    match Listener::dual_stack(port, 4) {
+        Ok(listener) => {
+            targets.push(localhost(Ipv6Addr::LOCALHOST, port));
+            Ok(listener)
+        }
+        Err(error) if error.is::<Skip>() => Listener::ipv4(port, 4),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the kernel has counted nothing for a while: clients are gone, acceptors have emptied the queues.
+fn wait_until_quiet() -> Result<()> {
+    let start = Instant::now();
+    let mut last = Counters::of_this_thread()?;
+    let mut since = Instant::now();
+    while since.elapsed() < QUIET {
+        if start.elapsed() > QUIET_WITHIN {
+            bail!("the kernel went on counting for {} s after the last client ended", QUIET_WITHIN.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+        let now = Counters::of_this_thread()?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+/// Processes that end with the value.
+#[derive(Default)]
+struct Processes(Vec<Child>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for process in &mut self.0 {
+            // Both fail only for a process that has ended already.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
