@@ -1,36 +1,12 @@
-//! What netqueue says of one network namespace: its answers as types, and the change between two of them.
+//! The words of netqueue's API as types: rows of listeners, their splits, and events.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::client::Server;
-use super::netstat::{Counter, Counters};
-
-/// More events than any experiment looks at.
-const EVENTS: usize = 1000;
-
-#[derive(Deserialize)]
-struct Answer<T> {
-    status: String,
-    data: T,
-    #[serde(default)]
-    warnings: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Listeners {
-    listeners: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Events {
-    events: Vec<Event>,
-}
+use super::netstat::Counter;
 
 /// One row of `/api/v1/listeners`.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,6 +48,26 @@ pub(super) struct Event {
     pub syn_queue: Option<Queue>,
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "#{} {} {}", self.seq, self.kind, self.cause)?;
+        if let Some(stage) = &self.stage {
+            write!(formatter, " at {stage}")?;
+        }
+        write!(formatter, " on port {}", self.port)?;
+        match &self.peer {
+            Some(peer) => write!(formatter, " from {}", peer.address())?,
+            None => write!(formatter, " from nobody")?,
+        }
+        for (name, queue) in [("accept", self.accept_queue), ("SYN", self.syn_queue)] {
+            if let Some(Queue { length, limit }) = queue {
+                write!(formatter, ", {name} queue {length} of {limit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The other end of a dropped or reset connection.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Peer {
@@ -103,7 +99,8 @@ impl Row {
         self.kind == "listener" && self.port == address.port() && self.addr.parse() == Ok(address.ip())
     }
 
-    fn since(&self, earlier: &Self) -> Self {
+    /// What was counted since `earlier`, of the same row.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
         let mut row = self.clone();
         for (name, value) in &mut row.counters {
             *value = value.saturating_sub(earlier.counters.get(name).copied().unwrap_or(0));
@@ -123,6 +120,19 @@ impl fmt::Display for Row {
     }
 }
 
+impl fmt::Display for Breakdown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.by_cause.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(formatter, "{comma}{} {}", part.count, part.cause)?;
+            if let Some(stage) = &part.stage {
+                write!(formatter, " at {stage}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Breakdown {
     fn since(&self, earlier: &Self) -> Self {
         let before = |part: &Part| {
@@ -137,73 +147,6 @@ impl Breakdown {
             .collect();
         Self { total: self.total.saturating_sub(earlier.total), by_cause }
     }
-}
-
-/// Everything netqueue says of one namespace.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Observation {
-    pub rows: Vec<Row>,
-    /// Newest first.
-    pub events: Vec<Event>,
-    /// What netqueue itself doubts.
-    pub warnings: Vec<String>,
-}
-
-impl Observation {
-    /// Asks the daemon.
-    pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
-        let listeners: Answer<Listeners> = ask(server, &format!("/api/v1/listeners?netns={netns}"))?;
-        let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
-        let warnings = listeners.warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { rows: listeners.data.listeners, events: events.data.events, warnings })
-    }
-
-    /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
-    pub(super) fn since(&self, earlier: &Self) -> Self {
-        let rows = self.rows.iter().map(|row| match earlier.rows.iter().find(|old| old.id == row.id) {
-            Some(old) => row.since(old),
-            None => row.clone(),
-        });
-        let last = earlier.events.iter().map(|event| event.seq).max();
-        let new = |event: &&Event| last.is_none_or(|last| event.seq > last);
-        Self {
-            rows: rows.collect(),
-            events: self.events.iter().filter(new).cloned().collect(),
-            warnings: self.warnings.clone(),
-        }
-    }
-
-    /// The sum of all rows.
-    pub(super) fn sum(&self) -> Counters {
-        let mut sum = Counters::default();
-        for row in &self.rows {
-            for counter in Counter::ALL {
-                sum.add(counter, row.counter(counter));
-            }
-        }
-        sum
-    }
-}
-
-/// Makes sure that it is netqueue that answers.
-pub(super) fn greet(server: &Server) -> Result<()> {
-    ask::<serde_json::Value>(server, "/api/v1/status").map(drop).with_context(|| {
-        format!(
-            "no netqueue daemon answers at {}: start it, name its address with --server, or see only what the kernel counts \
-             with --no-daemon",
-            server.url()
-        )
-    })
-}
-
-fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Answer<T>> {
-    let body = server.get(path)?;
-    let answer: Answer<T> = serde_json::from_slice(&body)
-        .with_context(|| format!("{}{path} answered something netqueue would not", server.url()))?;
-    if answer.status != "success" {
-        bail!("{}{path} answered with status {}", server.url(), answer.status);
-    }
-    Ok(answer)
 }
 
 #[cfg(test)]
@@ -235,25 +178,6 @@ pub(super) mod tests {
             "kernel_reason": null, "accept_queue": {"length": 2, "limit": 1}, "syn_queue": {"length": 0, "limit": 1}, "cpu": 0
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn only_what_is_new_counts_where_an_inode_is_used_again() {
-        let earlier = Observation {
-            rows: vec![row("7", 8001, 40)],
-            events: vec![event(5, 8001, "127.0.0.1:1")],
-            ..Default::default()
-        };
-        let now = Observation {
-            rows: vec![row("7", 8001, 40), row("9", 8002, 3)],
-            events: vec![event(6, 8002, "127.0.0.1:2"), event(5, 8001, "127.0.0.1:1")],
-            ..Default::default()
-        };
-        let new = now.since(&earlier);
-        assert_eq!(new.sum().get(Counter::ListenDrops), 3);
-        assert_eq!(new.rows[0].drops.total, 0);
-        assert!(new.rows[0].drops.by_cause.is_empty());
-        assert_eq!(new.events.len(), 1);
     }
 
     #[test]

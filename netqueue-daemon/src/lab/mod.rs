@@ -9,6 +9,7 @@ mod experiments;
 mod netlink;
 mod netns;
 mod netstat;
+mod observation;
 mod packet;
 mod raw;
 mod report;

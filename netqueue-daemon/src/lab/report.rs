@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::{Serialize, Serializer};
 
-use super::api::Observation;
 use super::netstat::{Counter, Counters};
+use super::observation::Observation;
 use super::scene::Experiment;
 use super::verdict::Outcome;
 
@@ -67,16 +67,14 @@ impl ExperimentReport {
         self.events = seen.events.len();
         self.said.clear();
         for row in &seen.rows {
-            let drops = row.drops.by_cause.iter().map(|part| {
-                format!("{} drops {} at {}", part.count, part.cause, part.stage.as_deref().unwrap_or("?"))
-            });
-            let resets =
-                row.resets.by_cause.iter().map(|part| format!("{} resets {}", part.count, part.cause));
-            let parts: Vec<String> = drops.chain(resets).collect();
-            if !parts.is_empty() {
-                self.said.push(format!("{row}: {}", parts.join(", ")));
+            for (what, breakdown) in [("drops", &row.drops), ("resets", &row.resets)] {
+                if breakdown.total > 0 {
+                    self.said.push(format!("{row}: {what}: {breakdown}"));
+                }
             }
         }
+        // "listener ..." first: endpoints and the folded rest come after it in any order.
+        self.said.sort_by_key(|line| !line.starts_with("listener"));
         if self.said.len() > ROWS {
             let more = self.said.len() - ROWS;
             self.said.truncate(ROWS);

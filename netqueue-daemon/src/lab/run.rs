@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::api::{self, Observation};
 use super::client::Server;
 use super::netns::Netns;
 use super::netstat::Counters;
+use super::observation::{self, Observation};
 use super::report::{self, ExperimentReport, Report};
 use super::scene::{Experiment, Scene, Settings};
 use super::verdict::{Outcome, Skip};
@@ -54,7 +54,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     // Both are the caller's mistakes rather than an experiment's failure: said once, before anything runs.
     Netns::create()?;
     if let Some(server) = server {
-        api::greet(server)?;
+        observation::greet(server)?;
     }
 
     let mut reports = Vec::new();
@@ -122,7 +122,11 @@ fn provoke_and_compare(
         report.problems = check::incident(&scene, &counted);
         return Ok(());
     };
-    compare(&scene, kernel, || Ok(Observation::of(server, netns.inode())?.since(&known)), report)
+    compare(&scene, kernel, || Ok(Observation::of(server, netns.inode())?.since(&known)), report)?;
+    if !report.problems.is_empty() {
+        report.problems.push(format!("netqueue's status: {}", observation::losses(server)?));
+    }
+    Ok(())
 }
 
 /// Asks both sides until they agree at a moment when the kernel counted nothing, or too much time has passed.

@@ -20,6 +20,7 @@ pub(super) mod cause {
 pub(super) mod stage {
     pub(in crate::lab) const SYN: &[&str] = &["syn"];
     pub(in crate::lab) const ACK: &[&str] = &["ack"];
+    pub(in crate::lab) const COOKIE_ACK: &[&str] = &["cookie_ack"];
     pub(in crate::lab) const ANY: &[&str] = &["syn", "ack", "cookie_ack"];
 }
 
@@ -63,8 +64,8 @@ pub(super) struct Share {
 #[derive(Debug)]
 pub(super) struct ExpectedListener {
     pub address: SocketAddr,
-    /// The split of its drops, which must be complete; `None` where timing decides.
-    pub drops: Option<Vec<Share>>,
+    /// The split of its drops, which must be complete.
+    pub drops: Vec<Share>,
     /// The split of the resets it earned, which must be complete; `None` where timing decides.
     pub resets: Option<Vec<(&'static str, Amount)>>,
     /// Whether everything the namespace counted was charged to it.

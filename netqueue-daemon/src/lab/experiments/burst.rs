@@ -43,7 +43,7 @@ fn burst(_: &Settings) -> Result<Scene> {
         ],
         listeners: vec![ExpectedListener {
             address: listener.address(),
-            drops: Some(vec![any_stage(Amount::All(Counter::ListenDrops))]),
+            drops: vec![any_stage(Amount::All(Counter::ListenDrops))],
             resets: Some(vec![]),
             sole: true,
         }],

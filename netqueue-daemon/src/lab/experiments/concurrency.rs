@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::lab::netstat::{Counter, Counters};
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings};
+use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings, Share, cause, stage};
 use crate::lab::sockets::{Listener, localhost};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
 use crate::lab::worker::{Acceptor, Clients, spawn_acceptor, spawn_clients};
 
 pub(super) const CONCURRENCY: Experiment = Experiment {
-    number: "concurrency",
+    number: "19",
     name: "concurrency",
     incident: "3 listeners, one of them deferring, one dual-stack; 4 processes connect and 4 accept too slowly, for 10 s",
     verdict: "accept queues full at SYN time and at the final ACK, thousands of times: each drop and reset is charged to one listener, \
@@ -58,15 +58,26 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     wait_until_quiet()?;
     drop(acceptors);
 
-    let anything = |listener: &Listener| ExpectedListener {
+    let [plain, deferring, dual] = &listeners;
+    let full =
+        |stages, least| Share { cause: cause::ACCEPT_QUEUE_FULL, stages, amount: Amount::AtLeast(least) };
+    let expected = |listener: &Listener, drops| ExpectedListener {
         address: listener.address(),
-        drops: None,
+        drops,
         resets: None,
         sole: false,
     };
     Ok(Scene {
-        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(settings.min_drops))],
-        listeners: listeners.iter().map(anything).collect(),
+        kernel: vec![
+            (Counter::ListenDrops, Amount::AtLeast(settings.min_drops)),
+            (Counter::EmbryonicRsts, Amount::AtLeast(1)),
+            (Counter::OutRsts, Amount::AtLeast(1)),
+        ],
+        listeners: vec![
+            expected(plain, vec![full(stage::ANY, 1)]),
+            expected(deferring, vec![full(stage::ACK, 1), full(stage::SYN, 0), full(stage::COOKIE_ACK, 0)]),
+            expected(dual, vec![full(stage::ANY, 1)]),
+        ],
         events: None,
         open: vec![Box::new(listeners)],
     })

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::netstat::Counter;
-use crate::lab::packet::Segment;
+use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
 use crate::lab::scene::{
     Amount, ExpectedEvents, ExpectedListener, Experiment, QueueState, Scene, Settings, Share, cause, stage,
@@ -52,8 +52,11 @@ pub(super) const ABORT_DEFERRED: Experiment = Experiment {
 const BACKLOG: i32 = 8;
 const QUEUED: u32 = 7;
 const HANDSHAKES: u16 = 8;
-/// An accept queue of limit n holds n + 1: two more connections find room.
-const OVERFLOWS: u64 = 6;
+/// An accept queue of limit n holds n + 1.
+const FULL: u32 = 9;
+/// How many of the handshakes find room, and how many do not.
+const FITTING: usize = (FULL - QUEUED) as usize;
+const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
 
 fn raw(port: u16, abort: bool) -> Result<Scene> {
     sysctl::defaults()?;
@@ -63,12 +66,16 @@ fn raw(port: u16, abort: bool) -> Result<Scene> {
     let queued = listener.fill(QUEUED, false)?;
     fake.send_syns(HANDSHAKES, listener.loopback())?;
     let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
-    for answer in &answers {
+    let finish = |answer: &SynAck| {
         let ack = answer.sequence.wrapping_add(1);
-        fake.send(answer.to, answer.from, Segment::Ack { ack })?;
-    }
+        fake.send(answer.to, answer.from, Segment::Ack { ack })
+    };
+    let (fitting, late) = answers.split_at(FITTING);
+    fitting.iter().try_for_each(finish)?;
+    listener.wait_for_queue(FULL)?;
+    late.iter().try_for_each(finish)?;
     wait_for(Counter::ListenDrops, OVERFLOWS, Duration::from_secs(5))?;
-    let late = answers.iter().rev().take(OVERFLOWS as usize).map(|answer| answer.to.into()).collect();
+    let late = late.iter().map(|answer| answer.to.into()).collect();
     let exactly = Amount::Exactly(OVERFLOWS);
     let mut scene = overflowed(&listener, late, exactly, abort);
     scene.open = vec![Box::new((listener, queued, fake))];
@@ -85,11 +92,14 @@ fn deferred(port: u16, abort: bool) -> Result<Scene> {
         .map(|_| connect_nonblocking(listener.loopback().into()))
         .collect::<Result<Vec<_>>>()?;
     clients.iter().try_for_each(wait_connected)?;
-    clients.iter().try_for_each(send_byte)?;
+    let (fitting, late) = clients.split_at(FITTING);
+    fitting.iter().try_for_each(send_byte)?;
+    listener.wait_for_queue(FULL)?;
+    late.iter().try_for_each(send_byte)?;
     wait_for(Counter::ListenDrops, OVERFLOWS, Duration::from_secs(5))?;
     // A client that is not reset sends its byte again.
     let amount = if abort { Amount::Exactly(OVERFLOWS) } else { Amount::AtLeast(OVERFLOWS) };
-    let mut scene = overflowed(&listener, local_addresses(&clients)?, amount, abort);
+    let mut scene = overflowed(&listener, local_addresses(late)?, amount, abort);
     scene.open = vec![Box::new((listener, queued, clients))];
     Ok(scene)
 }
@@ -126,11 +136,11 @@ fn overflowed(listener: &Listener, peers: Vec<std::net::SocketAddr>, amount: Amo
         ],
         listeners: vec![ExpectedListener {
             address: listener.address(),
-            drops: Some(vec![Share {
+            drops: vec![Share {
                 cause: cause::ACCEPT_QUEUE_FULL,
                 stages: stage::ACK,
                 amount: Amount::All(Counter::ListenDrops),
-            }]),
+            }],
             resets: Some(if abort {
                 vec![(cause::OVERFLOW_ABORT, Amount::Exactly(OVERFLOWS))]
             } else {

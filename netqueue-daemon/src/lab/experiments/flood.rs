@@ -94,7 +94,7 @@ fn with_cookies(_: &Settings) -> Result<Scene> {
         ],
         listeners: vec![ExpectedListener {
             address: listener.address(),
-            drops: Some(vec![]),
+            drops: vec![],
             resets: Some(vec![]),
             sole: true,
         }],
@@ -133,7 +133,7 @@ fn last_quarter(_: &Settings) -> Result<Scene> {
 fn dropped(listener: &Listener, cause: &'static str) -> ExpectedListener {
     ExpectedListener {
         address: listener.address(),
-        drops: Some(vec![Share { cause, stages: stage::SYN, amount: Amount::All(Counter::ListenDrops) }]),
+        drops: vec![Share { cause, stages: stage::SYN, amount: Amount::All(Counter::ListenDrops) }],
         resets: Some(vec![]),
         sole: true,
     }

@@ -38,7 +38,7 @@ fn syn_scan(_: &Settings) -> Result<Scene> {
         ],
         listeners: vec![ExpectedListener {
             address: listener.address(),
-            drops: Some(vec![]),
+            drops: vec![],
             resets: Some(vec![]),
             sole: true,
         }],

@@ -78,11 +78,11 @@ fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> 
         ],
         listeners: vec![ExpectedListener {
             address: listener.address(),
-            drops: Some(vec![Share {
+            drops: vec![Share {
                 cause: cause::ACCEPT_QUEUE_FULL,
                 stages: stage::SYN,
                 amount: Amount::All(Counter::ListenDrops),
-            }]),
+            }],
             resets: Some(vec![]),
             sole: true,
         }],

@@ -1,0 +1,105 @@
+//! The comparison itself: the kernel's counters, what an experiment expects, and what netqueue said; out come the
+//! disagreements, each in a sentence. Pure.
+
+mod events;
+mod listener;
+
+use super::netstat::{Counter, Counters};
+use super::observation::Observation;
+use super::scene::{Amount, Scene};
+
+/// Whether the incident did happen.
+pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
+    let wrong = |(counter, amount): &(Counter, Amount)| {
+        let wrong = disagreement(kernel.get(*counter), *amount, kernel)?;
+        Some(format!(
+            "the incident did not happen as it should: the kernel counted {}: {wrong}",
+            counter.name()
+        ))
+    };
+    scene.kernel.iter().filter_map(wrong).collect()
+}
+
+/// Where netqueue disagrees with the kernel or with the experiment.
+pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
+    let mut problems = residuals(kernel, &seen.sum());
+    problems.extend(seen.rows.iter().filter(|row| row.kind == "listener").flat_map(listener::identities));
+    for expected in &scene.listeners {
+        problems.extend(listener::check(expected, kernel, &seen.rows));
+    }
+    if let Some(expected) = &scene.events {
+        problems.extend(events::check(expected, &seen.events));
+    }
+    if !problems.is_empty() {
+        problems.extend(seen.warnings.iter().map(|warning| format!("netqueue itself warns: {warning}")));
+    }
+    problems
+}
+
+/// The promise of netqueue: nothing the kernel counted is left over, nothing is counted twice.
+fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
+    let differs = |counter: &Counter| kernel.get(*counter) != sum.get(*counter);
+    let sentence = |counter: Counter| {
+        let (kernel, netqueue) = (kernel.get(counter), sum.get(counter));
+        let residual = i128::from(kernel) - i128::from(netqueue);
+        format!("{}: the kernel counted {kernel}, netqueue {netqueue} (residual {residual})", counter.name())
+    };
+    Counter::ALL.into_iter().filter(differs).map(sentence).collect()
+}
+
+/// `None` if the amount is right.
+fn disagreement(count: u64, amount: Amount, kernel: &Counters) -> Option<String> {
+    let (right, wanted) = match amount {
+        Amount::Exactly(wanted) => (count == wanted, wanted.to_string()),
+        Amount::AtLeast(wanted) => (count >= wanted, format!("at least {wanted}")),
+        Amount::All(counter) => {
+            let wanted = kernel.get(counter);
+            (count == wanted, format!("{wanted}, like {}", counter.name()))
+        }
+    };
+    (!right).then(|| format!("{count}, expected {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::api::tests::row;
+
+    fn counted(overflows: u64, drops: u64) -> Counters {
+        let mut counters = Counters::default();
+        counters.add(Counter::ListenOverflows, overflows);
+        counters.add(Counter::ListenDrops, drops);
+        counters
+    }
+
+    #[test]
+    fn a_drop_that_no_row_accounts_for_is_a_residual() {
+        let seen = Observation { rows: vec![row("1", 80, 9), row("2", 81, 2)], ..Observation::default() };
+        let scene = Scene::default();
+        assert_eq!(netqueue(&scene, &counted(11, 11), &seen), Vec::<String>::new());
+        let problems = netqueue(&scene, &counted(11, 12), &seen);
+        assert_eq!(problems, ["ListenDrops: the kernel counted 12, netqueue 11 (residual 1)"]);
+        let problems = netqueue(&scene, &counted(10, 11), &seen);
+        assert_eq!(problems, ["ListenOverflows: the kernel counted 10, netqueue 11 (residual -1)"]);
+    }
+
+    #[test]
+    fn silence_about_a_namespace_is_no_agreement() {
+        assert_eq!(netqueue(&Scene::default(), &counted(5, 5), &Observation::default()).len(), 2);
+    }
+
+    #[test]
+    fn an_incident_that_did_not_happen_fails() {
+        let wants = vec![
+            (Counter::ListenDrops, Amount::AtLeast(16)),
+            (Counter::ListenOverflows, Amount::All(Counter::ListenDrops)),
+            (Counter::OutRsts, Amount::Exactly(0)),
+        ];
+        let scene = Scene { kernel: wants, ..Scene::default() };
+        assert!(incident(&scene, &counted(16, 16)).is_empty());
+        let problems = incident(&scene, &counted(14, 15));
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].ends_with("ListenDrops: 15, expected at least 16"), "{problems:?}");
+        assert!(problems[1].ends_with("ListenOverflows: 14, expected 15, like ListenDrops"), "{problems:?}");
+    }
+}
