@@ -1,6 +1,7 @@
 //! The processes of the concurrency experiment: this program again, started by the thread in the namespace so that it
 //! lives there too, and ending with it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -52,10 +53,10 @@ pub(super) struct Acceptor {
 /// How a process connects.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Clients {
-    /// How many connections are under way at once
+    /// How many clients are kept before the oldest is closed: time for their handshakes, also on one CPU
     #[arg(long)]
-    pub batch: u32,
-    /// Each sends a byte, which ends a deferred handshake
+    pub window: usize,
+    /// Each sends a byte before it is closed, which ends a deferred handshake
     #[arg(long)]
     pub first_byte: bool,
     #[arg(long)]
@@ -74,7 +75,7 @@ pub(super) fn spawn_acceptor(listener: &Listener, how: Acceptor) -> Result<Child
 /// Starts a process that connects to `targets`.
 pub(super) fn spawn_clients(targets: &[SocketAddr], how: Clients) -> Result<Child> {
     let mut command = worker("connect");
-    command.args(["--batch", &how.batch.to_string(), "--seconds", &how.seconds.to_string()]);
+    command.args(["--window", &how.window.to_string(), "--seconds", &how.seconds.to_string()]);
     if how.first_byte {
         command.arg("--first-byte");
     }
@@ -117,21 +118,21 @@ fn accept(how: &Acceptor) -> Result<()> {
 
 fn connect(how: &Clients, targets: &[SocketAddr]) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(how.seconds);
-    let mut targets = targets.iter().cycle();
-    while Instant::now() < end {
-        let mut clients = Vec::new();
-        for _ in 0..how.batch {
-            let target = *targets.next().context("no target")?;
-            let client = sockets::connect_nonblocking(target)?;
-            // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
-            client.set_linger(Some(Duration::ZERO))?;
-            clients.push(client);
+    let mut held = VecDeque::with_capacity(how.window + 1);
+    for target in targets.iter().cycle() {
+        if Instant::now() >= end {
+            break;
         }
-        if how.first_byte {
-            for client in &clients {
-                // The client whose SYN was dropped cannot send.
-                let _ = sockets::send_byte(client);
-            }
+        let client = sockets::connect_nonblocking(*target)?;
+        // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
+        client.set_linger(Some(Duration::ZERO))?;
+        held.push_back(client);
+        if held.len() > how.window
+            && let Some(oldest) = held.pop_front()
+            && how.first_byte
+        {
+            // A client whose SYN was dropped cannot send.
+            let _ = sockets::send_byte(&oldest);
         }
     }
     Ok(())

@@ -45,9 +45,11 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
 
     let mut clients = Processes::default();
     for _ in 0..2 {
-        clients.0.push(spawn_clients(&targets, Clients { batch: 1, first_byte: false, seconds: SECONDS })?);
+        clients.0.push(spawn_clients(&targets, Clients { window: 12, first_byte: false, seconds: SECONDS })?);
         let deferring = [listeners[1].loopback().into()];
-        clients.0.push(spawn_clients(&deferring, Clients { batch: 12, first_byte: true, seconds: SECONDS })?);
+        clients
+            .0
+            .push(spawn_clients(&deferring, Clients { window: 12, first_byte: true, seconds: SECONDS })?);
     }
     for client in &mut clients.0 {
         let status = client.wait().context("cannot wait for a connecting process")?;
