@@ -1,2 +1,67 @@
-//! Being built.
-fn main() {}
+//! `cargo xtask`: how netqueue is set up, built, run and proven.
+
+mod build;
+mod debian;
+mod process;
+mod run;
+mod setup;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// How netqueue is set up, built, run and proven.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Get what builds and guests need; does nothing twice.
+    Setup {
+        /// Kernels to fetch as well, by row: 5.10, 6.1, 6.12, 7.2; `all` for every one.
+        #[arg(long = "kernel", value_name = "ROW")]
+        kernels: Vec<String>,
+    },
+    /// Build the netqueue binary; its path is the last line printed.
+    Build(build::Flavour),
+    /// Run the daemon here, or in a guest where this host cannot attach.
+    Run(run::Options),
+    /// Boot stock kernels and run netqueue in them.
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match Workspace::find().and_then(|workspace| perform(&workspace, arguments.task)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup { kernels } => {
+            setup::ensure_all(workspace, &vm::kernels::choose(&kernels)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Build(flavour) => {
+            let binary = build::netqueue(workspace, flavour)?;
+            println!("{}", binary.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Run(options) => run::command(workspace, &options),
+        Task::Vm(options) => vm::command(workspace, &options),
+    }
+}

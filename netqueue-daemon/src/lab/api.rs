@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
-use super::netstat::Counter;
+use super::counters::Counter;
 
 /// One row of `/api/v1/listeners`.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,7 +91,7 @@ pub(super) struct Queue {
 
 impl Row {
     pub(super) fn counter(&self, counter: Counter) -> u64 {
-        self.counters.get(counter.name()).copied().unwrap_or(0)
+        self.counters.get(counter.as_str()).copied().unwrap_or(0)
     }
 
     /// Whether it is the listener of that address.

@@ -4,11 +4,12 @@
 mod api;
 mod check;
 mod client;
+mod counters;
 mod demo;
 mod experiments;
 mod netlink;
 mod netns;
-mod netstat;
+
 mod observation;
 mod packet;
 mod raw;

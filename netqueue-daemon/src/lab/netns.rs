@@ -10,8 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
+use super::counters::{self, Counters};
 use super::netlink;
-use super::netstat::Counters;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -62,7 +62,7 @@ impl Netns {
 
     /// The namespace's counters, now.
     pub(super) fn counters(&self) -> Result<Counters> {
-        self.run(Counters::of_this_thread)
+        self.run(counters::of_this_thread)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::api::{Event, Row};
 use super::client::Server;
-use super::netstat::{Counter, Counters};
+use super::counters::Counters;
 
 /// More events than any experiment looks at.
 const EVENTS: usize = 1000;
@@ -65,13 +65,7 @@ impl Observation {
 
     /// The sum of all rows.
     pub(super) fn sum(&self) -> Counters {
-        let mut sum = Counters::default();
-        for row in &self.rows {
-            for counter in Counter::ALL {
-                sum.add(counter, row.counter(counter));
-            }
-        }
-        sum
+        Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter)).sum())
     }
 }
 
@@ -107,6 +101,7 @@ fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Answer<T>> {
 mod tests {
     use super::*;
     use crate::lab::api::tests::{event, row};
+    use crate::lab::counters::Counter;
 
     #[test]
     fn only_what_is_new_counts_where_an_inode_is_used_again() {

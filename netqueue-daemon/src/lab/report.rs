@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::{Serialize, Serializer};
 
-use super::netstat::{Counter, Counters};
+use super::counters::{self, Counter, Counters};
 use super::observation::Observation;
 use super::scene::Experiment;
 use super::verdict::Outcome;
@@ -35,11 +35,11 @@ pub(super) struct ExperimentReport {
 }
 
 fn by_name<S: Serializer>(counters: &Counters, serializer: S) -> Result<S::Ok, S::Error> {
-    counters.by_name().serialize(serializer)
+    counters::by_name(counters).serialize(serializer)
 }
 
 fn by_name_if_any<S: Serializer>(counters: &Option<Counters>, serializer: S) -> Result<S::Ok, S::Error> {
-    counters.map(|counters| counters.by_name()).serialize(serializer)
+    counters.as_ref().map(counters::by_name).serialize(serializer)
 }
 
 impl ExperimentReport {
@@ -168,7 +168,7 @@ fn counters(out: &mut impl Write, report: &ExperimentReport) -> io::Result<()> {
     };
     for counter in Counter::ALL.into_iter().filter(moved) {
         let said = netqueue(counter).map_or(String::new(), |value| value.to_string());
-        writeln!(out, "     {:<22}{:>9}{said:>10}", counter.name(), report.kernel.get(counter))?;
+        writeln!(out, "     {:<22}{:>9}{said:>10}", counter.as_str(), report.kernel.get(counter))?;
     }
     Ok(())
 }

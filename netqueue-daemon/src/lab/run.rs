@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::client::Server;
+use super::counters::{self, Counters};
 use super::netns::Netns;
-use super::netstat::Counters;
 use super::observation::{self, Observation};
 use super::report::{self, ExperimentReport, Report};
 use super::scene::{Experiment, Scene, Settings};
@@ -115,7 +115,7 @@ fn provoke_and_compare(
     };
     let provoke = experiment.provoke;
     let scene = netns.run(move || provoke(&settings))?;
-    let kernel = || Ok::<Counters, anyhow::Error>(netns.counters()?.since(&baseline));
+    let kernel = || Ok::<Counters, anyhow::Error>(counters::since(&netns.counters()?, &baseline));
     let Some(server) = server else {
         let counted = kernel()?;
         report.kernel = counted;

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::Result;
 
-use super::netstat::Counter;
+use super::counters::Counter;
 
 /// The causes netqueue gives, as its API spells them.
 pub(super) mod cause {

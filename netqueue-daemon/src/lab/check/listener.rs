@@ -2,7 +2,7 @@
 
 use super::disagreement;
 use crate::lab::api::{Breakdown, Row};
-use crate::lab::netstat::{Counter, Counters};
+use crate::lab::counters::{Counter, Counters};
 use crate::lab::scene::{Amount, ExpectedListener, cause};
 
 /// What must be true of any listener's row.
@@ -38,7 +38,7 @@ pub(super) fn check(expected: &ExpectedListener, kernel: &Counters, rows: &[Row]
         let foreign = |counter: &Counter| row.counter(*counter) != kernel.get(*counter);
         let sentence = |counter: Counter| {
             let (said, counted) = (row.counter(counter), kernel.get(counter));
-            format!("{row}: {} is {said}, all {counted} were this listener's", counter.name())
+            format!("{row}: {} is {said}, all {counted} were this listener's", counter.as_str())
         };
         problems.extend(Counter::ALL.into_iter().filter(foreign).map(sentence));
     }
@@ -100,8 +100,8 @@ mod tests {
 
     fn counted(drops: u64) -> Counters {
         let mut counters = Counters::default();
-        counters.add(Counter::ListenOverflows, drops);
-        counters.add(Counter::ListenDrops, drops);
+        counters.set(Counter::ListenOverflows, drops);
+        counters.set(Counter::ListenDrops, drops);
         counters
     }
 

@@ -4,7 +4,7 @@
 mod events;
 mod listener;
 
-use super::netstat::{Counter, Counters};
+use super::counters::{Counter, Counters};
 use super::observation::Observation;
 use super::scene::{Amount, Scene};
 
@@ -14,7 +14,7 @@ pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
         let wrong = disagreement(kernel.get(*counter), *amount, kernel)?;
         Some(format!(
             "the incident did not happen as it should: the kernel counted {}: {wrong}",
-            counter.name()
+            counter.as_str()
         ))
     };
     scene.kernel.iter().filter_map(wrong).collect()
@@ -42,7 +42,10 @@ fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
     let sentence = |counter: Counter| {
         let (kernel, netqueue) = (kernel.get(counter), sum.get(counter));
         let residual = i128::from(kernel) - i128::from(netqueue);
-        format!("{}: the kernel counted {kernel}, netqueue {netqueue} (residual {residual})", counter.name())
+        format!(
+            "{}: the kernel counted {kernel}, netqueue {netqueue} (residual {residual})",
+            counter.as_str()
+        )
     };
     Counter::ALL.into_iter().filter(differs).map(sentence).collect()
 }
@@ -54,7 +57,7 @@ fn disagreement(count: u64, amount: Amount, kernel: &Counters) -> Option<String>
         Amount::AtLeast(wanted) => (count >= wanted, format!("at least {wanted}")),
         Amount::All(counter) => {
             let wanted = kernel.get(counter);
-            (count == wanted, format!("{wanted}, like {}", counter.name()))
+            (count == wanted, format!("{wanted}, like {}", counter.as_str()))
         }
     };
     (!right).then(|| format!("{count}, expected {wanted}"))
@@ -67,8 +70,8 @@ mod tests {
 
     fn counted(overflows: u64, drops: u64) -> Counters {
         let mut counters = Counters::default();
-        counters.add(Counter::ListenOverflows, overflows);
-        counters.add(Counter::ListenDrops, drops);
+        counters.set(Counter::ListenOverflows, overflows);
+        counters.set(Counter::ListenDrops, drops);
         counters
     }
 

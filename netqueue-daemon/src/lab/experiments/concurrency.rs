@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::lab::netstat::{Counter, Counters};
+use crate::lab::counters::{self, Counter};
 use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings, Share, cause, stage};
 use crate::lab::sockets::{Listener, localhost};
 use crate::lab::sysctl;
@@ -101,14 +101,14 @@ fn dual_stack_if_possible(port: u16, targets: &mut Vec<SocketAddr>) -> Result<Li
 /// Waits until the kernel has counted nothing for a while: clients are gone, acceptors have emptied the queues.
 fn wait_until_quiet() -> Result<()> {
     let start = Instant::now();
-    let mut last = Counters::of_this_thread()?;
+    let mut last = counters::of_this_thread()?;
     let mut since = Instant::now();
     while since.elapsed() < QUIET {
         if start.elapsed() > QUIET_WITHIN {
             bail!("the kernel went on counting for {} s after the last client ended", QUIET_WITHIN.as_secs());
         }
         thread::sleep(Duration::from_millis(20));
-        let now = Counters::of_this_thread()?;
+        let now = counters::of_this_thread()?;
         if now != last {
             (last, since) = (now, Instant::now());
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::wait_for;
-use crate::lab::netstat::Counter;
+use crate::lab::counters::Counter;
 use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
 use crate::lab::scene::{

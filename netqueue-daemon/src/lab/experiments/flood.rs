@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::wait_for;
-use crate::lab::netstat::Counter;
+use crate::lab::counters::Counter;
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer, peers};
 use crate::lab::scene::{
@@ -67,7 +67,7 @@ fn without_cookies(_: &Settings) -> Result<Scene> {
     Ok(Scene {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(REFUSED)),
-            (Counter::TcpReqQFullDrop, Amount::All(Counter::ListenDrops)),
+            (Counter::ReqQFullDrop, Amount::All(Counter::ListenDrops)),
             (Counter::ListenOverflows, Amount::Exactly(0)),
         ],
         listeners: vec![dropped(&listener, cause::SYN_QUEUE_FULL)],
@@ -89,7 +89,7 @@ fn with_cookies(_: &Settings) -> Result<Scene> {
     Ok(Scene {
         kernel: vec![
             (Counter::SyncookiesSent, Amount::AtLeast(REFUSED)),
-            (Counter::TcpReqQFullDoCookies, Amount::All(Counter::SyncookiesSent)),
+            (Counter::ReqQFullDoCookies, Amount::All(Counter::SyncookiesSent)),
             (Counter::ListenDrops, Amount::Exactly(0)),
         ],
         listeners: vec![ExpectedListener {
@@ -117,7 +117,7 @@ fn last_quarter(_: &Settings) -> Result<Scene> {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(REFUSED)),
             (Counter::ListenOverflows, Amount::Exactly(0)),
-            (Counter::TcpReqQFullDrop, Amount::Exactly(0)),
+            (Counter::ReqQFullDrop, Amount::Exactly(0)),
         ],
         listeners: vec![dropped(&listener, cause::SYN_BACKLOG_RESERVE)],
         events: Some(vec![drop_events(

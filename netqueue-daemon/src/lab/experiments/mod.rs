@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::netstat::{Counter, Counters};
+use super::counters::{self, Counter};
 use super::scene::Experiment;
 
 /// Every experiment. A new one is a line here and a function in its family's file.
@@ -36,7 +36,7 @@ pub(super) const ALL: &[Experiment] = &[
 /// comparison says which.
 fn wait_for(counter: Counter, least: u64, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
-    while Counters::of_this_thread()?.get(counter) < least && Instant::now() < deadline {
+    while counters::of_this_thread()?.get(counter) < least && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())

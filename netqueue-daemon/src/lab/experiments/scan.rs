@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::wait_for;
-use crate::lab::netstat::Counter;
+use crate::lab::counters::Counter;
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer};
 use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings};

@@ -7,7 +7,7 @@ use anyhow::Result;
 use socket2::Socket;
 
 use super::wait_for;
-use crate::lab::netstat::Counter;
+use crate::lab::counters::Counter;
 use crate::lab::scene::{
     Amount, ExpectedEvents, ExpectedListener, Experiment, QueueState, Scene, Settings, Share, cause, stage,
 };

@@ -1,0 +1,74 @@
+//! The console protocol: who says a line, and the one line that is the verdict.
+
+/// Begins every line of PID 1 itself.
+pub const INIT: &str = "init| ";
+/// Begins every stdout line of a job's program.
+pub const JOB: &str = "job| ";
+/// Begins every stderr line of a job's program.
+pub const JOB_ERR: &str = "err| ";
+/// Begins every line of the daemon, stdout and stderr alike.
+pub const DAEMON: &str = "daemon| ";
+/// Begins the verdict line, followed by `pass` or `fail REASON`.
+pub const VERDICT: &str = "NETQUEUE-VERDICT: ";
+
+/// A console line, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// PID 1 reports.
+    Init(&'a str),
+    /// A program of the job printed it.
+    Job(&'a str),
+    /// The verdict, or the reason why not.
+    Verdict(Result<(), String>),
+    /// The firmware, the kernel, the daemon.
+    Other(&'a str),
+}
+
+/// Understands one console line.
+#[must_use]
+pub fn read(line: &str) -> Said<'_> {
+    if let Some(rest) = line.strip_prefix(INIT) {
+        return Said::Init(rest);
+    }
+    if let Some(rest) = line.strip_prefix(JOB) {
+        return Said::Job(rest);
+    }
+    match line.strip_prefix(VERDICT).map(str::trim_end) {
+        Some("pass") => Said::Verdict(Ok(())),
+        Some(other) => Said::Verdict(Err(other.strip_prefix("fail ").unwrap_or(other).to_owned())),
+        None => Said::Other(line),
+    }
+}
+
+/// Whether a program wrote the line, rather than the kernel or PID 1.
+#[must_use]
+pub fn is_output(line: &str) -> bool {
+    [JOB, JOB_ERR, DAEMON].iter().any(|prefix| line.starts_with(prefix))
+}
+
+/// The verdict line for an outcome; the reason is kept to one line.
+#[must_use]
+pub fn verdict(outcome: &Result<(), String>) -> String {
+    match outcome {
+        Ok(()) => format!("{VERDICT}pass"),
+        Err(reason) => format!("{VERDICT}fail {}", reason.split_whitespace().collect::<Vec<_>>().join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_reads_back_as_it_was_given() {
+        assert_eq!(read(&verdict(&Ok(()))), Said::Verdict(Ok(())));
+        let failed = Err("doctor\nsaid no".to_owned());
+        assert_eq!(read(&verdict(&failed)), Said::Verdict(Err("doctor said no".to_owned())));
+    }
+
+    #[test]
+    fn a_verdict_inside_a_programs_output_is_only_output() {
+        assert_eq!(read("job| NETQUEUE-VERDICT: pass"), Said::Job("NETQUEUE-VERDICT: pass"));
+        assert!(is_output("daemon| Oops: nothing"));
+    }
+}

@@ -1,0 +1,120 @@
+//! Runs other programs; what fails is named with its command line and its last words.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+
+/// The cargo that runs this xtask, started at the workspace's top, quiet about nothing.
+pub(crate) fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace.root()).stdin(Stdio::null());
+    command
+}
+
+/// Whether `program` is found on PATH, and where.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// The command line as a reader would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs to the end with the terminal's own stdout and stderr; anything but success is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status();
+    let status = status.with_context(|| format!("`{}` could not be started", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs to the end and returns stdout; on failure the error ends with what the command said last.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("`{}` could not be started", shown(command)))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("`{}` failed: {}\n{}", shown(command), output.status, tail(&said, 12));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs quietly, but not longer than `limit`.
+pub(crate) fn bounded(command: &mut Command, limit: Duration) -> Result<()> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("`{}` could not be started", shown(command)))?;
+    let stdout = drain(child.stdout.take());
+    let stderr = drain(child.stderr.take());
+    let Some(status) = wait_for(&mut child, limit)? else {
+        child.kill().context("a command that ran too long could not be killed")?;
+        child.wait().context("a killed command could not be reaped")?;
+        bail!("`{}` was still running after {} s", shown(command), limit.as_secs());
+    };
+    if !status.success() {
+        let said = [stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default()].concat();
+        bail!("`{}` failed: {status}\n{}", shown(command), tail(&said, 12));
+    }
+    Ok(())
+}
+
+/// Waits for the end of `child`, but not longer than `limit`.
+pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().context("a command's end could not be awaited")? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() >= limit {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // A pipe that breaks half-way leaves what was read so far, which is all the error needs.
+            let _ = pipe.read_to_end(&mut said);
+        }
+        said
+    })
+}
+
+fn tail(said: &[u8], lines: usize) -> String {
+    let said = String::from_utf8_lossy(said);
+    let all: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_command_is_named_with_its_last_words() {
+        let error = output(Command::new("sh").args(["-c", "echo no such luck >&2; exit 3"])).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("sh -c") && error.contains("no such luck"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended() {
+        let error = bounded(Command::new("sleep").arg("30"), Duration::from_millis(50)).unwrap_err();
+        assert!(error.to_string().contains("still running"), "{error}");
+    }
+}

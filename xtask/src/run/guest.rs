@@ -1,0 +1,115 @@
+//! The daemon in a guest with a demonstration load, reachable on this host's loopback until it is stopped.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use guest_init::http;
+use guest_init::job::Step;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::Options;
+use crate::vm::kernels;
+use crate::vm::{self, Boot, Forward, Limits, Machine, Outcome, Payload};
+use crate::workspace::Workspace;
+
+/// QEMU's user network puts the guest and the way out here.
+const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// How often the daemon is asked whether it is there.
+const ASK: Duration = Duration::from_millis(500);
+
+/// Runs the guest until a signal stops it; a guest that ends by itself is an error.
+pub(crate) fn run(workspace: &Workspace, options: &Options, address: SocketAddr) -> Result<ExitCode> {
+    let row = kernels::row(&options.kernel)?;
+    let payload = Payload::build(workspace, options.binary.clone())?;
+    let boot = Boot {
+        kernel: kernels::ensure(workspace, row)?,
+        machine: Machine {
+            cpus: options.smp,
+            memory_mb: options.memory_mb,
+            count_instructions: false,
+            forward: Some(Forward { host: address.port(), guest: vm::PORT }),
+        },
+        limits: Limits { init: vm::INIT_LIMIT, whole: Duration::MAX },
+        job: demonstration(&options.arguments),
+        verbose: options.verbose,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be handled")?;
+    }
+    let package = boot.kernel.package.clone();
+    let mut greeter = Greeter { address, package, last: Instant::now(), greeted: false };
+    let report = boot.until_stopped(workspace, &payload, || {
+        greeter.look();
+        stop.load(Ordering::Relaxed)
+    })?;
+    let Some(report) = report else {
+        println!("run: stopped, the guest is off");
+        return Ok(ExitCode::SUCCESS);
+    };
+    match &report.outcome {
+        Outcome::Passed => bail!("the demonstration ended by itself; its console is at {}", report.console),
+        Outcome::Failed(reason) | Outcome::DiedEarly(reason) => {
+            bail!("the guest ended: {reason}; its console is at {}", report.console)
+        }
+    }
+}
+
+fn demonstration(arguments: &[String]) -> Vec<Step> {
+    let mut daemon = vm::netqueue(["daemon", "--web.listen-address", &format!("0.0.0.0:{}", vm::PORT)]);
+    daemon.extend(arguments.iter().cloned());
+    vec![
+        Step::Network { address: GUEST, prefix: 24, gateway: GATEWAY },
+        Step::Daemon { argv: daemon },
+        Step::Ready {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, vm::PORT)),
+            path: "/-/ready".to_owned(),
+            within: Duration::from_secs(30),
+        },
+        Step::Run { argv: vm::netqueue(["lab", "demo"]) },
+    ]
+}
+
+/// Tells the user, once, that the daemon answers.
+struct Greeter {
+    address: SocketAddr,
+    package: String,
+    last: Instant,
+    greeted: bool,
+}
+
+impl Greeter {
+    fn look(&mut self) {
+        if self.greeted || self.last.elapsed() < ASK {
+            return;
+        }
+        self.last = Instant::now();
+        let ready = http::get(self.address, "/-/ready", Duration::from_secs(1));
+        if !ready.is_ok_and(|answer| answer.status == 200) {
+            return;
+        }
+        self.greeted = true;
+        let address = self.address;
+        println!("run: netqueue answers at http://{address} from a guest with {}", self.package);
+        println!("run: try  curl -s http://{address}/metrics | grep netqueue_listen_drops_total");
+        println!("run: Ctrl-C stops it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_in_the_guest_listens_where_the_forward_leads() {
+        let job = demonstration(&["--log.level".to_owned(), "debug".to_owned()]);
+        assert!(job.iter().any(|step| matches!(step, Step::Daemon { argv }
+            if argv.contains(&"0.0.0.0:10124".to_owned()) && argv.ends_with(&["debug".to_owned()]))));
+    }
+}

@@ -1,0 +1,33 @@
+//! Gets everything a build and a guest need, says what it did, and does nothing twice.
+
+mod linker;
+mod qemu;
+mod rust_src;
+
+use anyhow::Result;
+
+use crate::vm::kernels::{self, Row};
+use crate::workspace::Workspace;
+
+pub(crate) use qemu::{NAME as QEMU, ensure as ensure_qemu};
+
+/// What the eBPF object is built with: the standard library's source and bpf-linker.
+pub(crate) fn ensure_toolchain(workspace: &Workspace) -> Result<()> {
+    rust_src::ensure(workspace)?;
+    linker::ensure(workspace)
+}
+
+/// `cargo xtask setup`: all of it, with the kernels asked for.
+pub(crate) fn ensure_all(workspace: &Workspace, rows: &[&'static Row]) -> Result<()> {
+    ensure_toolchain(workspace)?;
+    ensure_qemu()?;
+    for row in rows {
+        kernels::ensure(workspace, row)?;
+    }
+    Ok(())
+}
+
+/// One line about one step.
+pub(crate) fn say(step: &str, what: impl std::fmt::Display) {
+    println!("setup: {step}: {what}");
+}

@@ -1,0 +1,150 @@
+//! `cargo xtask vm`: boots stock kernels with netqueue inside and reports one verdict per kernel.
+
+mod boot;
+mod initramfs;
+pub(crate) mod kernels;
+mod modules;
+mod qemu;
+mod verdict;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use guest_init::job::Step;
+
+use crate::build::{self, Flavour};
+use crate::setup;
+use crate::workspace::Workspace;
+
+pub(crate) use boot::{Boot, Report};
+pub(crate) use qemu::{Forward, Machine};
+pub(crate) use verdict::{Limits, Outcome};
+
+/// Where the daemon listens inside a guest.
+pub(crate) const PORT: u16 = 10124;
+
+/// Until PID 1 speaks.
+pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
+
+const NETQUEUE: &str = "/bin/netqueue";
+
+/// What `cargo xtask vm` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2; all of them when none is named.
+    #[arg(long = "kernel", value_name = "ROW")]
+    pub(crate) kernels: Vec<String>,
+    /// Virtual processors.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) smp: u32,
+    /// Memory in MB.
+    #[arg(long = "mem", default_value_t = 1024, value_name = "MB")]
+    pub(crate) memory_mb: u32,
+    /// Seconds from power-on after which a guest is switched off.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub(crate) deadline: u64,
+    /// Count instructions: one processor, and the guest's time stamp counter counts what it executes.
+    #[arg(long)]
+    pub(crate) icount: bool,
+    /// Run netqueue with ARGS only: no daemon, no doctor.
+    #[arg(long, requires = "arguments")]
+    pub(crate) bare: bool,
+    /// Show everything the console says, as it says it.
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// A static binary to run instead of a freshly built netqueue.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) binary: Option<PathBuf>,
+    /// What netqueue is run with, instead of `lab run --all`.
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Boots every kernel asked for and prints what came of it.
+pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let rows = kernels::choose(&options.kernels)?;
+    let payload = Payload::build(workspace, options.binary.clone())?;
+    let mut reports = Vec::new();
+    for row in rows {
+        reports.push(boot_row(workspace, row, &payload, options));
+    }
+    println!();
+    for report in &reports {
+        println!("{report}");
+    }
+    let passed = reports.iter().all(|report| report.outcome == Outcome::Passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fetches one kernel, boots it, judges it. A kernel that cannot be had or packed has failed.
+pub(crate) fn boot_row(
+    workspace: &Workspace,
+    row: &'static kernels::Row,
+    payload: &Payload,
+    options: &Options,
+) -> Report {
+    let attempt = kernels::ensure(workspace, row)
+        .and_then(|kernel| boot(kernel, options).until_verdict(workspace, payload));
+    attempt.unwrap_or_else(|error| Report::unbooted(row.name, format!("{error:#}")))
+}
+
+fn boot(kernel: kernels::Kernel, options: &Options) -> Boot {
+    Boot {
+        kernel,
+        machine: Machine {
+            cpus: options.smp,
+            memory_mb: options.memory_mb,
+            count_instructions: options.icount,
+            forward: None,
+        },
+        limits: Limits { init: INIT_LIMIT, whole: Duration::from_secs(options.deadline) },
+        job: if options.bare { bare(&options.arguments) } else { proof(&options.arguments) },
+        verbose: options.verbose,
+    }
+}
+
+/// The programs a guest runs.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) init: PathBuf,
+    pub(crate) netqueue: PathBuf,
+}
+
+impl Payload {
+    /// Builds PID 1, and netqueue unless a binary is given; makes sure there is an emulator.
+    pub(crate) fn build(workspace: &Workspace, netqueue: Option<PathBuf>) -> Result<Self> {
+        setup::ensure_qemu()?;
+        let netqueue = match netqueue {
+            Some(given) => given,
+            None => build::netqueue(workspace, Flavour::GUEST)?,
+        };
+        Ok(Self { init: build::guest_init(workspace)?, netqueue })
+    }
+}
+
+/// The daemon is up, the doctor agrees, the arguments succeed, the daemon stops when told.
+fn proof(arguments: &[String]) -> Vec<Step> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    let run = if arguments.is_empty() { netqueue(["lab", "run", "--all"]) } else { netqueue(arguments) };
+    vec![
+        Step::Daemon { argv: netqueue(["daemon"]) },
+        Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },
+        Step::Run { argv: netqueue(["doctor"]) },
+        Step::Run { argv: run },
+        Step::Get { address, path: "/api/v1/status".to_owned() },
+        Step::Stop { within: Duration::from_secs(5) },
+    ]
+}
+
+fn bare(arguments: &[String]) -> Vec<Step> {
+    vec![Step::Run { argv: netqueue(arguments) }]
+}
+
+/// A netqueue command line in the guest.
+pub(crate) fn netqueue<Word: AsRef<str>>(arguments: impl IntoIterator<Item = Word>) -> Vec<String> {
+    let arguments = arguments.into_iter().map(|word| word.as_ref().to_owned());
+    std::iter::once(NETQUEUE.to_owned()).chain(arguments).collect()
+}
