@@ -99,6 +99,11 @@ impl Row {
         self.kind == "listener" && self.port == address.port() && self.addr.parse() == Ok(address.ip())
     }
 
+    /// Whether any counter is above zero.
+    pub(super) fn counted_anything(&self) -> bool {
+        self.counters.values().any(|value| *value > 0)
+    }
+
     /// What was counted since `earlier`, of the same row.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let mut row = self.clone();

@@ -50,10 +50,11 @@ impl Observation {
 
     /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        let rows = self.rows.iter().map(|row| match earlier.rows.iter().find(|old| old.id == row.id) {
-            Some(old) => row.since(old),
-            None => row.clone(),
-        });
+        let rows =
+            self.rows.iter().filter_map(|row| match earlier.rows.iter().find(|old| old.id == row.id) {
+                Some(old) => Some(row.since(old)).filter(Row::counted_anything),
+                None => Some(row.clone()),
+            });
         let last = earlier.events.iter().map(|event| event.seq).max();
         let new = |event: &&Event| last.is_none_or(|last| event.seq > last);
         Self {
@@ -106,19 +107,19 @@ mod tests {
     #[test]
     fn only_what_is_new_counts_where_an_inode_is_used_again() {
         let earlier = Observation {
-            rows: vec![row("7", 8001, 40)],
+            rows: vec![row("7", 8001, 40), row("8", 8001, 8)],
             events: vec![event(5, 8001, "127.0.0.1:1")],
             ..Default::default()
         };
         let now = Observation {
-            rows: vec![row("7", 8001, 40), row("9", 8002, 3)],
+            rows: vec![row("7", 8001, 40), row("8", 8001, 9), row("9", 8002, 3)],
             events: vec![event(6, 8002, "127.0.0.1:2"), event(5, 8001, "127.0.0.1:1")],
             ..Default::default()
         };
         let new = now.since(&earlier);
-        assert_eq!(new.sum().get(Counter::ListenDrops), 3);
-        assert_eq!(new.rows[0].drops.total, 0);
-        assert!(new.rows[0].drops.by_cause.is_empty());
+        assert_eq!(new.sum().get(Counter::ListenDrops), 1 + 3);
+        assert_eq!(new.rows.len(), 2, "a listener that is gone is no second listener of its address");
+        assert_eq!(new.rows[0].drops.by_cause[0].count, 1);
         assert_eq!(new.events.len(), 1);
     }
 }
