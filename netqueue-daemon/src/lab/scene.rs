@@ -13,6 +13,8 @@ pub(super) mod cause {
     pub(in crate::lab) const ACCEPT_QUEUE_FULL: &str = "accept_queue_full";
     pub(in crate::lab) const SYN_QUEUE_FULL: &str = "syn_queue_full";
     pub(in crate::lab) const SYN_BACKLOG_RESERVE: &str = "syn_backlog_reserve";
+    pub(in crate::lab) const NO_LISTENER: &str = "no_listener";
+    pub(in crate::lab) const AFTER_CLOSE: &str = "after_close";
     pub(in crate::lab) const OVERFLOW_ABORT: &str = "overflow_abort";
 }
 
@@ -99,6 +101,8 @@ pub(super) struct Scene {
     /// What shows that the incident did happen.
     pub kernel: Vec<(Counter, Amount)>,
     pub listeners: Vec<ExpectedListener>,
+    /// Resets by cause, no matter at which address: those of a cause not named here are only counted.
+    pub resets: Vec<(&'static str, Amount)>,
     /// `None`: timing decides which events there are.
     pub events: Option<Vec<ExpectedEvents>>,
     /// The sockets, kept open until the comparison is done: closing them would go on provoking.

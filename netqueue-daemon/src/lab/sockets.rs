@@ -25,15 +25,20 @@ pub(super) struct Listener {
 impl Listener {
     /// Listens on every IPv4 address.
     pub(super) fn ipv4(port: u16, backlog: i32) -> Result<Self> {
-        Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog)
+        Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, false)
+    }
+
+    /// One of several that share an IPv4 port with SO_REUSEPORT.
+    pub(super) fn reuseport(port: u16, backlog: i32) -> Result<Self> {
+        Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, true)
     }
 
     /// Listens on every address of both families with one IPv6 socket.
     pub(super) fn dual_stack(port: u16, backlog: i32) -> Result<Self> {
-        Self::open(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), backlog)
+        Self::open(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), backlog, false)
     }
 
-    fn open(address: SocketAddr, backlog: i32) -> Result<Self> {
+    fn open(address: SocketAddr, backlog: i32, shared: bool) -> Result<Self> {
         let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
             Err(error) if address.is_ipv6() => {
                 return Err(Skip::because(format!("this kernel gives no IPv6 socket: {error}")));
@@ -43,6 +48,7 @@ impl Listener {
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
+        socket.set_reuse_port(shared)?;
         socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
         socket.listen(backlog).with_context(|| format!("cannot listen on {address}"))?;
         Ok(Self { socket, address })
@@ -71,6 +77,13 @@ impl Listener {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error).context("cannot accept"),
         }
+    }
+
+    /// Accepts the one connection that is on its way.
+    pub(super) fn accept(&self) -> Result<Socket> {
+        self.wait_for_queue(1)?;
+        self.try_accept()?
+            .with_context(|| format!("the listener on {} lost a queued connection", self.address))
     }
 
     /// Waits until the accept queue holds `length` connections.

@@ -1,7 +1,6 @@
 //! The processes of the concurrency experiment: this program again, started by the thread in the namespace so that it
 //! lives there too, and ending with it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -53,9 +52,12 @@ pub(super) struct Acceptor {
 /// How a process connects.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Clients {
-    /// How many clients are kept before the oldest is closed: time for their handshakes, also on one CPU
+    /// How many clients connect at once, before all of them are closed
     #[arg(long)]
-    pub window: usize,
+    pub batch: usize,
+    /// What the handshakes of a batch are given to complete
+    #[arg(long)]
+    pub pause_us: u64,
     /// Each sends a byte before it is closed, which ends a deferred handshake
     #[arg(long)]
     pub first_byte: bool,
@@ -75,7 +77,8 @@ pub(super) fn spawn_acceptor(listener: &Listener, how: Acceptor) -> Result<Child
 /// Starts a process that connects to `targets`.
 pub(super) fn spawn_clients(targets: &[SocketAddr], how: Clients) -> Result<Child> {
     let mut command = worker("connect");
-    command.args(["--window", &how.window.to_string(), "--seconds", &how.seconds.to_string()]);
+    command.args(["--batch", &how.batch.to_string(), "--pause-us", &how.pause_us.to_string()]);
+    command.args(["--seconds", &how.seconds.to_string()]);
     if how.first_byte {
         command.arg("--first-byte");
     }
@@ -118,21 +121,21 @@ fn accept(how: &Acceptor) -> Result<()> {
 
 fn connect(how: &Clients, targets: &[SocketAddr]) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(how.seconds);
-    let mut held = VecDeque::with_capacity(how.window + 1);
-    for target in targets.iter().cycle() {
-        if Instant::now() >= end {
-            break;
+    let mut targets = targets.iter().cycle();
+    while Instant::now() < end {
+        let mut clients = Vec::with_capacity(how.batch);
+        for target in targets.by_ref().take(how.batch) {
+            let client = sockets::connect_nonblocking(*target)?;
+            // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
+            client.set_linger(Some(Duration::ZERO))?;
+            clients.push(client);
         }
-        let client = sockets::connect_nonblocking(*target)?;
-        // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
-        client.set_linger(Some(Duration::ZERO))?;
-        held.push_back(client);
-        if held.len() > how.window
-            && let Some(oldest) = held.pop_front()
-            && how.first_byte
-        {
-            // A client whose SYN was dropped cannot send.
-            let _ = sockets::send_byte(&oldest);
+        thread::sleep(Duration::from_micros(how.pause_us));
+        if how.first_byte {
+            for client in &clients {
+                // A client whose SYN was dropped cannot send.
+                let _ = sockets::send_byte(client);
+            }
         }
     }
     Ok(())

@@ -27,6 +27,7 @@ pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> 
     for expected in &scene.listeners {
         problems.extend(listener::check(expected, kernel, &seen.rows));
     }
+    problems.extend(resets(scene, kernel, seen));
     if let Some(expected) = &scene.events {
         problems.extend(events::check(expected, &seen.events));
     }
@@ -48,6 +49,17 @@ fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
         )
     };
     Counter::ALL.into_iter().filter(differs).map(sentence).collect()
+}
+
+/// The resets of the whole namespace, by cause.
+fn resets(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
+    let wrong = |(cause, amount): &(&str, Amount)| {
+        let parts = seen.rows.iter().flat_map(|row| &row.resets.by_cause);
+        let count = parts.filter(|part| part.cause == *cause).map(|part| part.count).sum();
+        let wrong = disagreement(count, *amount, kernel)?;
+        Some(format!("resets of cause {cause} in the namespace: {wrong}"))
+    };
+    scene.resets.iter().filter_map(wrong).collect()
 }
 
 /// `None` if the amount is right.
@@ -89,6 +101,14 @@ mod tests {
     #[test]
     fn silence_about_a_namespace_is_no_agreement() {
         assert_eq!(netqueue(&Scene::default(), &counted(5, 5), &Observation::default()).len(), 2);
+    }
+
+    #[test]
+    fn a_reset_of_another_cause_is_missed() {
+        let scene = Scene { resets: vec![("no_listener", Amount::Exactly(1))], ..Scene::default() };
+        let seen = Observation { rows: vec![row("1", 80, 0)], ..Observation::default() };
+        let problems = netqueue(&scene, &Counters::default(), &seen);
+        assert_eq!(problems, ["resets of cause no_listener in the namespace: 0, expected 1"]);
     }
 
     #[test]

@@ -59,5 +59,6 @@ fn burst(_: &Settings) -> Result<Scene> {
             syn_queue: None,
         }]),
         open: vec![Box::new((listener, clients))],
+        ..Scene::default()
     })
 }

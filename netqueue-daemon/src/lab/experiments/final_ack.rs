@@ -1,6 +1,7 @@
 //! Accept queue full when the last packet of the handshake arrives: eight handshakes are under way when two places are
 //! left, so six clients believe they are connected.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -49,6 +50,15 @@ pub(super) const ABORT_DEFERRED: Experiment = Experiment {
     provoke: |_: &Settings| deferred(8104, true),
 };
 
+pub(super) const COOKIE_ACK: Experiment = Experiment {
+    number: "16",
+    name: "cookie-ack-overflow",
+    incident: "tcp_syncookies=2, tcp_abort_on_overflow=1, listen(1): 6 clients return their cookies, 4 find the queue full",
+    verdict: "accept queue full at the ACK of a cookie: four clients believe they are connected, the server remembers nothing of them, \
+              and tcp_abort_on_overflow does not apply",
+    provoke: cookie_ack,
+};
+
 const BACKLOG: i32 = 8;
 const QUEUED: u32 = 7;
 const HANDSHAKES: u16 = 8;
@@ -66,20 +76,31 @@ fn raw(port: u16, abort: bool) -> Result<Scene> {
     let queued = listener.fill(QUEUED, false)?;
     fake.send_syns(HANDSHAKES, listener.loopback())?;
     let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
-    let finish = |answer: &SynAck| {
-        let ack = answer.sequence.wrapping_add(1);
-        fake.send(answer.to, answer.from, Segment::Ack { ack })
-    };
-    let (fitting, late) = answers.split_at(FITTING);
-    fitting.iter().try_for_each(finish)?;
-    listener.wait_for_queue(FULL)?;
-    late.iter().try_for_each(finish)?;
-    wait_for(Counter::ListenDrops, OVERFLOWS, Duration::from_secs(5))?;
-    let late = late.iter().map(|answer| answer.to.into()).collect();
+    let late = finish(&fake, &listener, &answers, FITTING, FULL)?;
     let exactly = Amount::Exactly(OVERFLOWS);
     let mut scene = overflowed(&listener, late, exactly, abort);
     scene.open = vec![Box::new((listener, queued, fake))];
     Ok(scene)
+}
+
+/// Sends the final ACK of each handshake; those that find room first. Returns the peers that found none.
+fn finish(
+    fake: &FakePeers,
+    listener: &Listener,
+    answers: &[SynAck],
+    fitting: usize,
+    full: u32,
+) -> Result<Vec<SocketAddr>> {
+    let send_ack = |answer: &SynAck| {
+        let ack = answer.sequence.wrapping_add(1);
+        fake.send(answer.to, answer.from, Segment::Ack { ack })
+    };
+    let (fitting, late) = answers.split_at(fitting);
+    fitting.iter().try_for_each(send_ack)?;
+    listener.wait_for_queue(full)?;
+    late.iter().try_for_each(send_ack)?;
+    wait_for(Counter::ListenDrops, late.len() as u64, Duration::from_secs(5))?;
+    Ok(late.iter().map(|answer| answer.to.into()).collect())
 }
 
 fn deferred(port: u16, abort: bool) -> Result<Scene> {
@@ -105,7 +126,7 @@ fn deferred(port: u16, abort: bool) -> Result<Scene> {
 }
 
 /// What is true of both ways: the drops are final ACKs, and resets follow only where the sysctl asks for them.
-fn overflowed(listener: &Listener, peers: Vec<std::net::SocketAddr>, amount: Amount, abort: bool) -> Scene {
+fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort: bool) -> Scene {
     let resets = if abort { OVERFLOWS } else { 0 };
     let drop_events = ExpectedEvents {
         kind: "drop",
@@ -149,6 +170,50 @@ fn overflowed(listener: &Listener, peers: Vec<std::net::SocketAddr>, amount: Amo
             sole: true,
         }],
         events: Some(if abort { vec![drop_events, reset_events] } else { vec![drop_events] }),
-        open: vec![],
+        ..Scene::default()
     }
+}
+
+fn cookie_ack(_: &Settings) -> Result<Scene> {
+    const HANDSHAKES: u16 = 6;
+    const FITTING: usize = 2;
+    const OVERFLOWS: usize = 4;
+    sysctl::defaults()?;
+    sysctl::ensure("ipv4/tcp_syncookies", 2)?;
+    sysctl::ensure("ipv4/tcp_abort_on_overflow", 1)?;
+    let fake = FakePeers::create()?;
+    let listener = Listener::ipv4(8016, 1)?;
+    fake.send_syns(HANDSHAKES, listener.loopback())?;
+    let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
+    let late = finish(&fake, &listener, &answers, FITTING, FITTING as u32)?;
+    Ok(Scene {
+        kernel: vec![
+            (Counter::ListenOverflows, Amount::Exactly(OVERFLOWS as u64)),
+            (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
+            (Counter::SyncookiesSent, Amount::Exactly(HANDSHAKES.into())),
+            (Counter::OutRsts, Amount::Exactly(0)),
+        ],
+        listeners: vec![ExpectedListener {
+            address: listener.address(),
+            drops: vec![Share {
+                cause: cause::ACCEPT_QUEUE_FULL,
+                stages: stage::COOKIE_ACK,
+                amount: Amount::All(Counter::ListenDrops),
+            }],
+            resets: Some(vec![]),
+            sole: true,
+        }],
+        events: Some(vec![ExpectedEvents {
+            kind: "drop",
+            cause: cause::ACCEPT_QUEUE_FULL,
+            stages: stage::COOKIE_ACK,
+            port: listener.address().port(),
+            peers: late,
+            at_least: OVERFLOWS,
+            accept_queue: Some(QueueState { length: 2..=2, limit: 1 }),
+            syn_queue: None,
+        }]),
+        open: vec![Box::new((listener, fake))],
+        ..Scene::default()
+    })
 }

@@ -78,6 +78,7 @@ fn without_cookies(_: &Settings) -> Result<Scene> {
             QueueState { length: 1..=2, limit: 1 },
         )]),
         open: vec![Box::new((listener, fake))],
+        ..Scene::default()
     })
 }
 
@@ -100,6 +101,7 @@ fn with_cookies(_: &Settings) -> Result<Scene> {
         }],
         events: Some(vec![]),
         open: vec![Box::new((listener, fake))],
+        ..Scene::default()
     })
 }
 
@@ -127,6 +129,7 @@ fn last_quarter(_: &Settings) -> Result<Scene> {
             QueueState { length: 49..=52, limit: 48 },
         )]),
         open: vec![Box::new((listener, fake))],
+        ..Scene::default()
     })
 }
 

@@ -4,6 +4,8 @@ mod burst;
 mod concurrency;
 mod final_ack;
 mod flood;
+mod resets;
+mod reuseport;
 mod scan;
 mod syn_time;
 
@@ -27,7 +29,11 @@ pub(super) const ALL: &[Experiment] = &[
     flood::WITH_COOKIES,
     flood::LAST_QUARTER,
     burst::BURST,
+    resets::KEEP_ALIVE_RACE,
+    resets::RESETS,
+    reuseport::REUSEPORT,
     syn_time::DUAL_STACK,
+    final_ack::COOKIE_ACK,
     scan::SYN_SCAN,
     concurrency::CONCURRENCY,
 ];

@@ -44,5 +44,6 @@ fn syn_scan(_: &Settings) -> Result<Scene> {
         }],
         events: Some(vec![]),
         open: vec![Box::new((listener, fake))],
+        ..Scene::default()
     })
 }

@@ -97,5 +97,6 @@ fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> 
             syn_queue: None,
         }]),
         open: vec![Box::new((listener, queued, clients))],
+        ..Scene::default()
     })
 }
