@@ -2,6 +2,7 @@
 //! exactly, as they happen.
 
 pub mod api;
+pub mod app;
 pub mod build_info;
 pub mod cli;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod domain;
 pub mod inventory;
 pub mod kernel;
+pub mod lab;
 pub mod metrics;
 pub mod pipeline;
 pub mod snapshots;

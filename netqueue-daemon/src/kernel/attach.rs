@@ -26,8 +26,8 @@ pub struct LoadSettings {
     pub ring_bytes: u32,
     /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as 8 MiB hold, on each of the two maps.
     pub max_listeners: Option<u32>,
-    /// Whether the programs write debug lines to the log.
-    pub debug: bool,
+    /// From which level on the programs write lines to the log; `None`: they do not.
+    pub log_level: Option<tracing::Level>,
 }
 
 /// Bytes of kernel memory each of the two maps of counts may take where no number of listeners is asked for.
@@ -55,7 +55,7 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let prepared = Prepared::new()?;
     lift_memory_lock();
     let mut ebpf = load(&prepared.layout, settings)?;
-    let logger = settings.debug.then(|| aya_log::EbpfLogger::init(&mut ebpf).ok()).flatten();
+    let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let probes =
         PROBES.iter().map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
     let counters = Counters::new(
@@ -73,7 +73,7 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
 
 fn load(layout: &KernelLayout, settings: &LoadSettings) -> Result<Ebpf, AttachError> {
     let listeners = settings.max_listeners.unwrap_or_else(default_max_listeners);
-    let log_level: u8 = if settings.debug { aya_log_level_debug() } else { 0 };
+    let log_level = settings.log_level.map_or(0, aya_log_level);
     EbpfLoader::new()
         .btf(None)
         .override_global(names::LAYOUT, layout, true)
@@ -93,9 +93,15 @@ fn lift_memory_lock() {
     }
 }
 
-/// aya-log's levels begin with 1 for error.
-const fn aya_log_level_debug() -> u8 {
-    4
+/// aya-log's number of a level; 0 is off.
+const fn aya_log_level(level: tracing::Level) -> u8 {
+    match level {
+        tracing::Level::ERROR => 1,
+        tracing::Level::WARN => 2,
+        tracing::Level::INFO => 3,
+        tracing::Level::DEBUG => 4,
+        tracing::Level::TRACE => 5,
+    }
 }
 
 fn default_max_listeners() -> u32 {
@@ -131,7 +137,7 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
 
 /// Verifies every program without attaching any: what can be known where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
-    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), debug: false };
+    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), log_level: None };
     let mut ebpf = load(layout, &settings)?;
     for (name, program) in ebpf.programs_mut() {
         let name = name.to_owned();

@@ -1,0 +1,104 @@
+//! The composition root of `netqueue daemon`: configuration, then parts, then tasks, then a bounded stop.
+
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    api, clock,
+    config::{Config, LogConfig, LogFormat},
+    domain::{Aggregator, Settings},
+    inventory,
+    kernel::{self, LoadSettings},
+    metrics,
+    pipeline::Pipeline,
+    snapshots, web,
+};
+
+/// Runs the daemon until SIGTERM or SIGINT, or until it cannot see any more.
+///
+/// # Errors
+/// The address is taken, the kernel side cannot be attached, or an essential task failed.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    start_log(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    // The address first: it is the cheapest thing to fail, and nothing is attached yet.
+    let server = web::bind(config.listen_address).await?;
+    let stop = stop_signals()?;
+
+    let attached = kernel::attach(&load_settings(config))?;
+    for probe in attached.probes.iter().filter(|probe| !probe.attached) {
+        tracing::warn!(function = probe.function, at = probe.at, detail = ?probe.detail, "probe not attached");
+    }
+    let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
+    let settings = Settings { host, event_capacity: config.event_capacity };
+    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), host).await?;
+    let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await?);
+
+    let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
+        snapshots,
+        config.max_series,
+        &config.telemetry_path,
+    ));
+    tracing::info!(address = %server.local_addr(), "attached; serving");
+
+    // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
+    let served = tokio::spawn(server.serve(router, stopped(stop.clone())));
+    let outcome = tokio::select! {
+        outcome = pipeline.run(publisher, stopped(stop.clone())) => outcome,
+        drained = served => {
+            let drained = drained.context("the web server failed")?;
+            tracing::info!(cut = drained.cut, "stopped serving");
+            Ok(())
+        }
+    };
+    // The pipeline held the kernel side: by now every program is detached.
+    tracing::info!("detached");
+    outcome
+}
+
+fn load_settings(config: &Config) -> LoadSettings {
+    LoadSettings {
+        ring_bytes: config.ring_bytes,
+        max_listeners: config.max_listeners,
+        log_level: config.bpf_log,
+    }
+}
+
+fn start_log(config: &LogConfig) {
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match config.format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().boxed(),
+    };
+    // Already set only where a test has done so.
+    let _set =
+        tracing_subscriber::registry().with(layer.with_filter(config.level.to_env_filter())).try_init();
+}
+
+/// True once a signal asked to stop.
+fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which it is only after it said so.
+    let _said = stop.wait_for(|stopping| *stopping).await;
+}

@@ -1,0 +1,193 @@
+//! The words of netqueue's API as types: rows of listeners, their splits, and events.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+use super::counters::Counter;
+
+/// One row of `/api/v1/listeners`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Row {
+    pub id: String,
+    pub kind: String,
+    pub addr: String,
+    pub port: u16,
+    pub drops: Breakdown,
+    pub resets: Breakdown,
+    counters: BTreeMap<String, u64>,
+}
+
+/// A total and its split.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Breakdown {
+    pub total: u64,
+    pub by_cause: Vec<Part>,
+}
+
+/// A part of a total.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Part {
+    pub cause: String,
+    pub stage: Option<String>,
+    pub count: u64,
+}
+
+/// One event of `/api/v1/events`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Event {
+    pub seq: u64,
+    pub kind: String,
+    pub port: u16,
+    pub peer: Option<Peer>,
+    pub stage: Option<String>,
+    pub cause: String,
+    pub accept_queue: Option<Queue>,
+    pub syn_queue: Option<Queue>,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "#{} {} {}", self.seq, self.kind, self.cause)?;
+        if let Some(stage) = &self.stage {
+            write!(formatter, " at {stage}")?;
+        }
+        write!(formatter, " on port {}", self.port)?;
+        match &self.peer {
+            Some(peer) => write!(formatter, " from {}", peer.address())?,
+            None => write!(formatter, " from nobody")?,
+        }
+        for (name, queue) in [("accept", self.accept_queue), ("SYN", self.syn_queue)] {
+            if let Some(Queue { length, limit }) = queue {
+                write!(formatter, ", {name} queue {length} of {limit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The other end of a dropped or reset connection.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Peer {
+    addr: IpAddr,
+    port: u16,
+}
+
+impl Peer {
+    /// The address, an IPv4 peer of a dual-stack listener as IPv4.
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.addr.to_canonical(), self.port)
+    }
+}
+
+/// A queue as it was last seen.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Queue {
+    pub length: u64,
+    pub limit: u64,
+}
+
+impl Row {
+    pub(super) fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(counter.as_str()).copied().unwrap_or(0)
+    }
+
+    /// Whether it is the listener of that address.
+    pub(super) fn is_listener(&self, address: SocketAddr) -> bool {
+        self.kind == "listener" && self.port == address.port() && self.addr.parse() == Ok(address.ip())
+    }
+
+    /// Whether any counter is above zero.
+    pub(super) fn counted_anything(&self) -> bool {
+        self.counters.values().any(|value| *value > 0)
+    }
+
+    /// What was counted since `earlier`, of the same row.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let mut row = self.clone();
+        for (name, value) in &mut row.counters {
+            *value = value.saturating_sub(earlier.counters.get(name).copied().unwrap_or(0));
+        }
+        row.drops = self.drops.since(&earlier.drops);
+        row.resets = self.resets.since(&earlier.resets);
+        row
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.addr.parse::<IpAddr>() {
+            Ok(ip) => write!(formatter, "{} {}", self.kind, SocketAddr::new(ip, self.port)),
+            Err(_) => write!(formatter, "{} {}:{}", self.kind, self.addr, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Breakdown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.by_cause.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(formatter, "{comma}{} {}", part.count, part.cause)?;
+            if let Some(stage) = &part.stage {
+                write!(formatter, " at {stage}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Breakdown {
+    fn since(&self, earlier: &Self) -> Self {
+        let before = |part: &Part| {
+            let same = |old: &&Part| old.cause == part.cause && old.stage == part.stage;
+            earlier.by_cause.iter().find(same).map_or(0, |old| old.count)
+        };
+        let by_cause = self
+            .by_cause
+            .iter()
+            .map(|part| Part { count: part.count.saturating_sub(before(part)), ..part.clone() })
+            .filter(|part| part.count > 0)
+            .collect();
+        Self { total: self.total.saturating_sub(earlier.total), by_cause }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A row as the daemon writes it, with `drops` at SYN time because the accept queue was full.
+    pub(in crate::lab) fn row(id: &str, port: u16, drops: u64) -> Row {
+        let part = serde_json::json!({"cause": "accept_queue_full", "stage": "syn", "count": drops});
+        serde_json::from_value(serde_json::json!({
+            "id": id, "kind": "listener", "netns": "4026532201", "netns_inode": 4026532201u64, "addr": "0.0.0.0",
+            "port": port, "family": "ipv4", "process": "", "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
+            "drops": {"total": drops, "by_cause": if drops > 0 { vec![part] } else { vec![] }},
+            "resets": {"total": 0, "by_cause": []},
+            "counters": {"ListenOverflows": drops, "ListenDrops": drops, "TCPReqQFullDrop": 0, "TCPReqQFullDoCookies": 0,
+                "SyncookiesSent": 0, "EmbryonicRsts": 0, "OutRsts": 0},
+            "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z"
+        }))
+        .unwrap()
+    }
+
+    /// An event as the daemon writes it.
+    pub(in crate::lab) fn event(seq: u64, port: u16, peer: &str) -> Event {
+        let peer: SocketAddr = peer.parse().unwrap();
+        serde_json::from_value(serde_json::json!({
+            "seq": seq, "time": "2026-01-01T00:00:00Z", "time_ns": "1790000000000000000", "kind": "drop", "listener": "7",
+            "netns": "4026532201", "netns_inode": 4026532201u64, "addr": "0.0.0.0", "port": port,
+            "peer": {"addr": peer.ip(), "port": peer.port()}, "stage": "syn", "cause": "accept_queue_full",
+            "kernel_reason": null, "accept_queue": {"length": 2, "limit": 1}, "syn_queue": {"length": 0, "limit": 1}, "cpu": 0
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_ipv4_peer_of_a_dual_stack_listener_is_ipv4() {
+        let peer = event(1, 1, "[::ffff:127.0.0.1]:99").peer.unwrap();
+        assert_eq!(peer.address(), "127.0.0.1:99".parse().unwrap());
+    }
+}

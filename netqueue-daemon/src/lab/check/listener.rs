@@ -1,0 +1,147 @@
+//! What netqueue says of one listener: the identities of any row, and the counts and split an experiment expects.
+
+use super::disagreement;
+use crate::lab::api::{Breakdown, Row};
+use crate::lab::counters::{Counter, Counters};
+use crate::lab::scene::{Amount, ExpectedListener, cause};
+
+/// What must be true of any listener's row.
+pub(super) fn identities(row: &Row) -> Vec<String> {
+    let sum = |parts: &Breakdown| parts.by_cause.iter().map(|part| part.count).sum::<u64>();
+    let full = row.drops.by_cause.iter().filter(|part| part.cause == cause::ACCEPT_QUEUE_FULL);
+    let full = full.map(|part| part.count).sum();
+    let counter = |counter: Counter| row.counter(counter);
+    let checks = [
+        ("the sum of its drops by cause", sum(&row.drops), "its drops", row.drops.total),
+        ("its drops", row.drops.total, "its ListenDrops", counter(Counter::ListenDrops)),
+        ("its accept_queue_full drops", full, "its ListenOverflows", counter(Counter::ListenOverflows)),
+        ("the sum of its resets by cause", sum(&row.resets), "its resets", row.resets.total),
+        ("its resets", row.resets.total, "its OutRsts", counter(Counter::OutRsts)),
+    ];
+    let unequal = checks.into_iter().filter(|(_, left, _, right)| left != right);
+    unequal
+        .map(|(left_name, left, right_name, right)| {
+            format!("{row}: {left_name} ({left}) should equal {right_name} ({right})")
+        })
+        .collect()
+}
+
+/// Compares the listener's row with what the experiment expects of it.
+pub(super) fn check(expected: &ExpectedListener, kernel: &Counters, rows: &[Row]) -> Vec<String> {
+    let address = expected.address;
+    let found: Vec<&Row> = rows.iter().filter(|row| row.is_listener(address)).collect();
+    let [row] = found[..] else {
+        return vec![format!("netqueue shows {} listeners for {address}, there is 1", found.len())];
+    };
+    let mut problems = Vec::new();
+    if expected.sole {
+        let foreign = |counter: &Counter| row.counter(*counter) != kernel.get(*counter);
+        let sentence = |counter: Counter| {
+            let (said, counted) = (row.counter(counter), kernel.get(counter));
+            format!("{row}: {} is {said}, all {counted} were this listener's", counter.as_str())
+        };
+        problems.extend(Counter::ALL.into_iter().filter(foreign).map(sentence));
+    }
+    let shares = expected.drops.iter().map(|share| (share.cause, share.stages, share.amount));
+    problems.extend(split("drops", row, &row.drops, shares, kernel));
+    if let Some(resets) = &expected.resets {
+        let shares = resets.iter().map(|(cause, amount)| (*cause, &[] as &[&str], *amount));
+        problems.extend(split("resets", row, &row.resets, shares, kernel));
+    }
+    problems
+}
+
+/// Compares a split with its expected shares, which must leave nothing. No stage means any.
+fn split<'a>(
+    what: &str,
+    row: &Row,
+    breakdown: &Breakdown,
+    shares: impl Iterator<Item = (&'a str, &'a [&'a str], Amount)>,
+    kernel: &Counters,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut explained = 0;
+    for (cause, stages, amount) in shares {
+        let at = |stage: &Option<String>| {
+            stages.is_empty() || stage.as_deref().is_some_and(|stage| stages.contains(&stage))
+        };
+        let parts = breakdown.by_cause.iter().filter(|part| part.cause == cause && at(&part.stage));
+        let count = parts.map(|part| part.count).sum();
+        explained += count;
+        if let Some(wrong) = disagreement(count, amount, kernel) {
+            let stages = if stages.is_empty() { String::new() } else { format!(" at {}", stages.join("+")) };
+            problems.push(format!("{row}: {what} {cause}{stages}: {wrong}"));
+        }
+    }
+    if explained != breakdown.total {
+        problems.push(format!(
+            "{row}: {} {what}, of which the experiment explains {explained}; netqueue says {breakdown}",
+            breakdown.total
+        ));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::api::tests::row;
+    use crate::lab::scene::{Share, stage};
+
+    fn expected(stages: &'static [&'static str]) -> ExpectedListener {
+        let amount = Amount::All(Counter::ListenDrops);
+        ExpectedListener {
+            address: "0.0.0.0:80".parse().unwrap(),
+            drops: vec![Share { cause: cause::ACCEPT_QUEUE_FULL, stages, amount }],
+            resets: Some(vec![]),
+            sole: true,
+        }
+    }
+
+    fn counted(drops: u64) -> Counters {
+        let mut counters = Counters::default();
+        counters.set(Counter::ListenOverflows, drops);
+        counters.set(Counter::ListenDrops, drops);
+        counters
+    }
+
+    #[test]
+    fn the_right_count_under_the_right_cause_and_stage_agrees() {
+        let rows = [row("1", 80, 24), row("2", 81, 0)];
+        assert_eq!(check(&expected(stage::SYN), &counted(24), &rows), Vec::<String>::new());
+        assert_eq!(check(&expected(stage::ANY), &counted(24), &rows), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_right_count_at_the_wrong_stage_does_not() {
+        let problems = check(&expected(stage::ACK), &counted(24), &[row("1", 80, 24)]);
+        assert_eq!(
+            problems,
+            [
+                "listener 0.0.0.0:80: drops accept_queue_full at ack: 0, expected 24, like ListenDrops",
+                "listener 0.0.0.0:80: 24 drops, of which the experiment explains 0; netqueue says 24 accept_queue_full at syn"
+            ]
+        );
+    }
+
+    #[test]
+    fn drops_charged_to_another_listener_are_missed_here() {
+        let problems = check(&expected(stage::SYN), &counted(24), &[row("1", 80, 23), row("2", 81, 1)]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("ListenOverflows is 23, all 24"));
+    }
+
+    #[test]
+    fn a_listener_nobody_names_is_a_problem() {
+        let problems = check(&expected(stage::SYN), &counted(24), &[row("1", 81, 24)]);
+        assert_eq!(problems, ["netqueue shows 0 listeners for 0.0.0.0:80, there is 1"]);
+    }
+
+    #[test]
+    fn a_row_must_agree_with_itself() {
+        let mut row = row("1", 80, 24);
+        assert_eq!(identities(&row), Vec::<String>::new());
+        row.drops.total = 25;
+        assert_eq!(identities(&row).len(), 2);
+    }
+}

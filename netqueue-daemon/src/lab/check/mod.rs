@@ -1,0 +1,128 @@
+//! The comparison itself: the kernel's counters, what an experiment expects, and what netqueue said; out come the
+//! disagreements, each in a sentence. Pure.
+
+mod events;
+mod listener;
+
+use super::counters::{Counter, Counters};
+use super::observation::Observation;
+use super::scene::{Amount, Scene};
+
+/// Whether the incident did happen.
+pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
+    let wrong = |(counter, amount): &(Counter, Amount)| {
+        let wrong = disagreement(kernel.get(*counter), *amount, kernel)?;
+        Some(format!(
+            "the incident did not happen as it should: the kernel counted {}: {wrong}",
+            counter.as_str()
+        ))
+    };
+    scene.kernel.iter().filter_map(wrong).collect()
+}
+
+/// Where netqueue disagrees with the kernel or with the experiment.
+pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
+    let mut problems = residuals(kernel, &seen.sum());
+    problems.extend(seen.rows.iter().filter(|row| row.kind == "listener").flat_map(listener::identities));
+    for expected in &scene.listeners {
+        problems.extend(listener::check(expected, kernel, &seen.rows));
+    }
+    problems.extend(resets(scene, kernel, seen));
+    if let Some(expected) = &scene.events {
+        problems.extend(events::check(expected, &seen.events));
+    }
+    if !problems.is_empty() {
+        problems.extend(seen.warnings.iter().map(|warning| format!("netqueue itself warns: {warning}")));
+    }
+    problems
+}
+
+/// The promise of netqueue: nothing the kernel counted is left over, nothing is counted twice.
+fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
+    let differs = |counter: &Counter| kernel.get(*counter) != sum.get(*counter);
+    let sentence = |counter: Counter| {
+        let (kernel, netqueue) = (kernel.get(counter), sum.get(counter));
+        let residual = i128::from(kernel) - i128::from(netqueue);
+        format!(
+            "{}: the kernel counted {kernel}, netqueue {netqueue} (residual {residual})",
+            counter.as_str()
+        )
+    };
+    Counter::ALL.into_iter().filter(differs).map(sentence).collect()
+}
+
+/// The resets of the whole namespace, by cause.
+fn resets(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
+    let wrong = |(cause, amount): &(&str, Amount)| {
+        let parts = seen.rows.iter().flat_map(|row| &row.resets.by_cause);
+        let count = parts.filter(|part| part.cause == *cause).map(|part| part.count).sum();
+        let wrong = disagreement(count, *amount, kernel)?;
+        Some(format!("resets of cause {cause} in the namespace: {wrong}"))
+    };
+    scene.resets.iter().filter_map(wrong).collect()
+}
+
+/// `None` if the amount is right.
+fn disagreement(count: u64, amount: Amount, kernel: &Counters) -> Option<String> {
+    let (right, wanted) = match amount {
+        Amount::Exactly(wanted) => (count == wanted, wanted.to_string()),
+        Amount::AtLeast(wanted) => (count >= wanted, format!("at least {wanted}")),
+        Amount::All(counter) => {
+            let wanted = kernel.get(counter);
+            (count == wanted, format!("{wanted}, like {}", counter.as_str()))
+        }
+    };
+    (!right).then(|| format!("{count}, expected {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::api::tests::row;
+
+    fn counted(overflows: u64, drops: u64) -> Counters {
+        let mut counters = Counters::default();
+        counters.set(Counter::ListenOverflows, overflows);
+        counters.set(Counter::ListenDrops, drops);
+        counters
+    }
+
+    #[test]
+    fn a_drop_that_no_row_accounts_for_is_a_residual() {
+        let seen = Observation { rows: vec![row("1", 80, 9), row("2", 81, 2)], ..Observation::default() };
+        let scene = Scene::default();
+        assert_eq!(netqueue(&scene, &counted(11, 11), &seen), Vec::<String>::new());
+        let problems = netqueue(&scene, &counted(11, 12), &seen);
+        assert_eq!(problems, ["ListenDrops: the kernel counted 12, netqueue 11 (residual 1)"]);
+        let problems = netqueue(&scene, &counted(10, 11), &seen);
+        assert_eq!(problems, ["ListenOverflows: the kernel counted 10, netqueue 11 (residual -1)"]);
+    }
+
+    #[test]
+    fn silence_about_a_namespace_is_no_agreement() {
+        assert_eq!(netqueue(&Scene::default(), &counted(5, 5), &Observation::default()).len(), 2);
+    }
+
+    #[test]
+    fn a_reset_of_another_cause_is_missed() {
+        let scene = Scene { resets: vec![("no_listener", Amount::Exactly(1))], ..Scene::default() };
+        let seen = Observation { rows: vec![row("1", 80, 0)], ..Observation::default() };
+        let problems = netqueue(&scene, &Counters::default(), &seen);
+        assert_eq!(problems, ["resets of cause no_listener in the namespace: 0, expected 1"]);
+    }
+
+    #[test]
+    fn an_incident_that_did_not_happen_fails() {
+        let wants = vec![
+            (Counter::ListenDrops, Amount::AtLeast(16)),
+            (Counter::ListenOverflows, Amount::All(Counter::ListenDrops)),
+            (Counter::OutRsts, Amount::Exactly(0)),
+        ];
+        let scene = Scene { kernel: wants, ..Scene::default() };
+        assert!(incident(&scene, &counted(16, 16)).is_empty());
+        let problems = incident(&scene, &counted(14, 15));
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].ends_with("ListenDrops: 15, expected at least 16"), "{problems:?}");
+        assert!(problems[1].ends_with("ListenOverflows: 14, expected 15, like ListenDrops"), "{problems:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! What the kernel itself counts in a network namespace: the truth every experiment is held against.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+pub(super) use crate::domain::KernelCounter as Counter;
+use crate::domain::PerCounter;
+use crate::inventory::netstat;
+
+/// A value for each counter.
+pub(super) type Counters = PerCounter<u64>;
+
+/// The counters of the calling thread's network namespace; /proc/net would be the main thread's.
+pub(super) fn of_this_thread() -> Result<Counters> {
+    Ok(netstat::read("/proc/thread-self/net")?)
+}
+
+/// What was counted since `earlier`. Kernel counters only grow, and wrap like the kernel's unsigned longs.
+pub(super) fn since(now: &Counters, earlier: &Counters) -> Counters {
+    Counters::from_fn(|counter| now.get(counter).wrapping_sub(earlier.get(counter)))
+}
+
+/// The counters by name, for reports.
+pub(super) fn by_name(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    counters.iter().map(|(counter, value)| (counter.as_str(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_survives_the_wrap_of_a_counter() {
+        let before = Counters::from_fn(|_| u64::MAX);
+        let after = Counters::from_fn(|counter| if counter == Counter::ListenDrops { 2 } else { u64::MAX });
+        let delta = since(&after, &before);
+        assert_eq!((delta.get(Counter::ListenDrops), delta.get(Counter::OutRsts)), (3, 0));
+    }
+}

@@ -1,0 +1,64 @@
+//! Many clients at once against a backlog that was enough for some of them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use socket2::Socket;
+
+use super::wait_for;
+use crate::lab::counters::Counter;
+use crate::lab::scene::{
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Scene, Settings, Share, cause, stage,
+};
+use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
+use crate::lab::sysctl;
+
+pub(super) const BURST: Experiment = Experiment {
+    number: "9",
+    name: "burst",
+    incident: "listen(128), nobody accepts, 500 clients connect at once and try again for some seconds",
+    verdict: "accept queue full, by a burst: 129 connections fit, the others wait seconds for their next SYN; a backlog of 500 would \
+              have been enough",
+    provoke: burst,
+};
+
+const CLIENTS: u64 = 500;
+const BACKLOG: i32 = 128;
+/// The clients that find no room are dropped at once and, in several seconds, two times more.
+const AT_ONCE: u64 = CLIENTS - 129;
+const IN_FOUR_SECONDS: u64 = 3 * AT_ONCE;
+
+fn burst(_: &Settings) -> Result<Scene> {
+    sysctl::defaults()?;
+    let listener = Listener::ipv4(8009, BACKLOG)?;
+    let clients: Vec<Socket> =
+        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback().into())).collect::<Result<_>>()?;
+    wait_for(Counter::ListenDrops, IN_FOUR_SECONDS, Duration::from_secs(4))?;
+    let any_stage = |amount| Share { cause: cause::ACCEPT_QUEUE_FULL, stages: stage::ANY, amount };
+    Ok(Scene {
+        kernel: vec![
+            (Counter::ListenOverflows, Amount::AtLeast(AT_ONCE)),
+            (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
+            (Counter::OutRsts, Amount::Exactly(0)),
+        ],
+        listeners: vec![ExpectedListener {
+            address: listener.address(),
+            drops: vec![any_stage(Amount::All(Counter::ListenDrops))],
+            resets: Some(vec![]),
+            sole: true,
+        }],
+        events: Some(vec![ExpectedEvents {
+            kind: "drop",
+            cause: cause::ACCEPT_QUEUE_FULL,
+            stages: stage::ANY,
+            port: listener.address().port(),
+            peers: local_addresses(&clients)?,
+            at_least: 20,
+            // Two CPUs can both find the last place free: the queue can be a little longer than its limit allows.
+            accept_queue: Some(crate::lab::scene::QueueState { length: 128..=140, limit: 128 }),
+            syn_queue: None,
+        }]),
+        open: vec![Box::new((listener, clients))],
+        ..Scene::default()
+    })
+}

@@ -1,0 +1,67 @@
+//! The table of the experiments, in the order they run, and what several of them share.
+
+mod burst;
+mod concurrency;
+mod final_ack;
+mod flood;
+mod resets;
+mod reuseport;
+mod scan;
+mod syn_time;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::counters::{self, Counter};
+use super::scene::Experiment;
+
+/// Every experiment. A new one is a line here and a function in its family's file.
+pub(super) const ALL: &[Experiment] = &[
+    syn_time::ACCEPT_QUEUE_FULL,
+    syn_time::ABORT_ON_OVERFLOW_IS_SILENT,
+    final_ack::OVERFLOW,
+    final_ack::OVERFLOW_DEFERRED,
+    final_ack::ABORT,
+    final_ack::ABORT_DEFERRED,
+    flood::WITHOUT_COOKIES,
+    flood::WITH_COOKIES,
+    flood::LAST_QUARTER,
+    burst::BURST,
+    resets::KEEP_ALIVE_RACE,
+    resets::RESETS,
+    reuseport::REUSEPORT,
+    syn_time::DUAL_STACK,
+    final_ack::COOKIE_ACK,
+    scan::SYN_SCAN,
+    concurrency::CONCURRENCY,
+];
+
+/// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
+/// comparison says which.
+fn wait_for(counter: Counter, least: u64, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    while counters::of_this_thread()?.get(counter) < least && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_name_or_a_number_means_one_experiment() {
+        let names: HashSet<_> =
+            ALL.iter().flat_map(|experiment| [experiment.name, experiment.number]).collect();
+        let expected = ALL
+            .iter()
+            .map(|experiment| if experiment.name == experiment.number { 1 } else { 2 })
+            .sum::<usize>();
+        assert_eq!(names.len(), expected);
+    }
+}

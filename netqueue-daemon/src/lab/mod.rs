@@ -1,0 +1,62 @@
+//! `netqueue lab`: provokes the incidents netqueue explains, with real sockets in network namespaces of its own, and
+//! holds what the running daemon says against the kernel's counters.
+
+mod api;
+mod check;
+mod client;
+mod counters;
+mod demo;
+mod experiments;
+mod netlink;
+mod netns;
+
+mod observation;
+mod packet;
+mod raw;
+mod report;
+mod run;
+mod scene;
+mod sockets;
+mod sys;
+mod sysctl;
+mod verdict;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// The arguments of `netqueue lab`.
+#[derive(Debug, Args)]
+pub struct LabArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the experiments
+    List {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Provokes incidents and compares what netqueue says with what the kernel counted
+    Run(run::RunArgs),
+    /// Keeps healthy and unhealthy traffic going until it is stopped, for a look at the metrics
+    Demo,
+    /// One of the processes of an experiment
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
+}
+
+/// Runs `netqueue lab`.
+pub fn run(args: LabArgs) -> Result<ExitCode> {
+    match args.action {
+        Action::List { json } => report::list(experiments::ALL, json),
+        Action::Run(args) => run::run(&args),
+        Action::Demo => demo::run(),
+        Action::Worker(args) => worker::run(&args),
+    }
+}

@@ -1,0 +1,125 @@
+//! Everything netqueue says of one network namespace at one moment, asked for over HTTP, and what is new since another.
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::api::{Event, Row};
+use super::client::Server;
+use super::counters::Counters;
+
+/// More events than any experiment looks at.
+const EVENTS: usize = 1000;
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    status: String,
+    data: T,
+    #[serde(default)]
+    warnings: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Listeners {
+    listeners: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Events {
+    events: Vec<Event>,
+}
+
+/// Everything netqueue says of one namespace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observation {
+    pub rows: Vec<Row>,
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// What netqueue itself doubts.
+    pub warnings: Vec<String>,
+}
+
+impl Observation {
+    /// Asks the daemon.
+    pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
+        let listeners: Answer<Listeners> = ask(server, &format!("/api/v1/listeners?netns={netns}"))?;
+        let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
+        let warnings = listeners.warnings.iter().map(ToString::to_string).collect();
+        Ok(Self { rows: listeners.data.listeners, events: events.data.events, warnings })
+    }
+
+    /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let rows =
+            self.rows.iter().filter_map(|row| match earlier.rows.iter().find(|old| old.id == row.id) {
+                Some(old) => Some(row.since(old)).filter(Row::counted_anything),
+                None => Some(row.clone()),
+            });
+        let last = earlier.events.iter().map(|event| event.seq).max();
+        let new = |event: &&Event| last.is_none_or(|last| event.seq > last);
+        Self {
+            rows: rows.collect(),
+            events: self.events.iter().filter(new).cloned().collect(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// The sum of all rows.
+    pub(super) fn sum(&self) -> Counters {
+        Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter)).sum())
+    }
+}
+
+/// Makes sure that it is netqueue that answers.
+pub(super) fn greet(server: &Server) -> Result<()> {
+    ask::<serde_json::Value>(server, "/api/v1/status").map(drop).with_context(|| {
+        format!(
+            "no netqueue daemon answers at {}: start it, name its address with --server, or see only what the kernel counts \
+             with --no-daemon",
+            server.url()
+        )
+    })
+}
+
+/// What the daemon says about its own losses, for the report of a failure.
+pub(super) fn losses(server: &Server) -> Result<String> {
+    let status: Answer<serde_json::Value> = ask(server, "/api/v1/status")?;
+    let parts = ["mode", "events", "reconciliation"].map(|key| format!("{key} {}", status.data[key]));
+    Ok(parts.join(", "))
+}
+
+fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Answer<T>> {
+    let body = server.get(path)?;
+    let answer: Answer<T> = serde_json::from_slice(&body)
+        .with_context(|| format!("{}{path} answered something netqueue would not", server.url()))?;
+    if answer.status != "success" {
+        bail!("{}{path} answered with status {}", server.url(), answer.status);
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::api::tests::{event, row};
+    use crate::lab::counters::Counter;
+
+    #[test]
+    fn only_what_is_new_counts_where_an_inode_is_used_again() {
+        let earlier = Observation {
+            rows: vec![row("7", 8001, 40), row("8", 8001, 8)],
+            events: vec![event(5, 8001, "127.0.0.1:1")],
+            ..Default::default()
+        };
+        let now = Observation {
+            rows: vec![row("7", 8001, 40), row("8", 8001, 9), row("9", 8002, 3)],
+            events: vec![event(6, 8002, "127.0.0.1:2"), event(5, 8001, "127.0.0.1:1")],
+            ..Default::default()
+        };
+        let new = now.since(&earlier);
+        assert_eq!(new.sum().get(Counter::ListenDrops), 1 + 3);
+        assert_eq!(new.rows.len(), 2, "a listener that is gone is no second listener of its address");
+        assert_eq!(new.rows[0].drops.by_cause[0].count, 1);
+        assert_eq!(new.events.len(), 1);
+    }
+}

@@ -1,0 +1,210 @@
+//! What a person or a program reads of a run: a block for each experiment, and the last line that counts them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde::{Serialize, Serializer};
+
+use super::counters::{self, Counter, Counters};
+use super::observation::Observation;
+use super::scene::Experiment;
+use super::verdict::Outcome;
+
+/// What came of one experiment.
+#[derive(Debug, Serialize)]
+pub(super) struct ExperimentReport {
+    number: &'static str,
+    name: &'static str,
+    incident: &'static str,
+    verdict: &'static str,
+    pub outcome: Outcome,
+    /// Why it failed or was skipped.
+    pub problems: Vec<String>,
+    /// The inode of the namespace it ran in.
+    pub netns: u64,
+    #[serde(serialize_with = "by_name")]
+    pub kernel: Counters,
+    #[serde(serialize_with = "by_name_if_any")]
+    pub netqueue: Option<Counters>,
+    /// What netqueue says of each address that counted something.
+    said: Vec<String>,
+    events: usize,
+    pub seconds: f64,
+}
+
+fn by_name<S: Serializer>(counters: &Counters, serializer: S) -> Result<S::Ok, S::Error> {
+    counters::by_name(counters).serialize(serializer)
+}
+
+fn by_name_if_any<S: Serializer>(counters: &Option<Counters>, serializer: S) -> Result<S::Ok, S::Error> {
+    counters.as_ref().map(counters::by_name).serialize(serializer)
+}
+
+impl ExperimentReport {
+    /// An experiment of which nothing is known yet.
+    pub(super) fn of(experiment: &Experiment) -> Self {
+        Self {
+            number: experiment.number,
+            name: experiment.name,
+            incident: experiment.incident,
+            verdict: experiment.verdict,
+            outcome: Outcome::Failed,
+            problems: Vec::new(),
+            netns: 0,
+            kernel: Counters::default(),
+            netqueue: None,
+            said: Vec::new(),
+            events: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// Keeps the words of what netqueue said.
+    pub(super) fn observed(&mut self, seen: &Observation) {
+        const ROWS: usize = 8;
+        self.events = seen.events.len();
+        self.said.clear();
+        for row in &seen.rows {
+            for (what, breakdown) in [("drops", &row.drops), ("resets", &row.resets)] {
+                if breakdown.total > 0 {
+                    self.said.push(format!("{row}: {what}: {breakdown}"));
+                }
+            }
+        }
+        // "listener ..." first: endpoints and the folded rest come after it in any order.
+        self.said.sort_by_key(|line| !line.starts_with("listener"));
+        if self.said.len() > ROWS {
+            let more = self.said.len() - ROWS;
+            self.said.truncate(ROWS);
+            self.said.push(format!("and {more} addresses more"));
+        }
+    }
+}
+
+/// What came of all of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    experiments: Vec<ExperimentReport>,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    provoked: usize,
+    /// Whether a daemon was asked at all.
+    compared: bool,
+}
+
+impl Report {
+    pub(super) fn new(experiments: Vec<ExperimentReport>, compared: bool) -> Self {
+        let count = |outcome| experiments.iter().filter(|report| report.outcome == outcome).count();
+        Self {
+            passed: count(Outcome::Passed),
+            failed: count(Outcome::Failed),
+            skipped: count(Outcome::Skipped),
+            provoked: count(Outcome::Provoked),
+            compared,
+            experiments,
+        }
+    }
+
+    /// The last line.
+    fn summary(&self) -> String {
+        let mut line = if self.compared {
+            format!("lab: {} passed, {} failed", self.passed, self.failed)
+        } else {
+            format!("lab: {} provoked, {} failed", self.provoked, self.failed)
+        };
+        if self.skipped > 0 {
+            line += &format!(", {} skipped", self.skipped);
+        }
+        if !self.compared {
+            line += "; nothing was compared with netqueue";
+        }
+        line
+    }
+}
+
+/// Prints the block of one experiment.
+pub(super) fn print(report: &ExperimentReport) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{:>3}  {:<28} {:<9} {:>6.1} s",
+        report.number,
+        report.name,
+        report.outcome.word(),
+        report.seconds
+    )?;
+    writeln!(out, "     {}", report.incident)?;
+    if report.outcome != Outcome::Skipped {
+        counters(&mut out, report)?;
+        for line in &report.said {
+            writeln!(out, "     {line}")?;
+        }
+    }
+    if report.outcome == Outcome::Passed {
+        writeln!(out, "     => {}", report.verdict)?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "     {}: {problem}", report.outcome.word())?;
+    }
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn counters(out: &mut impl Write, report: &ExperimentReport) -> io::Result<()> {
+    writeln!(
+        out,
+        "     {:<22}{:>9}{:>10}",
+        "",
+        "kernel",
+        if report.netqueue.is_some() { "netqueue" } else { "" }
+    )?;
+    let netqueue = |counter| report.netqueue.map(|counters| counters.get(counter));
+    let moved = |counter: &Counter| {
+        report.kernel.get(*counter) > 0 || netqueue(*counter).is_some_and(|value| value > 0)
+    };
+    for counter in Counter::ALL.into_iter().filter(moved) {
+        let said = netqueue(counter).map_or(String::new(), |value| value.to_string());
+        writeln!(out, "     {:<22}{:>9}{said:>10}", counter.as_str(), report.kernel.get(counter))?;
+    }
+    Ok(())
+}
+
+/// Prints the end of the report and gives the exit code: 0 only if nothing failed and something ran.
+pub(super) fn finish(report: Report, json: bool) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", report.summary())?;
+    }
+    let good = report.failed == 0 && report.passed + report.provoked > 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `netqueue lab list`
+pub(super) fn list(experiments: &[Experiment], json: bool) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if json {
+        let entry = |experiment: &Experiment| {
+            BTreeMap::from([
+                ("number", experiment.number),
+                ("name", experiment.name),
+                ("incident", experiment.incident),
+                ("verdict", experiment.verdict),
+            ])
+        };
+        let entries: Vec<_> = experiments.iter().map(entry).collect();
+        serde_json::to_writer_pretty(&mut out, &BTreeMap::from([("experiments", entries)]))?;
+        writeln!(out)?;
+    } else {
+        for experiment in experiments {
+            writeln!(out, "{:>3}  {:<28} {}", experiment.number, experiment.name, experiment.incident)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,110 @@
+//! The words experiments are written in: what was provoked, and what must then be true of the kernel's counters and of
+//! netqueue's. Nothing here looks at either.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use anyhow::Result;
+
+use super::counters::Counter;
+
+/// The causes netqueue gives, as its API spells them.
+pub(super) mod cause {
+    pub(in crate::lab) const ACCEPT_QUEUE_FULL: &str = "accept_queue_full";
+    pub(in crate::lab) const SYN_QUEUE_FULL: &str = "syn_queue_full";
+    pub(in crate::lab) const SYN_BACKLOG_RESERVE: &str = "syn_backlog_reserve";
+    pub(in crate::lab) const NO_LISTENER: &str = "no_listener";
+    pub(in crate::lab) const AFTER_CLOSE: &str = "after_close";
+    pub(in crate::lab) const OVERFLOW_ABORT: &str = "overflow_abort";
+}
+
+/// The stages of a handshake a packet can be dropped at.
+pub(super) mod stage {
+    pub(in crate::lab) const SYN: &[&str] = &["syn"];
+    pub(in crate::lab) const ACK: &[&str] = &["ack"];
+    pub(in crate::lab) const COOKIE_ACK: &[&str] = &["cookie_ack"];
+    pub(in crate::lab) const ANY: &[&str] = &["syn", "ack", "cookie_ack"];
+}
+
+/// What the command line can change about an experiment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// How many drops the concurrency experiment must reach.
+    pub min_drops: u64,
+}
+
+/// One incident that can be provoked.
+pub(super) struct Experiment {
+    pub number: &'static str,
+    pub name: &'static str,
+    /// What is done, in one sentence.
+    pub incident: &'static str,
+    /// What a person should read in netqueue about it.
+    pub verdict: &'static str,
+    /// Provokes it, in the network namespace of the calling thread.
+    pub provoke: fn(&Settings) -> Result<Scene>,
+}
+
+/// How much of something there must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Amount {
+    Exactly(u64),
+    AtLeast(u64),
+    /// As much as the namespace's counter rose.
+    All(Counter),
+}
+
+/// Drops of one cause, at one of some stages.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub cause: &'static str,
+    pub stages: &'static [&'static str],
+    pub amount: Amount,
+}
+
+/// What netqueue must say of one listener.
+#[derive(Debug)]
+pub(super) struct ExpectedListener {
+    pub address: SocketAddr,
+    /// The split of its drops, which must be complete.
+    pub drops: Vec<Share>,
+    /// The split of the resets it earned, which must be complete; `None` where timing decides.
+    pub resets: Option<Vec<(&'static str, Amount)>>,
+    /// Whether everything the namespace counted was charged to it.
+    pub sole: bool,
+}
+
+/// What each new event of one kind must say; other events fail the experiment.
+#[derive(Debug)]
+pub(super) struct ExpectedEvents {
+    /// `drop` or `reset`
+    pub kind: &'static str,
+    pub cause: &'static str,
+    pub stages: &'static [&'static str],
+    pub port: u16,
+    pub peers: Vec<SocketAddr>,
+    pub at_least: usize,
+    pub accept_queue: Option<QueueState>,
+    pub syn_queue: Option<QueueState>,
+}
+
+/// A queue as an event must show it.
+#[derive(Clone, Debug)]
+pub(super) struct QueueState {
+    pub length: RangeInclusive<u64>,
+    pub limit: u64,
+}
+
+/// What an experiment provoked.
+#[derive(Default)]
+pub(super) struct Scene {
+    /// What shows that the incident did happen.
+    pub kernel: Vec<(Counter, Amount)>,
+    pub listeners: Vec<ExpectedListener>,
+    /// Resets by cause, no matter at which address: those of a cause not named here are only counted.
+    pub resets: Vec<(&'static str, Amount)>,
+    /// `None`: timing decides which events there are.
+    pub events: Option<Vec<ExpectedEvents>>,
+    /// The sockets, kept open until the comparison is done: closing them would go on provoking.
+    pub open: Vec<Box<dyn Send>>,
+}

@@ -1,0 +1,182 @@
+//! Real sockets: listeners with a chosen backlog, and clients that connect without waiting.
+
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::sys;
+use super::verdict::Skip;
+
+/// How long anything that needs no incident may take, also on an emulated machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A listening socket; the lab's processes accept from it only where they say so.
+pub(super) struct Listener {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on every IPv4 address.
+    pub(super) fn ipv4(port: u16, backlog: i32) -> Result<Self> {
+        Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, false)
+    }
+
+    /// One of several that share an IPv4 port with SO_REUSEPORT.
+    pub(super) fn reuseport(port: u16, backlog: i32) -> Result<Self> {
+        Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, true)
+    }
+
+    /// Listens on every address of both families with one IPv6 socket.
+    pub(super) fn dual_stack(port: u16, backlog: i32) -> Result<Self> {
+        Self::open(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), backlog, false)
+    }
+
+    fn open(address: SocketAddr, backlog: i32, shared: bool) -> Result<Self> {
+        let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
+            Err(error) if address.is_ipv6() => {
+                return Err(Skip::because(format!("this kernel gives no IPv6 socket: {error}")));
+            }
+            other => other.context("cannot open a TCP socket")?,
+        };
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_port(shared)?;
+        socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
+        socket.listen(backlog).with_context(|| format!("cannot listen on {address}"))?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address it is bound to.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its port on 127.0.0.1.
+    pub(super) fn loopback(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.address.port())
+    }
+
+    /// Completes handshakes only when the client's first data arrives.
+    pub(super) fn defer_accept(&self) -> Result<()> {
+        sys::defer_accept(&self.socket, 30).context("cannot set TCP_DEFER_ACCEPT")
+    }
+
+    /// Accepts one connection if there is one.
+    pub(super) fn try_accept(&self) -> Result<Option<Socket>> {
+        self.socket.set_nonblocking(true)?;
+        match self.socket.accept() {
+            Ok((connection, _)) => Ok(Some(connection)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("cannot accept"),
+        }
+    }
+
+    /// Accepts the one connection that is on its way.
+    pub(super) fn accept(&self) -> Result<Socket> {
+        self.wait_for_queue(1)?;
+        self.try_accept()?
+            .with_context(|| format!("the listener on {} lost a queued connection", self.address))
+    }
+
+    /// Waits until the accept queue holds `length` connections.
+    pub(super) fn wait_for_queue(&self, length: u32) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now =
+                sys::accept_queue_length(&self.socket).context("cannot read the listener's TCP_INFO")?;
+            if now == length {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the accept queue holds {now} connections, {length} were to be queued");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Fills the accept queue with `count` connections nobody accepts; each sends one byte if the listener defers.
+    pub(super) fn fill(&self, count: u32, first_byte: bool) -> Result<Vec<Socket>> {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            let client = connect(self.loopback().into())?;
+            if first_byte {
+                send_byte(&client)?;
+            }
+            clients.push(client);
+        }
+        self.wait_for_queue(count)?;
+        Ok(clients)
+    }
+
+    /// A duplicate descriptor, for a process that shall accept from this listener.
+    pub(super) fn share(&self) -> Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned().context("cannot duplicate the listener")
+    }
+}
+
+/// Connects and waits for the answer.
+pub(super) fn connect(to: SocketAddr) -> Result<Socket> {
+    let socket = stream(to)?;
+    socket.connect_timeout(&to.into(), PATIENCE).with_context(|| format!("cannot connect to {to}"))?;
+    Ok(socket)
+}
+
+/// Starts to connect and does not wait.
+pub(super) fn connect_nonblocking(to: SocketAddr) -> Result<Socket> {
+    let socket = stream(to)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::from(to)) {
+        Ok(()) => Ok(socket),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+        Err(error) => Err(error).with_context(|| format!("cannot start to connect to {to}")),
+    }
+}
+
+fn stream(to: SocketAddr) -> Result<Socket> {
+    Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))
+        .context("cannot open a TCP socket")
+}
+
+/// Sends one byte.
+pub(super) fn send_byte(mut client: &Socket) -> Result<()> {
+    client.write_all(b"x").context("cannot send a byte")
+}
+
+/// Waits until the client's side of the handshake is done.
+pub(super) fn wait_connected(client: &Socket) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while client.peer_addr().is_err() {
+        if Instant::now() > deadline {
+            bail!("a client waits for its SYN-ACK since {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// The clients' own addresses: the peers the listener sees.
+pub(super) fn local_addresses(clients: &[Socket]) -> Result<Vec<SocketAddr>> {
+    clients
+        .iter()
+        .map(|client| client.local_addr()?.as_socket().context("a client has no IP address"))
+        .collect()
+}
+
+/// 127.0.0.1 or ::1 with a port.
+pub(super) fn localhost(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.into(), port)
+}
+
+/// Lets this process open as many sockets as it may.
+pub(super) fn raise_descriptor_limit() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
+}

@@ -1,0 +1,51 @@
+//! The socket options no safe crate offers: the only unsafe code of the lab.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Sets `TCP_DEFER_ACCEPT`: the connection is made when the client's first data arrives.
+pub(super) fn defer_accept(socket: impl AsFd, seconds: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is open while it is borrowed, and the pointer and length describe one live i32.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The head of the kernel's `struct tcp_info`, up to what a listener fills in.
+#[repr(C)]
+#[derive(Default)]
+struct TcpInfoHead {
+    states_and_options: [u8; 8],
+    /// rto, ato, snd_mss, rcv_mss
+    timing: [u32; 4],
+    /// For a listener: the length of the accept queue.
+    unacked: u32,
+    /// For a listener: the limit of the accept queue.
+    sacked: u32,
+}
+
+/// The length of a listener's accept queue, as `ss` shows it in Recv-Q.
+pub(super) fn accept_queue_length(listener: impl AsFd) -> io::Result<u32> {
+    let mut info = TcpInfoHead::default();
+    let mut length = size_of::<TcpInfoHead>() as libc::socklen_t;
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, which is the size of
+    // `info`, a plain struct of integers for which every bit pattern is valid.
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(info.unacked) } else { Err(io::Error::last_os_error()) }
+}

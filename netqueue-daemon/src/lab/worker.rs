@@ -1,0 +1,142 @@
+//! The processes of the concurrency experiment: this program again, started by the thread in the namespace so that it
+//! lives there too, and ending with it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+use super::sockets::{self, Listener};
+
+/// How long an acceptor goes on without pauses, for its parent to see the end of all traffic.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// The arguments of `netqueue lab worker`.
+#[derive(Debug, Args)]
+pub(super) struct WorkerArgs {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Accepts from the listener on standard input, too slowly
+    Accept(Acceptor),
+    /// Connects and closes, as fast as it can
+    Connect {
+        #[command(flatten)]
+        clients: Clients,
+        #[arg(required = true)]
+        targets: Vec<SocketAddr>,
+    },
+}
+
+/// How a process accepts.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Acceptor {
+    /// The pause after each connection
+    #[arg(long)]
+    pub pause_ms: u64,
+    /// How long it pauses; then it only empties the queue
+    #[arg(long)]
+    pub seconds: u64,
+}
+
+/// How a process connects.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Clients {
+    /// How many clients connect at once, before all of them are closed
+    #[arg(long)]
+    pub batch: usize,
+    /// What the handshakes of a batch are given to complete
+    #[arg(long)]
+    pub pause_us: u64,
+    /// Each sends a byte before it is closed, which ends a deferred handshake
+    #[arg(long)]
+    pub first_byte: bool,
+    #[arg(long)]
+    pub seconds: u64,
+}
+
+/// Starts a process that accepts from `listener`.
+pub(super) fn spawn_acceptor(listener: &Listener, how: Acceptor) -> Result<Child> {
+    worker("accept")
+        .args(["--pause-ms", &how.pause_ms.to_string(), "--seconds", &how.seconds.to_string()])
+        .stdin(Stdio::from(listener.share()?))
+        .spawn()
+        .context("cannot start an accepting process")
+}
+
+/// Starts a process that connects to `targets`.
+pub(super) fn spawn_clients(targets: &[SocketAddr], how: Clients) -> Result<Child> {
+    let mut command = worker("connect");
+    command.args(["--batch", &how.batch.to_string(), "--pause-us", &how.pause_us.to_string()]);
+    command.args(["--seconds", &how.seconds.to_string()]);
+    if how.first_byte {
+        command.arg("--first-byte");
+    }
+    command
+        .args(targets.iter().map(ToString::to_string))
+        .stdin(Stdio::null())
+        .spawn()
+        .context("cannot start a connecting process")
+}
+
+fn worker(role: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["lab", "worker", role]);
+    command
+}
+
+/// Runs `netqueue lab worker`.
+pub(super) fn run(args: &WorkerArgs) -> Result<ExitCode> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the lab")?;
+    match &args.role {
+        Role::Accept(how) => accept(how)?,
+        Role::Connect { clients, targets } => connect(clients, targets)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn accept(how: &Acceptor) -> Result<()> {
+    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let start = Instant::now();
+    let slow = Duration::from_secs(how.seconds);
+    while start.elapsed() < slow + LINGER {
+        // A client that reset its connection while it was queued is an error here, and no reason to stop.
+        drop(listener.accept());
+        if start.elapsed() < slow {
+            thread::sleep(Duration::from_millis(how.pause_ms));
+        }
+    }
+    Ok(())
+}
+
+fn connect(how: &Clients, targets: &[SocketAddr]) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(how.seconds);
+    let mut targets = targets.iter().cycle();
+    while Instant::now() < end {
+        let mut clients = Vec::with_capacity(how.batch);
+        for target in targets.by_ref().take(how.batch) {
+            let client = sockets::connect_nonblocking(*target)?;
+            // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
+            client.set_linger(Some(Duration::ZERO))?;
+            clients.push(client);
+        }
+        thread::sleep(Duration::from_micros(how.pause_us));
+        if how.first_byte {
+            for client in &clients {
+                // A client whose SYN was dropped cannot send.
+                let _ = sockets::send_byte(client);
+            }
+        }
+    }
+    Ok(())
+}
