@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn the_main_archive_is_preferred_to_the_security_one() {
-        let targets = "http://mirror.example/debian-security/\nhttp://mirror.example/debian/\n";
-        assert_eq!(pick_mirror(targets).as_deref(), Some("http://mirror.example/debian"));
-        assert_eq!(pick_mirror("http://mirror.example/debian-security/\n"), None);
+        let targets = "http://one.example/debian-security/\nhttp://one.example/debian/\n";
+        assert_eq!(pick_mirror(targets).as_deref(), Some("http://one.example/debian"));
+        assert_eq!(pick_mirror("http://one.example/debian-security/\n"), None);
     }
 
     #[test]

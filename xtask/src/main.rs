@@ -5,6 +5,8 @@ mod debian;
 mod process;
 mod run;
 mod setup;
+mod test;
+mod tidy;
 mod vm;
 mod workspace;
 
@@ -33,6 +35,10 @@ enum Task {
     },
     /// Build the netqueue binary; its path is the last line printed.
     Build(build::Flavour),
+    /// Run every check and the lab on every kernel; the last line counts.
+    Test(test::Options),
+    /// Check what ARCHITECTURE.md promises and a machine can check.
+    Tidy,
     /// Run the daemon here, or in a guest where this host cannot attach.
     Run(run::Options),
     /// Boot stock kernels and run netqueue in them.
@@ -62,6 +68,8 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Run(options) => run::command(workspace, &options),
+        Task::Test(options) => test::command(workspace, &options),
+        Task::Tidy => tidy::command(workspace),
         Task::Vm(options) => vm::command(workspace, &options),
     }
 }
