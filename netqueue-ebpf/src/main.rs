@@ -1,7 +1,27 @@
 #![no_std]
 #![no_main]
-//! Being built.
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "core's AtomicU64 offers no addition for this target (maps.rs)")]
+//! netqueue's kernel side: observe the functions that decide, charge what this CPU's counters moved, say so or count the loss.
+//!
+//! The path of a normal connection: an entry program notes this CPU's counter cells in a per-CPU slot, a return program
+//! reads them again, finds them unmoved and is done. No hash map, no time stamp, no ring buffer. Everything in
+//! [`account`] happens only when a cell moved.
+
+mod account;
+mod hooks;
+mod kernel;
+mod maps;
+mod mib;
+mod scope;
+
+/// Programs that call GPL-only helpers must carry a GPL-compatible licence.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: a program that could panic does not pass the verifier.
     loop {}
 }

@@ -1,0 +1,41 @@
+//! One drop or reset, as it happened.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::ListenerKey;
+
+/// [`Event::reason`] where the kernel gives no reason for its resets (before 6.10), or the event is a drop.
+pub const NO_REASON: u32 = u32::MAX;
+
+/// A queue length or limit that was not read.
+pub const UNKNOWN_LENGTH: u32 = u32::MAX;
+
+/// One record of the ring buffer: a drop or a reset.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Event {
+    /// When, in nanoseconds of CLOCK_MONOTONIC.
+    pub time: u64,
+    /// The account it was charged to.
+    pub key: ListenerKey,
+    /// The peer's address, network byte order, as in [`ListenerKey::addr`].
+    pub peer_addr: [u8; 16],
+    /// The peer's port, host byte order.
+    pub peer_port: u16,
+    /// AF_INET or AF_INET6 of the packet; 0 where it could not be read.
+    pub peer_family: u16,
+    /// The [`Cell`](crate::Cell) it raised.
+    pub code: u32,
+    /// The CPU it happened on.
+    pub cpu: u32,
+    /// The kernel's `enum sk_rst_reason`, or [`NO_REASON`].
+    pub reason: u32,
+    /// Connections waiting in the accept queue (`sk_ack_backlog`).
+    pub accept_length: u32,
+    /// The accept queue's limit (`sk_max_ack_backlog`); it holds one more than this.
+    pub accept_limit: u32,
+    /// Requests in the SYN queue (`icsk_accept_queue.qlen`).
+    pub syn_length: u32,
+    /// The SYN queue length at which this SYN was refused, or the backlog.
+    pub syn_limit: u32,
+}

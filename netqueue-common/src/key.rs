@@ -1,0 +1,39 @@
+//! Who is charged: one listener, one local endpoint, or a whole namespace's remainder.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// One account that counts are charged to.
+///
+/// Three kinds share this type, each in a map of its own:
+/// * a **listener**: `sock` is its socket's kernel address, so that SO_REUSEPORT members and a listener closed and
+///   opened again stay apart; the rest is its bound address.
+/// * an **endpoint**: `sock` is 0; a local address and port that sent resets no listener is concerned with.
+/// * a namespace's **other** bucket: everything but `netns` is 0.
+///
+/// The socket address is an identity inside this machine and never leaves the daemon.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ListenerKey {
+    /// Kernel address of the listening socket, 0 where no listener is meant.
+    pub sock: u64,
+    /// Network namespace inode, as in /proc/PID/ns/net.
+    pub netns: u32,
+    /// Local port, host byte order.
+    pub port: u16,
+    /// AF_INET (2) or AF_INET6 (10) of the bound address; 0 in an `other` bucket.
+    pub family: u16,
+    /// Bound address, network byte order: IPv4 in the first four bytes, all sixteen for IPv6.
+    pub addr: [u8; 16],
+}
+
+impl ListenerKey {
+    /// The key of a namespace's `other` bucket.
+    #[must_use]
+    pub const fn other(netns: u32) -> Self {
+        Self { sock: 0, netns, port: 0, family: 0, addr: [0; 16] }
+    }
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+unsafe impl aya::Pod for ListenerKey {}

@@ -1,0 +1,106 @@
+//! What the kernel side must know of the running kernel: read from BTF and kallsyms at load, never compiled in.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Offsets, indices and constants of the running kernel, set once by the loader as a read-only global.
+///
+/// `u32` fields named after a struct member are byte offsets from the start of that struct. `mib_*` fields are byte
+/// offsets of a counter's cell from the start of the per-CPU MIB block (`net->mib.net_statistics`, and
+/// `net->mib.tcp_statistics` for OutRsts). `reason_*` fields are values of `enum sk_rst_reason`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct KernelLayout {
+    /// Kernel address of the array `__per_cpu_offset`.
+    pub per_cpu_offset: u64,
+
+    /// `sock.__sk_common.skc_net.net`
+    pub sock_net: u32,
+    /// `sock.__sk_common.skc_num`
+    pub sock_num: u32,
+    /// `sock.__sk_common.skc_family`
+    pub sock_family: u32,
+    /// `sock.__sk_common.skc_state`
+    pub sock_state: u32,
+    /// `sock.__sk_common.skc_rcv_saddr`
+    pub sock_rcv_saddr: u32,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`
+    pub sock_v6_rcv_saddr: u32,
+    /// `sock.__sk_common.skc_daddr`
+    pub sock_daddr: u32,
+    /// `sock.__sk_common.skc_v6_daddr`
+    pub sock_v6_daddr: u32,
+    /// `sock.__sk_common.skc_dport`
+    pub sock_dport: u32,
+    /// `sock.sk_ack_backlog`
+    pub sock_ack_backlog: u32,
+    /// `sock.sk_max_ack_backlog`
+    pub sock_max_ack_backlog: u32,
+    /// `inet_connection_sock.icsk_accept_queue.qlen`
+    pub icsk_qlen: u32,
+
+    /// `net.ns.inum`
+    pub net_inum: u32,
+    /// `net.mib.net_statistics`
+    pub net_statistics: u32,
+    /// `net.mib.tcp_statistics`
+    pub tcp_statistics: u32,
+    /// `net.ipv4.sysctl_max_syn_backlog`
+    pub net_max_syn_backlog: u32,
+
+    /// `sk_buff.head`
+    pub skb_head: u32,
+    /// `sk_buff.transport_header`
+    pub skb_transport_header: u32,
+    /// `sk_buff.network_header`
+    pub skb_network_header: u32,
+    /// `sk_buff.protocol`
+    pub skb_protocol: u32,
+    /// `sk_buff._skb_refdst`
+    pub skb_refdst: u32,
+    /// `dst_entry.dev`
+    pub dst_dev: u32,
+    /// `net_device.nd_net.net`
+    pub dev_net: u32,
+
+    /// LINUX_MIB_LISTENOVERFLOWS
+    pub mib_listen_overflows: u32,
+    /// LINUX_MIB_LISTENDROPS
+    pub mib_listen_drops: u32,
+    /// LINUX_MIB_TCPREQQFULLDROP
+    pub mib_reqq_full_drop: u32,
+    /// LINUX_MIB_TCPREQQFULLDOCOOKIES
+    pub mib_reqq_full_do_cookies: u32,
+    /// LINUX_MIB_SYNCOOKIESSENT
+    pub mib_syncookies_sent: u32,
+    /// LINUX_MIB_EMBRYONICRSTS
+    pub mib_embryonic_rsts: u32,
+    /// TCP_MIB_OUTRSTS
+    pub mib_out_rsts: u32,
+
+    /// Position of the `reason` argument of `tcp_v4_send_reset` and `tcp_v6_send_reset`; [`Self::ABSENT`] before 6.10.
+    pub reset_reason_arg: u32,
+    /// Position of the `reason` argument of `tcp_send_active_reset`; [`Self::ABSENT`] before 6.10.
+    pub active_reset_reason_arg: u32,
+    /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
+    pub reason_abort_on_close: u32,
+    /// SK_RST_REASON_TCP_ABORT_ON_MEMORY, or [`Self::ABSENT`].
+    pub reason_abort_on_memory: u32,
+    /// SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT, or [`Self::ABSENT`].
+    pub reason_keepalive_timeout: u32,
+
+    /// Bytes of unread ring buffer at which the reader is woken at once.
+    pub wake_bytes: u32,
+    /// Nanoseconds after a wake-up during which this CPU does not wake the reader again (below [`Self::wake_bytes`]).
+    pub wake_interval: u32,
+    /// Zero; keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+
+impl KernelLayout {
+    /// An argument or a constant this kernel does not have.
+    pub const ABSENT: u32 = u32::MAX;
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+unsafe impl aya::Pod for KernelLayout {}

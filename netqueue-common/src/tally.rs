@@ -1,0 +1,43 @@
+//! What the kernel side says about itself: what it saw, sent, and could not do.
+
+/// Index into the per-CPU array `TALLIES`. Every hop that can lose something has its own.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// Events that arose. It equals the delivered and the lost ones together.
+    EventsSeen,
+    /// Events put into the ring buffer.
+    EventsSubmitted,
+    /// Events lost because the ring buffer was full.
+    EventsRingFull,
+    /// Charges that found their map full and went to the namespace's `other` bucket; the sum stays exact.
+    ChargesFolded,
+    /// Charges that found every map full: missing from every sum.
+    ChargesLost,
+    /// A kernel structure could not be read; what it would have told is missing.
+    Unreadable,
+    /// A function returned without its entry having been seen; its charge, if any, is missing.
+    EntryMissed,
+    /// A function was entered while an earlier call had not been seen returning; that one's charge, if any, is missing.
+    ReturnMissed,
+    /// A return did not match the entry on record; neither was charged.
+    WrongFrame,
+}
+
+impl Tally {
+    /// How many tallies there are.
+    pub const COUNT: usize = Self::WrongFrame as usize + 1;
+
+    /// Every tally, in index order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::EventsSeen,
+        Self::EventsSubmitted,
+        Self::EventsRingFull,
+        Self::ChargesFolded,
+        Self::ChargesLost,
+        Self::Unreadable,
+        Self::EntryMissed,
+        Self::ReturnMissed,
+        Self::WrongFrame,
+    ];
+}

@@ -1,0 +1,126 @@
+//! `netqueue doctor`: a readable report of what netqueue needs from this machine.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Args;
+use nix::sys::utsname::uname;
+use serde::Serialize;
+
+use crate::kernel::{Check, LoadSettings, Outcome, examine};
+
+/// The arguments of `netqueue doctor`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DoctorArgs {
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Examines the machine and prints the report. The exit code is 0 only if netqueue can run here.
+///
+/// # Errors
+/// The report cannot be written.
+pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), debug: false };
+    let checks = examine(&settings);
+    let out = io::stdout().lock();
+    if args.json {
+        write_json(out, &checks)?
+    } else {
+        write_report(out, &kernel_release(), &checks)?
+    }
+    Ok(if can_run(&checks) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn can_run(checks: &[Check]) -> bool {
+    checks.iter().all(|check| matches!(check.outcome, Outcome::Good | Outcome::Limited))
+}
+
+fn kernel_release() -> String {
+    uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_else(|_| "unknown".to_owned())
+}
+
+const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Good => "ok",
+        Outcome::Limited => "limited",
+        Outcome::Bad => "FAILED",
+        Outcome::Skipped => "skipped",
+    }
+}
+
+fn write_report(mut out: impl Write, release: &str, checks: &[Check]) -> io::Result<()> {
+    writeln!(out, "netqueue {} on Linux {release}\n", env!("CARGO_PKG_VERSION"))?;
+    let width = checks.iter().map(|check| check.subject.len()).max().unwrap_or(0);
+    for check in checks {
+        writeln!(out, "  {:<7}  {:<width$}  {}", word(check.outcome), check.subject, check.detail)?;
+    }
+    let limited = checks.iter().filter(|check| check.outcome == Outcome::Limited).count();
+    let verdict = match (can_run(checks), limited) {
+        (true, 0) => "netqueue can run here.".to_owned(),
+        (true, limited) => format!("netqueue can run here, limited in {limited} respect(s)."),
+        (false, _) => "netqueue cannot run here.".to_owned(),
+    };
+    writeln!(out, "\n{verdict}")
+}
+
+fn write_json(mut out: impl Write, checks: &[Check]) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        subject: &'a str,
+        outcome: &'static str,
+        detail: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Report<'a> {
+        version: &'static str,
+        kernel: String,
+        can_run: bool,
+        checks: Vec<Line<'a>>,
+    }
+    let lines = checks.iter().map(|check| Line {
+        subject: &check.subject,
+        outcome: word(check.outcome),
+        detail: &check.detail,
+    });
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: kernel_release(),
+        can_run: can_run(checks),
+        checks: lines.collect(),
+    };
+    serde_json::to_writer_pretty(&mut out, &report)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(checks: &[Check]) -> String {
+        let mut out = Vec::new();
+        write_report(&mut out, "6.1.0", checks).expect("memory can be written");
+        String::from_utf8(out).expect("it is text")
+    }
+
+    fn check(outcome: Outcome) -> Check {
+        Check { subject: "kprobes".into(), outcome, detail: "as found".into() }
+    }
+
+    #[test]
+    fn a_failed_or_skipped_check_means_that_netqueue_cannot_run() {
+        assert!(
+            report(&[check(Outcome::Good)])
+                .ends_with("ok       kprobes  as found\n\nnetqueue can run here.\n")
+        );
+        assert!(report(&[check(Outcome::Limited)]).ends_with("limited in 1 respect(s).\n"));
+        for outcome in [Outcome::Bad, Outcome::Skipped] {
+            assert!(!can_run(&[check(Outcome::Good), check(outcome)]));
+            assert!(report(&[check(outcome)]).ends_with("netqueue cannot run here.\n"));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The command line's own reports.
+
+pub mod doctor;

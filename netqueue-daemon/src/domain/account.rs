@@ -1,0 +1,78 @@
+//! Who is charged.
+
+use std::net::IpAddr;
+
+/// A network namespace, by its inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Netns(pub u32);
+
+/// The identity of a listening socket inside this machine. It is a kernel address: never shown.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+impl std::fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SocketId(..)")
+    }
+}
+
+/// A local address and port in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The namespace.
+    pub netns: Netns,
+    /// The address a listener is bound to, or a packet was sent to.
+    pub addr: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// One account that drops and resets are charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccountKey {
+    /// A listening socket. Two sockets on one port (SO_REUSEPORT, or one after the other) are two accounts.
+    Listener {
+        /// Which socket.
+        socket: SocketId,
+        /// Where it listens.
+        at: Endpoint,
+    },
+    /// A local address and port that sent resets no listener was concerned with.
+    Endpoint(Endpoint),
+    /// What a namespace was charged after the kernel side's maps were full.
+    Other(Netns),
+}
+
+impl AccountKey {
+    /// The account's namespace.
+    #[must_use]
+    pub const fn netns(&self) -> Netns {
+        match self {
+            Self::Listener { at, .. } | Self::Endpoint(at) => at.netns,
+            Self::Other(netns) => *netns,
+        }
+    }
+
+    /// Where it is, if it is at one place.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Listener { at, .. } | Self::Endpoint(at) => Some(at),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// `listener`, `endpoint` or `other`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Listener { .. } => "listener",
+            Self::Endpoint(_) => "endpoint",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+/// A name for an account that may be shown: unique while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(pub u64);

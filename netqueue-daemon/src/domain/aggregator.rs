@@ -1,0 +1,199 @@
+//! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
+
+use std::collections::HashMap;
+
+use super::{
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
+    Queues, Reconciler, Snapshot, Timestamp,
+};
+
+/// What an [`Aggregator`] is set to.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The namespace of PID 1.
+    pub host: Netns,
+    /// How many of the newest events are kept.
+    pub event_capacity: usize,
+}
+
+/// Accounts, events and balances.
+#[derive(Debug)]
+pub struct Aggregator {
+    settings: Settings,
+    attached: Timestamp,
+    accounts: Vec<AccountView>,
+    index: HashMap<AccountKey, usize>,
+    events: EventLog,
+    reconciler: Reconciler,
+    balances: Vec<NamespaceBalance>,
+    health: Health,
+}
+
+impl Aggregator {
+    /// Nothing observed yet; counting since `attached`.
+    #[must_use]
+    pub fn new(settings: Settings, attached: Timestamp) -> Self {
+        Self {
+            settings,
+            attached,
+            accounts: Vec::new(),
+            index: HashMap::new(),
+            events: EventLog::new(settings.event_capacity),
+            reconciler: Reconciler::default(),
+            balances: Vec::new(),
+            health: Health::default(),
+        }
+    }
+
+    /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
+    /// accounts are bounded by the kernel side's maps, events are not.
+    pub fn observe(&mut self, event: Event) {
+        if let Some(account) = self.index.get(&event.account).and_then(|index| self.accounts.get_mut(*index))
+        {
+            account.first_seen = account.first_seen.min(event.time);
+            account.last_seen = account.last_seen.max(event.time);
+            if event.queues != Queues::default() {
+                account.queues = event.queues;
+            }
+        }
+        self.events.append(event);
+    }
+
+    /// The kernel side's exact counts were read. An account that is no longer there keeps what it had.
+    pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
+        for (key, counts) in readings {
+            let account = self.account(key, now);
+            if account.counts != counts {
+                account.counts = counts;
+                account.last_seen = account.last_seen.max(now);
+            }
+        }
+    }
+
+    /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
+    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) -> bool {
+        self.reconciler.set_baseline(netns, bracket)
+    }
+
+    /// Whether anything was ever charged to this account, as far as was read.
+    #[must_use]
+    pub fn knows(&self, account: &AccountKey) -> bool {
+        self.index.contains_key(account)
+    }
+
+    /// Compares a namespace's counters; `None` before its baseline was taken.
+    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
+        let balance = self.reconciler.balance(netns, bracket)?;
+        match self.balances.iter_mut().find(|known| known.netns == netns) {
+            Some(known) => *known = balance,
+            None => self.balances.push(balance),
+        }
+        Some(balance)
+    }
+
+    /// What netqueue knows about itself was read.
+    pub fn set_health(&mut self, health: Health) {
+        self.health = health;
+    }
+
+    /// A picture of everything.
+    #[must_use]
+    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        Snapshot {
+            taken: now,
+            attached: self.attached,
+            host: self.settings.host,
+            accounts: self.accounts.as_slice().into(),
+            events: self.events.clone(),
+            balances: self.balances.clone(),
+            health: self.health.clone(),
+        }
+    }
+
+    fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
+        let next = self.accounts.len();
+        let index = *self.index.entry(key).or_insert(next);
+        if index == next {
+            self.accounts.push(AccountView {
+                id: AccountId(next as u64 + 1),
+                key,
+                counts: Counts::default(),
+                queues: Queues::default(),
+                first_seen: now,
+                last_seen: now,
+            });
+        }
+        &mut self.accounts[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
+
+    const HOST: Netns = Netns(7);
+
+    fn web(socket: u64) -> AccountKey {
+        let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
+        AccountKey::Listener { socket: SocketId(socket), at }
+    }
+
+    fn syn_dropped(account: AccountKey, at: u64) -> Event {
+        Event {
+            time: Timestamp::from_nanos(at),
+            account,
+            peer: None,
+            what: What::Drop(DropKind::AcceptQueueFullSyn),
+            kernel_reason: None,
+            queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
+            cpu: 0,
+        }
+    }
+
+    fn drops(number: u64) -> Counts {
+        Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
+    }
+
+    fn aggregator() -> Aggregator {
+        Aggregator::new(Settings { host: HOST, event_capacity: 100 }, Timestamp::from_nanos(1))
+    }
+
+    #[test]
+    fn lost_events_do_not_change_what_is_counted() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(24))], Timestamp::from_nanos(20));
+        queues.observe(syn_dropped(web(1), 10));
+        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
+        let account = snapshot.account(&web(1)).expect("it was charged");
+        assert_eq!(account.counts.drop_total(), 24);
+        assert_eq!(account.queues.accept, Some(QueueState { length: 2, limit: 1 }));
+        assert_eq!(
+            (account.first_seen, account.last_seen),
+            (Timestamp::from_nanos(10), Timestamp::from_nanos(20))
+        );
+    }
+
+    #[test]
+    fn a_listener_opened_again_on_its_port_is_another_and_the_dead_one_stays() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
+        queues.count([(web(2), drops(3))], Timestamp::from_nanos(20));
+        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
+        let mine: Vec<_> = snapshot.accounts.iter().map(|a| (a.id.0, a.counts.drop_total())).collect();
+        assert_eq!(mine, [(1, 5), (2, 3)]);
+    }
+
+    #[test]
+    fn a_snapshot_does_not_change_afterwards() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(1))], Timestamp::from_nanos(10));
+        queues.observe(syn_dropped(web(1), 10));
+        let before = queues.snapshot(Timestamp::from_nanos(15));
+        queues.count([(web(2), drops(1))], Timestamp::from_nanos(20));
+        queues.observe(syn_dropped(web(2), 20));
+        assert_eq!((before.accounts.len(), before.events.len()), (1, 1));
+    }
+}

@@ -1,0 +1,212 @@
+//! Why a SYN, an ACK or a connection was turned away: the words every surface uses.
+
+/// Where in the handshake a drop happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// At the SYN: the client sees a slow or timed-out connect.
+    Syn,
+    /// At the final ACK of a handshake: the client believes it is connected.
+    Ack,
+    /// At the final ACK of a cookie handshake: the client believes it is connected and the server remembers nothing.
+    CookieAck,
+}
+
+impl Stage {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Syn => "syn",
+            Self::Ack => "ack",
+            Self::CookieAck => "cookie_ack",
+        }
+    }
+}
+
+/// Why a listener dropped a SYN or an ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropCause {
+    /// The accept queue is over its limit: the process accepts too slowly, or a burst was larger than the backlog.
+    AcceptQueueFull,
+    /// The SYN queue is full and cookies are off.
+    SynQueueFull,
+    /// Cookies are off and the last quarter of tcp_max_syn_backlog is kept for peers proven by an earlier connection.
+    SynBacklogReserve,
+    /// No route, no memory, a security module, or a setting of the packet itself.
+    Other,
+}
+
+impl DropCause {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AcceptQueueFull => "accept_queue_full",
+            Self::SynQueueFull => "syn_queue_full",
+            Self::SynBacklogReserve => "syn_backlog_reserve",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A cause at a stage, of those the kernel has. The sum over all of them is ListenDrops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum DropKind {
+    /// Accept queue full at the SYN.
+    AcceptQueueFullSyn,
+    /// Accept queue full at the final ACK.
+    AcceptQueueFullAck,
+    /// Accept queue full at a cookie's ACK.
+    AcceptQueueFullCookieAck,
+    /// SYN queue full.
+    SynQueueFull,
+    /// Last-quarter rule.
+    SynBacklogReserve,
+    /// Anything else at the SYN.
+    OtherSyn,
+    /// Anything else at the final ACK.
+    OtherAck,
+    /// Anything else at a cookie's ACK.
+    OtherCookieAck,
+}
+
+impl DropKind {
+    /// Every kind, in index order.
+    pub const ALL: [Self; 8] = [
+        Self::AcceptQueueFullSyn,
+        Self::AcceptQueueFullAck,
+        Self::AcceptQueueFullCookieAck,
+        Self::SynQueueFull,
+        Self::SynBacklogReserve,
+        Self::OtherSyn,
+        Self::OtherAck,
+        Self::OtherCookieAck,
+    ];
+
+    /// Why.
+    #[must_use]
+    pub const fn cause(self) -> DropCause {
+        match self {
+            Self::AcceptQueueFullSyn | Self::AcceptQueueFullAck | Self::AcceptQueueFullCookieAck => {
+                DropCause::AcceptQueueFull
+            }
+            Self::SynQueueFull => DropCause::SynQueueFull,
+            Self::SynBacklogReserve => DropCause::SynBacklogReserve,
+            Self::OtherSyn | Self::OtherAck | Self::OtherCookieAck => DropCause::Other,
+        }
+    }
+
+    /// Where.
+    #[must_use]
+    pub const fn stage(self) -> Stage {
+        match self {
+            Self::AcceptQueueFullSyn | Self::SynQueueFull | Self::SynBacklogReserve | Self::OtherSyn => {
+                Stage::Syn
+            }
+            Self::AcceptQueueFullAck | Self::OtherAck => Stage::Ack,
+            Self::AcceptQueueFullCookieAck | Self::OtherCookieAck => Stage::CookieAck,
+        }
+    }
+}
+
+/// Why this host sent a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum ResetCause {
+    /// The final ACK found the accept queue full and tcp_abort_on_overflow is on.
+    OverflowAbort,
+    /// An unacceptable packet ended a handshake in progress.
+    HandshakeAborted,
+    /// The packet reached a listener that knows nothing of its connection.
+    UnknownConnection,
+    /// Nobody listens on that port and no connection matches.
+    NoListener,
+    /// Data or an ACK came after this side had closed: the keep-alive race.
+    AfterClose,
+    /// The application closed the socket with received data unread.
+    CloseUnreadData,
+    /// SO_LINGER with time-out 0.
+    LingerZero,
+    /// The connection waited in the accept queue of a listener that was closed.
+    ListenerClosed,
+    /// Keep-alive probes went unanswered.
+    KeepaliveTimeout,
+    /// TCP ran out of memory or orphan slots.
+    OutOfMemory,
+    /// None of the above, or this kernel does not tell.
+    Other,
+}
+
+impl ResetCause {
+    /// Every cause, in index order.
+    pub const ALL: [Self; 11] = [
+        Self::OverflowAbort,
+        Self::HandshakeAborted,
+        Self::UnknownConnection,
+        Self::NoListener,
+        Self::AfterClose,
+        Self::CloseUnreadData,
+        Self::LingerZero,
+        Self::ListenerClosed,
+        Self::KeepaliveTimeout,
+        Self::OutOfMemory,
+        Self::Other,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OverflowAbort => "overflow_abort",
+            Self::HandshakeAborted => "handshake_aborted",
+            Self::UnknownConnection => "unknown_connection",
+            Self::NoListener => "no_listener",
+            Self::AfterClose => "after_close",
+            Self::CloseUnreadData => "close_unread_data",
+            Self::LingerZero => "linger_zero",
+            Self::ListenerClosed => "listener_closed",
+            Self::KeepaliveTimeout => "keepalive_timeout",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What an event says happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// A SYN or ACK was dropped.
+    Drop(DropKind),
+    /// A reset was sent.
+    Reset(ResetCause),
+}
+
+impl What {
+    /// `drop` or `reset`.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Drop(_) => "drop",
+            Self::Reset(_) => "reset",
+        }
+    }
+
+    /// The cause's label value.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Drop(kind) => kind.cause().as_str(),
+            Self::Reset(cause) => cause.as_str(),
+        }
+    }
+
+    /// The stage's label value; resets have none.
+    #[must_use]
+    pub const fn stage(self) -> Option<&'static str> {
+        match self {
+            Self::Drop(kind) => Some(kind.stage().as_str()),
+            Self::Reset(_) => None,
+        }
+    }
+}

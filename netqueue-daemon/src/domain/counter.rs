@@ -1,0 +1,75 @@
+//! The kernel counters netqueue accounts for.
+
+/// A counter of /proc/net/netstat or /proc/net/snmp whose every increment is attributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum KernelCounter {
+    /// Accept queue full, at any stage.
+    ListenOverflows,
+    /// Any drop by a listener; contains ListenOverflows.
+    ListenDrops,
+    /// SYN queue full and cookies off.
+    ReqQFullDrop,
+    /// SYN queue full and cookies on.
+    ReqQFullDoCookies,
+    /// SYN-ACKs sent with a cookie.
+    SyncookiesSent,
+    /// Handshakes ended by a reset, sent or received.
+    EmbryonicRsts,
+    /// Resets sent.
+    OutRsts,
+}
+
+impl KernelCounter {
+    /// Every counter, in index order.
+    pub const ALL: [Self; 7] = [
+        Self::ListenOverflows,
+        Self::ListenDrops,
+        Self::ReqQFullDrop,
+        Self::ReqQFullDoCookies,
+        Self::SyncookiesSent,
+        Self::EmbryonicRsts,
+        Self::OutRsts,
+    ];
+
+    /// The name in the kernel's file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ListenOverflows => "ListenOverflows",
+            Self::ListenDrops => "ListenDrops",
+            Self::ReqQFullDrop => "TCPReqQFullDrop",
+            Self::ReqQFullDoCookies => "TCPReqQFullDoCookies",
+            Self::SyncookiesSent => "SyncookiesSent",
+            Self::EmbryonicRsts => "EmbryonicRsts",
+            Self::OutRsts => "OutRsts",
+        }
+    }
+}
+
+/// One value for each [`KernelCounter`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerCounter<T>([T; KernelCounter::ALL.len()]);
+
+impl<T: Copy> PerCounter<T> {
+    /// The values `value` gives for each counter.
+    pub fn from_fn(mut value: impl FnMut(KernelCounter) -> T) -> Self {
+        Self(KernelCounter::ALL.map(&mut value))
+    }
+
+    /// The value of one counter.
+    #[must_use]
+    pub const fn get(&self, counter: KernelCounter) -> T {
+        self.0[counter as usize]
+    }
+
+    /// Sets the value of one counter.
+    pub const fn set(&mut self, counter: KernelCounter, value: T) {
+        self.0[counter as usize] = value;
+    }
+
+    /// Counters and values, in index order.
+    pub fn iter(&self) -> impl Iterator<Item = (KernelCounter, T)> + '_ {
+        KernelCounter::ALL.into_iter().map(|counter| (counter, self.get(counter)))
+    }
+}

@@ -1,0 +1,62 @@
+//! The exact counts of one account.
+
+use super::{DropKind, KernelCounter, PerCounter, ResetCause};
+
+/// What an account was charged since netqueue attached. Values only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    drops: [u64; DropKind::ALL.len()],
+    resets: [u64; ResetCause::ALL.len()],
+    kernel: PerCounter<u64>,
+}
+
+impl Counts {
+    /// Counts read from the kernel side: one value for each drop kind, reset cause and kernel counter.
+    pub fn from_fn(
+        drops: impl FnMut(DropKind) -> u64,
+        resets: impl FnMut(ResetCause) -> u64,
+        kernel: impl FnMut(KernelCounter) -> u64,
+    ) -> Self {
+        Self {
+            drops: DropKind::ALL.map(drops),
+            resets: ResetCause::ALL.map(resets),
+            kernel: PerCounter::from_fn(kernel),
+        }
+    }
+
+    /// Drops by kind.
+    pub fn drops(&self) -> impl Iterator<Item = (DropKind, u64)> + '_ {
+        DropKind::ALL.into_iter().zip(self.drops)
+    }
+
+    /// Resets by cause.
+    pub fn resets(&self) -> impl Iterator<Item = (ResetCause, u64)> + '_ {
+        ResetCause::ALL.into_iter().zip(self.resets)
+    }
+
+    /// The kernel counters' part of this account.
+    #[must_use]
+    pub const fn kernel(&self) -> &PerCounter<u64> {
+        &self.kernel
+    }
+
+    /// All drops together: this account's ListenDrops.
+    #[must_use]
+    pub fn drop_total(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    /// All resets together: this account's OutRsts.
+    #[must_use]
+    pub fn reset_total(&self) -> u64 {
+        self.resets.iter().sum()
+    }
+
+    /// Adds another account's counts.
+    pub fn add(&mut self, other: &Self) {
+        let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        add(&mut self.drops, &other.drops);
+        add(&mut self.resets, &other.resets);
+        self.kernel = PerCounter::from_fn(|counter| self.kernel.get(counter) + other.kernel.get(counter));
+    }
+}

@@ -1,0 +1,51 @@
+//! One drop or reset, as it happened.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{AccountKey, Timestamp, What};
+
+/// Length and limit of one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueState {
+    /// Entries in the queue.
+    pub length: u32,
+    /// The setting it is compared with. An accept queue holds one more than this.
+    pub limit: u32,
+}
+
+/// A listener's queues at one moment; `None` where the event concerns no listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Connections waiting for accept().
+    pub accept: Option<QueueState>,
+    /// Handshakes in progress.
+    pub syn: Option<QueueState>,
+}
+
+/// The other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub addr: IpAddr,
+    /// Its port.
+    pub port: u16,
+}
+
+/// One drop or reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When the kernel decided.
+    pub time: Timestamp,
+    /// Who was charged.
+    pub account: AccountKey,
+    /// Who sent the packet, or is reset.
+    pub peer: Option<Peer>,
+    /// What happened.
+    pub what: What,
+    /// The kernel's own reason for a reset, on kernels that have one: the name of an `sk_rst_reason` without its prefix.
+    pub kernel_reason: Option<Arc<str>>,
+    /// The listener's queues at that moment.
+    pub queues: Queues,
+    /// The CPU.
+    pub cpu: u32,
+}

@@ -1,0 +1,119 @@
+//! How well netqueue itself sees.
+
+/// How programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachMode {
+    /// kprobe at entry, kretprobe at return.
+    Kprobe,
+}
+
+impl AttachMode {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kprobe => "kprobe",
+        }
+    }
+}
+
+/// One program and whether it is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// The program's name.
+    pub program: &'static str,
+    /// The kernel function.
+    pub function: &'static str,
+    /// `entry` or `return`.
+    pub at: &'static str,
+    /// How it is attached.
+    pub mode: AttachMode,
+    /// Whether netqueue is not ready without it.
+    pub required: bool,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// Why not, and what that costs.
+    pub detail: Option<String>,
+    /// Runs the kernel says it skipped, where it says so.
+    pub missed: Option<u64>,
+}
+
+/// Why an event or a charge is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum LossReason {
+    /// The ring buffer was full: an event is missing, counts are not.
+    RingFull,
+    /// A record could not be decoded: an event is missing, counts are not.
+    Undecodable,
+    /// A kernel structure could not be read.
+    Unreadable,
+    /// A function's entry was not seen: a charge may be missing.
+    EntryMissed,
+    /// A function's return was not seen: a charge may be missing.
+    ReturnMissed,
+    /// A return did not match the entry on record: a charge may be missing.
+    WrongFrame,
+    /// Every map was full: a charge is missing.
+    MapFull,
+}
+
+impl LossReason {
+    /// Every reason, in index order.
+    pub const ALL: [Self; 7] = [
+        Self::RingFull,
+        Self::Undecodable,
+        Self::Unreadable,
+        Self::EntryMissed,
+        Self::ReturnMissed,
+        Self::WrongFrame,
+        Self::MapFull,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::Undecodable => "undecodable",
+            Self::Unreadable => "unreadable",
+            Self::EntryMissed => "entry_missed",
+            Self::ReturnMissed => "return_missed",
+            Self::WrongFrame => "wrong_frame",
+            Self::MapFull => "map_full",
+        }
+    }
+}
+
+/// Events from the kernel side to the store. `seen = submitted + lost(RingFull)`, and, once the ring is drained,
+/// `submitted = stored + lost(Undecodable)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventFlow {
+    /// Arose in the kernel.
+    pub seen: u64,
+    /// Put into the ring buffer.
+    pub submitted: u64,
+    /// Charges that went to a namespace's `other` bucket because a map was full; sums stay exact.
+    pub folded: u64,
+    /// Lost, by reason.
+    pub lost: [u64; LossReason::ALL.len()],
+}
+
+impl EventFlow {
+    /// Lost for one reason.
+    #[must_use]
+    pub const fn lost(&self, reason: LossReason) -> u64 {
+        self.lost[reason as usize]
+    }
+}
+
+/// What netqueue says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The programs.
+    pub probes: Vec<ProbeStatus>,
+    /// Events and losses.
+    pub flow: EventFlow,
+    /// What it could not do, in words.
+    pub warnings: Vec<String>,
+}

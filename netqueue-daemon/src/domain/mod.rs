@@ -1,0 +1,25 @@
+//! What it means. Pure: no clock, no I/O, no kernel, no server; time is an argument and effects are return values.
+
+mod account;
+mod aggregator;
+mod cause;
+mod counter;
+mod counts;
+mod event;
+mod event_log;
+mod health;
+mod reconcile;
+mod snapshot;
+mod time;
+
+pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
+pub use aggregator::{Aggregator, Settings};
+pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
+pub use counter::{KernelCounter, PerCounter};
+pub use counts::Counts;
+pub use event::{Event, Peer, QueueState, Queues};
+pub use event_log::EventLog;
+pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
+pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
+pub use snapshot::{AccountView, Snapshot};
+pub use time::Timestamp;

@@ -1,0 +1,182 @@
+//! From the wire's integers to the domain's words. What does not decode is a value, never a panic.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, UNKNOWN_LENGTH};
+use zerocopy::FromBytes;
+
+use super::attach::ResetReasons;
+use crate::domain::{
+    AccountKey, DropKind, Endpoint, Event, Netns, Peer, QueueState, Queues, ResetCause, SocketId, Timestamp,
+    What,
+};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// The account a key names; `None` for a family that is neither IPv4 nor IPv6.
+pub(super) fn account(key: &ListenerKey) -> Option<AccountKey> {
+    let netns = Netns(key.netns);
+    if *key == ListenerKey::other(key.netns) {
+        return Some(AccountKey::Other(netns));
+    }
+    let at = Endpoint { netns, addr: address(key.family, key.addr)?, port: key.port };
+    Some(match key.sock {
+        0 => AccountKey::Endpoint(at),
+        socket => AccountKey::Listener { socket: SocketId(socket), at },
+    })
+}
+
+fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
+    match family {
+        AF_INET => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
+        AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
+        _ => None,
+    }
+}
+
+/// The event a record of the ring buffer tells; `None` if it does not tell one.
+///
+/// `epoch` is the wall-clock time at which the kernel's monotonic clock stood at zero.
+pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> Option<Event> {
+    let record = Record::read_from_bytes(bytes).ok()?;
+    let peer =
+        address(record.peer_family, record.peer_addr).map(|addr| Peer { addr, port: record.peer_port });
+    Some(Event {
+        time: Timestamp::from_nanos(epoch.as_nanos() + record.time),
+        account: account(&record.key)?,
+        peer,
+        what: what(Cell::from_code(record.code)?)?,
+        kernel_reason: match record.reason {
+            NO_REASON => None,
+            reason => Some(reasons.get(&reason).cloned().unwrap_or_else(|| reason.to_string().into())),
+        },
+        queues: Queues {
+            accept: queue(record.accept_length, record.accept_limit),
+            syn: queue(record.syn_length, record.syn_limit),
+        },
+        cpu: record.cpu,
+    })
+}
+
+fn queue(length: u32, limit: u32) -> Option<QueueState> {
+    (length != UNKNOWN_LENGTH && limit != UNKNOWN_LENGTH).then_some(QueueState { length, limit })
+}
+
+/// What an event that raised this cell says happened; `None` for a cell no event names.
+fn what(cell: Cell) -> Option<What> {
+    let of_drop = DropKind::ALL.into_iter().find(|kind| cell_of_drop(*kind) == cell).map(What::Drop);
+    of_drop
+        .or_else(|| ResetCause::ALL.into_iter().find(|cause| cell_of_reset(*cause) == cell).map(What::Reset))
+}
+
+/// The cell that counts a kind of drop.
+pub(super) const fn cell_of_drop(kind: DropKind) -> Cell {
+    match kind {
+        DropKind::AcceptQueueFullSyn => Cell::DropAcceptQueueFullSyn,
+        DropKind::AcceptQueueFullAck => Cell::DropAcceptQueueFullAck,
+        DropKind::AcceptQueueFullCookieAck => Cell::DropAcceptQueueFullCookieAck,
+        DropKind::SynQueueFull => Cell::DropSynQueueFull,
+        DropKind::SynBacklogReserve => Cell::DropSynBacklogReserve,
+        DropKind::OtherSyn => Cell::DropOtherSyn,
+        DropKind::OtherAck => Cell::DropOtherAck,
+        DropKind::OtherCookieAck => Cell::DropOtherCookieAck,
+    }
+}
+
+/// The cell that counts a cause of resets.
+pub(super) const fn cell_of_reset(cause: ResetCause) -> Cell {
+    match cause {
+        ResetCause::OverflowAbort => Cell::ResetOverflowAbort,
+        ResetCause::HandshakeAborted => Cell::ResetHandshakeAborted,
+        ResetCause::UnknownConnection => Cell::ResetUnknownConnection,
+        ResetCause::NoListener => Cell::ResetNoListener,
+        ResetCause::AfterClose => Cell::ResetAfterClose,
+        ResetCause::CloseUnreadData => Cell::ResetCloseUnreadData,
+        ResetCause::LingerZero => Cell::ResetLingerZero,
+        ResetCause::ListenerClosed => Cell::ResetListenerClosed,
+        ResetCause::KeepaliveTimeout => Cell::ResetKeepaliveTimeout,
+        ResetCause::OutOfMemory => Cell::ResetOutOfMemory,
+        ResetCause::Other => Cell::ResetOther,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    fn record() -> Record {
+        let mut addr = [0; 16];
+        addr[..4].copy_from_slice(&[10, 9, 9, 3]);
+        Record {
+            time: 5_000,
+            key: ListenerKey {
+                sock: 0xffff_8880_0000_1000,
+                netns: 4_026_532_201,
+                port: 80,
+                family: AF_INET6,
+                addr: [0; 16],
+            },
+            peer_addr: addr,
+            peer_port: 1234,
+            peer_family: AF_INET,
+            code: Cell::DropAcceptQueueFullAck as u32,
+            cpu: 3,
+            reason: NO_REASON,
+            accept_length: 9,
+            accept_limit: 8,
+            syn_length: 6,
+            syn_limit: 8,
+        }
+    }
+
+    fn decode(record: &Record) -> Option<Event> {
+        let reasons = ResetReasons::from([(6, "TCP_FLAGS".into())]);
+        event(record.as_bytes(), &reasons, Timestamp::from_nanos(1_000_000))
+    }
+
+    #[test]
+    fn a_dropped_ack_on_a_dual_stack_listener_names_the_ipv4_peer() {
+        let event = decode(&record()).expect("it is a record");
+        assert_eq!(event.time, Timestamp::from_nanos(1_005_000));
+        assert_eq!(event.what, What::Drop(DropKind::AcceptQueueFullAck));
+        assert_eq!(event.account.endpoint().map(|at| at.addr), Some(Ipv6Addr::UNSPECIFIED.into()));
+        assert_eq!(event.peer, Some(Peer { addr: Ipv4Addr::new(10, 9, 9, 3).into(), port: 1234 }));
+        assert_eq!(event.queues.accept, Some(QueueState { length: 9, limit: 8 }));
+    }
+
+    #[test]
+    fn a_reset_carries_the_kernels_reason_by_name_or_number() {
+        let code = Cell::ResetUnknownConnection as u32;
+        let named = decode(&Record { code, reason: 6, ..record() }).expect("it is a record");
+        assert_eq!(named.kernel_reason.as_deref(), Some("TCP_FLAGS"));
+        let unnamed = decode(&Record { code, reason: 99, ..record() }).expect("it is a record");
+        assert_eq!(unnamed.kernel_reason.as_deref(), Some("99"));
+    }
+
+    #[test]
+    fn what_is_no_event_does_not_decode() {
+        assert_eq!(decode(&Record { code: 10_000, ..record() }), None);
+        assert_eq!(decode(&Record { code: Cell::ListenDrops as u32, ..record() }), None);
+        let mut other_family = record();
+        other_family.key.family = 17;
+        assert_eq!(decode(&other_family), None);
+        assert_eq!(event(&record().as_bytes()[1..], &ResetReasons::new(), Timestamp::default()), None);
+    }
+
+    #[test]
+    fn unknown_queues_and_peers_are_absent_not_zero() {
+        let event = decode(&Record { accept_length: UNKNOWN_LENGTH, peer_family: 0, ..record() })
+            .expect("it is a record");
+        assert_eq!((event.queues.accept, event.peer), (None, None));
+    }
+
+    #[test]
+    fn every_cell_that_an_event_can_name_has_a_word_and_only_those() {
+        let named = Cell::ALL.into_iter().filter_map(what).count();
+        assert_eq!(named, DropKind::ALL.len() + ResetCause::ALL.len());
+        assert_eq!(account(&ListenerKey::other(7)), Some(AccountKey::Other(Netns(7))));
+    }
+}

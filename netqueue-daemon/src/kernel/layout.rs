@@ -1,0 +1,92 @@
+//! Finds out what the kernel side must know of this kernel.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use netqueue_common::KernelLayout;
+
+use super::btf::Btf;
+
+/// Wakes the reader at once when this much is unread, and each CPU otherwise at most once per interval.
+const WAKE_BYTES: u32 = 1 << 17;
+const WAKE_INTERVAL_NANOS: u32 = 10_000_000;
+
+/// Reads the layout; on failure, everything that is missing.
+pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&'static str>> {
+    let mut missing = Vec::new();
+    let mut offset = |path: &'static str| btf.offset(path).unwrap_or_else(|| note(&mut missing, path));
+    let mut layout = KernelLayout {
+        per_cpu_offset,
+        sock_net: offset("sock.__sk_common.skc_net.net"),
+        sock_num: offset("sock.__sk_common.skc_num"),
+        sock_family: offset("sock.__sk_common.skc_family"),
+        sock_state: offset("sock.__sk_common.skc_state"),
+        sock_rcv_saddr: offset("sock.__sk_common.skc_rcv_saddr"),
+        sock_v6_rcv_saddr: offset("sock.__sk_common.skc_v6_rcv_saddr"),
+        sock_daddr: offset("sock.__sk_common.skc_daddr"),
+        sock_v6_daddr: offset("sock.__sk_common.skc_v6_daddr"),
+        sock_dport: offset("sock.__sk_common.skc_dport"),
+        sock_ack_backlog: offset("sock.sk_ack_backlog"),
+        sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
+        icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
+        net_inum: offset("net.ns.inum"),
+        net_statistics: offset("net.mib.net_statistics"),
+        tcp_statistics: offset("net.mib.tcp_statistics"),
+        net_max_syn_backlog: offset("net.ipv4.sysctl_max_syn_backlog"),
+        skb_head: offset("sk_buff.head"),
+        skb_transport_header: offset("sk_buff.transport_header"),
+        skb_network_header: offset("sk_buff.network_header"),
+        skb_protocol: offset("sk_buff.protocol"),
+        skb_refdst: offset("sk_buff._skb_refdst"),
+        dst_dev: offset("dst_entry.dev"),
+        dev_net: offset("net_device.nd_net.net"),
+        mib_listen_overflows: 0,
+        mib_listen_drops: 0,
+        mib_reqq_full_drop: 0,
+        mib_reqq_full_do_cookies: 0,
+        mib_syncookies_sent: 0,
+        mib_embryonic_rsts: 0,
+        mib_out_rsts: 0,
+        reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
+        active_reset_reason_arg: reason_argument(btf, "tcp_send_active_reset"),
+        reason_abort_on_close: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_CLOSE"),
+        reason_abort_on_memory: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_MEMORY"),
+        reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
+        wake_bytes: WAKE_BYTES,
+        wake_interval: WAKE_INTERVAL_NANOS,
+        reserved: 0,
+    };
+    // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
+    let mut cell = |name: &'static str| match btf.enumerator(name) {
+        Some(index) => index * size_of::<usize>() as u32,
+        None => note(&mut missing, name),
+    };
+    layout.mib_listen_overflows = cell("LINUX_MIB_LISTENOVERFLOWS");
+    layout.mib_listen_drops = cell("LINUX_MIB_LISTENDROPS");
+    layout.mib_reqq_full_drop = cell("LINUX_MIB_TCPREQQFULLDROP");
+    layout.mib_reqq_full_do_cookies = cell("LINUX_MIB_TCPREQQFULLDOCOOKIES");
+    layout.mib_syncookies_sent = cell("LINUX_MIB_SYNCOOKIESSENT");
+    layout.mib_embryonic_rsts = cell("LINUX_MIB_EMBRYONICRSTS");
+    layout.mib_out_rsts = cell("TCP_MIB_OUTRSTS");
+    if missing.is_empty() { Ok(layout) } else { Err(missing) }
+}
+
+fn note(missing: &mut Vec<&'static str>, name: &'static str) -> u32 {
+    missing.push(name);
+    0
+}
+
+fn reason_argument(btf: &Btf, function: &str) -> u32 {
+    btf.enum_parameter(function, REASON).unwrap_or(KernelLayout::ABSENT)
+}
+
+fn optional(btf: &Btf, enumerator: &str) -> u32 {
+    btf.enumerator(enumerator).unwrap_or(KernelLayout::ABSENT)
+}
+
+const REASON: &str = "sk_rst_reason";
+
+/// The kernel's names for its reset reasons, by value, without their common prefix. Empty before 6.10.
+pub(super) fn reset_reasons(btf: &Btf) -> BTreeMap<u32, Arc<str>> {
+    let short = |name: String| name.strip_prefix("SK_RST_REASON_").unwrap_or(&name).into();
+    btf.enumerators(REASON).into_iter().map(|(value, name)| (value, short(name))).collect()
+}

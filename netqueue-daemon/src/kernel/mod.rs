@@ -1,0 +1,19 @@
+//! The kernel side as the daemon sees it: the only place that imports aya and the wire types.
+
+mod attach;
+mod btf;
+mod counters;
+mod decode;
+mod error;
+mod layout;
+mod object;
+mod preflight;
+mod probes;
+mod ring;
+mod symbols;
+
+pub use attach::{Attached, LoadSettings, Logger, attach};
+pub use counters::{Counters, Reading};
+pub use error::AttachError;
+pub use preflight::{Check, Outcome, examine};
+pub use ring::{Drained, Ring};

@@ -1,0 +1,187 @@
+//! What must be true of the machine, found out step by step: attaching stops at the first failure, `netqueue doctor`
+//! shows them all.
+
+use std::{fs, path::Path};
+
+use netqueue_common::KernelLayout;
+
+use super::{
+    attach::{self, LoadSettings, ResetReasons},
+    btf::Btf,
+    error::AttachError,
+    layout,
+    probes::PROBES,
+    symbols::Symbols,
+};
+
+const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
+const SYMBOLS_FILE: &str = "/proc/kallsyms";
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
+const STATUS_FILE: &str = "/proc/self/status";
+const PER_CPU_OFFSET: &str = "__per_cpu_offset";
+
+/// Everything known about the kernel that loading needs.
+pub(super) struct Prepared {
+    pub(super) layout: KernelLayout,
+    pub(super) reset_reasons: ResetReasons,
+    pub(super) symbols: Symbols,
+}
+
+impl Prepared {
+    /// Finds it out.
+    pub(super) fn new() -> Result<Self, AttachError> {
+        privileges()?;
+        kprobes()?;
+        let (btf, symbols) = (btf()?, symbols()?);
+        let layout = layout(&btf, &symbols)?;
+        Ok(Self { layout, reset_reasons: layout::reset_reasons(&btf), symbols })
+    }
+}
+
+fn privileges() -> Result<String, AttachError> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    const NEEDED: [(u32, &str); 2] = [(38, "CAP_PERFMON"), (39, "CAP_BPF")];
+    let status = read(STATUS_FILE)?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let has = |capability: u32| effective >> capability & 1 != 0;
+    if has(CAP_SYS_ADMIN) {
+        return Ok("CAP_SYS_ADMIN".to_owned());
+    }
+    let missing: Vec<_> =
+        NEEDED.into_iter().filter(|(number, _)| !has(*number)).map(|(_, name)| name).collect();
+    if missing.is_empty() {
+        Ok("CAP_BPF and CAP_PERFMON".to_owned())
+    } else {
+        Err(AttachError::Privilege(missing))
+    }
+}
+
+fn kprobes() -> Result<String, AttachError> {
+    if Path::new(KPROBE_PMU).exists() {
+        return Ok("kprobe event source present".to_owned());
+    }
+    let traced = ["/sys/kernel/tracing/kprobe_events", "/sys/kernel/debug/tracing/kprobe_events"];
+    match traced.into_iter().find(|path| Path::new(path).exists()) {
+        Some(path) => Ok(format!("{path} present")),
+        None => Err(AttachError::NoKprobes(format!("{KPROBE_PMU} does not exist"))),
+    }
+}
+
+fn btf() -> Result<Btf, AttachError> {
+    let data =
+        fs::read(BTF_FILE).map_err(|error| AttachError::NoBtf(format!("cannot read {BTF_FILE}: {error}")))?;
+    Btf::parse(data).map_err(|error| AttachError::NoBtf(format!("{BTF_FILE} is {error}")))
+}
+
+fn symbols() -> Result<Symbols, AttachError> {
+    let hidden = |reason: String| AttachError::SymbolsHidden(reason);
+    let file = fs::File::open(SYMBOLS_FILE)
+        .map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
+    let wanted: Vec<_> = PROBES.iter().map(|probe| probe.function).chain([PER_CPU_OFFSET]).collect();
+    Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
+}
+
+fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
+    let per_cpu_offset = match symbols.address(PER_CPU_OFFSET) {
+        Some(0) => {
+            let restrict = read("/proc/sys/kernel/kptr_restrict").unwrap_or_else(|_| "unknown".to_owned());
+            let restrict = restrict.trim();
+            return Err(AttachError::SymbolsHidden(format!(
+                "{SYMBOLS_FILE} shows address 0 (kernel.kptr_restrict is {restrict})"
+            )));
+        }
+        Some(address) => address,
+        None => return Err(AttachError::SymbolMissing(PER_CPU_OFFSET)),
+    };
+    layout::read(btf, per_cpu_offset).map_err(AttachError::FieldsMissing)
+}
+
+fn read(path: &'static str) -> Result<String, AttachError> {
+    fs::read_to_string(path).map_err(|source| AttachError::Read { path, source })
+}
+
+/// How one check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it must be.
+    Good,
+    /// Something is missing that netqueue can do without; the detail says what that costs.
+    Limited,
+    /// netqueue cannot run.
+    Bad,
+    /// Could not be tried, because an earlier check failed.
+    Skipped,
+}
+
+/// One line of the doctor's report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at.
+    pub subject: String,
+    /// How it is.
+    pub outcome: Outcome,
+    /// What was found, and where it is not good, what to do.
+    pub detail: String,
+}
+
+fn check<T>(subject: &str, found: &Result<T, AttachError>, describe: impl Fn(&T) -> String) -> Check {
+    let (outcome, detail) = match found {
+        Ok(value) => (Outcome::Good, describe(value)),
+        Err(error) => (Outcome::Bad, error.to_string()),
+    };
+    Check { subject: subject.to_owned(), outcome, detail }
+}
+
+fn skipped(subject: &str, why: &str) -> Check {
+    Check { subject: subject.to_owned(), outcome: Outcome::Skipped, detail: why.to_owned() }
+}
+
+/// Looks at everything netqueue needs, attaches all probes and detaches them again.
+#[must_use]
+pub fn examine(settings: &LoadSettings) -> Vec<Check> {
+    const FIELDS: &str = "symbols, fields, counters";
+    let (btf, symbols) = (btf(), symbols());
+    let mut checks = vec![
+        check("privileges", &privileges(), String::clone),
+        check("kernel types (BTF)", &btf, |_| format!("{BTF_FILE} readable")),
+        check("kprobes", &kprobes(), String::clone),
+    ];
+    checks.push(match (&btf, symbols) {
+        (Ok(btf), Ok(symbols)) => check(FIELDS, &layout(btf, &symbols), found_layout),
+        (_, Err(error)) => check(FIELDS, &Err(error), found_layout),
+        (Err(_), Ok(_)) => skipped(FIELDS, "needs the kernel's types"),
+    });
+    checks.extend(programs(settings, checks.iter().any(|check| check.outcome == Outcome::Bad)));
+    checks
+}
+
+/// The programs: attached one by one where that is possible, else at least verified.
+fn programs(settings: &LoadSettings, blocked: bool) -> Vec<Check> {
+    if blocked {
+        let layout = btf().and_then(|btf| layout::read(&btf, 0).map_err(AttachError::FieldsMissing));
+        let verified = layout.and_then(|layout| attach::verify(&layout));
+        let verdict =
+            check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"));
+        return vec![verdict, skipped("probes", "not attached: see above")];
+    }
+    match attach::attach(settings) {
+        Ok(attached) => attached.probes.iter().map(probe_check).collect(),
+        Err(error) => vec![check("probes", &Err(error), |()| String::new())],
+    }
+}
+
+fn probe_check(status: &crate::domain::ProbeStatus) -> Check {
+    let subject = format!("probe {} ({})", status.function, status.at);
+    match &status.detail {
+        None => {
+            Check { subject, outcome: Outcome::Good, detail: format!("attached ({})", status.mode.as_str()) }
+        }
+        Some(reason) => Check { subject, outcome: Outcome::Limited, detail: reason.clone() },
+    }
+}
+
+fn found_layout(layout: &KernelLayout) -> String {
+    let reasons = if layout.reset_reason_arg == KernelLayout::ABSENT { "without" } else { "with" };
+    format!("every offset and counter found; {reasons} the kernel's own reset reasons")
+}

@@ -1,0 +1,77 @@
+//! The one table of what is attached, and what its absence costs.
+
+use crate::domain::{AttachMode, ProbeStatus};
+
+/// Which end of a function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Entry,
+    Return,
+}
+
+/// One program of the object and where it belongs.
+pub(super) struct Probe {
+    /// Name of the program in the object.
+    pub(super) program: &'static str,
+    /// The kernel function.
+    pub(super) function: &'static str,
+    pub(super) at: At,
+    /// Whether netqueue refuses to run without it.
+    pub(super) required: bool,
+    /// What its absence costs, in the operator's words.
+    pub(super) cost: &'static str,
+}
+
+const fn probe(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
+    Probe { program, function, at, required: true, cost }
+}
+
+const fn optional(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
+    Probe { program, function, at, required: false, cost }
+}
+
+const SYN: &str = "drops at the SYN, and cookies sent, could not be attributed";
+const ACK: &str = "drops at the final ACK could not be attributed";
+const REQUEST: &str = "EmbryonicRsts, and resets of handshakes, could not be attributed";
+const RESET: &str = "resets in answer to IPv4 packets could not be attributed";
+const ACK_V6: &str = "drops at the final ACK of IPv6 handshakes are not attributed";
+const RESET_V6: &str = "resets in answer to IPv6 packets are not attributed";
+const QUARTER: &str = "drops by the last-quarter rule of tcp_max_syn_backlog are shown as `other`";
+const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
+
+/// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
+pub(super) const PROBES: [Probe; 14] = [
+    probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
+    probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
+    probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
+    probe("tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock", At::Entry, ACK),
+    probe("tcp_check_req_return", "tcp_check_req", At::Return, REQUEST),
+    probe("tcp_check_req", "tcp_check_req", At::Entry, REQUEST),
+    probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
+    probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
+    optional("tcp_v6_syn_recv_sock_return", "tcp_v6_syn_recv_sock", At::Return, ACK_V6),
+    optional("tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock", At::Entry, ACK_V6),
+    optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
+    optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
+    optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
+    optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
+];
+
+impl Probe {
+    /// What surfaces say of it.
+    pub(super) fn status(&self, attached: Result<(), String>) -> ProbeStatus {
+        ProbeStatus {
+            program: self.program,
+            function: self.function,
+            at: match self.at {
+                At::Entry => "entry",
+                At::Return => "return",
+            },
+            mode: AttachMode::Kprobe,
+            required: self.required,
+            attached: attached.is_ok(),
+            detail: attached.err().map(|reason| format!("{reason}; {}", self.cost)),
+            missed: None,
+        }
+    }
+}

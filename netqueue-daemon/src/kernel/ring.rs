@@ -1,0 +1,72 @@
+//! Takes events out of the ring buffer.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aya::maps::{MapData, RingBuf};
+use nix::time::{ClockId, clock_gettime};
+use tokio::io::unix::AsyncFd;
+
+use super::{attach::ResetReasons, decode};
+use crate::domain::{Event, Timestamp};
+
+/// The reading end of the ring buffer.
+pub struct Ring {
+    events: RingBuf<MapData>,
+    reasons: ResetReasons,
+}
+
+/// What was in the ring.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// Records that tell no event: a defect of netqueue.
+    pub undecodable: u64,
+    /// There was more than was taken.
+    pub more: bool,
+}
+
+impl Ring {
+    pub(super) const fn new(events: RingBuf<MapData>, reasons: ResetReasons) -> Self {
+        Self { events, reasons }
+    }
+
+    /// What becomes ready when the kernel side wakes the reader.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    pub fn wakeups(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let descriptor = self.events.as_fd().try_clone_to_owned()?;
+        // SAFETY: the descriptor is owned by what it is registered for, and is neither replaced nor closed meanwhile.
+        Ok(unsafe { AsyncFd::register(descriptor) }?)
+    }
+
+    /// Takes up to `most` records.
+    pub fn drain(&mut self, most: usize) -> Drained {
+        let epoch = monotonic_epoch();
+        let mut drained = Drained::default();
+        for taken in 0.. {
+            if taken == most {
+                drained.more = true;
+                break;
+            }
+            let Some(record) = self.events.next() else { break };
+            match decode::event(&record, &self.reasons, epoch) {
+                Some(event) => drained.events.push(event),
+                None => drained.undecodable += 1,
+            }
+        }
+        drained
+    }
+}
+
+/// The wall-clock time at which CLOCK_MONOTONIC stood at zero, as of now.
+fn monotonic_epoch() -> Timestamp {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    Timestamp::from_nanos(u64::try_from(wall.saturating_sub(monotonic).as_nanos()).unwrap_or(0))
+}

@@ -1,0 +1,103 @@
+//! net/ipv4/tcp_input.c `tcp_conn_request(rsk_ops, af_ops, sk, skb)`: a SYN reached a listener.
+//!
+//! It always returns 0 and frees the SYN alike whether it was kept, answered with a cookie or dropped: only the counters
+//! tell. It runs with bottom halves off.
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use netqueue_common::{Cell, NO_REASON};
+
+use super::{arg, entry_frame, return_frame};
+use crate::{
+    account::{Facts, readable, report},
+    kernel::{Fault, Packet, Peer, Sock},
+    maps::{Account, state},
+    mib::Cells,
+    scope::{CpuState, Frame},
+};
+
+#[inline(always)]
+fn enter(sk: u64, skb: u64, frame: Frame) {
+    let Some(state) = state() else { return };
+    if let Some((cells, before)) = readable(cells_of(state, Sock(sk))) {
+        state.syn.open(frame, sk, skb, cells.0, before);
+    }
+}
+
+#[inline(always)]
+fn cells_of(state: &mut CpuState, sk: Sock) -> Result<(Cells, [u64; 5]), Fault> {
+    let cells = Cells::linux(state, sk.net()?)?;
+    Ok((cells, values(cells)?))
+}
+
+#[inline(always)]
+fn values(cells: Cells) -> Result<[u64; 5], Fault> {
+    let [overflows, drops] = cells.listen()?;
+    let [cookies, full] = cells.syn_queue()?;
+    Ok([overflows, drops, cookies, full, cells.cookies_sent()?])
+}
+
+#[inline(always)]
+fn leave(frame: Frame) {
+    let Some(state) = state() else { return };
+    if !state.syn.close(frame) {
+        return;
+    }
+    let Some(after) = readable(values(Cells(state.syn.cells))) else { return };
+    if after != state.syn.before {
+        charge(state, after);
+    }
+}
+
+#[inline(always)]
+fn charge(state: &mut CpuState, after: [u64; 5]) {
+    let before = state.syn.before;
+    let moved = |index: usize| after[index].wrapping_sub(before[index]);
+    let (overflows, drops, cookies, full, sent) = (moved(0), moved(1), moved(2), moved(3), moved(4));
+
+    let sk = Sock(state.syn.sk);
+    let Some(key) = readable(sk.listener_key()) else { return };
+    let unproven = state.syn.mark != 0;
+    let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
+    if let Some(account) = Account::open(&key) {
+        account.add(Cell::ListenOverflows, overflows);
+        account.add(Cell::ListenDrops, drops);
+        account.add(Cell::ReqQFullDoCookies, cookies);
+        account.add(Cell::ReqQFullDrop, full);
+        account.add(Cell::SyncookiesSent, sent);
+        account.add(Cell::DropAcceptQueueFullSyn, overflows);
+        account.add(Cell::DropSynQueueFull, full);
+        account.add(rest, drops.wrapping_sub(overflows).wrapping_sub(full));
+    }
+    if drops == 0 {
+        return;
+    }
+
+    let mut queues = sk.queues();
+    let cell = if overflows != 0 {
+        Cell::DropAcceptQueueFullSyn
+    } else if full != 0 {
+        Cell::DropSynQueueFull
+    } else {
+        if unproven && let Ok(net) = sk.net() {
+            queues.syn_limit = net.syn_reserve_limit();
+        }
+        rest
+    };
+    let peer = readable(Packet(state.syn.skb).source()).unwrap_or(Peer::UNKNOWN);
+    report(state, &key, &Facts { cell, peer, queues, reason: NO_REASON });
+}
+
+#[kprobe]
+fn tcp_conn_request(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 2), arg(&ctx, 3), entry_frame(&ctx));
+    0
+}
+
+#[kretprobe]
+fn tcp_conn_request_return(ctx: RetProbeContext) -> u32 {
+    leave(return_frame(&ctx));
+    0
+}

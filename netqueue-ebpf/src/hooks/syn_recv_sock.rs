@@ -1,0 +1,104 @@
+//! net/ipv4/tcp_ipv4.c `tcp_v4_syn_recv_sock(sk, skb, req, dst, req_unhash, own_req, ..)` and its IPv6 twin: a handshake
+//! is complete, the listener makes the connection's socket or drops the ACK.
+//!
+//! `req_unhash` is NULL for a cookie's ACK. IPv4 on a dual-stack listener passes through both functions, the outer of
+//! which counts nothing itself: the slot they share is charged once. They run with bottom halves off.
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use netqueue_common::{Cell, NO_REASON};
+
+use super::{arg, entry_frame, return_frame};
+use crate::{
+    account::{Facts, readable, report},
+    kernel::{Fault, Packet, Peer, Sock},
+    maps::{Account, state},
+    mib::Cells,
+    scope::{CpuState, Frame},
+};
+
+#[inline(always)]
+fn enter(sk: u64, skb: u64, req_unhash: u64, frame: Frame) {
+    let Some(state) = state() else { return };
+    if let Some((cells, before)) = readable(cells_of(state, Sock(sk))) {
+        state.ack.open(frame, sk, skb, cells.0, before);
+        state.ack.mark = u64::from(req_unhash == 0);
+    }
+}
+
+#[inline(always)]
+fn cells_of(state: &mut CpuState, sk: Sock) -> Result<(Cells, [u64; 2]), Fault> {
+    let cells = Cells::linux(state, sk.net()?)?;
+    Ok((cells, cells.listen()?))
+}
+
+#[inline(always)]
+fn leave(frame: Frame) {
+    let Some(state) = state() else { return };
+    if !state.ack.close(frame) {
+        return;
+    }
+    let Some(after) = readable(Cells(state.ack.cells).listen()) else { return };
+    let before = state.ack.before;
+    if after != before {
+        state.ack.before = after;
+        charge(state, after[0].wrapping_sub(before[0]), after[1].wrapping_sub(before[1]));
+    }
+}
+
+#[inline(always)]
+fn charge(state: &mut CpuState, overflows: u64, drops: u64) {
+    // A Fast Open SYN completes its handshake inside tcp_conn_request: what is charged here is not charged there again.
+    if state.syn.is_open() && state.syn.cells == state.ack.cells {
+        state.syn.before[0] = state.syn.before[0].wrapping_add(overflows);
+        state.syn.before[1] = state.syn.before[1].wrapping_add(drops);
+    }
+    if state.request.is_open() && state.request.skb == state.ack.skb && overflows != 0 {
+        state.request.mark = 1;
+    }
+
+    let sk = Sock(state.ack.sk);
+    let Some(key) = readable(sk.listener_key()) else { return };
+    let (full, rest) = if state.ack.mark != 0 {
+        (Cell::DropAcceptQueueFullCookieAck, Cell::DropOtherCookieAck)
+    } else {
+        (Cell::DropAcceptQueueFullAck, Cell::DropOtherAck)
+    };
+    if let Some(account) = Account::open(&key) {
+        account.add(Cell::ListenOverflows, overflows);
+        account.add(Cell::ListenDrops, drops);
+        account.add(full, overflows);
+        account.add(rest, drops.wrapping_sub(overflows));
+    }
+    if drops != 0 {
+        let cell = if overflows != 0 { full } else { rest };
+        let peer = readable(Packet(state.ack.skb).source()).unwrap_or(Peer::UNKNOWN);
+        report(state, &key, &Facts { cell, peer, queues: sk.queues(), reason: NO_REASON });
+    }
+}
+
+#[kprobe]
+fn tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx));
+    0
+}
+
+#[kretprobe]
+fn tcp_v4_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
+    leave(return_frame(&ctx));
+    0
+}
+
+#[kprobe]
+fn tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx));
+    0
+}
+
+#[kretprobe]
+fn tcp_v6_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
+    leave(return_frame(&ctx));
+    0
+}

@@ -1,0 +1,217 @@
+//! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use netqueue_common::{KernelLayout, ListenerKey, UNKNOWN_LENGTH};
+
+/// A kernel structure could not be read.
+pub(crate) struct Fault;
+
+/// What the loader found out about this kernel.
+#[unsafe(no_mangle)]
+pub(crate) static LAYOUT: KernelLayout = {
+    // SAFETY: integers only; all zeroes is a value.
+    unsafe { core::mem::zeroed() }
+};
+
+/// One field of the layout. Volatile, because the loader replaces the compiled-in zeroes; the verifier, which knows the
+/// frozen section's contents, then turns it into a constant.
+macro_rules! layout {
+    ($field:ident) => {
+        $crate::kernel::volatile(&$crate::kernel::LAYOUT.$field)
+    };
+}
+pub(crate) use layout;
+
+/// Reads what the compiler must not assume.
+#[inline(always)]
+pub(crate) fn volatile<T: Copy>(field: &T) -> T {
+    // SAFETY: a reference is readable.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// Reads a `T` at `base + offset`; `T` must be made of integers.
+#[inline(always)]
+pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
+
+/// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
+pub(crate) mod tcp_state {
+    pub(crate) const TIME_WAIT: u8 = 6;
+    pub(crate) const CLOSE: u8 = 7;
+    pub(crate) const LISTEN: u8 = 10;
+}
+
+/// A `struct sock`, or the `sock_common` part of a time-wait or request socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(pub(crate) u64);
+
+impl Sock {
+    #[inline(always)]
+    pub(crate) fn net(self) -> Result<Net, Fault> {
+        read(self.0, layout!(sock_net)).map(Net)
+    }
+
+    #[inline(always)]
+    pub(crate) fn state(self) -> Result<u8, Fault> {
+        read(self.0, layout!(sock_state))
+    }
+
+    /// The account of this listening socket.
+    #[inline(always)]
+    pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
+        let mut key = self.local_key()?;
+        key.sock = self.0;
+        Ok(key)
+    }
+
+    /// The account of this socket's local address and port.
+    #[inline(always)]
+    pub(crate) fn local_key(self) -> Result<ListenerKey, Fault> {
+        let family: u16 = read(self.0, layout!(sock_family))?;
+        Ok(ListenerKey {
+            sock: 0,
+            netns: self.net()?.inum()?,
+            port: read(self.0, layout!(sock_num))?,
+            family,
+            addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
+        })
+    }
+
+    /// The other end of this connection.
+    #[inline(always)]
+    pub(crate) fn peer(self) -> Result<Peer, Fault> {
+        let family: u16 = read(self.0, layout!(sock_family))?;
+        let port: u16 = read(self.0, layout!(sock_dport))?;
+        let addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr))?;
+        Ok(Peer { family, port: u16::from_be(port), addr })
+    }
+
+    #[inline(always)]
+    fn address(self, family: u16, v4: u32, v6: u32) -> Result<[u8; 16], Fault> {
+        if family == AF_INET6 { read(self.0, v6) } else { read(self.0, v4).map(widen) }
+    }
+
+    /// Queue lengths and limits at this moment.
+    #[inline(always)]
+    pub(crate) fn queues(self) -> Queues {
+        let length = |offset| read(self.0, offset).unwrap_or(UNKNOWN_LENGTH);
+        let accept_limit = length(layout!(sock_max_ack_backlog));
+        Queues {
+            accept_length: length(layout!(sock_ack_backlog)),
+            accept_limit,
+            syn_length: length(layout!(icsk_qlen)),
+            syn_limit: accept_limit,
+        }
+    }
+}
+
+/// Lengths and limits of a listener's two queues.
+#[derive(Clone, Copy)]
+pub(crate) struct Queues {
+    pub(crate) accept_length: u32,
+    pub(crate) accept_limit: u32,
+    pub(crate) syn_length: u32,
+    pub(crate) syn_limit: u32,
+}
+
+impl Queues {
+    /// Of a socket that is no listener.
+    pub(crate) const UNKNOWN: Self = Self {
+        accept_length: UNKNOWN_LENGTH,
+        accept_limit: UNKNOWN_LENGTH,
+        syn_length: UNKNOWN_LENGTH,
+        syn_limit: UNKNOWN_LENGTH,
+    };
+}
+
+/// A `struct net`.
+#[derive(Clone, Copy)]
+pub(crate) struct Net(pub(crate) u64);
+
+impl Net {
+    /// The namespace's inode number.
+    #[inline(always)]
+    pub(crate) fn inum(self) -> Result<u32, Fault> {
+        read(self.0, layout!(net_inum))
+    }
+
+    /// The SYN queue length from which the last-quarter rule refuses unproven peers:
+    /// tcp_conn_request drops while `max_syn_backlog - qlen < max_syn_backlog >> 2`.
+    #[inline(always)]
+    pub(crate) fn syn_reserve_limit(self) -> u32 {
+        match read::<u32>(self.0, layout!(net_max_syn_backlog)) {
+            Ok(most) => most - (most >> 2),
+            Err(Fault) => UNKNOWN_LENGTH,
+        }
+    }
+}
+
+/// One end of a connection, as a packet or a socket names it.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) family: u16,
+    pub(crate) port: u16,
+    pub(crate) addr: [u8; 16],
+}
+
+impl Peer {
+    pub(crate) const UNKNOWN: Self = Self { family: 0, port: 0, addr: [0; 16] };
+}
+
+/// A received `struct sk_buff` whose network and transport headers are set.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet(pub(crate) u64);
+
+impl Packet {
+    /// Who sent it.
+    #[inline(always)]
+    pub(crate) fn source(self) -> Result<Peer, Fault> {
+        self.end(12, 8, 0)
+    }
+
+    /// The account of the local address and port it was sent to.
+    #[inline(always)]
+    pub(crate) fn destination_key(self, net: Net) -> Result<ListenerKey, Fault> {
+        let Peer { family, port, addr } = self.end(16, 24, 2)?;
+        Ok(ListenerKey { sock: 0, netns: net.inum()?, port, family, addr })
+    }
+
+    /// An address and a port at fixed places of the IPv4, IPv6 and TCP headers.
+    #[inline(always)]
+    fn end(self, in_ipv4: u32, in_ipv6: u32, in_tcp: u32) -> Result<Peer, Fault> {
+        let head: u64 = read(self.0, layout!(skb_head))?;
+        let network: u16 = read(self.0, layout!(skb_network_header))?;
+        let transport: u16 = read(self.0, layout!(skb_transport_header))?;
+        let protocol: u16 = read(self.0, layout!(skb_protocol))?;
+        let network = head + u64::from(network);
+        let (family, addr) = match u16::from_be(protocol) {
+            ETH_P_IP => (AF_INET, widen(read(network, in_ipv4)?)),
+            ETH_P_IPV6 => (AF_INET6, read(network, in_ipv6)?),
+            _ => return Err(Fault),
+        };
+        let port: u16 = read(head + u64::from(transport), in_tcp)?;
+        Ok(Peer { family, port: u16::from_be(port), addr })
+    }
+
+    /// The namespace that answers it: that of the device its route points to, as tcp_v4_send_reset takes it where
+    /// there is no socket.
+    #[inline(always)]
+    pub(crate) fn net(self) -> Result<Net, Fault> {
+        // The lowest bit of _skb_refdst says whether a reference is held (SKB_DST_NOREF).
+        let dst = read::<u64>(self.0, layout!(skb_refdst))? & !1;
+        let device: u64 = read(dst, layout!(dst_dev))?;
+        read(device, layout!(dev_net)).map(Net)
+    }
+}
+
+#[inline(always)]
+fn widen(v4: [u8; 4]) -> [u8; 16] {
+    [v4[0], v4[1], v4[2], v4[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}

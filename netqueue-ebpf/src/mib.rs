@@ -1,0 +1,89 @@
+//! The per-CPU MIB cells: the kernel's own counters, read where the kernel writes them.
+//!
+//! A counter of /proc/net/netstat is the sum of one cell per CPU. What moves this CPU's cell while bottom halves are off
+//! can only be the function that is running: the difference over a call is what the kernel charged in that call.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+
+use crate::{
+    kernel::{Fault, Net, layout, read},
+    scope::CpuState,
+};
+
+/// Start of this CPU's copy of one namespace's MIB block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cells(pub(crate) u64);
+
+impl Cells {
+    /// `net->mib.net_statistics`: the LINUX_MIB_* counters.
+    #[inline(always)]
+    pub(crate) fn linux(state: &mut CpuState, net: Net) -> Result<Self, Fault> {
+        Self::of(state, net, layout!(net_statistics))
+    }
+
+    /// `net->mib.tcp_statistics`: the TCP_MIB_* counters.
+    #[inline(always)]
+    pub(crate) fn tcp(state: &mut CpuState, net: Net) -> Result<Self, Fault> {
+        Self::of(state, net, layout!(tcp_statistics))
+    }
+
+    #[inline(always)]
+    fn of(state: &mut CpuState, net: Net, block: u32) -> Result<Self, Fault> {
+        // The block's address is read each time: a namespace may die and another be allocated at its address.
+        let block: u64 = read(net.0, block)?;
+        if state.cpu_offset == 0 {
+            // SAFETY: a helper without arguments.
+            let cpu = unsafe { bpf_get_smp_processor_id() };
+            state.cpu_offset = read(layout!(per_cpu_offset), cpu * 8)?;
+        }
+        Ok(Self(block.wrapping_add(state.cpu_offset)))
+    }
+
+    /// One counter's cell.
+    #[inline(always)]
+    pub(crate) fn one(self, offset: u32) -> Result<u64, Fault> {
+        read(self.0, offset)
+    }
+
+    /// Two counters' cells; in one read where they are neighbours.
+    #[inline(always)]
+    pub(crate) fn two(self, first: u32, second: u32) -> Result<[u64; 2], Fault> {
+        if second == first + 8 {
+            read(self.0, first)
+        } else if first == second + 8 {
+            read(self.0, second).map(|[second, first]: [u64; 2]| [first, second])
+        } else {
+            Ok([self.one(first)?, self.one(second)?])
+        }
+    }
+
+    /// ListenOverflows and ListenDrops.
+    #[inline(always)]
+    pub(crate) fn listen(self) -> Result<[u64; 2], Fault> {
+        self.two(layout!(mib_listen_overflows), layout!(mib_listen_drops))
+    }
+
+    /// TCPReqQFullDoCookies and TCPReqQFullDrop.
+    #[inline(always)]
+    pub(crate) fn syn_queue(self) -> Result<[u64; 2], Fault> {
+        self.two(layout!(mib_reqq_full_do_cookies), layout!(mib_reqq_full_drop))
+    }
+
+    /// SyncookiesSent.
+    #[inline(always)]
+    pub(crate) fn cookies_sent(self) -> Result<u64, Fault> {
+        self.one(layout!(mib_syncookies_sent))
+    }
+
+    /// EmbryonicRsts.
+    #[inline(always)]
+    pub(crate) fn embryonic(self) -> Result<u64, Fault> {
+        self.one(layout!(mib_embryonic_rsts))
+    }
+
+    /// OutRsts; of a [`Cells::tcp`] block.
+    #[inline(always)]
+    pub(crate) fn resets(self) -> Result<u64, Fault> {
+        self.one(layout!(mib_out_rsts))
+    }
+}

@@ -1,0 +1,134 @@
+//! Open calls: what an entry program noted for the return program of the same call.
+//!
+//! One slot per function family and CPU suffices where bottom halves are off: such a call is neither preempted nor
+//! nested in another of its kind. A call is known by the address of its stack frame, so that a return whose entry was
+//! missed cannot be mistaken for another's. A slot is overwritten at the next entry and never accumulates.
+
+use netqueue_common::Tally;
+
+use crate::maps::tally;
+
+/// The stack address of one call: at its entry, and, a few words off, at its return.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame(pub(crate) u64);
+
+impl Frame {
+    const NONE: u64 = 0;
+    /// A return program sees the stack pointer after the return address was popped, and a trampoline's words on it.
+    const SLACK: u64 = 64;
+
+    #[inline(always)]
+    fn is(self, entry: u64) -> bool {
+        self.0.wrapping_sub(entry).wrapping_add(Self::SLACK) <= 2 * Self::SLACK
+    }
+}
+
+/// One open call, with `N` counter cells as they were at its entry.
+#[repr(C)]
+pub(crate) struct Scope<const N: usize> {
+    frame: u64,
+    /// The call this one is nested in, both for the same packet: IPv4 on a dual-stack listener.
+    outer: u64,
+    /// The listener, or the socket a reset is for (0 where there is none).
+    pub(crate) sk: u64,
+    pub(crate) skb: u64,
+    /// Where the cells are.
+    pub(crate) cells: u64,
+    pub(crate) before: [u64; N],
+    /// What inner calls leave for this one's return; the family says what it means.
+    pub(crate) mark: u64,
+}
+
+impl<const N: usize> Scope<N> {
+    #[inline(always)]
+    pub(crate) fn is_open(&self) -> bool {
+        self.frame != Frame::NONE
+    }
+
+    /// Opens the slot for a call. A call still open is the outer one of the same packet, or its return was missed.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, frame: Frame, sk: u64, skb: u64, cells: u64, before: [u64; N]) {
+        self.outer = Frame::NONE;
+        if self.is_open() && !frame.is(self.frame) {
+            if self.skb == skb && self.sk == sk {
+                self.outer = self.frame;
+            } else {
+                tally(Tally::ReturnMissed);
+            }
+        }
+        self.frame = frame.0;
+        self.sk = sk;
+        self.skb = skb;
+        self.cells = cells;
+        self.before = before;
+        self.mark = 0;
+    }
+
+    /// Whether this return closes the call on record. If it does, the slot stands for the outer call again, if any.
+    #[inline(always)]
+    pub(crate) fn close(&mut self, frame: Frame) -> bool {
+        if !self.is_open() {
+            tally(Tally::EntryMissed);
+            return false;
+        }
+        let same = frame.is(self.frame);
+        if !same {
+            tally(Tally::WrongFrame);
+        }
+        self.frame = if same { self.outer } else { Frame::NONE };
+        self.outer = Frame::NONE;
+        same
+    }
+
+    /// Whether this return belongs to the call on record.
+    #[inline(always)]
+    pub(crate) fn holds(&self, frame: Frame) -> bool {
+        self.is_open() && frame.is(self.frame)
+    }
+
+    /// Forgets the call on record.
+    #[inline(always)]
+    pub(crate) fn forget(&mut self) {
+        self.frame = Frame::NONE;
+        self.outer = Frame::NONE;
+    }
+}
+
+/// What this CPU has open.
+#[repr(C)]
+pub(crate) struct CpuState {
+    /// This CPU's entry of `__per_cpu_offset`; 0 until read.
+    pub(crate) cpu_offset: u64,
+    /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
+    pub(crate) last_wake: u64,
+    /// `tcp_conn_request`: ListenOverflows, ListenDrops, TCPReqQFullDoCookies, TCPReqQFullDrop, SyncookiesSent.
+    /// Mark: the last-quarter rule refused the peer.
+    pub(crate) syn: Scope<5>,
+    /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: ListenOverflows, ListenDrops.
+    /// Mark: it is a cookie's ACK, not a request's.
+    pub(crate) ack: Scope<2>,
+    /// `tcp_check_req`: EmbryonicRsts. Mark: the final ACK found the accept queue full.
+    pub(crate) request: Scope<1>,
+    /// A `tcp_check_req` call for a Fast Open child, which may run with bottom halves on and counts nothing of ours.
+    pub(crate) fastopen: u64,
+    /// `tcp_v4_send_reset` and `tcp_v6_send_reset`: OutRsts. Mark: see hooks/send_reset.rs. The second slot is for a
+    /// softirq's call on top of one in process context.
+    pub(crate) reset: [Scope<1>; 2],
+}
+
+impl CpuState {
+    #[inline(always)]
+    pub(crate) fn open_fastopen(&mut self, frame: Frame) {
+        self.fastopen = frame.0;
+    }
+
+    /// Whether this return is that of the Fast Open call on record; if so it is closed.
+    #[inline(always)]
+    pub(crate) fn close_fastopen(&mut self, frame: Frame) -> bool {
+        let same = self.fastopen != Frame::NONE && frame.is(self.fastopen);
+        if same {
+            self.fastopen = Frame::NONE;
+        }
+        same
+    }
+}
