@@ -35,10 +35,12 @@ pub(crate) fn clippy_ebpf(workspace: &Workspace) -> Result<Tally> {
         "-Z",
         "build-std=core",
     ]);
-    clippy.arg("--target-dir").arg(workspace.target("bpf")).args(["--locked", "--quiet"]);
+    let arch = std::env::consts::ARCH;
+    clippy.arg("--target-dir").arg(workspace.target("bpf").join(arch)).args(["--locked", "--quiet"]);
     clippy.args(["--", "-D", "warnings"]);
-    // `-Z` options on a stable compiler; aya asks for the architecture the programs will run on.
-    clippy.env("RUSTC_BOOTSTRAP", "1").env("CARGO_CFG_BPF_TARGET_ARCH", std::env::consts::ARCH);
+    // `-Z` options on a stable compiler, and the architecture whose registers aya's types describe.
+    clippy.env("RUSTC_BOOTSTRAP", "1");
+    clippy.env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\""));
     process::run(&mut clippy)?;
     Ok(Tally::of(true))
 }
