@@ -111,7 +111,6 @@ impl Suite {
             "Dir::Etc::preferencesparts=/dev/null",
             "APT::Sandbox::User=root",
             "APT::Update::Error-Mode=any",
-            "APT::Update::Post-Invoke::=true",
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
             "Acquire::IndexTargets::deb::CNF::DefaultEnabled=false",

@@ -29,7 +29,7 @@ struct Arguments {
 enum Task {
     /// Get what builds and guests need; does nothing twice.
     Setup {
-        /// Kernels to fetch as well, by row: 5.10, 6.1, 6.12, 7.2; `all` for every one.
+        /// Kernels to fetch as well, by row: 5.10, 6.1, 6.12, 7.2; all of them when none is named.
         #[arg(long = "kernel", value_name = "ROW")]
         kernels: Vec<String>,
     },

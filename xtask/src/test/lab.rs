@@ -23,3 +23,14 @@ pub(crate) fn on(workspace: &Workspace, row: &'static Row, payload: &Payload) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::kernels;
+
+    #[test]
+    fn the_crowded_kernel_is_in_the_matrix() {
+        assert!(kernels::row(CROWDED.0).is_ok());
+    }
+}
