@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::workspace::Workspace;
 
@@ -47,6 +48,11 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // SAFETY: restores the default, no handler is installed. `cargo xtask ... | head` ends quietly instead of in a panic.
+    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    if let Err(error) = restored {
+        eprintln!("warning: a closed pipe will be reported as a panic: {error}");
+    }
     match Workspace::find().and_then(|workspace| perform(&workspace, arguments.task)) {
         Ok(code) => code,
         Err(error) => {

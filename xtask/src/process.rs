@@ -44,7 +44,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to the end and returns stdout; on failure the error ends with what the command said last.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output();
+    let output = quiet(command).output();
     let output = output.with_context(|| format!("`{}` could not be started", shown(command)))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
@@ -55,7 +55,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Runs quietly, but not longer than `limit`.
 pub(crate) fn bounded(command: &mut Command, limit: Duration) -> Result<()> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = quiet(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("`{}` could not be started", shown(command)))?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
@@ -112,6 +112,11 @@ pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<Exit
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Asks nobody, and ends an error with its reason rather than with a Rust program's backtrace.
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).env("RUST_BACKTRACE", "0")
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {

@@ -50,7 +50,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
 fn from_rustup(workspace: &Workspace, library: &Path) -> Result<()> {
     process::on_path("rustup").context("rustup is not installed")?;
     let mut rustup = Command::new("rustup");
-    rustup.current_dir(workspace.root()).args(["component", "add", "rust-src"]).env_remove("RUST_BACKTRACE");
+    rustup.current_dir(workspace.root()).args(["component", "add", "rust-src"]);
     process::bounded(&mut rustup, RUSTUP_LIMIT)?;
     if !library.join("Cargo.lock").is_file() {
         bail!("it put nothing at {}", library.display());
