@@ -44,6 +44,8 @@ fn binary(workspace: &Workspace, package: &str, name: &str, flavour: Flavour) ->
     let mut place = workspace.artifacts();
     if flavour.fully_static {
         cargo.args(["--target", STATIC_TARGET]).env("RUSTFLAGS", static_flags());
+        // It would win over RUSTFLAGS.
+        cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
         place.push(STATIC_TARGET);
     }
     if flavour.debug {

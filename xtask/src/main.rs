@@ -5,6 +5,8 @@ mod debian;
 mod process;
 mod run;
 mod setup;
+mod test;
+mod tidy;
 mod vm;
 mod workspace;
 
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::workspace::Workspace;
 
@@ -27,12 +30,16 @@ struct Arguments {
 enum Task {
     /// Get what builds and guests need; does nothing twice.
     Setup {
-        /// Kernels to fetch as well, by row: 5.10, 6.1, 6.12, 7.2; `all` for every one.
+        /// Kernels to fetch as well, by row: 5.10, 6.1, 6.12, 7.2; all of them when none is named.
         #[arg(long = "kernel", value_name = "ROW")]
         kernels: Vec<String>,
     },
     /// Build the netqueue binary; its path is the last line printed.
     Build(build::Flavour),
+    /// Run every check and the lab on every kernel; the last line counts.
+    Test(test::Options),
+    /// Check what ARCHITECTURE.md promises and a machine can check.
+    Tidy,
     /// Run the daemon here, or in a guest where this host cannot attach.
     Run(run::Options),
     /// Boot stock kernels and run netqueue in them.
@@ -41,6 +48,11 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // SAFETY: restores the default, no handler is installed. `cargo xtask ... | head` ends quietly instead of in a panic.
+    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    if let Err(error) = restored {
+        eprintln!("warning: a closed pipe will be reported as a panic: {error}");
+    }
     match Workspace::find().and_then(|workspace| perform(&workspace, arguments.task)) {
         Ok(code) => code,
         Err(error) => {
@@ -62,6 +74,8 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Run(options) => run::command(workspace, &options),
+        Task::Test(options) => test::command(workspace, &options),
+        Task::Tidy => tidy::command(workspace),
         Task::Vm(options) => vm::command(workspace, &options),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to the end and returns stdout; on failure the error ends with what the command said last.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output();
+    let output = quiet(command).output();
     let output = output.with_context(|| format!("`{}` could not be started", shown(command)))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
@@ -54,7 +55,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Runs quietly, but not longer than `limit`.
 pub(crate) fn bounded(command: &mut Command, limit: Duration) -> Result<()> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = quiet(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("`{}` could not be started", shown(command)))?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
@@ -70,6 +71,35 @@ pub(crate) fn bounded(command: &mut Command, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Runs to the end, shows stdout and stderr line by line as they come, and returns the lines as well.
+pub(crate) fn tee(command: &mut Command) -> Result<(ExitStatus, Vec<String>)> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("`{}` could not be started", shown(command)))?;
+    let (sender, lines) = channel();
+    let copies = [echo(child.stdout.take(), sender.clone()), echo(child.stderr.take(), sender)];
+    let lines = lines.into_iter().collect();
+    for copy in copies {
+        // A thread that panicked has shown why; the status still counts.
+        let _ = copy.join();
+    }
+    let status =
+        child.wait().with_context(|| format!("the end of `{}` cannot be awaited", shown(command)))?;
+    Ok((status, lines))
+}
+
+fn echo(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let Some(pipe) = pipe else { return };
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            println!("{line}");
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    })
+}
+
 /// Waits for the end of `child`, but not longer than `limit`.
 pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
@@ -82,6 +112,11 @@ pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<Exit
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Asks nobody, and ends an error with its reason rather than with a Rust program's backtrace.
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).env("RUST_BACKTRACE", "0")
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
@@ -110,6 +145,12 @@ mod tests {
         let error = output(Command::new("sh").args(["-c", "echo no such luck >&2; exit 3"])).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("sh -c") && error.contains("no such luck"), "{error}");
+    }
+
+    #[test]
+    fn what_a_command_says_is_kept_with_its_status() {
+        let (status, lines) = tee(Command::new("sh").args(["-c", "echo one; exit 3"])).unwrap();
+        assert_eq!((status.code(), lines.as_slice()), (Some(3), ["one".to_owned()].as_slice()));
     }
 
     #[test]

@@ -39,8 +39,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     match from_rustup(workspace, &library) {
         Ok(()) => say(STEP, format_args!("added by rustup for rustc {version}")),
         Err(reason) => {
-            let reason = format!("{reason:#}");
-            say(STEP, format_args!("rustup cannot add it ({})", reason.lines().last().unwrap_or_default()));
+            say(STEP, format_args!("rustup cannot add it ({})", gist(&format!("{reason:#}"))));
             let taken = from_debian(workspace, version, &library)?;
             say(STEP, format_args!("taken from Debian's {taken}, placed where rustup would"));
         }
@@ -93,8 +92,7 @@ fn from_suite(workspace: &Workspace, name: &str, version: &str, library: &Path) 
 fn place(source: &Path, library: &Path) -> Result<()> {
     let parent = library.parent().context("the sysroot has no folder for sources")?;
     let part = parent.join("library.part");
-    empty_dir(parent.join("library.part").as_path())
-        .context("the compiler's sysroot is not writable: run setup as the user who owns it")?;
+    empty_dir(&part).context("the compiler's sysroot is not writable: run setup as the user who owns it")?;
     process::output(Command::new("cp").arg("-a").arg(source.join(".")).arg(&part))?;
     fs::rename(&part, library).with_context(|| format!("{} cannot be put in place", library.display()))
 }
@@ -106,6 +104,12 @@ fn find_library(dir: &Path) -> Option<PathBuf> {
     folders.retain(|path| !path.is_symlink());
     let here = folders.iter().find(|path| path.ends_with("library") && path.join("Cargo.lock").is_file());
     here.cloned().or_else(|| folders.iter().find_map(|folder| find_library(folder)))
+}
+
+/// The line of a long refusal that says most.
+fn gist(reason: &str) -> &str {
+    let error = reason.lines().find_map(|line| line.trim().strip_prefix("error: "));
+    error.or_else(|| reason.lines().next()).unwrap_or_default().trim_end_matches(':')
 }
 
 /// `rustc 1.95.0 (...)` -> `1.95.0`.
@@ -127,6 +131,15 @@ mod tests {
         assert!(is_release("1.95.0+dfsg1-2~bpo13+1", "1.95.0"));
         assert!(!is_release("1.95.01-1", "1.95.0"));
         assert!(!is_release("1.96.1+dfsg1-2", "1.95.0"));
+    }
+
+    #[test]
+    fn a_refusal_is_reported_by_its_error_line() {
+        assert_eq!(
+            gist("`rustup` failed:\ninfo: downloading\nerror: no route to host\n"),
+            "no route to host"
+        );
+        assert_eq!(gist("rustup is not installed"), "rustup is not installed");
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
 const NETQUEUE: &str = "/bin/netqueue";
 
+const CPUS: u32 = 2;
+const MEMORY_MB: u32 = 1024;
+const DEADLINE: u64 = 600;
+
 /// What `cargo xtask vm` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
@@ -38,13 +42,13 @@ pub(crate) struct Options {
     #[arg(long = "kernel", value_name = "ROW")]
     pub(crate) kernels: Vec<String>,
     /// Virtual processors.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = CPUS)]
     pub(crate) smp: u32,
     /// Memory in MB.
-    #[arg(long = "mem", default_value_t = 1024, value_name = "MB")]
+    #[arg(long = "mem", default_value_t = MEMORY_MB, value_name = "MB")]
     pub(crate) memory_mb: u32,
     /// Seconds from power-on after which a guest is switched off.
-    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    #[arg(long, default_value_t = DEADLINE, value_name = "SECONDS")]
     pub(crate) deadline: u64,
     /// Count instructions: one processor, and the guest's time stamp counter counts what it executes.
     #[arg(long)]
@@ -61,6 +65,23 @@ pub(crate) struct Options {
     /// What netqueue is run with, instead of `lab run --all`.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
+}
+
+impl Default for Options {
+    /// What the command line means when it says nothing.
+    fn default() -> Self {
+        Self {
+            kernels: Vec::new(),
+            smp: CPUS,
+            memory_mb: MEMORY_MB,
+            deadline: DEADLINE,
+            icount: false,
+            bare: false,
+            verbose: false,
+            binary: None,
+            arguments: Vec::new(),
+        }
+    }
 }
 
 /// Boots every kernel asked for and prints what came of it.

@@ -1,0 +1,95 @@
+//! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
+
+mod cargo;
+mod lab;
+mod tally;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::setup;
+use crate::tidy;
+use crate::vm::Payload;
+use crate::vm::kernels;
+use crate::workspace::Workspace;
+use tally::{Tally, summary};
+
+/// What `cargo xtask test` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Leave out the lab in guests.
+    #[arg(long)]
+    no_vm: bool,
+    /// The kernels for the lab, by row; the whole matrix when none is named.
+    #[arg(long = "kernel", value_name = "ROW", conflicts_with = "no_vm")]
+    kernels: Vec<String>,
+    /// A static binary for the guests instead of a freshly built netqueue.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<std::path::PathBuf>,
+}
+
+/// Runs every check, also after one failed, and counts.
+pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let rows = kernels::choose(&options.kernels)?;
+    let mut steps = Steps::default();
+    steps.step("setup", || setup::ensure_toolchain(workspace).map(|()| Tally::default()));
+    steps.step("fmt", || cargo::fmt(workspace));
+    steps.step("clippy", || cargo::clippy(workspace));
+    steps.step("clippy, kernel side", || cargo::clippy_ebpf(workspace));
+    steps.step("tidy", || Ok(Tally::of(tidy::check(workspace)?)));
+    steps.step("unit tests", || cargo::unit_tests(workspace));
+    if !options.no_vm {
+        let mut payload = None;
+        steps.step("guest binaries", || {
+            payload = Some(Payload::build(workspace, options.binary.clone())?);
+            Ok(Tally::default())
+        });
+        for row in rows {
+            let name = format!("lab on {}", row.name);
+            match &payload {
+                Some(payload) => steps.step(&name, || Ok(lab::on(workspace, row, payload))),
+                None => steps.skip(&name, "there are no guest binaries"),
+            }
+        }
+    }
+    Ok(steps.finish())
+}
+
+/// The steps done so far.
+#[derive(Default)]
+struct Steps {
+    lines: Vec<String>,
+    total: Tally,
+}
+
+impl Steps {
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<Tally>) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let tally = work().unwrap_or_else(|error| {
+            println!("{name}: {error:#}");
+            Tally::FAILURE
+        });
+        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
+        let line = format!("{verdict:6}  {:7.1} s  {name}{}", start.elapsed().as_secs_f64(), tally.counts());
+        println!("== {line}");
+        self.lines.push(line);
+        self.total.add(tally);
+    }
+
+    fn skip(&mut self, name: &str, reason: &str) {
+        self.lines.push(format!("FAILED      not run  {name}: {reason}"));
+        self.total.add(Tally::FAILURE);
+    }
+
+    fn finish(self) -> ExitCode {
+        println!();
+        for line in &self.lines {
+            println!("{line}");
+        }
+        println!("{}", summary(self.total));
+        if self.total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

@@ -1,0 +1,114 @@
+//! Counts of what passed and failed, read from what others print.
+
+/// How many passed and how many failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+}
+
+impl Tally {
+    /// One failure.
+    pub(crate) const FAILURE: Self = Self { passed: 0, failed: 1 };
+
+    /// One check.
+    pub(crate) fn of(passed: bool) -> Self {
+        if passed { Self { passed: 1, failed: 0 } } else { Self::FAILURE }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// The counts behind a step's name, where there is more than one thing to count.
+    pub(crate) fn counts(self) -> String {
+        if self.passed + self.failed > 1 { format!(": {}", summary(self)) } else { String::new() }
+    }
+
+    /// Where a program failed without counting a failure, that is one.
+    pub(crate) fn or_failure(self, succeeded: bool) -> Self {
+        if !succeeded && self.failed == 0 { Self { failed: 1, ..self } } else { self }
+    }
+}
+
+/// The line that ends a test run.
+pub(crate) fn summary(tally: Tally) -> String {
+    format!("{} passed, {} failed", tally.passed, tally.failed)
+}
+
+/// `Summary [ 1.2s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 0 skipped`
+pub(crate) fn nextest(lines: &[String]) -> Option<Tally> {
+    let line = lines.iter().rfind(|line| line.contains("Summary [") && line.contains("run:"))?;
+    let (_, counts) = line.split_once("run:")?;
+    let mut tally = Tally::default();
+    for part in counts.split(',') {
+        let count = || part.split_whitespace().next()?.parse::<u32>().ok();
+        if part.contains("passed") {
+            tally.passed += count()?;
+        } else if !part.contains("skipped") {
+            tally.failed += count()?;
+        }
+    }
+    Some(tally)
+}
+
+/// `test result: ok. 12 passed; 0 failed; ...`, once per test binary.
+pub(crate) fn cargo_test(lines: &[String]) -> Option<Tally> {
+    let mut results = lines.iter().filter_map(|line| line.strip_prefix("test result: ")).peekable();
+    results.peek()?;
+    let mut total = Tally::default();
+    for result in results {
+        let (_, counts) = result.split_once(". ")?;
+        let mut numbers = counts.split("; ").map(|part| part.split(' ').next()?.parse().ok());
+        total.add(Tally { passed: numbers.next()??, failed: numbers.next()?? });
+    }
+    Some(total)
+}
+
+/// `lab: 12 passed, 0 failed`, the line the lab ends with.
+pub(crate) fn lab(lines: &[String]) -> Option<Tally> {
+    let counts = lines.iter().rev().find_map(|line| line.strip_prefix("lab: "))?;
+    let (passed, failed) = counts.split_once(" passed, ")?;
+    let failed = failed.split_once(" failed")?.0;
+    Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn nextests_summary_is_read() {
+        let said = lines(
+            "     Summary [   0.004s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 3 skipped",
+        );
+        assert_eq!(nextest(&said), Some(Tally { passed: 10, failed: 2 }));
+        let stopped = lines("     Summary [   0.004s] 3/12 tests run: 2 passed, 1 failed, 0 skipped");
+        assert_eq!(nextest(&stopped), Some(Tally { passed: 2, failed: 1 }));
+        assert_eq!(nextest(&lines("error: could not compile")), None);
+    }
+
+    #[test]
+    fn cargo_tests_summaries_add_up() {
+        let said = "test result: ok. 5 passed; 0 failed; 0 ignored\ntest result: FAILED. 1 passed; 2 failed; 0 ignored";
+        assert_eq!(cargo_test(&lines(said)), Some(Tally { passed: 6, failed: 2 }));
+        assert_eq!(cargo_test(&[]), None);
+    }
+
+    #[test]
+    fn the_labs_last_line_is_read() {
+        assert_eq!(lab(&lines("x\nlab: 7 passed, 1 failed\n{}")), Some(Tally { passed: 7, failed: 1 }));
+        assert_eq!(lab(&lines("lab: starting")), None);
+    }
+
+    #[test]
+    fn a_failure_nobody_counted_counts() {
+        assert_eq!(Tally::default().or_failure(false), Tally::FAILURE);
+        assert_eq!(Tally::of(true).or_failure(true), Tally::of(true));
+    }
+}

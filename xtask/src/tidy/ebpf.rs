@@ -1,0 +1,51 @@
+//! Where the kernel side may be unsafe.
+
+use super::paths::{code, has_word};
+use super::tree::{Text, Tree};
+
+const SOURCES: &str = "netqueue-ebpf/src/";
+
+/// The fence: reads through kernel pointers, the maps, the entry points. A folder ends with a slash.
+const ALLOWED: [&str; 4] = ["kernel.rs", "maps.rs", "main.rs", "hooks/"];
+
+/// `unsafe` appears in the allowed files only.
+pub(crate) fn unsafe_is_fenced(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Text { path, text } in tree.rust(SOURCES) {
+        let file = path.strip_prefix(SOURCES).unwrap_or(path);
+        if ALLOWED
+            .iter()
+            .any(|allowed| file == *allowed || (allowed.ends_with('/') && file.starts_with(allowed)))
+        {
+            continue;
+        }
+        // An attribute such as #[unsafe(link_section)] opens no block.
+        let lines = code(text).filter(|(_, line)| has_word(&line.replace("#[unsafe(", "#["), "unsafe"));
+        complaints.extend(lines.map(|(line, _)| {
+            format!("{path}:{line}: unsafe belongs in {}: put a safe function there", ALLOWED.join(", "))
+        }));
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(file: &str, text: &str) -> Tree {
+        Tree::of(&[(&format!("{SOURCES}{file}"), text)])
+    }
+
+    #[test]
+    fn unsafe_outside_the_fence_is_found() {
+        assert_eq!(unsafe_is_fenced(&tree("emit.rs", "let x = unsafe { *p };")).len(), 1);
+        assert!(unsafe_is_fenced(&tree("kernel.rs", "let x = unsafe { *p };")).is_empty());
+        assert!(unsafe_is_fenced(&tree("hooks/check_req.rs", "unsafe { call() }")).is_empty());
+    }
+
+    #[test]
+    fn talking_about_it_is_fine() {
+        let text = "// nothing unsafe here\n#[unsafe(link_section = \"license\")]\nfn unsafe_free() {}\n";
+        assert!(unsafe_is_fenced(&tree("emit.rs", text)).is_empty());
+    }
+}
