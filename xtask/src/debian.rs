@@ -91,6 +91,8 @@ impl Suite {
         let source = format!("deb {options}{} {} main\n", mirror()?, self.name);
         fs::write(self.root.join("sources.list"), source)
             .context("the private source list cannot be written")?;
+        fs::write(self.root.join("apt.conf"), self.configuration())
+            .context("apt's private configuration cannot be written")?;
         fs::write(self.root.join("status"), "").context("the private package list cannot be written")?;
         process::output(self.tool("apt-get").args(["-q", "update"])).map(drop)
     }
@@ -98,29 +100,31 @@ impl Suite {
     /// An apt program that sees this suite and nothing else.
     fn tool(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for (option, below) in [
-            ("Dir::Etc::sourcelist", "sources.list"),
-            ("Dir::State::lists", "lists"),
-            ("Dir::State::status", "status"),
-            ("Dir::Cache", "cache"),
-        ] {
-            command.arg("-o").arg(format!("{option}={}", self.root.join(below).display()));
-        }
-        for option in [
-            "Dir::Etc::sourceparts=/dev/null",
-            "Dir::Etc::preferencesparts=/dev/null",
-            "APT::Sandbox::User=root",
-            "APT::Update::Error-Mode=any",
-            "Acquire::Languages=none",
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            "Acquire::IndexTargets::deb::CNF::DefaultEnabled=false",
-            "Acquire::Retries=3",
-            "Acquire::http::Timeout=30",
-            "Acquire::https::Timeout=30",
-        ] {
-            command.args(["-o", option]);
-        }
+        command.arg("-c").arg(self.root.join("apt.conf"));
         command
+    }
+
+    /// apt's configuration: everything it reads or writes lies below `root`, but for the keyring.
+    fn configuration(&self) -> String {
+        let at = |below: &str| self.root.join(below).display().to_string();
+        let options = [
+            ("Dir::Etc::sourcelist", at("sources.list")),
+            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+            ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+            ("Dir::State::lists", at("lists")),
+            ("Dir::State::status", at("status")),
+            ("Dir::Cache", at("cache")),
+            ("APT::Sandbox::User", "root".to_owned()),
+            // Half an index is no index.
+            ("APT::Update::Error-Mode", "any".to_owned()),
+            ("Acquire::Languages", "none".to_owned()),
+            ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
+            ("Acquire::IndexTargets::deb::CNF::DefaultEnabled", "false".to_owned()),
+            ("Acquire::Retries", "3".to_owned()),
+            ("Acquire::http::Timeout", "30".to_owned()),
+            ("Acquire::https::Timeout", "30".to_owned()),
+        ];
+        options.map(|(option, value)| format!("{option} \"{value}\";\n")).concat()
     }
 }
 
