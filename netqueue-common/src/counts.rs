@@ -10,11 +10,13 @@ use crate::Cell;
 pub struct Counts {
     /// The cells, in the order of [`Cell::ALL`].
     pub cells: [u64; Cell::COUNT],
+    /// Zero; rounds the size up to whole cache lines, so that no two CPUs write to one.
+    pub reserved: [u64; Counts::WORDS - Cell::COUNT],
 }
 
 impl Counts {
-    /// Nothing counted yet.
-    pub const ZERO: Self = Self { cells: [0; Cell::COUNT] };
+    /// Size in words of eight bytes.
+    pub const WORDS: usize = Cell::COUNT.next_multiple_of(8);
 }
 
 #[cfg(feature = "user")]

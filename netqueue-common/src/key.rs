@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One account that counts are charged to.
 ///
-/// Three kinds share this type, each in a map of its own:
+/// Three kinds share this type:
 /// * a **listener**: `sock` is its socket's kernel address, so that SO_REUSEPORT members and a listener closed and
 ///   opened again stay apart; the rest is its bound address.
 /// * an **endpoint**: `sock` is 0; a local address and port that sent resets no listener is concerned with.
@@ -34,6 +34,20 @@ impl ListenerKey {
     }
 }
 
+/// Who owns a slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Account {
+    /// Whose counts the slot holds.
+    pub key: ListenerKey,
+    /// 1 once `key` is written.
+    pub used: u64,
+}
+
 #[cfg(feature = "user")]
 // SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
 unsafe impl aya::Pod for ListenerKey {}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+unsafe impl aya::Pod for Account {}

@@ -17,6 +17,8 @@ pub struct KernelLayout {
     pub sock_net: u32,
     /// `sock.__sk_common.skc_num`
     pub sock_num: u32,
+    /// `inet_sock.inet_sport`: the local port, network byte order, also after the socket gave up its port number.
+    pub inet_sport: u32,
     /// `sock.__sk_common.skc_family`
     pub sock_family: u32,
     /// `sock.__sk_common.skc_state`
@@ -94,6 +96,8 @@ pub struct KernelLayout {
     pub wake_interval: u32,
     /// Zero; keeps the size a multiple of eight.
     pub reserved: u32,
+    /// Possible CPUs: rows of counts per slot.
+    pub cpus: u32,
 }
 
 impl KernelLayout {

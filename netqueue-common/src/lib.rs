@@ -14,19 +14,25 @@ mod tally;
 pub use cell::Cell;
 pub use counts::Counts;
 pub use event::{Event, NO_REASON, UNKNOWN_LENGTH};
-pub use key::ListenerKey;
+pub use key::{Account, ListenerKey};
 pub use layout::KernelLayout;
-pub use tally::Tally;
+pub use tally::{Tallies, Tally};
 
 /// Names of the maps and globals, as the loader looks them up.
 pub mod names {
-    /// Per-CPU hash: [`ListenerKey`](crate::ListenerKey) of a listener to its [`Counts`](crate::Counts).
-    pub const LISTENERS: &str = "LISTENERS";
-    /// Per-CPU hash: key of a local address and port no listener is concerned with, to its counts.
-    pub const ENDPOINTS: &str = "ENDPOINTS";
-    /// Per-CPU hash: key holding a network namespace only, to what found no room in the two maps above.
-    pub const OTHERS: &str = "OTHERS";
-    /// Per-CPU array indexed by [`Tally`](crate::Tally).
+    /// Hash: [`ListenerKey`](crate::ListenerKey) to the number of the slot that holds its counts.
+    pub const SLOTS: &str = "SLOTS";
+    /// Stack of free slots for listeners, filled by the loader.
+    pub const FREE_LISTENERS: &str = "FREE_LISTENERS";
+    /// Stack of free slots for local endpoints without a listener, filled by the loader.
+    pub const FREE_ENDPOINTS: &str = "FREE_ENDPOINTS";
+    /// Stack of free slots for the `other` buckets of namespaces, filled by the loader.
+    pub const FREE_OTHERS: &str = "FREE_OTHERS";
+    /// Memory-mapped array: slot to [`Account`](crate::Account).
+    pub const ACCOUNTS: &str = "ACCOUNTS";
+    /// Memory-mapped array: slot times number of CPUs plus CPU to [`Counts`](crate::Counts).
+    pub const COUNTS: &str = "COUNTS";
+    /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).
     pub const TALLIES: &str = "TALLIES";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";

@@ -1,6 +1,8 @@
 //! What the kernel side says about itself: what it saw, sent, and could not do.
 
-/// Index into the per-CPU array `TALLIES`. Every hop that can lose something has its own.
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Index into [`Tallies`]. Every hop that can lose something has its own.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
@@ -10,9 +12,9 @@ pub enum Tally {
     EventsSubmitted,
     /// Events lost because the ring buffer was full.
     EventsRingFull,
-    /// Charges that found their map full and went to the namespace's `other` bucket; the sum stays exact.
+    /// Charges that found no free slot and went to the namespace's `other` bucket; the sum stays exact.
     ChargesFolded,
-    /// Charges that found every map full: missing from every sum.
+    /// Charges that found no slot at all: missing from every sum.
     ChargesLost,
     /// A kernel structure could not be read; what it would have told is missing.
     Unreadable,
@@ -41,3 +43,22 @@ impl Tally {
         Self::WrongFrame,
     ];
 }
+
+/// One CPU's tallies, indexed by [`Tally`]. They only grow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Tallies {
+    /// The tallies, in the order of [`Tally::ALL`].
+    pub cells: [u64; Tally::COUNT],
+    /// Zero; rounds the size up to whole cache lines.
+    pub reserved: [u64; Tallies::WORDS - Tally::COUNT],
+}
+
+impl Tallies {
+    /// Size in words of eight bytes.
+    pub const WORDS: usize = Tally::COUNT.next_multiple_of(8);
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+unsafe impl aya::Pod for Tallies {}

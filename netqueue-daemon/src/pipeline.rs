@@ -26,7 +26,8 @@ pub struct Pipeline {
     attached: Attached,
     aggregator: Aggregator,
     host: Netns,
-    undecodable: u64,
+    undecodable_records: u64,
+    undecodable_accounts: u64,
     host_balance: Option<NamespaceBalance>,
     reconcile_error: Option<String>,
 }
@@ -40,34 +41,35 @@ enum Turn {
 
 impl Pipeline {
     /// Takes over an attached kernel side and takes the baseline its counts are compared with.
-    ///
-    /// # Errors
-    /// The kernel refuses to be read.
-    pub async fn start(attached: Attached, aggregator: Aggregator, host: Netns) -> anyhow::Result<Self> {
-        let mut pipeline =
-            Self { attached, aggregator, host, undecodable: 0, host_balance: None, reconcile_error: None };
-        pipeline.take_baseline().await?;
-        Ok(pipeline)
+    pub async fn start(attached: Attached, aggregator: Aggregator, host: Netns) -> Self {
+        let mut pipeline = Self {
+            attached,
+            aggregator,
+            host,
+            undecodable_records: 0,
+            undecodable_accounts: 0,
+            host_balance: None,
+            reconcile_error: None,
+        };
+        pipeline.take_baseline().await;
+        pipeline
     }
 
     /// A picture of everything, read now.
-    ///
-    /// # Errors
-    /// The kernel refuses to be read.
-    pub async fn refresh(&mut self) -> anyhow::Result<Snapshot> {
-        self.drain()?;
-        self.reconcile().await?;
-        let mut flow = self.attached.counters.flow()?;
-        flow.lost[LossReason::Undecodable as usize] = self.undecodable;
+    pub async fn refresh(&mut self) -> Snapshot {
+        self.drain();
+        self.reconcile().await;
+        let mut flow = self.attached.counters.flow();
+        flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.iter().cloned().collect();
         self.aggregator.set_health(Health { probes: self.attached.probes.clone(), flow, warnings });
-        Ok(self.aggregator.snapshot(clock::now()))
+        self.aggregator.snapshot(clock::now())
     }
 
     /// Runs until `stop`, publishing at least once a second and for every request.
     ///
     /// # Errors
-    /// The kernel refuses to be read; the daemon is blind then and must not go on.
+    /// The ring buffer cannot be watched; the daemon is blind then and must not go on.
     pub async fn run(
         mut self,
         mut publisher: Publisher,
@@ -87,16 +89,16 @@ impl Pipeline {
             match turn {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
-                    pause = if self.drain()? { BUSY } else { IDLE };
+                    pause = if self.drain() { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
-                        publisher.publish(Arc::new(self.refresh().await?));
+                        publisher.publish(Arc::new(self.refresh().await));
                         published = Instant::now();
                     }
                 }
                 Turn::Serve(request) => {
                     // Those that wait already asked before this picture is taken: it serves them too.
                     let waiting: Vec<_> = publisher.more_requests().collect();
-                    let snapshot = Arc::new(self.refresh().await?);
+                    let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));
                     published = Instant::now();
                     waiting
@@ -109,71 +111,70 @@ impl Pipeline {
     }
 
     /// Empties the ring. Returns whether there was anything.
-    fn drain(&mut self) -> anyhow::Result<bool> {
+    fn drain(&mut self) -> bool {
         let mut any = false;
         loop {
             let Drained { events, undecodable, more } = self.attached.ring.drain(DRAIN);
-            self.undecodable += undecodable;
+            self.undecodable_records += undecodable;
             any |= !events.is_empty();
             // A charge precedes its event: an account the aggregator does not know has counts to read.
             if events.iter().any(|event| !self.aggregator.knows(&event.account)) {
-                self.read()?;
+                self.read();
             }
             events.into_iter().for_each(|event| self.aggregator.observe(event));
             if let Some(logger) = &mut self.attached.logger {
                 logger.flush();
             }
             if !more {
-                return Ok(any);
+                return any;
             }
         }
     }
 
-    fn read(&mut self) -> anyhow::Result<Reading> {
-        let reading = self.attached.counters.read()?;
+    fn read(&mut self) -> Reading {
+        let reading = self.attached.counters.read();
         self.aggregator.count(reading.accounts.iter().copied(), clock::now());
-        Ok(reading)
+        self.undecodable_accounts = reading.undecodable;
+        reading
     }
 
     /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.
-    fn bracket(&mut self) -> anyhow::Result<Option<Bracket>> {
-        let before = self.read()?.sum(self.host);
+    fn bracket(&mut self) -> Option<Bracket> {
+        let before = self.read().sum(self.host);
         let kernel = netstat::read(HOST_NET);
-        let after = self.read()?.sum(self.host);
+        let after = self.read().sum(self.host);
         self.reconcile_error =
             kernel.as_ref().err().map(|error| format!("the host's counters are not compared: {error}"));
-        Ok(kernel.ok().map(|kernel| Bracket { before, kernel, after }))
+        kernel.ok().map(|kernel| Bracket { before, kernel, after })
     }
 
-    async fn take_baseline(&mut self) -> anyhow::Result<()> {
+    async fn take_baseline(&mut self) {
         const ATTEMPTS: u32 = 20;
         for _ in 0..ATTEMPTS {
-            let Some(bracket) = self.bracket()? else { return Ok(()) };
+            let Some(bracket) = self.bracket() else { return };
             if self.aggregator.set_baseline(self.host, &bracket) {
-                return Ok(());
+                return;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tracing::warn!("drops go on while netqueue starts: the residual may be off by what moved meanwhile");
-        Ok(())
     }
 
     /// Compares the host's counters. A drop under way, counted by the kernel and not yet charged, is waited for; a
     /// residual that stays is published, and not waited for again.
-    async fn reconcile(&mut self) -> anyhow::Result<()> {
+    async fn reconcile(&mut self) {
         for attempt in 0..SETTLE {
-            let Some(bracket) = self.bracket()? else { return Ok(()) };
+            let Some(bracket) = self.bracket() else { return };
             let balance = self.aggregator.reconcile(self.host, &bracket);
             let settled = balance.as_ref().is_none_or(|now| {
                 now.is_exact() || self.host_balance.as_ref().is_some_and(|last| now.same_residual(last))
             });
             self.host_balance = balance;
             if settled {
-                break;
+                return;
             }
             tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
         }
-        Ok(())
     }
 }
 

@@ -1,11 +1,11 @@
 //! When something moved: charge the account, and say what happened, or count that it could not be said.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use netqueue_common::{Event, ListenerKey, Tally};
 
 use crate::{
     kernel::{Fault, Peer, Queues, layout},
-    maps::{EVENTS, tally},
+    maps::{EVENTS, tally, this_cpu},
     scope::CpuState,
 };
 
@@ -34,8 +34,8 @@ pub(crate) struct Facts {
 #[inline(always)]
 pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     tally(Tally::EventsSeen);
-    // SAFETY: helpers without arguments.
-    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
     // Asked before there is a reservation: the answer is about what is unread already.
     let wake = wake_flag(state, now);
     let Some(mut record) = EVENTS.reserve::<Event>(0) else {
@@ -49,7 +49,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         peer_port: facts.peer.port,
         peer_family: facts.peer.family,
         code: facts.code,
-        cpu,
+        cpu: this_cpu(),
         reason: facts.reason,
         accept_length: facts.queues.accept_length,
         accept_limit: facts.queues.accept_limit,

@@ -66,19 +66,24 @@ impl Sock {
     /// The account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
-        let mut key = self.local_key()?;
-        key.sock = self.0;
-        Ok(key)
+        let port: u16 = read(self.0, layout!(sock_num))?;
+        self.key(self.0, port)
     }
 
-    /// The account of this socket's local address and port.
+    /// The account of this full socket's local address and port.
     #[inline(always)]
     pub(crate) fn local_key(self) -> Result<ListenerKey, Fault> {
+        let port: u16 = read(self.0, layout!(inet_sport))?;
+        self.key(0, u16::from_be(port))
+    }
+
+    #[inline(always)]
+    fn key(self, sock: u64, port: u16) -> Result<ListenerKey, Fault> {
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
-            sock: 0,
+            sock,
             netns: self.net()?.inum()?,
-            port: read(self.0, layout!(sock_num))?,
+            port,
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
         })

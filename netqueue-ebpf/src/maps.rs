@@ -1,4 +1,8 @@
 //! The maps, and the few ways they are written.
+//!
+//! Counts lie in arrays that the daemon maps into its memory, a row for each CPU. It never reads them by a system call:
+//! `bpf(BPF_MAP_LOOKUP_ELEM)` raises `bpf_prog_active` on its CPU, and while it is raised, also while the daemon is
+//! preempted there, the kernel skips every kprobe program on that CPU.
 
 use core::{
     hint::black_box,
@@ -6,28 +10,42 @@ use core::{
 };
 
 use aya_ebpf::{
+    helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf, Stack},
 };
-use netqueue_common::{Cell, Counts, ListenerKey, Tally};
+use netqueue_common::{Account as Owner, Cell, Counts, ListenerKey, Tallies, Tally};
 
-use crate::{kernel::Fault, scope::CpuState};
+use crate::{
+    kernel::{Fault, layout},
+    scope::CpuState,
+};
 
-/// Exact counts of listeners. The loader sets the size.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// Which slot holds whose counts. The loader sets the sizes of all maps of slots.
 #[map]
-static LISTENERS: PerCpuHashMap<ListenerKey, Counts> = PerCpuHashMap::with_max_entries(1024, 0);
+static SLOTS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1, 0);
 
-/// Exact counts of local endpoints that sent resets without a listener. The loader sets the size.
+/// Free slots, by what they are for: neither listeners nor endpoints can use up the other's room.
 #[map]
-static ENDPOINTS: PerCpuHashMap<ListenerKey, Counts> = PerCpuHashMap::with_max_entries(1024, 0);
+static FREE_LISTENERS: Stack<u32> = Stack::with_max_entries(1, 0);
+#[map]
+static FREE_ENDPOINTS: Stack<u32> = Stack::with_max_entries(1, 0);
+#[map]
+static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
 
-/// What found no room in the maps above, by network namespace.
+/// Whose counts a slot holds.
 #[map]
-static OTHERS: PerCpuHashMap<ListenerKey, Counts> = PerCpuHashMap::with_max_entries(128, 0);
+static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What the kernel side says about itself.
+/// The exact counts: slot times number of CPUs plus CPU.
 #[map]
-static TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Tally::COUNT as u32, 0);
+static COUNTS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What the kernel side says about itself, by CPU.
+#[map]
+static TALLIES: Array<Tallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Drops and resets as they happen. The loader sets the size.
 #[map]
@@ -49,10 +67,16 @@ pub(crate) fn state() -> Result<&'static mut CpuState, Fault> {
 /// Counts one of the kernel side's own mishaps.
 #[inline(always)]
 pub(crate) fn tally(which: Tally) {
-    if let Some(cell) = TALLIES.get_ptr_mut(which as u32) {
-        // SAFETY: a live map value, aligned to eight.
-        unsafe { raise(cell, 1) };
+    if let Some(row) = TALLIES.get_ptr_mut(this_cpu()) {
+        // SAFETY: a live map value, aligned to eight; the index is below COUNT by the enum's definition.
+        unsafe { raise((&raw mut (*row).cells).cast::<u64>().add(which as usize), 1) };
     }
+}
+
+#[inline(always)]
+pub(crate) fn this_cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 /// One account's counts on this CPU.
@@ -63,13 +87,19 @@ impl Account {
     /// The account of `key`: its own, else its namespace's `other` bucket, else none; each step down is counted.
     #[inline(always)]
     pub(crate) fn open(key: &ListenerKey) -> Option<Self> {
-        let own = if key.sock == 0 { open_in(&ENDPOINTS, key) } else { open_in(&LISTENERS, key) };
-        if let Some(account) = own {
-            return Some(account);
-        }
-        let folded = open_in(&OTHERS, &ListenerKey::other(key.netns));
-        tally(if folded.is_some() { Tally::ChargesFolded } else { Tally::ChargesLost });
-        folded
+        let own = if key.sock == 0 { slot(&FREE_ENDPOINTS, key) } else { slot(&FREE_LISTENERS, key) };
+        let slot = match own {
+            Some(slot) => slot,
+            None => Self::other_slot(key.netns)?,
+        };
+        COUNTS.get_ptr_mut(slot * layout!(cpus) + this_cpu()).map(Self)
+    }
+
+    #[inline(always)]
+    fn other_slot(netns: u32) -> Option<u32> {
+        let slot = slot(&FREE_OTHERS, &ListenerKey::other(netns));
+        tally(if slot.is_some() { Tally::ChargesFolded } else { Tally::ChargesLost });
+        slot
     }
 
     /// Raises one cell.
@@ -101,17 +131,34 @@ impl Account {
     }
 }
 
+/// The slot of `key`, a free one if it has none yet; `None` when there is no free one either.
 #[inline(always)]
-fn open_in(map: &PerCpuHashMap<ListenerKey, Counts>, key: &ListenerKey) -> Option<Account> {
-    if let Some(pointer) = map.get_ptr_mut(key) {
-        return Some(Account(pointer));
-    }
-    // BPF_NOEXIST: where another CPU made the entry meanwhile, its counts stay.
+fn slot(free: &Stack<u32>, key: &ListenerKey) -> Option<u32> {
+    /// Where another CPU gave the key a slot meanwhile, that one stays.
     const BPF_NOEXIST: u64 = 1;
-    // A static, because a program's stack is 512 bytes.
-    static ZERO: Counts = Counts::ZERO;
-    let _full_or_raced = map.insert(key, &ZERO, BPF_NOEXIST);
-    map.get_ptr_mut(key).map(Account)
+    if let Some(slot) = known_slot(key) {
+        return Some(slot);
+    }
+    let fresh = free.pop().ok().flatten()?;
+    if SLOTS.insert(key, fresh, BPF_NOEXIST).is_err() {
+        // A stack that gave an element has room for it.
+        let _room = free.push(fresh, 0);
+        return known_slot(key);
+    }
+    if let Some(owner) = ACCOUNTS.get_ptr_mut(fresh) {
+        // SAFETY: a live map value, written by the one program that took the slot.
+        unsafe {
+            (*owner).key = *key;
+            (&raw mut (*owner).used).write_volatile(1);
+        }
+    }
+    Some(fresh)
+}
+
+#[inline(always)]
+fn known_slot(key: &ListenerKey) -> Option<u32> {
+    // SAFETY: entries are never removed while programs run.
+    unsafe { SLOTS.get(key) }.copied()
 }
 
 /// Adds without losing a concurrent addition: a softirq may run on top of a program that runs in process context.

@@ -3,10 +3,9 @@
 //! A counter of /proc/net/netstat is the sum of one cell per CPU. What moves this CPU's cell while bottom halves are off
 //! can only be the function that is running: the difference over a call is what the kernel charged in that call.
 
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
-
 use crate::{
     kernel::{Fault, Net, layout, read},
+    maps::this_cpu,
     scope::CpuState,
 };
 
@@ -32,9 +31,7 @@ impl Cells {
         // The block's address is read each time: a namespace may die and another be allocated at its address.
         let block: u64 = read(net.0, block)?;
         if state.cpu_offset == 0 {
-            // SAFETY: a helper without arguments.
-            let cpu = unsafe { bpf_get_smp_processor_id() };
-            state.cpu_offset = read(layout!(per_cpu_offset), cpu * 8)?;
+            state.cpu_offset = read(layout!(per_cpu_offset), this_cpu() * 8)?;
         }
         Ok(Self(block.wrapping_add(state.cpu_offset)))
     }

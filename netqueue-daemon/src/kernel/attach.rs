@@ -2,20 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray, PerCpuHashMap, RingBuf},
-    programs::KProbe,
-};
-use netqueue_common::{Counts, KernelLayout, ListenerKey, names};
+use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::KProbe};
+use netqueue_common::{KernelLayout, names};
 
 use super::{
     counters::Counters,
-    error::{AttachError, in_one_line},
+    error::{AttachError, in_one_line, refused},
     object::OBJECT,
     preflight::Prepared,
     probes::{PROBES, Probe},
     ring::Ring,
+    slots::Slots,
 };
 use crate::domain::ProbeStatus;
 
@@ -24,14 +21,11 @@ use crate::domain::ProbeStatus;
 pub struct LoadSettings {
     /// Size of the ring buffer in bytes: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
-    /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as 8 MiB hold, on each of the two maps.
+    /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as a few MiB hold.
     pub max_listeners: Option<u32>,
     /// From which level on the programs write lines to the log; `None`: they do not.
     pub log_level: Option<tracing::Level>,
 }
-
-/// Bytes of kernel memory each of the two maps of counts may take where no number of listeners is asked for.
-const COUNTS_BUDGET: u64 = 8 << 20;
 
 /// The attached kernel side.
 pub struct Attached {
@@ -54,32 +48,28 @@ pub struct Attached {
 pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let prepared = Prepared::new()?;
     lift_memory_lock();
-    let mut ebpf = load(&prepared.layout, settings)?;
+    let slots = Slots::new(settings.max_listeners);
+    let mut ebpf = load(&prepared.layout, settings, slots)?;
+    slots.hand_out(&mut ebpf)?;
+    let counters = slots.map(&ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let probes =
         PROBES.iter().map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
-    let counters = Counters::new(
-        counts_map(&mut ebpf, names::LISTENERS)?,
-        counts_map(&mut ebpf, names::ENDPOINTS)?,
-        counts_map(&mut ebpf, names::OTHERS)?,
-        PerCpuArray::try_from(take(&mut ebpf, names::TALLIES)?)
-            .map_err(|error| refused(names::TALLIES, &error))?,
-    );
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
     Ok(Attached { _ebpf: ebpf, counters, ring, probes, logger })
 }
 
-fn load(layout: &KernelLayout, settings: &LoadSettings) -> Result<Ebpf, AttachError> {
-    let listeners = settings.max_listeners.unwrap_or_else(default_max_listeners);
+fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
+    let layout = slots.describe(layout);
     let log_level = settings.log_level.map_or(0, aya_log_level);
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    slots.size(&mut loader);
+    loader
         .btf(None)
-        .override_global(names::LAYOUT, layout, true)
+        .override_global(names::LAYOUT, &layout, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries(names::LISTENERS, listeners)
-        .map_max_entries(names::ENDPOINTS, listeners)
         .map_max_entries(names::EVENTS, settings.ring_bytes)
         .load(OBJECT)
         .map_err(|error| refused("the object", &error))
@@ -102,12 +92,6 @@ const fn aya_log_level(level: tracing::Level) -> u8 {
         tracing::Level::DEBUG => 4,
         tracing::Level::TRACE => 5,
     }
-}
-
-fn default_max_listeners() -> u32 {
-    let cpus = aya::util::nr_cpus().unwrap_or(1).max(1) as u64;
-    let entry = cpus * size_of::<Counts>() as u64;
-    u32::try_from(COUNTS_BUDGET / entry).unwrap_or(u32::MAX).clamp(256, 16_384)
 }
 
 fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<ProbeStatus, AttachError> {
@@ -138,7 +122,7 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
 /// Verifies every program without attaching any: what can be known where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
     let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), log_level: None };
-    let mut ebpf = load(layout, &settings)?;
+    let mut ebpf = load(layout, &settings, Slots::new(settings.max_listeners))?;
     for (name, program) in ebpf.programs_mut() {
         let name = name.to_owned();
         let program: &mut KProbe = program.try_into().map_err(|error| refused(&name, &error))?;
@@ -147,22 +131,11 @@ pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
     Ok(PROBES.len())
 }
 
-fn counts_map(
-    ebpf: &mut Ebpf,
-    name: &str,
-) -> Result<PerCpuHashMap<MapData, ListenerKey, Counts>, AttachError> {
-    PerCpuHashMap::try_from(take(ebpf, name)?).map_err(|error| refused(name, &error))
-}
-
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, AttachError> {
     ebpf.take_map(name).ok_or_else(|| AttachError::Refused {
         what: name.to_owned(),
         reason: "it is not in the object".into(),
     })
-}
-
-fn refused(what: &str, error: &dyn std::error::Error) -> AttachError {
-    AttachError::Refused { what: what.to_owned(), reason: in_one_line(error) }
 }
 
 /// Forwards the programs' debug lines to the log.

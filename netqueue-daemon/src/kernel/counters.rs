@@ -1,69 +1,63 @@
-//! Reads the exact counts, and what the kernel side says about itself.
+//! Reads the exact counts, and what the kernel side says about itself, from mapped memory.
 
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap};
-use netqueue_common::{Cell, Counts as Cells, ListenerKey, Tally};
+use std::collections::HashMap;
 
-use super::decode;
+use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
+
+use super::{decode, mapped::Mapped};
 use crate::domain::{AccountKey, Counts, EventFlow, KernelCounter, LossReason, Netns, PerCounter};
 
-type CountsMap = PerCpuHashMap<MapData, ListenerKey, Cells>;
-
-/// The maps of counts.
+/// The kernel side's counts.
 pub struct Counters {
-    maps: [CountsMap; 3],
-    tallies: PerCpuArray<MapData, u64>,
+    accounts: Mapped<Account>,
+    rows: Mapped<Row>,
+    tallies: Mapped<Tallies>,
+    cpus: usize,
+    /// Slots whose owner was read: an owner never changes.
+    owners: HashMap<usize, AccountKey>,
 }
 
-/// Every account's counts at one moment, and how many keys could not be understood.
+/// Every account's counts since attach, at one moment.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// Accounts and their counts since attach.
+    /// Accounts and their counts.
     pub accounts: Vec<(AccountKey, Counts)>,
-    /// Keys that are not a key: a defect of netqueue.
+    /// Slots whose owner could not be understood: a defect of netqueue.
     pub undecodable: u64,
 }
 
 impl Counters {
-    pub(super) const fn new(
-        listeners: CountsMap,
-        endpoints: CountsMap,
-        others: CountsMap,
-        tallies: PerCpuArray<MapData, u64>,
+    pub(super) fn new(
+        accounts: Mapped<Account>,
+        rows: Mapped<Row>,
+        tallies: Mapped<Tallies>,
+        cpus: usize,
     ) -> Self {
-        Self { maps: [listeners, endpoints, others], tallies }
+        Self { accounts, rows, tallies, cpus, owners: HashMap::new() }
     }
 
     /// Every account's counts.
-    ///
-    /// # Errors
-    /// The kernel refused to read a map.
-    pub fn read(&self) -> Result<Reading, MapError> {
+    pub fn read(&mut self) -> Reading {
         let mut reading = Reading::default();
-        for map in &self.maps {
-            for entry in map.iter() {
-                let (key, per_cpu) = entry?;
-                let cells =
-                    Cell::ALL.map(|cell| per_cpu.iter().map(|counts| counts.cells[cell as usize]).sum());
-                match decode::account(&key) {
-                    Some(account) => reading.accounts.push((account, counts(&cells))),
-                    None => reading.undecodable += 1,
-                }
+        for slot in 0..self.accounts.len() {
+            match self.owner(slot) {
+                Owner::None => {}
+                Owner::Known(account) => reading.accounts.push((account, self.counts(slot))),
+                Owner::Undecodable => reading.undecodable += 1,
             }
         }
-        Ok(reading)
+        reading
     }
 
     /// The kernel side's own tallies.
-    ///
-    /// # Errors
-    /// The kernel refused to read the map.
-    pub fn flow(&self) -> Result<EventFlow, MapError> {
+    #[must_use]
+    pub fn flow(&self) -> EventFlow {
         let mut values = [0; Tally::COUNT];
-        for tally in Tally::ALL {
-            values[tally as usize] = self.tallies.get(&(tally as u32), 0)?.iter().sum();
+        for cpu in 0..self.tallies.len() {
+            add(&mut values, self.tallies.words(cpu, 0..Tally::COUNT));
         }
         let value = |tally: Tally| values[tally as usize];
-        Ok(EventFlow {
+        EventFlow {
             seen: value(Tally::EventsSeen),
             submitted: value(Tally::EventsSubmitted),
             folded: value(Tally::ChargesFolded),
@@ -76,8 +70,43 @@ impl Counters {
                 LossReason::MapFull => value(Tally::ChargesLost),
                 LossReason::Undecodable => 0,
             }),
-        })
+        }
     }
+
+    fn owner(&mut self, slot: usize) -> Owner {
+        if let Some(account) = self.owners.get(&slot) {
+            return Owner::Known(*account);
+        }
+        const USED: usize = size_of::<Account>() / 8 - 1;
+        if self.accounts.words(slot, USED..USED + 1).all(|used| used == 0) {
+            return Owner::None;
+        }
+        match decode::account(&self.accounts.get(slot).key) {
+            Some(account) => {
+                self.owners.insert(slot, account);
+                Owner::Known(account)
+            }
+            None => Owner::Undecodable,
+        }
+    }
+
+    fn counts(&self, slot: usize) -> Counts {
+        let mut cells = [0; Cell::COUNT];
+        for cpu in 0..self.cpus {
+            add(&mut cells, self.rows.words(slot * self.cpus + cpu, 0..Cell::COUNT));
+        }
+        counts(&cells)
+    }
+}
+
+enum Owner {
+    None,
+    Known(AccountKey),
+    Undecodable,
+}
+
+fn add(sums: &mut [u64], row: impl Iterator<Item = u64>) {
+    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
 }
 
 impl Reading {

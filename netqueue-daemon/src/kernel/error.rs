@@ -98,3 +98,8 @@ pub(super) fn in_one_line(error: &dyn std::error::Error) -> String {
         None => text,
     }
 }
+
+/// The kernel's refusal of a program or map.
+pub(super) fn refused(what: &str, error: &dyn std::error::Error) -> AttachError {
+    AttachError::Refused { what: what.to_owned(), reason: in_one_line(error) }
+}

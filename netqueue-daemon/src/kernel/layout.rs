@@ -18,6 +18,7 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         per_cpu_offset,
         sock_net: offset("sock.__sk_common.skc_net.net"),
         sock_num: offset("sock.__sk_common.skc_num"),
+        inet_sport: offset("inet_sock.inet_sport"),
         sock_family: offset("sock.__sk_common.skc_family"),
         sock_state: offset("sock.__sk_common.skc_state"),
         sock_rcv_saddr: offset("sock.__sk_common.skc_rcv_saddr"),
@@ -54,6 +55,8 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
         reserved: 0,
+        // The loader knows it (slots.rs).
+        cpus: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
     let mut cell = |name: &'static str| match btf.enumerator(name) {

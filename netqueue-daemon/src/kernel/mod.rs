@@ -6,10 +6,12 @@ mod counters;
 mod decode;
 mod error;
 mod layout;
+mod mapped;
 mod object;
 mod preflight;
 mod probes;
 mod ring;
+mod slots;
 mod symbols;
 
 pub use attach::{Attached, LoadSettings, Logger, attach};

@@ -1,0 +1,98 @@
+//! How many accounts have counts of their own, and the maps that hold them.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, Stack},
+};
+use netqueue_common::{Account, Counts, KernelLayout, Tallies, names};
+use zerocopy::FromBytes;
+
+use super::{
+    counters::Counters,
+    error::{AttachError, refused},
+    mapped::Mapped,
+};
+
+/// Room for accounts, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slots {
+    /// Listeners, and as many local endpoints without one.
+    listeners: u32,
+    cpus: u32,
+}
+
+/// Namespaces that have an `other` bucket.
+const OTHERS: u32 = 64;
+
+impl Slots {
+    /// Room for as many listeners, and as many endpoints, as asked for; else for as many as 8 MiB hold, but at least
+    /// 1,024 and at most 4,096.
+    pub(super) fn new(listeners: Option<u32>) -> Self {
+        const BUDGET: usize = 8 << 20;
+        let cpus = aya::util::nr_cpus().unwrap_or(1).max(1);
+        let fitting = BUDGET / (cpus * size_of::<Counts>());
+        let listeners =
+            listeners.unwrap_or_else(|| u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1024, 4096));
+        Self { listeners: listeners.max(1), cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
+    }
+
+    const fn all(self) -> u32 {
+        self.listeners * 2 + OTHERS
+    }
+
+    /// The layout with this machine's number of CPUs.
+    pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
+        KernelLayout { cpus: self.cpus, ..*layout }
+    }
+
+    /// Sets the sizes of the maps before they are made.
+    pub(super) fn size(self, loader: &mut EbpfLoader<'_>) {
+        loader
+            .map_max_entries(names::SLOTS, self.all())
+            .map_max_entries(names::FREE_LISTENERS, self.listeners)
+            .map_max_entries(names::FREE_ENDPOINTS, self.listeners)
+            .map_max_entries(names::FREE_OTHERS, OTHERS)
+            .map_max_entries(names::ACCOUNTS, self.all())
+            .map_max_entries(names::COUNTS, self.all() * self.cpus)
+            .map_max_entries(names::TALLIES, self.cpus);
+    }
+
+    /// Hands out the slots to the kernel side. To be called before anything is attached.
+    pub(super) fn hand_out(self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
+        let mut next = 0..self.all();
+        for (name, number) in [
+            (names::FREE_LISTENERS, self.listeners),
+            (names::FREE_ENDPOINTS, self.listeners),
+            (names::FREE_OTHERS, OTHERS),
+        ] {
+            let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
+            let mut free: Stack<_, u32> = Stack::try_from(map).map_err(|error| refused(name, &error))?;
+            for slot in next.by_ref().take(number as usize) {
+                free.push(slot, 0).map_err(|error| refused(name, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps the counts.
+    pub(super) fn map(self, ebpf: &Ebpf) -> Result<Counters, AttachError> {
+        let (slots, cpus) = (self.all() as usize, self.cpus as usize);
+        Ok(Counters::new(
+            mapped::<Account>(ebpf, names::ACCOUNTS, slots)?,
+            mapped::<Counts>(ebpf, names::COUNTS, slots * cpus)?,
+            mapped::<Tallies>(ebpf, names::TALLIES, cpus)?,
+            cpus,
+        ))
+    }
+}
+
+fn mapped<T: FromBytes>(ebpf: &Ebpf, name: &str, elements: usize) -> Result<Mapped<T>, AttachError> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => Mapped::new(map.fd(), elements).map_err(|error| refused(name, &error)),
+        Some(_) | None => Err(absent(name)),
+    }
+}
+
+fn absent(name: &str) -> AttachError {
+    AttachError::Refused { what: name.to_owned(), reason: "it is not in the object".to_owned() }
+}
