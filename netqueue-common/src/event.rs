@@ -24,6 +24,8 @@ pub struct Event {
     pub peer_port: u16,
     /// AF_INET or AF_INET6 of the packet; 0 where it could not be read.
     pub peer_family: u16,
+    /// The local port, host byte order, also where the account stands for many ports.
+    pub local_port: u32,
     /// The [`Cell`](crate::Cell) it raised.
     pub code: u32,
     /// The CPU it happened on.
@@ -38,4 +40,6 @@ pub struct Event {
     pub syn_length: u32,
     /// The SYN queue length at which this SYN was refused, or the backlog.
     pub syn_limit: u32,
+    /// Zero; keeps the size a multiple of eight.
+    pub reserved: u32,
 }

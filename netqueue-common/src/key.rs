@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// * a **listener**: `sock` is its socket's kernel address, so that SO_REUSEPORT members and a listener closed and
 ///   opened again stay apart; the rest is its bound address.
 /// * an **endpoint**: `sock` is 0; a local address and port that sent resets no listener is concerned with.
+/// * an address's **ephemeral** ports: an endpoint with `port` 0, for all ports of the namespace's ip_local_port_range.
 /// * a namespace's **other** bucket: everything but `netns` is 0.
 ///
 /// The socket address is an identity inside this machine and never leaves the daemon.

@@ -48,6 +48,10 @@ pub struct KernelLayout {
     pub tcp_statistics: u32,
     /// `net.ipv4.sysctl_max_syn_backlog`
     pub net_max_syn_backlog: u32,
+    /// `net.ipv4.ip_local_ports.range`
+    pub net_local_ports: u32,
+    /// 1 where that range is one `u32`, the highest port in its upper half (from 6.8); 0 where it is two `int`.
+    pub local_ports_packed: u32,
 
     /// `sk_buff.head`
     pub skb_head: u32,

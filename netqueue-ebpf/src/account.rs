@@ -25,6 +25,7 @@ pub(crate) fn observe(done: Result<(), Fault>) -> u32 {
 pub(crate) struct Facts {
     /// A [`Cell`](netqueue_common::Cell).
     pub(crate) code: u32,
+    pub(crate) local_port: u16,
     pub(crate) peer: Peer,
     pub(crate) queues: Queues,
     pub(crate) reason: u32,
@@ -48,6 +49,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         peer_addr: facts.peer.addr,
         peer_port: facts.peer.port,
         peer_family: facts.peer.family,
+        local_port: u32::from(facts.local_port),
         code: facts.code,
         cpu: this_cpu(),
         reason: facts.reason,
@@ -55,6 +57,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         accept_limit: facts.queues.accept_limit,
         syn_length: facts.queues.syn_length,
         syn_limit: facts.queues.syn_limit,
+        reserved: 0,
     });
     record.submit(wake);
     tally(Tally::EventsSubmitted);

@@ -147,6 +147,20 @@ impl Net {
         read(self.0, layout!(net_inum))
     }
 
+    /// The account that stands for this endpoint's: all ports that connections leave from are one, by address.
+    #[inline(always)]
+    pub(crate) fn without_ephemeral_port(self, mut key: ListenerKey) -> Result<ListenerKey, Fault> {
+        let range: [u32; 2] = read(self.0, layout!(net_local_ports))?;
+        let packed = layout!(local_ports_packed) != 0;
+        let (lowest, highest) =
+            if packed { (range[0] & 0xffff, range[0] >> 16) } else { (range[0], range[1]) };
+        let port = u32::from(key.port);
+        if lowest <= port && port <= highest {
+            key.port = 0;
+        }
+        Ok(key)
+    }
+
     /// The SYN queue length from which the last-quarter rule refuses unproven peers:
     /// tcp_conn_request drops while `max_syn_backlog - qlen < max_syn_backlog >> 2`.
     #[inline(always)]

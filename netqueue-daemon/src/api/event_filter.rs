@@ -56,7 +56,7 @@ impl EventFilter {
             && self.cause.is_none_or(|cause| event.what.cause() == cause)
             && self.stage.is_none_or(|stage| event.what.stage() == Some(stage))
             && self.peer.is_none_or(|addr| event.peer.is_some_and(|peer| peer.addr == addr))
-            && self.place.admits(snapshot, &event.account)
+            && self.place.admits_event(snapshot, event)
     }
 }
 

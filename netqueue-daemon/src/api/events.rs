@@ -87,7 +87,7 @@ impl EventView {
             time_ns: event.time.as_nanos().to_string(),
             kind: event.what.kind(),
             listener: ids.get(&event.account).map(|id| id.0.to_string()),
-            place: Place::of(snapshot, &event.account),
+            place: Place::of_event(snapshot, event),
             peer: event.peer.map(|Peer { addr, port }| PeerView { addr: addr.to_string(), port }),
             stage: event.what.stage(),
             cause: event.what.cause(),

@@ -97,13 +97,13 @@ fn select(snapshot: &Snapshot, filter: &Filter) -> Listeners {
 
 impl Listener {
     fn of(snapshot: &Snapshot, account: &AccountView) -> Self {
-        let family = |at: &crate::domain::Endpoint| if at.addr.is_ipv4() { "ipv4" } else { "ipv6" };
+        let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
         let counters = account.counts.kernel().iter();
         Self {
             id: account.id.0.to_string(),
             kind: account.key.kind(),
             place: Place::of(snapshot, &account.key),
-            family: account.key.endpoint().map(family),
+            family: account.key.addr().map(family),
             process: "",
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),

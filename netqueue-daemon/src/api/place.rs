@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{params::Params, problem::Problem};
-use crate::domain::{AccountKey, Netns, Snapshot};
+use crate::domain::{AccountKey, Event, Netns, Snapshot};
 
 /// The members that say where something is. `addr` and `port` are null for what is at no one place.
 #[derive(Serialize)]
@@ -18,13 +18,13 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(snapshot: &Snapshot, key: &AccountKey) -> Self {
-        let (netns, at) = (key.netns(), key.endpoint());
-        Self {
-            netns: snapshot.netns_name(netns),
-            netns_inode: netns.0,
-            addr: at.map(|at| at.addr),
-            port: at.map(|at| at.port),
-        }
+        let netns = key.netns();
+        Self { netns: snapshot.netns_name(netns), netns_inode: netns.0, addr: key.addr(), port: key.port() }
+    }
+
+    /// Of an event: its account's place, but always with the port.
+    pub(super) fn of_event(snapshot: &Snapshot, event: &Event) -> Self {
+        Self { port: Some(event.local_port), ..Self::of(snapshot, &event.account) }
     }
 }
 
@@ -54,12 +54,19 @@ impl PlaceFilter {
     }
 
     pub(super) fn admits(&self, snapshot: &Snapshot, key: &AccountKey) -> bool {
-        let at = key.endpoint();
+        self.admits_at(snapshot, key, key.port())
+    }
+
+    pub(super) fn admits_event(&self, snapshot: &Snapshot, event: &Event) -> bool {
+        self.admits_at(snapshot, &event.account, Some(event.local_port))
+    }
+
+    fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
         self.netns.is_none_or(|netns| match netns {
             NetnsFilter::Host => key.netns() == snapshot.host,
             NetnsFilter::Inode(inode) => key.netns() == inode,
-        }) && self.addr.is_none_or(|addr| at.is_some_and(|at| at.addr == addr))
-            && self.port.is_none_or(|port| at.is_some_and(|at| at.port == port))
+        }) && self.addr.is_none_or(|addr| key.addr() == Some(addr))
+            && self.port.is_none_or(|asked| port == Some(asked))
     }
 }
 

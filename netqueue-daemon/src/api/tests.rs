@@ -61,6 +61,7 @@ fn drop_event(seconds: u64, port: u16) -> Event {
     Event {
         time: at(seconds),
         account: web(),
+        local_port: 80,
         peer: Some(Peer { addr: address("10.9.9.3"), port }),
         what: What::Drop(DropKind::AcceptQueueFullSyn),
         kernel_reason: None,
@@ -73,6 +74,7 @@ fn reset_event(seconds: u64) -> Event {
     Event {
         time: at(seconds),
         account: nobody(),
+        local_port: 81,
         peer: None,
         what: What::Reset(ResetCause::NoListener),
         kernel_reason: Some("NO_SOCKET".into()),

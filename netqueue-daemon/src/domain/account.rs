@@ -39,6 +39,14 @@ pub enum AccountKey {
     },
     /// A local address and port that sent resets no listener was concerned with.
     Endpoint(Endpoint),
+    /// All local ports of one address that connections leave from (ip_local_port_range): mostly resets this host sends
+    /// as a client.
+    Ephemeral {
+        /// The namespace.
+        netns: Netns,
+        /// The address.
+        addr: IpAddr,
+    },
     /// What a namespace was charged after the kernel side's maps were full.
     Other(Netns),
 }
@@ -49,25 +57,36 @@ impl AccountKey {
     pub const fn netns(&self) -> Netns {
         match self {
             Self::Listener { at, .. } | Self::Endpoint(at) => at.netns,
-            Self::Other(netns) => *netns,
+            Self::Ephemeral { netns, .. } | Self::Other(netns) => *netns,
         }
     }
 
-    /// Where it is, if it is at one place.
+    /// Its address, if it has one.
     #[must_use]
-    pub const fn endpoint(&self) -> Option<&Endpoint> {
+    pub const fn addr(&self) -> Option<IpAddr> {
         match self {
-            Self::Listener { at, .. } | Self::Endpoint(at) => Some(at),
+            Self::Listener { at, .. } | Self::Endpoint(at) => Some(at.addr),
+            Self::Ephemeral { addr, .. } => Some(*addr),
             Self::Other(_) => None,
         }
     }
 
-    /// `listener`, `endpoint` or `other`.
+    /// Its port, if it has one.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        match self {
+            Self::Listener { at, .. } | Self::Endpoint(at) => Some(at.port),
+            Self::Ephemeral { .. } | Self::Other(_) => None,
+        }
+    }
+
+    /// `listener`, `endpoint`, `ephemeral` or `other`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Listener { .. } => "listener",
             Self::Endpoint(_) => "endpoint",
+            Self::Ephemeral { .. } => "ephemeral",
             Self::Other(_) => "other",
         }
     }

@@ -145,6 +145,7 @@ mod tests {
         Event {
             time: Timestamp::from_nanos(at),
             account,
+            local_port: 80,
             peer: None,
             what: What::Drop(DropKind::AcceptQueueFullSyn),
             kernel_reason: None,

@@ -38,6 +38,8 @@ pub struct Event {
     pub time: Timestamp,
     /// Who was charged.
     pub account: AccountKey,
+    /// The local port, also where the account stands for many.
+    pub local_port: u16,
     /// Who sent the packet, or is reset.
     pub peer: Option<Peer>,
     /// What happened.

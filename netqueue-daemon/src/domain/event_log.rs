@@ -80,6 +80,7 @@ mod tests {
         Event {
             time: Timestamp::from_nanos(number),
             account: AccountKey::Endpoint(at),
+            local_port: 80,
             peer: None,
             what: What::Reset(ResetCause::NoListener),
             kernel_reason: None,

@@ -73,6 +73,12 @@ impl Btf {
     /// Byte offset of a member, written `struct.member.member`. Members of anonymous structs and unions are found
     /// without naming those.
     pub(super) fn offset(&self, path: &str) -> Option<u32> {
+        let (bits, _) = self.member(path)?;
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// Bit offset and type of a member.
+    fn member(&self, path: &str) -> Option<(u32, Type<'_>)> {
         let (name, members) = path.split_once('.')?;
         let mut record = self.all().find(|record| record.is_aggregate() && record.has_name(name))?;
         let mut bits = 0;
@@ -81,7 +87,12 @@ impl Btf {
             bits += offset;
             record = self.resolve(id)?;
         }
-        (bits % 8 == 0).then_some(bits / 8)
+        Some((bits, record))
+    }
+
+    /// Whether a member, written as for [`Self::offset`], is an array.
+    pub(super) fn is_array(&self, path: &str) -> Option<bool> {
+        self.member(path).map(|(_, record)| record.kind() == KIND_ARRAY)
     }
 
     /// Value of an enumerator, whatever its enum is called.

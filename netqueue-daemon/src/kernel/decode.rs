@@ -22,6 +22,7 @@ pub(super) fn account(key: &ListenerKey) -> Option<AccountKey> {
     }
     let at = Endpoint { netns, addr: address(key.family, key.addr)?, port: key.port };
     Some(match key.sock {
+        0 if key.port == 0 => AccountKey::Ephemeral { netns, addr: at.addr },
         0 => AccountKey::Endpoint(at),
         socket => AccountKey::Listener { socket: SocketId(socket), at },
     })
@@ -45,6 +46,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
     Some(Event {
         time: Timestamp::from_nanos(epoch.as_nanos() + record.time),
         account: account(&record.key)?,
+        local_port: u16::try_from(record.local_port).ok()?,
         peer,
         what: what(Cell::from_code(record.code)?)?,
         kernel_reason: match record.reason {
@@ -122,6 +124,7 @@ mod tests {
             peer_addr: addr,
             peer_port: 1234,
             peer_family: AF_INET,
+            local_port: 80,
             code: Cell::DropAcceptQueueFullAck as u32,
             cpu: 3,
             reason: NO_REASON,
@@ -129,6 +132,7 @@ mod tests {
             accept_limit: 8,
             syn_length: 6,
             syn_limit: 8,
+            reserved: 0,
         }
     }
 
@@ -142,7 +146,7 @@ mod tests {
         let event = decode(&record()).expect("it is a record");
         assert_eq!(event.time, Timestamp::from_nanos(1_005_000));
         assert_eq!(event.what, What::Drop(DropKind::AcceptQueueFullAck));
-        assert_eq!(event.account.endpoint().map(|at| at.addr), Some(Ipv6Addr::UNSPECIFIED.into()));
+        assert_eq!(event.account.addr(), Some(Ipv6Addr::UNSPECIFIED.into()));
         assert_eq!(event.peer, Some(Peer { addr: Ipv4Addr::new(10, 9, 9, 3).into(), port: 1234 }));
         assert_eq!(event.queues.accept, Some(QueueState { length: 9, limit: 8 }));
     }
@@ -154,6 +158,18 @@ mod tests {
         assert_eq!(named.kernel_reason.as_deref(), Some("TCP_FLAGS"));
         let unnamed = decode(&Record { code, reason: 99, ..record() }).expect("it is a record");
         assert_eq!(unnamed.kernel_reason.as_deref(), Some("99"));
+    }
+
+    #[test]
+    fn an_endpoint_without_port_stands_for_an_addresss_ephemeral_ports() {
+        let mut key = record().key;
+        key.sock = 0;
+        assert!(matches!(account(&key), Some(AccountKey::Endpoint(at)) if at.port == 80));
+        key.port = 0;
+        let addr = Ipv6Addr::UNSPECIFIED.into();
+        assert_eq!(account(&key), Some(AccountKey::Ephemeral { netns: Netns(4_026_532_201), addr }));
+        let event = decode(&Record { key, local_port: 40_000, ..record() }).expect("it is a record");
+        assert_eq!(event.local_port, 40_000);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         net_statistics: offset("net.mib.net_statistics"),
         tcp_statistics: offset("net.mib.tcp_statistics"),
         net_max_syn_backlog: offset("net.ipv4.sysctl_max_syn_backlog"),
+        net_local_ports: offset(LOCAL_PORTS),
+        local_ports_packed: u32::from(btf.is_array(LOCAL_PORTS) == Some(false)),
         skb_head: offset("sk_buff.head"),
         skb_transport_header: offset("sk_buff.transport_header"),
         skb_network_header: offset("sk_buff.network_header"),
@@ -86,6 +88,7 @@ fn optional(btf: &Btf, enumerator: &str) -> u32 {
     btf.enumerator(enumerator).unwrap_or(KernelLayout::ABSENT)
 }
 
+const LOCAL_PORTS: &str = "net.ipv4.ip_local_ports.range";
 const REASON: &str = "sk_rst_reason";
 
 /// The kernel's names for its reset reasons, by value, without their common prefix. Empty before 6.10.

@@ -13,8 +13,8 @@ use super::counters::Counter;
 pub(super) struct Row {
     pub id: String,
     pub kind: String,
-    pub addr: String,
-    pub port: u16,
+    pub addr: Option<String>,
+    pub port: Option<u16>,
     pub drops: Breakdown,
     pub resets: Breakdown,
     counters: BTreeMap<String, u64>,
@@ -96,7 +96,8 @@ impl Row {
 
     /// Whether it is the listener of that address.
     pub(super) fn is_listener(&self, address: SocketAddr) -> bool {
-        self.kind == "listener" && self.port == address.port() && self.addr.parse() == Ok(address.ip())
+        let addr = self.addr.as_deref().and_then(|addr| addr.parse().ok());
+        self.kind == "listener" && self.port == Some(address.port()) && addr == Some(address.ip())
     }
 
     /// Whether any counter is above zero.
@@ -118,9 +119,10 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.addr.parse::<IpAddr>() {
-            Ok(ip) => write!(formatter, "{} {}", self.kind, SocketAddr::new(ip, self.port)),
-            Err(_) => write!(formatter, "{} {}:{}", self.kind, self.addr, self.port),
+        let addr = self.addr.as_deref().unwrap_or("any");
+        match (addr.parse::<IpAddr>(), self.port) {
+            (Ok(ip), Some(port)) => write!(formatter, "{} {}", self.kind, SocketAddr::new(ip, port)),
+            (_, _) => write!(formatter, "{} ports of {addr}", self.kind),
         }
     }
 }

@@ -34,7 +34,9 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
         let mut labels = place(snapshot, &account.key);
         let own_place = match account.key {
             AccountKey::Listener { .. } => by_labels.contains_key(&labels) || cap.admits_listener(),
-            AccountKey::Endpoint(_) => by_labels.contains_key(&labels) || cap.admits_endpoint(),
+            AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => {
+                by_labels.contains_key(&labels) || cap.admits_endpoint()
+            }
             AccountKey::Other(_) => false,
         };
         if !own_place {
@@ -107,10 +109,9 @@ impl Series {
 }
 
 fn place(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
-    key.endpoint().map_or_else(
-        || other(snapshot, key),
-        |at| [snapshot.netns_name(at.netns), as_ss_writes(at.addr), at.port.to_string(), String::new()],
-    )
+    let Some(addr) = key.addr() else { return other(snapshot, key) };
+    let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
+    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, String::new()]
 }
 
 fn other(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {

@@ -20,14 +20,19 @@ use crate::{
 fn enter(sk: u64, reason: u32) -> Result<(), Fault> {
     let state = state()?;
     let sk = Sock(sk);
-    let key = sk.local_key()?;
+    let local = sk.local_key()?;
+    let key = sk.net()?.without_ephemeral_port(local)?;
     let cell = cause(reason);
     if let Some(account) = Account::open(&key) {
         account.add(Cell::OutRsts, 1);
         account.add(cell, 1);
     }
     let peer = sk.peer().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code: cell as u32, peer, queues: Queues::UNKNOWN, reason });
+    report(
+        state,
+        &key,
+        &Facts { code: cell as u32, local_port: local.port, peer, queues: Queues::UNKNOWN, reason },
+    );
     Ok(())
 }
 

@@ -82,7 +82,7 @@ fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
         rest
     };
     let peer = Packet(state.syn.skb).source().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code: cell as u32, peer, queues, reason: NO_REASON });
+    report(state, &key, &Facts { code: cell as u32, local_port: key.port, peer, queues, reason: NO_REASON });
     Ok(())
 }
 

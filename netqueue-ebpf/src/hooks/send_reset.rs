@@ -91,7 +91,8 @@ fn leave(frame: Frame) -> Result<(), Fault> {
 #[inline(always)]
 fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Result<(), Fault> {
     let listening = mark & 0x100 != 0;
-    let key = key_of(sk, skb, listening)?;
+    let local = local_key(sk, skb, listening)?;
+    let key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
     let queues = if listening { Sock(sk).queues() } else { Queues::UNKNOWN };
     let code = (mark & 0xff) as u32;
     if let Some(account) = Account::open(&key) {
@@ -103,12 +104,12 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Resu
         tally(Tally::ReturnMissed);
     }
     let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code, peer, queues, reason: (mark >> 32) as u32 });
+    report(state, &key, &Facts { code, local_port: local.port, peer, queues, reason: (mark >> 32) as u32 });
     Ok(())
 }
 
 #[inline(always)]
-fn key_of(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
+fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
     if listening { Sock(sk).listener_key() } else { Packet(skb).destination_key(net_of(sk, skb)?) }
 }
 

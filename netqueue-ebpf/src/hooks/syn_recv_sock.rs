@@ -70,7 +70,11 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
     if drops != 0 {
         let cell = if overflows != 0 { full } else { rest };
         let peer = Packet(state.ack.skb).source().unwrap_or(Peer::UNKNOWN);
-        report(state, &key, &Facts { code: cell as u32, peer, queues: sk.queues(), reason: NO_REASON });
+        report(
+            state,
+            &key,
+            &Facts { code: cell as u32, local_port: key.port, peer, queues: sk.queues(), reason: NO_REASON },
+        );
     }
     Ok(())
 }
