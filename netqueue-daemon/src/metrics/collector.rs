@@ -6,7 +6,11 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{family::Scraped, health, kernel, listeners, series::fold};
+use super::{
+    family::Scraped,
+    health, kernel, listeners,
+    series::{Latecomers, fold},
+};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
 /// The families of one snapshot.
@@ -14,8 +18,13 @@ pub(super) struct SnapshotCollector(Vec<Scraped>);
 
 impl SnapshotCollector {
     /// The snapshot's families, with at most `max_series` addresses and ports told apart.
-    pub(super) fn new(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Self> {
-        let mut families = listeners::families(&fold(snapshot, max_series))?;
+    fn new(
+        snapshot: &Snapshot,
+        build: BuildInfo,
+        max_series: usize,
+        latecomers: &mut Latecomers,
+    ) -> prometheus::Result<Self> {
+        let mut families = listeners::families(&fold(snapshot, max_series, latecomers))?;
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);
         Ok(Self(families))
@@ -33,9 +42,14 @@ impl Collector for SnapshotCollector {
 }
 
 /// The snapshot as a page in the text format 0.0.4.
-pub(super) fn page(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Vec<u8>> {
+pub(super) fn page(
+    snapshot: &Snapshot,
+    build: BuildInfo,
+    max_series: usize,
+    latecomers: &mut Latecomers,
+) -> prometheus::Result<Vec<u8>> {
     let registry = Registry::new();
-    registry.register(Box::new(SnapshotCollector::new(snapshot, build, max_series)?))?;
+    registry.register(Box::new(SnapshotCollector::new(snapshot, build, max_series, latecomers)?))?;
     let mut page = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut page)?;
     Ok(page)
@@ -51,7 +65,7 @@ mod tests {
     /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the page has become.
     #[test]
     fn the_page_is_the_one_in_the_repository() {
-        let page = page(&fixture::incident(), BUILD, 3).expect("it renders");
+        let page = page(&fixture::incident(), BUILD, 3, &mut Latecomers::default()).expect("it renders");
         let page = String::from_utf8(page).expect("it is text");
         if std::env::var_os("NETQUEUE_UPDATE_GOLDEN").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/golden.txt");
@@ -63,7 +77,8 @@ mod tests {
 
     #[test]
     fn before_anything_happened_every_loss_is_zero_and_no_series_is_twice() {
-        let page = page(&fixture::snapshot(Vec::new()), BUILD, 3).expect("it renders");
+        let page =
+            page(&fixture::snapshot(Vec::new()), BUILD, 3, &mut Latecomers::default()).expect("it renders");
         let page = String::from_utf8(page).expect("it is text");
         assert!(page.contains("netqueue_events_lost_total{reason=\"ring_full\"} 0\n"), "{page}");
         assert!(page.contains("netqueue_events_total{kind=\"drop\"} 0\n"), "{page}");

@@ -9,6 +9,8 @@ mod kernel;
 mod listeners;
 mod series;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
@@ -16,16 +18,24 @@ use axum::{
     routing::get,
 };
 
+use series::Latecomers;
+
 use crate::{build_info::BuildInfo, snapshots::Snapshots};
 
 /// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
 pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
-    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series)))
+    let latecomers = Arc::new(Mutex::new(Latecomers::default()));
+    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series, Arc::clone(&latecomers))))
 }
 
-async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
-    let snapshot = snapshots.fresh().await;
-    match collector::page(&snapshot, BuildInfo::THIS, max_series) {
+async fn scrape(snapshots: Snapshots, max_series: usize, latecomers: Arc<Mutex<Latecomers>>) -> Response {
+    let snapshot = snapshots.for_scrape().await;
+    let page = {
+        // A page that failed half-way left nothing half-changed.
+        let mut latecomers = latecomers.lock().unwrap_or_else(PoisonError::into_inner);
+        collector::page(&snapshot, BuildInfo::THIS, max_series, &mut latecomers)
+    };
+    match page {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
