@@ -1,10 +1,9 @@
 //! When something moved: charge the account, and say what happened, or count that it could not be said.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use netqueue_common::{Event, ListenerKey, Tally};
 
 use crate::{
-    kernel::{Fault, Peer, Queues, layout},
+    kernel::{Fault, Peer, Queues, layout, monotonic_now},
     maps::{EVENTS, tally, this_cpu},
     scope::CpuState,
 };
@@ -35,8 +34,7 @@ pub(crate) struct Facts {
 #[inline(always)]
 pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     tally(Tally::EventsSeen);
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = monotonic_now();
     // Asked before there is a reservation: the answer is about what is unread already.
     let wake = wake_flag(state, now);
     let Some(mut record) = EVENTS.reserve::<Event>(0) else {

@@ -1,6 +1,6 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 use netqueue_common::{KernelLayout, ListenerKey, UNKNOWN_LENGTH};
 
 /// A kernel structure could not be read.
@@ -34,6 +34,13 @@ pub(crate) fn volatile<T: Copy>(field: &T) -> T {
 pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     // SAFETY: the helper checks the address and fails instead of faulting.
     unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+#[inline(always)]
+pub(crate) fn monotonic_now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 const AF_INET: u16 = 2;
