@@ -96,9 +96,6 @@ const fn aya_log_level(level: tracing::Level) -> u8 {
 
 fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<ProbeStatus, AttachError> {
     if !prepared.symbols.contains(probe.function) {
-        if probe.required {
-            return Err(AttachError::FunctionMissing { function: probe.function, cost: probe.cost });
-        }
         return Ok(probe.status(Err(format!("the kernel has no function {}", probe.function))));
     }
     let program: &mut KProbe = ebpf

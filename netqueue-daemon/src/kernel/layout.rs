@@ -96,3 +96,14 @@ pub(super) fn reset_reasons(btf: &Btf) -> BTreeMap<u32, Arc<str>> {
     let short = |name: String| name.strip_prefix("SK_RST_REASON_").unwrap_or(&name).into();
     btf.enumerators(REASON).into_iter().map(|(value, name)| (value, short(name))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_missing_is_named() {
+        let missing = read(&Btf::empty(), 1).expect_err("nothing is there");
+        assert!(missing.contains(&"sock.sk_max_ack_backlog") && missing.contains(&"LINUX_MIB_LISTENDROPS"));
+    }
+}

@@ -10,7 +10,7 @@ use super::{
     btf::Btf,
     error::AttachError,
     layout,
-    probes::PROBES,
+    probes::{self, PROBES},
     symbols::Symbols,
 };
 
@@ -33,6 +33,7 @@ impl Prepared {
         privileges()?;
         kprobes()?;
         let (btf, symbols) = (btf()?, symbols()?);
+        probes::require(&symbols)?;
         let layout = layout(&btf, &symbols)?;
         Ok(Self { layout, reset_reasons: layout::reset_reasons(&btf), symbols })
     }
@@ -141,18 +142,25 @@ fn skipped(subject: &str, why: &str) -> Check {
 #[must_use]
 pub fn examine(settings: &LoadSettings) -> Vec<Check> {
     const FIELDS: &str = "symbols, fields, counters";
-    let (btf, symbols) = (btf(), symbols());
+    let (privileges, btf, symbols) = (privileges(), btf(), symbols());
     let mut checks = vec![
-        check("privileges", &privileges(), String::clone),
+        check("privileges", &privileges, String::clone),
         check("kernel types (BTF)", &btf, |_| format!("{BTF_FILE} readable")),
         check("kprobes", &kprobes(), String::clone),
     ];
+    if let Ok(symbols) = &symbols {
+        checks.push(check("kernel functions", &probes::require(symbols), |()| "all there".to_owned()));
+    }
     checks.push(match (&btf, symbols) {
         (Ok(btf), Ok(symbols)) => check(FIELDS, &layout(btf, &symbols), found_layout),
         (_, Err(error)) => check(FIELDS, &Err(error), found_layout),
         (Err(_), Ok(_)) => skipped(FIELDS, "needs the kernel's types"),
     });
-    checks.extend(programs(settings, checks.iter().any(|check| check.outcome == Outcome::Bad)));
+    if privileges.is_err() {
+        checks.push(skipped("programs", "needs the privileges"));
+    } else {
+        checks.extend(programs(settings, checks.iter().any(|check| check.outcome == Outcome::Bad)));
+    }
     checks
 }
 

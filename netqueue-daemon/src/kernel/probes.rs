@@ -1,5 +1,6 @@
 //! The one table of what is attached, and what its absence costs.
 
+use super::{error::AttachError, symbols::Symbols};
 use crate::domain::{AttachMode, ProbeStatus};
 
 /// Which end of a function.
@@ -72,6 +73,53 @@ impl Probe {
             attached: attached.is_ok(),
             detail: attached.err().map(|reason| format!("{reason}; {}", self.cost)),
             missed: None,
+        }
+    }
+}
+
+/// Names the first function that must be probed and is not in the kernel.
+pub(super) fn require(symbols: &Symbols) -> Result<(), AttachError> {
+    match PROBES.iter().find(|probe| probe.required && !symbols.contains(probe.function)) {
+        Some(probe) => Err(AttachError::FunctionMissing { function: probe.function, cost: probe.cost }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The symbols of a kernel that lacks one function.
+    fn kernel_without(absent: &str) -> Symbols {
+        let functions: Vec<_> = PROBES.iter().map(|probe| probe.function).collect();
+        let lines = functions
+            .iter()
+            .filter(|name| **name != absent)
+            .map(|name| format!("ffffffff81000000 T {name}\n"));
+        Symbols::read(lines.collect::<String>().as_bytes(), &functions).expect("it is in memory")
+    }
+
+    #[test]
+    fn a_required_function_that_is_missing_is_named_with_what_that_costs() {
+        let error = require(&kernel_without("tcp_check_req")).expect_err("it is required").to_string();
+        assert!(error.contains("tcp_check_req") && error.contains("EmbryonicRsts"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_without_ipv6_will_do() {
+        assert!(require(&kernel_without("tcp_v6_send_reset")).is_ok());
+        let probe =
+            PROBES.iter().find(|probe| probe.function == "tcp_v6_send_reset").expect("it is in the table");
+        let status = probe.status(Err("the kernel has no function tcp_v6_send_reset".into()));
+        assert!(status.detail.is_some_and(|detail| detail.ends_with("IPv6 packets are not attributed")));
+    }
+
+    #[test]
+    fn every_return_is_attached_before_its_entry() {
+        for (index, entry) in PROBES.iter().enumerate().filter(|(_, probe)| probe.at == At::Entry) {
+            let returning =
+                PROBES.iter().position(|probe| probe.function == entry.function && probe.at == At::Return);
+            assert!(returning.is_none_or(|returning| returning < index), "{}", entry.program);
         }
     }
 }
