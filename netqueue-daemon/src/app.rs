@@ -34,7 +34,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop = stop_signals()?;
 
     let attached = kernel::attach(&load_settings(config))?;
-    for probe in attached.probes.iter().filter(|probe| !probe.attached) {
+    for probe in attached.probes().iter().filter(|probe| !probe.attached) {
         tracing::warn!(function = probe.function, at = probe.at, detail = ?probe.detail, "probe not attached");
     }
     let host = inventory::netns::host().context("cannot tell the host's network namespace")?;

@@ -9,7 +9,7 @@ use super::{
     attach::{self, LoadSettings, ResetReasons},
     btf::Btf,
     error::AttachError,
-    layout,
+    layout, misses,
     probes::{self, PROBES},
     symbols::Symbols,
 };
@@ -25,6 +25,8 @@ pub(super) struct Prepared {
     pub(super) layout: KernelLayout,
     pub(super) reset_reasons: ResetReasons,
     pub(super) symbols: Symbols,
+    /// Whether the kernel counts the runs of programs it skips.
+    pub(super) misses_counted: bool,
 }
 
 impl Prepared {
@@ -35,7 +37,8 @@ impl Prepared {
         let (btf, symbols) = (btf()?, symbols()?);
         probes::require(&symbols)?;
         let layout = layout(&btf, &symbols)?;
-        Ok(Self { layout, reset_reasons: layout::reset_reasons(&btf), symbols })
+        let (reset_reasons, misses_counted) = (layout::reset_reasons(&btf), misses::counted(&btf));
+        Ok(Self { layout, reset_reasons, symbols, misses_counted })
     }
 }
 
@@ -174,7 +177,7 @@ fn programs(settings: &LoadSettings, blocked: bool) -> Vec<Check> {
         return vec![verdict, skipped("probes", "not attached: see above")];
     }
     match attach::attach(settings) {
-        Ok(attached) => attached.probes.iter().map(probe_check).collect(),
+        Ok(attached) => attached.probes().iter().map(probe_check).collect(),
         Err(error) => vec![check("probes", &Err(error), |()| String::new())],
     }
 }
