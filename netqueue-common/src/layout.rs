@@ -12,12 +12,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct KernelLayout {
     /// Kernel address of the array `__per_cpu_offset`.
     pub per_cpu_offset: u64,
+    /// Where the code of `tcp_disconnect` begins and ends; both 0 where that is not known.
+    pub code_of_disconnect: [u64; 2],
+    /// The same of `__tcp_close`.
+    pub code_of_close: [u64; 2],
+    /// The same of `tcp_keepalive_timer`.
+    pub code_of_keepalive: [u64; 2],
 
     /// `sock.__sk_common.skc_net.net`
     pub sock_net: u32,
-    /// `sock.__sk_common.skc_num`
-    pub sock_num: u32,
-    /// `inet_sock.inet_sport`: the local port, network byte order, also after the socket gave up its port number.
+    /// `inet_sock.inet_sport`: the local port, network byte order; unlike `skc_num` it outlives the port's release.
     pub inet_sport: u32,
     /// `sock.__sk_common.skc_family`
     pub sock_family: u32,
@@ -33,6 +37,12 @@ pub struct KernelLayout {
     pub sock_v6_daddr: u32,
     /// `sock.__sk_common.skc_dport`
     pub sock_dport: u32,
+    /// `sock.__sk_common.skc_flags`
+    pub sock_flags: u32,
+    /// Bit number of SOCK_LINGER in it.
+    pub flag_linger: u32,
+    /// `sock.sk_lingertime`
+    pub sock_lingertime: u32,
     /// `sock.sk_ack_backlog`
     pub sock_ack_backlog: u32,
     /// `sock.sk_max_ack_backlog`

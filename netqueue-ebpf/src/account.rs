@@ -4,7 +4,7 @@ use netqueue_common::{Event, ListenerKey, Tally};
 
 use crate::{
     kernel::{Fault, Peer, Queues, layout, monotonic_now},
-    maps::{EVENTS, tally, this_cpu},
+    maps::{Account, EVENTS, tally, this_cpu},
     scope::CpuState,
 };
 
@@ -24,6 +24,7 @@ pub(crate) fn observe(done: Result<(), Fault>) -> u32 {
 pub(crate) struct Facts {
     /// A [`Cell`](netqueue_common::Cell).
     pub(crate) code: u32,
+    pub(crate) account: Account,
     pub(crate) local_port: u16,
     pub(crate) peer: Peer,
     pub(crate) queues: Queues,
@@ -55,7 +56,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         accept_limit: facts.queues.accept_limit,
         syn_length: facts.queues.syn_length,
         syn_limit: facts.queues.syn_limit,
-        reserved: 0,
+        slot: facts.account.slot,
     });
     record.submit(wake);
     tally(Tally::EventsSubmitted);

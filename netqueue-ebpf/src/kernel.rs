@@ -50,6 +50,7 @@ const ETH_P_IPV6: u16 = 0x86dd;
 
 /// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
 pub(crate) mod tcp_state {
+    pub(crate) const FIN_WAIT2: u8 = 5;
     pub(crate) const TIME_WAIT: u8 = 6;
     pub(crate) const CLOSE: u8 = 7;
     pub(crate) const LISTEN: u8 = 10;
@@ -73,24 +74,31 @@ impl Sock {
     /// The account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
-        let port: u16 = read(self.0, layout!(sock_num))?;
-        self.key(self.0, port)
+        self.key(self.0)
     }
 
     /// The account of this full socket's local address and port.
     #[inline(always)]
     pub(crate) fn local_key(self) -> Result<ListenerKey, Fault> {
-        let port: u16 = read(self.0, layout!(inet_sport))?;
-        self.key(0, u16::from_be(port))
+        self.key(0)
+    }
+
+    /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
+    #[inline(always)]
+    pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
+        let flags: u64 = read(self.0, layout!(sock_flags))?;
+        let lingertime: u64 = read(self.0, layout!(sock_lingertime))?;
+        Ok(flags >> layout!(flag_linger) & 1 != 0 && lingertime == 0)
     }
 
     #[inline(always)]
-    fn key(self, sock: u64, port: u16) -> Result<ListenerKey, Fault> {
+    fn key(self, sock: u64) -> Result<ListenerKey, Fault> {
+        let port: u16 = read(self.0, layout!(inet_sport))?;
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
             netns: self.net()?.inum()?,
-            port,
+            port: u16::from_be(port),
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
         })

@@ -94,6 +94,15 @@ impl<const N: usize> Scope<N> {
     }
 }
 
+/// A connection that was never accepted, and the listener that is closed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Forgotten {
+    pub(crate) listener: u64,
+    /// 0 where there is none.
+    pub(crate) child: u64,
+}
+
 /// What this CPU has open.
 #[repr(C)]
 pub(crate) struct CpuState {
@@ -111,6 +120,8 @@ pub(crate) struct CpuState {
     pub(crate) request: Scope<1>,
     /// A `tcp_check_req` call for a Fast Open child, which may run with bottom halves on and counts nothing of ours.
     pub(crate) fastopen: u64,
+    /// `inet_child_forget`: the connection that is about to be reset because its listener closes.
+    pub(crate) forgotten: Forgotten,
     /// `tcp_v4_send_reset` and `tcp_v6_send_reset`: OutRsts. Mark: see hooks/send_reset.rs. The second slot is for a
     /// softirq's call on top of one in process context.
     pub(crate) reset: [Scope<1>; 2],

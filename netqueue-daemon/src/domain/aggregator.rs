@@ -136,7 +136,7 @@ mod tests {
 
     const HOST: Netns = Netns(7);
 
-    fn web(socket: u64) -> AccountKey {
+    fn web(socket: u32) -> AccountKey {
         let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
         AccountKey::Listener { socket: SocketId(socket), at }
     }

@@ -10,14 +10,26 @@ use super::btf::Btf;
 const WAKE_BYTES: u32 = 1 << 17;
 const WAKE_INTERVAL_NANOS: u32 = 10_000_000;
 
+/// What kallsyms tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Addresses {
+    pub(super) per_cpu_offset: u64,
+    /// Where functions begin and end; both 0 where that is not known.
+    pub(super) disconnect: [u64; 2],
+    pub(super) close: [u64; 2],
+    pub(super) keepalive: [u64; 2],
+}
+
 /// Reads the layout; on failure, everything that is missing.
-pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&'static str>> {
+pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<&'static str>> {
     let mut missing = Vec::new();
     let mut offset = |path: &'static str| btf.offset(path).unwrap_or_else(|| note(&mut missing, path));
     let mut layout = KernelLayout {
-        per_cpu_offset,
+        per_cpu_offset: addresses.per_cpu_offset,
+        code_of_disconnect: addresses.disconnect,
+        code_of_close: addresses.close,
+        code_of_keepalive: addresses.keepalive,
         sock_net: offset("sock.__sk_common.skc_net.net"),
-        sock_num: offset("sock.__sk_common.skc_num"),
         inet_sport: offset("inet_sock.inet_sport"),
         sock_family: offset("sock.__sk_common.skc_family"),
         sock_state: offset("sock.__sk_common.skc_state"),
@@ -26,6 +38,9 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         sock_daddr: offset("sock.__sk_common.skc_daddr"),
         sock_v6_daddr: offset("sock.__sk_common.skc_v6_daddr"),
         sock_dport: offset("sock.__sk_common.skc_dport"),
+        sock_flags: offset("sock.__sk_common.skc_flags"),
+        flag_linger: 0,
+        sock_lingertime: offset("sock.sk_lingertime"),
         sock_ack_backlog: offset("sock.sk_ack_backlog"),
         sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
         icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
@@ -72,6 +87,7 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
     layout.mib_syncookies_sent = cell("LINUX_MIB_SYNCOOKIESSENT");
     layout.mib_embryonic_rsts = cell("LINUX_MIB_EMBRYONICRSTS");
     layout.mib_out_rsts = cell("TCP_MIB_OUTRSTS");
+    layout.flag_linger = btf.enumerator("SOCK_LINGER").unwrap_or_else(|| note(&mut missing, "SOCK_LINGER"));
     if missing.is_empty() { Ok(layout) } else { Err(missing) }
 }
 
@@ -103,7 +119,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_missing_is_named() {
-        let missing = read(&Btf::empty(), 1).expect_err("nothing is there");
+        let missing = read(&Btf::empty(), Addresses::default()).expect_err("nothing is there");
         assert!(missing.contains(&"sock.sk_max_ack_backlog") && missing.contains(&"LINUX_MIB_LISTENDROPS"));
     }
 }

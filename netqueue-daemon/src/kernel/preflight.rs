@@ -9,7 +9,8 @@ use super::{
     attach::{self, LoadSettings, ResetReasons},
     btf::Btf,
     error::AttachError,
-    layout, misses,
+    layout::{self, Addresses},
+    misses,
     probes::{self, PROBES},
     symbols::Symbols,
 };
@@ -19,6 +20,10 @@ const SYMBOLS_FILE: &str = "/proc/kallsyms";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
+/// Callers of tcp_send_active_reset that tell why.
+const DISCONNECT: &str = "tcp_disconnect";
+const CLOSE: &str = "__tcp_close";
+const KEEPALIVE: &str = "tcp_keepalive_timer";
 
 /// Everything known about the kernel that loading needs.
 pub(super) struct Prepared {
@@ -82,7 +87,11 @@ fn symbols() -> Result<Symbols, AttachError> {
     let hidden = |reason: String| AttachError::SymbolsHidden(reason);
     let file = fs::File::open(SYMBOLS_FILE)
         .map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
-    let wanted: Vec<_> = PROBES.iter().map(|probe| probe.function).chain([PER_CPU_OFFSET]).collect();
+    let wanted: Vec<_> = PROBES
+        .iter()
+        .map(|probe| probe.function)
+        .chain([PER_CPU_OFFSET, DISCONNECT, CLOSE, KEEPALIVE])
+        .collect();
     Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
 }
 
@@ -98,7 +107,13 @@ fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
         Some(address) => address,
         None => return Err(AttachError::SymbolMissing(PER_CPU_OFFSET)),
     };
-    layout::read(btf, per_cpu_offset).map_err(AttachError::FieldsMissing)
+    let addresses = Addresses {
+        per_cpu_offset,
+        disconnect: symbols.code(DISCONNECT),
+        close: symbols.code(CLOSE),
+        keepalive: symbols.code(KEEPALIVE),
+    };
+    layout::read(btf, addresses).map_err(AttachError::FieldsMissing)
 }
 
 fn read(path: &'static str) -> Result<String, AttachError> {
@@ -170,7 +185,8 @@ pub fn examine(settings: &LoadSettings) -> Vec<Check> {
 /// The programs: attached one by one where that is possible, else at least verified.
 fn programs(settings: &LoadSettings, blocked: bool) -> Vec<Check> {
     if blocked {
-        let layout = btf().and_then(|btf| layout::read(&btf, 0).map_err(AttachError::FieldsMissing));
+        let layout = btf()
+            .and_then(|btf| layout::read(&btf, Addresses::default()).map_err(AttachError::FieldsMissing));
         let verified = layout.and_then(|layout| attach::verify(&layout));
         let verdict =
             check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"));
