@@ -37,6 +37,8 @@ pub struct KernelLayout {
     pub sock_v6_daddr: u32,
     /// `sock.__sk_common.skc_dport`
     pub sock_dport: u32,
+    /// `request_sock.__req_common.skc_listener`
+    pub request_listener: u32,
     /// `sock.__sk_common.skc_flags`
     pub sock_flags: u32,
     /// Bit number of SOCK_LINGER in it.
@@ -88,6 +90,10 @@ pub struct KernelLayout {
     pub mib_reqq_full_do_cookies: u32,
     /// LINUX_MIB_SYNCOOKIESSENT
     pub mib_syncookies_sent: u32,
+    /// LINUX_MIB_SYNCOOKIESRECV
+    pub mib_syncookies_received: u32,
+    /// LINUX_MIB_SYNCOOKIESFAILED
+    pub mib_syncookies_failed: u32,
     /// LINUX_MIB_EMBRYONICRSTS
     pub mib_embryonic_rsts: u32,
     /// TCP_MIB_OUTRSTS
@@ -108,8 +114,6 @@ pub struct KernelLayout {
     pub wake_bytes: u32,
     /// Nanoseconds after a wake-up during which this CPU does not wake the reader again (below [`Self::wake_bytes`]).
     pub wake_interval: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
     /// Possible CPUs: rows of counts per slot.
     pub cpus: u32,
 }

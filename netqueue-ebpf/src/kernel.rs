@@ -83,6 +83,12 @@ impl Sock {
         self.key(0)
     }
 
+    /// The listener of this pending request.
+    #[inline(always)]
+    pub(crate) fn listener(self) -> Result<Self, Fault> {
+        read(self.0, layout!(request_listener)).map(Self)
+    }
+
     /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
     #[inline(always)]
     pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
@@ -188,6 +194,7 @@ impl Net {
 }
 
 /// One end of a connection, as a packet or a socket names it.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) family: u16,

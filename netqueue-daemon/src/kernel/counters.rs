@@ -130,6 +130,8 @@ fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
                 KernelCounter::ReqQFullDrop => Cell::ReqQFullDrop,
                 KernelCounter::ReqQFullDoCookies => Cell::ReqQFullDoCookies,
                 KernelCounter::SyncookiesSent => Cell::SyncookiesSent,
+                KernelCounter::SyncookiesRecv => Cell::SyncookiesReceived,
+                KernelCounter::SyncookiesFailed => Cell::SyncookiesFailed,
                 KernelCounter::EmbryonicRsts => Cell::EmbryonicRsts,
                 KernelCounter::OutRsts => Cell::OutRsts,
             };

@@ -38,6 +38,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         sock_daddr: offset("sock.__sk_common.skc_daddr"),
         sock_v6_daddr: offset("sock.__sk_common.skc_v6_daddr"),
         sock_dport: offset("sock.__sk_common.skc_dport"),
+        request_listener: offset("request_sock.__req_common.skc_listener"),
         sock_flags: offset("sock.__sk_common.skc_flags"),
         flag_linger: 0,
         sock_lingertime: offset("sock.sk_lingertime"),
@@ -62,6 +63,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         mib_reqq_full_drop: 0,
         mib_reqq_full_do_cookies: 0,
         mib_syncookies_sent: 0,
+        mib_syncookies_received: 0,
+        mib_syncookies_failed: 0,
         mib_embryonic_rsts: 0,
         mib_out_rsts: 0,
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
@@ -71,7 +74,6 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
-        reserved: 0,
         // The loader knows it (slots.rs).
         cpus: 0,
     };
@@ -85,6 +87,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
     layout.mib_reqq_full_drop = cell("LINUX_MIB_TCPREQQFULLDROP");
     layout.mib_reqq_full_do_cookies = cell("LINUX_MIB_TCPREQQFULLDOCOOKIES");
     layout.mib_syncookies_sent = cell("LINUX_MIB_SYNCOOKIESSENT");
+    layout.mib_syncookies_received = cell("LINUX_MIB_SYNCOOKIESRECV");
+    layout.mib_syncookies_failed = cell("LINUX_MIB_SYNCOOKIESFAILED");
     layout.mib_embryonic_rsts = cell("LINUX_MIB_EMBRYONICRSTS");
     layout.mib_out_rsts = cell("TCP_MIB_OUTRSTS");
     layout.flag_linger = btf.enumerator("SOCK_LINGER").unwrap_or_else(|| note(&mut missing, "SOCK_LINGER"));

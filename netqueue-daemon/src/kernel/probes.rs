@@ -38,12 +38,14 @@ const RESET: &str = "resets in answer to IPv4 packets could not be attributed";
 const ACK_V6: &str = "drops at the final ACK of IPv6 handshakes are not attributed";
 const RESET_V6: &str = "resets in answer to IPv6 packets are not attributed";
 const QUARTER: &str = "drops by the last-quarter rule of tcp_max_syn_backlog are shown as `other`";
+const COOKIE: &str = "cookies received and failed are not attributed";
+const ICMP: &str = "drops of pending requests by ICMP errors are not attributed";
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
 /// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 16] = [
+pub(super) const PROBES: [Probe; 22] = [
     probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
     probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
@@ -57,6 +59,12 @@ pub(super) const PROBES: [Probe; 16] = [
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
     optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
     optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
+    optional("cookie_v4_check_return", "cookie_v4_check", At::Return, COOKIE),
+    optional("cookie_v4_check", "cookie_v4_check", At::Entry, COOKIE),
+    optional("cookie_v6_check_return", "cookie_v6_check", At::Return, COOKIE),
+    optional("cookie_v6_check", "cookie_v6_check", At::Entry, COOKIE),
+    optional("tcp_req_err_return", "tcp_req_err", At::Return, ICMP),
+    optional("tcp_req_err", "tcp_req_err", At::Entry, ICMP),
     optional("inet_csk_listen_start", "inet_csk_listen_start", At::Entry, LIFE),
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),

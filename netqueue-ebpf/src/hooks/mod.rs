@@ -4,8 +4,10 @@
 mod active_reset;
 mod check_req;
 mod conn_request;
+mod cookie_check;
 mod listener_life;
 mod peer_is_proven;
+mod req_err;
 mod send_reset;
 mod syn_recv_sock;
 
