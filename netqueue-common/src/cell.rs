@@ -56,6 +56,10 @@ pub enum Cell {
     ReqQFullDoCookies,
     /// The kernel's SyncookiesSent.
     SyncookiesSent,
+    /// The kernel's SyncookiesRecv.
+    SyncookiesReceived,
+    /// The kernel's SyncookiesFailed.
+    SyncookiesFailed,
     /// The kernel's EmbryonicRsts.
     EmbryonicRsts,
     /// The kernel's OutRsts.
@@ -92,6 +96,8 @@ impl Cell {
         Self::ReqQFullDrop,
         Self::ReqQFullDoCookies,
         Self::SyncookiesSent,
+        Self::SyncookiesReceived,
+        Self::SyncookiesFailed,
         Self::EmbryonicRsts,
         Self::OutRsts,
     ];

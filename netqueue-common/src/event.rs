@@ -7,6 +7,9 @@ use crate::ListenerKey;
 /// [`Event::reason`] where the kernel gives no reason for its resets (before 6.10), or the event is a drop.
 pub const NO_REASON: u32 = u32::MAX;
 
+/// [`Event::slot`] where there was no slot left to charge.
+pub const NO_SLOT: u32 = u32::MAX;
+
 /// A queue length or limit that was not read.
 pub const UNKNOWN_LENGTH: u32 = u32::MAX;
 
@@ -40,6 +43,6 @@ pub struct Event {
     pub syn_length: u32,
     /// The SYN queue length at which this SYN was refused, or the backlog.
     pub syn_limit: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// The slot it was charged to, or [`NO_SLOT`].
+    pub slot: u32,
 }

@@ -13,7 +13,7 @@ mod tally;
 
 pub use cell::Cell;
 pub use counts::Counts;
-pub use event::{Event, NO_REASON, UNKNOWN_LENGTH};
+pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
 pub use key::{Account, ListenerKey};
 pub use layout::KernelLayout;
 pub use tally::{Tallies, Tally};

@@ -56,7 +56,7 @@ impl Pipeline {
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.comparison.warnings().collect();
-        self.aggregator.set_health(Health { probes: self.attached.probes.clone(), flow, warnings });
+        self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
         self.aggregator.snapshot(clock::now())
     }
 

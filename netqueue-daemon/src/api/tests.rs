@@ -175,7 +175,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},
             "counters": {"ListenOverflows": 24, "ListenDrops": 24, "TCPReqQFullDrop": 0,
-                "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "EmbryonicRsts": 0, "OutRsts": 0},
+                "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "SyncookiesRecv": 0, "SyncookiesFailed": 0, "EmbryonicRsts": 0, "OutRsts": 0},
             "first_seen": at(1).to_rfc3339(), "last_seen": at(9).to_rfc3339(),
         })
     );

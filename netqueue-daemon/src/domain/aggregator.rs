@@ -239,15 +239,15 @@ mod tests {
         Timestamp::from_nanos(nanos)
     }
 
-    fn web(socket: u64) -> AccountKey {
+    fn web(socket: u32) -> AccountKey {
         listener(HOST, socket)
     }
 
-    fn in_pod(socket: u64) -> AccountKey {
+    fn in_pod(socket: u32) -> AccountKey {
         listener(POD, socket)
     }
 
-    fn listener(netns: Netns, socket: u64) -> AccountKey {
+    fn listener(netns: Netns, socket: u32) -> AccountKey {
         let at = Endpoint { netns, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
         AccountKey::Listener { socket: SocketId(socket), at }
     }

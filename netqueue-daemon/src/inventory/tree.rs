@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::Roots;
-use crate::domain::Netns;
+use crate::domain::{KernelCounter, Netns};
 
 /// Removed when dropped.
 pub(super) struct Tree {
@@ -72,9 +72,9 @@ impl Tree {
     /// What a thread's namespace has counted: so many of everything.
     pub(super) fn counts(&self, pid: u32, tid: u32, number: u64) {
         let net = self.proc.join(format!("{pid}/task/{tid}/net"));
-        let names =
-            "SyncookiesSent EmbryonicRsts ListenOverflows ListenDrops TCPReqQFullDoCookies TCPReqQFullDrop";
-        let netstat = format!("TcpExt: {names}\nTcpExt:{}\n", format!(" {number}").repeat(6));
+        let names = KernelCounter::ALL.map(KernelCounter::as_str).join(" ");
+        let values = format!(" {number}").repeat(KernelCounter::ALL.len());
+        let netstat = format!("TcpExt: {names}\nTcpExt:{values}\n");
         fs::write(net.join("netstat"), netstat).expect("written");
         let snmp = format!("Tcp: InSegs OutSegs OutRsts\nTcp:{}\n", format!(" {number}").repeat(3));
         fs::write(net.join("snmp"), snmp).expect("written");

@@ -81,7 +81,7 @@ impl Counters {
         if self.accounts.words(slot, USED..USED + 1).all(|used| used == 0) {
             return Owner::None;
         }
-        match decode::account(&self.accounts.get(slot).key) {
+        match decode::account(&self.accounts.get(slot).key, u32::try_from(slot).unwrap_or(u32::MAX)) {
             Some(account) => {
                 self.owners.insert(slot, account);
                 Owner::Known(account)
@@ -133,6 +133,8 @@ fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
                 KernelCounter::ReqQFullDrop => Cell::ReqQFullDrop,
                 KernelCounter::ReqQFullDoCookies => Cell::ReqQFullDoCookies,
                 KernelCounter::SyncookiesSent => Cell::SyncookiesSent,
+                KernelCounter::SyncookiesRecv => Cell::SyncookiesReceived,
+                KernelCounter::SyncookiesFailed => Cell::SyncookiesFailed,
                 KernelCounter::EmbryonicRsts => Cell::EmbryonicRsts,
                 KernelCounter::OutRsts => Cell::OutRsts,
             };

@@ -18,9 +18,11 @@ use axum::{
     routing::get,
 };
 
+use collector::SnapshotCollector;
+use prometheus::{core::Collector, process_collector::ProcessCollector};
 use series::Latecomers;
 
-use crate::{build_info::BuildInfo, snapshots::Snapshots};
+use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
 /// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
 pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
@@ -33,7 +35,7 @@ async fn scrape(snapshots: Snapshots, max_series: usize, latecomers: Arc<Mutex<L
     let page = {
         // A page that failed half-way left nothing half-changed.
         let mut latecomers = latecomers.lock().unwrap_or_else(PoisonError::into_inner);
-        collector::page(&snapshot, BuildInfo::THIS, max_series, &mut latecomers)
+        page(&snapshot, max_series, &mut latecomers)
     };
     match page {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
@@ -43,6 +45,11 @@ async fn scrape(snapshots: Snapshots, max_series: usize, latecomers: Arc<Mutex<L
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }
+}
+
+fn page(snapshot: &Snapshot, max_series: usize, latecomers: &mut Latecomers) -> prometheus::Result<Vec<u8>> {
+    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series, latecomers)?;
+    collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(ProcessCollector::for_self())])
 }
 
 #[cfg(test)]
@@ -61,6 +68,9 @@ mod tests {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
         let page = response.into_body().collect().await.expect("a page").to_bytes();
-        assert!(String::from_utf8_lossy(&page).contains("netqueue_listen_drops_total{"));
+        let page = String::from_utf8_lossy(&page);
+        assert!(
+            page.contains("netqueue_listen_drops_total{") && page.contains("process_resident_memory_bytes ")
+        );
     }
 }

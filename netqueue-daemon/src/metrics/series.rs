@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn beyond_the_cap_the_sum_stays_exact_and_nothing_moves_between_series() {
         let mut accounts: Vec<_> =
-            (1..=5).map(|n| account(n, listener(n, "0.0.0.0", n as u16), drops(10 * n))).collect();
+            (1..=5).map(|n| account(n, listener(n as u32, "0.0.0.0", n as u16), drops(10 * n))).collect();
         accounts.push(account(6, other(), drops(100)));
         let before = once(&snapshot(accounts.clone()), 2);
         assert_eq!(totals(&before), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100)]);
@@ -197,9 +197,10 @@ mod tests {
 
     #[test]
     fn places_that_become_free_are_for_newcomers_so_that_other_does_not_shrink() {
-        let listening = |n: u64| account(n, listener(n, "0.0.0.0", n as u16), drops(10 * n));
+        let listening =
+            |n: u32| account(n.into(), listener(n, "0.0.0.0", n as u16), drops(u64::from(10 * n)));
         let mut latecomers = Latecomers::default();
-        let mut totals_of = |ids: &[u64]| {
+        let mut totals_of = |ids: &[u32]| {
             let taken = snapshot(ids.iter().copied().map(listening).collect());
             let series = fold(&taken, 2, &mut latecomers);
             series.iter().map(|it| (it.labels[2].clone(), it.counts.drop_total())).collect::<Vec<_>>()

@@ -41,10 +41,9 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     if moved == 0 {
         return Ok(());
     }
-    let key = Sock(state.request.sk).listener_key()?;
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::EmbryonicRsts, moved);
-    }
+    let mut key = Sock(state.request.sk).listener_key()?;
+    let account = Account::open(&mut key);
+    account.add(Cell::EmbryonicRsts, moved);
     Ok(())
 }
 

@@ -92,19 +92,22 @@ fn leave(frame: Frame) -> Result<(), Fault> {
 fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Result<(), Fault> {
     let listening = mark & 0x100 != 0;
     let local = local_key(sk, skb, listening)?;
-    let key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
+    let mut key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
     let queues = if listening { Sock(sk).queues() } else { Queues::UNKNOWN };
     let code = (mark & 0xff) as u32;
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::OutRsts, sent);
-        account.add_code(code, sent);
-    }
+    let account = Account::open(&mut key);
+    account.add(Cell::OutRsts, sent);
+    account.add_code(code, sent);
     if sent > 1 {
         // One call sends one reset; more means that another's was seen inside this one without its own return.
         tally(Tally::ReturnMissed);
     }
     let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code, local_port: local.port, peer, queues, reason: (mark >> 32) as u32 });
+    report(
+        state,
+        &key,
+        &Facts { code, account, local_port: local.port, peer, queues, reason: (mark >> 32) as u32 },
+    );
     Ok(())
 }
 

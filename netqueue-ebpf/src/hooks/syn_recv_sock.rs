@@ -55,25 +55,25 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
     }
 
     let sk = Sock(state.ack.sk);
-    let key = sk.listener_key()?;
+    let mut key = sk.listener_key()?;
+    let local_port = key.port;
     let (full, rest) = if state.ack.mark != 0 {
         (Cell::DropAcceptQueueFullCookieAck, Cell::DropOtherCookieAck)
     } else {
         (Cell::DropAcceptQueueFullAck, Cell::DropOtherAck)
     };
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::ListenOverflows, overflows);
-        account.add(Cell::ListenDrops, drops);
-        account.add(full, overflows);
-        account.add(rest, drops.wrapping_sub(overflows));
-    }
+    let account = Account::open(&mut key);
+    account.add(Cell::ListenOverflows, overflows);
+    account.add(Cell::ListenDrops, drops);
+    account.add(full, overflows);
+    account.add(rest, drops.wrapping_sub(overflows));
     if drops != 0 {
         let cell = if overflows != 0 { full } else { rest };
         let peer = Packet(state.ack.skb).source().unwrap_or(Peer::UNKNOWN);
         report(
             state,
             &key,
-            &Facts { code: cell as u32, local_port: key.port, peer, queues: sk.queues(), reason: NO_REASON },
+            &Facts { code: cell as u32, account, local_port, peer, queues: sk.queues(), reason: NO_REASON },
         );
     }
     Ok(())
