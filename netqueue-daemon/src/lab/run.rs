@@ -149,6 +149,7 @@ fn compare(
         report.netqueue = Some(seen.sum());
         report.problems = check::incident(scene, &before);
         report.problems.extend(check::netqueue(scene, &before, &seen));
+        report.problems.extend(check::reconciliation(&before, seen.reconciliation.as_ref()));
         report.observed(&seen);
         if report.problems.is_empty()
             || disagree_since.get_or_insert_with(Instant::now).elapsed() > AGREE_WITHIN
