@@ -151,6 +151,7 @@ mod tests {
             kernel_reason: None,
             queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
             cpu: 0,
+            age: None,
         }
     }
 
