@@ -7,9 +7,9 @@ mod client;
 mod counters;
 mod demo;
 mod experiments;
+mod metrics;
 mod netlink;
 mod netns;
-
 mod observation;
 mod packet;
 mod raw;
@@ -19,6 +19,7 @@ mod scene;
 mod sockets;
 mod sys;
 mod sysctl;
+mod trial;
 mod verdict;
 mod worker;
 

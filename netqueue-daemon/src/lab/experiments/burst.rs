@@ -8,7 +8,7 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Scene, Settings, Share, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
 use crate::lab::sysctl;
@@ -19,7 +19,7 @@ pub(super) const BURST: Experiment = Experiment {
     incident: "listen(128), nobody accepts, 500 clients connect at once and try again for some seconds",
     verdict: "accept queue full, by a burst: 129 connections fit, the others wait seconds for their next SYN; a backlog of 500 would \
               have been enough",
-    provoke: burst,
+    provoke: Provoke::Inside(burst),
 };
 
 const CLIENTS: u64 = 500;

@@ -8,6 +8,7 @@ mod resets;
 mod reuseport;
 mod scan;
 mod syn_time;
+mod visible;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ pub(super) const ALL: &[Experiment] = &[
     final_ack::COOKIE_ACK,
     scan::SYN_SCAN,
     concurrency::CONCURRENCY,
+    visible::VISIBLE,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
