@@ -89,7 +89,8 @@ pub(super) async fn get(
 ) -> Result<Envelope<Listeners>, Problem> {
     let filter = Filter::from_params(params)?;
     let snapshot = snapshots.fresh().await;
-    Ok(Envelope::of(&snapshot, select(&snapshot, &filter), []))
+    let warning = filter.place.warning(&snapshot);
+    Ok(Envelope::of(&snapshot, select(&snapshot, &filter), warning))
 }
 
 struct Filter {
@@ -110,8 +111,7 @@ impl Filter {
 
 fn select(snapshot: &Snapshot, filter: &Filter) -> Listeners {
     let admitted = snapshot.accounts.iter().filter(|account| {
-        filter.kind.is_none_or(|kind| account.key.kind() == kind)
-            && filter.place.admits(snapshot, &account.key)
+        filter.kind.is_none_or(|kind| account.key.kind() == kind) && filter.place.admits(snapshot, account)
     });
     Listeners { listeners: admitted.map(|account| Listener::of(snapshot, account)).collect() }
 }
@@ -123,7 +123,7 @@ impl Listener {
         Self {
             id: account.id.0.to_string(),
             kind: account.key.kind(),
-            place: Place::of(snapshot, &account.key),
+            place: Place::of(snapshot, account),
             family: account.key.addr().map(family),
             process: "",
             accept_queue: account.queues.accept.map(Queue::from),

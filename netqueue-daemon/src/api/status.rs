@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     build_info::BuildInfo,
-    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, Snapshot},
+    domain::{
+        CounterBalance, LossReason, NamespaceBalance, NamespaceView, ProbeStatus, SearchCost, Snapshot,
+    },
     snapshots::Snapshots,
 };
 
@@ -26,6 +28,7 @@ pub(super) struct Status {
     mode: String,
     probes: Vec<Probe>,
     reconciliation: Vec<Reconciliation>,
+    namespace_search: NamespaceSearch,
     events: EventCounts,
 }
 
@@ -45,7 +48,12 @@ struct Probe {
 struct Reconciliation {
     netns: String,
     netns_inode: u32,
-    exact: bool,
+    /// `alive`, `gone` (kept until it was scraped twice), or `charged`: not found yet.
+    presence: &'static str,
+    /// Null, and no counters, where they are not compared.
+    exact: Option<bool>,
+    certain: Option<bool>,
+    read: Option<String>,
     counters: ByName<Balance>,
 }
 
@@ -54,7 +62,18 @@ struct Balance {
     kernel: u64,
     since_attach: i64,
     attributed: i64,
+    uncertain: i64,
     residual: i64,
+}
+
+/// What looking for namespaces costs.
+#[derive(Serialize)]
+struct NamespaceSearch {
+    searches: u64,
+    seconds: f64,
+    processes: u64,
+    threads: u64,
+    denied: u64,
 }
 
 #[derive(Serialize)]
@@ -79,7 +98,7 @@ pub(super) async fn get(
 impl Status {
     fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
         let probes = &snapshot.health.probes;
-        let balances = snapshot.balances.iter();
+        let namespaces = snapshot.namespaces.iter();
         Self {
             version: build.version,
             revision: build.revision,
@@ -89,7 +108,8 @@ impl Status {
             host_netns_inode: snapshot.host.0,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
-            reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
+            reconciliation: namespaces.map(Reconciliation::of).collect(),
+            namespace_search: NamespaceSearch::from(snapshot.search),
             events: EventCounts::of(snapshot),
         }
     }
@@ -119,12 +139,16 @@ impl Probe {
 }
 
 impl Reconciliation {
-    fn of(snapshot: &Snapshot, balance: &NamespaceBalance) -> Self {
-        let counters = balance.counters.iter();
+    fn of(namespace: &NamespaceView) -> Self {
+        let balance = namespace.balance.as_ref();
+        let counters = balance.into_iter().flat_map(|balance| balance.counters.iter());
         Self {
-            netns: snapshot.netns_name(balance.netns),
-            netns_inode: balance.netns.0,
-            exact: balance.is_exact(),
+            netns: namespace.name.to_string(),
+            netns_inode: namespace.netns.0,
+            presence: namespace.presence.as_str(),
+            exact: balance.map(NamespaceBalance::is_exact),
+            certain: balance.map(|balance| balance.certain),
+            read: balance.map(|balance| balance.read.to_rfc3339()),
             counters: ByName(
                 counters.map(|(counter, balance)| (counter.as_str(), Balance::from(balance))).collect(),
             ),
@@ -133,8 +157,15 @@ impl Reconciliation {
 }
 
 impl From<CounterBalance> for Balance {
-    fn from(CounterBalance { kernel, since_attach, attributed, residual }: CounterBalance) -> Self {
-        Self { kernel, since_attach, attributed, residual }
+    fn from(balance: CounterBalance) -> Self {
+        let CounterBalance { kernel, since_attach, attributed, uncertain, residual } = balance;
+        Self { kernel, since_attach, attributed, uncertain, residual }
+    }
+}
+
+impl From<SearchCost> for NamespaceSearch {
+    fn from(SearchCost { searches, spent, processes, threads, denied }: SearchCost) -> Self {
+        Self { searches, seconds: spent.as_secs_f64(), processes, threads, denied }
     }
 }
 

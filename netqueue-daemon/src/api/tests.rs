@@ -15,7 +15,7 @@ use crate::{
     domain::{
         AccountKey, Aggregator, AttachMode, Bracket, Counts, DropKind, Endpoint, Event, EventFlow, Health,
         KernelCounter, LossReason, Netns, Peer, PerCounter, ProbeStatus, QueueState, Queues, ResetCause,
-        Settings, Snapshot, SocketId, Timestamp, What,
+        Sample, Settings, Snapshot, SocketId, Timestamp, What,
     },
     snapshots,
 };
@@ -106,8 +106,15 @@ fn incident() -> Aggregator {
         queues.observe(event);
     }
     let all = |value| PerCounter::from_fn(|_| value);
-    queues.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(0) });
-    queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) });
+    let sample = |attributed, kernel| Sample {
+        bracket: Bracket { before: all(attributed), kernel: all(kernel), after: all(attributed) },
+        last_try: true,
+        ..Sample::default()
+    };
+    queues.set_baseline(HOST, &sample(0, 1000), at(0));
+    queues.reconcile(HOST, &sample(26, 1027), at(9));
+    queues.found(POD, Some("blue".into()), at(9));
+    queues.reconcile(POD, &sample(1, 6), at(9));
     let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
     let probes = vec![probe(true, true), probe(false, false)];
@@ -230,7 +237,7 @@ async fn events_come_newest_first_with_what_is_known_of_them() {
             },
             {
                 "seq": 3, "time": at(3).to_rfc3339(), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
-                "listener": "2", "netns": "4026532201", "netns_inode": 4_026_532_201_u32, "addr": "::1",
+                "listener": "2", "netns": "blue", "netns_inode": 4_026_532_201_u32, "addr": "::1",
                 "port": 81, "peer": null, "stage": null, "cause": "no_listener",
                 "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0, "age_seconds": null,
             },
@@ -249,6 +256,8 @@ async fn events_are_chosen_by_every_filter() {
         ("listener=99", &[]),
         ("netns=host", &[4, 2, 1]),
         ("netns=4026532201", &[3]),
+        ("netns=blue", &[3]),
+        ("netns=green", &[]),
         ("addr=[::1]", &[3]),
         ("port=80", &[4, 2, 1]),
         ("cause=no_listener", &[3]),
@@ -268,11 +277,22 @@ async fn a_listener_that_is_not_there_is_pointed_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_not_there_is_pointed_out() {
+    for path in ["events", "listeners"] {
+        let answer = get(&format!("/api/v1/{path}?netns=green")).await;
+        assert!(answer["warnings"].to_string().contains("no network namespace is known as green"), "{path}");
+        let answer = get(&format!("/api/v1/{path}?netns=blue")).await;
+        assert!(!answer["warnings"].to_string().contains("no network namespace"), "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn listeners_are_chosen_by_every_filter() {
     for (query, expected) in [
         ("", &["1", "2", "3"][..]),
         ("netns=host", &["1", "3"]),
         ("netns=4026531840&kind=other", &["3"]),
+        ("netns=blue", &["2"]),
         ("addr=::1", &["2"]),
         ("port=80", &["1"]),
         ("kind=endpoint", &["2"]),
@@ -294,7 +314,7 @@ async fn a_refusal_names_the_parameter_the_value_and_what_would_be_right() {
         ("/api/v1/events?peer=10.0.0", "peer", "10.0.0", "IP address"),
         ("/api/v1/events?port=1&port=2", "port", "2", "given once"),
         ("/api/v1/listeners?port=65536", "port", "65536", "0 to 65535"),
-        ("/api/v1/listeners?netns=pod", "netns", "pod", "`host`"),
+        ("/api/v1/listeners?netns=", "netns", "", "`host`"),
         ("/api/v1/listeners?addr=", "addr", "", "IP address"),
         ("/api/v1/listeners?kind=socket", "kind", "socket", "listener, endpoint, ephemeral, other"),
     ] {
@@ -326,8 +346,13 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
     assert_eq!((&balance["netns"], &balance["exact"]), (&json!("host"), &json!(false)));
     assert_eq!(
         balance["counters"]["ListenDrops"],
-        json!({"kernel": 1027, "since_attach": 27, "attributed": 26, "residual": 1})
+        json!({"kernel": 1027, "since_attach": 27, "attributed": 26, "uncertain": 0, "residual": 1})
     );
+    let pod = &data["reconciliation"][1];
+    assert_eq!((&pod["netns"], &pod["presence"]), (&json!("blue"), &json!("alive")));
+    assert_eq!((&pod["exact"], &pod["certain"]), (&json!(true), &json!(false)));
+    assert_eq!(pod["counters"]["ListenDrops"]["uncertain"], 5);
+    assert_eq!(data["namespace_search"]["searches"], 0);
     assert_eq!(data["probes"][1]["attached"], false);
     let events = &data["events"];
     assert_eq!((&events["seen"], &events["stored"]), (&json!(27), &json!(4)));

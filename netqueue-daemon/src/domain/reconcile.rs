@@ -1,8 +1,12 @@
 //! The promise users can check: what the kernel counted, what was attributed, and what is left over.
+//!
+//! A namespace is known by its inode number, and the kernel gives the number of a dead namespace to the next one at
+//! once: its counters begin at zero again, while what is attributed under the number goes on. So a number has lives,
+//! one after the other, and only what happened in one life is compared with that life's counters.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use super::{Netns, PerCounter};
+use super::{Netns, PerCounter, Timestamp};
 
 /// The kernel's counters of one namespace, read between two readings of everything attributed to it.
 ///
@@ -17,78 +21,252 @@ pub struct Bracket {
     pub after: PerCounter<u64>,
 }
 
-/// One counter of one namespace, since netqueue attached. `since_attach = attributed + residual`.
+/// What tells whether a namespace is the one that was read before under its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Counters of its traffic: they only grow while it lives.
+    pub traffic: [u64; 4],
+    /// A thread that was in it at the last reading still is.
+    pub witnessed: bool,
+}
+
+/// One reading of a namespace, and whether it is the last one for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// The counters and the sums.
+    pub bracket: Bracket,
+    /// Whose they are.
+    pub evidence: Evidence,
+    /// No other reading follows soon: what does not agree now is not under way.
+    pub last_try: bool,
+}
+
+/// One counter of one namespace. `since_attach = attributed + uncertain + residual`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CounterBalance {
     /// The kernel's counter, as its file shows it.
     pub kernel: u64,
-    /// How far it moved since netqueue attached.
+    /// How far it moved since netqueue attached, or since the namespace was made.
     pub since_attach: i64,
     /// How much of that is attributed.
     pub attributed: i64,
-    /// How much is not; negative where more was attributed than the kernel counted.
+    /// What did not agree when the namespace was first seen: counted before netqueue attached, or charged to a life
+    /// of its number that ended without a last look. Set aside, since nobody can tell any more.
+    pub uncertain: i64,
+    /// How much is not attributed; negative where more was attributed than the kernel counted.
     pub residual: i64,
 }
 
 /// All counters of one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamespaceBalance {
-    /// The namespace.
-    pub netns: Netns,
     /// Its counters.
     pub counters: PerCounter<CounterBalance>,
+    /// Whether it is known from where the counters are compared: see [`CounterBalance::uncertain`].
+    pub certain: bool,
+    /// When they were read.
+    pub read: Timestamp,
 }
 
 impl NamespaceBalance {
-    /// Whether every increment is attributed.
+    /// Whether every increment is attributed, but for what is set aside as uncertain.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.counters.iter().all(|(_, balance)| balance.residual == 0)
     }
 
-    /// Whether the same is left over as at another time.
+    /// The balance of two namespaces together.
     #[must_use]
-    pub fn same_residual(&self, other: &Self) -> bool {
-        self.counters
-            .iter()
-            .all(|(counter, balance)| balance.residual == other.counters.get(counter).residual)
+    pub fn and(&self, other: &Self) -> Self {
+        let counters = PerCounter::from_fn(|counter| {
+            let (mine, theirs) = (self.counters.get(counter), other.counters.get(counter));
+            CounterBalance {
+                kernel: mine.kernel + theirs.kernel,
+                since_attach: mine.since_attach + theirs.since_attach,
+                attributed: mine.attributed + theirs.attributed,
+                uncertain: mine.uncertain + theirs.uncertain,
+                residual: mine.residual + theirs.residual,
+            }
+        });
+        Self { counters, certain: self.certain && other.certain, read: self.read.max(other.read) }
+    }
+
+    fn residual(&self) -> PerCounter<i64> {
+        PerCounter::from_fn(|counter| self.counters.get(counter).residual)
     }
 }
 
-/// Compares the kernel's counters with what was attributed, from a baseline on.
+/// What came of comparing a namespace's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// The balance; `None` while it is not known yet from where to compare.
+    pub balance: Option<NamespaceBalance>,
+    /// Nothing seems to be under way.
+    pub settled: bool,
+    /// The number is another namespace's now; the last one was compared at this time for the last time.
+    pub replaced: Option<Timestamp>,
+}
+
+/// Compares the kernel's counters with what was attributed, each namespace from its own beginning on.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciler {
-    /// Per namespace, the kernel's counter less what was attributed when netqueue attached.
-    baselines: BTreeMap<Netns, PerCounter<i64>>,
+    lives: HashMap<Netns, Life>,
+    /// Per number, what had been attributed to it when its last life ended.
+    ended: HashMap<Netns, PerCounter<u64>>,
+}
+
+/// One namespace, from first to last sight.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    /// The kernel's counters from which it is compared,
+    kernel_base: PerCounter<u64>,
+    /// what was attributed to its number then,
+    attributed_base: PerCounter<u64>,
+    /// and what is set aside.
+    uncertain: PerCounter<i64>,
+    certain: bool,
+    /// As of the last comparison.
+    kernel: PerCounter<u64>,
+    traffic: [u64; 4],
+    attributed: PerCounter<u64>,
+    residual: PerCounter<i64>,
+    compared: Timestamp,
 }
 
 impl Reconciler {
-    /// Takes the state from which the namespace is compared. Returns false where it was moving: its baseline is then
-    /// uncertain by what moved, and should be taken again.
-    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) -> bool {
-        let baseline = PerCounter::from_fn(|counter| {
-            signed(bracket.kernel.get(counter)) - signed(bracket.after.get(counter))
-        });
-        self.baselines.insert(netns, baseline);
-        bracket.before == bracket.after
+    /// Takes the state from which a namespace is compared that existed when netqueue attached. Returns false where it
+    /// was moving: its balance is then uncertain by what moved, and this should be done again.
+    pub fn set_baseline(&mut self, netns: Netns, reading: &Sample, now: Timestamp) -> bool {
+        let Bracket { before, kernel, after } = reading.bracket;
+        let certain = before == after;
+        self.lives.insert(netns, Life { certain, ..Life::from(kernel, after, reading, now) });
+        certain
     }
 
-    /// The namespace's balance; `None` before its baseline was taken.
-    #[must_use]
-    pub fn balance(&self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
-        let baseline = self.baselines.get(&netns)?;
+    /// Compares a namespace's counters.
+    ///
+    /// One that was not there at attach is compared from zero. Where that does not agree at first sight, the
+    /// difference is set aside: it may be from before attach, or it may be the last of another life. Later
+    /// differences are residuals.
+    pub fn compare(&mut self, netns: Netns, reading: &Sample, now: Timestamp) -> Compared {
+        let mut replaced = None;
+        let mut guessed = false;
+        if let Some(life) = self.lives.get(&netns) {
+            let disproved = life.is_disproved_by(reading);
+            guessed = !disproved && life.is_doubted_by(reading);
+            if disproved || guessed {
+                replaced = Some(life.compared);
+                let attributed = life.attributed;
+                self.end(netns, attributed);
+            }
+        }
+        match self.lives.get_mut(&netns) {
+            Some(life) => {
+                let balance = life.balance(&reading.bracket, now);
+                let residual = balance.residual();
+                let settled = reading.last_try || balance.is_exact() || residual == life.residual;
+                if settled {
+                    life.saw(reading, residual, now);
+                }
+                Compared { balance: Some(balance), settled, replaced }
+            }
+            None => {
+                let born = self.first_sight(netns, reading, guessed, now);
+                Compared { balance: born, settled: born.is_some(), replaced }
+            }
+        }
+    }
+
+    /// Nothing refers to the namespace any more; so much had been attributed to it by then.
+    pub fn end(&mut self, netns: Netns, attributed: PerCounter<u64>) {
+        self.lives.remove(&netns);
+        self.ended.insert(netns, attributed);
+    }
+
+    fn first_sight(
+        &mut self,
+        netns: Netns,
+        reading: &Sample,
+        guessed: bool,
+        now: Timestamp,
+    ) -> Option<NamespaceBalance> {
+        let before_it = self.ended.get(&netns).copied().unwrap_or_default();
+        let mut life = Life::from(PerCounter::default(), before_it, reading, now);
+        life.certain = !guessed;
+        let balance = life.balance(&reading.bracket, now);
+        if !balance.is_exact() {
+            if !reading.last_try {
+                return None;
+            }
+            life.uncertain = balance.residual();
+            life.certain = false;
+        }
+        life.saw(reading, PerCounter::default(), now);
+        self.lives.insert(netns, life);
+        Some(life.balance(&reading.bracket, now))
+    }
+}
+
+impl Life {
+    fn from(
+        kernel_base: PerCounter<u64>,
+        attributed_base: PerCounter<u64>,
+        reading: &Sample,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            kernel_base,
+            attributed_base,
+            uncertain: PerCounter::default(),
+            certain: true,
+            kernel: reading.bracket.kernel,
+            traffic: reading.evidence.traffic,
+            attributed: reading.bracket.after,
+            residual: PerCounter::default(),
+            compared: now,
+        }
+    }
+
+    fn saw(&mut self, reading: &Sample, residual: PerCounter<i64>, now: Timestamp) {
+        self.kernel = reading.bracket.kernel;
+        self.traffic = reading.evidence.traffic;
+        self.attributed = reading.bracket.after;
+        self.residual = residual;
+        self.compared = now;
+    }
+
+    /// Counters only grow: these are another namespace's.
+    fn is_disproved_by(&self, reading: &Sample) -> bool {
+        let kernel = &reading.bracket.kernel;
+        self.kernel.iter().any(|(counter, before)| kernel.get(counter) < before)
+            || self.traffic.iter().zip(reading.evidence.traffic).any(|(before, now)| now < *before)
+    }
+
+    /// Nobody saw it live on, and it is charged with more than its kernel counted: a new namespace, whose counters
+    /// have grown past the old one's already, would look like this.
+    fn is_doubted_by(&self, reading: &Sample) -> bool {
+        let residual = self.balance(&reading.bracket, self.compared).residual();
+        let less = residual.iter().any(|(counter, now)| now < self.residual.get(counter));
+        less && reading.last_try && !reading.evidence.witnessed
+    }
+
+    fn balance(&self, bracket: &Bracket, read: Timestamp) -> NamespaceBalance {
         let counters = PerCounter::from_fn(|counter| {
-            let since_attach = signed(bracket.kernel.get(counter)) - baseline.get(counter);
-            let (before, after) = (signed(bracket.before.get(counter)), signed(bracket.after.get(counter)));
-            let attributed = since_attach.clamp(before, after.max(before));
+            let since = |value: u64, base: &PerCounter<u64>| signed(value) - signed(base.get(counter));
+            let since_attach = since(bracket.kernel.get(counter), &self.kernel_base);
+            let before = since(bracket.before.get(counter), &self.attributed_base);
+            let after = since(bracket.after.get(counter), &self.attributed_base).max(before);
+            let uncertain = self.uncertain.get(counter);
+            let attributed = (since_attach - uncertain).clamp(before, after);
             CounterBalance {
                 kernel: bracket.kernel.get(counter),
                 since_attach,
                 attributed,
-                residual: since_attach - attributed,
+                uncertain,
+                residual: since_attach - uncertain - attributed,
             }
         });
-        Some(NamespaceBalance { netns, counters })
+        NamespaceBalance { counters, certain: self.certain, read }
     }
 }
 
@@ -97,57 +275,5 @@ fn signed(value: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::KernelCounter::{self, ListenDrops};
-
-    const HOST: Netns = Netns(1);
-
-    fn all(value: u64) -> PerCounter<u64> {
-        PerCounter::from_fn(|_: KernelCounter| value)
-    }
-
-    fn drops(reconciler: &Reconciler, before: u64, kernel: u64, after: u64) -> CounterBalance {
-        let bracket = Bracket { before: all(before), kernel: all(kernel), after: all(after) };
-        reconciler.balance(HOST, &bracket).expect("a baseline was set").counters.get(ListenDrops)
-    }
-
-    fn attached_when_the_kernel_stood_at_1000() -> Reconciler {
-        let mut reconciler = Reconciler::default();
-        assert!(reconciler.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(0) }));
-        reconciler
-    }
-
-    #[test]
-    fn drops_while_reading_are_not_a_residual() {
-        let reconciler = attached_when_the_kernel_stood_at_1000();
-        assert_eq!(
-            drops(&reconciler, 40, 1050, 60),
-            CounterBalance { kernel: 1050, since_attach: 50, attributed: 50, residual: 0 }
-        );
-    }
-
-    #[test]
-    fn what_no_listener_was_charged_with_is_left_over() {
-        let reconciler = attached_when_the_kernel_stood_at_1000();
-        assert_eq!(
-            drops(&reconciler, 40, 1050, 45),
-            CounterBalance { kernel: 1050, since_attach: 50, attributed: 45, residual: 5 }
-        );
-    }
-
-    #[test]
-    fn charging_too_much_shows_too() {
-        let reconciler = attached_when_the_kernel_stood_at_1000();
-        assert_eq!(drops(&reconciler, 51, 1050, 51).residual, -1);
-    }
-
-    #[test]
-    fn a_baseline_taken_while_drops_go_on_says_so() {
-        let mut reconciler = Reconciler::default();
-        assert!(
-            !reconciler.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(3) })
-        );
-        assert_eq!(reconciler.balance(Netns(2), &Bracket::default()), None);
-    }
-}
+#[path = "reconcile_tests.rs"]
+mod tests;
