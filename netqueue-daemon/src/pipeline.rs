@@ -84,7 +84,7 @@ impl Pipeline {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
                     pause = if self.drain() { BUSY } else { IDLE };
-                    if published.elapsed() >= IDLE {
+                    if published.elapsed() >= IDLE || self.comparison.has_news() {
                         publisher.publish(Arc::new(self.refresh().await));
                         published = Instant::now();
                     }
@@ -114,7 +114,8 @@ impl Pipeline {
             any |= !events.is_empty();
             // A charge precedes its event: an account the aggregator does not know has counts to read.
             if events.iter().any(|event| !self.aggregator.knows(&event.account)) {
-                self.read();
+                let sums = self.read().sums();
+                self.comparison.begin_search(&sums);
             }
             events.into_iter().for_each(|event| self.aggregator.observe(event));
             if let Some(logger) = &mut self.attached.logger {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     AccountId, AccountKey, AccountView, Compared, Counts, Event, EventLog, Health, Life, Netns, PerCounter,
-    Presence, Queues, Reconciler, Sample, SearchCost, Snapshot, Timestamp, namespaces::Namespaces,
+    Queues, Reconciler, Sample, SearchCost, Snapshot, Timestamp, namespaces::Namespaces,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -101,11 +101,8 @@ impl Aggregator {
 
     /// Nothing refers to a namespace any more; so much was attributed to its number by now.
     pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, now: Timestamp) {
-        if let Some((life, before)) = self.namespaces.end(netns, now) {
-            // One that was never found was never compared: should it be found yet, it is compared from zero.
-            if before == Presence::Alive {
-                self.reconciler.end(netns, attributed);
-            }
+        if let Some(life) = self.namespaces.end(netns, now) {
+            self.reconciler.end(netns, attributed);
             self.retire(|account| account.life == life);
         }
     }

@@ -131,14 +131,14 @@ impl Namespaces {
         Some(before)
     }
 
-    /// Nothing refers to it any more. Returns which one it was and what it was before, if it was not gone already.
-    pub(super) fn end(&mut self, netns: Netns, now: Timestamp) -> Option<(Life, Presence)> {
+    /// Nothing refers to it any more. Returns which one it was, if it was not gone already.
+    pub(super) fn end(&mut self, netns: Netns, now: Timestamp) -> Option<Life> {
         let life = *self.current.get(&netns)?;
         let leaves_with = self.scrapes + SCRAPES;
         let entry = self.entry(life).filter(|entry| entry.view.presence != Presence::Gone)?;
-        let before = std::mem::replace(&mut entry.view.presence, Presence::Gone);
+        entry.view.presence = Presence::Gone;
         entry.gone = Some(Gone { leaves_with, at: now });
-        Some((life, before))
+        Some(life)
     }
 
     pub(super) fn set_balance(&mut self, netns: Netns, balance: NamespaceBalance, now: Timestamp) {

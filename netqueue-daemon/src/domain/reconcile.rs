@@ -90,10 +90,6 @@ impl NamespaceBalance {
         });
         Self { counters, certain: self.certain && other.certain, read: self.read.max(other.read) }
     }
-
-    fn residual(&self) -> PerCounter<i64> {
-        PerCounter::from_fn(|counter| self.counters.get(counter).residual)
-    }
 }
 
 /// What came of comparing a namespace's counters.
@@ -111,20 +107,28 @@ pub struct Compared {
 #[derive(Clone, Debug, Default)]
 pub struct Reconciler {
     lives: HashMap<Netns, Life>,
-    /// Per number, what had been attributed to it when its last life ended.
-    ended: HashMap<Netns, PerCounter<u64>>,
+    ended: HashMap<Netns, Ended>,
+}
+
+/// What had been attributed to a number when its lives ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ended {
+    /// The last that was compared,
+    compared: PerCounter<u64>,
+    /// and the last of all: some are gone before they are found.
+    last: PerCounter<u64>,
 }
 
 /// One namespace, from first to last sight.
 #[derive(Clone, Copy, Debug)]
 struct Life {
-    /// The kernel's counters from which it is compared,
+    /// The kernel's counters from which it is compared.
     kernel_base: PerCounter<u64>,
-    /// what was attributed to its number then,
-    attributed_base: PerCounter<u64>,
-    /// and what is set aside.
-    uncertain: PerCounter<i64>,
-    certain: bool,
+    /// The kernel's counters less what is attributed to the number: the same at all times, but for residuals.
+    offset: PerCounter<Range>,
+    /// What the offset would be if nothing had to be set aside; `None` for one that was there at attach.
+    without_doubt: Option<PerCounter<i64>>,
+    guessed: bool,
     /// As of the last comparison.
     kernel: PerCounter<u64>,
     traffic: [u64; 4],
@@ -133,14 +137,20 @@ struct Life {
     compared: Timestamp,
 }
 
+/// What a number may be: one reading while drops go on does not tell more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Range {
+    low: i64,
+    high: i64,
+}
+
 impl Reconciler {
     /// Takes the state from which a namespace is compared that existed when netqueue attached. Returns false where it
-    /// was moving: its balance is then uncertain by what moved, and this should be done again.
-    pub fn set_baseline(&mut self, netns: Netns, reading: &Sample, now: Timestamp) -> bool {
-        let Bracket { before, kernel, after } = reading.bracket;
-        let certain = before == after;
-        self.lives.insert(netns, Life { certain, ..Life::from(kernel, after, reading, now) });
-        certain
+    /// was moving: this should be done again, or the next quiet comparison tells from where it is compared.
+    pub fn set_baseline(&mut self, netns: Netns, sample: &Sample, now: Timestamp) -> bool {
+        let Bracket { before, kernel, after } = sample.bracket;
+        self.lives.insert(netns, Life::new(kernel, sample.bracket.offset(), None, sample, now));
+        before == after
     }
 
     /// Compares a namespace's counters.
@@ -148,12 +158,12 @@ impl Reconciler {
     /// One that was not there at attach is compared from zero. Where that does not agree at first sight, the
     /// difference is set aside: it may be from before attach, or it may be the last of another life. Later
     /// differences are residuals.
-    pub fn compare(&mut self, netns: Netns, reading: &Sample, now: Timestamp) -> Compared {
+    pub fn compare(&mut self, netns: Netns, sample: &Sample, now: Timestamp) -> Compared {
         let mut replaced = None;
         let mut guessed = false;
         if let Some(life) = self.lives.get(&netns) {
-            let disproved = life.is_disproved_by(reading);
-            guessed = !disproved && life.is_doubted_by(reading);
+            let disproved = life.is_disproved_by(sample);
+            guessed = !disproved && life.is_doubted_by(sample);
             if disproved || guessed {
                 replaced = Some(life.compared);
                 let attributed = life.attributed;
@@ -162,112 +172,174 @@ impl Reconciler {
         }
         match self.lives.get_mut(&netns) {
             Some(life) => {
-                let balance = life.balance(&reading.bracket, now);
-                let residual = balance.residual();
-                let settled = reading.last_try || balance.is_exact() || residual == life.residual;
+                let residual = life.residual_of(&sample.bracket);
+                let settled = sample.last_try || residual == life.residual || is_zero(&residual);
                 if settled {
-                    life.saw(reading, residual, now);
+                    life.saw(sample, residual, now);
                 }
-                Compared { balance: Some(balance), settled, replaced }
+                Compared { balance: Some(life.balance(&sample.bracket, now)), settled, replaced }
             }
             None => {
-                let born = self.first_sight(netns, reading, guessed, now);
+                let born = self.first_sight(netns, sample, guessed, now);
                 Compared { balance: born, settled: born.is_some(), replaced }
             }
         }
     }
 
-    /// Nothing refers to the namespace any more; so much had been attributed to it by then.
+    /// Nothing refers to the namespace any more; so much had been attributed to its number by then.
     pub fn end(&mut self, netns: Netns, attributed: PerCounter<u64>) {
-        self.lives.remove(&netns);
-        self.ended.insert(netns, attributed);
+        let compared = self.lives.remove(&netns).is_some();
+        let ended = self.ended.entry(netns).or_default();
+        ended.last = attributed;
+        if compared {
+            ended.compared = attributed;
+        }
     }
 
     fn first_sight(
         &mut self,
         netns: Netns,
-        reading: &Sample,
+        sample: &Sample,
         guessed: bool,
         now: Timestamp,
     ) -> Option<NamespaceBalance> {
-        let before_it = self.ended.get(&netns).copied().unwrap_or_default();
-        let mut life = Life::from(PerCounter::default(), before_it, reading, now);
-        life.certain = !guessed;
-        let balance = life.balance(&reading.bracket, now);
-        if !balance.is_exact() {
-            if !reading.last_try {
-                return None;
+        let Ended { compared, last } = self.ended.get(&netns).copied().unwrap_or_default();
+        // It began when the last one with its number had ended; or it was there, unfound, since the one before that.
+        let begins = |base: PerCounter<u64>| PerCounter::from_fn(|counter| -signed(base.get(counter)));
+        let fitting = [begins(last), begins(compared)].into_iter().find_map(|begins| {
+            let offset = PerCounter::from_fn(|counter| Range::point(begins.get(counter)));
+            let mut life = Life::new(PerCounter::default(), offset, Some(begins), sample, now);
+            life.guessed = guessed;
+            is_zero(&life.residual_of(&sample.bracket)).then_some(life)
+        });
+        let life = match fitting {
+            Some(life) => life,
+            None if sample.last_try => {
+                let observed = sample.bracket.offset();
+                Life::new(PerCounter::default(), observed, Some(begins(last)), sample, now)
             }
-            life.uncertain = balance.residual();
-            life.certain = false;
-        }
-        life.saw(reading, PerCounter::default(), now);
+            None => return None,
+        };
         self.lives.insert(netns, life);
-        Some(life.balance(&reading.bracket, now))
+        Some(life.balance(&sample.bracket, now))
     }
 }
 
 impl Life {
-    fn from(
+    fn new(
         kernel_base: PerCounter<u64>,
-        attributed_base: PerCounter<u64>,
-        reading: &Sample,
+        offset: PerCounter<Range>,
+        without_doubt: Option<PerCounter<i64>>,
+        sample: &Sample,
         now: Timestamp,
     ) -> Self {
         Self {
             kernel_base,
-            attributed_base,
-            uncertain: PerCounter::default(),
-            certain: true,
-            kernel: reading.bracket.kernel,
-            traffic: reading.evidence.traffic,
-            attributed: reading.bracket.after,
+            offset,
+            without_doubt,
+            guessed: false,
+            kernel: sample.bracket.kernel,
+            traffic: sample.evidence.traffic,
+            attributed: sample.bracket.after,
             residual: PerCounter::default(),
             compared: now,
         }
     }
 
-    fn saw(&mut self, reading: &Sample, residual: PerCounter<i64>, now: Timestamp) {
-        self.kernel = reading.bracket.kernel;
-        self.traffic = reading.evidence.traffic;
-        self.attributed = reading.bracket.after;
+    fn saw(&mut self, sample: &Sample, residual: PerCounter<i64>, now: Timestamp) {
+        let observed = sample.bracket.offset();
+        self.offset =
+            PerCounter::from_fn(|counter| self.offset.get(counter).narrowed_by(observed.get(counter)));
+        self.kernel = sample.bracket.kernel;
+        self.traffic = sample.evidence.traffic;
+        self.attributed = sample.bracket.after;
         self.residual = residual;
         self.compared = now;
     }
 
     /// Counters only grow: these are another namespace's.
-    fn is_disproved_by(&self, reading: &Sample) -> bool {
-        let kernel = &reading.bracket.kernel;
+    fn is_disproved_by(&self, sample: &Sample) -> bool {
+        let kernel = &sample.bracket.kernel;
         self.kernel.iter().any(|(counter, before)| kernel.get(counter) < before)
-            || self.traffic.iter().zip(reading.evidence.traffic).any(|(before, now)| now < *before)
+            || self.traffic.iter().zip(sample.evidence.traffic).any(|(before, now)| now < *before)
     }
 
     /// Nobody saw it live on, and it is charged with more than its kernel counted: a new namespace, whose counters
     /// have grown past the old one's already, would look like this.
-    fn is_doubted_by(&self, reading: &Sample) -> bool {
-        let residual = self.balance(&reading.bracket, self.compared).residual();
+    fn is_doubted_by(&self, sample: &Sample) -> bool {
+        let residual = self.residual_of(&sample.bracket);
         let less = residual.iter().any(|(counter, now)| now < self.residual.get(counter));
-        less && reading.last_try && !reading.evidence.witnessed
+        less && sample.last_try && !sample.evidence.witnessed
+    }
+
+    fn residual_of(&self, bracket: &Bracket) -> PerCounter<i64> {
+        let observed = bracket.offset();
+        PerCounter::from_fn(|counter| observed.get(counter).beyond(self.offset.get(counter)))
     }
 
     fn balance(&self, bracket: &Bracket, read: Timestamp) -> NamespaceBalance {
+        let residuals = self.residual_of(bracket);
         let counters = PerCounter::from_fn(|counter| {
-            let since = |value: u64, base: &PerCounter<u64>| signed(value) - signed(base.get(counter));
-            let since_attach = since(bracket.kernel.get(counter), &self.kernel_base);
-            let before = since(bracket.before.get(counter), &self.attributed_base);
-            let after = since(bracket.after.get(counter), &self.attributed_base).max(before);
-            let uncertain = self.uncertain.get(counter);
-            let attributed = (since_attach - uncertain).clamp(before, after);
-            CounterBalance {
-                kernel: bracket.kernel.get(counter),
-                since_attach,
-                attributed,
-                uncertain,
-                residual: since_attach - uncertain - attributed,
-            }
+            let kernel = bracket.kernel.get(counter);
+            let since_attach = signed(kernel) - signed(self.kernel_base.get(counter));
+            let (uncertain, residual) = (self.uncertain().get(counter), residuals.get(counter));
+            let attributed = since_attach - uncertain - residual;
+            CounterBalance { kernel, since_attach, attributed, uncertain, residual }
         });
-        NamespaceBalance { counters, certain: self.certain, read }
+        NamespaceBalance { counters, certain: self.is_certain(), read }
     }
+
+    fn uncertain(&self) -> PerCounter<i64> {
+        PerCounter::from_fn(|counter| match &self.without_doubt {
+            Some(begins) => self.offset.get(counter).beyond(Range::point(begins.get(counter))),
+            None => 0,
+        })
+    }
+
+    fn is_certain(&self) -> bool {
+        let pinned = self.offset.iter().all(|(_, offset)| offset.low == offset.high);
+        pinned && !self.guessed && is_zero(&self.uncertain())
+    }
+}
+
+impl Bracket {
+    /// The kernel's counters less what was attributed when they were read, which was between the two sums.
+    fn offset(&self) -> PerCounter<Range> {
+        PerCounter::from_fn(|counter| {
+            let kernel = signed(self.kernel.get(counter));
+            let (before, after) = (signed(self.before.get(counter)), signed(self.after.get(counter)));
+            Range { low: kernel - after.max(before), high: kernel - before }
+        })
+    }
+}
+
+impl Range {
+    const fn point(value: i64) -> Self {
+        Self { low: value, high: value }
+    }
+
+    /// How far this lies above or below the other; 0 where they meet.
+    const fn beyond(self, other: Self) -> i64 {
+        if self.low > other.high {
+            self.low - other.high
+        } else if self.high < other.low {
+            self.high - other.low
+        } else {
+            0
+        }
+    }
+
+    /// What both allow; this one where they do not meet.
+    fn narrowed_by(self, other: Self) -> Self {
+        if self.beyond(other) != 0 {
+            return self;
+        }
+        Self { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+}
+
+fn is_zero(values: &PerCounter<i64>) -> bool {
+    values.iter().all(|(_, value)| value == 0)
 }
 
 fn signed(value: u64) -> i64 {

@@ -64,11 +64,30 @@ fn charging_too_much_shows_too() {
 }
 
 #[test]
-fn a_baseline_taken_while_drops_go_on_is_uncertain() {
+fn a_baseline_taken_while_drops_go_on_is_uncertain_until_a_quiet_moment_tells() {
     let mut reconciler = Reconciler::default();
     assert!(!reconciler.set_baseline(POD, &reading(0, 1000, 3), at(1)));
-    let balance = reconciler.compare(POD, &reading(3, 1000, 3), at(2)).balance.expect("it has a baseline");
+    let balance = |reconciler: &mut Reconciler, reading: Sample| {
+        let balance = reconciler.compare(POD, &reading, at(2)).balance.expect("it has a baseline");
+        (balance.counters.get(ListenDrops).residual, balance.certain)
+    };
+    assert_eq!(balance(&mut reconciler, reading(10, 1012, 14)), (0, false));
+    assert_eq!(
+        balance(&mut reconciler, reading(20, 1019, 20)),
+        (0, true),
+        "one of the 3 came before the kernel's"
+    );
+    assert_eq!(balance(&mut reconciler, reading(20, 1020, 20)), (1, true));
+}
+
+#[test]
+fn a_namespace_first_seen_under_a_flood_with_anothers_charges_has_no_residual_later() {
+    let mut reconciler = Reconciler::default();
+    // 19 were another life's; while this one is read first, 13 drops come.
+    let balance = reconciler.compare(POD, &reading(117, 100, 130), at(1)).balance.expect("last try");
     assert!(balance.is_exact() && !balance.certain);
+    let later = compared(&mut reconciler, &reading(219, 200, 219));
+    assert_eq!((later.uncertain, later.residual), (-19, 0));
 }
 
 #[test]
@@ -137,6 +156,17 @@ fn what_a_dead_namespace_was_charged_after_the_last_look_does_not_burden_the_nex
     let balance = reconciler.compare(POD, &unwitnessed(24 + 2 + 5, 5), at(10)).balance.expect("last try");
     assert!(balance.is_exact() && !balance.certain);
     assert_eq!(balance.counters.get(ListenDrops).uncertain, -2);
+}
+
+#[test]
+fn one_that_was_gone_before_it_was_found_does_not_burden_the_next_one_either() {
+    for (kernel, attributed) in [(5, 24 + 5), (24 + 5, 24 + 5)] {
+        let mut reconciler = Reconciler::default();
+        // Never found: gone, or hidden.
+        reconciler.end(POD, all(24));
+        let next = reconciler.compare(POD, &unwitnessed(attributed, kernel), at(10));
+        assert!(next.balance.is_some_and(|balance| balance.is_exact() && balance.certain), "{kernel}");
+    }
 }
 
 #[test]

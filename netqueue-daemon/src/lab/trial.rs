@@ -84,6 +84,7 @@ fn compare(
         let mut problems = scene.problems.clone();
         problems.extend(check::incident(scene, &before));
         problems.extend(check::netqueue(scene, &before, &seen));
+        problems.extend(check::reconciliation(&before, seen.reconciliation.as_ref()));
         let agree = problems.is_empty();
         last = Some(Comparison { kernel: before, netqueue: Some(seen), problems, ..Comparison::default() });
         if agree || disagree_since.get_or_insert_with(Instant::now).elapsed() > AGREE_WITHIN {

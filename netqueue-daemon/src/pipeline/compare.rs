@@ -83,8 +83,13 @@ impl Comparison {
         sums.keys().copied().filter(|netns| !self.namespaces.knows(*netns)).collect()
     }
 
+    /// Whether a search has ended whose result was not taken yet.
+    pub(super) fn has_news(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.search.is_finished())
+    }
+
     /// Begins a search if one is due. It runs beside: looking through thousands of processes takes a while.
-    fn begin_search(&mut self, sums: &Sums) {
+    pub(super) fn begin_search(&mut self, sums: &Sums) {
         let wanted = self.unknown(sums);
         if self.running.is_none()
             && let Some(depth) = self.searches.due(&wanted, Instant::now())

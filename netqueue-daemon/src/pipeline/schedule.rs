@@ -19,10 +19,12 @@ const MOST: usize = 64;
 const SLOWLY: Duration = Duration::from_secs(30);
 /// Of the regular searches, one in so many looks at threads.
 const THOROUGH: u32 = 10;
-/// Searches that cannot wait are so far apart at least,
-const APART: Duration = Duration::from_millis(100);
-/// and take no more than this part of the time.
+/// Searches that cannot wait may take this part of the time,
 const SHARE: u32 = 100;
+/// what they did not take being saved up to this much.
+const SAVED: Duration = Duration::from_millis(200);
+/// What was looked for in vain is looked for again after this long, then after twice as long, and so on.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Which namespaces are due.
 #[derive(Debug, Default)]
@@ -75,6 +77,8 @@ impl Due {
 pub(super) struct Searches {
     ended: Instant,
     took: Duration,
+    /// Time that may be spent, as of the end of the last search.
+    saved: Duration,
     regular: u32,
     next_regular: Instant,
     threads_wanted: bool,
@@ -86,7 +90,15 @@ impl Searches {
     /// The first one has just ended.
     pub(super) fn new(took: Duration, now: Instant) -> Self {
         let next_regular = now + SLOWLY;
-        Self { ended: now, took, regular: 0, next_regular, threads_wanted: false, vain: HashMap::new() }
+        Self {
+            ended: now,
+            took,
+            saved: SAVED,
+            regular: 0,
+            next_regular,
+            threads_wanted: false,
+            vain: HashMap::new(),
+        }
     }
 
     /// A known namespace may be gone.
@@ -98,7 +110,7 @@ impl Searches {
     pub(super) fn due(&self, unknown: &[Netns], now: Instant) -> Option<Depth> {
         let waits = |netns: &Netns| self.vain.get(netns).is_some_and(|(_, until)| now < *until);
         let urgent = self.threads_wanted || !unknown.iter().all(waits);
-        if urgent && now >= self.ended + APART.max(self.took * SHARE) {
+        if urgent && self.saved(now) >= self.took {
             return Some(Depth::Threads);
         }
         (now >= self.next_regular).then_some(if (self.regular + 1).is_multiple_of(THOROUGH) {
@@ -108,8 +120,15 @@ impl Searches {
         })
     }
 
+    /// Time that may be spent now.
+    fn saved(&self, now: Instant) -> Duration {
+        // A search that takes longer than what can be saved must come to its turn too.
+        (self.saved + now.saturating_duration_since(self.ended) / SHARE).min(SAVED.max(self.took))
+    }
+
     /// A search has ended; these, charged before it began, were not found.
     pub(super) fn ended(&mut self, depth: Depth, took: Duration, missed: &[Netns], now: Instant) {
+        self.saved = self.saved(now).saturating_sub(took);
         (self.ended, self.took) = (now, took);
         if now >= self.next_regular {
             self.regular = self.regular.wrapping_add(1);
@@ -122,7 +141,7 @@ impl Searches {
         self.vain.retain(|netns, _| missed.contains(netns));
         for netns in missed {
             let (times, until) = self.vain.entry(*netns).or_insert((0, now));
-            *until = now + (APART * 2_u32.saturating_pow(*times)).min(SLOWLY);
+            *until = now + (AGAIN * 2_u32.saturating_pow(*times)).min(SLOWLY);
             *times = (*times + 1).min(16);
         }
     }
@@ -166,12 +185,32 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_namespace_is_looked_for_at_once_but_searches_take_a_hundredth_of_the_time() {
+    fn unknown_namespaces_are_looked_for_at_once_but_not_all_the_time() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut searches = Searches::new(SCAN, start);
+        let mut begun = 0;
+        while now < start + 20 * SECOND {
+            // Ever new ones, each gone before it is found.
+            if searches.due(&[Netns(begun + 9)], now).is_some() {
+                now += SCAN;
+                searches.ended(Depth::Threads, SCAN, &[], now);
+                begun += 1;
+            } else {
+                now += Duration::from_millis(1);
+            }
+            if begun == 6 {
+                assert!(now < start + SECOND, "some at once");
+            }
+        }
+        assert!((12..=14).contains(&begun), "{begun}");
+    }
+
+    #[test]
+    fn without_a_reason_namespaces_are_looked_for_now_and_then() {
         let start = Instant::now();
         let searches = Searches::new(SCAN, start);
         assert_eq!(searches.due(&[], start + SECOND), None);
-        assert_eq!(searches.due(&[Netns(9)], start + SECOND), None);
-        assert_eq!(searches.due(&[Netns(9)], start + 3 * SECOND), Some(Depth::Threads));
         assert_eq!(searches.due(&[], start + SLOWLY), Some(Depth::Processes));
     }
 
@@ -186,7 +225,7 @@ mod tests {
                 searches.ended(Depth::Threads, Duration::ZERO, &[Netns(9)], now);
                 times += 1;
             }
-            now += APART;
+            now += AGAIN;
         }
         assert!((10..=25).contains(&times), "{times}");
         assert_eq!(searches.due(&[Netns(9), Netns(10)], now), Some(Depth::Threads), "a new one is urgent");
