@@ -11,7 +11,8 @@ use super::{
 use crate::{
     build_info::BuildInfo,
     domain::{
-        CounterBalance, LossReason, NamespaceBalance, NamespaceView, ProbeStatus, SearchCost, Snapshot,
+        CounterBalance, LossReason, NamespaceBalance, NamespaceView, Presence, ProbeStatus, SearchCost,
+        Snapshot,
     },
     snapshots::Snapshots,
 };
@@ -48,7 +49,7 @@ struct Probe {
 struct Reconciliation {
     netns: String,
     netns_inode: u32,
-    /// `alive`, `gone` (kept until it was scraped twice), or `charged`: not found yet.
+    /// `alive`, `gone` (kept until it was scraped twice), `charged` (not found yet), or `missed` (gone before that).
     presence: &'static str,
     /// Null, and no counters, where they are not compared.
     exact: Option<bool>,
@@ -98,7 +99,9 @@ pub(super) async fn get(
 impl Status {
     fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
         let probes = &snapshot.health.probes;
-        let namespaces = snapshot.namespaces.iter();
+        // A dead one whose balance was added to that of `gone` has none of its own any more.
+        let shown = |of: &&NamespaceView| of.balance.is_some() || of.presence != Presence::Gone;
+        let namespaces = snapshot.namespaces.iter().filter(shown);
         Self {
             version: build.version,
             revision: build.revision,

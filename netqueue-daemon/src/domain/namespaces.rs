@@ -19,8 +19,10 @@ pub enum Presence {
     Charged,
     /// A process is in it, or a name refers to it.
     Alive,
-    /// Nothing refers to it.
+    /// Nothing refers to it any more.
     Gone,
+    /// Something was charged in it, and it was gone before it was found: it was never compared.
+    Missed,
 }
 
 impl Presence {
@@ -31,6 +33,7 @@ impl Presence {
             Self::Charged => "charged",
             Self::Alive => "alive",
             Self::Gone => "gone",
+            Self::Missed => "missed",
         }
     }
 }
@@ -99,7 +102,7 @@ impl Namespaces {
     pub(super) fn found(&mut self, netns: Netns, name: Option<Arc<str>>, now: Timestamp) -> Option<Life> {
         let mut life = self.of(netns, now);
         let mut before = None;
-        if self.entry(life).is_some_and(|entry| entry.view.presence == Presence::Gone) {
+        if self.entry(life).is_some_and(|entry| entry.gone.is_some()) {
             before = Some(life);
             life = self.begin(netns, Presence::Alive, now);
         }
@@ -135,8 +138,11 @@ impl Namespaces {
     pub(super) fn end(&mut self, netns: Netns, now: Timestamp) -> Option<Life> {
         let life = *self.current.get(&netns)?;
         let leaves_with = self.scrapes + SCRAPES;
-        let entry = self.entry(life).filter(|entry| entry.view.presence != Presence::Gone)?;
-        entry.view.presence = Presence::Gone;
+        let entry = self.entry(life).filter(|entry| entry.gone.is_none())?;
+        entry.view.presence = match entry.view.presence {
+            Presence::Charged | Presence::Missed => Presence::Missed,
+            Presence::Alive | Presence::Gone => Presence::Gone,
+        };
         entry.gone = Some(Gone { leaves_with, at: now });
         Some(life)
     }
