@@ -178,18 +178,17 @@ pub(super) fn print(report: &ExperimentReport) -> Result<()> {
 }
 
 fn counters(out: &mut impl Write, report: &ExperimentReport) -> io::Result<()> {
-    writeln!(
-        out,
-        "     {:<22}{:>9}{:>10}",
-        "",
-        "kernel",
-        if report.netqueue.is_some() { "netqueue" } else { "" }
-    )?;
     let netqueue = |counter| report.netqueue.map(|counters| counters.get(counter));
     let moved = |counter: &Counter| {
         report.kernel.get(*counter) > 0 || netqueue(*counter).is_some_and(|value| value > 0)
     };
-    for counter in Counter::ALL.into_iter().filter(moved) {
+    let moved: Vec<_> = Counter::ALL.into_iter().filter(moved).collect();
+    if moved.is_empty() {
+        return writeln!(out, "     the kernel counted nothing");
+    }
+    let heading = if report.netqueue.is_some() { "netqueue" } else { "" };
+    writeln!(out, "     {:<22}{:>9}{heading:>10}", "", "kernel")?;
+    for counter in moved {
         let said = netqueue(counter).map_or(String::new(), |value| value.to_string());
         writeln!(out, "     {:<22}{:>9}{said:>10}", counter.as_str(), report.kernel.get(counter))?;
     }

@@ -11,7 +11,7 @@ use crate::lab::counters::Counter;
 use crate::lab::scene::{
     Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, cause, stage,
 };
-use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
+use crate::lab::sockets::{Listener, connect_nonblocking, local_address};
 use crate::lab::{metrics, observation, sysctl};
 
 pub(super) const VISIBLE: Experiment = Experiment {
@@ -59,7 +59,7 @@ fn visible(bench: &Bench<'_>) -> Result<Scene> {
         // Neither surface is always the one that is asked first.
         delays.reverse();
         scene.listeners.push(dropped(&listener));
-        events.push(event(port, local_addresses(&[client])?));
+        events.push(event(port, vec![local_address(&client)?]));
         scene.open.push(Box::new((listener, queued)));
     }
     scene.events = Some(events);
