@@ -19,6 +19,8 @@ pub const UNKNOWN_LENGTH: u32 = u32::MAX;
 pub struct Event {
     /// When, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
+    /// For a reset of an expired handshake: nanoseconds since its final ACK was dropped; else 0.
+    pub age: u64,
     /// The account it was charged to.
     pub key: ListenerKey,
     /// The peer's address, network byte order, as in [`ListenerKey::addr`].

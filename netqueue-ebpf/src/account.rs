@@ -29,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) peer: Peer,
     pub(crate) queues: Queues,
     pub(crate) reason: u32,
+    /// For a reset of an expired handshake: how long ago its ACK was dropped.
+    pub(crate) age: u64,
 }
 
 /// Puts one event into the ring buffer, or counts it as lost.
@@ -44,6 +46,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     };
     record.write(Event {
         time: now,
+        age: facts.age,
         key: *key,
         peer_addr: facts.peer.addr,
         peer_port: facts.peer.port,

@@ -1,7 +1,7 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
-use netqueue_common::{KernelLayout, ListenerKey, UNKNOWN_LENGTH};
+use netqueue_common::{Flow, KernelLayout, ListenerKey, UNKNOWN_LENGTH};
 
 /// A kernel structure could not be read.
 pub(crate) struct Fault;
@@ -211,6 +211,19 @@ impl Peer {
 pub(crate) struct Packet(pub(crate) u64);
 
 impl Packet {
+    /// Writes down the connection it names.
+    #[inline(always)]
+    pub(crate) fn note_flow(self, netns: u32, flow: &mut Flow) -> Result<(), Fault> {
+        let peer = self.end(12, 8, 0)?;
+        flow.netns = netns;
+        flow.peer_port = peer.port;
+        flow.peer_addr = peer.addr;
+        let local = self.end(16, 24, 2)?;
+        flow.local_port = local.port;
+        flow.local_addr = local.addr;
+        Ok(())
+    }
+
     /// Who sent it.
     #[inline(always)]
     pub(crate) fn source(self) -> Result<Peer, Fault> {

@@ -4,7 +4,7 @@
 //! nested in another of its kind. A call is known by the address of its stack frame, so that a return whose entry was
 //! missed cannot be mistaken for another's. A slot is overwritten at the next entry and never accumulates.
 
-use netqueue_common::Tally;
+use netqueue_common::{Flow, Tally};
 
 use crate::{kernel::Peer, maps::tally};
 
@@ -126,6 +126,8 @@ pub(crate) struct CpuState {
     pub(crate) icmp: Scope<1>,
     /// Who that request was from.
     pub(crate) icmp_peer: Peer,
+    /// Room to name a connection in: a program's stack is 512 bytes.
+    pub(crate) flow: Flow,
     /// `inet_child_forget`: the connection that is about to be reset because its listener closes.
     pub(crate) forgotten: Forgotten,
     /// `tcp_v4_send_reset` and `tcp_v6_send_reset`: OutRsts. Mark: see hooks/send_reset.rs. The second slot is for a

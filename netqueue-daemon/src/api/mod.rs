@@ -3,6 +3,8 @@
 mod envelope;
 mod event_filter;
 mod events;
+#[cfg(test)]
+mod fixture;
 mod listeners;
 mod moment;
 mod params;

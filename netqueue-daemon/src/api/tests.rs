@@ -1,7 +1,5 @@
 //! Requests through the router, answers as clients read them.
 
-use std::net::IpAddr;
-
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
@@ -11,114 +9,8 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::{
-    domain::{
-        AccountKey, Aggregator, AttachMode, Bracket, Counts, DropKind, Endpoint, Event, EventFlow, Health,
-        KernelCounter, LossReason, Netns, Peer, PerCounter, ProbeStatus, QueueState, Queues, ResetCause,
-        Sample, Settings, Snapshot, SocketId, Timestamp, What,
-    },
-    snapshots,
-};
-
-const HOST: Netns = Netns(4_026_531_840);
-const POD: Netns = Netns(4_026_532_201);
-const SECOND: u64 = 1_000_000_000;
-const ATTACHED: u64 = 1_790_000_000;
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_nanos((ATTACHED + seconds) * SECOND)
-}
-
-fn address(text: &str) -> IpAddr {
-    text.parse().expect("an address")
-}
-
-fn web() -> AccountKey {
-    let at = Endpoint { netns: HOST, addr: address("0.0.0.0"), port: 80 };
-    AccountKey::Listener { socket: SocketId(1), at }
-}
-
-fn nobody() -> AccountKey {
-    AccountKey::Endpoint(Endpoint { netns: POD, addr: address("::1"), port: 81 })
-}
-
-fn drops(number: u64) -> Counts {
-    Counts::from_fn(
-        |kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 },
-        |_| 0,
-        |counter| match counter {
-            KernelCounter::ListenOverflows | KernelCounter::ListenDrops => number,
-            _ => 0,
-        },
-    )
-}
-
-fn resets(number: u64) -> Counts {
-    Counts::from_fn(|_| 0, |cause| if cause == ResetCause::NoListener { number } else { 0 }, |_| 0)
-}
-
-fn drop_event(seconds: u64, port: u16) -> Event {
-    Event {
-        time: at(seconds),
-        account: web(),
-        local_port: 80,
-        peer: Some(Peer { addr: address("10.9.9.3"), port }),
-        what: What::Drop(DropKind::AcceptQueueFullSyn),
-        kernel_reason: None,
-        queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
-        cpu: 1,
-    }
-}
-
-fn reset_event(seconds: u64) -> Event {
-    Event {
-        time: at(seconds),
-        account: nobody(),
-        local_port: 81,
-        peer: None,
-        what: What::Reset(ResetCause::NoListener),
-        kernel_reason: Some("NO_SOCKET".into()),
-        queues: Queues::default(),
-        cpu: 0,
-    }
-}
-
-fn probe(attached: bool, required: bool) -> ProbeStatus {
-    ProbeStatus {
-        program: "conn_request_enter",
-        function: "tcp_conn_request",
-        at: "entry",
-        mode: AttachMode::Kprobe,
-        required,
-        attached,
-        detail: (!attached).then(|| "the function is not there: drops at the SYN are not seen".to_owned()),
-        missed: Some(0),
-    }
-}
-
-/// A listener with 24 drops of which 3 are events, a port nobody serves, a full map.
-fn incident() -> Aggregator {
-    let mut queues = Aggregator::new(Settings { host: HOST, event_capacity: 1000 }, at(0));
-    queues.count([(web(), drops(24)), (nobody(), resets(1)), (AccountKey::Other(HOST), drops(2))], at(9));
-    for event in [drop_event(1, 1001), drop_event(2, 1002), reset_event(3), drop_event(4, 1004)] {
-        queues.observe(event);
-    }
-    let all = |value| PerCounter::from_fn(|_| value);
-    let sample = |attributed, kernel| Sample {
-        bracket: Bracket { before: all(attributed), kernel: all(kernel), after: all(attributed) },
-        last_try: true,
-        ..Sample::default()
-    };
-    queues.set_baseline(HOST, &sample(0, 1000), at(0));
-    queues.reconcile(HOST, &sample(26, 1027), at(9));
-    queues.found(POD, Some("blue".into()), at(9));
-    queues.reconcile(POD, &sample(1, 6), at(9));
-    let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
-    flow.lost[LossReason::RingFull as usize] = 23;
-    let probes = vec![probe(true, true), probe(false, false)];
-    queues.set_health(Health { probes, flow, warnings: vec!["a namespace could not be read".to_owned()] });
-    queues
-}
+use super::fixture::*;
+use crate::{domain::*, snapshots};
 
 async fn ask_of(snapshot: Snapshot, method: Method, uri: &str) -> Response {
     let (_publisher, snapshots) = snapshots::channel(snapshot);
@@ -174,6 +66,8 @@ async fn a_listener_says_what_it_dropped_and_why() {
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},
+            "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},
+            "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
             "counters": {"ListenOverflows": 24, "ListenDrops": 24, "TCPReqQFullDrop": 0,
                 "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "SyncookiesRecv": 0, "SyncookiesFailed": 0, "EmbryonicRsts": 0, "OutRsts": 0},
             "first_seen": at(1).to_rfc3339(), "last_seen": at(9).to_rfc3339(),
@@ -229,13 +123,13 @@ async fn events_come_newest_first_with_what_is_known_of_them() {
                 "listener": "1", "netns": "host", "netns_inode": 4_026_531_840_u32, "addr": "0.0.0.0",
                 "port": 80, "peer": {"addr": "10.9.9.3", "port": 1004}, "stage": "syn",
                 "cause": "accept_queue_full", "kernel_reason": null,
-                "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1,
+                "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1, "age_seconds": null,
             },
             {
                 "seq": 3, "time": at(3).to_rfc3339(), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
                 "listener": "2", "netns": "blue", "netns_inode": 4_026_532_201_u32, "addr": "::1",
                 "port": 81, "peer": null, "stage": null, "cause": "no_listener",
-                "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0,
+                "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0, "age_seconds": null,
             },
         ])
     );
@@ -312,7 +206,7 @@ async fn a_refusal_names_the_parameter_the_value_and_what_would_be_right() {
         ("/api/v1/listeners?port=65536", "port", "65536", "0 to 65535"),
         ("/api/v1/listeners?netns=", "netns", "", "`host`"),
         ("/api/v1/listeners?addr=", "addr", "", "IP address"),
-        ("/api/v1/listeners?kind=socket", "kind", "socket", "listener, endpoint, other"),
+        ("/api/v1/listeners?kind=socket", "kind", "socket", "listener, endpoint, ephemeral, other"),
     ] {
         let problem = refused(uri).await;
         assert_eq!((&problem["parameter"], &problem["value"]), (&json!(parameter), &json!(value)), "{uri}");

@@ -35,6 +35,7 @@ fn syn_dropped(account: AccountKey, at: u64) -> Event {
         kernel_reason: None,
         queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
         cpu: 0,
+        age: None,
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, mapped::Mapped};
-use crate::domain::{AccountKey, Counts, EventFlow, KernelCounter, LossReason, Netns, PerCounter};
+use crate::domain::{
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter,
+};
 
 /// The kernel side's counts.
 pub struct Counters {
@@ -141,4 +143,13 @@ fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
             cells[cell as usize]
         },
     )
+    .with_handshakes(Handshakes {
+        suspended: cells[Cell::HandshakesSuspended as usize],
+        recovered: cells[Cell::HandshakesRecovered as usize],
+        ended: cells[Cell::HandshakesEnded as usize],
+        expired: cells[Cell::HandshakesExpired as usize],
+        ghosts: cells[Cell::Ghosts as usize],
+        ghosts_recovered: cells[Cell::GhostsRecovered as usize],
+        ghosts_ended: cells[Cell::GhostsEnded as usize],
+    })
 }

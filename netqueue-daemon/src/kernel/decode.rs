@@ -1,6 +1,9 @@
 //! From the wire's integers to the domain's words. What does not decode is a value, never a panic.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, UNKNOWN_LENGTH};
 use zerocopy::FromBytes;
@@ -58,6 +61,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
             syn: queue(record.syn_length, record.syn_limit),
         },
         cpu: record.cpu,
+        age: (record.age != 0).then(|| Duration::from_nanos(record.age)),
     })
 }
 
@@ -92,6 +96,7 @@ pub(super) const fn cell_of_reset(cause: ResetCause) -> Cell {
         ResetCause::OverflowAbort => Cell::ResetOverflowAbort,
         ResetCause::HandshakeAborted => Cell::ResetHandshakeAborted,
         ResetCause::UnknownConnection => Cell::ResetUnknownConnection,
+        ResetCause::ExpiredHandshake => Cell::ResetExpiredHandshake,
         ResetCause::NoListener => Cell::ResetNoListener,
         ResetCause::AfterClose => Cell::ResetAfterClose,
         ResetCause::CloseUnreadData => Cell::ResetCloseUnreadData,
@@ -114,6 +119,7 @@ mod tests {
         addr[..4].copy_from_slice(&[10, 9, 9, 3]);
         Record {
             time: 5_000,
+            age: 0,
             key: ListenerKey {
                 sock: 0xffff_8880_0000_1000,
                 netns: 4_026_532_201,

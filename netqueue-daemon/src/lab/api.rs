@@ -96,8 +96,8 @@ impl Row {
 
     /// Whether it is the listener of that address.
     pub(super) fn is_listener(&self, address: SocketAddr) -> bool {
-        let addr = self.addr.as_deref().and_then(|addr| addr.parse().ok());
-        self.kind == "listener" && self.port == Some(address.port()) && addr == Some(address.ip())
+        let addr = || self.addr.as_deref().and_then(|addr| addr.parse().ok());
+        self.kind == "listener" && self.port == Some(address.port()) && addr() == Some(address.ip())
     }
 
     /// Whether any counter is above zero.

@@ -1,8 +1,9 @@
 //! What the kernel itself counts in a network namespace: the truth every experiment is held against.
 
 use std::collections::BTreeMap;
+use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 pub(super) use crate::domain::KernelCounter as Counter;
 use crate::domain::PerCounter;
@@ -14,6 +15,19 @@ pub(super) type Counters = PerCounter<u64>;
 /// The counters of the calling thread's network namespace; /proc/net would be the main thread's.
 pub(super) fn of_this_thread() -> Result<Counters> {
     Ok(netstat::read("/proc/thread-self/net")?)
+}
+
+/// One more counter of the `TcpExt` line, of the same namespace: proof of an incident, nothing netqueue tells.
+pub(super) fn tcp_ext(name: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
+    value(&text, name).with_context(|| format!("this kernel has no counter {name}"))
+}
+
+fn value(text: &str, name: &str) -> Option<u64> {
+    let mut lines =
+        text.lines().filter_map(|line| line.strip_prefix("TcpExt: ")).map(str::split_ascii_whitespace);
+    let (names, values) = (lines.next()?, lines.next()?);
+    names.zip(values).find(|(known, _)| *known == name)?.1.parse().ok()
 }
 
 /// What was counted since `earlier`. Kernel counters only grow, and wrap like the kernel's unsigned longs.
@@ -29,6 +43,14 @@ pub(super) fn by_name(counters: &Counters) -> BTreeMap<&'static str, u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_is_found_by_its_whole_name() {
+        let text =
+            "TcpExt: TCPDeferAcceptDropped TCPDeferAcceptDrop\nTcpExt: 1 8\nIpExt: InNoRoutes\nIpExt: 7\n";
+        assert_eq!(value(text, "TCPDeferAcceptDrop"), Some(8));
+        assert_eq!(value(text, "InNoRoutes"), None);
+    }
 
     #[test]
     fn a_delta_survives_the_wrap_of_a_counter() {

@@ -82,6 +82,13 @@ impl Observation {
     }
 }
 
+/// Whether netqueue has an event of a drop at this port.
+pub(super) fn any_drop(server: &Server, netns: u64, port: u16) -> Result<bool> {
+    let path = format!("/api/v1/events?netns={netns}&port={port}&kind=drop&limit=1");
+    let events: Answer<Events> = ask(server, &path)?;
+    Ok(!events.data.events.is_empty())
+}
+
 /// Makes sure that it is netqueue that answers.
 pub(super) fn greet(server: &Server) -> Result<()> {
     ask::<serde_json::Value>(server, "/api/v1/status").map(drop).with_context(|| {

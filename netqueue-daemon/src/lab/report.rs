@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::counters::{self, Counter, Counters};
 use super::observation::Observation;
 use super::scene::Experiment;
+use super::trial::Comparison;
 use super::verdict::Outcome;
 
 /// What came of one experiment.
@@ -23,13 +24,15 @@ pub(super) struct ExperimentReport {
     /// Why it failed or was skipped.
     pub problems: Vec<String>,
     /// The inode of the namespace it ran in.
-    pub netns: u64,
+    netns: u64,
     #[serde(serialize_with = "by_name")]
-    pub kernel: Counters,
+    kernel: Counters,
     #[serde(serialize_with = "by_name_if_any")]
-    pub netqueue: Option<Counters>,
+    netqueue: Option<Counters>,
     /// What netqueue says of each address that counted something.
     said: Vec<String>,
+    /// What the experiment itself measured.
+    measured: Vec<String>,
     events: usize,
     pub seconds: f64,
 }
@@ -56,31 +59,51 @@ impl ExperimentReport {
             kernel: Counters::default(),
             netqueue: None,
             said: Vec::new(),
+            measured: Vec::new(),
             events: 0,
             seconds: 0.0,
         }
     }
 
-    /// Keeps the words of what netqueue said.
-    pub(super) fn observed(&mut self, seen: &Observation) {
-        const ROWS: usize = 8;
-        self.events = seen.events.len();
-        self.said.clear();
-        for row in &seen.rows {
-            for (what, breakdown) in [("drops", &row.drops), ("resets", &row.resets)] {
-                if breakdown.total > 0 {
-                    self.said.push(format!("{row}: {what}: {breakdown}"));
-                }
-            }
-        }
-        // "listener ..." first: endpoints and the folded rest come after it in any order.
-        self.said.sort_by_key(|line| !line.starts_with("listener"));
-        if self.said.len() > ROWS {
-            let more = self.said.len() - ROWS;
-            self.said.truncate(ROWS);
-            self.said.push(format!("and {more} addresses more"));
+    /// What came of it, where it could be provoked.
+    pub(super) fn compared(&mut self, comparison: Comparison) {
+        let Comparison { netns, kernel, netqueue, measured, problems } = comparison;
+        self.outcome = match (problems.is_empty(), &netqueue) {
+            (false, _) => Outcome::Failed,
+            (true, Some(_)) => Outcome::Passed,
+            (true, None) => Outcome::Provoked,
+        };
+        self.netns = netns;
+        self.kernel = kernel;
+        self.measured = measured;
+        self.problems = problems;
+        if let Some(seen) = netqueue {
+            self.netqueue = Some(seen.sum());
+            self.events = seen.events.len();
+            self.said = said(&seen);
         }
     }
+}
+
+/// What netqueue said, in words.
+fn said(seen: &Observation) -> Vec<String> {
+    const ROWS: usize = 8;
+    let mut said = Vec::new();
+    for row in &seen.rows {
+        for (what, breakdown) in [("drops", &row.drops), ("resets", &row.resets)] {
+            if breakdown.total > 0 {
+                said.push(format!("{row}: {what}: {breakdown}"));
+            }
+        }
+    }
+    // "listener ..." first: endpoints and the folded rest come after it in any order.
+    said.sort_by_key(|line| !line.starts_with("listener"));
+    if said.len() > ROWS {
+        let more = said.len() - ROWS;
+        said.truncate(ROWS);
+        said.push(format!("and {more} addresses more"));
+    }
+    said
 }
 
 /// What came of all of them.
@@ -139,7 +162,7 @@ pub(super) fn print(report: &ExperimentReport) -> Result<()> {
     writeln!(out, "     {}", report.incident)?;
     if report.outcome != Outcome::Skipped {
         counters(&mut out, report)?;
-        for line in &report.said {
+        for line in report.said.iter().chain(&report.measured) {
             writeln!(out, "     {line}")?;
         }
     }
@@ -155,18 +178,17 @@ pub(super) fn print(report: &ExperimentReport) -> Result<()> {
 }
 
 fn counters(out: &mut impl Write, report: &ExperimentReport) -> io::Result<()> {
-    writeln!(
-        out,
-        "     {:<22}{:>9}{:>10}",
-        "",
-        "kernel",
-        if report.netqueue.is_some() { "netqueue" } else { "" }
-    )?;
     let netqueue = |counter| report.netqueue.map(|counters| counters.get(counter));
     let moved = |counter: &Counter| {
         report.kernel.get(*counter) > 0 || netqueue(*counter).is_some_and(|value| value > 0)
     };
-    for counter in Counter::ALL.into_iter().filter(moved) {
+    let moved: Vec<_> = Counter::ALL.into_iter().filter(moved).collect();
+    if moved.is_empty() {
+        return writeln!(out, "     the kernel counted nothing");
+    }
+    let heading = if report.netqueue.is_some() { "netqueue" } else { "" };
+    writeln!(out, "     {:<22}{:>9}{heading:>10}", "", "kernel")?;
+    for counter in moved {
         let said = netqueue(counter).map_or(String::new(), |value| value.to_string());
         writeln!(out, "     {:<22}{:>9}{said:>10}", counter.as_str(), report.kernel.get(counter))?;
     }

@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 
 use anyhow::Result;
 
+use super::client::Server;
 use super::counters::Counter;
+use super::netns::Netns;
 
 /// The causes netqueue gives, as its API spells them.
 pub(super) mod cause {
@@ -41,8 +43,23 @@ pub(super) struct Experiment {
     pub incident: &'static str,
     /// What a person should read in netqueue about it.
     pub verdict: &'static str,
-    /// Provokes it, in the network namespace of the calling thread.
-    pub provoke: fn(&Settings) -> Result<Scene>,
+    pub provoke: Provoke,
+}
+
+/// How an experiment is provoked.
+pub(super) enum Provoke {
+    /// In the network namespace of the calling thread.
+    Inside(fn(&Settings) -> Result<Scene>),
+    /// From where netqueue can be asked, for an experiment that looks at it while the incident goes on.
+    Watching(fn(&Bench<'_>) -> Result<Scene>),
+}
+
+/// What an experiment has that looks at netqueue while the incident goes on.
+pub(super) struct Bench<'a> {
+    /// `None` if netqueue must not be asked.
+    pub server: Option<&'a Server>,
+    /// The namespace the incident is provoked in.
+    pub netns: &'a Netns,
 }
 
 /// How much of something there must be.
@@ -72,6 +89,14 @@ pub(super) struct ExpectedListener {
     pub resets: Option<Vec<(&'static str, Amount)>>,
     /// Whether everything the namespace counted was charged to it.
     pub sole: bool,
+}
+
+impl ExpectedListener {
+    /// A listener, one of several, whose accept queue was full `amount` times and that did nothing else.
+    pub(super) fn overflowed(address: SocketAddr, stages: &'static [&'static str], amount: Amount) -> Self {
+        let drops = vec![Share { cause: cause::ACCEPT_QUEUE_FULL, stages, amount }];
+        Self { address, drops, resets: Some(vec![]), sole: false }
+    }
 }
 
 /// What each new event of one kind must say; other events fail the experiment.
@@ -105,6 +130,10 @@ pub(super) struct Scene {
     pub resets: Vec<(&'static str, Amount)>,
     /// `None`: timing decides which events there are.
     pub events: Option<Vec<ExpectedEvents>>,
+    /// What was measured on the way, for the reader.
+    pub measured: Vec<String>,
+    /// What was found wrong on the way.
+    pub problems: Vec<String>,
     /// The sockets, kept open until the comparison is done: closing them would go on provoking.
     pub open: Vec<Box<dyn Send>>,
 }

@@ -54,6 +54,11 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
+    /// Listens again, with another backlog.
+    pub(super) fn listen_again(&self, backlog: i32) -> Result<()> {
+        self.socket.listen(backlog).with_context(|| format!("cannot listen on {} again", self.address))
+    }
+
     /// The address it is bound to.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
@@ -86,12 +91,16 @@ impl Listener {
             .with_context(|| format!("the listener on {} lost a queued connection", self.address))
     }
 
+    /// How many connections the accept queue holds.
+    pub(super) fn queue_length(&self) -> Result<u32> {
+        sys::accept_queue_length(&self.socket).context("cannot read the listener's TCP_INFO")
+    }
+
     /// Waits until the accept queue holds `length` connections.
     pub(super) fn wait_for_queue(&self, length: u32) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now =
-                sys::accept_queue_length(&self.socket).context("cannot read the listener's TCP_INFO")?;
+            let now = self.queue_length()?;
             if now == length {
                 return Ok(());
             }
@@ -102,8 +111,9 @@ impl Listener {
         }
     }
 
-    /// Fills the accept queue with `count` connections nobody accepts; each sends one byte if the listener defers.
+    /// Fills the accept queue with `count` more connections nobody accepts; each sends one byte if the listener defers.
     pub(super) fn fill(&self, count: u32, first_byte: bool) -> Result<Vec<Socket>> {
+        let known = self.queue_length()?;
         let mut clients = Vec::new();
         for _ in 0..count {
             let client = connect(self.loopback().into())?;
@@ -112,7 +122,7 @@ impl Listener {
             }
             clients.push(client);
         }
-        self.wait_for_queue(count)?;
+        self.wait_for_queue(known + count)?;
         Ok(clients)
     }
 
@@ -164,10 +174,12 @@ pub(super) fn wait_connected(client: &Socket) -> Result<()> {
 
 /// The clients' own addresses: the peers the listener sees.
 pub(super) fn local_addresses(clients: &[Socket]) -> Result<Vec<SocketAddr>> {
-    clients
-        .iter()
-        .map(|client| client.local_addr()?.as_socket().context("a client has no IP address"))
-        .collect()
+    clients.iter().map(local_address).collect()
+}
+
+/// A client's own address.
+pub(super) fn local_address(client: &Socket) -> Result<SocketAddr> {
+    client.local_addr()?.as_socket().context("a client has no IP address")
 }
 
 /// 127.0.0.1 or ::1 with a port.

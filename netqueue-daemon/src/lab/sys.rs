@@ -49,3 +49,25 @@ pub(super) fn accept_queue_length(listener: impl AsFd) -> io::Result<u32> {
     };
     if result == 0 { Ok(info.unacked) } else { Err(io::Error::last_os_error()) }
 }
+
+/// What [`ticks`] counts.
+#[cfg(target_arch = "x86_64")]
+pub(super) const TICKS: &str = "TSC ticks";
+/// What [`ticks`] counts.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const TICKS: &str = "ns";
+
+/// The finest clock there is. An emulator that counts instructions lets the time stamp counter count them.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn ticks() -> u64 {
+    // SAFETY: an instruction without operands that every CPU of this architecture has.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// The finest clock there is.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn ticks() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(|now| std::time::Duration::from(now).as_nanos() as u64)
+        .unwrap_or(0)
+}

@@ -4,7 +4,7 @@ use super::{
     family::{Family, Kind, Scraped, count},
     series::{LABELS, Series},
 };
-use crate::domain::{DropKind, KernelCounter, QueueState, Queues};
+use crate::domain::{Counts, DropKind, KernelCounter, QueueState, Queues};
 
 const DROPS: Family<6> = Family {
     name: "netqueue_listen_drops_total",
@@ -38,6 +38,20 @@ const COOKIES_FAILED: Family<4> = Family {
     name: "netqueue_syncookies_failed_total",
     help: "ACKs that brought a listener no valid cookie while it was sending some, as the kernel counts SyncookiesFailed.",
     kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const GHOSTS: Family<4> = Family {
+    name: "netqueue_ghost_connections_total",
+    help: "Clients whose cookie ACK a listener dropped: they believe they are connected, it keeps nothing. Once per client.",
+    kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const GHOSTS_LIVE: Family<4> = Family {
+    name: "netqueue_ghost_connections",
+    help: "Of these, the ones that have not spoken since: neither let in nor answered with a reset.",
+    kind: Kind::Gauge,
     labels: LABELS,
 };
 
@@ -76,8 +90,8 @@ pub(super) fn families(series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
             value(&series.queues).map(|value| (series.labels.clone(), f64::from(value)))
         }))
     };
-    let cookies = |family: &Family<4>, counter: KernelCounter| {
-        let number = |series: &Series| (series.counts.kernel().get(counter), series.listener);
+    let number = |family: &Family<4>, number: &dyn Fn(&Counts) -> u64| {
+        let number = |series: &Series| (number(&series.counts), series.listener);
         let shown = series
             .iter()
             .map(|series| (series, number(series)))
@@ -86,9 +100,11 @@ pub(super) fn families(series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
     };
     Ok(vec![
         DROPS.with(series.iter().flat_map(drops))?,
-        cookies(&COOKIES_SENT, KernelCounter::SyncookiesSent)?,
-        cookies(&COOKIES_RECEIVED, KernelCounter::SyncookiesRecv)?,
-        cookies(&COOKIES_FAILED, KernelCounter::SyncookiesFailed)?,
+        number(&COOKIES_SENT, &|counts| counts.kernel().get(KernelCounter::SyncookiesSent))?,
+        number(&COOKIES_RECEIVED, &|counts| counts.kernel().get(KernelCounter::SyncookiesRecv))?,
+        number(&COOKIES_FAILED, &|counts| counts.kernel().get(KernelCounter::SyncookiesFailed))?,
+        number(&GHOSTS, &|counts| counts.handshakes().ghosts)?,
+        number(&GHOSTS_LIVE, &|counts| counts.handshakes().live_ghosts())?,
         RESETS.with(series.iter().flat_map(resets))?,
         gauge(&ACCEPT_LENGTH, |queues| queues.accept.map(length))?,
         gauge(&ACCEPT_LIMIT, |queues| queues.accept.map(limit))?,

@@ -32,8 +32,15 @@ fn enter(sk: u64, reason: u32, caller: Result<u64, Fault>) -> Result<(), Fault> 
     account.add(Cell::OutRsts, 1);
     account.add(cell, 1);
     let peer = sk.peer().unwrap_or(Peer::UNKNOWN);
-    let facts =
-        Facts { code: cell as u32, account, local_port: local.port, peer, queues: Queues::UNKNOWN, reason };
+    let facts = Facts {
+        code: cell as u32,
+        account,
+        local_port: local.port,
+        peer,
+        queues: Queues::UNKNOWN,
+        reason,
+        age: 0,
+    };
     report(state, &key, &facts);
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::{arg, entry_frame, return_frame};
 use crate::{
     account::observe,
     kernel::{Fault, Sock},
+    ledger,
     maps::{Account, state},
     mib::Cells,
     scope::Frame,
@@ -44,7 +45,7 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     let mut key = Sock(state.request.sk).listener_key()?;
     let account = Account::open(&mut key);
     account.add(Cell::EmbryonicRsts, moved);
-    Ok(())
+    ledger::ended(&mut state.flow, Sock(state.request.sk), state.request.skb, account)
 }
 
 #[kprobe]

@@ -82,7 +82,11 @@ fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
         rest
     };
     let peer = Packet(state.syn.skb).source().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code: cell as u32, account, local_port, peer, queues, reason: NO_REASON });
+    report(
+        state,
+        &key,
+        &Facts { code: cell as u32, account, local_port, peer, queues, reason: NO_REASON, age: 0 },
+    );
     Ok(())
 }
 

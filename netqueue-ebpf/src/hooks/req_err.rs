@@ -46,7 +46,11 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     account.add(Cell::ListenDrops, drops);
     account.add(Cell::DropOtherAck, drops);
     let code = Cell::DropOtherAck as u32;
-    report(state, &key, &Facts { code, account, local_port, peer, queues: sk.queues(), reason: NO_REASON });
+    report(
+        state,
+        &key,
+        &Facts { code, account, local_port, peer, queues: sk.queues(), reason: NO_REASON, age: 0 },
+    );
     Ok(())
 }
 

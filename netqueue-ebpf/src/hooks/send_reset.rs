@@ -14,7 +14,8 @@ use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 use super::{arg, entry_frame, return_frame};
 use crate::{
     account::{Facts, observe, report},
-    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, tcp_state},
+    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, monotonic_now, tcp_state},
+    ledger,
     maps::{Account, state, tally},
     mib::Cells,
     scope::{CpuState, Frame},
@@ -94,8 +95,16 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Resu
     let local = local_key(sk, skb, listening)?;
     let mut key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
     let queues = if listening { Sock(sk).queues() } else { Queues::UNKNOWN };
-    let code = (mark & 0xff) as u32;
+    let mut code = (mark & 0xff) as u32;
+    let mut age = 0;
     let account = Account::open(&mut key);
+    if code == Cell::ResetUnknownConnection as u32
+        && let Some(suspect) = ledger::recall(&mut state.flow, Sock(sk), skb)?
+    {
+        code = Cell::ResetExpiredHandshake as u32;
+        age = monotonic_now().wrapping_sub(suspect.since);
+        ledger::expired(suspect, account);
+    }
     account.add(Cell::OutRsts, sent);
     account.add_code(code, sent);
     if sent > 1 {
@@ -106,7 +115,7 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Resu
     report(
         state,
         &key,
-        &Facts { code, account, local_port: local.port, peer, queues, reason: (mark >> 32) as u32 },
+        &Facts { code, account, local_port: local.port, peer, queues, reason: (mark >> 32) as u32, age },
     );
     Ok(())
 }

@@ -35,10 +35,10 @@ fn says(event: &Event, want: &ExpectedEvents, peers: &HashSet<&SocketAddr>) -> b
         // A reset may follow no stage of a handshake; a drop always happens at one.
         None => want.kind != "drop",
     };
-    stage
+    event.port == want.port
+        && stage
         && event.kind == want.kind
         && event.cause == want.cause
-        && event.port == want.port
         && event.peer.as_ref().is_some_and(|peer| peers.contains(&peer.address()))
         && shows(event.accept_queue, want.accept_queue.as_ref())
         && shows(event.syn_queue, want.syn_queue.as_ref())

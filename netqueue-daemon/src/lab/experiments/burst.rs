@@ -1,5 +1,6 @@
 //! Many clients at once against a backlog that was enough for some of them.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,7 +9,7 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Scene, Settings, Share, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
 use crate::lab::sysctl;
@@ -19,7 +20,15 @@ pub(super) const BURST: Experiment = Experiment {
     incident: "listen(128), nobody accepts, 500 clients connect at once and try again for some seconds",
     verdict: "accept queue full, by a burst: 129 connections fit, the others wait seconds for their next SYN; a backlog of 500 would \
               have been enough",
-    provoke: burst,
+    provoke: Provoke::Inside(burst),
+};
+
+pub(super) const PACED: Experiment = Experiment {
+    number: "11",
+    name: "paced",
+    incident: "listen(128), 400 clients connect 5 ms apart, the server accepts each as it comes",
+    verdict: "no drop: the same clients that overflow a queue of 128 at once never fill it at this pace",
+    provoke: Provoke::Inside(paced),
 };
 
 const CLIENTS: u64 = 500;
@@ -59,6 +68,33 @@ fn burst(_: &Settings) -> Result<Scene> {
             syn_queue: None,
         }]),
         open: vec![Box::new((listener, clients))],
+        ..Scene::default()
+    })
+}
+
+fn paced(_: &Settings) -> Result<Scene> {
+    const CLIENTS: usize = 400;
+    const PACE: Duration = Duration::from_millis(5);
+    sysctl::defaults()?;
+    let listener = Listener::ipv4(8011, BACKLOG)?;
+    let (mut clients, mut accepted) = (Vec::new(), Vec::new());
+    let mut longest = 0;
+    for _ in 0..CLIENTS {
+        clients.push(connect_nonblocking(listener.loopback().into())?);
+        longest = longest.max(listener.queue_length()?);
+        thread::sleep(PACE);
+        accepted.extend(listener.try_accept()?);
+    }
+    let mut problems = Vec::new();
+    if accepted.len() < CLIENTS {
+        problems.push(format!("{} of {CLIENTS} clients were accepted", accepted.len()));
+    }
+    Ok(Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(0))],
+        events: Some(vec![]),
+        measured: vec![format!("the accept queue held {longest} of {BACKLOG} at most")],
+        problems,
+        open: vec![Box::new((listener, clients, accepted))],
         ..Scene::default()
     })
 }

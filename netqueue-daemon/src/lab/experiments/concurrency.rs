@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings, Share, cause, stage};
+use crate::lab::scene::{
+    Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
+};
 use crate::lab::sockets::{Listener, localhost};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
@@ -21,7 +23,7 @@ pub(super) const CONCURRENCY: Experiment = Experiment {
     incident: "3 listeners, one of them deferring, one dual-stack; 4 processes connect and 4 accept too slowly, for 10 s",
     verdict: "accept queues full at SYN time and at the final ACK, thousands of times: each drop and reset is charged to one listener, \
               and nothing is left over",
-    provoke: concurrency,
+    provoke: Provoke::Inside(concurrency),
 };
 
 const SECONDS: u64 = 10;

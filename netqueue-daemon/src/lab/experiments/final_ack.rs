@@ -11,7 +11,8 @@ use crate::lab::counters::Counter;
 use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, QueueState, Scene, Settings, Share, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
+    stage,
 };
 use crate::lab::sockets::{
     Listener, PATIENCE, connect_nonblocking, local_addresses, send_byte, wait_connected,
@@ -23,7 +24,7 @@ pub(super) const OVERFLOW: Experiment = Experiment {
     name: "final-ack-overflow",
     incident: "listen(8) with 7 connections queued; 8 handshakes under way end at once, 6 of their final ACKs find the queue full",
     verdict: "accept queue full at the final ACK: six clients believe they are connected and the server has no socket for them yet",
-    provoke: |_: &Settings| raw(8003, false),
+    provoke: Provoke::Inside(|_: &Settings| raw(8003, false)),
 };
 
 pub(super) const OVERFLOW_DEFERRED: Experiment = Experiment {
@@ -31,7 +32,7 @@ pub(super) const OVERFLOW_DEFERRED: Experiment = Experiment {
     name: "final-ack-overflow-deferred",
     incident: "the same with TCP_DEFER_ACCEPT and real clients, whose first byte ends the handshake",
     verdict: "accept queue full at the final ACK, once more for each retransmission of a waiting client",
-    provoke: |_: &Settings| deferred(8103, false),
+    provoke: Provoke::Inside(|_: &Settings| deferred(8103, false)),
 };
 
 pub(super) const ABORT: Experiment = Experiment {
@@ -39,7 +40,7 @@ pub(super) const ABORT: Experiment = Experiment {
     name: "abort-on-overflow",
     incident: "experiment 3 with tcp_abort_on_overflow=1",
     verdict: "accept queue full at the final ACK, and each of the six is reset at once because tcp_abort_on_overflow is 1",
-    provoke: |_: &Settings| raw(8004, true),
+    provoke: Provoke::Inside(|_: &Settings| raw(8004, true)),
 };
 
 pub(super) const ABORT_DEFERRED: Experiment = Experiment {
@@ -47,7 +48,7 @@ pub(super) const ABORT_DEFERRED: Experiment = Experiment {
     name: "abort-on-overflow-deferred",
     incident: "experiment 3b with tcp_abort_on_overflow=1",
     verdict: "accept queue full at the final ACK, and each of the six clients reads \"connection reset by peer\"",
-    provoke: |_: &Settings| deferred(8104, true),
+    provoke: Provoke::Inside(|_: &Settings| deferred(8104, true)),
 };
 
 pub(super) const COOKIE_ACK: Experiment = Experiment {
@@ -56,7 +57,7 @@ pub(super) const COOKIE_ACK: Experiment = Experiment {
     incident: "tcp_syncookies=2, tcp_abort_on_overflow=1, listen(1): 6 clients return their cookies, 4 find the queue full",
     verdict: "accept queue full at the ACK of a cookie: four clients believe they are connected, the server remembers nothing of them, \
               and tcp_abort_on_overflow does not apply",
-    provoke: cookie_ack,
+    provoke: Provoke::Inside(cookie_ack),
 };
 
 const BACKLOG: i32 = 8;

@@ -11,7 +11,8 @@ use crate::lab::counters::Counter;
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer, peers};
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, QueueState, Scene, Settings, Share, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
+    stage,
 };
 use crate::lab::sockets::Listener;
 use crate::lab::sysctl;
@@ -21,7 +22,7 @@ pub(super) const WITHOUT_COOKIES: Experiment = Experiment {
     name: "syn-flood",
     incident: "tcp_syncookies=0, listen(1), 542 SYNs from peers that never answer",
     verdict: "SYN queue full and tcp_syncookies is 0: every further SYN is dropped; the queue's limit is the listener's own backlog",
-    provoke: without_cookies,
+    provoke: Provoke::Inside(without_cookies),
 };
 
 pub(super) const WITH_COOKIES: Experiment = Experiment {
@@ -29,7 +30,7 @@ pub(super) const WITH_COOKIES: Experiment = Experiment {
     name: "syn-flood-cookies",
     incident: "the same with tcp_syncookies=1",
     verdict: "SYN queue full, absorbed: every further SYN is answered with a cookie and nothing is lost",
-    provoke: with_cookies,
+    provoke: Provoke::Inside(with_cookies),
 };
 
 pub(super) const LAST_QUARTER: Experiment = Experiment {
@@ -38,7 +39,7 @@ pub(super) const LAST_QUARTER: Experiment = Experiment {
     incident: "tcp_syncookies=0, tcp_max_syn_backlog=64, listen(1024), 200 SYNs from peers that never answer",
     verdict: "the last quarter of tcp_max_syn_backlog is kept for peers that connected before: neither queue of the listener is full, \
               raise tcp_max_syn_backlog or turn cookies on",
-    provoke: last_quarter,
+    provoke: Provoke::Inside(last_quarter),
 };
 
 const FLOOD: u16 = 542;

@@ -2,12 +2,16 @@
 
 mod burst;
 mod concurrency;
+mod deferred;
 mod final_ack;
 mod flood;
+mod many_listeners;
 mod resets;
 mod reuseport;
 mod scan;
+mod somaxconn;
 mod syn_time;
+mod visible;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,13 +33,18 @@ pub(super) const ALL: &[Experiment] = &[
     flood::WITH_COOKIES,
     flood::LAST_QUARTER,
     burst::BURST,
+    burst::PACED,
     resets::KEEP_ALIVE_RACE,
     resets::RESETS,
     reuseport::REUSEPORT,
     syn_time::DUAL_STACK,
     final_ack::COOKIE_ACK,
     scan::SYN_SCAN,
+    somaxconn::SOMAXCONN,
     concurrency::CONCURRENCY,
+    visible::VISIBLE,
+    many_listeners::MANY_LISTENERS,
+    deferred::DEFERRED,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::wait_for;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, Experiment, Scene, Settings, cause};
+use crate::lab::scene::{Amount, Experiment, Provoke, Scene, Settings, cause};
 use crate::lab::sockets::{Listener, connect, localhost, send_byte};
 use crate::lab::sysctl;
 
@@ -16,7 +16,7 @@ pub(super) const KEEP_ALIVE_RACE: Experiment = Experiment {
     name: "keep-alive-race",
     incident: "the server closes an idle connection, the client sends on it afterwards",
     verdict: "not a queue problem: the connection was closed by the server before the client used it again",
-    provoke: keep_alive_race,
+    provoke: Provoke::Inside(keep_alive_race),
 };
 
 pub(super) const RESETS: Experiment = Experiment {
@@ -24,7 +24,7 @@ pub(super) const RESETS: Experiment = Experiment {
     name: "resets",
     incident: "a connect to a closed port, a close with unread data, a close with SO_LINGER 0, a listener closed with 5 queued",
     verdict: "eight resets and no drop: one for each of the first three, five for the connections the listener never accepted",
-    provoke: resets,
+    provoke: Provoke::Inside(resets),
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);

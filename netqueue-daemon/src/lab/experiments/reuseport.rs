@@ -8,7 +8,8 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, QueueState, Scene, Settings, Share, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
+    stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
 use crate::lab::sysctl;
@@ -18,7 +19,7 @@ pub(super) const REUSEPORT: Experiment = Experiment {
     name: "reuseport",
     incident: "four SO_REUSEPORT listeners on one port, 200 clients; nobody accepts from the one with listen(16)",
     verdict: "accept queue full, of one of the four sockets only: one worker is stuck, the other three are well",
-    provoke: reuseport,
+    provoke: Provoke::Inside(reuseport),
 };
 
 const PORT: u16 = 8014;

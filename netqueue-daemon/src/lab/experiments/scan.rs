@@ -8,7 +8,7 @@ use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer};
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Scene, Settings};
+use crate::lab::scene::{Amount, ExpectedListener, Experiment, Provoke, Scene, Settings};
 use crate::lab::sockets::{Listener, PATIENCE};
 use crate::lab::sysctl;
 
@@ -17,7 +17,7 @@ pub(super) const SYN_SCAN: Experiment = Experiment {
     name: "syn-scan",
     incident: "4 peers send a SYN and answer the SYN-ACK with a reset, as a port scanner does",
     verdict: "no drop and no reset sent: the four handshakes were reset by their clients",
-    provoke: syn_scan,
+    provoke: Provoke::Inside(syn_scan),
 };
 
 const PEERS: u16 = 4;

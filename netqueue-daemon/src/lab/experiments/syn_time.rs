@@ -9,7 +9,8 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, QueueState, Scene, Settings, Share, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
+    stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses, localhost};
 use crate::lab::sysctl;
@@ -20,7 +21,7 @@ pub(super) const ACCEPT_QUEUE_FULL: Experiment = Experiment {
     incident: "listen(1), nobody accepts, 10 clients connect and try again for some seconds",
     verdict: "accept queue full at SYN time: the process does not accept; raising the backlog only helps bursts. No client is reset, \
               each waits for its next SYN",
-    provoke: |_: &Settings| ten_connects(8001, 0),
+    provoke: Provoke::Inside(|_: &Settings| ten_connects(8001, 0)),
 };
 
 pub(super) const ABORT_ON_OVERFLOW_IS_SILENT: Experiment = Experiment {
@@ -28,7 +29,7 @@ pub(super) const ABORT_ON_OVERFLOW_IS_SILENT: Experiment = Experiment {
     name: "abort-on-overflow-at-syn",
     incident: "the same with tcp_abort_on_overflow=1",
     verdict: "accept queue full at SYN time: tcp_abort_on_overflow answers final ACKs, a dropped SYN stays without an answer",
-    provoke: |_: &Settings| ten_connects(8002, 1),
+    provoke: Provoke::Inside(|_: &Settings| ten_connects(8002, 1)),
 };
 
 pub(super) const DUAL_STACK: Experiment = Experiment {
@@ -36,7 +37,7 @@ pub(super) const DUAL_STACK: Experiment = Experiment {
     name: "dual-stack",
     incident: "[::] listen(1), nobody accepts, 5 IPv4 and 5 IPv6 clients connect",
     verdict: "accept queue full at SYN time, of one listener for both families: each drop counts once",
-    provoke: dual_stack,
+    provoke: Provoke::Inside(dual_stack),
 };
 
 /// Two connections fill listen(1), these are dropped at once and again at their first retransmission, a second later.

@@ -1,0 +1,83 @@
+//! The remedy that does not work by itself: a sysctl raised under a listener that goes on with its old limit.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use super::wait_for;
+use crate::lab::counters::{self, Counter};
+use crate::lab::scene::{
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, cause, stage,
+};
+use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, local_address};
+use crate::lab::sysctl;
+
+pub(super) const SOMAXCONN: Experiment = Experiment {
+    number: "18",
+    name: "somaxconn",
+    incident: "somaxconn is 4 when a server asks for listen(16); it overflows, somaxconn is raised to 4096, it overflows again; then it \
+               calls listen(16) once more",
+    verdict: "the limit stays 4 after the sysctl was raised and is 16 after listen() was called again: restart the server, or have it \
+              listen again",
+    provoke: Provoke::Inside(somaxconn),
+};
+
+const PORT: u16 = 8018;
+const WANTED: u32 = 16;
+const SOMAXCONN_BEFORE: u32 = 4;
+
+fn somaxconn(_: &Settings) -> Result<Scene> {
+    sysctl::defaults()?;
+    sysctl::ensure("core/somaxconn", SOMAXCONN_BEFORE.into())?;
+    let listener = Listener::ipv4(PORT, WANTED as i32)?;
+    // An accept queue of limit n holds n + 1.
+    let queued = listener.fill(SOMAXCONN_BEFORE + 1, false)?;
+    let before = overflow(&listener)?;
+
+    sysctl::ensure("core/somaxconn", 4096)?;
+    let raised = overflow(&listener)?;
+
+    listener.listen_again(WANTED as i32)?;
+    let more = listener.fill(WANTED - SOMAXCONN_BEFORE, false)?;
+    let again = overflow(&listener)?;
+    Ok(Scene {
+        kernel: vec![
+            (Counter::ListenOverflows, Amount::AtLeast(3)),
+            (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
+            (Counter::OutRsts, Amount::Exactly(0)),
+        ],
+        listeners: vec![ExpectedListener {
+            sole: true,
+            ..ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::All(Counter::ListenDrops))
+        }],
+        events: Some(vec![
+            dropped(before, SOMAXCONN_BEFORE),
+            dropped(raised, SOMAXCONN_BEFORE),
+            dropped(again, WANTED),
+        ]),
+        open: vec![Box::new((listener, queued, more))],
+        ..Scene::default()
+    })
+}
+
+/// One client whose SYN is dropped, and that gives up before it sends another.
+fn overflow(listener: &Listener) -> Result<SocketAddr> {
+    let known = counters::of_this_thread()?.get(Counter::ListenDrops);
+    let client = connect_nonblocking(listener.loopback().into())?;
+    wait_for(Counter::ListenDrops, known + 1, PATIENCE)?;
+    local_address(&client)
+}
+
+fn dropped(peer: SocketAddr, limit: u32) -> ExpectedEvents {
+    let (length, limit) = (u64::from(limit) + 1, u64::from(limit));
+    ExpectedEvents {
+        kind: "drop",
+        cause: cause::ACCEPT_QUEUE_FULL,
+        stages: stage::SYN,
+        port: PORT,
+        peers: vec![peer],
+        at_least: 1,
+        accept_queue: Some(QueueState { length: length..=length, limit }),
+        syn_queue: None,
+    }
+}

@@ -1,0 +1,44 @@
+//! The page Prometheus scrapes, as far as the lab reads it: the drops of one port.
+
+use anyhow::{Context, Result};
+
+use super::client::Server;
+
+const DROPS: &str = "netqueue_listen_drops_total{";
+
+/// What `netqueue_listen_drops_total` says of a port, all its causes and stages together; `None` if it has no series.
+pub(super) fn drops(server: &Server, netns: u64, port: u16) -> Result<Option<u64>> {
+    let page = String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")?;
+    Ok(drops_on(&page, netns, port))
+}
+
+fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
+    let (netns, port) = (format!("netns=\"{netns}\""), format!("port=\"{port}\""));
+    let values = page.lines().filter_map(|line| {
+        let (labels, value) = line.strip_prefix(DROPS)?.rsplit_once("} ")?;
+        let mut labels = labels.split(',');
+        let ours = labels.any(|label| label == netns) && labels.any(|label| label == port);
+        ours.then(|| value.parse::<u64>().ok())?
+    });
+    values.reduce(|sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = r#"# TYPE netqueue_listen_drops_total counter
+netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="ack"} 2
+netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="syn"} 30
+netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="8080",process="",cause="accept_queue_full",stage="syn"} 400
+netqueue_listen_drops_total{netns="77",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="syn"} 5000
+netqueue_resets_sent_total{netns="7",addr="0.0.0.0",port="80",process="",cause="overflow_abort"} 60000
+"#;
+
+    #[test]
+    fn only_the_port_s_own_drops_are_summed() {
+        assert_eq!(drops_on(PAGE, 7, 80), Some(32));
+        assert_eq!(drops_on(PAGE, 77, 80), Some(5000));
+        assert_eq!(drops_on(PAGE, 7, 81), None);
+    }
+}
