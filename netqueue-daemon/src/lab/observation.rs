@@ -42,7 +42,7 @@ pub(super) struct Observation {
 impl Observation {
     /// Asks the daemon.
     pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
-        let listeners: Answer<Listeners> = ask(server, &format!("/api/v1/listeners?netns={netns}"))?;
+        let listeners: Answer<Listeners> = ask(server, &listeners_of(netns))?;
         let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
         let warnings = listeners.warnings.iter().map(ToString::to_string).collect();
         Ok(Self { rows: listeners.data.listeners, events: events.data.events, warnings })
@@ -68,6 +68,15 @@ impl Observation {
     pub(super) fn sum(&self) -> Counters {
         Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter)).sum())
     }
+}
+
+/// The rows of one namespace.
+pub(super) fn rows(server: &Server, netns: u64) -> Result<Vec<Row>> {
+    ask::<Listeners>(server, &listeners_of(netns)).map(|answer| answer.data.listeners)
+}
+
+fn listeners_of(netns: u64) -> String {
+    format!("/api/v1/listeners?netns={netns}")
 }
 
 /// Whether netqueue has an event of a drop at this port.
