@@ -99,11 +99,13 @@ impl Aggregator {
         }
     }
 
-    /// Nothing refers to a namespace any more; so much was attributed to its number by now.
-    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, now: Timestamp) {
+    /// A search that began at `looked` found nothing that refers to a namespace; so much was attributed to its number
+    /// by now. What was first charged after the search began may be the number's next namespace's: that stays open
+    /// until the next one is found.
+    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, looked: Timestamp, now: Timestamp) {
         if let Some(life) = self.namespaces.end(netns, now) {
             self.reconciler.end(netns, attributed);
-            self.retire(|account| account.life == life);
+            self.retire(|account| account.life == life && account.first_seen < looked);
         }
     }
 

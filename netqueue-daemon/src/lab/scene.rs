@@ -50,6 +50,8 @@ pub(super) struct Experiment {
 pub(super) enum Provoke {
     /// In the network namespace of the calling thread.
     Inside(fn(&Settings) -> Result<Scene>),
+    /// The same in several namespaces, one after the other.
+    InEach(u32, fn(&Settings) -> Result<Scene>),
     /// From where netqueue can be asked, for an experiment that looks at it while the incident goes on.
     Watching(fn(&Bench<'_>) -> Result<Scene>),
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{Bracket, Netns, Sample, SearchCost},
+    domain::{Bracket, Netns, Sample, SearchCost, Timestamp},
     inventory::{Changes, Namespaces, ReadError, Roots, Search, Seen, search},
 };
 
@@ -42,6 +42,7 @@ struct Running {
     search: JoinHandle<Search>,
     /// Charged before it began, and not known.
     wanted: Vec<Netns>,
+    began: Timestamp,
 }
 
 impl Comparison {
@@ -96,7 +97,7 @@ impl Comparison {
         {
             let roots = self.roots.clone();
             let search = tokio::task::spawn_blocking(move || search(&roots, depth));
-            self.running = Some(Running { search, wanted });
+            self.running = Some(Running { search, wanted, began: clock::now() });
         }
     }
 
@@ -149,9 +150,10 @@ impl Pipeline {
     pub(super) async fn take_baselines(&mut self) {
         const ATTEMPTS: u32 = 20;
         let roots = self.comparison.roots.clone();
+        let began = clock::now();
         let found = tokio::task::spawn_blocking(move || search(&roots, crate::inventory::Depth::Threads));
         let Ok(found) = found.await else { return };
-        self.learn(found, &[]);
+        self.learn(found, &[], began);
         let mut left: Vec<_> = self.comparison.namespaces.all().collect();
         for _ in 0..ATTEMPTS {
             let samples = self.sample(&left, false);
@@ -178,10 +180,10 @@ impl Pipeline {
     pub(super) async fn reconcile(&mut self) {
         let sums = self.read().sums();
         self.comparison.begin_search(&sums);
-        if let Some(Running { search, wanted }) = self.comparison.searched().await
+        if let Some(Running { search, wanted, began }) = self.comparison.searched().await
             && let Ok(search) = search.await
         {
-            self.learn(search, &wanted);
+            self.learn(search, &wanted, began);
         }
         let known = self.comparison.namespaces.all();
         let mut left = self.comparison.due.choose(self.comparison.host, known, &sums, Instant::now());
@@ -206,7 +208,7 @@ impl Pipeline {
         self.aggregator.fold(clock::now());
     }
 
-    fn learn(&mut self, search: Search, wanted: &[Netns]) {
+    fn learn(&mut self, search: Search, wanted: &[Netns], began: Timestamp) {
         let thorough = search.depth == crate::inventory::Depth::Threads;
         let changes = self.comparison.learn(search, wanted);
         let sums = self.read().sums();
@@ -214,7 +216,7 @@ impl Pipeline {
         let never_found =
             wanted.iter().filter(|netns| thorough && !self.comparison.namespaces.knows(**netns));
         for netns in changes.gone.iter().chain(never_found) {
-            self.aggregator.gone(*netns, sums.get(netns).copied().unwrap_or_default(), now);
+            self.aggregator.gone(*netns, sums.get(netns).copied().unwrap_or_default(), began, now);
         }
         for (netns, name) in changes.found {
             self.aggregator.found(netns, name, now);

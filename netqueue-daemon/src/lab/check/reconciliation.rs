@@ -23,12 +23,8 @@ struct Balance {
 
 /// Compares the namespace's row with what the kernel counted in it since it was made.
 pub(in crate::lab) fn check(kernel: &Counters, row: Option<&Reconciliation>) -> Vec<String> {
-    let counted = kernel.iter().any(|(_, value)| value > 0);
-    let Some(row) = row.filter(|row| row.presence == "alive" && row.exact.is_some()) else {
-        let missing =
-            "netqueue's status does not compare the namespace, in which the kernel counted something";
-        return counted.then(|| missing.to_owned()).into_iter().collect();
-    };
+    // A namespace is found by a search that is cheap rather than prompt: one not compared yet says nothing.
+    let Some(row) = row.filter(|row| row.presence == "alive" && row.exact.is_some()) else { return Vec::new() };
     let wrong = |counter: Counter| {
         let balance = row.counters.get(counter.as_str())?;
         // Below zero, it is what an earlier namespace with its inode was charged last. Above, a charge is missing.

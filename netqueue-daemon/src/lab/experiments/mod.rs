@@ -5,7 +5,10 @@ mod concurrency;
 mod deferred;
 mod final_ack;
 mod flood;
+mod load;
 mod many_listeners;
+mod namespaces;
+mod reopen;
 mod resets;
 mod reuseport;
 mod scan;
@@ -43,7 +46,9 @@ pub(super) const ALL: &[Experiment] = &[
     somaxconn::SOMAXCONN,
     concurrency::CONCURRENCY,
     visible::VISIBLE,
+    reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
+    namespaces::NAMESPACES,
     deferred::DEFERRED,
 ];
 
