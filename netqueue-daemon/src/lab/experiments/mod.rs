@@ -2,8 +2,10 @@
 
 mod burst;
 mod concurrency;
+mod expired;
 mod final_ack;
 mod flood;
+mod ghosts;
 mod resets;
 mod reuseport;
 mod scan;
@@ -26,10 +28,13 @@ pub(super) const ALL: &[Experiment] = &[
     final_ack::OVERFLOW_DEFERRED,
     final_ack::ABORT,
     final_ack::ABORT_DEFERRED,
+    expired::EXPIRED_HANDSHAKE,
     flood::WITHOUT_COOKIES,
     flood::WITH_COOKIES,
     flood::LAST_QUARTER,
     burst::BURST,
+    ghosts::GHOSTS,
+    ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
     resets::RESETS,
     reuseport::REUSEPORT,
