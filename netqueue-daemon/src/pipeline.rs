@@ -1,17 +1,13 @@
 //! The one task that owns the aggregator: it drains the ring, reads the counts, tells the time and publishes snapshots.
 
-mod compare;
-mod schedule;
-
 use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use compare::Comparison;
 use tokio::{io::unix::AsyncFd, time::Instant};
 
 use crate::{
     clock,
-    domain::{Aggregator, Health, LossReason, Netns, Snapshot},
-    inventory::Roots,
+    domain::{Aggregator, Bracket, Health, LossReason, NamespaceBalance, Netns, Snapshot},
+    inventory::{netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
     snapshots::{Publisher, Request},
 };
@@ -22,14 +18,18 @@ const DRAIN: usize = 4096;
 const BUSY: Duration = Duration::from_millis(20);
 /// When none come, this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
+const SETTLE: u32 = 5;
 
 /// The kernel side, the aggregator, and what connects them.
 pub struct Pipeline {
     attached: Attached,
     aggregator: Aggregator,
-    comparison: Comparison,
+    host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
+    host_balance: Option<NamespaceBalance>,
+    reconcile_error: Option<String>,
 }
 
 /// What ended a wait.
@@ -40,12 +40,18 @@ enum Turn {
 }
 
 impl Pipeline {
-    /// Takes over an attached kernel side and takes the baselines its counts are compared with.
+    /// Takes over an attached kernel side and takes the baseline its counts are compared with.
     pub async fn start(attached: Attached, aggregator: Aggregator, host: Netns) -> Self {
-        let comparison = Comparison::new(host, Roots::default());
-        let mut pipeline =
-            Self { attached, aggregator, comparison, undecodable_records: 0, undecodable_accounts: 0 };
-        pipeline.take_baselines().await;
+        let mut pipeline = Self {
+            attached,
+            aggregator,
+            host,
+            undecodable_records: 0,
+            undecodable_accounts: 0,
+            host_balance: None,
+            reconcile_error: None,
+        };
+        pipeline.take_baseline().await;
         pipeline
     }
 
@@ -55,7 +61,7 @@ impl Pipeline {
         self.reconcile().await;
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        let warnings = self.comparison.warnings().collect();
+        let warnings = self.reconcile_error.iter().cloned().collect();
         self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
         self.aggregator.snapshot(clock::now())
     }
@@ -84,7 +90,7 @@ impl Pipeline {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
                     pause = if self.drain() { BUSY } else { IDLE };
-                    if published.elapsed() >= IDLE || self.comparison.has_news() {
+                    if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         published = Instant::now();
                     }
@@ -95,11 +101,10 @@ impl Pipeline {
                     let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));
                     published = Instant::now();
-                    for request in waiting.into_iter().chain([request]) {
-                        if request.answer(Arc::clone(&snapshot)) {
-                            self.aggregator.scraped();
-                        }
-                    }
+                    waiting
+                        .into_iter()
+                        .chain([request])
+                        .for_each(|request| request.answer(Arc::clone(&snapshot)));
                 }
             }
         }
@@ -114,8 +119,7 @@ impl Pipeline {
             any |= !events.is_empty();
             // A charge precedes its event: an account the aggregator does not know has counts to read.
             if events.iter().any(|event| !self.aggregator.knows(&event.account)) {
-                let sums = self.read().sums();
-                self.comparison.begin_search(&sums);
+                self.read();
             }
             events.into_iter().for_each(|event| self.aggregator.observe(event));
             if let Some(logger) = &mut self.attached.logger {
@@ -132,6 +136,45 @@ impl Pipeline {
         self.aggregator.count(reading.accounts.iter().copied(), clock::now());
         self.undecodable_accounts = reading.undecodable;
         reading
+    }
+
+    /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.
+    fn bracket(&mut self) -> Option<Bracket> {
+        let before = self.read().sum(self.host);
+        let kernel = netstat::read(HOST_NET);
+        let after = self.read().sum(self.host);
+        self.reconcile_error =
+            kernel.as_ref().err().map(|error| format!("the host's counters are not compared: {error}"));
+        kernel.ok().map(|kernel| Bracket { before, kernel, after })
+    }
+
+    async fn take_baseline(&mut self) {
+        const ATTEMPTS: u32 = 20;
+        for _ in 0..ATTEMPTS {
+            let Some(bracket) = self.bracket() else { return };
+            if self.aggregator.set_baseline(self.host, &bracket) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tracing::warn!("drops go on while netqueue starts: the residual may be off by what moved meanwhile");
+    }
+
+    /// Compares the host's counters. A drop under way, counted by the kernel and not yet charged, is waited for; a
+    /// residual that stays is published, and not waited for again.
+    async fn reconcile(&mut self) {
+        for attempt in 0..SETTLE {
+            let Some(bracket) = self.bracket() else { return };
+            let balance = self.aggregator.reconcile(self.host, &bracket);
+            let settled = balance.as_ref().is_none_or(|now| {
+                now.is_exact() || self.host_balance.as_ref().is_some_and(|last| now.same_residual(last))
+            });
+            self.host_balance = balance;
+            if settled {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
+        }
     }
 }
 

@@ -8,15 +8,12 @@ use crate::domain::Snapshot;
 
 /// A surface asking for a fresh snapshot.
 #[derive(Debug)]
-pub struct Request {
-    reply: oneshot::Sender<Arc<Snapshot>>,
-    scrape: bool,
-}
+pub struct Request(oneshot::Sender<Arc<Snapshot>>);
 
 impl Request {
-    /// Answers it. Returns whether a scrape has the snapshot now; a surface that has gone away meanwhile is no error.
-    pub fn answer(self, snapshot: Arc<Snapshot>) -> bool {
-        self.reply.send(snapshot).is_ok() && self.scrape
+    /// Answers it. A surface that has gone away meanwhile is no error.
+    pub fn answer(self, snapshot: Arc<Snapshot>) {
+        let _gone = self.0.send(snapshot);
     }
 }
 
@@ -53,19 +50,10 @@ impl Snapshots {
 
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
     pub async fn fresh(&self) -> Arc<Snapshot> {
-        self.ask(false).await
-    }
-
-    /// The same, for a page of metrics: what is dead is kept until it was on two of them.
-    pub async fn for_scrape(&self) -> Arc<Snapshot> {
-        self.ask(true).await
-    }
-
-    async fn ask(&self, scrape: bool) -> Arc<Snapshot> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let asked = async {
-            let (reply, receiver) = oneshot::channel();
-            self.requests.send(Request { reply, scrape }).await.ok()?;
+            let (sender, receiver) = oneshot::channel();
+            self.requests.send(Request(sender)).await.ok()?;
             receiver.await.ok()
         };
         match tokio::time::timeout(PATIENCE, asked).await {

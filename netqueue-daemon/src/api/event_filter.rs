@@ -16,9 +16,8 @@ pub(super) struct EventFilter {
     pub(super) limit: usize,
     /// Charged to this account.
     pub(super) listener: Option<AccountId>,
-    /// At this place.
-    pub(super) place: PlaceFilter,
     since: Option<Timestamp>,
+    place: PlaceFilter,
     kind: Option<&'static str>,
     cause: Option<&'static str>,
     stage: Option<&'static str>,

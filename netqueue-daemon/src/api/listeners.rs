@@ -89,8 +89,7 @@ pub(super) async fn get(
 ) -> Result<Envelope<Listeners>, Problem> {
     let filter = Filter::from_params(params)?;
     let snapshot = snapshots.fresh().await;
-    let warning = filter.place.warning(&snapshot);
-    Ok(Envelope::of(&snapshot, select(&snapshot, &filter), warning))
+    Ok(Envelope::of(&snapshot, select(&snapshot, &filter), []))
 }
 
 struct Filter {
@@ -111,7 +110,8 @@ impl Filter {
 
 fn select(snapshot: &Snapshot, filter: &Filter) -> Listeners {
     let admitted = snapshot.accounts.iter().filter(|account| {
-        filter.kind.is_none_or(|kind| account.key.kind() == kind) && filter.place.admits(snapshot, account)
+        filter.kind.is_none_or(|kind| account.key.kind() == kind)
+            && filter.place.admits(snapshot, &account.key)
     });
     Listeners { listeners: admitted.map(|account| Listener::of(snapshot, account)).collect() }
 }
@@ -123,7 +123,7 @@ impl Listener {
         Self {
             id: account.id.0.to_string(),
             kind: account.key.kind(),
-            place: Place::of(snapshot, account),
+            place: Place::of(snapshot, &account.key),
             family: account.key.addr().map(family),
             process: "",
             accept_queue: account.queues.accept.map(Queue::from),

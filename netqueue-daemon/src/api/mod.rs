@@ -3,8 +3,6 @@
 mod envelope;
 mod event_filter;
 mod events;
-#[cfg(test)]
-mod fixture;
 mod listeners;
 mod moment;
 mod params;

@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     build_info::BuildInfo,
-    domain::{
-        CounterBalance, LossReason, NamespaceBalance, NamespaceView, Presence, ProbeStatus, SearchCost,
-        Snapshot,
-    },
+    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, Snapshot},
     snapshots::Snapshots,
 };
 
@@ -29,7 +26,6 @@ pub(super) struct Status {
     mode: String,
     probes: Vec<Probe>,
     reconciliation: Vec<Reconciliation>,
-    namespace_search: NamespaceSearch,
     events: EventCounts,
 }
 
@@ -49,12 +45,7 @@ struct Probe {
 struct Reconciliation {
     netns: String,
     netns_inode: u32,
-    /// `alive`, `gone` (kept until it was scraped twice), `charged` (not found yet), or `missed` (gone before that).
-    presence: &'static str,
-    /// Null, and no counters, where they are not compared.
-    exact: Option<bool>,
-    certain: Option<bool>,
-    read: Option<String>,
+    exact: bool,
     counters: ByName<Balance>,
 }
 
@@ -63,18 +54,7 @@ struct Balance {
     kernel: u64,
     since_attach: i64,
     attributed: i64,
-    uncertain: i64,
     residual: i64,
-}
-
-/// What looking for namespaces costs.
-#[derive(Serialize)]
-struct NamespaceSearch {
-    searches: u64,
-    seconds: f64,
-    processes: u64,
-    threads: u64,
-    denied: u64,
 }
 
 #[derive(Serialize)]
@@ -99,9 +79,7 @@ pub(super) async fn get(
 impl Status {
     fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
         let probes = &snapshot.health.probes;
-        // A dead one whose balance was added to that of `gone` has none of its own any more.
-        let shown = |of: &&NamespaceView| of.balance.is_some() || of.presence != Presence::Gone;
-        let namespaces = snapshot.namespaces.iter().filter(shown);
+        let balances = snapshot.balances.iter();
         Self {
             version: build.version,
             revision: build.revision,
@@ -111,8 +89,7 @@ impl Status {
             host_netns_inode: snapshot.host.0,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
-            reconciliation: namespaces.map(Reconciliation::of).collect(),
-            namespace_search: NamespaceSearch::from(snapshot.search),
+            reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
             events: EventCounts::of(snapshot),
         }
     }
@@ -142,16 +119,12 @@ impl Probe {
 }
 
 impl Reconciliation {
-    fn of(namespace: &NamespaceView) -> Self {
-        let balance = namespace.balance.as_ref();
-        let counters = balance.into_iter().flat_map(|balance| balance.counters.iter());
+    fn of(snapshot: &Snapshot, balance: &NamespaceBalance) -> Self {
+        let counters = balance.counters.iter();
         Self {
-            netns: namespace.name.to_string(),
-            netns_inode: namespace.netns.0,
-            presence: namespace.presence.as_str(),
-            exact: balance.map(NamespaceBalance::is_exact),
-            certain: balance.map(|balance| balance.certain),
-            read: balance.map(|balance| balance.read.to_rfc3339()),
+            netns: snapshot.netns_name(balance.netns),
+            netns_inode: balance.netns.0,
+            exact: balance.is_exact(),
             counters: ByName(
                 counters.map(|(counter, balance)| (counter.as_str(), Balance::from(balance))).collect(),
             ),
@@ -160,15 +133,8 @@ impl Reconciliation {
 }
 
 impl From<CounterBalance> for Balance {
-    fn from(balance: CounterBalance) -> Self {
-        let CounterBalance { kernel, since_attach, attributed, uncertain, residual } = balance;
-        Self { kernel, since_attach, attributed, uncertain, residual }
-    }
-}
-
-impl From<SearchCost> for NamespaceSearch {
-    fn from(SearchCost { searches, spent, processes, threads, denied }: SearchCost) -> Self {
-        Self { searches, seconds: spent.as_secs_f64(), processes, threads, denied }
+    fn from(CounterBalance { kernel, since_attach, attributed, residual }: CounterBalance) -> Self {
+        Self { kernel, since_attach, attributed, residual }
     }
 }
 

@@ -6,11 +6,6 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Netns(pub u32);
 
-impl Netns {
-    /// Stands for all namespaces that are gone. No namespace has this number.
-    pub const GONE: Self = Self(0);
-}
-
 /// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);

@@ -1,10 +1,10 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::{
-    AccountId, AccountKey, AccountView, Compared, Counts, Event, EventLog, Health, Life, Netns, PerCounter,
-    Queues, Reconciler, Sample, SearchCost, Snapshot, Timestamp, namespaces::Namespaces,
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
+    Queues, Reconciler, Snapshot, Timestamp,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -21,17 +21,11 @@ pub struct Settings {
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    /// In the order of first charge.
-    accounts: BTreeMap<AccountId, AccountView>,
-    /// Those of living namespaces.
-    index: HashMap<AccountKey, AccountId>,
-    /// What accounts had been charged when their namespace died: the kernel side counts on under the same key.
-    bases: HashMap<AccountKey, Counts>,
-    last_account: u64,
+    accounts: Vec<AccountView>,
+    index: HashMap<AccountKey, usize>,
     events: EventLog,
     reconciler: Reconciler,
-    namespaces: Namespaces,
-    search: SearchCost,
+    balances: Vec<NamespaceBalance>,
     health: Health,
 }
 
@@ -39,19 +33,14 @@ impl Aggregator {
     /// Nothing observed yet; counting since `attached`.
     #[must_use]
     pub fn new(settings: Settings, attached: Timestamp) -> Self {
-        let mut namespaces = Namespaces::new(settings.host);
-        namespaces.found(settings.host, None, attached);
         Self {
             settings,
             attached,
-            accounts: BTreeMap::new(),
+            accounts: Vec::new(),
             index: HashMap::new(),
-            bases: HashMap::new(),
-            last_account: 0,
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
-            namespaces,
-            search: SearchCost::default(),
+            balances: Vec::new(),
             health: Health::default(),
         }
     }
@@ -59,7 +48,8 @@ impl Aggregator {
     /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
     /// accounts are bounded by the kernel side's maps, events are not.
     pub fn observe(&mut self, event: Event) {
-        if let Some(account) = self.index.get(&event.account).and_then(|id| self.accounts.get_mut(id)) {
+        if let Some(account) = self.index.get(&event.account).and_then(|index| self.accounts.get_mut(*index))
+        {
             account.first_seen = account.first_seen.min(event.time);
             account.last_seen = account.last_seen.max(event.time);
             if event.queues != Queues::default() {
@@ -71,12 +61,7 @@ impl Aggregator {
 
     /// The kernel side's exact counts were read. An account that is no longer there keeps what it had.
     pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
-        for (key, total) in readings {
-            let counts = self.bases.get(&key).map_or(total, |base| total.since(base));
-            // An account of a dead namespace that nobody charges any more is no new one.
-            if counts == Counts::default() && self.bases.contains_key(&key) {
-                continue;
-            }
+        for (key, counts) in readings {
             let account = self.account(key, now);
             if account.counts != counts {
                 account.counts = counts;
@@ -85,82 +70,25 @@ impl Aggregator {
         }
     }
 
+    /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
+    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) -> bool {
+        self.reconciler.set_baseline(netns, bracket)
+    }
+
     /// Whether anything was ever charged to this account, as far as was read.
     #[must_use]
     pub fn knows(&self, account: &AccountKey) -> bool {
         self.index.contains_key(account)
     }
 
-    /// A namespace was found, under this name if it has one. What was charged to its number since the last one that
-    /// had it died is its own.
-    pub fn found(&mut self, netns: Netns, name: Option<std::sync::Arc<str>>, now: Timestamp) {
-        if let Some(before) = self.namespaces.found(netns, name, now) {
-            self.pass_on(netns, before, None, now);
+    /// Compares a namespace's counters; `None` before its baseline was taken.
+    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
+        let balance = self.reconciler.balance(netns, bracket)?;
+        match self.balances.iter_mut().find(|known| known.netns == netns) {
+            Some(known) => *known = balance,
+            None => self.balances.push(balance),
         }
-    }
-
-    /// A search that began at `looked` found nothing that refers to a namespace; so much was attributed to its number
-    /// by now. What was first charged after the search began may be the number's next namespace's: that stays open
-    /// until the next one is found.
-    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, looked: Timestamp, now: Timestamp) {
-        if let Some(life) = self.namespaces.end(netns, now) {
-            self.reconciler.end(netns, attributed);
-            self.retire(|account| account.life == life && account.first_seen < looked);
-        }
-    }
-
-    /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
-    pub fn set_baseline(&mut self, netns: Netns, sample: &Sample, now: Timestamp) -> bool {
-        self.namespaces.of(netns, now);
-        self.reconciler.set_baseline(netns, sample, now)
-    }
-
-    /// Compares a namespace's counters; see [`Reconciler::compare`]. Returns whether nothing seems to be under way.
-    pub fn reconcile(&mut self, netns: Netns, sample: &Sample, now: Timestamp) -> bool {
-        let Compared { balance, settled, replaced } = self.reconciler.compare(netns, sample, now);
-        if let Some(last_look) = replaced
-            && let Some(before) = self.namespaces.replace(netns, now)
-        {
-            self.retire(|account| account.life == before && account.first_seen <= last_look);
-            self.pass_on(netns, before, Some(last_look), now);
-        }
-        if let Some(balance) = balance {
-            self.namespaces.set_balance(netns, balance, now);
-        }
-        settled
-    }
-
-    /// A page with everything in it was scraped.
-    pub const fn scraped(&mut self) {
-        self.namespaces.scraped();
-    }
-
-    /// Sums up what is left of namespaces that died some scrapes ago: totals never go backwards.
-    pub fn fold(&mut self, now: Timestamp) {
-        let lives = self.namespaces.fold(now);
-        if lives.is_empty() {
-            return;
-        }
-        self.retire(|account| lives.contains(&account.life));
-        let mut sum = Counts::default();
-        self.accounts.retain(|_, account| {
-            let folded = lives.contains(&account.life);
-            if folded {
-                sum.add(&account.counts);
-            }
-            !folded
-        });
-        if sum != Counts::default() {
-            self.namespaces.gone(now);
-            let account = self.account(AccountKey::Other(Netns::GONE), now);
-            account.counts.add(&sum);
-            account.last_seen = now;
-        }
-    }
-
-    /// What it costs to look for namespaces.
-    pub const fn set_search_cost(&mut self, cost: SearchCost) {
-        self.search = cost;
+        Some(balance)
     }
 
     /// What netqueue knows about itself was read.
@@ -175,55 +103,99 @@ impl Aggregator {
             taken: now,
             attached: self.attached,
             host: self.settings.host,
-            accounts: self.accounts.values().cloned().collect(),
+            accounts: self.accounts.as_slice().into(),
             events: self.events.clone(),
-            namespaces: self.namespaces.views().cloned().collect(),
-            search: self.search,
+            balances: self.balances.clone(),
             health: self.health.clone(),
         }
     }
 
-    /// Accounts of a number's last life that were first charged after `after` belong to its life now.
-    fn pass_on(&mut self, netns: Netns, before: Life, after: Option<Timestamp>, now: Timestamp) {
-        let life = self.namespaces.of(netns, now);
-        for id in self.index.values() {
-            if let Some(account) = self.accounts.get_mut(id)
-                && account.life == before
-                && after.is_none_or(|after| account.first_seen > after)
-            {
-                account.life = life;
-            }
-        }
-    }
-
-    /// Closes accounts: what is charged under their keys from now on is another's.
-    fn retire(&mut self, closes: impl Fn(&AccountView) -> bool) {
-        let Self { accounts, index, bases, .. } = self;
-        index.retain(|key, id| {
-            let Some(account) = accounts.get(id).filter(|account| closes(account)) else { return true };
-            bases.entry(*key).or_default().add(&account.counts);
-            false
-        });
-    }
-
     fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
-        let life = self.namespaces.of(key.netns(), now);
-        let id = *self.index.entry(key).or_insert_with(|| {
-            self.last_account += 1;
-            AccountId(self.last_account)
-        });
-        self.accounts.entry(id).or_insert_with(|| AccountView {
-            id,
-            key,
-            life,
-            counts: Counts::default(),
-            queues: Queues::default(),
-            first_seen: now,
-            last_seen: now,
-        })
+        let next = self.accounts.len();
+        let index = *self.index.entry(key).or_insert(next);
+        if index == next {
+            self.accounts.push(AccountView {
+                id: AccountId(next as u64 + 1),
+                key,
+                counts: Counts::default(),
+                queues: Queues::default(),
+                first_seen: now,
+                last_seen: now,
+            });
+        }
+        &mut self.accounts[index]
     }
 }
 
 #[cfg(test)]
-#[path = "aggregator_tests.rs"]
-mod tests;
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
+
+    const HOST: Netns = Netns(7);
+
+    fn web(socket: u32) -> AccountKey {
+        let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
+        AccountKey::Listener { socket: SocketId(socket), at }
+    }
+
+    fn syn_dropped(account: AccountKey, at: u64) -> Event {
+        Event {
+            time: Timestamp::from_nanos(at),
+            account,
+            local_port: 80,
+            peer: None,
+            what: What::Drop(DropKind::AcceptQueueFullSyn),
+            kernel_reason: None,
+            queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
+            cpu: 0,
+            age: None,
+        }
+    }
+
+    fn drops(number: u64) -> Counts {
+        Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
+    }
+
+    fn aggregator() -> Aggregator {
+        Aggregator::new(Settings { host: HOST, event_capacity: 100 }, Timestamp::from_nanos(1))
+    }
+
+    #[test]
+    fn lost_events_do_not_change_what_is_counted() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(24))], Timestamp::from_nanos(20));
+        queues.observe(syn_dropped(web(1), 10));
+        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
+        let account = snapshot.account(&web(1)).expect("it was charged");
+        assert_eq!(account.counts.drop_total(), 24);
+        assert_eq!(account.queues.accept, Some(QueueState { length: 2, limit: 1 }));
+        assert_eq!(
+            (account.first_seen, account.last_seen),
+            (Timestamp::from_nanos(10), Timestamp::from_nanos(20))
+        );
+    }
+
+    #[test]
+    fn a_listener_opened_again_on_its_port_is_another_and_the_dead_one_stays() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
+        queues.count([(web(2), drops(3))], Timestamp::from_nanos(20));
+        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
+        let mine: Vec<_> = snapshot.accounts.iter().map(|a| (a.id.0, a.counts.drop_total())).collect();
+        assert_eq!(mine, [(1, 5), (2, 3)]);
+    }
+
+    #[test]
+    fn a_snapshot_does_not_change_afterwards() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(1))], Timestamp::from_nanos(10));
+        queues.observe(syn_dropped(web(1), 10));
+        let before = queues.snapshot(Timestamp::from_nanos(15));
+        queues.count([(web(2), drops(1))], Timestamp::from_nanos(20));
+        queues.observe(syn_dropped(web(2), 20));
+        assert_eq!((before.accounts.len(), before.events.len()), (1, 1));
+    }
+}

@@ -66,16 +66,6 @@ impl Counts {
         self.resets.iter().sum()
     }
 
-    /// What was counted since the account stood at `earlier`.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        let kind = |kind: DropKind| self.drops[kind as usize].saturating_sub(earlier.drops[kind as usize]);
-        let cause =
-            |cause: ResetCause| self.resets[cause as usize].saturating_sub(earlier.resets[cause as usize]);
-        let counter = |of: KernelCounter| self.kernel.get(of).saturating_sub(earlier.kernel.get(of));
-        Self::from_fn(kind, cause, counter)
-    }
-
     /// Adds another account's counts.
     pub fn add(&mut self, other: &Self) {
         let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);

@@ -112,15 +112,12 @@ fn add(sums: &mut [u64], row: impl Iterator<Item = u64>) {
 }
 
 impl Reading {
-    /// What the accounts of each namespace were charged together.
+    /// What the accounts of one namespace were charged together.
     #[must_use]
-    pub fn sums(&self) -> HashMap<Netns, PerCounter<u64>> {
-        let mut sums = HashMap::new();
-        for (key, counts) in &self.accounts {
-            let sum: &mut PerCounter<u64> = sums.entry(key.netns()).or_default();
-            *sum = PerCounter::from_fn(|counter| sum.get(counter) + counts.kernel().get(counter));
-        }
-        sums
+    pub fn sum(&self, netns: Netns) -> PerCounter<u64> {
+        let mut sum = Counts::default();
+        self.accounts.iter().filter(|(key, _)| key.netns() == netns).for_each(|(_, counts)| sum.add(counts));
+        *sum.kernel()
     }
 }
 

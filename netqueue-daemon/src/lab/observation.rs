@@ -5,7 +5,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::api::{Event, Row};
-use super::check::Reconciliation;
 use super::client::Server;
 use super::counters::Counters;
 
@@ -26,11 +25,6 @@ struct Listeners {
 }
 
 #[derive(Deserialize)]
-struct Status {
-    reconciliation: Vec<Reconciliation>,
-}
-
-#[derive(Deserialize)]
 struct Events {
     events: Vec<Event>,
 }
@@ -41,8 +35,6 @@ pub(super) struct Observation {
     pub rows: Vec<Row>,
     /// Newest first.
     pub events: Vec<Event>,
-    /// The sums as netqueue's status shows them.
-    pub reconciliation: Option<Reconciliation>,
     /// What netqueue itself doubts.
     pub warnings: Vec<String>,
 }
@@ -52,11 +44,8 @@ impl Observation {
     pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
         let listeners: Answer<Listeners> = ask(server, &listeners_of(netns))?;
         let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
-        let status: Answer<Status> = ask(server, "/api/v1/status")?;
-        // The number may have been another's: the last row is the namespace's own.
-        let reconciliation = status.data.reconciliation.into_iter().rfind(|row| row.netns_inode == netns);
         let warnings = listeners.warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { rows: listeners.data.listeners, events: events.data.events, reconciliation, warnings })
+        Ok(Self { rows: listeners.data.listeners, events: events.data.events, warnings })
     }
 
     /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
@@ -71,7 +60,6 @@ impl Observation {
         Self {
             rows: rows.collect(),
             events: self.events.iter().filter(new).cloned().collect(),
-            reconciliation: self.reconciliation.clone(),
             warnings: self.warnings.clone(),
         }
     }

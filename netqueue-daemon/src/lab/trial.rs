@@ -101,7 +101,6 @@ impl<'a> Place<'a> {
             let mut problems = scene.problems.clone();
             problems.extend(check::incident(scene, &kernel));
             problems.extend(check::netqueue(scene, &kernel, &seen));
-            problems.extend(check::reconciliation(&kernel, seen.reconciliation.as_ref()));
             let agree = problems.is_empty();
             last = Some((kernel, seen, problems));
             if agree || disagree_since.get_or_insert_with(Instant::now).elapsed() > AGREE_WITHIN {

@@ -6,11 +6,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{
-    family::Scraped,
-    health, kernel, listeners,
-    series::{Latecomers, fold},
-};
+use super::{family::Scraped, health, kernel, listeners, series::fold};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
 /// The families of one snapshot.
@@ -18,13 +14,8 @@ pub(super) struct SnapshotCollector(Vec<Scraped>);
 
 impl SnapshotCollector {
     /// The snapshot's families, with at most `max_series` addresses and ports told apart.
-    pub(super) fn new(
-        snapshot: &Snapshot,
-        build: BuildInfo,
-        max_series: usize,
-        latecomers: &mut Latecomers,
-    ) -> prometheus::Result<Self> {
-        let mut families = listeners::families(&fold(snapshot, max_series, latecomers))?;
+    pub(super) fn new(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Self> {
+        let mut families = listeners::families(&fold(snapshot, max_series))?;
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);
         Ok(Self(families))
@@ -58,8 +49,7 @@ mod tests {
     const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abcdef0", rustc: "1.95.0" };
 
     fn text(snapshot: &Snapshot) -> String {
-        let collector =
-            SnapshotCollector::new(snapshot, BUILD, 3, &mut Latecomers::default()).expect("it renders");
+        let collector = SnapshotCollector::new(snapshot, BUILD, 3).expect("it renders");
         String::from_utf8(page([Box::new(collector) as Box<dyn Collector>]).expect("it renders"))
             .expect("it is text")
     }

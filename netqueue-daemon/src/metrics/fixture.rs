@@ -2,8 +2,8 @@
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropKind, Endpoint, EventFlow,
-    EventLog, Health, KernelCounter, Life, LossReason, NamespaceBalance, NamespaceView, Netns, PerCounter,
-    Presence, ProbeStatus, QueueState, Queues, ResetCause, SearchCost, Snapshot, SocketId, Timestamp,
+    EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PerCounter, ProbeStatus,
+    QueueState, Queues, ResetCause, Snapshot, SocketId, Timestamp,
 };
 
 const HOST: Netns = Netns(4_026_531_840);
@@ -37,8 +37,7 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
     let queues = Queues::default();
-    let life = Life(if key.netns() == HOST { 1 } else { 2 });
-    AccountView { id: AccountId(id), key, life, counts, queues, first_seen: seen, last_seen: seen }
+    AccountView { id: AccountId(id), key, counts, queues, first_seen: seen, last_seen: seen }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
@@ -48,8 +47,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         host: HOST,
         accounts: accounts.into(),
         events: EventLog::new(100),
-        namespaces: [namespace(1, HOST, "host", None), namespace(2, POD, "blue", None)].into(),
-        search: SearchCost::default(),
+        balances: Vec::new(),
         health: Health::default(),
     }
 }
@@ -74,24 +72,17 @@ pub(super) fn incident() -> Snapshot {
     let unknown = account(6, other(), drops(1));
 
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
-    let (of_host, of_pod) = (balance(1035, 35, 0, 0), balance(9, 9, -1, 2));
-    snapshot.namespaces =
-        [namespace(1, HOST, "host", Some(of_host)), namespace(2, POD, "blue", Some(of_pod))].into();
+    snapshot.balances = vec![balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)];
     snapshot.health = health();
     snapshot
 }
 
-fn namespace(life: u64, netns: Netns, name: &str, balance: Option<NamespaceBalance>) -> NamespaceView {
-    let (life, since) = (Life(life), Timestamp::default());
-    NamespaceView { life, netns, name: name.into(), presence: Presence::Alive, since, balance }
-}
-
-fn balance(kernel: u64, since_attach: i64, residual: i64, uncertain: i64) -> NamespaceBalance {
+fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> NamespaceBalance {
     let mut counters = PerCounter::from_fn(|_| CounterBalance::default());
-    let attributed = since_attach - residual - uncertain;
-    let drops = CounterBalance { kernel, since_attach, attributed, uncertain, residual };
+    let attributed = since_attach - residual;
+    let drops = CounterBalance { kernel, since_attach, attributed, residual };
     counters.set(KernelCounter::ListenDrops, drops);
-    NamespaceBalance { counters, certain: uncertain == 0, read: Timestamp::default() }
+    NamespaceBalance { netns, counters }
 }
 
 fn health() -> Health {

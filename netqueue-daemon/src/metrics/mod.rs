@@ -9,8 +9,6 @@ mod kernel;
 mod listeners;
 mod series;
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
@@ -20,24 +18,17 @@ use axum::{
 
 use collector::SnapshotCollector;
 use prometheus::{core::Collector, process_collector::ProcessCollector};
-use series::Latecomers;
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
 /// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
 pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
-    let latecomers = Arc::new(Mutex::new(Latecomers::default()));
-    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series, Arc::clone(&latecomers))))
+    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series)))
 }
 
-async fn scrape(snapshots: Snapshots, max_series: usize, latecomers: Arc<Mutex<Latecomers>>) -> Response {
-    let snapshot = snapshots.for_scrape().await;
-    let page = {
-        // A page that failed half-way left nothing half-changed.
-        let mut latecomers = latecomers.lock().unwrap_or_else(PoisonError::into_inner);
-        page(&snapshot, max_series, &mut latecomers)
-    };
-    match page {
+async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
+    let snapshot = snapshots.fresh().await;
+    match page(&snapshot, max_series) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
@@ -47,8 +38,8 @@ async fn scrape(snapshots: Snapshots, max_series: usize, latecomers: Arc<Mutex<L
     }
 }
 
-fn page(snapshot: &Snapshot, max_series: usize, latecomers: &mut Latecomers) -> prometheus::Result<Vec<u8>> {
-    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series, latecomers)?;
+fn page(snapshot: &Snapshot, max_series: usize) -> prometheus::Result<Vec<u8>> {
+    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series)?;
     collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(ProcessCollector::for_self())])
 }
 

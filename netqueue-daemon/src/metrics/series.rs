@@ -1,11 +1,8 @@
 //! Which accounts get series of their own: one per address and port, no more than allowed, sums exact.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-};
+use std::{collections::HashMap, net::IpAddr};
 
-use crate::domain::{AccountId, AccountKey, AccountView, Counts, Queues, Snapshot, Timestamp};
+use crate::domain::{AccountKey, AccountView, Counts, Queues, Snapshot, Timestamp};
 
 /// The labels every listener's series carry, in this order.
 pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
@@ -25,37 +22,25 @@ pub(super) struct Series {
     queues_seen: Timestamp,
 }
 
-/// Accounts that came when there was no place of their own left.
-///
-/// They stay under `port="other"` when dead namespaces leave and places become free: a sum that lost an account would
-/// go backwards.
-#[derive(Debug, Default)]
-pub(super) struct Latecomers(HashSet<AccountId>);
-
 /// The snapshot's accounts as at most `max_series` series, and one more per namespace for the rest.
 ///
-/// Accounts come in the order of their first charge, so that an account once in a series stays in it and no counter
-/// goes backwards.
-pub(super) fn fold(snapshot: &Snapshot, max_series: usize, latecomers: &mut Latecomers) -> Vec<Series> {
+/// Accounts come in the order of their first charge and never leave, so that an account once in a series stays in it
+/// and no counter goes backwards.
+pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
     let mut series = Vec::new();
     let mut by_labels = HashMap::new();
     let mut cap = Cap::new(max_series);
-    let mut late = HashSet::new();
     for account in snapshot.accounts.iter() {
-        let mut labels = place(snapshot, account);
-        let in_time = !latecomers.0.contains(&account.id);
+        let mut labels = place(snapshot, &account.key);
         let own_place = match account.key {
-            AccountKey::Listener { .. } => {
-                in_time && (by_labels.contains_key(&labels) || cap.admits_listener())
-            }
+            AccountKey::Listener { .. } => by_labels.contains_key(&labels) || cap.admits_listener(),
             AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => {
-                in_time && (by_labels.contains_key(&labels) || cap.admits_endpoint())
+                by_labels.contains_key(&labels) || cap.admits_endpoint()
             }
             AccountKey::Other(_) => false,
         };
         if !own_place {
-            labels = other(snapshot, account);
-            late.insert(account.id);
+            labels = other(snapshot, &account.key);
         }
         let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
             series.push(Series::new(labels));
@@ -65,7 +50,6 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize, latecomers: &mut Late
             series.add(account, own_place);
         }
     }
-    latecomers.0 = late;
     series
 }
 
@@ -124,14 +108,14 @@ impl Series {
     }
 }
 
-fn place(snapshot: &Snapshot, account: &AccountView) -> [String; 4] {
-    let Some(addr) = account.key.addr() else { return other(snapshot, account) };
-    let port = account.key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
-    [snapshot.netns_of(account).to_string(), as_ss_writes(addr), port, String::new()]
+fn place(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+    let Some(addr) = key.addr() else { return other(snapshot, key) };
+    let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
+    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, String::new()]
 }
 
-fn other(snapshot: &Snapshot, account: &AccountView) -> [String; 4] {
-    [snapshot.netns_of(account).to_string(), String::new(), "other".to_owned(), String::new()]
+fn other(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+    [snapshot.netns_name(key.netns()), String::new(), "other".to_owned(), String::new()]
 }
 
 /// `127.0.0.1`, `[::1]`.
@@ -151,10 +135,6 @@ mod tests {
         series.iter().map(|series| (series.labels[2].as_str(), series.counts.drop_total())).collect()
     }
 
-    fn once(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
-        fold(snapshot, max_series, &mut Latecomers::default())
-    }
-
     #[test]
     fn members_of_a_reuseport_group_are_one_series() {
         let taken = snapshot(vec![
@@ -162,7 +142,7 @@ mod tests {
             account(2, listener(2, "0.0.0.0", 80), drops(7)),
             account(3, listener(3, "::", 80), drops(1)),
         ]);
-        let series = once(&taken, 10);
+        let series = fold(&taken, 10);
         assert_eq!(totals(&series), [("80", 12), ("80", 1)]);
         assert_eq!((series[0].labels[1].as_str(), series[1].labels[1].as_str()), ("0.0.0.0", "[::]"));
     }
@@ -175,8 +155,8 @@ mod tests {
         alive.last_seen = Timestamp::from_nanos(20);
         alive.queues.accept = Some(crate::domain::QueueState { length: 9, limit: 8 });
         let newest = alive.queues;
-        assert_eq!(once(&snapshot(vec![alive.clone(), dead.clone()]), 9)[0].queues, newest);
-        assert_eq!(once(&snapshot(vec![dead, alive]), 9)[0].queues, newest);
+        assert_eq!(fold(&snapshot(vec![alive.clone(), dead.clone()]), 9)[0].queues, newest);
+        assert_eq!(fold(&snapshot(vec![dead, alive]), 9)[0].queues, newest);
     }
 
     #[test]
@@ -184,33 +164,15 @@ mod tests {
         let mut accounts: Vec<_> =
             (1..=5).map(|n| account(n, listener(n as u32, "0.0.0.0", n as u16), drops(10 * n))).collect();
         accounts.push(account(6, other(), drops(100)));
-        let before = once(&snapshot(accounts.clone()), 2);
+        let before = fold(&snapshot(accounts.clone()), 2);
         assert_eq!(totals(&before), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100)]);
 
         accounts[0].counts = drops(1000);
         accounts.push(account(7, listener(7, "0.0.0.0", 1), drops(1)));
         accounts.push(account(8, listener(8, "0.0.0.0", 8), drops(1)));
-        let after = once(&snapshot(accounts), 2);
+        let after = fold(&snapshot(accounts), 2);
         assert_eq!(totals(&after), [("1", 1001), ("2", 20), ("other", 221)]);
         assert!(!after[2].listener);
-    }
-
-    #[test]
-    fn places_that_become_free_are_for_newcomers_so_that_other_does_not_shrink() {
-        let listening =
-            |n: u32| account(n.into(), listener(n, "0.0.0.0", n as u16), drops(u64::from(10 * n)));
-        let mut latecomers = Latecomers::default();
-        let mut totals_of = |ids: &[u32]| {
-            let taken = snapshot(ids.iter().copied().map(listening).collect());
-            let series = fold(&taken, 2, &mut latecomers);
-            series.iter().map(|it| (it.labels[2].clone(), it.counts.drop_total())).collect::<Vec<_>>()
-        };
-        let expect = |pairs: &[(&str, u64)]| -> Vec<_> {
-            pairs.iter().map(|(port, sum)| ((*port).to_owned(), *sum)).collect()
-        };
-        assert_eq!(totals_of(&[1, 2, 3]), expect(&[("1", 10), ("2", 20), ("other", 30)]));
-        assert_eq!(totals_of(&[2, 3]), expect(&[("2", 20), ("other", 30)]));
-        assert_eq!(totals_of(&[2, 3, 4]), expect(&[("2", 20), ("other", 30), ("4", 40)]));
     }
 
     #[test]
@@ -218,7 +180,7 @@ mod tests {
         let mut accounts: Vec<_> =
             (1..=100).map(|n| account(n, endpoint("0.0.0.0", n as u16), drops(0))).collect();
         accounts.push(account(101, listener(1, "0.0.0.0", 8080), drops(3)));
-        let series = once(&snapshot(accounts), 8);
+        let series = fold(&snapshot(accounts), 8);
         assert_eq!(totals(&series), [("1", 0), ("2", 0), ("other", 0), ("8080", 3)]);
     }
 
@@ -228,7 +190,7 @@ mod tests {
             account(1, endpoint("0.0.0.0", 80), drops(0)),
             account(2, listener(1, "0.0.0.0", 80), drops(3)),
         ]);
-        let series = once(&taken, 10);
+        let series = fold(&taken, 10);
         assert_eq!(totals(&series), [("80", 3)]);
         assert!(series[0].listener);
     }

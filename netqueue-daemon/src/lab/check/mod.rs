@@ -3,9 +3,6 @@
 
 mod events;
 mod listener;
-mod reconciliation;
-
-pub(super) use reconciliation::{Reconciliation, check as reconciliation};
 
 use super::counters::{Counter, Counters};
 use super::observation::Observation;
