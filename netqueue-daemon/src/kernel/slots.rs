@@ -21,6 +21,9 @@ pub(super) struct Slots {
     cpus: u32,
 }
 
+/// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
+const LEDGER: u32 = 16_384;
+
 /// Namespaces that have an `other` bucket.
 const OTHERS: u32 = 64;
 
@@ -54,7 +57,8 @@ impl Slots {
             .map_max_entries(names::FREE_OTHERS, OTHERS)
             .map_max_entries(names::ACCOUNTS, self.all())
             .map_max_entries(names::COUNTS, self.all() * self.cpus)
-            .map_max_entries(names::TALLIES, self.cpus);
+            .map_max_entries(names::TALLIES, self.cpus)
+            .map_max_entries(names::LEDGER, LEDGER);
     }
 
     /// Hands out the slots to the kernel side. To be called before anything is attached.
