@@ -51,9 +51,8 @@ impl<'a> Watch<'a> {
         look: impl Fn(&Row) -> T,
         wanted: T,
     ) -> Result<Option<String>> {
-        let found = |seen: &Observation| {
-            seen.rows.iter().find(|row| row.is_listener(self.address)).map(|row| look(row))
-        };
+        let found =
+            |seen: &Observation| seen.rows.iter().find(|row| row.is_listener(self.address)).map(&look);
         let Some(seen) = self.until(|seen| found(seen).as_ref() == Some(&wanted))? else { return Ok(None) };
         Ok(match found(&seen) {
             Some(said) if said == wanted => None,

@@ -80,7 +80,7 @@ struct Late {
 struct Overflow {
     fake: FakePeers,
     listener: Listener,
-    queued: Vec<socket2::Socket>,
+    _queued: Vec<socket2::Socket>,
     late: Vec<Late>,
     recovered: Vec<(Late, socket2::Socket)>,
 }
@@ -92,7 +92,7 @@ impl Overflow {
         let fake = FakePeers::create()?;
         let listener = Listener::ipv4(PORT, BACKLOG)?;
         let queued = listener.fill(QUEUED, false)?;
-        Ok(Self { fake, listener, queued, late: Vec::new(), recovered: Vec::new() })
+        Ok(Self { fake, listener, _queued: queued, late: Vec::new(), recovered: Vec::new() })
     }
 
     fn happen(mut self) -> Result<Self> {
