@@ -38,7 +38,7 @@ pub mod names {
     pub const TALLIES: &str = "TALLIES";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
     pub const LEDGER: &str = "LEDGER";
-    /// Memory-mapped array of one word: 0 while no handshake is remembered.
+    /// Array of one word: 0 while no handshake is remembered.
     pub const REMEMBERING: &str = "REMEMBERING";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";
