@@ -31,16 +31,15 @@ pub(crate) fn remember(
     account: Account,
 ) -> Result<(), Fault> {
     Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
-    if let Some(suspect) = suspect(flow) {
-        if suspect.state != Suspect::ENDED {
-            // The same client again: one handshake, however many packets.
-            return Ok(());
-        }
+    if let Some(suspect) = suspect(flow)
+        && suspect.state != Suspect::ENDED
+    {
+        // The same client again: one handshake, however many packets.
+        return Ok(());
     }
     let (state, cell) =
         if cookie { (Suspect::GHOST, Cell::Ghosts) } else { (Suspect::SUSPENDED, Cell::HandshakesSuspended) };
-    let fresh = Suspect { since: monotonic_now(), state };
-    if LEDGER.insert(&*flow, &fresh, 0).is_ok() {
+    if write(flow, &Suspect { since: monotonic_now(), state }) {
         account.add(cell, 1);
     }
     if let Some(remembering) = REMEMBERING.get_ptr_mut(0) {
@@ -59,7 +58,7 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault
     Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
     let Some(suspect) = suspect(flow) else { return Ok(()) };
     let state = suspect.state;
-    let _was_there = LEDGER.remove(&*flow);
+    strike(flow);
     let mut key = sk.listener_key()?;
     let account = Account::open(&mut key);
     if state == Suspect::GHOST {
@@ -80,7 +79,7 @@ pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Re
     if let Some(suspect) = suspect(flow)
         && suspect.state == Suspect::SUSPENDED
     {
-        let _was_there = LEDGER.remove(&*flow);
+        strike(flow);
         account.add(Cell::HandshakesEnded, 1);
     }
     Ok(())
@@ -113,6 +112,17 @@ fn suspect(flow: &Flow) -> Option<&'static mut Suspect> {
     // SAFETY: a live map value. The map may give its memory to another flow while it is used: then that flow's record is
     // read or written, never memory that is not a record.
     Some(unsafe { &mut *pointer })
+}
+
+/// By reference: a copy of either would not fit on a program's stack beside the rest.
+#[inline(always)]
+fn write(flow: &Flow, suspect: &Suspect) -> bool {
+    LEDGER.insert(flow, suspect, 0).is_ok()
+}
+
+#[inline(always)]
+fn strike(flow: &Flow) {
+    let _was_there = LEDGER.remove(flow);
 }
 
 #[inline(always)]
