@@ -99,11 +99,12 @@ impl Aggregator {
         }
     }
 
-    /// Nothing refers to a namespace any more; so much was attributed to its number by now.
-    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, now: Timestamp) {
-        if let Some(life) = self.namespaces.end(netns, now) {
+    /// Nothing referred to a namespace any more when it was looked for at `then`; so much was attributed to its number.
+    /// What was first charged after that may be another's.
+    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, then: Timestamp) {
+        if let Some(life) = self.namespaces.end(netns, then) {
             self.reconciler.end(netns, attributed);
-            self.retire(|account| account.life == life);
+            self.retire(|account| account.life == life && account.first_seen <= then);
         }
     }
 

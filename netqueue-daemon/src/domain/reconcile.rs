@@ -130,10 +130,13 @@ struct Life {
     without_doubt: Option<PerCounter<i64>>,
     guessed: bool,
     /// As of the last comparison.
+    residual: PerCounter<i64>,
+    /// Since the last sure look it may have become another's.
+    in_doubt: bool,
+    /// As of the last comparison that was this namespace's for sure.
     kernel: PerCounter<u64>,
     traffic: [u64; 4],
     attributed: PerCounter<u64>,
-    residual: PerCounter<i64>,
     compared: Timestamp,
 }
 
@@ -238,22 +241,29 @@ impl Life {
             offset,
             without_doubt,
             guessed: false,
+            residual: PerCounter::default(),
+            in_doubt: false,
             kernel: sample.bracket.kernel,
             traffic: sample.evidence.traffic,
             attributed: sample.bracket.after,
-            residual: PerCounter::default(),
             compared: now,
         }
     }
 
     fn saw(&mut self, sample: &Sample, residual: PerCounter<i64>, now: Timestamp) {
+        self.residual = residual;
+        // Without a witness only numbers that leave no room for another can tell.
+        let quiet = sample.bracket.before == sample.bracket.after;
+        self.in_doubt = (self.in_doubt || !sample.evidence.witnessed) && !(quiet && is_zero(&residual));
+        if self.in_doubt {
+            return;
+        }
         let observed = sample.bracket.offset();
         self.offset =
             PerCounter::from_fn(|counter| self.offset.get(counter).narrowed_by(observed.get(counter)));
         self.kernel = sample.bracket.kernel;
         self.traffic = sample.evidence.traffic;
         self.attributed = sample.bracket.after;
-        self.residual = residual;
         self.compared = now;
     }
 
@@ -264,12 +274,12 @@ impl Life {
             || self.traffic.iter().zip(sample.evidence.traffic).any(|(before, now)| now < *before)
     }
 
-    /// Nobody saw it live on, and it is charged with more than its kernel counted: a new namespace, whose counters
-    /// have grown past the old one's already, would look like this.
+    /// Nobody has seen it live on since the last sure look, and it is charged with more than its kernel counted: a new
+    /// namespace, whose counters have grown past the old one's already, would look like this.
     fn is_doubted_by(&self, sample: &Sample) -> bool {
         let residual = self.residual_of(&sample.bracket);
         let less = residual.iter().any(|(counter, now)| now < self.residual.get(counter));
-        less && sample.last_try && !sample.evidence.witnessed
+        less && sample.last_try && (self.in_doubt || !sample.evidence.witnessed)
     }
 
     fn residual_of(&self, bracket: &Bracket) -> PerCounter<i64> {
@@ -298,7 +308,7 @@ impl Life {
 
     fn is_certain(&self) -> bool {
         let pinned = self.offset.iter().all(|(_, offset)| offset.low == offset.high);
-        pinned && !self.guessed && is_zero(&self.uncertain())
+        pinned && !self.guessed && !self.in_doubt && is_zero(&self.uncertain())
     }
 }
 

@@ -189,10 +189,37 @@ fn a_new_namespace_that_outgrew_the_old_one_unseen_is_told_by_the_missing_witnes
 }
 
 #[test]
+fn a_new_namespace_that_outgrew_the_old_one_under_a_flood_is_told_when_the_flood_ends() {
+    let mut reconciler = Reconciler::default();
+    assert_eq!(compared(&mut reconciler, &reading(4, 4, 4)).residual, 0);
+    let mut flood = reading(90, 100, 110);
+    flood.evidence.witnessed = false;
+    assert_eq!(compared(&mut reconciler, &flood).residual, 0);
+    assert_eq!(
+        compared(&mut reconciler, &reading(190, 200, 210)).residual,
+        0,
+        "its own threads bear witness"
+    );
+    let next = reconciler.compare(POD, &reading(304, 300, 304), at(10));
+    assert_eq!(next.replaced, Some(at(9)));
+    let balance = next.balance.expect("it fits");
+    assert!(balance.is_exact() && !balance.certain);
+    assert_eq!(balance.counters.get(ListenDrops).attributed, 300);
+}
+
+#[test]
 fn with_a_witness_the_same_is_a_defect_and_shown() {
     let mut reconciler = Reconciler::default();
     assert_eq!(compared(&mut reconciler, &reading(24, 24, 24)).residual, 0);
     assert_eq!(compared(&mut reconciler, &reading(54, 30, 54)).residual, -24);
+}
+
+#[test]
+fn a_doubt_ends_with_a_quiet_look_at_numbers_that_agree() {
+    let mut reconciler = Reconciler::default();
+    assert_eq!(compared(&mut reconciler, &reading(24, 24, 24)).residual, 0);
+    assert_eq!(compared(&mut reconciler, &unwitnessed(30, 30)).residual, 0);
+    assert_eq!(compared(&mut reconciler, &reading(40, 35, 40)).residual, -5);
 }
 
 #[test]

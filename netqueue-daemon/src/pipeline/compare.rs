@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{Bracket, Netns, Sample, SearchCost},
-    inventory::{Changes, Namespaces, ReadError, Roots, Search, Seen, search},
+    domain::{Bracket, Netns, Sample, SearchCost, Timestamp},
+    inventory::{Changes, Depth, Namespaces, ReadError, Roots, Search, Seen, search},
 };
 
 /// How often counters are compared again that do not agree: what is under way comes to rest.
@@ -36,11 +36,21 @@ pub(super) struct Comparison {
     cost: SearchCost,
     /// Why some are not compared.
     failures: BTreeMap<Netns, String>,
+    /// Numbers of namespaces that are gone, and what had been attributed to each by then.
+    at_rest: Sums,
 }
 
 struct Running {
     search: JoinHandle<Search>,
-    /// Charged before it began, and not known.
+    began: Began,
+}
+
+/// When a search began: what came later may have missed it.
+struct Began {
+    at: Timestamp,
+    /// What was attributed then,
+    sums: Sums,
+    /// also to these, which were not known.
     wanted: Vec<Netns>,
 }
 
@@ -55,6 +65,7 @@ impl Comparison {
             running: None,
             cost: SearchCost::default(),
             failures: BTreeMap::new(),
+            at_rest: Sums::new(),
         }
     }
 
@@ -79,8 +90,11 @@ impl Comparison {
         denied.into_iter().chain(failures).chain(more)
     }
 
+    /// Namespaces in which something is charged, and that are not known.
     fn unknown(&self, sums: &Sums) -> Vec<Netns> {
-        sums.keys().copied().filter(|netns| !self.namespaces.knows(*netns)).collect()
+        let moves = |(netns, sum): &(&Netns, &_)| self.at_rest.get(netns) != Some(*sum);
+        let charged = sums.iter().filter(moves).map(|(netns, _)| *netns);
+        charged.filter(|netns| !self.namespaces.knows(*netns)).collect()
     }
 
     /// Whether a search has ended whose result was not taken yet.
@@ -95,8 +109,9 @@ impl Comparison {
             && let Some(depth) = self.searches.due(&wanted, Instant::now())
         {
             let roots = self.roots.clone();
+            let began = Began { at: clock::now(), sums: sums.clone(), wanted };
             let search = tokio::task::spawn_blocking(move || search(&roots, depth));
-            self.running = Some(Running { search, wanted });
+            self.running = Some(Running { search, began });
         }
     }
 
@@ -112,7 +127,7 @@ impl Comparison {
         self.running.take()
     }
 
-    fn learn(&mut self, search: Search, wanted: &[Netns]) -> Changes {
+    fn learn(&mut self, search: Search, began: &Began) -> Changes {
         let (depth, took) = (search.depth, search.took);
         self.cost = SearchCost {
             searches: self.cost.searches + 1,
@@ -121,15 +136,20 @@ impl Comparison {
             threads: search.threads,
             denied: search.denied,
         };
-        let changes = self.namespaces.learn(search);
-        let missed: Vec<_> = wanted.iter().copied().filter(|netns| !self.namespaces.knows(*netns)).collect();
+        let mut changes = self.namespaces.learn(search);
+        let missed: Vec<_> =
+            began.wanted.iter().copied().filter(|netns| !self.namespaces.knows(*netns)).collect();
         self.searches.ended(depth, took, &missed, Instant::now());
         if changes.doubtful {
             self.searches.want_threads();
         }
+        if depth == Depth::Threads {
+            changes.gone.extend(missed);
+        }
         for netns in &changes.gone {
             self.due.forget(*netns);
             self.failures.remove(netns);
+            self.at_rest.insert(*netns, began.sums.get(netns).copied().unwrap_or_default());
         }
         changes
     }
@@ -149,9 +169,10 @@ impl Pipeline {
     pub(super) async fn take_baselines(&mut self) {
         const ATTEMPTS: u32 = 20;
         let roots = self.comparison.roots.clone();
-        let found = tokio::task::spawn_blocking(move || search(&roots, crate::inventory::Depth::Threads));
+        let began = Began { at: clock::now(), sums: Sums::new(), wanted: Vec::new() };
+        let found = tokio::task::spawn_blocking(move || search(&roots, Depth::Threads));
         let Ok(found) = found.await else { return };
-        self.learn(found, &[]);
+        self.learn(found, &began);
         let mut left: Vec<_> = self.comparison.namespaces.all().collect();
         for _ in 0..ATTEMPTS {
             let samples = self.sample(&left, false);
@@ -178,10 +199,10 @@ impl Pipeline {
     pub(super) async fn reconcile(&mut self) {
         let sums = self.read().sums();
         self.comparison.begin_search(&sums);
-        if let Some(Running { search, wanted }) = self.comparison.searched().await
+        if let Some(Running { search, began }) = self.comparison.searched().await
             && let Ok(search) = search.await
         {
-            self.learn(search, &wanted);
+            self.learn(search, &began);
         }
         let known = self.comparison.namespaces.all();
         let mut left = self.comparison.due.choose(self.comparison.host, known, &sums, Instant::now());
@@ -206,16 +227,13 @@ impl Pipeline {
         self.aggregator.fold(clock::now());
     }
 
-    fn learn(&mut self, search: Search, wanted: &[Netns]) {
-        let thorough = search.depth == crate::inventory::Depth::Threads;
-        let changes = self.comparison.learn(search, wanted);
-        let sums = self.read().sums();
-        let now = clock::now();
-        let never_found =
-            wanted.iter().filter(|netns| thorough && !self.comparison.namespaces.knows(**netns));
-        for netns in changes.gone.iter().chain(never_found) {
-            self.aggregator.gone(*netns, sums.get(netns).copied().unwrap_or_default(), now);
+    fn learn(&mut self, search: Search, began: &Began) {
+        let changes = self.comparison.learn(search, began);
+        for netns in changes.gone {
+            let attributed = began.sums.get(&netns).copied().unwrap_or_default();
+            self.aggregator.gone(netns, attributed, began.at);
         }
+        let now = clock::now();
         for (netns, name) in changes.found {
             self.aggregator.found(netns, name, now);
         }
