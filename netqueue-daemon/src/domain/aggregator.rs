@@ -99,12 +99,13 @@ impl Aggregator {
         }
     }
 
-    /// Nothing referred to a namespace any more when it was looked for at `then`; so much was attributed to its number.
-    /// What was first charged after that may be another's.
-    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, then: Timestamp) {
-        if let Some(life) = self.namespaces.end(netns, then) {
+    /// A search that began at `looked` found nothing that refers to a namespace; so much was attributed to its number
+    /// by then. What was first charged after the search began may be the number's next namespace's: that stays open
+    /// until the next one is found.
+    pub fn gone(&mut self, netns: Netns, attributed: PerCounter<u64>, looked: Timestamp, now: Timestamp) {
+        if let Some(life) = self.namespaces.end(netns, now) {
             self.reconciler.end(netns, attributed);
-            self.retire(|account| account.life == life && account.first_seen <= then);
+            self.retire(|account| account.life == life && account.first_seen < looked);
         }
     }
 

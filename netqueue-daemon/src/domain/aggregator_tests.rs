@@ -93,6 +93,28 @@ fn balances(queues: &Aggregator) -> Vec<(String, u64)> {
     compared.collect()
 }
 
+/// Long after, when whoever is found is found.
+fn later(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos + 11_000_000_000)
+}
+
+#[test]
+fn what_a_new_namespace_drops_before_it_is_found_is_not_its_dead_predecessors() {
+    let mut queues = pod_with_5_drops(None);
+    // The search that misses the old one began at 19; at 20 the new one, with its number, drops 3.
+    queues.count([(in_pod(1), drops(5)), (in_pod(2), drops(3))], at(20));
+    queues.gone(POD, PerCounter::from_fn(|_| 8), at(19), at(21));
+    (0..5).for_each(|_| queues.scraped());
+    queues.fold(at(22));
+    queues.found(POD, None, at(23));
+    (0..5).for_each(|_| queues.scraped());
+    queues.fold(later(24));
+    let snapshot = queues.snapshot(at(30));
+    let alive: Vec<_> = snapshot.namespaces.iter().filter(|it| it.presence == Presence::Alive).collect();
+    let newest = snapshot.accounts.iter().find(|account| account.key == in_pod(2)).expect("it is shown");
+    assert_eq!(Some(newest.life), alive.last().map(|it| it.life));
+}
+
 fn pod_with_5_drops(name: Option<&str>) -> Aggregator {
     let mut queues = aggregator();
     queues.found(POD, name.map(Into::into), at(5));
@@ -110,14 +132,14 @@ fn a_dead_namespace_is_folded_after_two_scrapes_and_no_sum_goes_backwards() {
     let mut queues = pod_with_5_drops(Some("blue"));
     queues.count([(web(9), drops(1))], at(12));
     queues.scraped();
-    queues.gone(POD, PerCounter::from_fn(|_| 5), at(20));
+    queues.gone(POD, PerCounter::from_fn(|_| 5), at(20), at(20));
     for _ in 0..2 {
-        queues.fold(at(21));
+        queues.fold(later(21));
         assert_eq!(shown(&queues), named(&[("blue", 5), ("host", 1)]));
         assert_eq!(balances(&queues), named(&[("blue", 5)]));
         queues.scraped();
     }
-    queues.fold(at(22));
+    queues.fold(later(22));
     assert_eq!(shown(&queues), named(&[("host", 1), ("gone", 5)]));
     assert_eq!(balances(&queues), named(&[("gone", 5)]));
 
@@ -134,7 +156,7 @@ fn a_dead_namespace_is_folded_after_two_scrapes_and_no_sum_goes_backwards() {
 #[test]
 fn where_nobody_scrapes_the_dead_are_folded_after_ten_minutes() {
     let mut queues = pod_with_5_drops(None);
-    queues.gone(POD, PerCounter::from_fn(|_| 5), at(20));
+    queues.gone(POD, PerCounter::from_fn(|_| 5), at(20), at(20));
     queues.fold(Timestamp::from_nanos(20 + 599_000_000_000));
     assert_eq!(shown(&queues), named(&[("8", 5)]));
     queues.fold(Timestamp::from_nanos(20 + 600_000_000_000));
@@ -159,17 +181,17 @@ fn an_inode_used_again_unseen_keeps_both_namespaces_apart() {
 #[test]
 fn a_name_used_again_goes_on_with_its_series() {
     let mut queues = pod_with_5_drops(Some("blue"));
-    queues.gone(POD, PerCounter::from_fn(|_| 5), at(20));
+    queues.gone(POD, PerCounter::from_fn(|_| 5), at(20), at(20));
     let other = Netns(9);
     queues.found(other, Some("blue".into()), at(21));
     queues.reconcile(other, &sample(0, 0), at(22));
     (0..3).for_each(|_| queues.scraped());
-    queues.fold(at(23));
+    queues.fold(later(23));
     assert_eq!(shown(&queues), named(&[("blue", 5)]), "the sum under that name does not shrink");
     assert_eq!(balances(&queues), named(&[("blue", 0), ("gone", 5)]), "one series for each name");
-    queues.gone(other, PerCounter::default(), at(24));
+    queues.gone(other, PerCounter::default(), at(24), at(24));
     (0..2).for_each(|_| queues.scraped());
-    queues.fold(at(25));
+    queues.fold(later(25));
     assert_eq!(shown(&queues), named(&[("gone", 5)]));
 }
 

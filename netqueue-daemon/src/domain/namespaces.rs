@@ -82,6 +82,8 @@ struct Gone {
 
 /// How often a dead namespace's last numbers are scraped before they are folded.
 const SCRAPES: u64 = 2;
+/// Not before this long: its number's next namespace, charged already, is found meanwhile.
+const SETTLED: Duration = Duration::from_secs(10);
 /// When they are folded if nobody scrapes.
 const UNSCRAPED: Duration = Duration::from_secs(600);
 
@@ -177,7 +179,8 @@ impl Namespaces {
         let mut balances = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| dead(entry)) {
             let Some(gone) = entry.gone else { continue };
-            let shown = self.scrapes >= gone.leaves_with || now.since(gone.at) >= UNSCRAPED;
+            let dead_for = now.since(gone.at);
+            let shown = self.scrapes >= gone.leaves_with && dead_for >= SETTLED || dead_for >= UNSCRAPED;
             let shares_its_name = taken.contains(&entry.view.name);
             if shown && !shares_its_name {
                 folded.push(entry.view.life);

@@ -35,6 +35,11 @@ pub(super) fn since(now: &Counters, earlier: &Counters) -> Counters {
     Counters::from_fn(|counter| now.get(counter).wrapping_sub(earlier.get(counter)))
 }
 
+/// Both together.
+pub(super) fn sum(one: &Counters, other: &Counters) -> Counters {
+    Counters::from_fn(|counter| one.get(counter) + other.get(counter))
+}
+
 /// The counters by name, for reports.
 pub(super) fn by_name(counters: &Counters) -> BTreeMap<&'static str, u64> {
     counters.iter().map(|(counter, value)| (counter.as_str(), value)).collect()

@@ -50,7 +50,7 @@ pub(super) struct Observation {
 impl Observation {
     /// Asks the daemon.
     pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
-        let listeners: Answer<Listeners> = ask(server, &format!("/api/v1/listeners?netns={netns}"))?;
+        let listeners: Answer<Listeners> = ask(server, &listeners_of(netns))?;
         let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
         let status: Answer<Status> = ask(server, "/api/v1/status")?;
         // The number may have been another's: the last row is the namespace's own.
@@ -80,6 +80,15 @@ impl Observation {
     pub(super) fn sum(&self) -> Counters {
         Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter)).sum())
     }
+}
+
+/// The rows of one namespace.
+pub(super) fn rows(server: &Server, netns: u64) -> Result<Vec<Row>> {
+    ask::<Listeners>(server, &listeners_of(netns)).map(|answer| answer.data.listeners)
+}
+
+fn listeners_of(netns: u64) -> String {
+    format!("/api/v1/listeners?netns={netns}")
 }
 
 /// Whether netqueue has an event of a drop at this port.

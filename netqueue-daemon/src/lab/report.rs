@@ -96,14 +96,21 @@ fn said(seen: &Observation) -> Vec<String> {
             }
         }
     }
-    // "listener ..." first: endpoints and the folded rest come after it in any order.
-    said.sort_by_key(|line| !line.starts_with("listener"));
+    // "listener ..." first: endpoints and the folded rest come after it.
+    said.sort_by_cached_key(|line| (!line.starts_with("listener"), line.clone()));
+    let mut said: Vec<String> = said.chunk_by(|one, other| one == other).filter_map(times).collect();
     if said.len() > ROWS {
         let more = said.len() - ROWS;
         said.truncate(ROWS);
         said.push(format!("and {more} addresses more"));
     }
     said
+}
+
+/// Equal lines as one: the rows of listeners that followed each other on one address.
+fn times(lines: &[String]) -> Option<String> {
+    let line = lines.first()?;
+    Some(if lines.len() == 1 { line.clone() } else { format!("{line}, {} times", lines.len()) })
 }
 
 /// What came of all of them.

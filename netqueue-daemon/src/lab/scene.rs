@@ -17,6 +17,8 @@ pub(super) mod cause {
     pub(in crate::lab) const SYN_BACKLOG_RESERVE: &str = "syn_backlog_reserve";
     pub(in crate::lab) const NO_LISTENER: &str = "no_listener";
     pub(in crate::lab) const AFTER_CLOSE: &str = "after_close";
+    pub(in crate::lab) const EXPIRED_HANDSHAKE: &str = "expired_handshake";
+    pub(in crate::lab) const UNKNOWN_CONNECTION: &str = "unknown_connection";
     pub(in crate::lab) const OVERFLOW_ABORT: &str = "overflow_abort";
 }
 
@@ -50,6 +52,8 @@ pub(super) struct Experiment {
 pub(super) enum Provoke {
     /// In the network namespace of the calling thread.
     Inside(fn(&Settings) -> Result<Scene>),
+    /// The same in several namespaces, one after the other.
+    InEach(u32, fn(&Settings) -> Result<Scene>),
     /// From where netqueue can be asked, for an experiment that looks at it while the incident goes on.
     Watching(fn(&Bench<'_>) -> Result<Scene>),
 }

@@ -1,5 +1,6 @@
 //! One experiment tried: provoked in a network namespace of its own, compared while the kernel's counters stand still.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,10 @@ const STABLE_WITHIN: Duration = Duration::from_secs(30);
 /// How long netqueue may take to agree: events travel, counters do not.
 const AGREE_WITHIN: Duration = Duration::from_secs(3);
 
-/// What both sides said of one namespace.
+/// What both sides said.
 #[derive(Default)]
 pub(super) struct Comparison {
-    /// The inode of the namespace.
+    /// The inode of the namespace, the last one if there were several.
     pub netns: u64,
     pub kernel: Counters,
     /// `None` if netqueue was not asked.
@@ -30,73 +31,140 @@ pub(super) struct Comparison {
     pub problems: Vec<String>,
 }
 
-/// Provokes and compares, in a namespace of its own, which is gone afterwards.
+/// Provokes and compares; the namespaces are gone afterwards.
 pub(super) fn run(provoke: &Provoke, settings: Settings, server: Option<&Server>) -> Result<Comparison> {
-    let netns = Netns::create()?;
-    let baseline = netns.counters()?;
-    let known = match server {
-        Some(server) => Observation::of(server, netns.inode())?,
-        None => Observation::default(),
+    let mut comparison = match *provoke {
+        Provoke::Inside(provoke) => {
+            let place = Place::create(server)?;
+            let scene = place.netns.run(move || provoke(&settings))?;
+            place.compare(&scene)?
+        }
+        Provoke::Watching(provoke) => {
+            let place = Place::create(server)?;
+            let scene = provoke(&Bench { server, netns: &place.netns })?;
+            place.compare(&scene)?
+        }
+        Provoke::InEach(times, provoke) => in_each(times, provoke, settings, server)?,
     };
-    let scene = match *provoke {
-        Provoke::Inside(provoke) => netns.run(move || provoke(&settings))?,
-        Provoke::Watching(provoke) => provoke(&Bench { server, netns: &netns })?,
-    };
-    let kernel = || Ok::<Counters, anyhow::Error>(counters::since(&netns.counters()?, &baseline));
-    let Some(server) = server else {
-        let kernel = kernel()?;
-        let mut problems = check::incident(&scene, &kernel);
-        problems.extend(scene.problems);
-        return Ok(Comparison {
-            netns: netns.inode(),
-            kernel,
-            netqueue: None,
-            measured: scene.measured,
-            problems,
-        });
-    };
-    let netqueue = || Ok(Observation::of(server, netns.inode())?.since(&known));
-    let mut comparison = compare(&scene, kernel, netqueue)?;
-    if !comparison.problems.is_empty() {
+    if let Some(server) = server
+        && !comparison.problems.is_empty()
+    {
         comparison.problems.push(format!("netqueue's status: {}", observation::losses(server)?));
     }
-    comparison.netns = netns.inode();
-    comparison.measured = scene.measured;
     Ok(comparison)
 }
 
-/// Asks both sides until they agree at a moment when the kernel counted nothing, or too much time has passed.
-fn compare(
-    scene: &Scene,
-    kernel: impl Fn() -> Result<Counters>,
-    netqueue: impl Fn() -> Result<Observation>,
-) -> Result<Comparison> {
-    let start = Instant::now();
-    let mut disagree_since = None;
-    let mut last = None;
-    while start.elapsed() < STABLE_WITHIN {
-        let before = kernel()?;
-        let seen = netqueue().context("the daemon stopped answering")?;
-        if kernel()? != before {
-            thread::sleep(Duration::from_millis(20));
-            continue;
-        }
-        let mut problems = scene.problems.clone();
-        problems.extend(check::incident(scene, &before));
-        problems.extend(check::netqueue(scene, &before, &seen));
-        problems.extend(check::reconciliation(&before, seen.reconciliation.as_ref()));
-        let agree = problems.is_empty();
-        last = Some(Comparison { kernel: before, netqueue: Some(seen), problems, ..Comparison::default() });
-        if agree || disagree_since.get_or_insert_with(Instant::now).elapsed() > AGREE_WITHIN {
-            break;
-        }
-        thread::sleep(Duration::from_millis(100));
+/// A namespace, and how everything stood when it was new.
+struct Place<'a> {
+    netns: Netns,
+    baseline: Counters,
+    server: Option<&'a Server>,
+    known: Observation,
+}
+
+impl<'a> Place<'a> {
+    fn create(server: Option<&'a Server>) -> Result<Self> {
+        let netns = Netns::create()?;
+        let baseline = netns.counters()?;
+        let known = match server {
+            Some(server) => Observation::of(server, netns.inode())?,
+            None => Observation::default(),
+        };
+        Ok(Self { netns, baseline, server, known })
     }
-    match last {
-        Some(comparison) => Ok(comparison),
-        None => bail!(
-            "the kernel's counters never stood still for {} s, so nothing could be compared",
-            STABLE_WITHIN.as_secs()
-        ),
+
+    fn kernel(&self) -> Result<Counters> {
+        Ok(counters::since(&self.netns.counters()?, &self.baseline))
+    }
+
+    /// Asks both sides until they agree at a moment when the kernel counted nothing, or too much time has passed.
+    fn compare(&self, scene: &Scene) -> Result<Comparison> {
+        let netns = self.netns.inode();
+        let measured = scene.measured.clone();
+        let Some(server) = self.server else {
+            let kernel = self.kernel()?;
+            let mut problems = scene.problems.clone();
+            problems.extend(check::incident(scene, &kernel));
+            return Ok(Comparison { netns, kernel, netqueue: None, measured, problems });
+        };
+        let start = Instant::now();
+        let mut disagree_since = None;
+        let mut last = None;
+        while start.elapsed() < STABLE_WITHIN {
+            let kernel = self.kernel()?;
+            let seen = Observation::of(server, netns).context("the daemon stopped answering")?;
+            if self.kernel()? != kernel {
+                thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+            let seen = seen.since(&self.known);
+            let mut problems = scene.problems.clone();
+            problems.extend(check::incident(scene, &kernel));
+            problems.extend(check::netqueue(scene, &kernel, &seen));
+            problems.extend(check::reconciliation(&kernel, seen.reconciliation.as_ref()));
+            let agree = problems.is_empty();
+            last = Some((kernel, seen, problems));
+            if agree || disagree_since.get_or_insert_with(Instant::now).elapsed() > AGREE_WITHIN {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        let Some((kernel, seen, problems)) = last else {
+            bail!(
+                "the kernel's counters never stood still for {} s, so nothing could be compared",
+                STABLE_WITHIN.as_secs()
+            )
+        };
+        Ok(Comparison { netns, kernel, netqueue: Some(seen), measured, problems })
+    }
+}
+
+/// What namespaces counted in their lives, by their inode, which several of them may have had one after the other.
+type Lives = BTreeMap<u64, (Observation, Counters)>;
+
+/// Provokes the same in several namespaces, each created after the one before was left. Each is compared while its
+/// sockets are open and when they are closed, and all of them once more when they are gone.
+fn in_each(
+    times: u32,
+    provoke: fn(&Settings) -> Result<Scene>,
+    settings: Settings,
+    server: Option<&Server>,
+) -> Result<Comparison> {
+    let mut whole = Comparison::default();
+    let mut lives = Lives::new();
+    for n in 1..=times {
+        let place = Place::create(server)?;
+        let scene = place.netns.run(move || provoke(&settings))?;
+        let open = place.compare(&scene)?;
+        drop(scene);
+        let closed = place.compare(&Scene::default())?;
+        let problems = open.problems.iter().chain(&closed.problems);
+        whole.problems.extend(problems.map(|problem| format!("namespace {n} of {times}: {problem}")));
+        let (_, counted) =
+            lives.entry(closed.netns).or_insert_with(|| (place.known.clone(), Counters::default()));
+        *counted = counters::sum(counted, &closed.kernel);
+        whole.add(closed);
+    }
+    if let Some(server) = server {
+        for (netns, (known, counted)) in &lives {
+            let kept = Observation::of(server, *netns)?.since(known);
+            let lost = check::residuals(counted, &kept.sum());
+            whole.problems.extend(lost.into_iter().map(|lost| format!("namespace {netns} is gone: {lost}")));
+        }
+    }
+    whole.measured.push(format!("{times} namespaces had {} inodes", lives.len()));
+    Ok(whole)
+}
+
+impl Comparison {
+    /// Adds what another namespace said.
+    fn add(&mut self, other: Self) {
+        self.netns = other.netns;
+        self.kernel = counters::sum(&self.kernel, &other.kernel);
+        if let Some(more) = other.netqueue {
+            let all = self.netqueue.get_or_insert_default();
+            all.rows.extend(more.rows);
+            all.events.extend(more.events);
+        }
     }
 }

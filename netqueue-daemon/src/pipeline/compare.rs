@@ -229,11 +229,11 @@ impl Pipeline {
 
     fn learn(&mut self, search: Search, began: &Began) {
         let changes = self.comparison.learn(search, began);
+        let now = clock::now();
         for netns in changes.gone {
             let attributed = began.sums.get(&netns).copied().unwrap_or_default();
-            self.aggregator.gone(netns, attributed, began.at);
+            self.aggregator.gone(netns, attributed, began.at, now);
         }
-        let now = clock::now();
         for (netns, name) in changes.found {
             self.aggregator.found(netns, name, now);
         }

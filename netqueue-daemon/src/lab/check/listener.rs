@@ -19,11 +19,18 @@ pub(super) fn identities(row: &Row) -> Vec<String> {
         ("its resets", row.resets.total, "its OutRsts", counter(Counter::OutRsts)),
     ];
     let unequal = checks.into_iter().filter(|(_, left, _, right)| left != right);
-    unequal
+    let mut problems: Vec<String> = unequal
         .map(|(left_name, left, right_name, right)| {
             format!("{row}: {left_name} ({left}) should equal {right_name} ({right})")
         })
-        .collect()
+        .collect();
+    if row.port == Some(0) {
+        problems.push(format!(
+            "{row}: nobody listens on port 0, and {} drops are charged to it",
+            row.drops.total
+        ));
+    }
+    problems
 }
 
 /// Compares the listener's row with what the experiment expects of it.

@@ -41,7 +41,7 @@ pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> 
 }
 
 /// The promise of netqueue: nothing the kernel counted is left over, nothing is counted twice.
-fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
+pub(super) fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
     let differs = |counter: &Counter| kernel.get(*counter) != sum.get(*counter);
     let sentence = |counter: Counter| {
         let (kernel, netqueue) = (kernel.get(counter), sum.get(counter));

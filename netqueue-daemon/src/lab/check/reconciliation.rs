@@ -23,11 +23,9 @@ struct Balance {
 
 /// Compares the namespace's row with what the kernel counted in it since it was made.
 pub(in crate::lab) fn check(kernel: &Counters, row: Option<&Reconciliation>) -> Vec<String> {
-    let counted = kernel.iter().any(|(_, value)| value > 0);
+    // A namespace is found by a search that is cheap rather than prompt: one not compared yet says nothing.
     let Some(row) = row.filter(|row| row.presence == "alive" && row.exact.is_some()) else {
-        let missing =
-            "netqueue's status does not compare the namespace, in which the kernel counted something";
-        return counted.then(|| missing.to_owned()).into_iter().collect();
+        return Vec::new();
     };
     let wrong = |counter: Counter| {
         let balance = row.counters.get(counter.as_str())?;
@@ -70,7 +68,6 @@ mod tests {
         assert_eq!(check(&counted, Some(&row(3, 1, 0))).len(), Counter::ALL.len() + 1);
         assert_eq!(check(&counted, Some(&row(3, 0, 1))).len(), Counter::ALL.len());
         assert_eq!(check(&counted, Some(&row(2, 0, 0))).len(), Counter::ALL.len(), "that is not up to date");
-        assert_eq!(check(&counted, None).len(), 1);
-        assert!(check(&Counters::default(), None).is_empty());
+        assert!(check(&counted, None).is_empty(), "it was not found yet");
     }
 }

@@ -2,13 +2,11 @@
 //! counter under concurrency.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::Child;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::lab::counters::{self, Counter};
+use super::load::{Processes, handshake_pause_us, wait_until_quiet};
+use crate::lab::counters::Counter;
 use crate::lab::scene::{
     Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
 };
@@ -27,8 +25,6 @@ pub(super) const CONCURRENCY: Experiment = Experiment {
 };
 
 const SECONDS: u64 = 10;
-const QUIET: Duration = Duration::from_millis(300);
-const QUIET_WITHIN: Duration = Duration::from_secs(20);
 
 fn concurrency(settings: &Settings) -> Result<Scene> {
     sysctl::defaults()?;
@@ -52,12 +48,7 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
         clients.0.push(spawn_clients(&targets, how.clone())?);
         clients.0.push(spawn_clients(&deferring, Clients { first_byte: true, ..how.clone() })?);
     }
-    for client in &mut clients.0 {
-        let status = client.wait().context("cannot wait for a connecting process")?;
-        if !status.success() {
-            bail!("a connecting process ended with {status}");
-        }
-    }
+    clients.wait()?;
     wait_until_quiet()?;
     drop(acceptors);
 
@@ -87,15 +78,6 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     })
 }
 
-/// On one CPU, clients that hardly sleep overrun the loopback device's queue: it loses their resets, and half-open
-/// requests turn the experiment into a SYN flood.
-fn handshake_pause_us() -> u64 {
-    match thread::available_parallelism() {
-        Ok(cpus) if cpus.get() > 1 => 200,
-        _ => 5_000,
-    }
-}
-
 /// Listens on both families, or on IPv4 alone where the kernel has no IPv6, and adds where clients find it.
 fn dual_stack_if_possible(port: u16, targets: &mut Vec<SocketAddr>) -> Result<Listener> {
     targets.push(localhost(Ipv4Addr::LOCALHOST, port));
@@ -106,37 +88,5 @@ fn dual_stack_if_possible(port: u16, targets: &mut Vec<SocketAddr>) -> Result<Li
         }
         Err(error) if error.is::<Skip>() => Listener::ipv4(port, 4),
         Err(error) => Err(error),
-    }
-}
-
-/// Waits until the kernel has counted nothing for a while: clients are gone, acceptors have emptied the queues.
-fn wait_until_quiet() -> Result<()> {
-    let start = Instant::now();
-    let mut last = counters::of_this_thread()?;
-    let mut since = Instant::now();
-    while since.elapsed() < QUIET {
-        if start.elapsed() > QUIET_WITHIN {
-            bail!("the kernel went on counting for {} s after the last client ended", QUIET_WITHIN.as_secs());
-        }
-        thread::sleep(Duration::from_millis(20));
-        let now = counters::of_this_thread()?;
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-    }
-    Ok(())
-}
-
-/// Processes that end with the value.
-#[derive(Default)]
-struct Processes(Vec<Child>);
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for process in &mut self.0 {
-            // Both fail only for a process that has ended already.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
     }
 }

@@ -3,9 +3,14 @@
 mod burst;
 mod concurrency;
 mod deferred;
+mod expired;
 mod final_ack;
 mod flood;
+mod ghosts;
+mod load;
 mod many_listeners;
+mod namespaces;
+mod reopen;
 mod resets;
 mod reuseport;
 mod scan;
@@ -29,11 +34,14 @@ pub(super) const ALL: &[Experiment] = &[
     final_ack::OVERFLOW_DEFERRED,
     final_ack::ABORT,
     final_ack::ABORT_DEFERRED,
+    expired::EXPIRED_HANDSHAKE,
     flood::WITHOUT_COOKIES,
     flood::WITH_COOKIES,
     flood::LAST_QUARTER,
     burst::BURST,
     burst::PACED,
+    ghosts::GHOSTS,
+    ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
     resets::RESETS,
     reuseport::REUSEPORT,
@@ -43,7 +51,9 @@ pub(super) const ALL: &[Experiment] = &[
     somaxconn::SOMAXCONN,
     concurrency::CONCURRENCY,
     visible::VISIBLE,
+    reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
+    namespaces::NAMESPACES,
     deferred::DEFERRED,
 ];
 

@@ -1,0 +1,66 @@
+//! Traffic from several processes at once: how it is kept bearable, waited for and ended.
+
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::lab::counters;
+
+const QUIET: Duration = Duration::from_millis(300);
+const QUIET_WITHIN: Duration = Duration::from_secs(20);
+
+/// On one CPU, clients that hardly sleep overrun the loopback device's queue: it loses their resets, and half-open
+/// requests turn the experiment into a SYN flood.
+pub(super) fn handshake_pause_us() -> u64 {
+    match thread::available_parallelism() {
+        Ok(cpus) if cpus.get() > 1 => 200,
+        _ => 5_000,
+    }
+}
+
+/// Waits until the kernel has counted nothing for a while: clients are gone, acceptors have emptied the queues.
+pub(super) fn wait_until_quiet() -> Result<()> {
+    let start = Instant::now();
+    let mut last = counters::of_this_thread()?;
+    let mut since = Instant::now();
+    while since.elapsed() < QUIET {
+        if start.elapsed() > QUIET_WITHIN {
+            bail!("the kernel went on counting for {} s after the last client ended", QUIET_WITHIN.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+        let now = counters::of_this_thread()?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+/// Processes that end with the value.
+#[derive(Default)]
+pub(super) struct Processes(pub Vec<Child>);
+
+impl Processes {
+    /// Waits until all of them have ended by themselves.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        for process in &mut self.0 {
+            let status = process.wait().context("cannot wait for a connecting process")?;
+            if !status.success() {
+                bail!("a connecting process ended with {status}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for process in &mut self.0 {
+            // Both fail only for a process that has ended already.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A server that is restarted under load: its listener is another socket each time, its address and port stay.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+use super::load::{Processes, handshake_pause_us, wait_until_quiet};
+use crate::lab::api::Row;
+use crate::lab::client::Server;
+use crate::lab::counters::Counter;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, cause};
+use crate::lab::sockets::{Listener, localhost};
+use crate::lab::worker::{Clients, spawn_clients};
+use crate::lab::{metrics, observation, sysctl};
+
+pub(super) const REOPEN: Experiment = Experiment {
+    number: "21",
+    name: "reopen",
+    incident: "a listener is closed and opened again on its port every 170 ms for 2 s, while two processes overflow it",
+    verdict: "accept queue full, and resets while nobody listened: nothing is lost between one listener and the next, and no count \
+              ever goes backwards",
+    provoke: Provoke::Watching(reopen),
+};
+
+const PORT: u16 = 8021;
+const SECONDS: u64 = 2;
+const OPEN: Duration = Duration::from_millis(150);
+const CLOSED: Duration = Duration::from_millis(20);
+
+fn reopen(bench: &Bench<'_>) -> Result<Scene> {
+    let stop = AtomicBool::new(false);
+    let watch = |server: &Server| watch(server, bench.netns.inode(), &stop);
+    let (restarted, watched) = thread::scope(|scope| {
+        let watcher = bench.server.map(|server| scope.spawn(move || watch(server)));
+        let restarted = bench.netns.run(restart_under_load);
+        stop.store(true, Ordering::Relaxed);
+        (restarted, watcher.map(|watcher| watcher.join()))
+    });
+    let (listener, opened) = restarted?;
+    let mut scene = Scene {
+        kernel: vec![
+            (Counter::ListenDrops, Amount::AtLeast(opened)),
+            (Counter::OutRsts, Amount::AtLeast(opened)),
+        ],
+        resets: vec![(cause::NO_LISTENER, Amount::AtLeast(1))],
+        open: vec![Box::new(listener)],
+        ..Scene::default()
+    };
+    if let Some(watched) = watched {
+        let seen = watched.map_err(|_| anyhow!("the thread that watches netqueue panicked"))??;
+        scene
+            .measured
+            .push(format!("opened {opened} times; netqueue was asked {} times meanwhile", seen.asked));
+        scene.problems = seen.problems;
+    }
+    Ok(scene)
+}
+
+/// Opens and closes the listener while clients come and go; the last one stays open.
+fn restart_under_load() -> Result<(Listener, u64)> {
+    sysctl::defaults()?;
+    let target = [localhost(std::net::Ipv4Addr::LOCALHOST, PORT)];
+    let how = Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, seconds: SECONDS };
+    let mut clients = Processes::default();
+    for _ in 0..2 {
+        clients.0.push(spawn_clients(&target, how.clone())?);
+    }
+    let start = Instant::now();
+    let mut opened = 1;
+    let mut listener = Listener::ipv4(PORT, 4)?;
+    while start.elapsed() < Duration::from_secs(SECONDS) {
+        thread::sleep(OPEN);
+        drop(listener);
+        thread::sleep(CLOSED);
+        listener = Listener::ipv4(PORT, 4)?;
+        opened += 1;
+    }
+    clients.wait()?;
+    wait_until_quiet()?;
+    Ok((listener, opened))
+}
+
+/// What was seen of counts that may only grow.
+#[derive(Default)]
+struct Watched {
+    asked: u32,
+    rows: HashMap<String, Row>,
+    metric: Option<u64>,
+    problems: Vec<String>,
+}
+
+fn watch(server: &Server, netns: u64, stop: &AtomicBool) -> Result<Watched> {
+    let mut watched = Watched::default();
+    while !stop.load(Ordering::Relaxed) {
+        watched.rows(observation::rows(server, netns)?);
+        watched.metric(metrics::drops(server, netns, PORT)?);
+        watched.asked += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(watched)
+}
+
+impl Watched {
+    fn rows(&mut self, rows: Vec<Row>) {
+        let now: HashMap<String, Row> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+        for (id, before) in &self.rows {
+            let Some(after) = now.get(id) else {
+                self.problems.push(format!("{before}: the row is gone, with what it had counted"));
+                continue;
+            };
+            for counter in Counter::ALL {
+                let (before, after) = (before.counter(counter), after.counter(counter));
+                if after < before {
+                    let name = counter.as_str();
+                    self.problems.push(format!("row {id}: {name} went back from {before} to {after}"));
+                }
+            }
+        }
+        self.rows = now;
+    }
+
+    fn metric(&mut self, now: Option<u64>) {
+        if now < self.metric {
+            let words = |value: Option<u64>| value.map_or("nothing".to_owned(), |value| value.to_string());
+            let (before, after) = (words(self.metric), words(now));
+            self.problems.push(format!(
+                "netqueue_listen_drops_total of port {PORT} went back from {before} to {after}"
+            ));
+        }
+        self.metric = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::api::tests::row;
+
+    #[test]
+    fn a_row_or_series_that_shrinks_or_vanishes_is_a_problem() {
+        let mut watched = Watched::default();
+        watched.rows(vec![row("1", PORT, 5)]);
+        watched.rows(vec![row("1", PORT, 5), row("2", PORT, 1)]);
+        watched.metric(Some(5));
+        watched.metric(Some(6));
+        assert_eq!(watched.problems, Vec::<String>::new());
+        watched.rows(vec![row("2", PORT, 0)]);
+        watched.metric(None);
+        assert_eq!(watched.problems.len(), 1 + 2 + 1, "{:?}", watched.problems);
+    }
+}
