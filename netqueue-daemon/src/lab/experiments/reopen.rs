@@ -19,7 +19,7 @@ use crate::lab::{metrics, observation, sysctl};
 pub(super) const REOPEN: Experiment = Experiment {
     number: "21",
     name: "reopen",
-    incident: "a listener is closed and opened again on its port every 170 ms for 2 s, while two processes overflow it",
+    incident: "a listener is closed and opened again on its port every 70 ms for 2 s, while two processes overflow it",
     verdict: "accept queue full, and resets while nobody listened: nothing is lost between one listener and the next, and no count \
               ever goes backwards",
     provoke: Provoke::Watching(reopen),
@@ -27,7 +27,7 @@ pub(super) const REOPEN: Experiment = Experiment {
 
 const PORT: u16 = 8021;
 const SECONDS: u64 = 2;
-const OPEN: Duration = Duration::from_millis(150);
+const OPEN: Duration = Duration::from_millis(50);
 const CLOSED: Duration = Duration::from_millis(20);
 
 fn reopen(bench: &Bench<'_>) -> Result<Scene> {
