@@ -1,6 +1,6 @@
 //! Real sockets: listeners with a chosen backlog, and clients that connect without waiting.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
@@ -28,6 +28,16 @@ impl Listener {
         Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, false)
     }
 
+    /// The same with Multipath TCP.
+    pub(super) fn mptcp(port: u16, backlog: i32) -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).map_err(|error| {
+            Skip::because(format!(
+                "this kernel gives no MPTCP socket (CONFIG_MPTCP, net.mptcp.enabled): {error}"
+            ))
+        })?;
+        Self::listen(socket, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog)
+    }
+
     /// One of several that share an IPv4 port with SO_REUSEPORT.
     pub(super) fn reuseport(port: u16, backlog: i32) -> Result<Self> {
         Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, true)
@@ -49,6 +59,10 @@ impl Listener {
             socket.set_only_v6(false)?;
         }
         socket.set_reuse_port(shared)?;
+        Self::listen(socket, address, backlog)
+    }
+
+    fn listen(socket: Socket, address: SocketAddr, backlog: i32) -> Result<Self> {
         socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
         socket.listen(backlog).with_context(|| format!("cannot listen on {address}"))?;
         Ok(Self { socket, address })
@@ -72,6 +86,11 @@ impl Listener {
     /// Completes handshakes only when the client's first data arrives.
     pub(super) fn defer_accept(&self) -> Result<()> {
         sys::defer_accept(&self.socket, 30).context("cannot set TCP_DEFER_ACCEPT")
+    }
+
+    /// Makes connections of SYNs that carry data, at most `pending` before their handshakes are complete.
+    pub(super) fn fast_open(&self, pending: i32) -> Result<()> {
+        sys::fast_open(&self.socket, pending).context("cannot set TCP_FASTOPEN")
     }
 
     /// Accepts one connection if there is one.
@@ -134,25 +153,44 @@ impl Listener {
 
 /// Connects and waits for the answer.
 pub(super) fn connect(to: SocketAddr) -> Result<Socket> {
-    let socket = stream(to)?;
+    let socket = stream(to, Protocol::TCP)?;
     socket.connect_timeout(&to.into(), PATIENCE).with_context(|| format!("cannot connect to {to}"))?;
     Ok(socket)
 }
 
 /// Starts to connect and does not wait.
 pub(super) fn connect_nonblocking(to: SocketAddr) -> Result<Socket> {
-    let socket = stream(to)?;
+    start_to_connect(to, Protocol::TCP)
+}
+
+/// Starts to connect with TCP or MPTCP and does not wait.
+pub(super) fn start_to_connect(to: SocketAddr, protocol: Protocol) -> Result<Socket> {
+    let socket = stream(to, protocol)?;
     socket.set_nonblocking(true)?;
-    match socket.connect(&SockAddr::from(to)) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
-        Err(error) => Err(error).with_context(|| format!("cannot start to connect to {to}")),
+    started(socket.connect(&SockAddr::from(to)))
+        .with_context(|| format!("cannot start to connect to {to}"))?;
+    Ok(socket)
+}
+
+/// Sends a SYN with one byte of data and does not wait.
+pub(super) fn connect_fast_open(to: SocketAddr) -> Result<Socket> {
+    let socket = stream(to, Protocol::TCP)?;
+    socket.set_nonblocking(true)?;
+    let sent = socket.send_to_with_flags(b"x", &SockAddr::from(to), libc::MSG_FASTOPEN);
+    started(sent.map(drop)).with_context(|| format!("cannot send a SYN with data to {to}"))?;
+    Ok(socket)
+}
+
+/// A connect that goes on by itself has not failed.
+fn started(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        other => other,
     }
 }
 
-fn stream(to: SocketAddr) -> Result<Socket> {
-    Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))
-        .context("cannot open a TCP socket")
+fn stream(to: SocketAddr, protocol: Protocol) -> Result<Socket> {
+    Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol)).context("cannot open a socket")
 }
 
 /// Sends one byte.

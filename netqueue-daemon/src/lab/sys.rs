@@ -1,4 +1,4 @@
-//! The socket options no safe crate offers: the only unsafe code of the lab.
+//! The socket options and the clock no safe crate offers: the only unsafe code of the lab.
 
 use std::io;
 use std::mem::size_of;
@@ -6,13 +6,22 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// Sets `TCP_DEFER_ACCEPT`: the connection is made when the client's first data arrives.
 pub(super) fn defer_accept(socket: impl AsFd, seconds: i32) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// Sets `TCP_FASTOPEN` of a listener: a SYN's data is accepted, for so many connections at once.
+pub(super) fn fast_open(socket: impl AsFd, pending: i32) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_FASTOPEN, pending)
+}
+
+fn set_tcp_option(socket: impl AsFd, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open while it is borrowed, and the pointer and length describe one live i32.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
+            option,
+            (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         )
     };

@@ -41,7 +41,13 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     }
     acceptors.0.push(spawn_acceptor(&listeners[0], Acceptor { pause_ms: 5, seconds: SECONDS })?);
 
-    let how = Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, seconds: SECONDS };
+    let how = Clients {
+        batch: 12,
+        pause_us: handshake_pause_us(),
+        first_byte: false,
+        fast_open: false,
+        seconds: SECONDS,
+    };
     let deferring = [listeners[1].loopback().into()];
     let mut clients = Processes::default();
     for _ in 0..2 {

@@ -3,10 +3,12 @@
 mod burst;
 mod concurrency;
 mod deferred;
+mod fast_open;
 mod final_ack;
 mod flood;
 mod load;
 mod many_listeners;
+mod mptcp;
 mod namespaces;
 mod reopen;
 mod resets;
@@ -49,6 +51,8 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    mptcp::MPTCP,
+    fast_open::FAST_OPEN,
     deferred::DEFERRED,
 ];
 

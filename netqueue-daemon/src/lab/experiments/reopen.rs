@@ -63,7 +63,13 @@ fn reopen(bench: &Bench<'_>) -> Result<Scene> {
 fn restart_under_load() -> Result<(Listener, u64)> {
     sysctl::defaults()?;
     let target = [localhost(std::net::Ipv4Addr::LOCALHOST, PORT)];
-    let how = Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, seconds: SECONDS };
+    let how = Clients {
+        batch: 12,
+        pause_us: handshake_pause_us(),
+        first_byte: false,
+        fast_open: false,
+        seconds: SECONDS,
+    };
     let mut clients = Processes::default();
     for _ in 0..2 {
         clients.0.push(spawn_clients(&target, how.clone())?);
