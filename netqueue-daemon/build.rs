@@ -78,14 +78,20 @@ fn linker(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
 
 /// What `netqueue_build_info` says; a build outside a repository says "unknown".
 fn describe_build(root: &Path) {
-    println!("cargo:rerun-if-changed={}", root.join(".git/HEAD").display());
-    let say = |name: &str, program: &str, args: &[&str]| {
-        let output = Command::new(program).current_dir(root).args(args).output();
-        let text = output.ok().filter(|output| output.status.success());
-        let text = text.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        println!("cargo:rustc-env={name}={}", text.as_deref().unwrap_or("unknown"));
+    let ask = |program: &str, args: &[&str]| {
+        let output = Command::new(program).current_dir(root).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    say("NETQUEUE_REVISION", "git", &["rev-parse", "--short=12", "HEAD"]);
-    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    say("NETQUEUE_RUSTC", &rustc, &["--version"]);
+    let say = |name: &str, value: Option<String>| {
+        println!("cargo:rustc-env={name}={}", value.as_deref().unwrap_or("unknown"));
+    };
+    // The files whose change means another revision; in a linked work tree they do not lie in .git.
+    for part in ["HEAD", "logs/HEAD"] {
+        let file = ask("git", &["rev-parse", "--git-path", part]).map(|path| root.join(path));
+        if let Some(file) = file.filter(|file| file.exists()) {
+            println!("cargo:rerun-if-changed={}", file.display());
+        }
+    }
+    say("NETQUEUE_REVISION", ask("git", &["rev-parse", "--short=12", "HEAD"]));
+    say("NETQUEUE_RUSTC", ask(&env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()), &["--version"]));
 }

@@ -29,6 +29,8 @@ pub enum Cell {
     ResetHandshakeAborted,
     /// Reset of a packet that reached a listener which knows nothing of its connection.
     ResetUnknownConnection,
+    /// Reset of a packet whose handshake this listener remembers dropping the final ACK of, and no longer has.
+    ResetExpiredHandshake,
     /// Reset of a packet for which there is neither connection nor listener.
     ResetNoListener,
     /// Reset of a packet that came after this side closed the connection.
@@ -46,6 +48,21 @@ pub enum Cell {
     /// Reset for a reason none of the above covers, or that this kernel does not tell.
     ResetOther,
 
+    /// Handshakes whose final ACK was dropped while the listener kept the request: once each.
+    HandshakesSuspended,
+    /// Of these: completed by a later ACK.
+    HandshakesRecovered,
+    /// Of these: ended by a reset, sent or received, while the listener still had the request.
+    HandshakesEnded,
+    /// Of these: answered with a reset after the listener had given the request up.
+    HandshakesExpired,
+    /// Cookie handshakes whose ACK was dropped: the client believes it is connected, the listener keeps nothing.
+    Ghosts,
+    /// Of these: let in by a later ACK.
+    GhostsRecovered,
+    /// Of these: answered with a reset.
+    GhostsEnded,
+
     /// The kernel's ListenOverflows.
     ListenOverflows,
     /// The kernel's ListenDrops.
@@ -56,6 +73,10 @@ pub enum Cell {
     ReqQFullDoCookies,
     /// The kernel's SyncookiesSent.
     SyncookiesSent,
+    /// The kernel's SyncookiesRecv.
+    SyncookiesReceived,
+    /// The kernel's SyncookiesFailed.
+    SyncookiesFailed,
     /// The kernel's EmbryonicRsts.
     EmbryonicRsts,
     /// The kernel's OutRsts.
@@ -79,6 +100,7 @@ impl Cell {
         Self::ResetOverflowAbort,
         Self::ResetHandshakeAborted,
         Self::ResetUnknownConnection,
+        Self::ResetExpiredHandshake,
         Self::ResetNoListener,
         Self::ResetAfterClose,
         Self::ResetCloseUnreadData,
@@ -87,11 +109,20 @@ impl Cell {
         Self::ResetKeepaliveTimeout,
         Self::ResetOutOfMemory,
         Self::ResetOther,
+        Self::HandshakesSuspended,
+        Self::HandshakesRecovered,
+        Self::HandshakesEnded,
+        Self::HandshakesExpired,
+        Self::Ghosts,
+        Self::GhostsRecovered,
+        Self::GhostsEnded,
         Self::ListenOverflows,
         Self::ListenDrops,
         Self::ReqQFullDrop,
         Self::ReqQFullDoCookies,
         Self::SyncookiesSent,
+        Self::SyncookiesReceived,
+        Self::SyncookiesFailed,
         Self::EmbryonicRsts,
         Self::OutRsts,
     ];

@@ -7,6 +7,9 @@ use crate::ListenerKey;
 /// [`Event::reason`] where the kernel gives no reason for its resets (before 6.10), or the event is a drop.
 pub const NO_REASON: u32 = u32::MAX;
 
+/// [`Event::slot`] where there was no slot left to charge.
+pub const NO_SLOT: u32 = u32::MAX;
+
 /// A queue length or limit that was not read.
 pub const UNKNOWN_LENGTH: u32 = u32::MAX;
 
@@ -16,6 +19,8 @@ pub const UNKNOWN_LENGTH: u32 = u32::MAX;
 pub struct Event {
     /// When, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
+    /// For a reset of an expired handshake: nanoseconds since its final ACK was dropped; else 0.
+    pub age: u64,
     /// The account it was charged to.
     pub key: ListenerKey,
     /// The peer's address, network byte order, as in [`ListenerKey::addr`].
@@ -40,6 +45,6 @@ pub struct Event {
     pub syn_length: u32,
     /// The SYN queue length at which this SYN was refused, or the backlog.
     pub syn_limit: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// The slot it was charged to, or [`NO_SLOT`].
+    pub slot: u32,
 }

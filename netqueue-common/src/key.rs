@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// * an address's **ephemeral** ports: an endpoint with `port` 0, for all ports of the namespace's ip_local_port_range.
 /// * a namespace's **other** bucket: everything but `netns` is 0.
 ///
-/// The socket address is an identity inside this machine and never leaves the daemon.
+/// The socket's address stays in the kernel: outside, a listener is known by its slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ListenerKey {

@@ -12,12 +12,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct KernelLayout {
     /// Kernel address of the array `__per_cpu_offset`.
     pub per_cpu_offset: u64,
+    /// Where the code of `tcp_disconnect` begins and ends; both 0 where that is not known.
+    pub code_of_disconnect: [u64; 2],
+    /// The same of `__tcp_close`.
+    pub code_of_close: [u64; 2],
+    /// The same of `tcp_keepalive_timer`.
+    pub code_of_keepalive: [u64; 2],
 
     /// `sock.__sk_common.skc_net.net`
     pub sock_net: u32,
-    /// `sock.__sk_common.skc_num`
-    pub sock_num: u32,
-    /// `inet_sock.inet_sport`: the local port, network byte order, also after the socket gave up its port number.
+    /// `inet_sock.inet_sport`: the local port, network byte order; unlike `skc_num` it outlives the port's release.
     pub inet_sport: u32,
     /// `sock.__sk_common.skc_family`
     pub sock_family: u32,
@@ -33,6 +37,14 @@ pub struct KernelLayout {
     pub sock_v6_daddr: u32,
     /// `sock.__sk_common.skc_dport`
     pub sock_dport: u32,
+    /// `request_sock.__req_common.skc_listener`
+    pub request_listener: u32,
+    /// `sock.__sk_common.skc_flags`
+    pub sock_flags: u32,
+    /// Bit number of SOCK_LINGER in it.
+    pub flag_linger: u32,
+    /// `sock.sk_lingertime`
+    pub sock_lingertime: u32,
     /// `sock.sk_ack_backlog`
     pub sock_ack_backlog: u32,
     /// `sock.sk_max_ack_backlog`
@@ -78,6 +90,10 @@ pub struct KernelLayout {
     pub mib_reqq_full_do_cookies: u32,
     /// LINUX_MIB_SYNCOOKIESSENT
     pub mib_syncookies_sent: u32,
+    /// LINUX_MIB_SYNCOOKIESRECV
+    pub mib_syncookies_received: u32,
+    /// LINUX_MIB_SYNCOOKIESFAILED
+    pub mib_syncookies_failed: u32,
     /// LINUX_MIB_EMBRYONICRSTS
     pub mib_embryonic_rsts: u32,
     /// TCP_MIB_OUTRSTS
@@ -98,8 +114,6 @@ pub struct KernelLayout {
     pub wake_bytes: u32,
     /// Nanoseconds after a wake-up during which this CPU does not wake the reader again (below [`Self::wake_bytes`]).
     pub wake_interval: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
     /// Possible CPUs: rows of counts per slot.
     pub cpus: u32,
 }

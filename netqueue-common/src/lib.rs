@@ -9,13 +9,15 @@ mod counts;
 mod event;
 mod key;
 mod layout;
+mod ledger;
 mod tally;
 
 pub use cell::Cell;
 pub use counts::Counts;
-pub use event::{Event, NO_REASON, UNKNOWN_LENGTH};
+pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
 pub use key::{Account, ListenerKey};
 pub use layout::KernelLayout;
+pub use ledger::{Flow, Suspect};
 pub use tally::{Tallies, Tally};
 
 /// Names of the maps and globals, as the loader looks them up.
@@ -34,6 +36,10 @@ pub mod names {
     pub const COUNTS: &str = "COUNTS";
     /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).
     pub const TALLIES: &str = "TALLIES";
+    /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
+    pub const LEDGER: &str = "LEDGER";
+    /// Memory-mapped array of one word: 0 while no handshake is remembered.
+    pub const REMEMBERING: &str = "REMEMBERING";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";
     /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).

@@ -23,7 +23,7 @@ use crate::{
 /// # Errors
 /// The address is taken, the kernel side cannot be attached, or an essential task failed.
 pub fn run(config: &Config) -> anyhow::Result<()> {
-    start_log(&config.log);
+    start_log(&config.log, config.bpf_log);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(config))
 }
@@ -34,7 +34,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop = stop_signals()?;
 
     let attached = kernel::attach(&load_settings(config))?;
-    for probe in attached.probes.iter().filter(|probe| !probe.attached) {
+    for probe in attached.probes().iter().filter(|probe| !probe.attached) {
         tracing::warn!(function = probe.function, at = probe.at, detail = ?probe.detail, "probe not attached");
     }
     let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
@@ -72,15 +72,19 @@ fn load_settings(config: &Config) -> LoadSettings {
     }
 }
 
-fn start_log(config: &LogConfig) {
+fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
+    let mut filter = config.level.to_env_filter();
+    // Asked for by its own setting: the general level does not hide it.
+    if let Some(directive) = programs.and_then(|level| format!("netqueue_ebpf={level}").parse().ok()) {
+        filter = filter.add_directive(directive);
+    }
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match config.format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
     // Already set only where a test has done so.
-    let _set =
-        tracing_subscriber::registry().with(layer.with_filter(config.level.to_env_filter())).try_init();
+    let _set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
 /// True once a signal asked to stop.

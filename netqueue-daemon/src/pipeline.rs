@@ -62,7 +62,7 @@ impl Pipeline {
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.iter().cloned().collect();
-        self.aggregator.set_health(Health { probes: self.attached.probes.clone(), flow, warnings });
+        self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
         self.aggregator.snapshot(clock::now())
     }
 

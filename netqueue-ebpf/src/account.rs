@@ -1,11 +1,10 @@
 //! When something moved: charge the account, and say what happened, or count that it could not be said.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use netqueue_common::{Event, ListenerKey, Tally};
 
 use crate::{
-    kernel::{Fault, Peer, Queues, layout},
-    maps::{EVENTS, tally, this_cpu},
+    kernel::{Fault, Peer, Queues, layout, monotonic_now},
+    maps::{Account, EVENTS, tally, this_cpu},
     scope::CpuState,
 };
 
@@ -25,18 +24,20 @@ pub(crate) fn observe(done: Result<(), Fault>) -> u32 {
 pub(crate) struct Facts {
     /// A [`Cell`](netqueue_common::Cell).
     pub(crate) code: u32,
+    pub(crate) account: Account,
     pub(crate) local_port: u16,
     pub(crate) peer: Peer,
     pub(crate) queues: Queues,
     pub(crate) reason: u32,
+    /// For a reset of an expired handshake: how long ago its ACK was dropped.
+    pub(crate) age: u64,
 }
 
 /// Puts one event into the ring buffer, or counts it as lost.
 #[inline(always)]
 pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     tally(Tally::EventsSeen);
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = monotonic_now();
     // Asked before there is a reservation: the answer is about what is unread already.
     let wake = wake_flag(state, now);
     let Some(mut record) = EVENTS.reserve::<Event>(0) else {
@@ -45,6 +46,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     };
     record.write(Event {
         time: now,
+        age: facts.age,
         key: *key,
         peer_addr: facts.peer.addr,
         peer_port: facts.peer.port,
@@ -57,7 +59,7 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         accept_limit: facts.queues.accept_limit,
         syn_length: facts.queues.syn_length,
         syn_limit: facts.queues.syn_limit,
-        reserved: 0,
+        slot: facts.account.slot,
     });
     record.submit(wake);
     tally(Tally::EventsSubmitted);

@@ -1,7 +1,7 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
-use netqueue_common::{KernelLayout, ListenerKey, UNKNOWN_LENGTH};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
+use netqueue_common::{Flow, KernelLayout, ListenerKey, UNKNOWN_LENGTH};
 
 /// A kernel structure could not be read.
 pub(crate) struct Fault;
@@ -36,6 +36,13 @@ pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
 }
 
+/// Nanoseconds of CLOCK_MONOTONIC.
+#[inline(always)]
+pub(crate) fn monotonic_now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const ETH_P_IP: u16 = 0x0800;
@@ -43,6 +50,7 @@ const ETH_P_IPV6: u16 = 0x86dd;
 
 /// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
 pub(crate) mod tcp_state {
+    pub(crate) const FIN_WAIT2: u8 = 5;
     pub(crate) const TIME_WAIT: u8 = 6;
     pub(crate) const CLOSE: u8 = 7;
     pub(crate) const LISTEN: u8 = 10;
@@ -66,24 +74,37 @@ impl Sock {
     /// The account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
-        let port: u16 = read(self.0, layout!(sock_num))?;
-        self.key(self.0, port)
+        self.key(self.0)
     }
 
     /// The account of this full socket's local address and port.
     #[inline(always)]
     pub(crate) fn local_key(self) -> Result<ListenerKey, Fault> {
-        let port: u16 = read(self.0, layout!(inet_sport))?;
-        self.key(0, u16::from_be(port))
+        self.key(0)
+    }
+
+    /// The listener of this pending request.
+    #[inline(always)]
+    pub(crate) fn listener(self) -> Result<Self, Fault> {
+        read(self.0, layout!(request_listener)).map(Self)
+    }
+
+    /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
+    #[inline(always)]
+    pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
+        let flags: u64 = read(self.0, layout!(sock_flags))?;
+        let lingertime: u64 = read(self.0, layout!(sock_lingertime))?;
+        Ok(flags >> layout!(flag_linger) & 1 != 0 && lingertime == 0)
     }
 
     #[inline(always)]
-    fn key(self, sock: u64, port: u16) -> Result<ListenerKey, Fault> {
+    fn key(self, sock: u64) -> Result<ListenerKey, Fault> {
+        let port: u16 = read(self.0, layout!(inet_sport))?;
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
             netns: self.net()?.inum()?,
-            port,
+            port: u16::from_be(port),
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
         })
@@ -173,6 +194,7 @@ impl Net {
 }
 
 /// One end of a connection, as a packet or a socket names it.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) family: u16,
@@ -189,6 +211,19 @@ impl Peer {
 pub(crate) struct Packet(pub(crate) u64);
 
 impl Packet {
+    /// Writes down the connection it names.
+    #[inline(always)]
+    pub(crate) fn note_flow(self, netns: u32, flow: &mut Flow) -> Result<(), Fault> {
+        let peer = self.end(12, 8, 0)?;
+        flow.netns = netns;
+        flow.peer_port = peer.port;
+        flow.peer_addr = peer.addr;
+        let local = self.end(16, 24, 2)?;
+        flow.local_port = local.port;
+        flow.local_addr = local.addr;
+        Ok(())
+    }
+
     /// Who sent it.
     #[inline(always)]
     pub(crate) fn source(self) -> Result<Peer, Fault> {

@@ -11,6 +11,7 @@
 mod account;
 mod hooks;
 mod kernel;
+mod ledger;
 mod maps;
 mod mib;
 mod scope;

@@ -7,6 +7,7 @@
 use core::{
     hint::black_box,
     intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr::null_mut,
 };
 
 use aya_ebpf::{
@@ -14,7 +15,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf, Stack},
 };
-use netqueue_common::{Account as Owner, Cell, Counts, ListenerKey, Tallies, Tally};
+use netqueue_common::{Account as Owner, Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
 
 use crate::{
     kernel::{Fault, layout},
@@ -80,26 +81,33 @@ pub(crate) fn this_cpu() -> u32 {
 }
 
 /// One account's counts on this CPU.
+///
+/// Not an `Option`: whatever a program loads must be defined on every path that leads there, also where it is not used.
 #[derive(Clone, Copy)]
-pub(crate) struct Account(*mut Counts);
+pub(crate) struct Account {
+    /// Null where no slot was left.
+    row: *mut Counts,
+    /// The slot, or [`NO_SLOT`].
+    pub(crate) slot: u32,
+}
 
 impl Account {
-    /// The account of `key`: its own, else its namespace's `other` bucket, else none; each step down is counted.
+    /// The account of `key`: its own, else its namespace's `other` bucket, which `key` then names, else none; each step
+    /// down is counted.
     #[inline(always)]
-    pub(crate) fn open(key: &ListenerKey) -> Option<Self> {
-        let own = if key.sock == 0 { slot(&FREE_ENDPOINTS, key) } else { slot(&FREE_LISTENERS, key) };
-        let slot = match own {
-            Some(slot) => slot,
-            None => Self::other_slot(key.netns)?,
+    pub(crate) fn open(key: &mut ListenerKey) -> Self {
+        let mut slot =
+            if key.sock == 0 { slot_of(&FREE_ENDPOINTS, key) } else { slot_of(&FREE_LISTENERS, key) };
+        if slot == NO_SLOT {
+            *key = ListenerKey::other(key.netns);
+            slot = slot_of(&FREE_OTHERS, key);
+            tally(if slot == NO_SLOT { Tally::ChargesLost } else { Tally::ChargesFolded });
+        }
+        let row = match slot {
+            NO_SLOT => None,
+            slot => COUNTS.get_ptr_mut(slot * layout!(cpus) + this_cpu()),
         };
-        COUNTS.get_ptr_mut(slot * layout!(cpus) + this_cpu()).map(Self)
-    }
-
-    #[inline(always)]
-    fn other_slot(netns: u32) -> Option<u32> {
-        let slot = slot(&FREE_OTHERS, &ListenerKey::other(netns));
-        tally(if slot.is_some() { Tally::ChargesFolded } else { Tally::ChargesLost });
-        slot
+        Self { row: row.unwrap_or(null_mut()), slot }
     }
 
     /// Raises one cell.
@@ -126,20 +134,23 @@ impl Account {
     /// `index` must be below `Cell::COUNT`.
     #[inline(always)]
     unsafe fn raise(self, index: usize, amount: u64) {
-        // SAFETY: a live map value, aligned to eight, and see above.
-        unsafe { raise((&raw mut (*self.0).cells).cast::<u64>().add(index), amount) };
+        if !self.row.is_null() {
+            // SAFETY: a live map value, aligned to eight, and see above.
+            unsafe { raise((&raw mut (*self.row).cells).cast::<u64>().add(index), amount) };
+        }
     }
 }
 
-/// The slot of `key`, a free one if it has none yet; `None` when there is no free one either.
+/// The slot of `key`, a free one if it has none yet; [`NO_SLOT`] when there is no free one either.
 #[inline(always)]
-fn slot(free: &Stack<u32>, key: &ListenerKey) -> Option<u32> {
+fn slot_of(free: &Stack<u32>, key: &ListenerKey) -> u32 {
     /// Where another CPU gave the key a slot meanwhile, that one stays.
     const BPF_NOEXIST: u64 = 1;
-    if let Some(slot) = known_slot(key) {
-        return Some(slot);
+    let known = known_slot(key);
+    if known != NO_SLOT {
+        return known;
     }
-    let fresh = free.pop().ok().flatten()?;
+    let Ok(Some(fresh)) = free.pop() else { return NO_SLOT };
     if SLOTS.insert(key, fresh, BPF_NOEXIST).is_err() {
         // A stack that gave an element has room for it.
         let _room = free.push(fresh, 0);
@@ -152,13 +163,20 @@ fn slot(free: &Stack<u32>, key: &ListenerKey) -> Option<u32> {
             (&raw mut (*owner).used).write_volatile(1);
         }
     }
-    Some(fresh)
+    fresh
+}
+
+/// Forgets whose slot `key` has, so that what is charged from now on goes to another. To be called for a listener that is
+/// not yet one: nobody charges it at this moment.
+#[inline(always)]
+pub(crate) fn forget(key: &ListenerKey) {
+    let _was_there = SLOTS.remove(key);
 }
 
 #[inline(always)]
-fn known_slot(key: &ListenerKey) -> Option<u32> {
-    // SAFETY: entries are never removed while programs run.
-    unsafe { SLOTS.get(key) }.copied()
+fn known_slot(key: &ListenerKey) -> u32 {
+    // SAFETY: an entry is removed only where nobody looks it up (`forget`).
+    unsafe { SLOTS.get(key) }.copied().unwrap_or(NO_SLOT)
 }
 
 /// Adds without losing a concurrent addition: a softirq may run on top of a program that runs in process context.

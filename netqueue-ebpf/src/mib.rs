@@ -72,6 +72,18 @@ impl Cells {
         self.one(layout!(mib_syncookies_sent))
     }
 
+    /// SyncookiesRecv and SyncookiesFailed.
+    #[inline(always)]
+    pub(crate) fn cookies_returned(self) -> Result<[u64; 2], Fault> {
+        self.two(layout!(mib_syncookies_received), layout!(mib_syncookies_failed))
+    }
+
+    /// ListenDrops alone.
+    #[inline(always)]
+    pub(crate) fn drops(self) -> Result<u64, Fault> {
+        self.one(layout!(mib_listen_drops))
+    }
+
     /// EmbryonicRsts.
     #[inline(always)]
     pub(crate) fn embryonic(self) -> Result<u64, Fault> {

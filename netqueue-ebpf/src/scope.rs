@@ -4,9 +4,9 @@
 //! nested in another of its kind. A call is known by the address of its stack frame, so that a return whose entry was
 //! missed cannot be mistaken for another's. A slot is overwritten at the next entry and never accumulates.
 
-use netqueue_common::Tally;
+use netqueue_common::{Flow, Tally};
 
-use crate::maps::tally;
+use crate::{kernel::Peer, maps::tally};
 
 /// The stack address of one call: at its entry, and, a few words off, at its return.
 #[derive(Clone, Copy)]
@@ -94,6 +94,15 @@ impl<const N: usize> Scope<N> {
     }
 }
 
+/// A connection that was never accepted, and the listener that is closed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Forgotten {
+    pub(crate) listener: u64,
+    /// 0 where there is none.
+    pub(crate) child: u64,
+}
+
 /// What this CPU has open.
 #[repr(C)]
 pub(crate) struct CpuState {
@@ -111,6 +120,16 @@ pub(crate) struct CpuState {
     pub(crate) request: Scope<1>,
     /// A `tcp_check_req` call for a Fast Open child, which may run with bottom halves on and counts nothing of ours.
     pub(crate) fastopen: u64,
+    /// `cookie_v4_check` and `cookie_v6_check`: SyncookiesRecv, SyncookiesFailed.
+    pub(crate) cookie: Scope<2>,
+    /// `tcp_req_err`: ListenDrops. The socket is the listener, the packet the request.
+    pub(crate) icmp: Scope<1>,
+    /// Who that request was from.
+    pub(crate) icmp_peer: Peer,
+    /// Room to name a connection in: a program's stack is 512 bytes.
+    pub(crate) flow: Flow,
+    /// `inet_child_forget`: the connection that is about to be reset because its listener closes.
+    pub(crate) forgotten: Forgotten,
     /// `tcp_v4_send_reset` and `tcp_v6_send_reset`: OutRsts. Mark: see hooks/send_reset.rs. The second slot is for a
     /// softirq's call on top of one in process context.
     pub(crate) reset: [Scope<1>; 2],

@@ -39,6 +39,8 @@ impl Suite {
     pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
         let root = workspace.target("apt").join(name);
         let suite = Self { name: name.to_owned(), root };
+        // Each time: the folder may have been moved, or stem from an earlier xtask.
+        suite.configure()?;
         let stamp = suite.root.join("fetched");
         if !is_fresh(&stamp) {
             suite.fetch().with_context(|| format!("the index of Debian {name} cannot be read"))?;
@@ -81,7 +83,7 @@ impl Suite {
         fs::remove_dir_all(&downloads).with_context(|| format!("{} cannot be removed", downloads.display()))
     }
 
-    fn fetch(&self) -> Result<()> {
+    fn configure(&self) -> Result<()> {
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(self.root.join(folder))
                 .with_context(|| format!("{} cannot be made", self.root.display()))?;
@@ -93,7 +95,10 @@ impl Suite {
             .context("the private source list cannot be written")?;
         fs::write(self.root.join("apt.conf"), self.configuration())
             .context("apt's private configuration cannot be written")?;
-        fs::write(self.root.join("status"), "").context("the private package list cannot be written")?;
+        fs::write(self.root.join("status"), "").context("the private package list cannot be written")
+    }
+
+    fn fetch(&self) -> Result<()> {
         process::output(self.tool("apt-get").args(["-q", "update"])).map(drop)
     }
 

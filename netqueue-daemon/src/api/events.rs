@@ -38,6 +38,8 @@ struct EventView {
     accept_queue: Option<Queue>,
     syn_queue: Option<Queue>,
     cpu: u32,
+    /// For a reset of an expired handshake: seconds since its final ACK was dropped.
+    age_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +97,7 @@ impl EventView {
             accept_queue: event.queues.accept.map(Queue::from),
             syn_queue: event.queues.syn.map(Queue::from),
             cpu: event.cpu,
+            age_seconds: event.age.map(|age| age.as_secs_f64()),
         }
     }
 }

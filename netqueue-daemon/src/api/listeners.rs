@@ -10,7 +10,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{AccountView, Counts, Snapshot},
+    domain::{AccountView, Counts, Handshakes, Snapshot},
     snapshots::Snapshots,
 };
 
@@ -31,6 +31,8 @@ struct Listener {
     syn_queue: Option<Queue>,
     drops: Drops,
     resets: Resets,
+    handshakes: HandshakesView,
+    ghosts: Ghosts,
     counters: ByName<u64>,
     first_seen: String,
     last_seen: String,
@@ -61,6 +63,25 @@ struct ResetCount {
     count: u64,
 }
 
+/// Handshakes whose final ACK was dropped while the listener kept the request.
+#[derive(Serialize)]
+struct HandshakesView {
+    suspended: u64,
+    recovered: u64,
+    ended: u64,
+    expired: u64,
+    unresolved: u64,
+}
+
+/// Clients that believe they are connected and of which the listener knows nothing.
+#[derive(Serialize)]
+struct Ghosts {
+    live: u64,
+    total: u64,
+    recovered: u64,
+    ended: u64,
+}
+
 /// Answers the request.
 pub(super) async fn get(
     State(snapshots): State<Snapshots>,
@@ -82,7 +103,7 @@ impl Filter {
         let params = params.only(&[netns, addr, port, "kind"])?;
         Ok(Self {
             place: PlaceFilter::from_params(&params)?,
-            kind: params.one_of("kind", &["listener", "endpoint", "other"])?,
+            kind: params.one_of("kind", &["listener", "endpoint", "ephemeral", "other"])?,
         })
     }
 }
@@ -109,9 +130,34 @@ impl Listener {
             syn_queue: account.queues.syn.map(Queue::from),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
+            handshakes: HandshakesView::of(account.counts.handshakes()),
+            ghosts: Ghosts::of(account.counts.handshakes()),
             counters: ByName(counters.map(|(counter, value)| (counter.as_str(), value)).collect()),
             first_seen: account.first_seen.to_rfc3339(),
             last_seen: account.last_seen.to_rfc3339(),
+        }
+    }
+}
+
+impl HandshakesView {
+    const fn of(seen: &Handshakes) -> Self {
+        Self {
+            suspended: seen.suspended,
+            recovered: seen.recovered,
+            ended: seen.ended,
+            expired: seen.expired,
+            unresolved: seen.unresolved(),
+        }
+    }
+}
+
+impl Ghosts {
+    const fn of(seen: &Handshakes) -> Self {
+        Self {
+            live: seen.live_ghosts(),
+            total: seen.ghosts,
+            recovered: seen.ghosts_recovered,
+            ended: seen.ghosts_ended,
         }
     }
 }

@@ -67,6 +67,7 @@ fn drop_event(seconds: u64, port: u16) -> Event {
         kernel_reason: None,
         queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
         cpu: 1,
+        age: None,
     }
 }
 
@@ -80,6 +81,7 @@ fn reset_event(seconds: u64) -> Event {
         kernel_reason: Some("NO_SOCKET".into()),
         queues: Queues::default(),
         cpu: 0,
+        age: None,
     }
 }
 
@@ -167,8 +169,10 @@ async fn a_listener_says_what_it_dropped_and_why() {
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},
+            "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},
+            "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
             "counters": {"ListenOverflows": 24, "ListenDrops": 24, "TCPReqQFullDrop": 0,
-                "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "EmbryonicRsts": 0, "OutRsts": 0},
+                "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "SyncookiesRecv": 0, "SyncookiesFailed": 0, "EmbryonicRsts": 0, "OutRsts": 0},
             "first_seen": at(1).to_rfc3339(), "last_seen": at(9).to_rfc3339(),
         })
     );
@@ -222,13 +226,13 @@ async fn events_come_newest_first_with_what_is_known_of_them() {
                 "listener": "1", "netns": "host", "netns_inode": 4_026_531_840_u32, "addr": "0.0.0.0",
                 "port": 80, "peer": {"addr": "10.9.9.3", "port": 1004}, "stage": "syn",
                 "cause": "accept_queue_full", "kernel_reason": null,
-                "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1,
+                "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1, "age_seconds": null,
             },
             {
                 "seq": 3, "time": at(3).to_rfc3339(), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
                 "listener": "2", "netns": "4026532201", "netns_inode": 4_026_532_201_u32, "addr": "::1",
                 "port": 81, "peer": null, "stage": null, "cause": "no_listener",
-                "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0,
+                "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0, "age_seconds": null,
             },
         ])
     );
@@ -292,7 +296,7 @@ async fn a_refusal_names_the_parameter_the_value_and_what_would_be_right() {
         ("/api/v1/listeners?port=65536", "port", "65536", "0 to 65535"),
         ("/api/v1/listeners?netns=pod", "netns", "pod", "`host`"),
         ("/api/v1/listeners?addr=", "addr", "", "IP address"),
-        ("/api/v1/listeners?kind=socket", "kind", "socket", "listener, endpoint, other"),
+        ("/api/v1/listeners?kind=socket", "kind", "socket", "listener, endpoint, ephemeral, other"),
     ] {
         let problem = refused(uri).await;
         assert_eq!((&problem["parameter"], &problem["value"]), (&json!(parameter), &json!(value)), "{uri}");

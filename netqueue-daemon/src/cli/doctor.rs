@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 use nix::sys::utsname::uname;
 use serde::Serialize;
+use textwrap::Options;
 
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
 
@@ -43,6 +44,9 @@ fn kernel_release() -> String {
     uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_else(|_| "unknown".to_owned())
 }
 
+/// Columns of the report; a line that cannot be broken may be longer.
+const LINE: usize = 110;
+
 const fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Good => "ok",
@@ -56,7 +60,10 @@ fn write_report(mut out: impl Write, release: &str, checks: &[Check]) -> io::Res
     writeln!(out, "netqueue {} on Linux {release}\n", env!("CARGO_PKG_VERSION"))?;
     let width = checks.iter().map(|check| check.subject.len()).max().unwrap_or(0);
     for check in checks {
-        writeln!(out, "  {:<7}  {:<width$}  {}", word(check.outcome), check.subject, check.detail)?;
+        let head = format!("  {:<7}  {:<width$}  ", word(check.outcome), check.subject);
+        let margin = " ".repeat(head.len());
+        let options = Options::new(LINE).initial_indent(&head).subsequent_indent(&margin);
+        writeln!(out, "{}", textwrap::fill(&check.detail, options))?;
     }
     let limited = checks.iter().filter(|check| check.outcome == Outcome::Limited).count();
     let verdict = match (can_run(checks), limited) {

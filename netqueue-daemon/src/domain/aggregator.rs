@@ -136,7 +136,7 @@ mod tests {
 
     const HOST: Netns = Netns(7);
 
-    fn web(socket: u64) -> AccountKey {
+    fn web(socket: u32) -> AccountKey {
         let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
         AccountKey::Listener { socket: SocketId(socket), at }
     }
@@ -151,6 +151,7 @@ mod tests {
             kernel_reason: None,
             queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
             cpu: 0,
+            age: None,
         }
     }
 

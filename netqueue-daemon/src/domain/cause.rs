@@ -120,6 +120,8 @@ pub enum ResetCause {
     HandshakeAborted,
     /// The packet reached a listener that knows nothing of its connection.
     UnknownConnection,
+    /// The packet's handshake lost its final ACK to a full accept queue, and the listener has given it up since.
+    ExpiredHandshake,
     /// Nobody listens on that port and no connection matches.
     NoListener,
     /// Data or an ACK came after this side had closed: the keep-alive race.
@@ -140,10 +142,11 @@ pub enum ResetCause {
 
 impl ResetCause {
     /// Every cause, in index order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::OverflowAbort,
         Self::HandshakeAborted,
         Self::UnknownConnection,
+        Self::ExpiredHandshake,
         Self::NoListener,
         Self::AfterClose,
         Self::CloseUnreadData,
@@ -161,6 +164,7 @@ impl ResetCause {
             Self::OverflowAbort => "overflow_abort",
             Self::HandshakeAborted => "handshake_aborted",
             Self::UnknownConnection => "unknown_connection",
+            Self::ExpiredHandshake => "expired_handshake",
             Self::NoListener => "no_listener",
             Self::AfterClose => "after_close",
             Self::CloseUnreadData => "close_unread_data",

@@ -14,6 +14,10 @@ pub enum KernelCounter {
     ReqQFullDoCookies,
     /// SYN-ACKs sent with a cookie.
     SyncookiesSent,
+    /// ACKs that brought a valid cookie.
+    SyncookiesRecv,
+    /// ACKs that brought none, or an invalid one, while cookies were being sent.
+    SyncookiesFailed,
     /// Handshakes ended by a reset, sent or received.
     EmbryonicRsts,
     /// Resets sent.
@@ -22,12 +26,14 @@ pub enum KernelCounter {
 
 impl KernelCounter {
     /// Every counter, in index order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ListenOverflows,
         Self::ListenDrops,
         Self::ReqQFullDrop,
         Self::ReqQFullDoCookies,
         Self::SyncookiesSent,
+        Self::SyncookiesRecv,
+        Self::SyncookiesFailed,
         Self::EmbryonicRsts,
         Self::OutRsts,
     ];
@@ -41,6 +47,8 @@ impl KernelCounter {
             Self::ReqQFullDrop => "TCPReqQFullDrop",
             Self::ReqQFullDoCookies => "TCPReqQFullDoCookies",
             Self::SyncookiesSent => "SyncookiesSent",
+            Self::SyncookiesRecv => "SyncookiesRecv",
+            Self::SyncookiesFailed => "SyncookiesFailed",
             Self::EmbryonicRsts => "EmbryonicRsts",
             Self::OutRsts => "OutRsts",
         }

@@ -1,6 +1,6 @@
 //! The exact counts of one account.
 
-use super::{DropKind, KernelCounter, PerCounter, ResetCause};
+use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause};
 
 /// What an account was charged since netqueue attached. Values only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,6 +8,7 @@ pub struct Counts {
     drops: [u64; DropKind::ALL.len()],
     resets: [u64; ResetCause::ALL.len()],
     kernel: PerCounter<u64>,
+    handshakes: Handshakes,
 }
 
 impl Counts {
@@ -21,7 +22,20 @@ impl Counts {
             drops: DropKind::ALL.map(drops),
             resets: ResetCause::ALL.map(resets),
             kernel: PerCounter::from_fn(kernel),
+            handshakes: Handshakes::default(),
         }
+    }
+
+    /// The same counts with what became of handshakes.
+    #[must_use]
+    pub const fn with_handshakes(self, handshakes: Handshakes) -> Self {
+        Self { handshakes, ..self }
+    }
+
+    /// Handshakes whose final ACK was dropped.
+    #[must_use]
+    pub const fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     /// Drops by kind.
@@ -57,6 +71,7 @@ impl Counts {
         let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
         add(&mut self.drops, &other.drops);
         add(&mut self.resets, &other.resets);
+        self.handshakes.add(&other.handshakes);
         self.kernel = PerCounter::from_fn(|counter| self.kernel.get(counter) + other.kernel.get(counter));
     }
 }

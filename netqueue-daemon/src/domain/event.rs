@@ -1,6 +1,6 @@
 //! One drop or reset, as it happened.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{AccountKey, Timestamp, What};
 
@@ -50,4 +50,6 @@ pub struct Event {
     pub queues: Queues,
     /// The CPU.
     pub cpu: u32,
+    /// For a reset of an expired handshake: how long before its final ACK had been dropped.
+    pub age: Option<Duration>,
 }

@@ -86,6 +86,7 @@ mod tests {
             kernel_reason: None,
             queues: Queues::default(),
             cpu: 0,
+            age: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Brings the kernel side up: load, attach, and from then on hold it; dropping [`Attached`] detaches everything.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, os::fd::AsFd as _, sync::Arc};
 
 use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::KProbe};
 use netqueue_common::{KernelLayout, names};
@@ -8,6 +8,7 @@ use netqueue_common::{KernelLayout, names};
 use super::{
     counters::Counters,
     error::{AttachError, in_one_line, refused},
+    misses::Misses,
     object::OBJECT,
     preflight::Prepared,
     probes::{PROBES, Probe},
@@ -35,8 +36,7 @@ pub struct Attached {
     pub counters: Counters,
     /// The events.
     pub ring: Ring,
-    /// Each probe and whether it is attached.
-    pub probes: Vec<ProbeStatus>,
+    probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
 }
@@ -94,12 +94,23 @@ const fn aya_log_level(level: tracing::Level) -> u8 {
     }
 }
 
-fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<ProbeStatus, AttachError> {
+impl Attached {
+    /// Each probe, whether it is attached, and how many of its runs the kernel skipped so far.
+    #[must_use]
+    pub fn probes(&self) -> Vec<ProbeStatus> {
+        let status = |(status, misses): &Probed| ProbeStatus {
+            missed: misses.as_ref().and_then(Misses::read),
+            ..status.clone()
+        };
+        self.probes.iter().map(status).collect()
+    }
+}
+
+type Probed = (ProbeStatus, Option<Misses>);
+
+fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Probed, AttachError> {
     if !prepared.symbols.contains(probe.function) {
-        if probe.required {
-            return Err(AttachError::FunctionMissing { function: probe.function, cost: probe.cost });
-        }
-        return Ok(probe.status(Err(format!("the kernel has no function {}", probe.function))));
+        return Ok((probe.status(Err(format!("the kernel has no function {}", probe.function))), None));
     }
     let program: &mut KProbe = ebpf
         .program_mut(probe.program)
@@ -111,11 +122,14 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
         .map_err(|error| refused(probe.program, &error))?;
     program.load().map_err(|error| refused(probe.program, &error))?;
     match program.attach(probe.function, 0) {
-        Ok(_held_by_the_program) => Ok(probe.status(Ok(()))),
+        Ok(_held_by_the_program) => {
+            let counted = program.fd().ok().filter(|_| prepared.misses_counted);
+            Ok((probe.status(Ok(())), counted.and_then(|program| Misses::of(program.as_fd()))))
+        }
         Err(error) if probe.required => {
             Err(AttachError::Attach { function: probe.function, reason: in_one_line(&error) })
         }
-        Err(error) => Ok(probe.status(Err(in_one_line(&error)))),
+        Err(error) => Ok((probe.status(Err(in_one_line(&error))), None)),
     }
 }
 

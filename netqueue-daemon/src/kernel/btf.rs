@@ -70,6 +70,12 @@ impl Btf {
         Ok(btf)
     }
 
+    /// The types of no kernel.
+    #[cfg(test)]
+    pub(super) const fn empty() -> Self {
+        Self { data: Vec::new(), types: Vec::new(), strings: 0 }
+    }
+
     /// Byte offset of a member, written `struct.member.member`. Members of anonymous structs and unions are found
     /// without naming those.
     pub(super) fn offset(&self, path: &str) -> Option<u32> {

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, mapped::Mapped};
-use crate::domain::{AccountKey, Counts, EventFlow, KernelCounter, LossReason, Netns, PerCounter};
+use crate::domain::{
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter,
+};
 
 /// The kernel side's counts.
 pub struct Counters {
@@ -81,7 +83,7 @@ impl Counters {
         if self.accounts.words(slot, USED..USED + 1).all(|used| used == 0) {
             return Owner::None;
         }
-        match decode::account(&self.accounts.get(slot).key) {
+        match decode::account(&self.accounts.get(slot).key, u32::try_from(slot).unwrap_or(u32::MAX)) {
             Some(account) => {
                 self.owners.insert(slot, account);
                 Owner::Known(account)
@@ -130,10 +132,21 @@ fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
                 KernelCounter::ReqQFullDrop => Cell::ReqQFullDrop,
                 KernelCounter::ReqQFullDoCookies => Cell::ReqQFullDoCookies,
                 KernelCounter::SyncookiesSent => Cell::SyncookiesSent,
+                KernelCounter::SyncookiesRecv => Cell::SyncookiesReceived,
+                KernelCounter::SyncookiesFailed => Cell::SyncookiesFailed,
                 KernelCounter::EmbryonicRsts => Cell::EmbryonicRsts,
                 KernelCounter::OutRsts => Cell::OutRsts,
             };
             cells[cell as usize]
         },
     )
+    .with_handshakes(Handshakes {
+        suspended: cells[Cell::HandshakesSuspended as usize],
+        recovered: cells[Cell::HandshakesRecovered as usize],
+        ended: cells[Cell::HandshakesEnded as usize],
+        expired: cells[Cell::HandshakesExpired as usize],
+        ghosts: cells[Cell::Ghosts as usize],
+        ghosts_recovered: cells[Cell::GhostsRecovered as usize],
+        ghosts_ended: cells[Cell::GhostsEnded as usize],
+    })
 }

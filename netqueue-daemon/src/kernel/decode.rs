@@ -1,6 +1,9 @@
 //! From the wire's integers to the domain's words. What does not decode is a value, never a panic.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, UNKNOWN_LENGTH};
 use zerocopy::FromBytes;
@@ -14,8 +17,8 @@ use crate::domain::{
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// The account a key names; `None` for a family that is neither IPv4 nor IPv6.
-pub(super) fn account(key: &ListenerKey) -> Option<AccountKey> {
+/// The account a key names, a listener by its slot; `None` for a family that is neither IPv4 nor IPv6.
+pub(super) fn account(key: &ListenerKey, slot: u32) -> Option<AccountKey> {
     let netns = Netns(key.netns);
     if *key == ListenerKey::other(key.netns) {
         return Some(AccountKey::Other(netns));
@@ -24,7 +27,7 @@ pub(super) fn account(key: &ListenerKey) -> Option<AccountKey> {
     Some(match key.sock {
         0 if key.port == 0 => AccountKey::Ephemeral { netns, addr: at.addr },
         0 => AccountKey::Endpoint(at),
-        socket => AccountKey::Listener { socket: SocketId(socket), at },
+        _ => AccountKey::Listener { socket: SocketId(slot), at },
     })
 }
 
@@ -45,7 +48,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
         address(record.peer_family, record.peer_addr).map(|addr| Peer { addr, port: record.peer_port });
     Some(Event {
         time: Timestamp::from_nanos(epoch.as_nanos() + record.time),
-        account: account(&record.key)?,
+        account: account(&record.key, record.slot)?,
         local_port: u16::try_from(record.local_port).ok()?,
         peer,
         what: what(Cell::from_code(record.code)?)?,
@@ -58,6 +61,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
             syn: queue(record.syn_length, record.syn_limit),
         },
         cpu: record.cpu,
+        age: (record.age != 0).then(|| Duration::from_nanos(record.age)),
     })
 }
 
@@ -92,6 +96,7 @@ pub(super) const fn cell_of_reset(cause: ResetCause) -> Cell {
         ResetCause::OverflowAbort => Cell::ResetOverflowAbort,
         ResetCause::HandshakeAborted => Cell::ResetHandshakeAborted,
         ResetCause::UnknownConnection => Cell::ResetUnknownConnection,
+        ResetCause::ExpiredHandshake => Cell::ResetExpiredHandshake,
         ResetCause::NoListener => Cell::ResetNoListener,
         ResetCause::AfterClose => Cell::ResetAfterClose,
         ResetCause::CloseUnreadData => Cell::ResetCloseUnreadData,
@@ -114,6 +119,7 @@ mod tests {
         addr[..4].copy_from_slice(&[10, 9, 9, 3]);
         Record {
             time: 5_000,
+            age: 0,
             key: ListenerKey {
                 sock: 0xffff_8880_0000_1000,
                 netns: 4_026_532_201,
@@ -132,7 +138,7 @@ mod tests {
             accept_limit: 8,
             syn_length: 6,
             syn_limit: 8,
-            reserved: 0,
+            slot: 5,
         }
     }
 
@@ -164,10 +170,10 @@ mod tests {
     fn an_endpoint_without_port_stands_for_an_addresss_ephemeral_ports() {
         let mut key = record().key;
         key.sock = 0;
-        assert!(matches!(account(&key), Some(AccountKey::Endpoint(at)) if at.port == 80));
+        assert!(matches!(account(&key, 5), Some(AccountKey::Endpoint(at)) if at.port == 80));
         key.port = 0;
         let addr = Ipv6Addr::UNSPECIFIED.into();
-        assert_eq!(account(&key), Some(AccountKey::Ephemeral { netns: Netns(4_026_532_201), addr }));
+        assert_eq!(account(&key, 5), Some(AccountKey::Ephemeral { netns: Netns(4_026_532_201), addr }));
         let event = decode(&Record { key, local_port: 40_000, ..record() }).expect("it is a record");
         assert_eq!(event.local_port, 40_000);
     }
@@ -193,6 +199,6 @@ mod tests {
     fn every_cell_that_an_event_can_name_has_a_word_and_only_those() {
         let named = Cell::ALL.into_iter().filter_map(what).count();
         assert_eq!(named, DropKind::ALL.len() + ResetCause::ALL.len());
-        assert_eq!(account(&ListenerKey::other(7)), Some(AccountKey::Other(Netns(7))));
+        assert_eq!(account(&ListenerKey::other(7), 5), Some(AccountKey::Other(Netns(7))));
     }
 }

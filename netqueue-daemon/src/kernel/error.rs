@@ -7,8 +7,8 @@ use std::io;
 pub enum AttachError {
     /// Neither root nor the capabilities.
     #[error(
-        "not privileged to load and attach eBPF programs: missing {}; run as root, or grant the capabilities (systemd: \
-         AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_SYSLOG; before 5.8, and where kernel.perf_event_paranoid is above 2, CAP_SYS_ADMIN)",
+        "not privileged to load and attach eBPF programs: missing {}; run as root, or grant CAP_BPF, CAP_PERFMON and \
+         CAP_SYSLOG (systemd: AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_SYSLOG)",
         .0.join(" and ")
     )]
     Privilege(Vec<&'static str>),

@@ -10,14 +10,26 @@ use super::btf::Btf;
 const WAKE_BYTES: u32 = 1 << 17;
 const WAKE_INTERVAL_NANOS: u32 = 10_000_000;
 
+/// What kallsyms tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Addresses {
+    pub(super) per_cpu_offset: u64,
+    /// Where functions begin and end; both 0 where that is not known.
+    pub(super) disconnect: [u64; 2],
+    pub(super) close: [u64; 2],
+    pub(super) keepalive: [u64; 2],
+}
+
 /// Reads the layout; on failure, everything that is missing.
-pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&'static str>> {
+pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<&'static str>> {
     let mut missing = Vec::new();
     let mut offset = |path: &'static str| btf.offset(path).unwrap_or_else(|| note(&mut missing, path));
     let mut layout = KernelLayout {
-        per_cpu_offset,
+        per_cpu_offset: addresses.per_cpu_offset,
+        code_of_disconnect: addresses.disconnect,
+        code_of_close: addresses.close,
+        code_of_keepalive: addresses.keepalive,
         sock_net: offset("sock.__sk_common.skc_net.net"),
-        sock_num: offset("sock.__sk_common.skc_num"),
         inet_sport: offset("inet_sock.inet_sport"),
         sock_family: offset("sock.__sk_common.skc_family"),
         sock_state: offset("sock.__sk_common.skc_state"),
@@ -26,6 +38,10 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         sock_daddr: offset("sock.__sk_common.skc_daddr"),
         sock_v6_daddr: offset("sock.__sk_common.skc_v6_daddr"),
         sock_dport: offset("sock.__sk_common.skc_dport"),
+        request_listener: offset("request_sock.__req_common.skc_listener"),
+        sock_flags: offset("sock.__sk_common.skc_flags"),
+        flag_linger: 0,
+        sock_lingertime: offset("sock.sk_lingertime"),
         sock_ack_backlog: offset("sock.sk_ack_backlog"),
         sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
         icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
@@ -47,6 +63,8 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         mib_reqq_full_drop: 0,
         mib_reqq_full_do_cookies: 0,
         mib_syncookies_sent: 0,
+        mib_syncookies_received: 0,
+        mib_syncookies_failed: 0,
         mib_embryonic_rsts: 0,
         mib_out_rsts: 0,
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
@@ -56,7 +74,6 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
         reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
-        reserved: 0,
         // The loader knows it (slots.rs).
         cpus: 0,
     };
@@ -70,8 +87,11 @@ pub(super) fn read(btf: &Btf, per_cpu_offset: u64) -> Result<KernelLayout, Vec<&
     layout.mib_reqq_full_drop = cell("LINUX_MIB_TCPREQQFULLDROP");
     layout.mib_reqq_full_do_cookies = cell("LINUX_MIB_TCPREQQFULLDOCOOKIES");
     layout.mib_syncookies_sent = cell("LINUX_MIB_SYNCOOKIESSENT");
+    layout.mib_syncookies_received = cell("LINUX_MIB_SYNCOOKIESRECV");
+    layout.mib_syncookies_failed = cell("LINUX_MIB_SYNCOOKIESFAILED");
     layout.mib_embryonic_rsts = cell("LINUX_MIB_EMBRYONICRSTS");
     layout.mib_out_rsts = cell("TCP_MIB_OUTRSTS");
+    layout.flag_linger = btf.enumerator("SOCK_LINGER").unwrap_or_else(|| note(&mut missing, "SOCK_LINGER"));
     if missing.is_empty() { Ok(layout) } else { Err(missing) }
 }
 
@@ -95,4 +115,15 @@ const REASON: &str = "sk_rst_reason";
 pub(super) fn reset_reasons(btf: &Btf) -> BTreeMap<u32, Arc<str>> {
     let short = |name: String| name.strip_prefix("SK_RST_REASON_").unwrap_or(&name).into();
     btf.enumerators(REASON).into_iter().map(|(value, name)| (value, short(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_missing_is_named() {
+        let missing = read(&Btf::empty(), Addresses::default()).expect_err("nothing is there");
+        assert!(missing.contains(&"sock.sk_max_ack_backlog") && missing.contains(&"LINUX_MIB_LISTENDROPS"));
+    }
 }

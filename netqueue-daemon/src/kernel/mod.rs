@@ -7,6 +7,7 @@ mod decode;
 mod error;
 mod layout;
 mod mapped;
+mod misses;
 mod object;
 mod preflight;
 mod probes;

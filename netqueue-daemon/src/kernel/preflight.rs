@@ -9,8 +9,9 @@ use super::{
     attach::{self, LoadSettings, ResetReasons},
     btf::Btf,
     error::AttachError,
-    layout,
-    probes::PROBES,
+    layout::{self, Addresses},
+    misses,
+    probes::{self, PROBES},
     symbols::Symbols,
 };
 
@@ -19,12 +20,18 @@ const SYMBOLS_FILE: &str = "/proc/kallsyms";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
+/// Callers of tcp_send_active_reset that tell why.
+const DISCONNECT: &str = "tcp_disconnect";
+const CLOSE: &str = "__tcp_close";
+const KEEPALIVE: &str = "tcp_keepalive_timer";
 
 /// Everything known about the kernel that loading needs.
 pub(super) struct Prepared {
     pub(super) layout: KernelLayout,
     pub(super) reset_reasons: ResetReasons,
     pub(super) symbols: Symbols,
+    /// Whether the kernel counts the runs of programs it skips.
+    pub(super) misses_counted: bool,
 }
 
 impl Prepared {
@@ -33,8 +40,10 @@ impl Prepared {
         privileges()?;
         kprobes()?;
         let (btf, symbols) = (btf()?, symbols()?);
+        probes::require(&symbols)?;
         let layout = layout(&btf, &symbols)?;
-        Ok(Self { layout, reset_reasons: layout::reset_reasons(&btf), symbols })
+        let (reset_reasons, misses_counted) = (layout::reset_reasons(&btf), misses::counted(&btf));
+        Ok(Self { layout, reset_reasons, symbols, misses_counted })
     }
 }
 
@@ -78,7 +87,11 @@ fn symbols() -> Result<Symbols, AttachError> {
     let hidden = |reason: String| AttachError::SymbolsHidden(reason);
     let file = fs::File::open(SYMBOLS_FILE)
         .map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
-    let wanted: Vec<_> = PROBES.iter().map(|probe| probe.function).chain([PER_CPU_OFFSET]).collect();
+    let wanted: Vec<_> = PROBES
+        .iter()
+        .map(|probe| probe.function)
+        .chain([PER_CPU_OFFSET, DISCONNECT, CLOSE, KEEPALIVE])
+        .collect();
     Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
 }
 
@@ -94,7 +107,13 @@ fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
         Some(address) => address,
         None => return Err(AttachError::SymbolMissing(PER_CPU_OFFSET)),
     };
-    layout::read(btf, per_cpu_offset).map_err(AttachError::FieldsMissing)
+    let addresses = Addresses {
+        per_cpu_offset,
+        disconnect: symbols.code(DISCONNECT),
+        close: symbols.code(CLOSE),
+        keepalive: symbols.code(KEEPALIVE),
+    };
+    layout::read(btf, addresses).map_err(AttachError::FieldsMissing)
 }
 
 fn read(path: &'static str) -> Result<String, AttachError> {
@@ -141,32 +160,40 @@ fn skipped(subject: &str, why: &str) -> Check {
 #[must_use]
 pub fn examine(settings: &LoadSettings) -> Vec<Check> {
     const FIELDS: &str = "symbols, fields, counters";
-    let (btf, symbols) = (btf(), symbols());
+    let (privileges, btf, symbols) = (privileges(), btf(), symbols());
     let mut checks = vec![
-        check("privileges", &privileges(), String::clone),
+        check("privileges", &privileges, String::clone),
         check("kernel types (BTF)", &btf, |_| format!("{BTF_FILE} readable")),
         check("kprobes", &kprobes(), String::clone),
     ];
+    if let Ok(symbols) = &symbols {
+        checks.push(check("kernel functions", &probes::require(symbols), |()| "all there".to_owned()));
+    }
     checks.push(match (&btf, symbols) {
         (Ok(btf), Ok(symbols)) => check(FIELDS, &layout(btf, &symbols), found_layout),
         (_, Err(error)) => check(FIELDS, &Err(error), found_layout),
         (Err(_), Ok(_)) => skipped(FIELDS, "needs the kernel's types"),
     });
-    checks.extend(programs(settings, checks.iter().any(|check| check.outcome == Outcome::Bad)));
+    if privileges.is_err() {
+        checks.push(skipped("programs", "needs the privileges"));
+    } else {
+        checks.extend(programs(settings, checks.iter().any(|check| check.outcome == Outcome::Bad)));
+    }
     checks
 }
 
 /// The programs: attached one by one where that is possible, else at least verified.
 fn programs(settings: &LoadSettings, blocked: bool) -> Vec<Check> {
     if blocked {
-        let layout = btf().and_then(|btf| layout::read(&btf, 0).map_err(AttachError::FieldsMissing));
+        let layout = btf()
+            .and_then(|btf| layout::read(&btf, Addresses::default()).map_err(AttachError::FieldsMissing));
         let verified = layout.and_then(|layout| attach::verify(&layout));
         let verdict =
             check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"));
         return vec![verdict, skipped("probes", "not attached: see above")];
     }
     match attach::attach(settings) {
-        Ok(attached) => attached.probes.iter().map(probe_check).collect(),
+        Ok(attached) => attached.probes().iter().map(probe_check).collect(),
         Err(error) => vec![check("probes", &Err(error), |()| String::new())],
     }
 }

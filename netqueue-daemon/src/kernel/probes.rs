@@ -1,5 +1,6 @@
 //! The one table of what is attached, and what its absence costs.
 
+use super::{error::AttachError, symbols::Symbols};
 use crate::domain::{AttachMode, ProbeStatus};
 
 /// Which end of a function.
@@ -37,10 +38,14 @@ const RESET: &str = "resets in answer to IPv4 packets could not be attributed";
 const ACK_V6: &str = "drops at the final ACK of IPv6 handshakes are not attributed";
 const RESET_V6: &str = "resets in answer to IPv6 packets are not attributed";
 const QUARTER: &str = "drops by the last-quarter rule of tcp_max_syn_backlog are shown as `other`";
+const COOKIE: &str = "cookies received and failed are not attributed";
+const ICMP: &str = "drops of pending requests by ICMP errors are not attributed";
+const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
+const CHILD: &str = "resets of a closing listener's queue are not charged to it";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
 /// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 14] = [
+pub(super) const PROBES: [Probe; 22] = [
     probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
     probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
@@ -54,6 +59,14 @@ pub(super) const PROBES: [Probe; 14] = [
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
     optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
     optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
+    optional("cookie_v4_check_return", "cookie_v4_check", At::Return, COOKIE),
+    optional("cookie_v4_check", "cookie_v4_check", At::Entry, COOKIE),
+    optional("cookie_v6_check_return", "cookie_v6_check", At::Return, COOKIE),
+    optional("cookie_v6_check", "cookie_v6_check", At::Entry, COOKIE),
+    optional("tcp_req_err_return", "tcp_req_err", At::Return, ICMP),
+    optional("tcp_req_err", "tcp_req_err", At::Entry, ICMP),
+    optional("inet_csk_listen_start", "inet_csk_listen_start", At::Entry, LIFE),
+    optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
 ];
 
@@ -72,6 +85,53 @@ impl Probe {
             attached: attached.is_ok(),
             detail: attached.err().map(|reason| format!("{reason}; {}", self.cost)),
             missed: None,
+        }
+    }
+}
+
+/// Names the first function that must be probed and is not in the kernel.
+pub(super) fn require(symbols: &Symbols) -> Result<(), AttachError> {
+    match PROBES.iter().find(|probe| probe.required && !symbols.contains(probe.function)) {
+        Some(probe) => Err(AttachError::FunctionMissing { function: probe.function, cost: probe.cost }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The symbols of a kernel that lacks one function.
+    fn kernel_without(absent: &str) -> Symbols {
+        let functions: Vec<_> = PROBES.iter().map(|probe| probe.function).collect();
+        let lines = functions
+            .iter()
+            .filter(|name| **name != absent)
+            .map(|name| format!("ffffffff81000000 T {name}\n"));
+        Symbols::read(lines.collect::<String>().as_bytes(), &functions).expect("it is in memory")
+    }
+
+    #[test]
+    fn a_required_function_that_is_missing_is_named_with_what_that_costs() {
+        let error = require(&kernel_without("tcp_check_req")).expect_err("it is required").to_string();
+        assert!(error.contains("tcp_check_req") && error.contains("EmbryonicRsts"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_without_ipv6_will_do() {
+        assert!(require(&kernel_without("tcp_v6_send_reset")).is_ok());
+        let probe =
+            PROBES.iter().find(|probe| probe.function == "tcp_v6_send_reset").expect("it is in the table");
+        let status = probe.status(Err("the kernel has no function tcp_v6_send_reset".into()));
+        assert!(status.detail.is_some_and(|detail| detail.ends_with("IPv6 packets are not attributed")));
+    }
+
+    #[test]
+    fn every_return_is_attached_before_its_entry() {
+        for (index, entry) in PROBES.iter().enumerate().filter(|(_, probe)| probe.at == At::Entry) {
+            let returning =
+                PROBES.iter().position(|probe| probe.function == entry.function && probe.at == At::Return);
+            assert!(returning.is_none_or(|returning| returning < index), "{}", entry.program);
         }
     }
 }

@@ -5,8 +5,15 @@ use std::{
     io::{self, BufRead, BufReader, Read},
 };
 
-/// Addresses of the symbols asked for. One that is absent is not in the kernel; address 0 means that it is hidden.
-pub(super) struct Symbols(HashMap<&'static str, u64>);
+/// Symbols asked for. One that is absent is not in the kernel; address 0 means that addresses are hidden.
+pub(super) struct Symbols(HashMap<&'static str, Symbol>);
+
+#[derive(Clone, Copy)]
+struct Symbol {
+    address: u64,
+    /// The next symbol's address, in the order of the file, which is that of addresses.
+    end: Option<u64>,
+}
 
 impl Symbols {
     /// Looks the names up in a file laid out as /proc/kallsyms.
@@ -14,17 +21,24 @@ impl Symbols {
     /// # Errors
     /// The file cannot be read.
     pub(super) fn read(file: impl Read, wanted: &[&'static str]) -> io::Result<Self> {
-        let mut found = HashMap::new();
+        let mut found: HashMap<&'static str, Symbol> = HashMap::new();
+        let mut last: Option<&'static str> = None;
         let mut lines = BufReader::with_capacity(1 << 16, file);
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line)? != 0 {
-            let mut fields = line.split(|byte| byte.is_ascii_whitespace());
-            if let (Some(address), Some(_type), Some(name)) = (fields.next(), fields.next(), fields.next())
-                && let Some(wanted) = wanted.iter().find(|wanted| wanted.as_bytes() == name)
-                && let Some(address) =
-                    std::str::from_utf8(address).ok().and_then(|hex| u64::from_str_radix(hex, 16).ok())
-            {
-                found.entry(*wanted).or_insert(address);
+            if let Some((address, name)) = parse(&line) {
+                if let Some(open) =
+                    last.and_then(|name| found.get_mut(name)).filter(|open| open.address < address)
+                {
+                    open.end = Some(address);
+                    last = None;
+                }
+                if let Some(wanted) = wanted.iter().find(|wanted| wanted.as_bytes() == name)
+                    && !found.contains_key(wanted)
+                {
+                    found.insert(wanted, Symbol { address, end: None });
+                    last = Some(wanted);
+                }
             }
             line.clear();
         }
@@ -33,13 +47,28 @@ impl Symbols {
 
     /// The symbol's address: `None` if it is absent, 0 if addresses are hidden.
     pub(super) fn address(&self, name: &str) -> Option<u64> {
-        self.0.get(name).copied()
+        self.0.get(name).map(|symbol| symbol.address)
+    }
+
+    /// Where a function's code begins and ends; both 0 where that is not known.
+    pub(super) fn code(&self, name: &str) -> [u64; 2] {
+        let known = self.0.get(name).and_then(|symbol| Some([symbol.address, symbol.end?]));
+        known.unwrap_or_default()
     }
 
     /// Whether the kernel has the symbol.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
+}
+
+/// Address and name of one line.
+fn parse(line: &[u8]) -> Option<(u64, &[u8])> {
+    let mut fields = line.split(|byte| byte.is_ascii_whitespace());
+    let address = std::str::from_utf8(fields.next()?).ok()?;
+    let address = u64::from_str_radix(address, 16).ok()?;
+    let _kind = fields.next()?;
+    Some((address, fields.next()?))
 }
 
 #[cfg(test)]
@@ -54,5 +83,15 @@ mod tests {
         assert_eq!(symbols.address("hidden"), Some(0));
         assert_eq!(symbols.address("absent"), None);
         assert!(!symbols.contains("absent"));
+    }
+
+    #[test]
+    fn a_functions_code_ends_where_the_next_symbol_begins() {
+        let file: &[u8] =
+            b"ffff10 T tcp_close\nffff20 T tcp_disconnect\nffff20 T alias\nffff58 t next\nffff60 T last\n";
+        let symbols = Symbols::read(file, &["tcp_disconnect", "last"]).expect("it is in memory");
+        assert_eq!(symbols.code("tcp_disconnect"), [0xff_ff20, 0xff_ff58]);
+        assert_eq!(symbols.code("last"), [0, 0]);
+        assert_eq!(symbols.code("absent"), [0, 0]);
     }
 }

@@ -17,7 +17,28 @@ pub(super) struct Row {
     pub port: Option<u16>,
     pub drops: Breakdown,
     pub resets: Breakdown,
+    pub handshakes: Handshakes,
+    pub ghosts: Ghosts,
     counters: BTreeMap<String, u64>,
+}
+
+/// Handshakes whose final ACK was dropped while the listener kept the request, and what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Handshakes {
+    pub suspended: u64,
+    pub recovered: u64,
+    pub ended: u64,
+    pub expired: u64,
+    pub unresolved: u64,
+}
+
+/// Clients that believe they are connected and of which the listener knows nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Ghosts {
+    pub live: u64,
+    pub total: u64,
+    pub recovered: u64,
+    pub ended: u64,
 }
 
 /// A total and its split.
@@ -46,6 +67,8 @@ pub(super) struct Event {
     pub cause: String,
     pub accept_queue: Option<Queue>,
     pub syn_queue: Option<Queue>,
+    /// Of a late packet: how long ago the final ACK of its handshake was dropped.
+    pub age_seconds: Option<f64>,
 }
 
 impl fmt::Display for Event {
@@ -113,7 +136,32 @@ impl Row {
         }
         row.drops = self.drops.since(&earlier.drops);
         row.resets = self.resets.since(&earlier.resets);
+        row.handshakes = self.handshakes.since(&earlier.handshakes);
+        row.ghosts = self.ghosts.since(&earlier.ghosts);
         row
+    }
+}
+
+impl Handshakes {
+    const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            suspended: self.suspended.saturating_sub(earlier.suspended),
+            recovered: self.recovered.saturating_sub(earlier.recovered),
+            ended: self.ended.saturating_sub(earlier.ended),
+            expired: self.expired.saturating_sub(earlier.expired),
+            unresolved: self.unresolved.saturating_sub(earlier.unresolved),
+        }
+    }
+}
+
+impl Ghosts {
+    const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            live: self.live.saturating_sub(earlier.live),
+            total: self.total.saturating_sub(earlier.total),
+            recovered: self.recovered.saturating_sub(earlier.recovered),
+            ended: self.ended.saturating_sub(earlier.ended),
+        }
     }
 }
 
@@ -168,6 +216,8 @@ pub(super) mod tests {
             "port": port, "family": "ipv4", "process": "", "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "drops": {"total": drops, "by_cause": if drops > 0 { vec![part] } else { vec![] }},
             "resets": {"total": 0, "by_cause": []},
+            "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},
+            "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
             "counters": {"ListenOverflows": drops, "ListenDrops": drops, "TCPReqQFullDrop": 0, "TCPReqQFullDoCookies": 0,
                 "SyncookiesSent": 0, "EmbryonicRsts": 0, "OutRsts": 0},
             "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z"

@@ -20,8 +20,10 @@ mod scene;
 mod sockets;
 mod sys;
 mod sysctl;
+mod tcp_table;
 mod trial;
 mod verdict;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;

@@ -17,6 +17,11 @@ pub(super) enum Segment {
         /// The listener's initial sequence number plus one.
         ack: u32,
     },
+    /// One byte of data on a connection, with the same acknowledgement as the last packet of its handshake.
+    Data {
+        /// The listener's initial sequence number plus one.
+        ack: u32,
+    },
     /// A reset in the middle of a handshake.
     Rst,
 }
@@ -33,10 +38,14 @@ pub(super) fn ipv4_packet(from: SocketAddrV4, to: SocketAddrV4, segment: Segment
     let builder = match segment {
         Segment::Syn => builder.syn(),
         Segment::Ack { ack } => builder.ack(ack),
+        Segment::Data { ack } => builder.ack(ack).psh(),
         Segment::Rst => builder.rst(),
     };
-    let mut packet = Vec::with_capacity(40);
-    builder.write(&mut packet, &[]).expect("writing forty bytes to memory fails only for a payload too long");
+    let payload: &[u8] = if matches!(segment, Segment::Data { .. }) { b"x" } else { b"" };
+    let mut packet = Vec::with_capacity(41);
+    builder
+        .write(&mut packet, payload)
+        .expect("writing forty-one bytes to memory fails only for a payload too long");
     packet
 }
 
@@ -86,12 +95,13 @@ mod tests {
 
     #[test]
     fn both_checksums_are_right() {
-        for segment in [Segment::Syn, Segment::Ack { ack: 77 }, Segment::Rst] {
+        for segment in [Segment::Syn, Segment::Ack { ack: 77 }, Segment::Data { ack: 77 }, Segment::Rst] {
             let packet = packet(segment);
             assert_eq!(sum(&packet[..20]), 0);
             let mut pseudo = packet[12..20].to_vec();
-            pseudo.extend([0, 6, 0, 20]);
+            pseudo.extend([0, 6, 0, (packet.len() - 20) as u8]);
             pseudo.extend(&packet[20..]);
+            pseudo.resize(pseudo.len().next_multiple_of(2), 0);
             assert_eq!(sum(&pseudo), 0);
         }
     }
@@ -100,6 +110,8 @@ mod tests {
     fn the_flags_say_what_the_segment_is() {
         assert_eq!(packet(Segment::Syn)[33], 0x02);
         assert_eq!(packet(Segment::Ack { ack: 77 })[33], 0x10);
+        assert_eq!(packet(Segment::Data { ack: 77 })[33], 0x18);
+        assert_eq!(packet(Segment::Data { ack: 77 })[40..], *b"x");
         assert_eq!(packet(Segment::Rst)[33], 0x04);
         assert_eq!(
             packet(Segment::Ack { ack: 77 })[24..32],

@@ -17,6 +17,8 @@ pub(super) mod cause {
     pub(in crate::lab) const SYN_BACKLOG_RESERVE: &str = "syn_backlog_reserve";
     pub(in crate::lab) const NO_LISTENER: &str = "no_listener";
     pub(in crate::lab) const AFTER_CLOSE: &str = "after_close";
+    pub(in crate::lab) const EXPIRED_HANDSHAKE: &str = "expired_handshake";
+    pub(in crate::lab) const UNKNOWN_CONNECTION: &str = "unknown_connection";
     pub(in crate::lab) const OVERFLOW_ABORT: &str = "overflow_abort";
 }
 

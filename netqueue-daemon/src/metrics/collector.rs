@@ -32,10 +32,10 @@ impl Collector for SnapshotCollector {
     }
 }
 
-/// The snapshot as a page in the text format 0.0.4.
-pub(super) fn page(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Vec<u8>> {
+/// What is collected, as a page in the text format 0.0.4.
+pub(super) fn page(collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> prometheus::Result<Vec<u8>> {
     let registry = Registry::new();
-    registry.register(Box::new(SnapshotCollector::new(snapshot, build, max_series)?))?;
+    collectors.into_iter().try_for_each(|collector| registry.register(collector))?;
     let mut page = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut page)?;
     Ok(page)
@@ -48,11 +48,16 @@ mod tests {
 
     const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abcdef0", rustc: "1.95.0" };
 
+    fn text(snapshot: &Snapshot) -> String {
+        let collector = SnapshotCollector::new(snapshot, BUILD, 3).expect("it renders");
+        String::from_utf8(page([Box::new(collector) as Box<dyn Collector>]).expect("it renders"))
+            .expect("it is text")
+    }
+
     /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the page has become.
     #[test]
     fn the_page_is_the_one_in_the_repository() {
-        let page = page(&fixture::incident(), BUILD, 3).expect("it renders");
-        let page = String::from_utf8(page).expect("it is text");
+        let page = text(&fixture::incident());
         if std::env::var_os("NETQUEUE_UPDATE_GOLDEN").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/golden.txt");
             std::fs::write(path, &page).expect("the golden page can be written");
@@ -63,8 +68,7 @@ mod tests {
 
     #[test]
     fn before_anything_happened_every_loss_is_zero_and_no_series_is_twice() {
-        let page = page(&fixture::snapshot(Vec::new()), BUILD, 3).expect("it renders");
-        let page = String::from_utf8(page).expect("it is text");
+        let page = text(&fixture::snapshot(Vec::new()));
         assert!(page.contains("netqueue_events_lost_total{reason=\"ring_full\"} 0\n"), "{page}");
         assert!(page.contains("netqueue_events_total{kind=\"drop\"} 0\n"), "{page}");
         for text in [page.as_str(), include_str!("golden.txt")] {

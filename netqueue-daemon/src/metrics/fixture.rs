@@ -13,7 +13,7 @@ fn at(netns: Netns, addr: &str, port: u16) -> Endpoint {
     Endpoint { netns, addr: addr.parse().expect("an address"), port }
 }
 
-pub(super) fn listener(socket: u64, addr: &str, port: u16) -> AccountKey {
+pub(super) fn listener(socket: u32, addr: &str, port: u16) -> AccountKey {
     AccountKey::Listener { socket: SocketId(socket), at: at(HOST, addr, port) }
 }
 

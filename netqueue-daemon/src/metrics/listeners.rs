@@ -4,7 +4,7 @@ use super::{
     family::{Family, Kind, Scraped, count},
     series::{LABELS, Series},
 };
-use crate::domain::{DropKind, KernelCounter, QueueState, Queues};
+use crate::domain::{Counts, DropKind, KernelCounter, QueueState, Queues};
 
 const DROPS: Family<6> = Family {
     name: "netqueue_listen_drops_total",
@@ -20,10 +20,38 @@ const RESETS: Family<5> = Family {
     labels: ["netns", "addr", "port", "process", "cause"],
 };
 
-const COOKIES: Family<4> = Family {
+const COOKIES_SENT: Family<4> = Family {
     name: "netqueue_syncookies_sent_total",
     help: "SYN-ACKs a listener sent with a cookie instead of an entry in its SYN queue, as the kernel counts SyncookiesSent.",
     kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const COOKIES_RECEIVED: Family<4> = Family {
+    name: "netqueue_syncookies_received_total",
+    help: "ACKs that brought a listener a valid cookie, as the kernel counts SyncookiesRecv.",
+    kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const COOKIES_FAILED: Family<4> = Family {
+    name: "netqueue_syncookies_failed_total",
+    help: "ACKs that brought a listener no valid cookie while it was sending some, as the kernel counts SyncookiesFailed.",
+    kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const GHOSTS: Family<4> = Family {
+    name: "netqueue_ghost_connections_total",
+    help: "Clients whose cookie ACK a listener dropped: they believe they are connected, it keeps nothing. Once per client.",
+    kind: Kind::Counter,
+    labels: LABELS,
+};
+
+const GHOSTS_LIVE: Family<4> = Family {
+    name: "netqueue_ghost_connections",
+    help: "Of these, the ones that have not spoken since: neither let in nor answered with a reset.",
+    kind: Kind::Gauge,
     labels: LABELS,
 };
 
@@ -62,9 +90,21 @@ pub(super) fn families(series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
             value(&series.queues).map(|value| (series.labels.clone(), f64::from(value)))
         }))
     };
+    let number = |family: &Family<4>, number: &dyn Fn(&Counts) -> u64| {
+        let number = |series: &Series| (number(&series.counts), series.listener);
+        let shown = series
+            .iter()
+            .map(|series| (series, number(series)))
+            .filter(|(_, (number, listener))| *number > 0 || *listener);
+        family.with(shown.map(|(series, (number, _))| (series.labels.clone(), count(number))))
+    };
     Ok(vec![
         DROPS.with(series.iter().flat_map(drops))?,
-        COOKIES.with(series.iter().filter_map(cookies))?,
+        number(&COOKIES_SENT, &|counts| counts.kernel().get(KernelCounter::SyncookiesSent))?,
+        number(&COOKIES_RECEIVED, &|counts| counts.kernel().get(KernelCounter::SyncookiesRecv))?,
+        number(&COOKIES_FAILED, &|counts| counts.kernel().get(KernelCounter::SyncookiesFailed))?,
+        number(&GHOSTS, &|counts| counts.handshakes().ghosts)?,
+        number(&GHOSTS_LIVE, &|counts| counts.handshakes().live_ghosts())?,
         RESETS.with(series.iter().flat_map(resets))?,
         gauge(&ACCEPT_LENGTH, |queues| queues.accept.map(length))?,
         gauge(&ACCEPT_LIMIT, |queues| queues.accept.map(limit))?,
@@ -87,11 +127,6 @@ fn drops(series: &Series) -> impl Iterator<Item = ([String; 6], f64)> {
 fn resets(series: &Series) -> impl Iterator<Item = ([String; 5], f64)> {
     let happened = series.counts.resets().filter(|(_, number)| *number > 0);
     happened.map(|(cause, number)| (series.labels_and(cause.as_str()), count(number)))
-}
-
-fn cookies(series: &Series) -> Option<([String; 4], f64)> {
-    let number = series.counts.kernel().get(KernelCounter::SyncookiesSent);
-    (number > 0 || series.listener).then(|| (series.labels.clone(), count(number)))
 }
 
 const fn length(queue: QueueState) -> u32 {

@@ -16,7 +16,10 @@ use axum::{
     routing::get,
 };
 
-use crate::{build_info::BuildInfo, snapshots::Snapshots};
+use collector::SnapshotCollector;
+use prometheus::{core::Collector, process_collector::ProcessCollector};
+
+use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
 /// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
 pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
@@ -25,7 +28,7 @@ pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
 
 async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
     let snapshot = snapshots.fresh().await;
-    match collector::page(&snapshot, BuildInfo::THIS, max_series) {
+    match page(&snapshot, max_series) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
@@ -33,6 +36,11 @@ async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }
+}
+
+fn page(snapshot: &Snapshot, max_series: usize) -> prometheus::Result<Vec<u8>> {
+    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series)?;
+    collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(ProcessCollector::for_self())])
 }
 
 #[cfg(test)]
@@ -51,6 +59,9 @@ mod tests {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
         let page = response.into_body().collect().await.expect("a page").to_bytes();
-        assert!(String::from_utf8_lossy(&page).contains("netqueue_listen_drops_total{"));
+        let page = String::from_utf8_lossy(&page);
+        assert!(
+            page.contains("netqueue_listen_drops_total{") && page.contains("process_resident_memory_bytes ")
+        );
     }
 }

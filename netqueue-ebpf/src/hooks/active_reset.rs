@@ -2,47 +2,70 @@
 //!
 //! Its first statement raises OutRsts, so each entry is one. It takes `(sk, priority)` before 6.10,
 //! `(sk, priority, reason)` from 6.10 and `(sk, reason)` from 7.2: the loader says where the reason is. It may run in
-//! process context.
+//! process context. A connection that a closing listener still had in its accept queue is charged to that listener.
 
 use core::hint::black_box;
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use netqueue_common::{Cell, NO_REASON};
 
-use super::arg;
+use super::{arg, caller};
 use crate::{
     account::{Facts, observe, report},
-    kernel::{Fault, Peer, Queues, Sock, layout},
+    kernel::{Fault, Peer, Queues, Sock, layout, tcp_state},
     maps::{Account, state},
 };
 
 #[inline(always)]
-fn enter(sk: u64, reason: u32) -> Result<(), Fault> {
+fn enter(sk: u64, reason: u32, caller: Result<u64, Fault>) -> Result<(), Fault> {
     let state = state()?;
+    let forgotten = state.forgotten;
     let sk = Sock(sk);
     let local = sk.local_key()?;
-    let key = sk.net()?.without_ephemeral_port(local)?;
-    let cell = cause(reason);
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::OutRsts, 1);
-        account.add(cell, 1);
-    }
+    let (cell, mut key) = if forgotten.child == sk.0 {
+        state.forgotten.child = 0;
+        (Cell::ResetListenerClosed, Sock(forgotten.listener).listener_key()?)
+    } else {
+        (cause(sk, reason, caller.unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
+    };
+    let account = Account::open(&mut key);
+    account.add(Cell::OutRsts, 1);
+    account.add(cell, 1);
     let peer = sk.peer().unwrap_or(Peer::UNKNOWN);
-    report(
-        state,
-        &key,
-        &Facts { code: cell as u32, local_port: local.port, peer, queues: Queues::UNKNOWN, reason },
-    );
+    let facts = Facts {
+        code: cell as u32,
+        account,
+        local_port: local.port,
+        peer,
+        queues: Queues::UNKNOWN,
+        reason,
+        age: 0,
+    };
+    report(state, &key, &facts);
     Ok(())
 }
 
-/// What the kernel's reason alone tells. SO_LINGER 0 and a closed listener share one reason, and kernels before 6.10 give
-/// none: those are `other`.
+/// Which decision led here. The kernel's reason tells some; SO_LINGER 0 shares one with others, and kernels before 6.10
+/// give none: there the calling function tells.
 #[inline(always)]
-fn cause(reason: u32) -> Cell {
-    if reason == NO_REASON {
+fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
+    let called_from = |code: [u64; 2]| code[0] < caller && caller <= code[1];
+    if called_from(layout!(code_of_disconnect)) && sk.lingers_zero().unwrap_or(false) {
+        Cell::ResetLingerZero
+    } else if reason != NO_REASON {
+        of_reason(reason)
+    } else if called_from(layout!(code_of_close)) {
+        Cell::ResetCloseUnreadData
+    } else if called_from(layout!(code_of_keepalive)) && sk.state().unwrap_or(0) != tcp_state::FIN_WAIT2 {
+        Cell::ResetKeepaliveTimeout
+    } else {
         Cell::ResetOther
-    } else if reason == layout!(reason_abort_on_close) {
+    }
+}
+
+#[inline(always)]
+fn of_reason(reason: u32) -> Cell {
+    if reason == layout!(reason_abort_on_close) {
         Cell::ResetCloseUnreadData
     } else if reason == layout!(reason_abort_on_memory) {
         Cell::ResetOutOfMemory
@@ -66,5 +89,5 @@ fn reason(ctx: &ProbeContext) -> u32 {
 
 #[kprobe]
 fn tcp_send_active_reset(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), reason(&ctx)))
+    observe(enter(arg(&ctx, 0), reason(&ctx), caller(&ctx)))
 }

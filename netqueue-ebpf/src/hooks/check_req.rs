@@ -14,6 +14,7 @@ use super::{arg, entry_frame, return_frame};
 use crate::{
     account::observe,
     kernel::{Fault, Sock},
+    ledger,
     maps::{Account, state},
     mib::Cells,
     scope::Frame,
@@ -41,11 +42,10 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     if moved == 0 {
         return Ok(());
     }
-    let key = Sock(state.request.sk).listener_key()?;
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::EmbryonicRsts, moved);
-    }
-    Ok(())
+    let mut key = Sock(state.request.sk).listener_key()?;
+    let account = Account::open(&mut key);
+    account.add(Cell::EmbryonicRsts, moved);
+    ledger::ended(&mut state.flow, Sock(state.request.sk), state.request.skb, account)
 }
 
 #[kprobe]

@@ -53,19 +53,19 @@ fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
     let (overflows, drops, cookies, full, sent) = (moved(0), moved(1), moved(2), moved(3), moved(4));
 
     let sk = Sock(state.syn.sk);
-    let key = sk.listener_key()?;
+    let mut key = sk.listener_key()?;
+    let local_port = key.port;
     let unproven = state.syn.mark != 0;
     let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::ListenOverflows, overflows);
-        account.add(Cell::ListenDrops, drops);
-        account.add(Cell::ReqQFullDoCookies, cookies);
-        account.add(Cell::ReqQFullDrop, full);
-        account.add(Cell::SyncookiesSent, sent);
-        account.add(Cell::DropAcceptQueueFullSyn, overflows);
-        account.add(Cell::DropSynQueueFull, full);
-        account.add(rest, drops.wrapping_sub(overflows).wrapping_sub(full));
-    }
+    let account = Account::open(&mut key);
+    account.add(Cell::ListenOverflows, overflows);
+    account.add(Cell::ListenDrops, drops);
+    account.add(Cell::ReqQFullDoCookies, cookies);
+    account.add(Cell::ReqQFullDrop, full);
+    account.add(Cell::SyncookiesSent, sent);
+    account.add(Cell::DropAcceptQueueFullSyn, overflows);
+    account.add(Cell::DropSynQueueFull, full);
+    account.add(rest, drops.wrapping_sub(overflows).wrapping_sub(full));
     if drops == 0 {
         return Ok(());
     }
@@ -82,7 +82,11 @@ fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
         rest
     };
     let peer = Packet(state.syn.skb).source().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code: cell as u32, local_port: key.port, peer, queues, reason: NO_REASON });
+    report(
+        state,
+        &key,
+        &Facts { code: cell as u32, account, local_port, peer, queues, reason: NO_REASON, age: 0 },
+    );
     Ok(())
 }
 

@@ -14,7 +14,8 @@ use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 use super::{arg, entry_frame, return_frame};
 use crate::{
     account::{Facts, observe, report},
-    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, tcp_state},
+    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, monotonic_now, tcp_state},
+    ledger,
     maps::{Account, state, tally},
     mib::Cells,
     scope::{CpuState, Frame},
@@ -92,19 +93,30 @@ fn leave(frame: Frame) -> Result<(), Fault> {
 fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Result<(), Fault> {
     let listening = mark & 0x100 != 0;
     let local = local_key(sk, skb, listening)?;
-    let key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
+    let mut key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
     let queues = if listening { Sock(sk).queues() } else { Queues::UNKNOWN };
-    let code = (mark & 0xff) as u32;
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::OutRsts, sent);
-        account.add_code(code, sent);
+    let mut code = (mark & 0xff) as u32;
+    let mut age = 0;
+    let account = Account::open(&mut key);
+    if code == Cell::ResetUnknownConnection as u32
+        && let Some(suspect) = ledger::recall(&mut state.flow, Sock(sk), skb)?
+    {
+        code = Cell::ResetExpiredHandshake as u32;
+        age = monotonic_now().wrapping_sub(suspect.since);
+        ledger::expired(suspect, account);
     }
+    account.add(Cell::OutRsts, sent);
+    account.add_code(code, sent);
     if sent > 1 {
         // One call sends one reset; more means that another's was seen inside this one without its own return.
         tally(Tally::ReturnMissed);
     }
     let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
-    report(state, &key, &Facts { code, local_port: local.port, peer, queues, reason: (mark >> 32) as u32 });
+    report(
+        state,
+        &key,
+        &Facts { code, account, local_port: local.port, peer, queues, reason: (mark >> 32) as u32, age },
+    );
     Ok(())
 }
 

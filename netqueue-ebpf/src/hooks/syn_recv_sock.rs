@@ -14,6 +14,7 @@ use super::{arg, entry_frame, return_frame};
 use crate::{
     account::{Facts, observe, report},
     kernel::{Fault, Packet, Peer, Sock},
+    ledger,
     maps::{Account, state},
     mib::Cells,
     scope::{CpuState, Frame},
@@ -29,7 +30,7 @@ fn enter(sk: u64, skb: u64, req_unhash: u64, frame: Frame) -> Result<(), Fault> 
 }
 
 #[inline(always)]
-fn leave(frame: Frame) -> Result<(), Fault> {
+fn leave(child: u64, frame: Frame) -> Result<(), Fault> {
     let state = state()?;
     if !state.ack.close(frame) {
         return Ok(());
@@ -37,7 +38,11 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     let after = Cells(state.ack.cells).listen()?;
     let before = state.ack.before;
     if after == before {
-        return Ok(());
+        return if child == 0 {
+            Ok(())
+        } else {
+            ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
+        };
     }
     state.ack.before = after;
     charge(state, after[0].wrapping_sub(before[0]), after[1].wrapping_sub(before[1]))
@@ -55,25 +60,35 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
     }
 
     let sk = Sock(state.ack.sk);
-    let key = sk.listener_key()?;
+    let mut key = sk.listener_key()?;
+    let local_port = key.port;
     let (full, rest) = if state.ack.mark != 0 {
         (Cell::DropAcceptQueueFullCookieAck, Cell::DropOtherCookieAck)
     } else {
         (Cell::DropAcceptQueueFullAck, Cell::DropOtherAck)
     };
-    if let Some(account) = Account::open(&key) {
-        account.add(Cell::ListenOverflows, overflows);
-        account.add(Cell::ListenDrops, drops);
-        account.add(full, overflows);
-        account.add(rest, drops.wrapping_sub(overflows));
-    }
+    let account = Account::open(&mut key);
+    account.add(Cell::ListenOverflows, overflows);
+    account.add(Cell::ListenDrops, drops);
+    account.add(full, overflows);
+    account.add(rest, drops.wrapping_sub(overflows));
     if drops != 0 {
+        // What cannot be read here is not remembered, and counted; the drop is charged all the same.
+        observe(ledger::remember(&mut state.flow, sk, state.ack.skb, state.ack.mark != 0, account));
         let cell = if overflows != 0 { full } else { rest };
         let peer = Packet(state.ack.skb).source().unwrap_or(Peer::UNKNOWN);
         report(
             state,
             &key,
-            &Facts { code: cell as u32, local_port: key.port, peer, queues: sk.queues(), reason: NO_REASON },
+            &Facts {
+                code: cell as u32,
+                account,
+                local_port,
+                peer,
+                queues: sk.queues(),
+                reason: NO_REASON,
+                age: 0,
+            },
         );
     }
     Ok(())
@@ -86,7 +101,7 @@ fn tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 fn tcp_v4_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
+    observe(leave(ctx.ret(), return_frame(&ctx)))
 }
 
 #[kprobe]
@@ -96,5 +111,5 @@ fn tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 fn tcp_v6_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
+    observe(leave(ctx.ret(), return_frame(&ctx)))
 }

@@ -19,18 +19,24 @@ pub(crate) struct Row {
     suites: &'static [&'static str],
     /// Debian development moves on: when the series is gone, its successor is taken, and said.
     rolling: bool,
+    /// Booted where no kernel is named. The others are for a closer look: their suite may drop them any day.
+    matrix: bool,
 }
 
 /// The table. A new row needs nothing else.
-pub(crate) const ROWS: [Row; 4] = [
-    Row { name: "5.10", suites: &["bullseye"], rolling: false },
-    Row { name: "6.1", suites: &["bookworm"], rolling: false },
-    Row { name: "6.12", suites: &["trixie"], rolling: false },
-    Row { name: "7.2", suites: &["sid", "forky", "trixie-backports"], rolling: true },
+pub(crate) const ROWS: [Row; 6] = [
+    Row { name: "5.10", suites: &["bullseye"], rolling: false, matrix: true },
+    Row { name: "6.1", suites: &["bookworm"], rolling: false, matrix: true },
+    Row { name: "6.12", suites: &["trixie"], rolling: false, matrix: true },
+    Row { name: "6.18", suites: &["trixie-backports"], rolling: false, matrix: false },
+    Row { name: "7.0", suites: &["trixie-backports"], rolling: false, matrix: false },
+    Row { name: "7.2", suites: &["sid", "forky", "trixie-backports"], rolling: true, matrix: true },
 ];
 
-/// From 7.x on, the image, the modules and the list of what is built in are packages of their own.
-const PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
+/// From 7.x on, the image and the modules are packages of their own.
+const PARTS: [&str; 2] = ["linux-binary-", "linux-modules-"];
+/// So is the list of modules that are built in.
+const LISTS: &str = "linux-base-";
 
 /// A kernel on disk.
 #[derive(Debug)]
@@ -51,9 +57,12 @@ struct Resolved {
     package: Package,
 }
 
-/// The rows named; all of them where none or `all` is named.
+/// The rows named; those of the matrix where none is named, every one where `all` is.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
-    if names.is_empty() || names.iter().any(|name| name == "all") {
+    if names.is_empty() {
+        return Ok(ROWS.iter().filter(|row| row.matrix).collect());
+    }
+    if names.iter().any(|name| name == "all") {
         return Ok(ROWS.iter().collect());
     }
     names.iter().map(|name| row(name)).collect()
@@ -153,7 +162,11 @@ fn fetch(suite: &Suite, package: &Package, place: &Path, label: &str) -> Result<
     empty_dir(&part)?;
     suite.unpack(&package.name, &package.version, &unpacked)?;
     for (name, version) in &package.exact_depends {
-        if PARTS.iter().any(|part| name.starts_with(part)) {
+        let wanted = PARTS.iter().any(|part| name.starts_with(part));
+        // Backports do not carry it for every version; it only holds lists, which a guest can do without.
+        let lists = name.starts_with(LISTS)
+            && !suite.versions(std::slice::from_ref(name)).unwrap_or_default().is_empty();
+        if wanted || lists {
             suite.unpack(name, version, &unpacked)?;
         }
     }
@@ -209,8 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn naming_none_means_all() {
-        assert_eq!(choose(&[]).unwrap().len(), ROWS.len());
+    fn naming_none_means_the_matrix() {
+        assert_eq!(
+            choose(&[]).unwrap().iter().map(|row| row.name).collect::<Vec<_>>(),
+            ["5.10", "6.1", "6.12", "7.2"]
+        );
+        assert_eq!(choose(&["all".to_owned()]).unwrap().len(), ROWS.len());
         assert_eq!(choose(&["6.1".to_owned()]).unwrap(), [row("6.1").unwrap()]);
     }
 

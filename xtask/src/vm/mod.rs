@@ -38,7 +38,7 @@ const DEADLINE: u64 = 600;
 /// What `cargo xtask vm` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2; all of them when none is named.
+    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.18, 7.0; the first four when none is named.
     #[arg(long = "kernel", value_name = "ROW")]
     pub(crate) kernels: Vec<String>,
     /// Virtual processors.
@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// Show everything the console says, as it says it.
     #[arg(long)]
     pub(crate) verbose: bool,
+    /// One more argument for `netqueue daemon`; may be given several times.
+    #[arg(long = "daemon", value_name = "ARG", allow_hyphen_values = true, conflicts_with = "bare")]
+    pub(crate) daemon: Vec<String>,
     /// A static binary to run instead of a freshly built netqueue.
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
@@ -78,6 +81,7 @@ impl Default for Options {
             icount: false,
             bare: false,
             verbose: false,
+            daemon: Vec::new(),
             binary: None,
             arguments: Vec::new(),
         }
@@ -122,7 +126,7 @@ fn boot(kernel: kernels::Kernel, options: &Options) -> Boot {
             forward: None,
         },
         limits: Limits { init: INIT_LIMIT, whole: Duration::from_secs(options.deadline) },
-        job: if options.bare { bare(&options.arguments) } else { proof(&options.arguments) },
+        job: if options.bare { bare(&options.arguments) } else { proof(&options.daemon, &options.arguments) },
         verbose: options.verbose,
     }
 }
@@ -147,11 +151,11 @@ impl Payload {
 }
 
 /// The daemon is up, the doctor agrees, the arguments succeed, the daemon stops when told.
-fn proof(arguments: &[String]) -> Vec<Step> {
+fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let run = if arguments.is_empty() { netqueue(["lab", "run", "--all"]) } else { netqueue(arguments) };
     vec![
-        Step::Daemon { argv: netqueue(["daemon"]) },
+        Step::Daemon { argv: netqueue(["daemon"].into_iter().chain(daemon.iter().map(String::as_str))) },
         Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },
         Step::Run { argv: netqueue(["doctor"]) },
         Step::Run { argv: run },

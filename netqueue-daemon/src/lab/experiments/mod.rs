@@ -3,9 +3,11 @@
 mod burst;
 mod concurrency;
 mod deferred;
+mod expired;
 mod fast_open;
 mod final_ack;
 mod flood;
+mod ghosts;
 mod load;
 mod many_listeners;
 mod mptcp;
@@ -34,11 +36,14 @@ pub(super) const ALL: &[Experiment] = &[
     final_ack::OVERFLOW_DEFERRED,
     final_ack::ABORT,
     final_ack::ABORT_DEFERRED,
+    expired::EXPIRED_HANDSHAKE,
     flood::WITHOUT_COOKIES,
     flood::WITH_COOKIES,
     flood::LAST_QUARTER,
     burst::BURST,
     burst::PACED,
+    ghosts::GHOSTS,
+    ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
     resets::RESETS,
     reuseport::REUSEPORT,

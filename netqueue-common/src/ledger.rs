@@ -1,0 +1,38 @@
+//! Handshakes whose final ACK was dropped: what the kernel side remembers of them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A connection, as a packet to this host names it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Flow {
+    /// Network namespace inode.
+    pub netns: u32,
+    /// The peer's port, host byte order.
+    pub peer_port: u16,
+    /// The local port, host byte order.
+    pub local_port: u16,
+    /// The peer's address, network byte order; IPv4 in the first four bytes.
+    pub peer_addr: [u8; 16],
+    /// The local address, likewise.
+    pub local_addr: [u8; 16],
+}
+
+/// What became of a remembered handshake so far.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Suspect {
+    /// When its final ACK was first dropped, in nanoseconds of CLOCK_MONOTONIC.
+    pub since: u64,
+    /// One of the constants below.
+    pub state: u64,
+}
+
+impl Suspect {
+    /// The listener kept the request.
+    pub const SUSPENDED: u64 = 1;
+    /// The listener keeps nothing: it was a cookie's ACK.
+    pub const GHOST: u64 = 2;
+    /// It was answered with a reset.
+    pub const ENDED: u64 = 3;
+}

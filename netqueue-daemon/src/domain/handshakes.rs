@@ -1,0 +1,62 @@
+//! What became of handshakes whose final ACK was dropped.
+
+/// Handshakes of one listener whose final ACK was dropped, each counted once, however often the client repeated it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// The listener kept the request: a later ACK can still complete it.
+    pub suspended: u64,
+    /// Of these: completed by a later ACK.
+    pub recovered: u64,
+    /// Of these: ended by a reset, sent or received, while the listener still had the request.
+    pub ended: u64,
+    /// Of these: answered with a reset after the listener had given the request up.
+    pub expired: u64,
+    /// It was a cookie's ACK: the client believes it is connected, the listener keeps nothing, nothing will be retried.
+    pub ghosts: u64,
+    /// Of these: spoke, and were let in.
+    pub ghosts_recovered: u64,
+    /// Of these: spoke, and were answered with a reset.
+    pub ghosts_ended: u64,
+}
+
+impl Handshakes {
+    /// Suspended ones of which nothing was heard since: still under way, or given up by their clients.
+    #[must_use]
+    pub const fn unresolved(&self) -> u64 {
+        self.suspended.saturating_sub(self.recovered).saturating_sub(self.ended).saturating_sub(self.expired)
+    }
+
+    /// Clients that believe they are connected and of which the listener knows nothing.
+    #[must_use]
+    pub const fn live_ghosts(&self) -> u64 {
+        self.ghosts.saturating_sub(self.ghosts_recovered).saturating_sub(self.ghosts_ended)
+    }
+
+    /// Adds another account's.
+    pub const fn add(&mut self, other: &Self) {
+        self.suspended += other.suspended;
+        self.recovered += other.recovered;
+        self.ended += other.ended;
+        self.expired += other.expired;
+        self.ghosts += other.ghosts;
+        self.ghosts_recovered += other.ghosts_recovered;
+        self.ghosts_ended += other.ghosts_ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ghost_that_speaks_is_a_ghost_no_more() {
+        let seen = Handshakes { ghosts: 241, ghosts_recovered: 40, ghosts_ended: 1, ..Handshakes::default() };
+        assert_eq!(seen.live_ghosts(), 200);
+    }
+
+    #[test]
+    fn what_is_heard_of_before_its_drop_was_counted_is_not_a_negative_number() {
+        let seen = Handshakes { suspended: 3, recovered: 2, ended: 1, expired: 1, ..Handshakes::default() };
+        assert_eq!(seen.unresolved(), 0);
+    }
+}

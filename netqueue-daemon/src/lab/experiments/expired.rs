@@ -1,0 +1,237 @@
+//! Late packets of handshakes whose final ACK was dropped: while the listener keeps the request they complete it, after
+//! it gave the request up each is answered with a reset. A stray packet is answered with the same reset, and is not one.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::wait_for;
+use crate::lab::api::{Event, Handshakes};
+use crate::lab::counters::Counter;
+use crate::lab::observation::Observation;
+use crate::lab::packet::{Segment, SynAck};
+use crate::lab::raw::{FakePeers, peer};
+use crate::lab::scene::{
+    Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Share, cause,
+    stage,
+};
+use crate::lab::sockets::{Listener, PATIENCE};
+use crate::lab::sysctl;
+use crate::lab::tcp_table::{State, TcpTable};
+use crate::lab::watch::Watch;
+
+pub(super) const EXPIRED_HANDSHAKE: Experiment = Experiment {
+    number: "5",
+    name: "expired-handshake",
+    incident: "7 final ACKs find the accept queue full; one peer sends it again when there is room, the other 6 send data after the \
+               listener gave their requests up (tcp_synack_retries=1); a stranger sends an ACK",
+    verdict: "six \"connection reset by peer\" of an overflow seconds ago, one handshake that was only late, and one reset that has \
+              nothing to do with any queue",
+    provoke: Provoke::Watching(expired),
+};
+
+const PORT: u16 = 8005;
+const BACKLOG: i32 = 9;
+const QUEUED: u32 = 8;
+const HANDSHAKES: u16 = 9;
+/// An accept queue of limit n holds n + 1.
+const FULL: u32 = 10;
+const FITTING: usize = (FULL - QUEUED) as usize;
+const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
+const RECOVERED: u64 = 1;
+const EXPIRED: u64 = OVERFLOWS - RECOVERED;
+/// A request lives 3 s with one retransmission of the SYN-ACK: 1 s before it and 2 s after it.
+const REQUEST_LIVES_LESS_THAN: Duration = Duration::from_secs(10);
+/// How exactly netqueue must know how old a handshake is.
+const TOLERANCE: Duration = Duration::from_millis(500);
+
+fn expired(bench: &Bench<'_>) -> Result<Scene> {
+    let mut overflow = bench.netns.run(Overflow::prepare)?;
+    let watch = Watch::begin(bench, overflow.listener.address())?;
+    let mut scene = Scene::default();
+
+    overflow = bench.netns.run(move || overflow.happen())?;
+    let seen = Handshakes { suspended: OVERFLOWS, unresolved: OVERFLOWS, ..Handshakes::default() };
+    scene.problems.extend(watch.expect("after the drops", |row| row.handshakes, seen)?);
+
+    overflow = bench.netns.run(move || overflow.let_one_in())?;
+    let seen = Handshakes { recovered: RECOVERED, unresolved: EXPIRED, ..seen };
+    scene.problems.extend(watch.expect("after one was let in", |row| row.handshakes, seen)?);
+
+    let (overflow, ages) = bench.netns.run(move || overflow.speak_too_late())?;
+    let seen = Handshakes { expired: EXPIRED, unresolved: 0, ..seen };
+    scene.problems.extend(watch.expect("after the late packets", |row| row.handshakes, seen)?);
+    if let Some(seen) = watch.until(|seen| wrong_ages(&ages, seen).is_empty())? {
+        scene.problems.extend(wrong_ages(&ages, &seen));
+        scene.measured.push(compared_ages(&ages, &seen));
+    }
+    Ok(overflow.scene(scene))
+}
+
+/// A handshake whose final ACK was dropped.
+struct Late {
+    answer: SynAck,
+    dropped: Instant,
+}
+
+/// The incident as far as it has come.
+struct Overflow {
+    fake: FakePeers,
+    listener: Listener,
+    _queued: Vec<socket2::Socket>,
+    late: Vec<Late>,
+    recovered: Vec<(Late, socket2::Socket)>,
+}
+
+impl Overflow {
+    fn prepare() -> Result<Self> {
+        sysctl::defaults()?;
+        sysctl::ensure("ipv4/tcp_synack_retries", 1)?;
+        let fake = FakePeers::create()?;
+        let listener = Listener::ipv4(PORT, BACKLOG)?;
+        let queued = listener.fill(QUEUED, false)?;
+        Ok(Self { fake, listener, _queued: queued, late: Vec::new(), recovered: Vec::new() })
+    }
+
+    fn happen(mut self) -> Result<Self> {
+        self.fake.send_syns(HANDSHAKES, self.listener.loopback())?;
+        let mut answers = self.fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
+        let late = answers.split_off(FITTING);
+        for answer in &answers {
+            self.send(answer, |ack| Segment::Ack { ack })?;
+        }
+        self.listener.wait_for_queue(FULL)?;
+        for answer in late {
+            let dropped = Instant::now();
+            self.send(&answer, |ack| Segment::Ack { ack })?;
+            self.late.push(Late { answer, dropped });
+        }
+        wait_for(Counter::ListenDrops, OVERFLOWS, Duration::from_secs(5))?;
+        Ok(self)
+    }
+
+    /// The process accepts one connection, and one of the peers sends its ACK again before its request expires.
+    fn let_one_in(mut self) -> Result<Self> {
+        let accepted = self.listener.try_accept()?.context("the full accept queue gave no connection")?;
+        self.listener.wait_for_queue(FULL - 1)?;
+        let lucky = self.late.remove(0);
+        self.send(&lucky.answer, |ack| Segment::Ack { ack })?;
+        self.listener.wait_for_queue(FULL)?;
+        self.recovered.push((lucky, accepted));
+        Ok(self)
+    }
+
+    /// The others send data when their requests are gone; gives how long after the drop each did. Then the stranger.
+    fn speak_too_late(self) -> Result<(Self, Vec<(SocketAddr, Duration)>)> {
+        let deadline = Instant::now() + REQUEST_LIVES_LESS_THAN;
+        while TcpTable::read()?.count(PORT, State::SynReceived).servers > 0 {
+            if Instant::now() > deadline {
+                bail!("the listener keeps requests for more than {} s", REQUEST_LIVES_LESS_THAN.as_secs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let mut ages = Vec::new();
+        for late in &self.late {
+            ages.push((late.answer.to.into(), late.dropped.elapsed()));
+            self.send(&late.answer, |ack| Segment::Data { ack })?;
+        }
+        wait_for(Counter::OutRsts, EXPIRED, Duration::from_secs(5))?;
+        self.fake.send(stranger(), self.listener.loopback(), Segment::Ack { ack: 1 })?;
+        wait_for(Counter::OutRsts, EXPIRED + 1, Duration::from_secs(5))?;
+        Ok((self, ages))
+    }
+
+    fn send(&self, answer: &SynAck, segment: impl Fn(u32) -> Segment) -> Result<()> {
+        self.fake.send(answer.to, answer.from, segment(answer.sequence.wrapping_add(1)))
+    }
+
+    /// Completes what must be true at the end.
+    fn scene(self, scene: Scene) -> Scene {
+        let peer = |late: &Late| SocketAddr::from(late.answer.to);
+        let expired: Vec<_> = self.late.iter().map(peer).collect();
+        let dropped = self.recovered.iter().map(|(late, _)| peer(late)).chain(expired.clone()).collect();
+        let reset = |cause, peers: Vec<SocketAddr>| ExpectedEvents {
+            kind: "reset",
+            cause,
+            stages: stage::ANY,
+            port: PORT,
+            at_least: peers.len(),
+            peers,
+            accept_queue: None,
+            syn_queue: None,
+        };
+        Scene {
+            kernel: vec![
+                (Counter::ListenOverflows, Amount::Exactly(OVERFLOWS)),
+                (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
+                (Counter::EmbryonicRsts, Amount::Exactly(0)),
+                (Counter::OutRsts, Amount::Exactly(EXPIRED + 1)),
+            ],
+            listeners: vec![ExpectedListener {
+                address: self.listener.address(),
+                drops: vec![Share {
+                    cause: cause::ACCEPT_QUEUE_FULL,
+                    stages: stage::ACK,
+                    amount: Amount::Exactly(OVERFLOWS),
+                }],
+                resets: Some(vec![
+                    (cause::EXPIRED_HANDSHAKE, Amount::Exactly(EXPIRED)),
+                    (cause::UNKNOWN_CONNECTION, Amount::Exactly(1)),
+                ]),
+                sole: true,
+            }],
+            events: Some(vec![
+                ExpectedEvents {
+                    kind: "drop",
+                    accept_queue: Some(QueueState { length: 10..=10, limit: 9 }),
+                    stages: stage::ACK,
+                    ..reset(cause::ACCEPT_QUEUE_FULL, dropped)
+                },
+                reset(cause::EXPIRED_HANDSHAKE, expired),
+                reset(cause::UNKNOWN_CONNECTION, vec![stranger().into()]),
+            ]),
+            open: vec![Box::new(self)],
+            ..scene
+        }
+    }
+}
+
+/// A port that never shook hands, of a host that did.
+fn stranger() -> SocketAddrV4 {
+    SocketAddrV4::new(*peer(0).ip(), peer(HANDSHAKES).port())
+}
+
+fn resets(seen: &Observation) -> impl Iterator<Item = &Event> {
+    seen.events.iter().filter(|event| event.kind == "reset" && event.port == PORT)
+}
+
+/// The age netqueue gives the reset of that peer.
+fn age(seen: &Observation, peer: SocketAddr) -> Option<f64> {
+    let of_peer = |event: &&Event| event.peer.as_ref().is_some_and(|other| other.address() == peer);
+    resets(seen).find(of_peer)?.age_seconds
+}
+
+/// Where netqueue's ages are not those that were measured, and where it gives one to a packet that has none.
+fn wrong_ages(measured: &[(SocketAddr, Duration)], seen: &Observation) -> Vec<String> {
+    let wrong = |(peer, age_measured): &(SocketAddr, Duration)| {
+        let (said, measured) = (age(seen, *peer), age_measured.as_secs_f64());
+        let right = said.is_some_and(|said| (said - measured).abs() <= TOLERANCE.as_secs_f64());
+        (!right).then(|| format!("{peer}: reset {measured:.3} s after the drop, netqueue says {said:?} s"))
+    };
+    let invented = |event: &Event| {
+        let strange = event.cause != cause::EXPIRED_HANDSHAKE && event.age_seconds.is_some();
+        strange.then(|| format!("an age of {:?} s for {event}", event.age_seconds))
+    };
+    measured.iter().filter_map(wrong).chain(resets(seen).filter_map(invented)).collect()
+}
+
+fn compared_ages(measured: &[(SocketAddr, Duration)], seen: &Observation) -> String {
+    let largest = |ages: &mut dyn Iterator<Item = f64>| ages.fold(0.0, f64::max);
+    let lab = largest(&mut measured.iter().map(|(_, age)| age.as_secs_f64()));
+    let said = largest(&mut measured.iter().filter_map(|(peer, _)| age(seen, *peer)));
+    format!(
+        "the last late packet came {lab:.2} s after the drop of its final ACK; netqueue says {said:.2} s at most"
+    )
+}

@@ -1,0 +1,63 @@
+//! One listener as netqueue shows it while an incident goes on.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::api::Row;
+use super::observation::Observation;
+use super::scene::Bench;
+
+/// How long netqueue may take to agree.
+const AGREE_WITHIN: Duration = Duration::from_secs(3);
+
+/// A listener that is watched since `begin`.
+pub(super) struct Watch<'a> {
+    bench: &'a Bench<'a>,
+    address: SocketAddr,
+    known: Observation,
+}
+
+impl<'a> Watch<'a> {
+    /// From now on; before the incident.
+    pub(super) fn begin(bench: &'a Bench<'a>, address: SocketAddr) -> Result<Self> {
+        let known = match bench.server {
+            Some(server) => Observation::of(server, bench.netns.inode())?,
+            None => Observation::default(),
+        };
+        Ok(Self { bench, address, known })
+    }
+
+    /// Asks until netqueue's answer is right or it had its time, and gives the last one; `None` if it must not be asked.
+    pub(super) fn until(&self, right: impl Fn(&Observation) -> bool) -> Result<Option<Observation>> {
+        let Some(server) = self.bench.server else { return Ok(None) };
+        let deadline = Instant::now() + AGREE_WITHIN;
+        loop {
+            let seen = Observation::of(server, self.bench.netns.inode())?.since(&self.known);
+            if right(&seen) || Instant::now() > deadline {
+                return Ok(Some(seen));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Asks until one thing of the listener's row is what it must be; otherwise, the sentence that says so.
+    pub(super) fn expect<T: Debug + PartialEq>(
+        &self,
+        when: &str,
+        look: impl Fn(&Row) -> T,
+        wanted: T,
+    ) -> Result<Option<String>> {
+        let found =
+            |seen: &Observation| seen.rows.iter().find(|row| row.is_listener(self.address)).map(&look);
+        let Some(seen) = self.until(|seen| found(seen).as_ref() == Some(&wanted))? else { return Ok(None) };
+        Ok(match found(&seen) {
+            Some(said) if said == wanted => None,
+            Some(said) => Some(format!("{when}: netqueue says {said:?}, expected {wanted:?}")),
+            None => Some(format!("{when}: netqueue shows no listener on {}", self.address)),
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! A listener's beginning and end.
+//!
+//! net/ipv4/inet_connection_sock.c `inet_csk_listen_start(sk[, backlog])`: a socket becomes a listener. Its address in
+//! memory may be that of an earlier one, on the same port: what was charged to that one is not this one's.
+//!
+//! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue. Bottom
+//! halves stay off from here to the `tcp_send_active_reset` of that child.
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+
+use super::arg;
+use crate::{
+    account::observe,
+    kernel::{Fault, Sock},
+    maps::{forget, state},
+    scope::Forgotten,
+};
+
+#[kprobe]
+fn inet_csk_listen_start(ctx: ProbeContext) -> u32 {
+    observe(Sock(arg(&ctx, 0)).listener_key().map(|key| forget(&key)))
+}
+
+#[inline(always)]
+fn forget_child(listener: u64, child: u64) -> Result<(), Fault> {
+    state()?.forgotten = Forgotten { listener, child };
+    Ok(())
+}
+
+#[kprobe]
+fn inet_child_forget(ctx: ProbeContext) -> u32 {
+    observe(forget_child(arg(&ctx, 0), arg(&ctx, 2)))
+}

@@ -1,0 +1,121 @@
+//! The memory of handshakes whose final ACK was dropped: it tells a late packet of one from a stray packet.
+//!
+//! Nothing here runs on the path of a healthy connection, but for one look at a word that says that nothing is remembered.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap},
+};
+use netqueue_common::{Cell, Flow, Suspect};
+
+use crate::{
+    kernel::{Fault, Packet, Sock, monotonic_now},
+    maps::Account,
+};
+
+/// The loader sets the size.
+#[map]
+static LEDGER: LruHashMap<Flow, Suspect> = LruHashMap::with_max_entries(1024, 0);
+
+/// Whether the ledger may hold anything. Set here, never cleared.
+#[map]
+static REMEMBERING: Array<u64> = Array::with_max_entries(1, 0);
+
+/// A listener dropped the final ACK of a handshake: with its request kept, or of a cookie with nothing kept.
+#[inline(always)]
+pub(crate) fn remember(
+    flow: &mut Flow,
+    sk: Sock,
+    skb: u64,
+    cookie: bool,
+    account: Account,
+) -> Result<(), Fault> {
+    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    if let Some(suspect) = suspect(flow) {
+        if suspect.state != Suspect::ENDED {
+            // The same client again: one handshake, however many packets.
+            return Ok(());
+        }
+    }
+    let (state, cell) =
+        if cookie { (Suspect::GHOST, Cell::Ghosts) } else { (Suspect::SUSPENDED, Cell::HandshakesSuspended) };
+    let fresh = Suspect { since: monotonic_now(), state };
+    if LEDGER.insert(&*flow, &fresh, 0).is_ok() {
+        account.add(cell, 1);
+    }
+    if let Some(remembering) = REMEMBERING.get_ptr_mut(0) {
+        // SAFETY: a live map value; every writer writes the same.
+        unsafe { remembering.write_volatile(1) };
+    }
+    Ok(())
+}
+
+/// A handshake was completed. If it is one whose ACK was dropped before, it has recovered.
+#[inline(always)]
+pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
+    if !remembering() {
+        return Ok(());
+    }
+    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    let Some(suspect) = suspect(flow) else { return Ok(()) };
+    let state = suspect.state;
+    let _was_there = LEDGER.remove(&*flow);
+    let mut key = sk.listener_key()?;
+    let account = Account::open(&mut key);
+    if state == Suspect::GHOST {
+        account.add(Cell::GhostsRecovered, 1);
+    } else if state == Suspect::SUSPENDED {
+        account.add(Cell::HandshakesRecovered, 1);
+    }
+    Ok(())
+}
+
+/// A request was ended by a reset while the listener still had it.
+#[inline(always)]
+pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Result<(), Fault> {
+    if !remembering() {
+        return Ok(());
+    }
+    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    if let Some(suspect) = suspect(flow)
+        && suspect.state == Suspect::SUSPENDED
+    {
+        let _was_there = LEDGER.remove(&*flow);
+        account.add(Cell::HandshakesEnded, 1);
+    }
+    Ok(())
+}
+
+/// What is remembered of a packet that a listener answered with a reset.
+#[inline(always)]
+pub(crate) fn recall(flow: &mut Flow, sk: Sock, skb: u64) -> Result<Option<&'static mut Suspect>, Fault> {
+    if !remembering() {
+        return Ok(None);
+    }
+    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    Ok(suspect(flow))
+}
+
+/// The reset was sent: from now on the client knows.
+#[inline(always)]
+pub(crate) fn expired(suspect: &mut Suspect, account: Account) {
+    if suspect.state == Suspect::GHOST {
+        account.add(Cell::GhostsEnded, 1);
+    } else if suspect.state == Suspect::SUSPENDED {
+        account.add(Cell::HandshakesExpired, 1);
+    }
+    suspect.state = Suspect::ENDED;
+}
+
+#[inline(always)]
+fn suspect(flow: &Flow) -> Option<&'static mut Suspect> {
+    let pointer = LEDGER.get_ptr_mut(flow)?;
+    // SAFETY: a live map value. The map may give its memory to another flow while it is used: then that flow's record is
+    // read or written, never memory that is not a record.
+    Some(unsafe { &mut *pointer })
+}
+
+#[inline(always)]
+fn remembering() -> bool {
+    REMEMBERING.get(0).is_some_and(|word| crate::kernel::volatile(word) != 0)
+}
