@@ -100,13 +100,18 @@ struct Watched {
 
 fn watch(server: &Server, netns: u64, stop: &AtomicBool) -> Result<Watched> {
     let mut watched = Watched::default();
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        // Asked before looking, so that the last look is at what was there in the end.
+        let last = stop.load(Ordering::Relaxed);
         watched.rows(observation::rows(server, netns)?);
         watched.metric(metrics::drops(server, netns, PORT)?);
         watched.asked += 1;
+        if last {
+            watched.strangers();
+            return Ok(watched);
+        }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(watched)
 }
 
 impl Watched {
@@ -126,6 +131,16 @@ impl Watched {
             }
         }
         self.rows = now;
+    }
+
+    /// Listeners nobody opened here.
+    fn strangers(&mut self) {
+        let strangers = self.rows.values().filter(|row| row.kind == "listener" && row.port != Some(PORT));
+        self.problems.extend(
+            strangers.map(|row| {
+                format!("{row}: nobody listens there; drops: {}; resets: {}", row.drops, row.resets)
+            }),
+        );
     }
 
     fn metric(&mut self, now: Option<u64>) {
@@ -152,9 +167,18 @@ mod tests {
         watched.rows(vec![row("1", PORT, 5), row("2", PORT, 1)]);
         watched.metric(Some(5));
         watched.metric(Some(6));
+        watched.strangers();
         assert_eq!(watched.problems, Vec::<String>::new());
         watched.rows(vec![row("2", PORT, 0)]);
         watched.metric(None);
         assert_eq!(watched.problems.len(), 1 + 2 + 1, "{:?}", watched.problems);
+    }
+
+    #[test]
+    fn a_listener_nobody_opened_is_a_problem() {
+        let mut watched = Watched::default();
+        watched.rows(vec![row("1", PORT, 5), row("2", PORT + 1, 5)]);
+        watched.strangers();
+        assert_eq!(watched.problems.len(), 1, "{:?}", watched.problems);
     }
 }
