@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Queues, Reconciler, Snapshot, Timestamp,
+    Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice, Timestamp,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -27,6 +27,7 @@ pub struct Aggregator {
     reconciler: Reconciler,
     balances: Vec<NamespaceBalance>,
     health: Health,
+    spikes: SpikeDetector,
 }
 
 impl Aggregator {
@@ -42,6 +43,7 @@ impl Aggregator {
             reconciler: Reconciler::default(),
             balances: Vec::new(),
             health: Health::default(),
+            spikes: SpikeDetector::new(Sensitivity::default()),
         }
     }
 
@@ -56,6 +58,7 @@ impl Aggregator {
                 account.queues = event.queues;
             }
         }
+        self.spikes.observe(&event);
         self.events.append(event);
     }
 
@@ -91,6 +94,11 @@ impl Aggregator {
         Some(balance)
     }
 
+    /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
+    }
+
     /// What netqueue knows about itself was read.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
@@ -107,6 +115,7 @@ impl Aggregator {
             events: self.events.clone(),
             balances: self.balances.clone(),
             health: self.health.clone(),
+            spikes: self.spikes.spikes().into(),
         }
     }
 

@@ -11,6 +11,7 @@ mod handshakes;
 mod health;
 mod reconcile;
 mod snapshot;
+mod spikes;
 mod time;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
@@ -24,4 +25,5 @@ pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};
+pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Timestamp};
+use super::{
+    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
+};
 
 /// One account at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub balances: Vec<NamespaceBalance>,
     /// What netqueue says about itself.
     pub health: Health,
+    /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
+    pub spikes: Arc<[Spike]>,
 }
 
 impl Snapshot {
