@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
+    Traffic,
 };
 
 /// One account at one moment.
@@ -17,6 +18,8 @@ pub struct AccountView {
     pub counts: Counts,
     /// Its queues as of its newest event.
     pub queues: Queues,
+    /// What went through it, and how full its queues were.
+    pub traffic: Arc<Traffic>,
     /// When it was first charged.
     pub first_seen: Timestamp,
     /// When its counts last moved.

@@ -39,7 +39,8 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
     let queues = Queues::default();
-    AccountView { id: AccountId(id), key, counts, queues, first_seen: seen, last_seen: seen }
+    let traffic = Arc::default();
+    AccountView { id: AccountId(id), key, counts, queues, traffic, first_seen: seen, last_seen: seen }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
