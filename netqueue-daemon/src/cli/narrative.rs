@@ -82,7 +82,8 @@ fn causes<'a>(kind: &'a str, total: &'a Total) -> impl Iterator<Item = String> +
         let number = count(part.count);
         match glossary::find(kind, &part.cause, part.stage.as_deref()) {
             Some(entry) => {
-                let look = if entry.look == looked { String::new() } else { format!(" Look at: {}", entry.look) };
+                let look =
+                    if entry.look == looked { String::new() } else { format!(" Look at: {}", entry.look) };
                 looked = entry.look;
                 format!("{number} × {}. {}{look}", lower_first(entry.title), entry.meaning)
             }

@@ -130,7 +130,9 @@ impl Table {
             self.columns.iter().enumerate().map(|(index, column)| Some(natural(index, column))).collect();
         let Some(room) = width else { return widths };
         // A column less is easier to read than every column cut.
-        let spare = (0..widths.len()).rev().filter(|index| self.columns.get(*index).is_some_and(|column| column.optional));
+        let spare = (0..widths.len())
+            .rev()
+            .filter(|index| self.columns.get(*index).is_some_and(|column| column.optional));
         for index in spare {
             if total(&widths) <= room {
                 break;

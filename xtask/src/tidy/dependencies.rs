@@ -69,8 +69,14 @@ pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
 
 /// `client/` mentions nothing of the process that serves: it may run on another machine.
 pub(crate) fn clients_are_remote(tree: &Tree) -> Vec<String> {
-    const OURS: [&str; 6] =
-        ["crate::kernel", "crate::pipeline", "crate::snapshots", "crate::api", "crate::metrics", "crate::web"];
+    const OURS: [&str; 6] = [
+        "crate::kernel",
+        "crate::pipeline",
+        "crate::snapshots",
+        "crate::api",
+        "crate::metrics",
+        "crate::web",
+    ];
     let banned = |mention: &Mention| OURS.iter().any(|ours| is_below(&mention.path, ours));
     complain(tree, |file| in_module(file, "client"), banned, "a client knows what came over HTTP")
 }
