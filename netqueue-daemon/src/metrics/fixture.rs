@@ -1,5 +1,7 @@
 //! Snapshots for tests: small ones by hand, and one incident with something of everything.
 
+use std::sync::Arc;
+
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropKind, Endpoint, EventFlow,
     EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PerCounter, ProbeStatus,
@@ -37,7 +39,17 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
     let queues = Queues::default();
-    AccountView { id: AccountId(id), key, counts, queues, first_seen: seen, last_seen: seen, closed: None }
+    let traffic = Arc::default();
+    AccountView {
+        id: AccountId(id),
+        key,
+        counts,
+        queues,
+        traffic,
+        first_seen: seen,
+        last_seen: seen,
+        closed: None,
+    }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
