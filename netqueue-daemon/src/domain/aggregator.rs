@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, QueueState, Queues, Reconciler, Snapshot, Timestamp, Traffic, TrafficReading,
+    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
+    Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -32,6 +33,7 @@ pub struct Aggregator {
     reconciler: Reconciler,
     balances: Vec<NamespaceBalance>,
     health: Health,
+    spikes: SpikeDetector,
 }
 
 impl Aggregator {
@@ -50,6 +52,7 @@ impl Aggregator {
             reconciler: Reconciler::default(),
             balances: Vec::new(),
             health: Health::default(),
+            spikes: SpikeDetector::new(Sensitivity::default()),
         }
     }
 
@@ -65,6 +68,7 @@ impl Aggregator {
                 self.peaks.entry(account.id).or_default().observe(event.queues, event.time);
             }
         }
+        self.spikes.observe(&event);
         self.events.append(event);
     }
 
@@ -167,6 +171,11 @@ impl Aggregator {
         Some(balance)
     }
 
+    /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
+    }
+
     /// What netqueue knows about itself was read.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
@@ -183,6 +192,7 @@ impl Aggregator {
             events: self.events.clone(),
             balances: self.balances.clone(),
             health: self.health.clone(),
+            spikes: self.spikes.spikes().into(),
         }
     }
 

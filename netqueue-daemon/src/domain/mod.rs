@@ -13,6 +13,7 @@ mod histogram;
 mod peaks;
 mod reconcile;
 mod snapshot;
+mod spikes;
 mod time;
 mod traffic;
 
@@ -29,5 +30,6 @@ pub use histogram::Histogram;
 pub use peaks::Peaks;
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};
+pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;
 pub use traffic::{Peak, Traffic, TrafficReading};
