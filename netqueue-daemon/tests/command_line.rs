@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Output;
+use std::sync::Arc;
 
 use netqueue_daemon::{
     api,
@@ -57,15 +58,22 @@ async fn daemon(probe_attached: bool) -> SocketAddr {
     };
     aggregator.set_health(Health { probes: vec![probe], ..Health::default() });
     let (mut publisher, snapshots) = snapshots::channel(aggregator.snapshot(at(90)));
-    let fresh = std::sync::Arc::new(aggregator.snapshot(at(90)));
+    let fresh = Arc::new(aggregator.snapshot(at(90)));
     tokio::spawn(async move {
         while let Some(request) = publisher.request().await {
             request.answer(fresh.clone());
         }
     });
-    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a free port");
+    let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
+    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).await.expect("a free port");
     let address = server.local_addr();
-    tokio::spawn(server.serve(api::router(snapshots, "/metrics"), std::future::pending()));
+    let exposure = web::Exposure {
+        address,
+        telemetry_path: "/metrics".to_owned(),
+        allow_unauthenticated: false,
+        hostnames: Vec::new(),
+    };
+    tokio::spawn(server.serve(api::router(snapshots, "/metrics"), exposure, std::future::pending()));
     address
 }
 
