@@ -12,6 +12,7 @@ mod account;
 mod hooks;
 mod kernel;
 mod ledger;
+mod lives;
 mod maps;
 mod mib;
 mod scope;
