@@ -10,6 +10,7 @@ use crate::{
     inventory::{netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
     snapshots::{Publisher, Request},
+    spike_log,
 };
 
 /// Records taken from the ring before anything else gets its turn.
@@ -18,6 +19,8 @@ const DRAIN: usize = 4096;
 const BUSY: Duration = Duration::from_millis(20);
 /// When none come, this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// While events come, the counts are read this often, to tell a spike from what is ordinary.
+const WATCH: Duration = Duration::from_millis(250);
 /// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
 const SETTLE: u32 = 5;
 
@@ -59,6 +62,7 @@ impl Pipeline {
     pub async fn refresh(&mut self) -> Snapshot {
         self.drain();
         self.reconcile().await;
+        self.tick();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.iter().cloned().collect();
@@ -77,7 +81,7 @@ impl Pipeline {
     ) -> anyhow::Result<()> {
         let wakeups = self.attached.ring.wakeups()?;
         let mut stop = std::pin::pin!(stop);
-        let (mut pause, mut published) = (IDLE, Instant::now());
+        let (mut pause, mut published, mut watched) = (IDLE, Instant::now(), Instant::now());
         loop {
             let turn = tokio::select! {
                 biased;
@@ -92,7 +96,11 @@ impl Pipeline {
                     pause = if self.drain() { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
-                        published = Instant::now();
+                        (published, watched) = (Instant::now(), Instant::now());
+                    } else if pause == BUSY && watched.elapsed() >= WATCH {
+                        self.read();
+                        self.tick();
+                        watched = Instant::now();
                     }
                 }
                 Turn::Serve(request) => {
@@ -129,6 +137,11 @@ impl Pipeline {
                 return any;
             }
         }
+    }
+
+    /// Tells the aggregator the time, and the log what it answers.
+    fn tick(&mut self) {
+        self.aggregator.tick(clock::now()).iter().for_each(spike_log::write);
     }
 
     fn read(&mut self) -> Reading {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Timestamp};
+use super::{
+    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
+    Traffic,
+};
 
 /// One account at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct AccountView {
     pub counts: Counts,
     /// Its queues as of its newest event.
     pub queues: Queues,
+    /// What went through it, and how full its queues were.
+    pub traffic: Arc<Traffic>,
     /// When it was first charged.
     pub first_seen: Timestamp,
     /// When its counts last moved.
@@ -38,6 +43,8 @@ pub struct Snapshot {
     pub balances: Vec<NamespaceBalance>,
     /// What netqueue says about itself.
     pub health: Health,
+    /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
+    pub spikes: Arc<[Spike]>,
 }
 
 impl Snapshot {
