@@ -87,10 +87,9 @@ fn netns(text: &str) -> Option<NetnsFilter> {
     }
     match text.split_once('.') {
         None => text.parse().ok().map(NetnsFilter::Inode),
-        Some((inode, generation)) => Some(NetnsFilter::One(Netns {
-            inode: inode.parse().ok()?,
-            generation: generation.parse().ok()?,
-        })),
+        Some((inode, generation)) => {
+            Some(NetnsFilter::One(Netns { inode: inode.parse().ok()?, generation: generation.parse().ok()? }))
+        }
     }
 }
 

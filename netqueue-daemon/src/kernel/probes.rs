@@ -43,8 +43,7 @@ const ICMP: &str = "drops of pending requests by ICMP errors are not attributed"
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
 const BEGUN: &str = "network namespaces made later, under an inode number never used before, are compared from their first look on only";
-const FREED: &str =
-    "network namespaces that had the same inode number one after the other are not told apart, and only the host's is compared";
+const FREED: &str = "network namespaces that had the same inode number one after the other are not told apart, and only the host's is compared";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
 /// Every probe. First what tells namespaces apart: nothing is charged without it. A return before its entry: a call caught in between is then counted as missed instead of left open.

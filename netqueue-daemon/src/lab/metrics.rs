@@ -19,7 +19,8 @@ fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
     let values = page.lines().filter_map(|line| {
         let (labels, value) = line.strip_prefix(DROPS)?.rsplit_once("} ")?;
         let mut labels = labels.split(',');
-        let ours = labels.any(|label| label == netns[0] || label.starts_with(&netns[1])) && labels.any(|label| label == port);
+        let ours = labels.any(|label| label == netns[0] || label.starts_with(&netns[1]))
+            && labels.any(|label| label == port);
         ours.then(|| value.parse::<u64>().ok())?
     });
     values.reduce(|sum, value| sum + value)
