@@ -32,7 +32,7 @@ impl fmt::Display for Netns {
 
 /// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(pub u32);
+pub struct SocketId(pub u64);
 
 /// A local address and port in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
