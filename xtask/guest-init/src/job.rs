@@ -34,6 +34,11 @@ pub enum Step {
         /// For how long.
         within: Duration,
     },
+    /// `wait SECONDS`: nothing.
+    Wait {
+        /// For how long.
+        time: Duration,
+    },
     /// `run WORD...`: runs a program, which must exit with 0.
     Run {
         /// The program and its arguments.
@@ -80,6 +85,7 @@ fn words(step: &Step) -> Vec<String> {
         Step::Ready { address, path, within } => {
             vec!["ready".to_owned(), address.to_string(), path.clone(), within.as_secs().to_string()]
         }
+        Step::Wait { time } => vec!["wait".to_owned(), time.as_secs().to_string()],
         Step::Run { argv } => command("run", argv),
         Step::Get { address, path } => vec!["get".to_owned(), address.to_string(), path.clone()],
         Step::Stop { within } => vec!["stop".to_owned(), within.as_secs().to_string()],
@@ -96,10 +102,11 @@ fn step(line: &str) -> Result<Step> {
         ["ready", address, path, within] => {
             Step::Ready { address: address.parse()?, path: (*path).to_owned(), within: seconds(within)? }
         }
+        ["wait", time] => Step::Wait { time: seconds(time)? },
         ["run", argv @ ..] if !argv.is_empty() => Step::Run { argv: owned(argv) },
         ["get", address, path] => Step::Get { address: address.parse()?, path: (*path).to_owned() },
         ["stop", within] => Step::Stop { within: seconds(within)? },
-        _ => bail!("it is none of network, daemon, ready, run, get, stop with the words they take"),
+        _ => bail!("it is none of network, daemon, ready, wait, run, get, stop with the words they take"),
     })
 }
 
@@ -127,6 +134,7 @@ mod tests {
             },
             Step::Daemon { argv: argv.clone() },
             Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },
+            Step::Wait { time: Duration::from_secs(3) },
             Step::Run { argv },
             Step::Get { address, path: "/api/v1/status".to_owned() },
             Step::Stop { within: Duration::from_secs(5) },

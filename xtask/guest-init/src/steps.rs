@@ -39,6 +39,11 @@ fn one(step: &Step, daemon: &mut Option<Program>) -> Result<()> {
             Ok(())
         }
         Step::Ready { address, path, within } => ready(*address, path, *within, daemon),
+        Step::Wait { time } => {
+            say(format_args!("waiting for {} s", time.as_secs()));
+            thread::sleep(*time);
+            Ok(())
+        }
         Step::Run { argv } => run(argv),
         Step::Get { address, path } => fetch(*address, path),
         Step::Stop { within } => stop(daemon.take(), *within),

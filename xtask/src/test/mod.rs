@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
 
+mod alerting;
 mod cargo;
 mod chart;
 mod lab;
@@ -53,6 +54,9 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
             payload = Some(Payload::build(workspace, options.binary.clone())?);
             Ok(Tally::default())
         });
+        if let Some(payload) = &payload {
+            steps.step("lab to webhook", || alerting::check(workspace, payload));
+        }
         for row in rows {
             let name = format!("lab on {}", row.name);
             match &payload {
