@@ -41,7 +41,9 @@ impl ListenerKey {
 pub struct Account {
     /// Whose counts the slot holds.
     pub key: ListenerKey,
-    /// 1 once `key` is written.
+    /// Inode number of the listener's socket, as sock_diag gives it; 0 where it has none or it could not be read.
+    pub inode: u64,
+    /// 1 once the rest is written.
     pub used: u64,
 }
 

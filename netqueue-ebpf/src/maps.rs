@@ -18,7 +18,7 @@ use aya_ebpf::{
 use netqueue_common::{Account as Owner, Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
 
 use crate::{
-    kernel::{Fault, layout},
+    kernel::{Fault, Sock, layout},
     scope::CpuState,
 };
 
@@ -160,6 +160,7 @@ fn slot_of(free: &Stack<u32>, key: &ListenerKey) -> u32 {
         // SAFETY: a live map value, written by the one program that took the slot.
         unsafe {
             (*owner).key = *key;
+            (*owner).inode = if key.sock == 0 { 0 } else { Sock(key.sock).inode() };
             (&raw mut (*owner).used).write_volatile(1);
         }
     }

@@ -1,10 +1,10 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Queues, Reconciler, Snapshot, Timestamp,
+    AccountId, AccountKey, AccountView, Bracket, Changes, Counts, Event, EventLog, Health, Listener,
+    NamespaceBalance, Netns, Queues, Reconciler, Snapshot, SocketId, SocketInode, Timestamp,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -23,6 +23,10 @@ pub struct Aggregator {
     attached: Timestamp,
     accounts: Vec<AccountView>,
     index: HashMap<AccountKey, usize>,
+    /// Accounts by the socket of the listener, as long as it lives.
+    by_socket: HashMap<SocketInode, usize>,
+    /// Listeners that were found before anything was charged to them.
+    found: u32,
     events: EventLog,
     reconciler: Reconciler,
     balances: Vec<NamespaceBalance>,
@@ -38,6 +42,8 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            by_socket: HashMap::new(),
+            found: 0,
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
             balances: Vec::new(),
@@ -67,6 +73,64 @@ impl Aggregator {
                 account.counts = counts;
                 account.last_seen = account.last_seen.max(now);
             }
+        }
+    }
+
+    /// The kernel side says which socket an account is. A listener that was found before anything was charged to it is
+    /// the same account from now on, under the kernel side's key.
+    pub fn identify(&mut self, key: AccountKey, inode: SocketInode, now: Timestamp) {
+        if self.index.contains_key(&key) {
+            return;
+        }
+        match self.by_socket.get(&inode).copied() {
+            Some(index) if self.accounts.get(index).is_some_and(|account| is_found_only(&account.key)) => {
+                if let Some(account) = self.accounts.get_mut(index) {
+                    self.index.remove(&account.key);
+                    account.key = key;
+                }
+                self.index.insert(key, index);
+            }
+            Some(_) | None => {
+                self.account(key, now);
+                if let Some(index) = self.index.get(&key) {
+                    self.by_socket.insert(inode, *index);
+                }
+            }
+        }
+    }
+
+    /// What a look at the system's listeners found to be different.
+    pub fn learn(&mut self, changes: Changes, now: Timestamp) {
+        for listener in changes.listeners {
+            self.learn_one(listener, now);
+        }
+        for (inode, queue) in changes.queues {
+            let index = self.by_socket.get(&inode);
+            if let Some(account) = index.and_then(|index| self.accounts.get_mut(*index)) {
+                account.queues.accept = Some(queue);
+            }
+        }
+    }
+
+    fn learn_one(&mut self, listener: Arc<Listener>, now: Timestamp) {
+        let inode = listener.inode;
+        let index = match self.by_socket.get(&inode).copied() {
+            // An inode number is given out again after four thousand million others: not the same place, not the same.
+            Some(index) if self.accounts.get(index).is_some_and(|known| is_at(known, &listener)) => index,
+            Some(_) | None if listener.closed.is_some() => return,
+            Some(_) | None => {
+                let key = AccountKey::Listener { socket: found_only(self.found), at: listener.at };
+                self.found = self.found.wrapping_add(1);
+                self.account(key, now);
+                self.accounts.len() - 1
+            }
+        };
+        self.by_socket.insert(inode, index);
+        if listener.closed.is_some() {
+            self.by_socket.remove(&inode);
+        }
+        if let Some(account) = self.accounts.get_mut(index) {
+            account.learn(listener);
         }
     }
 
@@ -114,18 +178,31 @@ impl Aggregator {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
-            self.accounts.push(AccountView {
-                id: AccountId(next as u64 + 1),
-                key,
-                counts: Counts::default(),
-                queues: Queues::default(),
-                first_seen: now,
-                last_seen: now,
-            });
+            self.accounts.push(AccountView::new(AccountId(next as u64 + 1), key, now));
         }
         &mut self.accounts[index]
     }
 }
+
+/// The kernel side's slots are numbered from below: these numbers are none.
+const FOUND_ONLY: u32 = 1 << 31;
+
+/// The identity of a listener that was found and has no slot in the kernel side.
+const fn found_only(number: u32) -> SocketId {
+    SocketId(FOUND_ONLY | number)
+}
+
+const fn is_found_only(key: &AccountKey) -> bool {
+    matches!(key, AccountKey::Listener { socket, .. } if socket.0 >= FOUND_ONLY)
+}
+
+fn is_at(account: &AccountView, listener: &Listener) -> bool {
+    matches!(account.key, AccountKey::Listener { at, .. } if at == listener.at)
+}
+
+#[cfg(test)]
+#[path = "aggregator_listener_tests.rs"]
+mod listener_tests;
 
 #[cfg(test)]
 mod tests {

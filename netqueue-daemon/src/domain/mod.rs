@@ -9,6 +9,9 @@ mod event;
 mod event_log;
 mod handshakes;
 mod health;
+mod limit;
+mod listener;
+mod owner;
 mod reconcile;
 mod snapshot;
 mod time;
@@ -22,6 +25,11 @@ pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
+pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listener::{
+    Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
+};
+pub use owner::{Owner, Place, Runtime};
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};
 pub use time::Timestamp;

@@ -6,7 +6,7 @@ use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, mapped::Mapped};
 use crate::domain::{
-    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter,
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, SocketInode,
 };
 
 /// The kernel side's counts.
@@ -24,6 +24,8 @@ pub struct Counters {
 pub struct Reading {
     /// Accounts and their counts.
     pub accounts: Vec<(AccountKey, Counts)>,
+    /// The sockets of listeners whose slots are read for the first time.
+    pub sockets: Vec<(AccountKey, SocketInode)>,
     /// Slots whose owner could not be understood: a defect of netqueue.
     pub undecodable: u64,
 }
@@ -42,7 +44,7 @@ impl Counters {
     pub fn read(&mut self) -> Reading {
         let mut reading = Reading::default();
         for slot in 0..self.accounts.len() {
-            match self.owner(slot) {
+            match self.owner(slot, &mut reading.sockets) {
                 Owner::None => {}
                 Owner::Known(account) => reading.accounts.push((account, self.counts(slot))),
                 Owner::Undecodable => reading.undecodable += 1,
@@ -75,7 +77,7 @@ impl Counters {
         }
     }
 
-    fn owner(&mut self, slot: usize) -> Owner {
+    fn owner(&mut self, slot: usize, sockets: &mut Vec<(AccountKey, SocketInode)>) -> Owner {
         if let Some(account) = self.owners.get(&slot) {
             return Owner::Known(*account);
         }
@@ -83,9 +85,11 @@ impl Counters {
         if self.accounts.words(slot, USED..USED + 1).all(|used| used == 0) {
             return Owner::None;
         }
-        match decode::account(&self.accounts.get(slot).key, u32::try_from(slot).unwrap_or(u32::MAX)) {
+        let owner = self.accounts.get(slot);
+        match decode::account(&owner.key, u32::try_from(slot).unwrap_or(u32::MAX)) {
             Some(account) => {
                 self.owners.insert(slot, account);
+                sockets.extend((owner.inode != 0).then_some((account, SocketInode(owner.inode))));
                 Owner::Known(account)
             }
             None => Owner::Undecodable,

@@ -3,7 +3,7 @@
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropKind, Endpoint, EventFlow,
     EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PerCounter, ProbeStatus,
-    QueueState, Queues, ResetCause, Snapshot, SocketId, Timestamp,
+    QueueState, ResetCause, Snapshot, SocketId, Timestamp,
 };
 
 const HOST: Netns = Netns(4_026_531_840);
@@ -36,8 +36,7 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
-    let queues = Queues::default();
-    AccountView { id: AccountId(id), key, counts, queues, first_seen: seen, last_seen: seen }
+    AccountView { counts, ..AccountView::new(AccountId(id), key, seen) }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {

@@ -30,8 +30,9 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
     let mut series = Vec::new();
     let mut by_labels = HashMap::new();
     let mut cap = Cap::new(max_series);
-    for account in snapshot.accounts.iter() {
-        let mut labels = place(snapshot, &account.key);
+    let named = |account| AccountView::by_name(account).map(move |(name, counts)| (account, name, counts));
+    for (account, name, counts) in snapshot.accounts.iter().flat_map(named) {
+        let mut labels = place(snapshot, &account.key, name);
         let own_place = match account.key {
             AccountKey::Listener { .. } => by_labels.contains_key(&labels) || cap.admits_listener(),
             AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => {
@@ -47,7 +48,7 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
             series.len() - 1
         });
         if let Some(series) = series.get_mut(index) {
-            series.add(account, own_place);
+            series.add(account, counts, own_place);
         }
     }
     series
@@ -89,8 +90,8 @@ impl Series {
         }
     }
 
-    fn add(&mut self, account: &AccountView, own_place: bool) {
-        self.counts.add(&account.counts);
+    fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool) {
+        self.counts.add(&counts);
         if !own_place {
             return;
         }
@@ -108,10 +109,10 @@ impl Series {
     }
 }
 
-fn place(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
     let Some(addr) = key.addr() else { return other(snapshot, key) };
     let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
-    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, String::new()]
+    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, process.to_owned()]
 }
 
 fn other(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
