@@ -14,4 +14,5 @@ pub mod lab;
 pub mod metrics;
 pub mod pipeline;
 pub mod snapshots;
+pub mod spike_log;
 pub mod web;

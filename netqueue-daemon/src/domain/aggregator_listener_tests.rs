@@ -18,7 +18,7 @@ fn aggregator() -> Aggregator {
     Aggregator::new(Settings { host: HOST, event_capacity: 100 }, at(1))
 }
 
-fn charged(slot: u32) -> AccountKey {
+fn charged(slot: u64) -> AccountKey {
     AccountKey::Listener { socket: SocketId(slot), at: WEB }
 }
 
@@ -106,7 +106,7 @@ fn a_closed_listener_keeps_its_owner_and_its_inode_may_be_anothers() {
     look(&mut queues, found(900, held_by("redis")));
     let snapshot = queues.snapshot(at(21));
     let known: Vec<_> =
-        snapshot.accounts.iter().map(|account| (&*account.process, account.is_closed())).collect();
+        snapshot.accounts.iter().map(|account| (&*account.process, account.closed.is_some())).collect();
     assert_eq!(known, [("nginx", true), ("redis", false)]);
 }
 

@@ -9,12 +9,16 @@ mod event;
 mod event_log;
 mod handshakes;
 mod health;
+mod histogram;
 mod limit;
 mod listener;
 mod owner;
+mod peaks;
 mod reconcile;
 mod snapshot;
+mod spikes;
 mod time;
+mod traffic;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
 pub use aggregator::{Aggregator, Settings};
@@ -25,11 +29,15 @@ pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
+pub use histogram::Histogram;
 pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };
 pub use owner::{Owner, Place, Runtime};
+pub use peaks::Peaks;
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};
+pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;
+pub use traffic::{Peak, Traffic, TrafficReading};

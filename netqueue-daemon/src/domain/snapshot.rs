@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Timestamp,
+    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Spike,
+    Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -23,10 +24,14 @@ pub struct AccountView {
     pub process: Arc<str>,
     /// What it was charged while it had other names: these parts of [`Self::counts`] stay with those.
     pub earlier: Vec<(Arc<str>, Counts)>,
+    /// What went through it, and how full its queues were.
+    pub traffic: Arc<Traffic>,
     /// When it was first charged or found.
     pub first_seen: Timestamp,
     /// When its counts last moved.
     pub last_seen: Timestamp,
+    /// When the listener was closed; `None` while it listens, and for what is no listener.
+    pub closed: Option<Timestamp>,
 }
 
 /// So many names an account may have had; then it keeps the one it has.
@@ -35,17 +40,19 @@ const MOST_NAMES: usize = 4;
 impl AccountView {
     /// An account nothing was charged to yet.
     #[must_use]
-    pub fn new(id: AccountId, key: AccountKey, now: Timestamp) -> Self {
+    pub fn new(id: AccountId, key: AccountKey, traffic: Arc<Traffic>, now: Timestamp) -> Self {
         Self {
             id,
             key,
             counts: Counts::default(),
             queues: Queues::default(),
+            traffic,
             listener: None,
             process: Arc::from(""),
             earlier: Vec::new(),
             first_seen: now,
             last_seen: now,
+            closed: None,
         }
     }
 
@@ -60,6 +67,7 @@ impl AccountView {
             }
             self.process = Arc::from(name);
         }
+        self.closed = self.closed.or(listener.closed);
         self.listener = Some(listener);
     }
 
@@ -67,12 +75,6 @@ impl AccountView {
     pub fn by_name(&self) -> impl Iterator<Item = (&str, Counts)> {
         let earlier = self.earlier.iter().map(|(name, counts)| (&**name, *counts));
         earlier.chain([(&*self.process, self.under_this_name())])
-    }
-
-    /// Whether it is a listener that has been closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.listener.as_ref().is_some_and(|listener| listener.closed.is_some())
     }
 
     fn under_this_name(&self) -> Counts {
@@ -97,6 +99,8 @@ pub struct Snapshot {
     pub balances: Vec<NamespaceBalance>,
     /// What netqueue says about itself.
     pub health: Health,
+    /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
+    pub spikes: Arc<[Spike]>,
 }
 
 impl Snapshot {
