@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Changes, Counts, Event, EventLog, Health, Listener,
-    NamespaceBalance, Netns, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SocketId,
-    SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
+    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector,
+    SpikeNotice, Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -22,12 +22,12 @@ pub struct Settings {
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    accounts: Vec<AccountView>,
-    index: HashMap<AccountKey, usize>,
+    pub(super) accounts: Vec<AccountView>,
+    pub(super) index: HashMap<AccountKey, usize>,
     /// Accounts by the socket of the listener, as long as it lives.
-    by_socket: HashMap<SocketInode, usize>,
+    pub(super) by_socket: HashMap<SocketInode, usize>,
     /// Listeners that were found before anything was charged to them.
-    found: u64,
+    pub(super) found: u64,
     /// What slots had counted that were given back: of accounts that can get another.
     settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
@@ -156,64 +156,6 @@ impl Aggregator {
         });
     }
 
-    /// The kernel side says which socket an account is. A listener that was found before anything was charged to it is
-    /// the same account from now on, under the kernel side's key.
-    pub fn identify(&mut self, key: AccountKey, inode: SocketInode, now: Timestamp) {
-        if self.index.contains_key(&key) {
-            return;
-        }
-        match self.by_socket.get(&inode).copied() {
-            Some(index) if self.accounts.get(index).is_some_and(|account| is_found_only(&account.key)) => {
-                if let Some(account) = self.accounts.get_mut(index) {
-                    self.index.remove(&account.key);
-                    account.key = key;
-                }
-                self.index.insert(key, index);
-            }
-            Some(_) | None => {
-                self.account(key, now);
-                if let Some(index) = self.index.get(&key) {
-                    self.by_socket.insert(inode, *index);
-                }
-            }
-        }
-    }
-
-    /// What a look at the system's listeners found to be different.
-    pub fn learn(&mut self, changes: Changes, now: Timestamp) {
-        for listener in changes.listeners {
-            self.learn_one(listener, now);
-        }
-        for (inode, queue) in changes.queues {
-            let index = self.by_socket.get(&inode);
-            if let Some(account) = index.and_then(|index| self.accounts.get_mut(*index)) {
-                account.queues.accept = Some(queue);
-            }
-        }
-    }
-
-    fn learn_one(&mut self, listener: Arc<Listener>, now: Timestamp) {
-        let inode = listener.inode;
-        let index = match self.by_socket.get(&inode).copied() {
-            // An inode number is given out again after four thousand million others: not the same place, not the same.
-            Some(index) if self.accounts.get(index).is_some_and(|known| is_at(known, &listener)) => index,
-            Some(_) | None if listener.closed.is_some() => return,
-            Some(_) | None => {
-                let key = AccountKey::Listener { socket: found_only(self.found), at: listener.at };
-                self.found = self.found.wrapping_add(1);
-                self.account(key, now);
-                self.accounts.len() - 1
-            }
-        };
-        self.by_socket.insert(inode, index);
-        if listener.closed.is_some() {
-            self.by_socket.remove(&inode);
-        }
-        if let Some(account) = self.accounts.get_mut(index) {
-            account.learn(listener);
-        }
-    }
-
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
     pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) -> bool {
         self.reconciler.set_baseline(netns, bracket)
@@ -273,7 +215,7 @@ impl Aggregator {
         account
     }
 
-    fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
+    pub(super) fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
@@ -283,26 +225,6 @@ impl Aggregator {
         &mut self.accounts[index]
     }
 }
-
-/// The kernel side numbers sockets by generation and slot: with this bit they are none of those.
-const FOUND_ONLY: u64 = 1 << 63;
-
-/// The identity of a listener that was found and has no slot in the kernel side.
-const fn found_only(number: u64) -> SocketId {
-    SocketId(FOUND_ONLY | number)
-}
-
-const fn is_found_only(key: &AccountKey) -> bool {
-    matches!(key, AccountKey::Listener { socket, .. } if socket.0 >= FOUND_ONLY)
-}
-
-fn is_at(account: &AccountView, listener: &Listener) -> bool {
-    matches!(account.key, AccountKey::Listener { at, .. } if at == listener.at)
-}
-
-#[cfg(test)]
-#[path = "aggregator_listener_tests.rs"]
-mod listener_tests;
 
 /// High-water marks of a listener's two queues.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ pub mod glossary;
 mod handshakes;
 mod health;
 mod histogram;
+mod joining;
 mod limit;
 mod listener;
 mod owner;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::domain::{
-    DropKind, Endpoint, Family, Known, Limit, Owner, QueueState, Settings, SocketId, Sysctls, Unknown,
+    Counts, DropKind, Endpoint, Family, Known, Limit, Netns, Owner, QueueState, Settings, Sysctls, Unknown,
 };
 
 const HOST: Netns = Netns(7);
