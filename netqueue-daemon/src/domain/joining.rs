@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{AccountKey, AccountView, Aggregator, Changes, Listener, SocketId, SocketInode, Timestamp};
+use super::{
+    AccountKey, AccountView, Aggregator, Changes, Endpoint, Listener, SocketId, SocketInode, Timestamp,
+};
 
 impl Aggregator {
     /// The kernel side says which socket an account is. A listener that was found before anything was charged to it is
@@ -76,8 +78,10 @@ const fn is_found_only(key: &AccountKey) -> bool {
     matches!(key, AccountKey::Listener { socket, .. } if socket.0 >= FOUND_ONLY)
 }
 
+/// The generation of the namespace is left out: the kernel side knows it and the inventory may not.
 fn is_at(account: &AccountView, listener: &Listener) -> bool {
-    matches!(account.key, AccountKey::Listener { at, .. } if at == listener.at)
+    let place = |at: Endpoint| (at.netns.inode, at.addr, at.port);
+    matches!(account.key, AccountKey::Listener { at, .. } if place(at) == place(listener.at))
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::domain::{
-    Counts, DropKind, Endpoint, Family, Known, Limit, Netns, Owner, QueueState, Settings, Sysctls, Unknown,
+    Counts, DropKind, Family, Known, Limit, Netns, Owner, QueueState, Settings, Sysctls, Unknown,
 };
 
-const HOST: Netns = Netns(7);
+const HOST: Netns = Netns::at_attach(7);
 const WEB: Endpoint = Endpoint { netns: HOST, addr: std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 80 };
 
 fn at(nanos: u64) -> Timestamp {

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::domain::{Family, LimitedBy, QueueState};
 
-    const HOST: Netns = Netns(7);
+    const HOST: Netns = Netns::at_attach(7);
 
     fn seen(inode: u64, port: u16, limit: u32) -> Seen {
         Seen {

@@ -87,7 +87,7 @@ fn look(visitor: &mut Visitor, book: &mut Book) -> Changes {
             }
             Err(VisitError::Gone) => changes.listeners.extend(book.forget(place.netns, now)),
             Err(error @ VisitError::Closed(_)) => {
-                changes.warnings.push(format!("listeners of namespace {}: {error}", place.netns.0));
+                changes.warnings.push(format!("listeners of namespace {}: {error}", place.netns));
             }
         }
     }
