@@ -1,10 +1,11 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Queues, Reconciler, Snapshot, Timestamp,
+    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
+    Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -23,10 +24,16 @@ pub struct Aggregator {
     attached: Timestamp,
     accounts: Vec<AccountView>,
     index: HashMap<AccountKey, usize>,
+    /// What slots had counted that were given back: of accounts that can get another.
+    settled: HashMap<AccountKey, Counts>,
+    peaks: HashMap<AccountId, QueuePeaks>,
+    /// What an account shows that nothing went through.
+    quiet: Arc<Traffic>,
     events: EventLog,
     reconciler: Reconciler,
     balances: Vec<NamespaceBalance>,
     health: Health,
+    spikes: SpikeDetector,
 }
 
 impl Aggregator {
@@ -38,10 +45,14 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            settled: HashMap::new(),
+            peaks: HashMap::new(),
+            quiet: Arc::default(),
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
             balances: Vec::new(),
             health: Health::default(),
+            spikes: SpikeDetector::new(Sensitivity::default()),
         }
     }
 
@@ -54,20 +65,89 @@ impl Aggregator {
             account.last_seen = account.last_seen.max(event.time);
             if event.queues != Queues::default() {
                 account.queues = event.queues;
+                self.peaks.entry(account.id).or_default().observe(event.queues, event.time);
             }
         }
+        self.spikes.observe(&event);
         self.events.append(event);
     }
 
-    /// The kernel side's exact counts were read. An account that is no longer there keeps what it had.
+    /// The kernel side's exact counts were read: of every slot that is somebody's. An account may have two, and one that
+    /// has none any more keeps what it had.
     pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
+        // Only what is no listener can have had a slot before: no two listeners are one account.
+        let mut shared: Vec<(AccountKey, Counts)> = Vec::new();
+        let mut place: HashMap<AccountKey, usize> = HashMap::new();
         for (key, counts) in readings {
-            let account = self.account(key, now);
-            if account.counts != counts {
-                account.counts = counts;
-                account.last_seen = account.last_seen.max(now);
+            if matches!(key, AccountKey::Listener { .. }) {
+                self.set(key, counts, now);
+                continue;
+            }
+            match place.get(&key).and_then(|index| shared.get_mut(*index)) {
+                Some((_, sum)) => sum.add(&counts),
+                None => {
+                    place.insert(key, shared.len());
+                    let mut sum = self.settled.get(&key).copied().unwrap_or_default();
+                    sum.add(&counts);
+                    shared.push((key, sum));
+                }
             }
         }
+        shared.into_iter().for_each(|(key, counts)| self.set(key, counts, now));
+    }
+
+    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
+        let account = self.account(key, now);
+        if account.counts != counts {
+            account.counts = counts;
+            account.last_seen = account.last_seen.max(now);
+        }
+    }
+
+    /// A slot was given back with these counts: no later reading has them.
+    pub fn settle(&mut self, key: AccountKey, counts: Counts) {
+        if !matches!(key, AccountKey::Listener { .. }) {
+            self.settled.entry(key).or_default().add(&counts);
+        }
+    }
+
+    /// Listeners are closed.
+    pub fn close(&mut self, closed: impl IntoIterator<Item = (AccountKey, Timestamp)>) {
+        for (key, at) in closed {
+            if let Some(account) = self.index.get(&key).and_then(|index| self.accounts.get_mut(*index)) {
+                account.closed.get_or_insert(at);
+            }
+        }
+    }
+
+    /// The kernel side's traffic was read. Accounts that nothing is charged to are opened by it, too.
+    pub fn flow(&mut self, readings: impl IntoIterator<Item = (AccountKey, TrafficReading)>, now: Timestamp) {
+        for (key, TrafficReading { counts, accept_peak, queues }) in readings {
+            let id = self.account(key, now).id;
+            let peaks = self.peaks.entry(id).or_default();
+            peaks.accept.observe(accept_peak, now);
+            peaks.observe(queues, now);
+            let (accept_peak, syn_peak) = peaks.now(now);
+            let traffic = Traffic { accept_peak, syn_peak, ..counts };
+            let account = self.account(key, now);
+            if account.traffic.established != traffic.established {
+                account.last_seen = account.last_seen.max(now);
+            }
+            if queues != Queues::default() {
+                account.queues = queues;
+            }
+            if *account.traffic != traffic {
+                account.traffic = Arc::new(traffic);
+            }
+        }
+    }
+
+    /// The metrics page was made from the last snapshot: peaks since the last scrape begin anew.
+    pub fn scraped(&mut self) {
+        self.peaks.values_mut().for_each(|peaks| {
+            peaks.accept.scraped();
+            peaks.syn.scraped();
+        });
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
@@ -91,6 +171,11 @@ impl Aggregator {
         Some(balance)
     }
 
+    /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
+    }
+
     /// What netqueue knows about itself was read.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
@@ -103,11 +188,25 @@ impl Aggregator {
             taken: now,
             attached: self.attached,
             host: self.settings.host,
-            accounts: self.accounts.as_slice().into(),
+            accounts: self.accounts.iter().map(|account| self.with_peaks(account, now)).collect(),
             events: self.events.clone(),
             balances: self.balances.clone(),
             health: self.health.clone(),
+            spikes: self.spikes.spikes().into(),
         }
+    }
+
+    /// The account with its peaks as they are now: a window moves on though nothing happens.
+    fn with_peaks(&self, account: &AccountView, now: Timestamp) -> AccountView {
+        let mut account = account.clone();
+        if let Some(peaks) = self.peaks.get(&account.id) {
+            let (accept_peak, syn_peak) = peaks.now(now);
+            if (account.traffic.accept_peak, account.traffic.syn_peak) != (accept_peak, syn_peak) {
+                let traffic = Arc::make_mut(&mut account.traffic);
+                (traffic.accept_peak, traffic.syn_peak) = (accept_peak, syn_peak);
+            }
+        }
+        account
     }
 
     fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
@@ -119,11 +218,34 @@ impl Aggregator {
                 key,
                 counts: Counts::default(),
                 queues: Queues::default(),
+                traffic: Arc::clone(&self.quiet),
                 first_seen: now,
                 last_seen: now,
+                closed: None,
             });
         }
         &mut self.accounts[index]
+    }
+}
+
+/// High-water marks of a listener's two queues.
+#[derive(Debug, Default)]
+struct QueuePeaks {
+    accept: Peaks,
+    syn: Peaks,
+}
+
+impl QueuePeaks {
+    fn observe(&mut self, queues: Queues, now: Timestamp) {
+        let length = |queue: Option<QueueState>| queue.map_or(0, |queue| queue.length);
+        self.accept.observe(length(queues.accept), now);
+        self.syn.observe(length(queues.syn), now);
+    }
+
+    /// Of the accept queue and of the SYN queue.
+    fn now(&self, now: Timestamp) -> (Peak, Peak) {
+        let peak = |peaks: &Peaks| Peak { since_scrape: peaks.since_scrape(), window: peaks.in_window(now) };
+        (peak(&self.accept), peak(&self.syn))
     }
 }
 
@@ -134,9 +256,9 @@ mod tests {
     use super::*;
     use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
 
-    const HOST: Netns = Netns(7);
+    const HOST: Netns = Netns::at_attach(7);
 
-    fn web(socket: u32) -> AccountKey {
+    fn web(socket: u64) -> AccountKey {
         let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
         AccountKey::Listener { socket: SocketId(socket), at }
     }
@@ -179,6 +301,26 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_was_long_for_a_moment_is_remembered_when_it_is_empty_again() {
+        let mut queues = aggregator();
+        let seconds = |n: u64| Timestamp::from_nanos(n * 1_000_000_000);
+        let reading = |peak, length| TrafficReading {
+            counts: Traffic { established: 129, ..Traffic::default() },
+            accept_peak: peak,
+            queues: Queues { accept: Some(QueueState { length, limit: 128 }), syn: None },
+        };
+        queues.flow([(web(1), reading(129, 0))], seconds(10));
+        queues.flow([(web(1), reading(0, 0))], seconds(11));
+        let peak = |queues: &Aggregator, at| {
+            queues.snapshot(seconds(at)).account(&web(1)).map(|account| account.traffic.accept_peak)
+        };
+        assert_eq!(peak(&queues, 11), Some(Peak { since_scrape: 129, window: 129 }));
+        queues.scraped();
+        assert_eq!(peak(&queues, 12), Some(Peak { since_scrape: 0, window: 129 }));
+        assert_eq!(peak(&queues, 71), Some(Peak { since_scrape: 0, window: 0 }));
+    }
+
+    #[test]
     fn a_listener_opened_again_on_its_port_is_another_and_the_dead_one_stays() {
         let mut queues = aggregator();
         queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
@@ -186,6 +328,28 @@ mod tests {
         let snapshot = queues.snapshot(Timestamp::from_nanos(30));
         let mine: Vec<_> = snapshot.accounts.iter().map(|a| (a.id.0, a.counts.drop_total())).collect();
         assert_eq!(mine, [(1, 5), (2, 3)]);
+    }
+
+    #[test]
+    fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
+        let scanned =
+            AccountKey::Endpoint(Endpoint { netns: HOST, addr: Ipv4Addr::LOCALHOST.into(), port: 81 });
+        let at = Timestamp::from_nanos;
+        let mut queues = aggregator();
+        let seen = |queues: &Aggregator| {
+            let snapshot = queues.snapshot(at(99));
+            snapshot.account(&scanned).map_or(0, |account| account.counts.drop_total())
+        };
+        queues.count([(scanned, drops(7))], at(10));
+        // A packet came while its slot was on the way back: it has two for a while.
+        queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
+        assert_eq!(seen(&queues), 8);
+        queues.settle(scanned, drops(7));
+        queues.count([(scanned, drops(2))], at(30));
+        assert_eq!(seen(&queues), 9);
+        queues.settle(scanned, drops(2));
+        queues.count([], at(40));
+        assert_eq!(seen(&queues), 9);
     }
 
     #[test]

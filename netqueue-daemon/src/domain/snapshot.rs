@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Timestamp};
+use super::{
+    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
+    Traffic,
+};
 
 /// One account at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +18,14 @@ pub struct AccountView {
     pub counts: Counts,
     /// Its queues as of its newest event.
     pub queues: Queues,
+    /// What went through it, and how full its queues were.
+    pub traffic: Arc<Traffic>,
     /// When it was first charged.
     pub first_seen: Timestamp,
     /// When its counts last moved.
     pub last_seen: Timestamp,
+    /// When the listener was closed; `None` while it listens, and for what is no listener.
+    pub closed: Option<Timestamp>,
 }
 
 /// Everything netqueue knows at one moment.
@@ -38,6 +45,8 @@ pub struct Snapshot {
     pub balances: Vec<NamespaceBalance>,
     /// What netqueue says about itself.
     pub health: Health,
+    /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
+    pub spikes: Arc<[Spike]>,
 }
 
 impl Snapshot {
@@ -47,9 +56,9 @@ impl Snapshot {
         self.accounts.iter().find(|account| account.key == *key)
     }
 
-    /// How a namespace is called: `host` for that of PID 1, else its inode number.
+    /// How a namespace is called: `host` for that of PID 1, else its inode number and generation.
     #[must_use]
     pub fn netns_name(&self, netns: Netns) -> String {
-        if netns == self.host { "host".to_owned() } else { netns.0.to_string() }
+        if netns == self.host { "host".to_owned() } else { netns.to_string() }
     }
 }

@@ -4,7 +4,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, Stack},
 };
-use netqueue_common::{Account, Counts, KernelLayout, Tallies, names};
+use netqueue_common::{Account, Counts, KernelLayout, Lives, Tallies, names};
 use zerocopy::FromBytes;
 
 use super::{
@@ -21,8 +21,20 @@ pub(super) struct Slots {
     cpus: u32,
 }
 
+/// What a slot is for, in the numbers the kernel side's `keep_release` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Purpose {
+    Listener = 0,
+    Endpoint = 1,
+    Other = 2,
+}
+
 /// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
 const LEDGER: u32 = 16_384;
+
+/// Inode numbers, from the first one on, whose generations are kept: 2 MiB. A network namespace uses about a hundred.
+const NUMBERS: u32 = 1 << 19;
 
 /// Namespaces that have an `other` bucket.
 const OTHERS: u32 = 64;
@@ -43,6 +55,25 @@ impl Slots {
         self.listeners * 2 + OTHERS
     }
 
+    /// What a slot is for: the stacks are filled in this order.
+    pub(super) const fn purpose(self, slot: u32) -> Purpose {
+        if slot < self.listeners {
+            Purpose::Listener
+        } else if slot < self.listeners * 2 {
+            Purpose::Endpoint
+        } else {
+            Purpose::Other
+        }
+    }
+
+    /// How many slots there are for a purpose.
+    pub(super) const fn number(self, purpose: Purpose) -> u32 {
+        match purpose {
+            Purpose::Listener | Purpose::Endpoint => self.listeners,
+            Purpose::Other => OTHERS,
+        }
+    }
+
     /// The layout with this machine's number of CPUs.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
         KernelLayout { cpus: self.cpus, ..*layout }
@@ -58,16 +89,17 @@ impl Slots {
             .map_max_entries(names::ACCOUNTS, self.all())
             .map_max_entries(names::COUNTS, self.all() * self.cpus)
             .map_max_entries(names::TALLIES, self.cpus)
-            .map_max_entries(names::LEDGER, LEDGER);
+            .map_max_entries(names::LEDGER, LEDGER)
+            .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32);
     }
 
     /// Hands out the slots to the kernel side. To be called before anything is attached.
     pub(super) fn hand_out(self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
         let mut next = 0..self.all();
         for (name, number) in [
-            (names::FREE_LISTENERS, self.listeners),
-            (names::FREE_ENDPOINTS, self.listeners),
-            (names::FREE_OTHERS, OTHERS),
+            (names::FREE_LISTENERS, self.number(Purpose::Listener)),
+            (names::FREE_ENDPOINTS, self.number(Purpose::Endpoint)),
+            (names::FREE_OTHERS, self.number(Purpose::Other)),
         ] {
             let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
             let mut free: Stack<_, u32> = Stack::try_from(map).map_err(|error| refused(name, &error))?;
