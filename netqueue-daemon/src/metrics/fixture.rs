@@ -109,7 +109,7 @@ fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> Names
 fn health() -> Health {
     let probe = |program, at, attached, missed| ProbeStatus {
         program,
-        function: "tcp_conn_request",
+        function: "tcp_v4_conn_request",
         at,
         mode: AttachMode::Kprobe,
         required: true,
