@@ -1,4 +1,6 @@
-//! The composition root of `netqueue daemon`: configuration, then parts, then tasks, then a bounded stop.
+//! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
+
+use std::{fs::File, path::Path};
 
 use anyhow::Context as _;
 use tokio::{
@@ -14,7 +16,8 @@ use crate::{
     inventory,
     kernel::{self, LoadSettings},
     metrics,
-    pipeline::Pipeline,
+    pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
+    recording::{Header, Reader},
     snapshots, web,
 };
 
@@ -24,44 +27,74 @@ use crate::{
 /// The address is taken, the kernel side cannot be attached, or an essential task failed.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     start_log(&config.log, config.bpf_log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(config))
+    runtime()?.block_on(async {
+        // The address first: it is the cheapest thing to fail, and nothing is attached yet.
+        let server = web::bind(config.listen_address).await?;
+        let stop = stop_signals()?;
+        let attached = kernel::attach(&load_settings(config))?;
+        for probe in attached.probes().iter().filter(|probe| !probe.attached) {
+            tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
+        }
+        let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
+        let settings = Settings { host, event_capacity: config.event_capacity };
+        let feed = Feed::new(Aggregator::new(settings, clock::now()));
+        let source = Live::new(attached, host).context("the ring buffer cannot be watched")?;
+        let outcome = serve(config, server, stop, Pipeline::start(source, feed).await).await;
+        // The pipeline held the kernel side: by now every program is detached.
+        tracing::info!("detached");
+        outcome
+    })
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
-    // The address first: it is the cheapest thing to fail, and nothing is attached yet.
-    let server = web::bind(config.listen_address).await?;
-    let stop = stop_signals()?;
+/// Runs the daemon on a recording until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The address is taken, the recording cannot be read, or an essential task failed.
+pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result<()> {
+    start_log(&config.log, None);
+    let name = recording.display().to_string();
+    let file = File::open(recording).with_context(|| format!("cannot read the recording {name}"))?;
+    let reader = Reader::new(file).with_context(|| format!("cannot replay {name}"))?;
+    runtime()?.block_on(async {
+        let server = web::bind(config.listen_address).await?;
+        let stop = stop_signals()?;
+        let Header { version, kernel, host, attached, .. } = reader.header().clone();
+        tracing::info!(recording = name, by = version, kernel, "replaying");
+        let settings = Settings { host, event_capacity: config.event_capacity };
+        let feed = Feed::new(Aggregator::new(settings, attached));
+        let source = Recorded::new(reader, &name, speed);
+        serve(config, server, stop, Pipeline::start(source, feed).await).await
+    })
+}
 
-    let attached = kernel::attach(&load_settings(config))?;
-    for probe in attached.probes().iter().filter(|probe| !probe.attached) {
-        tracing::warn!(function = probe.function, at = probe.at, detail = ?probe.detail, "probe not attached");
-    }
-    let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
-    let settings = Settings { host, event_capacity: config.event_capacity };
-    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), host).await;
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+async fn serve<S: Source>(
+    config: &Config,
+    server: web::Server,
+    stop: watch::Receiver<bool>,
+    mut pipeline: Pipeline<S>,
+) -> anyhow::Result<()> {
     let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-
     let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
         snapshots,
         config.max_series,
         &config.telemetry_path,
     ));
-    tracing::info!(address = %server.local_addr(), "attached; serving");
+    tracing::info!(address = %server.local_addr(), "serving");
 
     // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
     let served = tokio::spawn(server.serve(router, stopped(stop.clone())));
-    let outcome = tokio::select! {
-        outcome = pipeline.run(publisher, stopped(stop.clone())) => outcome,
+    tokio::select! {
+        outcome = pipeline.run(publisher, stopped(stop)) => outcome,
         drained = served => {
             let drained = drained.context("the web server failed")?;
             tracing::info!(cut = drained.cut, "stopped serving");
             Ok(())
         }
-    };
-    // The pipeline held the kernel side: by now every program is detached.
-    tracing::info!("detached");
-    outcome
+    }
 }
 
 fn load_settings(config: &Config) -> LoadSettings {

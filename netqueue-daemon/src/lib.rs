@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod lab;
 pub mod metrics;
 pub mod pipeline;
+pub mod recording;
 pub mod snapshots;
 pub mod web;

@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use netqueue_daemon::{
     app,
-    cli::doctor::{self, DoctorArgs},
+    cli::{
+        doctor::{self, DoctorArgs},
+        record::{self, RecordArgs},
+        replay::ReplayArgs,
+    },
     config::{Config, DaemonArgs},
     lab::{self, LabArgs},
 };
@@ -22,6 +26,10 @@ struct Arguments {
 enum Command {
     /// Attaches to the kernel and serves metrics and the query API until stopped
     Daemon(Box<DaemonArgs>),
+    /// Writes down everything a running daemon observes, to be replayed elsewhere
+    Record(RecordArgs),
+    /// Runs the whole daemon on a recording: needs no privileges and touches no kernel
+    Replay(Box<ReplayArgs>),
     /// Reports what netqueue needs from this machine and whether it has it
     Doctor(DoctorArgs),
     /// Provokes real incidents in network namespaces of its own and checks what the running daemon says of them
@@ -31,6 +39,8 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Daemon(args) => daemon(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Lab(args) => lab::run(args),
     };
@@ -42,5 +52,10 @@ fn main() -> ExitCode {
 
 fn daemon(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     app::run(&Config::load(args)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    app::replay(&Config::load(&args.daemon)?, &args.recording, args.speed)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,9 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
     let fresh = std::sync::Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
     tokio::spawn(async move {
         while let Some(request) = publisher.request().await {
-            request.answer(fresh.clone());
+            if let Request::Picture(asked) = request {
+                asked.answer(fresh.clone());
+            }
         }
     });
 

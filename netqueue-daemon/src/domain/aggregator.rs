@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Queues, Reconciler, Snapshot, Timestamp,
+    Observation, Queues, Reconciler, Snapshot, Standing, Timestamp,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -45,6 +45,51 @@ impl Aggregator {
         }
     }
 
+    /// Takes in what was observed at `now`. The daemon tells its aggregator everything this way, and a recording holds the
+    /// same.
+    pub fn apply(&mut self, now: Timestamp, what: Observation) {
+        match what {
+            Observation::Standing(standing) => self.restore(*standing),
+            Observation::Events(events) => events.into_iter().for_each(|event| self.observe(event)),
+            Observation::Counts(counts) => self.count(counts, now),
+            Observation::Baseline(netns, bracket) => {
+                self.set_baseline(netns, &bracket);
+            }
+            Observation::Compared(netns, bracket) => {
+                self.reconcile(netns, &bracket);
+            }
+            Observation::Health(health) => self.set_health(health),
+        }
+    }
+
+    /// The state, as an observation that gives it to another aggregator. Events are not part of it, their number is.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        // Every member is named, so that who adds one decides whether it belongs here.
+        let Self { settings: _, attached: _, accounts, index: _, events, reconciler, balances: _, health } =
+            self;
+        Standing {
+            accounts: accounts.clone(),
+            events: events.appended(),
+            namespaces: reconciler.standing().collect(),
+            health: health.clone(),
+        }
+    }
+
+    fn restore(&mut self, standing: Standing) {
+        let Standing { accounts, events, namespaces, health } = standing;
+        self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
+        self.accounts = accounts;
+        if events != self.events.appended() {
+            self.events = self.events.continued_after(events);
+        }
+        for (netns, baseline, compared) in namespaces {
+            self.set_baseline(netns, &baseline);
+            self.reconcile(netns, &compared);
+        }
+        self.health = health;
+    }
+
     /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
     /// accounts are bounded by the kernel side's maps, events are not.
     pub fn observe(&mut self, event: Event) {
@@ -79,6 +124,18 @@ impl Aggregator {
     #[must_use]
     pub fn knows(&self, account: &AccountKey) -> bool {
         self.index.contains_key(account)
+    }
+
+    /// The counts of an account as read last.
+    #[must_use]
+    pub fn counts(&self, account: &AccountKey) -> Option<&Counts> {
+        self.index.get(account).and_then(|index| self.accounts.get(*index)).map(|account| &account.counts)
+    }
+
+    /// A namespace's balance as compared last.
+    #[must_use]
+    pub fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
+        self.balances.iter().find(|balance| balance.netns == netns)
     }
 
     /// Compares a namespace's counters; `None` before its baseline was taken.

@@ -2,6 +2,7 @@
 
 mod account;
 mod aggregator;
+mod by_name;
 mod cause;
 mod counter;
 mod counts;
@@ -9,6 +10,7 @@ mod event;
 mod event_log;
 mod handshakes;
 mod health;
+mod observation;
 mod reconcile;
 mod snapshot;
 mod time;
@@ -22,6 +24,7 @@ pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
+pub use observation::{Observation, Observed, Standing};
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};
 pub use time::Timestamp;

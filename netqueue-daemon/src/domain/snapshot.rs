@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Timestamp};
 
 /// One account at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Its name for the outside.
     pub id: AccountId,
@@ -14,6 +16,7 @@ pub struct AccountView {
     /// What it was charged since netqueue attached.
     pub counts: Counts,
     /// Its queues as of its newest event.
+    #[serde(default)]
     pub queues: Queues,
     /// When it was first charged.
     pub first_seen: Timestamp,

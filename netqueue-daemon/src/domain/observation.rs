@@ -1,0 +1,51 @@
+//! Everything netqueue observes, as values: what is told to the aggregator is all there is to know, so that a recording of
+//! it, told to another aggregator at another time, gives the same picture.
+//!
+//! To add an observation: a variant here, its arm in [`Aggregator::apply`](super::Aggregator::apply), its part of
+//! [`Standing`] where it leaves a state behind. New members of what is there get `#[serde(default)]`, so that older
+//! recordings stay readable.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountKey, AccountView, Bracket, Counts, Event, Health, Netns, Timestamp};
+
+/// Something observed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observation {
+    /// The whole state at the beginning of a recording, or after a gap in it.
+    Standing(Box<Standing>),
+    /// Events, in the order they were drained.
+    Events(Vec<Event>),
+    /// The exact counts of accounts that have moved since they were last read.
+    Counts(Vec<(AccountKey, Counts)>),
+    /// The state from which a namespace's counters are compared.
+    Baseline(Netns, Bracket),
+    /// A namespace's counters beside what was attributed to it.
+    Compared(Netns, Bracket),
+    /// What netqueue knows of itself.
+    Health(Health),
+}
+
+/// What was known at one moment, as far as it does not repeat itself in later observations.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// Every account, in the order of first charge.
+    pub accounts: Vec<AccountView>,
+    /// How many events were ever appended: the next one's number is one more.
+    pub events: u64,
+    /// For each namespace that is compared, a bracket that sets its baseline, and the one compared last.
+    pub namespaces: Vec<(Netns, Bracket, Bracket)>,
+    /// What netqueue knew of itself.
+    pub health: Health,
+}
+
+/// An observation and when it was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Observed {
+    /// When netqueue learnt of it.
+    pub time: Timestamp,
+    /// What it learnt.
+    pub what: Observation,
+}
