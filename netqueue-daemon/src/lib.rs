@@ -15,4 +15,5 @@ pub mod metrics;
 pub mod pipeline;
 pub mod recording;
 pub mod snapshots;
+pub mod spike_log;
 pub mod web;

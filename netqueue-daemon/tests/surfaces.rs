@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use netqueue_daemon::{
     api,
     domain::{Aggregator, Netns, Settings, Timestamp},
-    metrics, snapshots, web,
+    metrics,
+    snapshots::{self, Request},
+    web,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,10 +1,13 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Observation, Queues, Reconciler, Snapshot, Standing, Timestamp,
+    Observation, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector,
+    SpikeNotice, Standing, Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -23,10 +26,14 @@ pub struct Aggregator {
     attached: Timestamp,
     accounts: Vec<AccountView>,
     index: HashMap<AccountKey, usize>,
+    peaks: HashMap<AccountId, QueuePeaks>,
+    /// What an account shows that nothing went through.
+    quiet: Arc<Traffic>,
     events: EventLog,
     reconciler: Reconciler,
     balances: Vec<NamespaceBalance>,
     health: Health,
+    spikes: SpikeDetector,
 }
 
 impl Aggregator {
@@ -38,10 +45,13 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            peaks: HashMap::new(),
+            quiet: Arc::default(),
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
             balances: Vec::new(),
             health: Health::default(),
+            spikes: SpikeDetector::new(Sensitivity::default()),
         }
     }
 
@@ -52,6 +62,7 @@ impl Aggregator {
             Observation::Standing(standing) => self.restore(*standing),
             Observation::Events(events) => events.into_iter().for_each(|event| self.observe(event)),
             Observation::Counts(counts) => self.count(counts, now),
+            Observation::Traffic(readings) => self.flow(readings, now),
             Observation::Baseline(netns, bracket) => {
                 self.set_baseline(netns, &bracket);
             }
@@ -66,10 +77,14 @@ impl Aggregator {
     #[must_use]
     pub fn standing(&self) -> Standing {
         // Every member is named, so that who adds one decides whether it belongs here.
-        let Self { settings: _, attached: _, accounts, index: _, events, reconciler, balances: _, health } =
-            self;
+        let Self {
+            settings: _, attached: _, accounts, index: _, peaks, quiet: _, events, reconciler, ..
+        } = self;
+        // What spikes there were is found out again from what is observed.
+        let Self { balances: _, health, spikes: _, .. } = self;
         Standing {
             accounts: accounts.clone(),
+            peaks: peaks.iter().map(|(id, peaks)| (*id, peaks.clone())).collect(),
             events: events.appended(),
             namespaces: reconciler.standing().collect(),
             health: health.clone(),
@@ -77,9 +92,10 @@ impl Aggregator {
     }
 
     fn restore(&mut self, standing: Standing) {
-        let Standing { accounts, events, namespaces, health } = standing;
+        let Standing { accounts, peaks, events, namespaces, health } = standing;
         self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
         self.accounts = accounts;
+        self.peaks = peaks.into_iter().collect();
         if events != self.events.appended() {
             self.events = self.events.continued_after(events);
         }
@@ -99,8 +115,10 @@ impl Aggregator {
             account.last_seen = account.last_seen.max(event.time);
             if event.queues != Queues::default() {
                 account.queues = event.queues;
+                self.peaks.entry(account.id).or_default().observe(event.queues, event.time);
             }
         }
+        self.spikes.observe(&event);
         self.events.append(event);
     }
 
@@ -113,6 +131,36 @@ impl Aggregator {
                 account.last_seen = account.last_seen.max(now);
             }
         }
+    }
+
+    /// The kernel side's traffic was read. Accounts that nothing is charged to are opened by it, too.
+    pub fn flow(&mut self, readings: impl IntoIterator<Item = (AccountKey, TrafficReading)>, now: Timestamp) {
+        for (key, TrafficReading { counts, accept_peak, queues }) in readings {
+            let id = self.account(key, now).id;
+            let peaks = self.peaks.entry(id).or_default();
+            peaks.accept.observe(accept_peak, now);
+            peaks.observe(queues, now);
+            let (accept_peak, syn_peak) = peaks.now(now);
+            let traffic = Traffic { accept_peak, syn_peak, ..counts };
+            let account = self.account(key, now);
+            if account.traffic.established != traffic.established {
+                account.last_seen = account.last_seen.max(now);
+            }
+            if queues != Queues::default() {
+                account.queues = queues;
+            }
+            if *account.traffic != traffic {
+                account.traffic = Arc::new(traffic);
+            }
+        }
+    }
+
+    /// The metrics page was made from the last snapshot: peaks since the last scrape begin anew.
+    pub fn scraped(&mut self) {
+        self.peaks.values_mut().for_each(|peaks| {
+            peaks.accept.scraped();
+            peaks.syn.scraped();
+        });
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
@@ -148,6 +196,11 @@ impl Aggregator {
         Some(balance)
     }
 
+    /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
+    }
+
     /// What netqueue knows about itself was read.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
@@ -160,11 +213,25 @@ impl Aggregator {
             taken: now,
             attached: self.attached,
             host: self.settings.host,
-            accounts: self.accounts.as_slice().into(),
+            accounts: self.accounts.iter().map(|account| self.with_peaks(account, now)).collect(),
             events: self.events.clone(),
             balances: self.balances.clone(),
             health: self.health.clone(),
+            spikes: self.spikes.spikes().into(),
         }
+    }
+
+    /// The account with its peaks as they are now: a window moves on though nothing happens.
+    fn with_peaks(&self, account: &AccountView, now: Timestamp) -> AccountView {
+        let mut account = account.clone();
+        if let Some(peaks) = self.peaks.get(&account.id) {
+            let (accept_peak, syn_peak) = peaks.now(now);
+            if (account.traffic.accept_peak, account.traffic.syn_peak) != (accept_peak, syn_peak) {
+                let traffic = Arc::make_mut(&mut account.traffic);
+                (traffic.accept_peak, traffic.syn_peak) = (accept_peak, syn_peak);
+            }
+        }
+        account
     }
 
     fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
@@ -176,11 +243,33 @@ impl Aggregator {
                 key,
                 counts: Counts::default(),
                 queues: Queues::default(),
+                traffic: Arc::clone(&self.quiet),
                 first_seen: now,
                 last_seen: now,
             });
         }
         &mut self.accounts[index]
+    }
+}
+
+/// High-water marks of a listener's two queues.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QueuePeaks {
+    accept: Peaks,
+    syn: Peaks,
+}
+
+impl QueuePeaks {
+    fn observe(&mut self, queues: Queues, now: Timestamp) {
+        let length = |queue: Option<QueueState>| queue.map_or(0, |queue| queue.length);
+        self.accept.observe(length(queues.accept), now);
+        self.syn.observe(length(queues.syn), now);
+    }
+
+    /// Of the accept queue and of the SYN queue.
+    fn now(&self, now: Timestamp) -> (Peak, Peak) {
+        let peak = |peaks: &Peaks| Peak { since_scrape: peaks.since_scrape(), window: peaks.in_window(now) };
+        (peak(&self.accept), peak(&self.syn))
     }
 }
 
@@ -233,6 +322,26 @@ mod tests {
             (account.first_seen, account.last_seen),
             (Timestamp::from_nanos(10), Timestamp::from_nanos(20))
         );
+    }
+
+    #[test]
+    fn a_queue_that_was_long_for_a_moment_is_remembered_when_it_is_empty_again() {
+        let mut queues = aggregator();
+        let seconds = |n: u64| Timestamp::from_nanos(n * 1_000_000_000);
+        let reading = |peak, length| TrafficReading {
+            counts: Traffic { established: 129, ..Traffic::default() },
+            accept_peak: peak,
+            queues: Queues { accept: Some(QueueState { length, limit: 128 }), syn: None },
+        };
+        queues.flow([(web(1), reading(129, 0))], seconds(10));
+        queues.flow([(web(1), reading(0, 0))], seconds(11));
+        let peak = |queues: &Aggregator, at| {
+            queues.snapshot(seconds(at)).account(&web(1)).map(|account| account.traffic.accept_peak)
+        };
+        assert_eq!(peak(&queues, 11), Some(Peak { since_scrape: 129, window: 129 }));
+        queues.scraped();
+        assert_eq!(peak(&queues, 12), Some(Peak { since_scrape: 0, window: 129 }));
+        assert_eq!(peak(&queues, 71), Some(Peak { since_scrape: 0, window: 0 }));
     }
 
     #[test]

@@ -7,7 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AccountView, Bracket, Counts, Event, Health, Netns, Timestamp};
+use super::{
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, Health, Netns, QueuePeaks, Timestamp,
+    TrafficReading,
+};
 
 /// Something observed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +22,8 @@ pub enum Observation {
     Events(Vec<Event>),
     /// The exact counts of accounts that have moved since they were last read.
     Counts(Vec<(AccountKey, Counts)>),
+    /// What went through listeners, of those where it has moved or their queues have.
+    Traffic(Vec<(AccountKey, TrafficReading)>),
     /// The state from which a namespace's counters are compared.
     Baseline(Netns, Bracket),
     /// A namespace's counters beside what was attributed to it.
@@ -33,6 +38,8 @@ pub enum Observation {
 pub struct Standing {
     /// Every account, in the order of first charge.
     pub accounts: Vec<AccountView>,
+    /// How long their queues were at their longest.
+    pub peaks: Vec<(AccountId, QueuePeaks)>,
     /// How many events were ever appended: the next one's number is one more.
     pub events: u64,
     /// For each namespace that is compared, a bracket that sets its baseline, and the one compared last.

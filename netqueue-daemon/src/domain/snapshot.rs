@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Timestamp};
+use super::{
+    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
+    Traffic,
+};
 
 /// One account at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub struct AccountView {
     /// Its queues as of its newest event.
     #[serde(default)]
     pub queues: Queues,
+    /// What went through it, and how full its queues were.
+    #[serde(default)]
+    pub traffic: Arc<Traffic>,
     /// When it was first charged.
     pub first_seen: Timestamp,
     /// When its counts last moved.
@@ -41,6 +47,8 @@ pub struct Snapshot {
     pub balances: Vec<NamespaceBalance>,
     /// What netqueue says about itself.
     pub health: Health,
+    /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
+    pub spikes: Arc<[Spike]>,
 }
 
 impl Snapshot {

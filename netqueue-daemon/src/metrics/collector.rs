@@ -15,7 +15,7 @@ pub(super) struct SnapshotCollector(Vec<Scraped>);
 impl SnapshotCollector {
     /// The snapshot's families, with at most `max_series` addresses and ports told apart.
     pub(super) fn new(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Self> {
-        let mut families = listeners::families(&fold(snapshot, max_series))?;
+        let mut families = listeners::families(snapshot, &fold(snapshot, max_series))?;
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);
         Ok(Self(families))

@@ -1,9 +1,11 @@
 //! Snapshots for tests: small ones by hand, and one incident with something of everything.
 
+use std::sync::Arc;
+
 use crate::domain::{
-    AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropKind, Endpoint, EventFlow,
-    EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PerCounter, ProbeStatus,
-    QueueState, Queues, ResetCause, Snapshot, SocketId, Timestamp,
+    AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
+    EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
+    ProbeStatus, QueueState, Queues, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
 const HOST: Netns = Netns(4_026_531_840);
@@ -37,7 +39,8 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
     let queues = Queues::default();
-    AccountView { id: AccountId(id), key, counts, queues, first_seen: seen, last_seen: seen }
+    let traffic = Arc::default();
+    AccountView { id: AccountId(id), key, counts, queues, traffic, first_seen: seen, last_seen: seen }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
@@ -49,6 +52,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         events: EventLog::new(100),
         balances: Vec::new(),
         health: Health::default(),
+        spikes: Arc::from([]),
     }
 }
 
@@ -74,7 +78,26 @@ pub(super) fn incident() -> Snapshot {
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
     snapshot.balances = vec![balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)];
     snapshot.health = health();
+    let web_spike = SpikeScope::Account(listener(1, "0.0.0.0", 80), DropCause::AcceptQueueFull);
+    let over = Spike { ended: Some(snapshot.taken), ..spike(2, SpikeScope::Namespace(POD)) };
+    snapshot.spikes = [spike(1, web_spike), over, spike(3, SpikeScope::Namespace(HOST))].into();
     snapshot
+}
+
+fn spike(id: u64, scope: SpikeScope) -> Spike {
+    let seen = Timestamp::from_nanos(1_790_000_050_000_000_000);
+    Spike {
+        id,
+        scope,
+        started: seen,
+        detected: seen,
+        last_drop: seen,
+        ended: None,
+        drops: 24,
+        peak_per_second: 24,
+        baseline_per_second: 0.0,
+        peers: PeerCount { addresses: 1, connections: 8, at_least: false },
+    }
 }
 
 fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> NamespaceBalance {

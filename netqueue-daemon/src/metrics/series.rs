@@ -1,8 +1,11 @@
 //! Which accounts get series of their own: one per address and port, no more than allowed, sums exact.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
-use crate::domain::{AccountKey, AccountView, Counts, Queues, Snapshot, Timestamp};
+use crate::domain::{AccountKey, AccountView, Counts, DropCause, Queues, Snapshot, SpikeScope, Timestamp};
 
 /// The labels every listener's series carry, in this order.
 pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
@@ -20,6 +23,8 @@ pub(super) struct Series {
     /// The queues seen last; `port="other"` has none.
     pub(super) queues: Queues,
     queues_seen: Timestamp,
+    /// Spikes under way, by cause; what had one lately is 0.
+    pub(super) spikes: BTreeMap<DropCause, u64>,
 }
 
 /// The snapshot's accounts as at most `max_series` series, and one more per namespace for the rest.
@@ -30,6 +35,7 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
     let mut series = Vec::new();
     let mut by_labels = HashMap::new();
     let mut cap = Cap::new(max_series);
+    let mut spikes = spikes(snapshot);
     for account in snapshot.accounts.iter() {
         let mut labels = place(snapshot, &account.key);
         let own_place = match account.key {
@@ -48,9 +54,23 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
         });
         if let Some(series) = series.get_mut(index) {
             series.add(account, own_place);
+            for (cause, active) in spikes.remove(&account.key).unwrap_or_default() {
+                *series.spikes.entry(cause).or_default() += u64::from(active);
+            }
         }
     }
     series
+}
+
+/// What had spikes lately, by account: the cause, and whether it goes on.
+fn spikes(snapshot: &Snapshot) -> HashMap<AccountKey, Vec<(DropCause, bool)>> {
+    let mut spikes = HashMap::<_, Vec<_>>::new();
+    for spike in snapshot.spikes.iter() {
+        if let SpikeScope::Account(key, cause) = spike.scope {
+            spikes.entry(key).or_default().push((cause, spike.is_active()));
+        }
+    }
+    spikes
 }
 
 /// How many more series may be told apart.
@@ -86,6 +106,7 @@ impl Series {
             counts: Counts::default(),
             queues: Queues::default(),
             queues_seen: Timestamp::default(),
+            spikes: BTreeMap::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use crate::{
     domain::{Aggregator, Observation, Observed, Timestamp},
     snapshots::Recording,
+    spike_log,
 };
 
 /// Recordings that may be made at once.
@@ -55,6 +56,11 @@ impl Feed {
         for recorder in &mut self.recordings {
             recorder.take(now, &parts, &self.aggregator);
         }
+    }
+
+    /// Tells the aggregator the time, and the log what it answers.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.aggregator.tick(now).iter().for_each(spike_log::write);
     }
 
     /// Starts a recording with the state as it is at `now`; `None` where enough are being made.

@@ -131,8 +131,14 @@ impl Source for Live {
         }
     }
 
+    fn glance(&mut self, feed: &mut Feed) {
+        self.read(feed);
+        feed.tick(clock::now());
+    }
+
     async fn look(&mut self, feed: &mut Feed) {
         self.reconcile(feed).await;
+        feed.tick(clock::now());
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.iter().cloned().collect();

@@ -22,6 +22,9 @@ const BUSY: Duration = Duration::from_millis(20);
 /// When none come, this often.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// While events come, the counts are read this often, to tell a spike from what is ordinary.
+const WATCH: Duration = Duration::from_millis(250);
+
 /// Where observations come from: the running kernel, or a recording of one.
 pub trait Source: Send {
     /// What time it is there.
@@ -39,7 +42,10 @@ pub trait Source: Send {
     /// Tells the events that are there. Returns whether there was any.
     fn drain(&mut self, feed: &mut Feed) -> bool;
 
-    /// Looks at everything that does not come by itself, and tells it.
+    /// Looks at the counts alone, and tells them and the time.
+    fn glance(&mut self, feed: &mut Feed);
+
+    /// Looks at everything that does not come by itself, and tells it and the time.
     fn look(&mut self, feed: &mut Feed) -> impl Future<Output = ()> + Send;
 }
 
@@ -81,6 +87,7 @@ impl<S: Source> Pipeline<S> {
     ) -> anyhow::Result<()> {
         let mut stop = std::pin::pin!(stop);
         let (mut pause, mut published) = (IDLE, Instant::now());
+        let mut watched = published;
         loop {
             let turn = tokio::select! {
                 biased;
@@ -95,7 +102,10 @@ impl<S: Source> Pipeline<S> {
                     pause = if self.source.drain(&mut self.feed) { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
-                        published = Instant::now();
+                        (published, watched) = (Instant::now(), Instant::now());
+                    } else if pause == BUSY && watched.elapsed() >= WATCH {
+                        self.source.glance(&mut self.feed);
+                        watched = Instant::now();
                     }
                 }
                 Turn::Serve(request) => {

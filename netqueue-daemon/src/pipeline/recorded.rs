@@ -4,7 +4,7 @@ use std::{future, io, thread, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Feed, Source};
+use super::{Feed, Source, WATCH};
 use crate::{
     domain::{Health, Observation, Observed, Timestamp},
     recording::Reader,
@@ -33,6 +33,7 @@ pub struct Recorded {
     /// A moment of the recording and when that was told.
     anchor: Option<(Timestamp, Instant)>,
     told: Timestamp,
+    ticked: Timestamp,
     /// Something was told.
     begun: bool,
     ended: bool,
@@ -62,6 +63,7 @@ impl Recorded {
             speed,
             anchor: None,
             told,
+            ticked: told,
             begun: false,
             ended: false,
             health: Health::default(),
@@ -121,6 +123,10 @@ impl Recorded {
         }
         self.begun = true;
         feed.tell(self.told, observed.what);
+        if self.told.since(self.ticked) >= WATCH {
+            feed.tick(self.told);
+            self.ticked = self.told;
+        }
     }
 
     fn health_with_remarks(&self) -> Observation {
@@ -183,6 +189,9 @@ impl Source for Recorded {
         }
         any
     }
+
+    /// The time is told with what is observed: a spike is where it was, however fast it passes.
+    fn glance(&mut self, _feed: &mut Feed) {}
 
     async fn look(&mut self, feed: &mut Feed) {
         feed.tell(self.told, self.health_with_remarks());

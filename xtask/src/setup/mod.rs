@@ -1,6 +1,7 @@
 //! Gets everything a build and a guest need, says what it did, and does nothing twice.
 
 mod linker;
+pub(crate) mod programs;
 mod qemu;
 mod rust_src;
 

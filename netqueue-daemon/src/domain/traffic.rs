@@ -1,0 +1,147 @@
+//! What went through a listener: how many connections, how long its queues were, how long connections waited.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Histogram, Queues, histogram::by_bound};
+
+/// One listener's healthy traffic since netqueue attached. Counts only grow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traffic {
+    /// Connections that entered the accept queue.
+    pub established: u64,
+    /// Of these: taken out by accept().
+    pub accepted: u64,
+    /// Of these: still in the queue when the listener was closed, which resets them. Their wait has no end and is in no
+    /// histogram.
+    pub abandoned: u64,
+    /// Of the accepted ones: those whose wait could not be measured.
+    pub unmeasured: u64,
+    /// SYN-ACKs sent again.
+    pub synack_retransmits: u64,
+    /// The longest the accept queue was.
+    pub accept_peak: Peak,
+    /// The longest the SYN queue was.
+    pub syn_peak: Peak,
+    /// Length of the accept queue with each connection that entered it, by [`Self::DEPTHS`].
+    #[serde(serialize_with = "by_bound::write", deserialize_with = "read_depth")]
+    pub depth: Histogram,
+    /// How long accepted connections had waited in the accept queue, in microseconds, by [`Self::WAITS`].
+    #[serde(serialize_with = "by_bound::write", deserialize_with = "read_wait")]
+    pub wait: Histogram,
+}
+
+/// The longest a queue was. The lengths of this moment are in [`Queues`](super::Queues).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Since the metrics page was last asked for.
+    pub since_scrape: u32,
+    /// Within the last minute ([`Peaks::WINDOW`](super::Peaks::WINDOW)).
+    pub window: u32,
+}
+
+/// What one look at the kernel side told of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficReading {
+    /// Its counts; the peaks in it are not read.
+    pub counts: Traffic,
+    /// The longest its accept queue was since shortly before the last look.
+    pub accept_peak: u32,
+    /// Its queues now, where they could be looked at.
+    pub queues: Queues,
+}
+
+impl Traffic {
+    /// Upper bounds of [`Self::depth`]: connections.
+    pub const DEPTHS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384];
+
+    /// Upper bounds of [`Self::wait`]: microseconds, from 100 µs to 60 s, ten for each power of ten.
+    pub const WAITS: &[u64] = &[
+        100, 125, 160, 200, 250, 320, 400, 500, 640, 800, //
+        1_000, 1_250, 1_600, 2_000, 2_500, 3_200, 4_000, 5_000, 6_400, 8_000, //
+        10_000, 12_500, 16_000, 20_000, 25_000, 32_000, 40_000, 50_000, 64_000, 80_000, //
+        100_000, 125_000, 160_000, 200_000, 250_000, 320_000, 400_000, 500_000, 640_000, 800_000, //
+        1_000_000, 1_250_000, 1_600_000, 2_000_000, 2_500_000, 3_200_000, 4_000_000, 5_000_000, 6_400_000,
+        8_000_000, //
+        10_000_000, 12_500_000, 16_000_000, 20_000_000, 25_000_000, 32_000_000, 40_000_000, 50_000_000,
+        60_000_000,
+    ];
+
+    /// Adds another listener's traffic: the counts add up, of two queues the longer one counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.established += other.established;
+        self.accepted += other.accepted;
+        self.abandoned += other.abandoned;
+        self.unmeasured += other.unmeasured;
+        self.synack_retransmits += other.synack_retransmits;
+        self.accept_peak = self.accept_peak.max(other.accept_peak);
+        self.syn_peak = self.syn_peak.max(other.syn_peak);
+        self.depth.merge(&other.depth);
+        self.wait.merge(&other.wait);
+    }
+
+    /// The wait in seconds below which the share `of` (0 to 1) of the accepted connections stayed.
+    #[must_use]
+    pub fn wait_quantile(&self, of: f64) -> Option<f64> {
+        self.wait.quantile(of).map(|micros| micros / 1e6)
+    }
+}
+
+fn read_depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram, D::Error> {
+    by_bound::read(Traffic::DEPTHS, deserializer)
+}
+
+fn read_wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram, D::Error> {
+    by_bound::read(Traffic::WAITS, deserializer)
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            established: 0,
+            accepted: 0,
+            abandoned: 0,
+            unmeasured: 0,
+            synack_retransmits: 0,
+            accept_peak: Peak::default(),
+            syn_peak: Peak::default(),
+            depth: Histogram::empty(Self::DEPTHS),
+            wait: Histogram::empty(Self::WAITS),
+        }
+    }
+}
+
+impl Peak {
+    /// The longer of both, each for itself.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            since_scrape: self.since_scrape.max(other.since_scrape),
+            window: self.window.max(other.window),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_reuseport_group_the_stalled_member_shows_in_the_peak() {
+        let member = |longest| {
+            let accept_peak = Peak { since_scrape: longest, window: longest };
+            Traffic { established: 10, accept_peak, ..Traffic::default() }
+        };
+        let mut group = member(3);
+        group.merge(&member(17));
+        group.merge(&member(5));
+        assert_eq!((group.established, group.accept_peak.since_scrape), (30, 17));
+    }
+
+    #[test]
+    fn bounds_rise() {
+        for bounds in [Traffic::DEPTHS, Traffic::WAITS] {
+            assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+    }
+}
