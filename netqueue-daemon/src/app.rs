@@ -1,6 +1,6 @@
 //! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -12,13 +12,14 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    domain::{Aggregator, Settings},
+    domain::{Aggregator, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, LoadSettings},
     metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     recording::{Header, Reader},
-    snapshots, web,
+    snapshots,
+    web::{self, Exposure, Secured},
 };
 
 /// Runs the daemon until SIGTERM or SIGINT, or until it cannot see any more.
@@ -28,18 +29,15 @@ use crate::{
 pub fn run(config: &Config) -> anyhow::Result<()> {
     start_log(&config.log, config.bpf_log);
     runtime()?.block_on(async {
-        // The address first: it is the cheapest thing to fail, and nothing is attached yet.
-        let server = web::bind(config.listen_address).await?;
-        let stop = stop_signals()?;
+        let front = Front::open(config).await?;
         let attached = kernel::attach(&load_settings(config))?;
         for probe in attached.probes().iter().filter(|probe| !probe.attached) {
             tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
         }
         let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
-        let settings = Settings { host, event_capacity: config.event_capacity };
-        let feed = Feed::new(Aggregator::new(settings, clock::now()));
+        let feed = feed(config, host, clock::now());
         let source = Live::new(attached, host).context("the ring buffer cannot be watched")?;
-        let outcome = serve(config, server, stop, Pipeline::start(source, feed).await).await;
+        let outcome = front.serve(config, Pipeline::start(source, feed).await).await;
         // The pipeline held the kernel side: by now every program is detached.
         tracing::info!("detached");
         outcome
@@ -56,14 +54,11 @@ pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result
     let file = File::open(recording).with_context(|| format!("cannot read the recording {name}"))?;
     let reader = Reader::new(file).with_context(|| format!("cannot replay {name}"))?;
     runtime()?.block_on(async {
-        let server = web::bind(config.listen_address).await?;
-        let stop = stop_signals()?;
+        let front = Front::open(config).await?;
         let Header { version, kernel, host, attached, .. } = reader.header().clone();
         tracing::info!(recording = name, by = version, kernel, "replaying");
-        let settings = Settings { host, event_capacity: config.event_capacity };
-        let feed = Feed::new(Aggregator::new(settings, attached));
         let source = Recorded::new(reader, &name, speed);
-        serve(config, server, stop, Pipeline::start(source, feed).await).await
+        front.serve(config, Pipeline::start(source, feed(config, host, attached)).await).await
     })
 }
 
@@ -71,29 +66,61 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
-async fn serve<S: Source>(
-    config: &Config,
-    server: web::Server,
-    stop: watch::Receiver<bool>,
-    mut pipeline: Pipeline<S>,
-) -> anyhow::Result<()> {
-    let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-    let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
-        snapshots,
-        config.max_series,
-        &config.telemetry_path,
-    ));
-    tracing::info!(address = %server.local_addr(), "serving");
+fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
+    let settings = Settings { host, event_capacity: config.event_capacity };
+    Feed::new(Aggregator::new(settings, attached))
+}
 
-    // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
-    let served = tokio::spawn(server.serve(router, stopped(stop.clone())));
-    tokio::select! {
-        outcome = pipeline.run(publisher, stopped(stop)) => outcome,
-        drained = served => {
-            let drained = drained.context("the web server failed")?;
-            tracing::info!(cut = drained.cut, "stopped serving");
-            Ok(())
+/// Where clients come in, opened first: it is the cheapest thing to fail, and nothing is attached yet.
+struct Front {
+    server: web::Server,
+    secured: Arc<Secured>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Front {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
+        let server = web::bind(config.listen_address, Arc::clone(&secured)).await?;
+        Ok(Self { server, secured, stop: stop_signals()? })
+    }
+
+    /// Serves what the pipeline makes until told to stop.
+    async fn serve<S: Source>(self, config: &Config, mut pipeline: Pipeline<S>) -> anyhow::Result<()> {
+        let Self { server, secured, stop } = self;
+        let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
+        let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
+            snapshots,
+            config.max_series,
+            &config.telemetry_path,
+        ));
+        let exposure = exposure(config, server.local_addr());
+        if let Some(warning) = exposure.warning(&secured) {
+            tracing::warn!("{warning}");
         }
+        tracing::info!(address = %server.local_addr(), "serving");
+
+        // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
+        let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
+        tokio::select! {
+            outcome = pipeline.run(publisher, stopped(stop)) => outcome,
+            drained = served => {
+                let drained = drained.context("the web server failed")?;
+                tracing::info!(cut = drained.cut, "stopped serving");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn exposure(config: &Config, address: SocketAddr) -> Exposure {
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = Some(own.trim().to_owned()).filter(|own| !own.is_empty());
+    Exposure {
+        address,
+        telemetry_path: config.telemetry_path.clone(),
+        allow_unauthenticated: config.allow_unauthenticated,
+        hostnames: config.hostnames.iter().cloned().chain(own).collect(),
     }
 }
 

@@ -23,6 +23,8 @@ const RULES: [(&str, Rule); 13] = [
     ("the domain is pure", dependencies::domain_is_pure),
     ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
     ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
+    ("recording knows the domain only", dependencies::recording_knows_the_domain_only),
+    ("the aggregator is told by observations only", dependencies::only_the_feed_tells_the_aggregator),
     ("only main.rs sees app", dependencies::only_main_sees_app),
     ("the contract depends on nothing", manifests::contract_is_bare),
     ("one Rust version", manifests::versions_agree),
