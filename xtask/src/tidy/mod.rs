@@ -19,7 +19,7 @@ use tree::Tree;
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Every rule with what it keeps true.
-const RULES: [(&str, Rule); 13] = [
+const RULES: [(&str, Rule); 15] = [
     ("the domain is pure", dependencies::domain_is_pure),
     ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
     ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
