@@ -20,8 +20,12 @@ pub enum Observation {
     Standing(Box<Standing>),
     /// Events, in the order they were drained.
     Events(Vec<Event>),
-    /// The exact counts of accounts that have moved since they were last read.
+    /// The exact counts of accounts that have moved since they were last read: of each of their slots.
     Counts(Vec<(AccountKey, Counts)>),
+    /// Slots that were given back with these counts: no later reading has them.
+    Settled(Vec<(AccountKey, Counts)>),
+    /// Listeners that were closed.
+    Closed(Vec<(AccountKey, Timestamp)>),
     /// What went through listeners, of those where it has moved or their queues have.
     Traffic(Vec<(AccountKey, TrafficReading)>),
     /// The state from which a namespace's counters are compared.
@@ -38,6 +42,8 @@ pub enum Observation {
 pub struct Standing {
     /// Every account, in the order of first charge.
     pub accounts: Vec<AccountView>,
+    /// What slots had counted that were given back.
+    pub settled: Vec<(AccountKey, Counts)>,
     /// How long their queues were at their longest.
     pub peaks: Vec<(AccountId, QueuePeaks)>,
     /// How many events were ever appended: the next one's number is one more.

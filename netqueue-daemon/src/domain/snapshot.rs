@@ -28,6 +28,9 @@ pub struct AccountView {
     pub first_seen: Timestamp,
     /// When its counts last moved.
     pub last_seen: Timestamp,
+    /// When the listener was closed; `None` while it listens, and for what is no listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
 }
 
 /// Everything netqueue knows at one moment.

@@ -58,6 +58,13 @@ impl Feed {
         }
     }
 
+    /// Tells what was observed of several at `now`, where there are any.
+    pub fn tell_any<T>(&mut self, now: Timestamp, of: Vec<T>, what: impl FnOnce(Vec<T>) -> Observation) {
+        if !of.is_empty() {
+            self.tell(now, what(of));
+        }
+    }
+
     /// Tells the aggregator the time, and the log what it answers.
     pub fn tick(&mut self, now: Timestamp) {
         self.aggregator.tick(now).iter().for_each(spike_log::write);

@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, time::Instant};
 
 use super::{Feed, Source};
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 
 /// Records taken from the ring before anything else gets its turn.
 const DRAIN: usize = 4096;
+/// While slots are on their way back to the kernel side, this much passes between two steps.
+const HASTE: Duration = Duration::from_millis(100);
 /// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
 const SETTLE: u32 = 5;
 
@@ -24,6 +26,7 @@ pub struct Live {
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
+    recycled: Instant,
     reconcile_error: Option<String>,
 }
 
@@ -40,6 +43,7 @@ impl Live {
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
+            recycled: Instant::now(),
             reconcile_error: None,
         })
     }
@@ -47,15 +51,18 @@ impl Live {
     fn read(&mut self, feed: &mut Feed) -> Reading {
         let reading = self.attached.counters.read();
         self.undecodable_accounts = reading.undecodable;
-        let moved = reading
-            .accounts
-            .iter()
-            .filter(|(account, counts)| feed.aggregator().counts(account) != Some(counts));
-        let moved: Vec<_> = moved.copied().collect();
-        if !moved.is_empty() {
-            feed.tell(clock::now(), Observation::Counts(moved));
-        }
+        let moved = feed.aggregator().moved(&reading.accounts);
+        feed.tell_any(clock::now(), moved, Observation::Counts);
+        let closed = feed.aggregator().closed(&reading.closed);
+        feed.tell_any(clock::now(), closed, Observation::Closed);
         reading
+    }
+
+    /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
+    fn recycle(&mut self, feed: &mut Feed) {
+        let settled = self.attached.recycle();
+        feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
+        self.recycled = Instant::now();
     }
 
     /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.
@@ -131,6 +138,15 @@ impl Source for Live {
         }
     }
 
+    fn hurry(&mut self, feed: &mut Feed) -> bool {
+        let recycling = self.attached.is_recycling();
+        if recycling && self.recycled.elapsed() >= HASTE {
+            self.read(feed);
+            self.recycle(feed);
+        }
+        recycling
+    }
+
     fn glance(&mut self, feed: &mut Feed) {
         self.read(feed);
         feed.tick(clock::now());
@@ -138,10 +154,12 @@ impl Source for Live {
 
     async fn look(&mut self, feed: &mut Feed) {
         self.reconcile(feed).await;
+        self.recycle(feed);
         feed.tick(clock::now());
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        let warnings = self.reconcile_error.iter().cloned().collect();
+        let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
+        let warnings = warnings.map(str::to_owned).collect();
         let health = Health { probes: self.attached.probes(), flow, warnings };
         feed.tell(clock::now(), Observation::Health(health));
     }

@@ -42,6 +42,9 @@ pub trait Source: Send {
     /// Tells the events that are there. Returns whether there was any.
     fn drain(&mut self, feed: &mut Feed) -> bool;
 
+    /// Does what cannot wait for the next look. Returns whether there will be more of that soon.
+    fn hurry(&mut self, feed: &mut Feed) -> bool;
+
     /// Looks at the counts alone, and tells them and the time.
     fn glance(&mut self, feed: &mut Feed);
 
@@ -99,7 +102,8 @@ impl<S: Source> Pipeline<S> {
             match turn {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
-                    pause = if self.source.drain(&mut self.feed) { BUSY } else { IDLE };
+                    let busy = self.source.drain(&mut self.feed) | self.source.hurry(&mut self.feed);
+                    pause = if busy { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         (published, watched) = (Instant::now(), Instant::now());

@@ -190,6 +190,10 @@ impl Source for Recorded {
         any
     }
 
+    fn hurry(&mut self, _feed: &mut Feed) -> bool {
+        false
+    }
+
     /// The time is told with what is observed: a spike is where it was, however fast it passes.
     fn glance(&mut self, _feed: &mut Feed) {}
 
