@@ -240,8 +240,10 @@ impl Aggregator {
             let settled = || self.settled.get(key).copied().unwrap_or_default();
             sums.entry(key).or_insert_with(settled).add(counts);
         }
-        let known = |key| self.find(key).map(|account| &account.counts);
-        let has_moved = |(key, counts): &&_| known(key) != Some(sums.get(key).unwrap_or(counts));
+        let has_moved = |(key, counts): &&(AccountKey, Counts)| {
+            let known = self.find(key).map(|account| &account.counts);
+            known != Some(sums.get(key).unwrap_or(counts))
+        };
         readings.iter().filter(has_moved).copied().collect()
     }
 
