@@ -123,7 +123,7 @@ mod tests {
         SocketId, What,
     };
 
-    const HOST: Netns = Netns(7);
+    const HOST: Netns = Netns::at_attach(7);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_nanos(seconds * 1_000_000_000)
