@@ -53,6 +53,10 @@ pub struct KernelLayout {
     pub sock_ack_backlog: u32,
     /// `sock.sk_max_ack_backlog`
     pub sock_max_ack_backlog: u32,
+    /// `sock.sk_socket`
+    pub sock_socket: u32,
+    /// From a `struct socket` to the number of its inode: `socket_alloc.vfs_inode` and `inode.i_ino`.
+    pub socket_inode: u32,
     /// `inet_connection_sock.icsk_accept_queue.qlen`
     pub icsk_qlen: u32,
 

@@ -117,6 +117,15 @@ impl Sock {
         Ok(flags >> number & 1 != 0)
     }
 
+    /// The inode number of the socket it belongs to, 0 where it belongs to none.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u64 {
+        match read::<u64>(self.0, layout!(sock_socket)) {
+            Ok(socket) if socket != 0 => read(socket, layout!(socket_inode)).unwrap_or(0),
+            Ok(_) | Err(Fault) => 0,
+        }
+    }
+
     #[inline(always)]
     fn key(self, sock: u64) -> Result<ListenerKey, Fault> {
         let port: u16 = read(self.0, layout!(inet_sport))?;

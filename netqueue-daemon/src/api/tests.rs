@@ -165,7 +165,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
         answer["data"]["listeners"][0],
         json!({
             "id": "1", "kind": "listener", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0,
-            "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "",
+            "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "", "listener": null,
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},

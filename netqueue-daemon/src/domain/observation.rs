@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Counts, Event, Health, Netns, QueuePeaks, Timestamp,
-    TrafficReading,
+    AccountId, AccountKey, AccountView, Bracket, Changes, Counts, Event, Health, Netns, QueuePeaks,
+    SocketInode, Timestamp, TrafficReading,
 };
 
 /// Something observed.
@@ -20,6 +20,10 @@ pub enum Observation {
     Standing(Box<Standing>),
     /// Events, in the order they were drained.
     Events(Vec<Event>),
+    /// Which sockets accounts are that were not known yet.
+    Sockets(Vec<(AccountKey, SocketInode)>),
+    /// What a look at the system's listeners found to be different.
+    Listeners(Changes),
     /// The exact counts of accounts that have moved since they were last read: of each of their slots.
     Counts(Vec<(AccountKey, Counts)>),
     /// Slots that were given back with these counts: no later reading has them.
@@ -42,6 +46,10 @@ pub enum Observation {
 pub struct Standing {
     /// Every account, in the order of first charge.
     pub accounts: Vec<AccountView>,
+    /// The accounts of living listeners by their sockets: places in the list of accounts.
+    pub sockets: Vec<(SocketInode, usize)>,
+    /// Listeners that were found before anything was charged to them.
+    pub found: u64,
     /// What slots had counted that were given back.
     pub settled: Vec<(AccountKey, Counts)>,
     /// How long their queues were at their longest.

@@ -46,6 +46,10 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         sock_lingertime: offset("sock.sk_lingertime"),
         sock_ack_backlog: offset("sock.sk_ack_backlog"),
         sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
+        sock_socket: offset("sock.sk_socket"),
+        // Of the first in struct socket_alloc, of the second in the second (include/net/sock.h, SOCK_INODE).
+        socket_inode: offset("socket_alloc.vfs_inode") + offset("inode.i_ino")
+            - offset("socket_alloc.socket"),
         icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
         net_inum: offset("net.ns.inum"),
         net_statistics: offset("net.mib.net_statistics"),

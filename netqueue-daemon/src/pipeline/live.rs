@@ -7,8 +7,8 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 use super::{Feed, Source};
 use crate::{
     clock,
-    domain::{Bracket, Health, LossReason, NamespaceBalance, Netns, Observation, Timestamp},
-    inventory::{netns::HOST_NET, netstat},
+    domain::{Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Observation, Timestamp},
+    inventory::{census::Census, netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
 };
 
@@ -23,6 +23,10 @@ const SETTLE: u32 = 5;
 pub struct Live {
     attached: Attached,
     wakeups: AsyncFd<OwnedFd>,
+    census: Census,
+    /// What the inventory found and was not told yet.
+    found: Vec<Changes>,
+    inventory_warnings: Vec<String>,
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
@@ -35,11 +39,14 @@ impl Live {
     ///
     /// # Errors
     /// The ring buffer cannot be watched; the daemon is blind then.
-    pub fn new(attached: Attached, host: Netns) -> io::Result<Self> {
+    pub fn new(attached: Attached, census: Census, host: Netns) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
         Ok(Self {
             attached,
             wakeups,
+            census,
+            found: Vec::new(),
+            inventory_warnings: Vec::new(),
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
@@ -51,11 +58,22 @@ impl Live {
     fn read(&mut self, feed: &mut Feed) -> Reading {
         let reading = self.attached.counters.read();
         self.undecodable_accounts = reading.undecodable;
+        let sockets = feed.aggregator().unidentified(&reading.sockets);
+        feed.tell_any(clock::now(), sockets, Observation::Sockets);
         let moved = feed.aggregator().moved(&reading.accounts);
         feed.tell_any(clock::now(), moved, Observation::Counts);
         let closed = feed.aggregator().closed(&reading.closed);
         feed.tell_any(clock::now(), closed, Observation::Closed);
         reading
+    }
+
+    /// Tells what the inventory found. What was charged up to now is read first: it belongs to who was known before.
+    fn learn(&mut self, feed: &mut Feed, changes: Changes) {
+        if !changes.listeners.is_empty() {
+            self.read(feed);
+        }
+        self.inventory_warnings.clone_from(&changes.warnings);
+        feed.tell(clock::now(), Observation::Listeners(changes));
     }
 
     /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
@@ -112,12 +130,18 @@ impl Source for Live {
     }
 
     async fn ready(&mut self) -> io::Result<()> {
-        self.wakeups.readable().await?.clear_ready();
+        tokio::select! {
+            woken = self.wakeups.readable() => woken?.clear_ready(),
+            Some(changes) = self.census.changes.recv() => self.found.push(changes),
+        }
         Ok(())
     }
 
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
+        for changes in std::mem::take(&mut self.found) {
+            self.learn(feed, changes);
+        }
         loop {
             let Drained { events, undecodable, more } = self.attached.ring.drain(DRAIN);
             self.undecodable_records += undecodable;
@@ -159,6 +183,7 @@ impl Source for Live {
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
+        let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
         let warnings = warnings.map(str::to_owned).collect();
         let health = Health { probes: self.attached.probes(), flow, warnings };
         feed.tell(clock::now(), Observation::Health(health));

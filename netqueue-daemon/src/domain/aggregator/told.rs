@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Aggregator;
-use crate::domain::{AccountKey, Counts, Observation, Standing, Timestamp};
+use crate::domain::{AccountKey, Counts, Observation, SocketInode, Standing, Timestamp};
 
 impl Aggregator {
     /// Takes in what was observed at `now`. The daemon tells its aggregator everything this way, and a recording holds the
@@ -13,6 +13,10 @@ impl Aggregator {
             Observation::Standing(standing) => self.restore(*standing),
             Observation::Events(events) => events.into_iter().for_each(|event| self.observe(event)),
             Observation::Counts(counts) => self.count(counts, now),
+            Observation::Sockets(sockets) => {
+                sockets.into_iter().for_each(|(key, socket)| self.identify(key, socket, now));
+            }
+            Observation::Listeners(changes) => self.learn(changes, now),
             Observation::Settled(slots) => {
                 slots.into_iter().for_each(|(key, counts)| self.settle(key, counts))
             }
@@ -38,6 +42,8 @@ impl Aggregator {
             attached: _,
             accounts,
             index: _,
+            by_socket,
+            found,
             settled,
             peaks,
             quiet: _,
@@ -49,6 +55,8 @@ impl Aggregator {
         } = self;
         Standing {
             accounts: accounts.clone(),
+            sockets: by_socket.iter().map(|(socket, index)| (*socket, *index)).collect(),
+            found: *found,
             settled: settled.iter().map(|(key, counts)| (*key, *counts)).collect(),
             peaks: peaks.iter().map(|(id, peaks)| (*id, peaks.clone())).collect(),
             events: events.appended(),
@@ -58,9 +66,11 @@ impl Aggregator {
     }
 
     fn restore(&mut self, standing: Standing) {
-        let Standing { accounts, settled, peaks, events, namespaces, health } = standing;
+        let Standing { accounts, sockets, found, settled, peaks, events, namespaces, health } = standing;
         self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
         self.accounts = accounts;
+        self.by_socket = sockets.into_iter().collect();
+        self.found = found;
         self.settled = settled.into_iter().collect();
         self.peaks = peaks.into_iter().collect();
         if events != self.events.appended() {
@@ -88,6 +98,12 @@ impl Aggregator {
             known != Some(sums.get(key).unwrap_or(counts))
         };
         readings.iter().filter(has_moved).copied().collect()
+    }
+
+    /// Of accounts whose sockets were read, those that were not yet known.
+    #[must_use]
+    pub fn unidentified(&self, sockets: &[(AccountKey, SocketInode)]) -> Vec<(AccountKey, SocketInode)> {
+        sockets.iter().filter(|(key, _)| !self.knows(key)).copied().collect()
     }
 
     /// Of listeners that are closed, those that were not yet known to be.
