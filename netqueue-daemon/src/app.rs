@@ -17,7 +17,7 @@ use crate::{
     kernel::{self, LoadSettings},
     metrics,
     pipeline::Pipeline,
-    snapshots,
+    snapshots, ui,
     web::{self, Exposure, Secured},
 };
 
@@ -46,11 +46,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), host).await;
     let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
 
-    let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
-        snapshots,
-        config.max_series,
-        &config.telemetry_path,
-    ));
+    let router = api::router(snapshots.clone())
+        .merge(ui::router(&config.telemetry_path))
+        .merge(metrics::router(snapshots, config.max_series, &config.telemetry_path));
     let exposure = exposure(config, server.local_addr());
     if let Some(warning) = exposure.warning(&secured) {
         tracing::warn!("{warning}");

@@ -16,4 +16,6 @@ pub mod metrics;
 pub mod pipeline;
 pub mod snapshots;
 pub mod spike_log;
+pub mod tui;
+pub mod ui;
 pub mod web;

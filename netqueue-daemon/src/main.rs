@@ -7,12 +7,13 @@ use netqueue_daemon::{
     app,
     cli::{Arguments, Command, doctor, documents, events, explain, resets, status},
     config::{Config, DaemonArgs},
-    lab,
+    lab, tui,
 };
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Daemon(args) => daemon(&args),
+        Command::Top(args) => tui::command(args),
         Command::Events(args) => events::command(args),
         Command::Resets(args) => resets::command(args),
         Command::Explain(args) => explain::command(args),

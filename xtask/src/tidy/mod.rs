@@ -23,7 +23,7 @@ const RULES: [(&str, Rule); 14] = [
     ("the domain is pure", dependencies::domain_is_pure),
     ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
     ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
-    ("clients know only what came over HTTP", dependencies::clients_are_remote),
+    ("the page and clients ask over HTTP", dependencies::outsiders_ask_over_http),
     ("only main.rs sees app", dependencies::only_main_sees_app),
     ("the contract depends on nothing", manifests::contract_is_bare),
     ("one Rust version", manifests::versions_agree),
