@@ -1,7 +1,9 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
-use netqueue_common::{Flow, KernelLayout, ListenerKey, UNKNOWN_LENGTH};
+use netqueue_common::{Flow, KernelLayout, ListenerKey, Namespace, UNKNOWN_LENGTH};
+
+use crate::lives;
 
 /// A kernel structure could not be read.
 pub(crate) struct Fault;
@@ -50,6 +52,7 @@ const ETH_P_IPV6: u16 = 0x86dd;
 
 /// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
 pub(crate) mod tcp_state {
+    pub(crate) const SYN_RECV: u8 = 3;
     pub(crate) const FIN_WAIT2: u8 = 5;
     pub(crate) const TIME_WAIT: u8 = 6;
     pub(crate) const CLOSE: u8 = 7;
@@ -92,9 +95,35 @@ impl Sock {
     /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
     #[inline(always)]
     pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
-        let flags: u64 = read(self.0, layout!(sock_flags))?;
         let lingertime: u64 = read(self.0, layout!(sock_lingertime))?;
-        Ok(flags >> layout!(flag_linger) & 1 != 0 && lingertime == 0)
+        Ok(self.flag(layout!(flag_linger))? && lingertime == 0)
+    }
+
+    /// Whether no process has it any more (SOCK_DEAD).
+    #[inline(always)]
+    pub(crate) fn is_dead(self) -> Result<bool, Fault> {
+        self.flag(layout!(flag_dead))
+    }
+
+    /// Whether TCP_LINGER2 is negative: once closed, it does not wait for the peer to close too.
+    #[inline(always)]
+    pub(crate) fn waits_not_for_fin(self) -> Result<bool, Fault> {
+        read::<i32>(self.0, layout!(tcp_linger2)).map(|seconds| seconds < 0)
+    }
+
+    #[inline(always)]
+    fn flag(self, number: u32) -> Result<bool, Fault> {
+        let flags: u64 = read(self.0, layout!(sock_flags))?;
+        Ok(flags >> number & 1 != 0)
+    }
+
+    /// The inode number of the socket it belongs to, 0 where it belongs to none.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u64 {
+        match read::<u64>(self.0, layout!(sock_socket)) {
+            Ok(socket) if socket != 0 => read(socket, layout!(socket_inode)).unwrap_or(0),
+            Ok(_) | Err(Fault) => 0,
+        }
     }
 
     #[inline(always)]
@@ -103,10 +132,11 @@ impl Sock {
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
-            netns: self.net()?.inum()?,
+            netns: self.net()?.id()?,
             port: u16::from_be(port),
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
+            reserved: 0,
         })
     }
 
@@ -162,6 +192,13 @@ impl Queues {
 pub(crate) struct Net(pub(crate) u64);
 
 impl Net {
+    /// Which namespace it is. Not for the path of a healthy connection.
+    #[inline(always)]
+    pub(crate) fn id(self) -> Result<Namespace, Fault> {
+        let inode = self.inum()?;
+        Ok(Namespace { inode, generation: lives::generation(inode) })
+    }
+
     /// The namespace's inode number.
     #[inline(always)]
     pub(crate) fn inum(self) -> Result<u32, Fault> {
@@ -213,7 +250,7 @@ pub(crate) struct Packet(pub(crate) u64);
 impl Packet {
     /// Writes down the connection it names.
     #[inline(always)]
-    pub(crate) fn note_flow(self, netns: u32, flow: &mut Flow) -> Result<(), Fault> {
+    pub(crate) fn note_flow(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
         let peer = self.end(12, 8, 0)?;
         flow.netns = netns;
         flow.peer_port = peer.port;
@@ -234,7 +271,7 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn destination_key(self, net: Net) -> Result<ListenerKey, Fault> {
         let Peer { family, port, addr } = self.end(16, 24, 2)?;
-        Ok(ListenerKey { sock: 0, netns: net.inum()?, port, family, addr })
+        Ok(ListenerKey { sock: 0, netns: net.id()?, port, family, addr, reserved: 0 })
     }
 
     /// An address and a port at fixed places of the IPv4, IPv6 and TCP headers.

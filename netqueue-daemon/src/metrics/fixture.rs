@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, QueueState, Queues, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    ProbeStatus, QueueState, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
-const HOST: Netns = Netns(4_026_531_840);
-const POD: Netns = Netns(4_026_532_201);
+const HOST: Netns = Netns::at_attach(4_026_531_840);
+const POD: Netns = Netns::at_attach(4_026_532_201);
 
 fn at(netns: Netns, addr: &str, port: u16) -> Endpoint {
     Endpoint { netns, addr: addr.parse().expect("an address"), port }
@@ -38,18 +38,7 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
-    let queues = Queues::default();
-    let traffic = Arc::default();
-    AccountView {
-        id: AccountId(id),
-        key,
-        counts,
-        queues,
-        traffic,
-        first_seen: seen,
-        last_seen: seen,
-        closed: None,
-    }
+    AccountView { counts, ..AccountView::new(AccountId(id), key, Arc::default(), seen) }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
@@ -120,7 +109,7 @@ fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> Names
 fn health() -> Health {
     let probe = |program, at, attached, missed| ProbeStatus {
         program,
-        function: "tcp_conn_request",
+        function: "tcp_v4_conn_request",
         at,
         mode: AttachMode::Kprobe,
         required: true,
