@@ -5,14 +5,14 @@ use ratatui::{
     layout::Rect,
     style::Style,
     text::{Line, Span},
-    widgets::{Block, Borders, Paragraph, Wrap},
+    widgets::{Block, Borders, Padding, Paragraph, Wrap},
 };
 
 use super::{bars, style::Look};
 use crate::{
     cli::{
         format,
-        narrative::{Tone, narrate},
+        narrative::{Paragraph as Told, Tone, narrate},
         terminal::plain,
     },
     client::model::{Listener, Part},
@@ -57,25 +57,38 @@ fn line(kind: &str, part: &Part, total: u64, style: Style, look: Look) -> Line<'
     ])
 }
 
+/// The same with everything known in words, where there is room for it.
+pub(super) fn story(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener>, model: &Model, look: Look) {
+    let Some(chosen) = chosen else { return };
+    let block = block(format!(" {} ", format::listener(chosen)), look);
+    let text = Paragraph::new(words(chosen, model, look)).wrap(Wrap { trim: true });
+    frame.render_widget(text.block(block.padding(Padding::right(2))), area);
+}
+
 /// Everything known of the chosen account, in words.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look) {
     let rows = model.rows();
     let Some(chosen) = rows.get(model.chosen(&rows)) else {
         return frame.render_widget(Paragraph::new("it is not there any more: Esc goes back"), area);
     };
-    let watched = model.status().and_then(|status| format::seconds_between(&status.attached, &status.taken));
     let block =
         block(format!(" {}   id:{}   Esc goes back ", format::listener(chosen), plain(&chosen.id)), look);
     let mut lines = vec![Line::default()];
-    for paragraph in narrate(chosen, watched) {
+    lines.extend(words(chosen, model, look));
+    let text = Paragraph::new(lines).wrap(Wrap { trim: true }).scroll((model.scroll, 0)).block(block);
+    frame.render_widget(text, area);
+}
+
+fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
+    let status = model.status();
+    let watched = status.and_then(|status| format::seconds_between(&status.attached, &status.taken));
+    let paragraph = |paragraph: Told| {
         let style = match paragraph.tone {
             Tone::Good => look.good(),
             Tone::Bad => look.bad(),
             Tone::Plain => Style::new(),
         };
-        lines.push(Line::styled(paragraph.text, style));
-        lines.push(Line::default());
-    }
-    let text = Paragraph::new(lines).wrap(Wrap { trim: true }).scroll((model.scroll, 0)).block(block);
-    frame.render_widget(text, area);
+        [Line::styled(paragraph.text, style), Line::default()]
+    };
+    narrate(chosen, watched).into_iter().flat_map(paragraph).collect()
 }

@@ -54,7 +54,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look, now: I
     if lower.width >= 140 {
         let [left, right] =
             Layout::horizontal([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(lower);
-        detail::causes(frame, left, chosen, look);
+        detail::story(frame, left, chosen, model, look);
         events::draw(frame, right, model, look);
     } else {
         let parts = chosen.map_or(0, |one| one.drops.by_cause.len() + one.resets.by_cause.len());

@@ -34,6 +34,22 @@ enum Column {
     Why,
 }
 
+/// What the screen's width leaves for each part.
+#[derive(Clone, Copy)]
+struct Room {
+    bar: u16,
+    spark: u16,
+    /// Namespaces are shown beside addresses.
+    netns: bool,
+}
+
+impl Room {
+    const fn of(screen: u16) -> Self {
+        let wide = screen >= 140;
+        Self { bar: if wide { 16 } else { 8 }, spark: if wide { 24 } else { 10 }, netns: screen >= 100 }
+    }
+}
+
 /// In order, with the width of the screen from which on each is there.
 const COLUMNS: [(Column, u16); 12] = [
     (Column::Mark, 0),
@@ -64,12 +80,11 @@ pub(super) fn draw(
     }
     let columns: Vec<_> =
         COLUMNS.into_iter().filter(|(_, from)| area.width >= *from).map(|(column, _)| column).collect();
-    let spark = if area.width >= 140 { 24 } else { 10 };
-    let bar = if area.width >= 140 { 16 } else { 8 };
-    let widths = columns.iter().map(|column| width(*column, area.width, bar, spark));
+    let room = Room::of(area.width);
+    let widths = columns.iter().map(|column| width(*column, room));
     let head = Row::new(columns.iter().map(|column| head(*column, model, look)));
     let body = rows.iter().map(|row| {
-        let cells = columns.iter().map(|column| cell(*column, row, model, look, bar, spark));
+        let cells = columns.iter().map(|column| cell(*column, row, model, look, room));
         Row::new(cells.collect::<Vec<_>>())
     });
     let table = Table::new(body.collect::<Vec<_>>(), widths.collect::<Vec<_>>())
@@ -92,16 +107,16 @@ fn nothing(model: &Model, now: Instant) -> &'static str {
     }
 }
 
-const fn width(column: Column, screen: u16, bar: u16, spark: u16) -> Constraint {
+const fn width(column: Column, room: Room) -> Constraint {
     match column {
         Column::Mark => Constraint::Length(1),
-        Column::Name => Constraint::Min(if screen < 100 { 15 } else { 22 }),
+        Column::Name => Constraint::Min(if room.netns { 22 } else { 15 }),
         Column::Process => Constraint::Length(15),
-        Column::Accept => Constraint::Length(bar),
+        Column::Accept => Constraint::Length(room.bar),
         Column::AcceptNumbers | Column::SynNumbers => Constraint::Length(9),
         Column::Drops | Column::Resets => Constraint::Length(8),
         Column::DropRate | Column::ResetRate => Constraint::Length(6),
-        Column::Spark => Constraint::Length(spark),
+        Column::Spark => Constraint::Length(room.spark),
         Column::Why => Constraint::Min(28),
     }
 }
@@ -129,7 +144,7 @@ fn aligned(line: Line<'static>, right: bool) -> Cell<'static> {
     Cell::from(Text::from(line.alignment(if right { Alignment::Right } else { Alignment::Left })))
 }
 
-fn cell(column: Column, row: &Listener, model: &Model, look: Look, bar: u16, spark: u16) -> Cell<'static> {
+fn cell(column: Column, row: &Listener, model: &Model, look: Look, room: Room) -> Cell<'static> {
     let dropping = model.history.drop_rate(&row.id);
     let text = |text: String| aligned(Line::raw(text), false);
     let number = |text: String, style: Style| aligned(Line::styled(text, style), true);
@@ -147,11 +162,11 @@ fn cell(column: Column, row: &Listener, model: &Model, look: Look, bar: u16, spa
             };
             aligned(Line::styled(sign, drop_style), false)
         }
-        Column::Name => name(row, look),
+        Column::Name => name(row, room.netns, look),
         Column::Process => text(plain(&row.process)),
-        Column::Accept => {
-            row.accept_queue.map_or_else(|| Cell::from(""), |queue| accept_bar(queue, usize::from(bar), look))
-        }
+        Column::Accept => row
+            .accept_queue
+            .map_or_else(|| Cell::from(""), |queue| accept_bar(queue, usize::from(room.bar), look)),
         Column::AcceptNumbers => {
             let full = row.accept_queue.is_some_and(|queue| queue.length > queue.limit);
             number(format::queue(row.accept_queue), if full { look.bad() } else { Style::new() })
@@ -160,8 +175,8 @@ fn cell(column: Column, row: &Listener, model: &Model, look: Look, bar: u16, spa
         Column::Drops => number(or_dash(row.drops.total), drop_style),
         Column::DropRate => number(if dropping > 0.0 { rate(dropping) } else { String::new() }, look.bad()),
         Column::Spark => {
-            let values = model.history.drops(&row.id, usize::from(spark));
-            let text = bars::sparkline(&values, usize::from(spark), look);
+            let values = model.history.drops(&row.id, usize::from(room.spark));
+            let text = bars::sparkline(&values, usize::from(room.spark), look);
             aligned(Line::styled(text, if dropping > 0.0 { look.bad() } else { look.dim() }), false)
         }
         Column::Resets => {
@@ -175,10 +190,10 @@ fn cell(column: Column, row: &Listener, model: &Model, look: Look, bar: u16, spa
     }
 }
 
-/// Address and port, and the namespace where it is not the host's.
-fn name(row: &Listener, look: Look) -> Cell<'static> {
+/// Address and port, and, where there is room, the namespace if it is not the host's.
+fn name(row: &Listener, with_netns: bool, look: Look) -> Cell<'static> {
     let mut spans = vec![Span::raw(format::place(row.addr, row.port))];
-    if row.netns != "host" {
+    if with_netns && row.netns != "host" {
         spans.push(Span::styled(format!(" @{}", plain(&row.netns)), look.dim()));
     }
     Cell::from(Line::from(spans))

@@ -70,7 +70,7 @@ const DASHES = [[], [6, 3], [2, 3]];
  * Lines over time: `series` are `{label, token, dash, fill}`; `update(times, columns)` takes seconds and values.
  * A table of the newest values stands beside it for whoever cannot see it.
  */
-export function plot({ series, label, unit = rate, height = 190, step = false }) {
+export function plot({ series, label, unit = rate, whole = false, height = 190, step = false }) {
   const box = h("div", { class: "plot", role: "img", "aria-label": label });
   const legend = h("div", { class: "legend" });
   let chart = null;
@@ -91,7 +91,7 @@ export function plot({ series, label, unit = rate, height = 190, step = false })
         scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.08)] } },
         axes: [
           { ...axis, size: 26, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000)), space: 90 },
-          { ...axis, size: 46, values: (_, ticks) => ticks.map((tick) => unit(tick)), space: 34 },
+          { ...axis, size: 46, incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000] : undefined, values: (_, ticks) => ticks.map((tick) => unit(tick)), space: 34 },
         ],
         series: [
           {},

@@ -93,19 +93,20 @@ export function listenerPage(id) {
   const noEvents = h("p", { class: "quiet" }, "None in the window that is held.");
   const plots = {
     flow: plot({ label: "Drops and resets per second over the last minutes", series: [{ label: "drops /s", token: "c1", fill: true }, { label: "resets /s", token: "c3", dash: 1 }], step: true }),
-    depth: plot({ label: "Length of the accept queue over the last minutes", series: [{ label: "waiting for accept()", token: "c4", fill: true }, { label: "limit", token: "c7", dash: 1 }], unit: (value) => count(Math.round(value)) }),
+    depth: plot({ label: "Length of the accept queue over the last minutes", series: [{ label: "waiting for accept()", token: "c4", fill: true }, { label: "limit", token: "c7", dash: 1 }], unit: (value) => count(Math.round(value)), whole: true }),
   };
   const queues = [card(6, "Accept queue", "finished handshakes that wait for accept()", acceptBar.element, acceptText), card(6, "SYN queue", "handshakes under way", synBar.element, synText)];
   const depthCard = card(6, "Accept queue over time", "as seen with each answer", plots.depth.element);
   const handshakeCard = card(6, "What became of dropped final ACKs", null, handshakes.element);
   const limitsCard = card(6, "Waiting and limits", null, limits.element);
+  const dropCard = card(6, "Dropped, by cause", "packets, not clients: who tries again counts again", drops.element);
+  const resetCard = card(6, "Resets sent, by cause", null, resets.element);
   const content = h("div", {},
     h("div", { class: "verdict" }, mark, h("div", {}, title, said)),
     facts,
     h("div", { class: "grid" },
       queues, card(6, "Drops and resets per second", null, plots.flow.element), depthCard,
-      card(6, "Dropped, by cause", "packets, not clients: who tries again counts again", drops.element),
-      card(6, "Resets sent, by cause", null, resets.element),
+      dropCard, resetCard,
       handshakeCard, limitsCard,
       card(6, "Its part of the kernel's counters", "what these add to /proc/net/netstat and snmp", counters.element),
       h("section", { class: "card span-12" }, h("header", {}, h("h2", {}, "What happened"), h("span", { class: "hint" }, "newest first")), h("div", { class: "body wide" }, events.element, noEvents))));
@@ -151,6 +152,11 @@ export function listenerPage(id) {
     plots.flow.update(times, [dropped, rates(samples, "resets")[1]]);
     depthCard.hidden = !accept;
     if (accept) plots.depth.update(samples.map((point) => point.t / 1000), [samples.map((point) => point.accept), samples.map(() => accept.limit)]);
+    // An empty half beside a long list helps nobody.
+    const [anyDrops, anyResets] = [listener.drops.total > 0, listener.resets.total > 0];
+    dropCard.hidden = anyResets && !anyDrops;
+    resetCard.hidden = anyDrops && !anyResets;
+    for (const [box, alone] of [[dropCard, resetCard.hidden], [resetCard, dropCard.hidden]]) box.className = `card span-${alone ? 12 : 6}`;
     drops.update(listener.drops);
     resets.update(listener.resets);
     const { handshakes: shakes = {}, ghosts = {} } = listener;

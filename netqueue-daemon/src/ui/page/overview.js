@@ -31,7 +31,7 @@ const KIND = {
 const SORTS = {
   listener: (a, b) => place(a).localeCompare(place(b), "en", { numeric: true }),
   accept: (a, b) => fullness(a) - fullness(b),
-  drops: (a, b) => rateNow(a.id, "drops") - rateNow(b.id, "drops") || a.drops.total - b.drops.total,
+  drops: (a, b) => rateNow(a.id, "drops") - rateNow(b.id, "drops") || a.drops.total - b.drops.total || a.resets.total - b.resets.total,
   resets: (a, b) => rateNow(a.id, "resets") - rateNow(b.id, "resets") || a.resets.total - b.resets.total,
 };
 
@@ -159,7 +159,7 @@ export function overviewPage() {
       text(figure.lastChild, "per second now");
       spark.update(allBuckets(what, SPAN, spark.slots), what);
       const total = sum((one) => one[what].total);
-      text(under, `${count(total)} since netqueue attached · columns: last 5 minutes`);
+      text(under, `${count(total)} since netqueue attached`);
       attribute(box, "data-state", what === "drops" && now > 0 ? "bad" : null);
     }
     const fullest = listeners.filter((one) => one.accept_queue).reduce((a, b) => (a && fullness(a) >= fullness(b) ? a : b), null);
