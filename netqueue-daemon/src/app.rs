@@ -19,7 +19,7 @@ use crate::{
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     privileges,
     recording::{Header, Reader},
-    service_manager, snapshots,
+    service_manager, snapshots, ui,
     web::{self, Exposure, Secured},
 };
 
@@ -95,11 +95,9 @@ impl Front {
         let stop = stop_signals()?;
         reload_on_hangup(Arc::clone(&secured))?;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-        let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
-            snapshots.clone(),
-            config.max_series,
-            &config.telemetry_path,
-        ));
+        let router = api::router(snapshots.clone())
+            .merge(ui::router(&config.telemetry_path))
+            .merge(metrics::router(snapshots.clone(), config.max_series, &config.telemetry_path));
         let exposure = exposure(config, server.local_addr());
         if let Some(warning) = exposure.warning(&secured) {
             tracing::warn!("{warning}");

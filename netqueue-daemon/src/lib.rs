@@ -19,4 +19,6 @@ pub mod recording;
 pub mod service_manager;
 pub mod snapshots;
 pub mod spike_log;
+pub mod tui;
+pub mod ui;
 pub mod web;
