@@ -1,13 +1,16 @@
 //! The one task that owns the aggregator: it drains the ring, reads the counts, tells the time and publishes snapshots.
 
+mod compare;
+mod schedule;
+
 use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use compare::Comparison;
 use tokio::{io::unix::AsyncFd, time::Instant};
 
 use crate::{
     clock,
-    domain::{Aggregator, Bracket, Health, LossReason, NamespaceBalance, Netns, Snapshot},
-    inventory::{netns::HOST_NET, netstat},
+    domain::{Aggregator, Health, LossReason, Netns, Snapshot},
     kernel::{Attached, Drained, Reading},
     snapshots::{Publisher, Request},
     spike_log,
@@ -23,19 +26,15 @@ const IDLE: Duration = Duration::from_secs(1);
 const HASTE: Duration = Duration::from_millis(100);
 /// While events come, the counts are read this often, to tell a spike from what is ordinary.
 const WATCH: Duration = Duration::from_millis(250);
-/// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
-const SETTLE: u32 = 5;
 
 /// The kernel side, the aggregator, and what connects them.
 pub struct Pipeline {
     attached: Attached,
     aggregator: Aggregator,
-    host: Netns,
+    comparison: Comparison,
     undecodable_records: u64,
     undecodable_accounts: u64,
     recycled: Instant,
-    host_balance: Option<NamespaceBalance>,
-    reconcile_error: Option<String>,
 }
 
 /// What ended a wait.
@@ -46,19 +45,18 @@ enum Turn {
 }
 
 impl Pipeline {
-    /// Takes over an attached kernel side and takes the baseline its counts are compared with.
+    /// Takes over an attached kernel side and takes the baselines its counts are compared with.
     pub async fn start(attached: Attached, aggregator: Aggregator, host: Netns) -> Self {
+        let comparison = Comparison::new(host, Arc::clone(&attached.numbers));
         let mut pipeline = Self {
             attached,
             aggregator,
-            host,
+            comparison,
             undecodable_records: 0,
             undecodable_accounts: 0,
             recycled: Instant::now(),
-            host_balance: None,
-            reconcile_error: None,
         };
-        pipeline.take_baseline().await;
+        pipeline.take_baselines().await;
         pipeline
     }
 
@@ -70,8 +68,8 @@ impl Pipeline {
         self.tick();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
-        let warnings = warnings.map(str::to_owned).collect();
+        let trouble = self.attached.recycling_trouble().map(str::to_owned);
+        let warnings = self.comparison.warnings().chain(trouble).collect();
         self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
         self.aggregator.snapshot(clock::now())
     }
@@ -133,7 +131,8 @@ impl Pipeline {
             any |= !events.is_empty();
             // A charge precedes its event: an account the aggregator does not know has counts to read.
             if events.iter().any(|event| !self.aggregator.knows(&event.account)) {
-                self.read();
+                let sums = self.read().sums();
+                self.comparison.begin_search(&sums);
             }
             events.into_iter().for_each(|event| self.aggregator.observe(event));
             if let Some(logger) = &mut self.attached.logger {
@@ -174,45 +173,6 @@ impl Pipeline {
             self.recycle();
         }
         recycling
-    }
-
-    /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.
-    fn bracket(&mut self) -> Option<Bracket> {
-        let before = self.read().sum(self.host);
-        let kernel = netstat::read(HOST_NET);
-        let after = self.read().sum(self.host);
-        self.reconcile_error =
-            kernel.as_ref().err().map(|error| format!("the host's counters are not compared: {error}"));
-        kernel.ok().map(|kernel| Bracket { before, kernel, after })
-    }
-
-    async fn take_baseline(&mut self) {
-        const ATTEMPTS: u32 = 20;
-        for _ in 0..ATTEMPTS {
-            let Some(bracket) = self.bracket() else { return };
-            if self.aggregator.set_baseline(self.host, &bracket) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        tracing::warn!("drops go on while netqueue starts: the residual may be off by what moved meanwhile");
-    }
-
-    /// Compares the host's counters. A drop under way, counted by the kernel and not yet charged, is waited for; a
-    /// residual that stays is published, and not waited for again.
-    async fn reconcile(&mut self) {
-        for attempt in 0..SETTLE {
-            let Some(bracket) = self.bracket() else { return };
-            let balance = self.aggregator.reconcile(self.host, &bracket);
-            let settled = balance.as_ref().is_none_or(|now| {
-                now.is_exact() || self.host_balance.as_ref().is_some_and(|last| now.same_residual(last))
-            });
-            self.host_balance = balance;
-            if settled {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
-        }
     }
 }
 

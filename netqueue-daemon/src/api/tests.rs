@@ -107,7 +107,7 @@ fn incident() -> Aggregator {
     }
     let all = |value| PerCounter::from_fn(|_| value);
     queues.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(0) });
-    queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) });
+    queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) }, at(5));
     let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
     let probes = vec![probe(true, true), probe(false, false)];
@@ -328,7 +328,7 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
     assert_eq!((&balance["netns"], &balance["exact"]), (&json!("host"), &json!(false)));
     assert_eq!(
         balance["counters"]["ListenDrops"],
-        json!({"kernel": 1027, "since_attach": 27, "attributed": 26, "residual": 1})
+        json!({"kernel": 1027, "since_attach": 27, "attributed": 26, "residual": 1, "charged_since": 0})
     );
     assert_eq!(data["probes"][1]["attached"], false);
     let events = &data["events"];

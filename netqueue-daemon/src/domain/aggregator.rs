@@ -1,11 +1,14 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, TrafficReading,
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, NamespaceBalance,
+    Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler, SearchCost, Sensitivity, Snapshot,
+    SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading, namespaces::Namespaces,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -16,6 +19,9 @@ pub struct Settings {
     /// How many of the newest events are kept.
     pub event_capacity: usize,
 }
+
+/// Of a namespace whose counters at attach nobody knows.
+const UNSEEN: &str = "it was there when netqueue attached, and ended before it was found";
 
 /// Accounts, events and balances.
 #[derive(Debug)]
@@ -31,7 +37,8 @@ pub struct Aggregator {
     quiet: Arc<Traffic>,
     events: EventLog,
     reconciler: Reconciler,
-    balances: Vec<NamespaceBalance>,
+    namespaces: Namespaces,
+    search: SearchCost,
     health: Health,
     spikes: SpikeDetector,
 }
@@ -50,7 +57,8 @@ impl Aggregator {
             quiet: Arc::default(),
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
-            balances: Vec::new(),
+            namespaces: Namespaces::new(settings.host, attached),
+            search: SearchCost::default(),
             health: Health::default(),
             spikes: SpikeDetector::new(Sensitivity::default()),
         }
@@ -151,24 +159,58 @@ impl Aggregator {
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
-    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) -> bool {
-        self.reconciler.set_baseline(netns, bracket)
+    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) {
+        self.reconciler.set_baseline(netns, bracket);
+    }
+
+    /// A namespace was found, under this name if it has one.
+    pub fn found(&mut self, netns: Netns, name: Option<Arc<str>>, now: Timestamp) {
+        self.namespaces.found(netns, name, now);
+    }
+
+    /// Compares a namespace's counters. Returns whether nothing is under way: nothing is left over, or what was before.
+    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket, now: Timestamp) -> bool {
+        let balance = self.reconciler.compare(netns, bracket, now);
+        let settled = self.namespaces.compared(balance);
+        balance.is_exact() || settled
+    }
+
+    /// A namespace's counters cannot be compared at present.
+    pub fn not_compared(&mut self, netns: Netns, why: &str) {
+        self.namespaces.not_compared(netns, why);
+    }
+
+    /// A namespace ended, having been charged with this altogether: its last comparison. One in which nothing was ever
+    /// counted, and which was not found either, leaves no trace.
+    pub fn take_leave(&mut self, farewell: &Farewell, charged: PerCounter<u64>, now: Timestamp) {
+        let counted = farewell.netns.generation > 0 && farewell.kernel != PerCounter::default();
+        if counted {
+            self.namespaces.know(farewell.netns, now);
+        }
+        if farewell.netns.generation == 0 && !self.reconciler.knows(farewell.netns) {
+            self.namespaces.not_compared(farewell.netns, UNSEEN);
+        } else if self.namespaces.knows(farewell.netns) {
+            let bracket = Bracket::still(farewell.kernel, charged);
+            let balance = self.reconciler.compare(farewell.netns, &bracket, now);
+            self.namespaces.compared(NamespaceBalance { last: true, ..balance });
+        }
+        self.reconciler.forget(farewell.netns);
+    }
+
+    /// Namespaces have ended.
+    pub fn end(&mut self, has_ended: impl Fn(Netns) -> bool, now: Timestamp) {
+        self.namespaces.end(has_ended, now);
+    }
+
+    /// What it costs to look for namespaces.
+    pub const fn set_search_cost(&mut self, cost: SearchCost) {
+        self.search = cost;
     }
 
     /// Whether anything was ever charged to this account, as far as was read.
     #[must_use]
     pub fn knows(&self, account: &AccountKey) -> bool {
         self.index.contains_key(account)
-    }
-
-    /// Compares a namespace's counters; `None` before its baseline was taken.
-    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
-        let balance = self.reconciler.balance(netns, bracket)?;
-        match self.balances.iter_mut().find(|known| known.netns == netns) {
-            Some(known) => *known = balance,
-            None => self.balances.push(balance),
-        }
-        Some(balance)
     }
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
@@ -190,10 +232,21 @@ impl Aggregator {
             host: self.settings.host,
             accounts: self.accounts.iter().map(|account| self.with_peaks(account, now)).collect(),
             events: self.events.clone(),
-            balances: self.balances.clone(),
+            namespaces: self.namespaces.views(&self.charged()).into(),
+            search: self.search,
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
         }
+    }
+
+    /// What is attributed to each namespace.
+    fn charged(&self) -> BTreeMap<Netns, PerCounter<u64>> {
+        let mut sums: BTreeMap<Netns, PerCounter<u64>> = BTreeMap::new();
+        for account in &self.accounts {
+            let sum = sums.entry(account.key.netns()).or_default();
+            *sum = PerCounter::from_fn(|counter| sum.get(counter) + account.counts.kernel().get(counter));
+        }
+        sums
     }
 
     /// The account with its peaks as they are now: a window moves on though nothing happens.
@@ -213,6 +266,7 @@ impl Aggregator {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
+            self.namespaces.know(key.netns(), now);
             self.accounts.push(AccountView {
                 id: AccountId(next as u64 + 1),
                 key,

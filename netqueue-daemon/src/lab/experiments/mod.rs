@@ -1,6 +1,7 @@
 //! The table of the experiments, in the order they run, and what several of them share.
 
 mod burst;
+mod churn;
 mod concurrency;
 mod deferred;
 mod expired;
@@ -54,6 +55,7 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    churn::CHURN,
     deferred::DEFERRED,
 ];
 
