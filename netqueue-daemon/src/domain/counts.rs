@@ -1,13 +1,19 @@
 //! The exact counts of one account.
 
-use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause};
+use serde::{Deserialize, Serialize};
+
+use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause, by_name::ByName};
 
 /// What an account was charged since netqueue attached. Values only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
+    #[serde(with = "ByName::<DropKind>")]
     drops: [u64; DropKind::ALL.len()],
+    #[serde(with = "ByName::<ResetCause>")]
     resets: [u64; ResetCause::ALL.len()],
     kernel: PerCounter<u64>,
+    #[serde(skip_serializing_if = "super::event::is_default")]
     handshakes: Handshakes,
 }
 
@@ -64,6 +70,21 @@ impl Counts {
     #[must_use]
     pub fn reset_total(&self) -> u64 {
         self.resets.iter().sum()
+    }
+
+    /// These counts without `part`, an earlier state of the same ones.
+    #[must_use]
+    pub fn less(&self, part: &Self) -> Self {
+        let mut rest = *self;
+        let take = |mine: &mut [u64], part: &[u64]| {
+            mine.iter_mut().zip(part).for_each(|(mine, part)| *mine = mine.saturating_sub(*part));
+        };
+        take(&mut rest.drops, &part.drops);
+        take(&mut rest.resets, &part.resets);
+        rest.handshakes = self.handshakes.less(&part.handshakes);
+        rest.kernel =
+            PerCounter::from_fn(|counter| self.kernel.get(counter).saturating_sub(part.kernel.get(counter)));
+        rest
     }
 
     /// Adds another account's counts.

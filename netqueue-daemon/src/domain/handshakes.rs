@@ -1,7 +1,10 @@
 //! What became of handshakes whose final ACK was dropped.
 
+use serde::{Deserialize, Serialize};
+
 /// Handshakes of one listener whose final ACK was dropped, each counted once, however often the client repeated it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Handshakes {
     /// The listener kept the request: a later ACK can still complete it.
     pub suspended: u64,
@@ -30,6 +33,20 @@ impl Handshakes {
     #[must_use]
     pub const fn live_ghosts(&self) -> u64 {
         self.ghosts.saturating_sub(self.ghosts_recovered).saturating_sub(self.ghosts_ended)
+    }
+
+    /// These without `part`, an earlier state of the same ones.
+    #[must_use]
+    pub const fn less(&self, part: &Self) -> Self {
+        Self {
+            suspended: self.suspended.saturating_sub(part.suspended),
+            recovered: self.recovered.saturating_sub(part.recovered),
+            ended: self.ended.saturating_sub(part.ended),
+            expired: self.expired.saturating_sub(part.expired),
+            ghosts: self.ghosts.saturating_sub(part.ghosts),
+            ghosts_recovered: self.ghosts_recovered.saturating_sub(part.ghosts_recovered),
+            ghosts_ended: self.ghosts_ended.saturating_sub(part.ghosts_ended),
+        }
     }
 
     /// Adds another account's.

@@ -2,6 +2,7 @@
 
 mod account;
 mod aggregator;
+mod by_name;
 mod cause;
 mod counter;
 mod counts;
@@ -11,7 +12,12 @@ pub mod glossary;
 mod handshakes;
 mod health;
 mod histogram;
+mod joining;
+mod limit;
+mod listener;
 mod namespaces;
+mod observation;
+mod owner;
 mod peaks;
 mod reconcile;
 mod snapshot;
@@ -20,7 +26,7 @@ mod time;
 mod traffic;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
-pub use aggregator::{Aggregator, Settings};
+pub use aggregator::{Aggregator, QueuePeaks, Settings};
 pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
 pub use counter::{KernelCounter, PerCounter};
 pub use counts::Counts;
@@ -29,9 +35,15 @@ pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
 pub use histogram::Histogram;
-pub use namespaces::{Farewell, NamespaceView, SearchCost};
+pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listener::{
+    Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
+};
+pub use namespaces::{Farewell, NamespaceNews, NamespaceView, SearchCost};
+pub use observation::{Observation, Observed, Standing};
+pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
-pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler, Start};
+pub use reconcile::{Baseline, Bracket, CounterBalance, NamespaceBalance, Reconciler, Start};
 pub use snapshot::{AccountView, Snapshot};
 pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;

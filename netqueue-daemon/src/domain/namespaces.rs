@@ -1,15 +1,13 @@
 //! Which network namespaces there are and were, how they are called, and how far each is compared.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use super::{NamespaceBalance, Netns, PerCounter, Timestamp};
 
 /// What a namespace had counted when it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Farewell {
     /// Which one.
     pub netns: Netns,
@@ -18,7 +16,7 @@ pub struct Farewell {
 }
 
 /// What looking for namespaces took so far, and the last time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchCost {
     /// How often.
     pub searches: u64,
@@ -33,7 +31,7 @@ pub struct SearchCost {
 }
 
 /// One namespace at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceView {
     /// Which one.
     pub netns: Netns,
@@ -51,30 +49,42 @@ pub struct NamespaceView {
     pub charged_since: PerCounter<u64>,
 }
 
+/// What was learnt of namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NamespaceNews {
+    /// These were found, under these names where they have one.
+    pub found: Vec<(Netns, Option<Arc<str>>)>,
+    /// These told at their end what they had counted; and what had been attributed to each by then.
+    pub farewells: Vec<(Farewell, PerCounter<u64>)>,
+    /// These have ended.
+    pub ended: Vec<Netns>,
+    /// These cannot be compared at present, and why.
+    pub not_compared: Vec<(Netns, Arc<str>)>,
+    /// What looking for them cost.
+    pub search: Option<SearchCost>,
+}
+
+impl NamespaceNews {
+    /// Whether nothing was learnt.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// All namespaces that something was found in or charged to.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     host: Netns,
     entries: BTreeMap<Netns, Entry>,
-    /// Those folded, whose accounts the kernel side may still hold.
-    folded: HashSet<Netns>,
 }
 
-#[derive(Debug)]
-struct Entry {
+/// One that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
     view: NamespaceView,
-    /// Pages scraped since it ended.
-    scrapes: u32,
 }
-
-/// So many pages show a namespace's last counts before they are folded.
-const SCRAPES: u32 = 2;
-/// And at least this long: who scrapes once a minute sees them too, though somebody else looks at the page twice.
-const SHOWN: Duration = Duration::from_secs(60);
-/// When they are folded if nobody scrapes.
-const UNSCRAPED: Duration = Duration::from_secs(600);
-/// Ended namespaces that are kept at most; the oldest are folded before their time.
-const MOST: usize = 512;
 
 const UNTOLD_END: &str = "it ended before it was found, and what it had counted was not told";
 const NOT_FOUND: &str =
@@ -82,21 +92,14 @@ const NOT_FOUND: &str =
 
 impl Namespaces {
     pub(super) fn new(host: Netns, now: Timestamp) -> Self {
-        let mut namespaces = Self { host, entries: BTreeMap::new(), folded: HashSet::new() };
+        let mut namespaces = Self { host, entries: BTreeMap::new() };
         namespaces.entry(host, now);
         namespaces
     }
 
     /// Something was charged to it, or it was found.
     pub(super) fn know(&mut self, netns: Netns, now: Timestamp) {
-        if !self.folded.contains(&netns) {
-            self.entry(netns, now);
-        }
-    }
-
-    /// Whether its counts are part of those of [`Netns::GONE`]; what the kernel side still holds of it is counted there.
-    pub(super) fn is_folded(&self, netns: Netns) -> bool {
-        self.folded.contains(&netns)
+        self.entry(netns, now);
     }
 
     /// It was found, under this name if it has one.
@@ -113,12 +116,12 @@ impl Namespaces {
         self.entries.contains_key(&netns)
     }
 
-    /// It was compared. Returns whether as much was left over as the last time.
-    pub(super) fn compared(&mut self, balance: NamespaceBalance) -> bool {
-        let Some(entry) = self.entries.get_mut(&balance.netns) else { return true };
-        entry.view.why_not = None;
-        let before = entry.view.balance.replace(balance);
-        before.is_some_and(|before| before.same_residual(&balance))
+    /// It was compared.
+    pub(super) fn compared(&mut self, balance: NamespaceBalance) {
+        if let Some(entry) = self.entries.get_mut(&balance.netns) {
+            entry.view.why_not = None;
+            entry.view.balance = Some(balance);
+        }
     }
 
     /// It cannot be compared at present.
@@ -130,49 +133,37 @@ impl Namespaces {
         }
     }
 
-    /// Some have ended.
-    pub(super) fn end(&mut self, has_ended: impl Fn(Netns) -> bool, now: Timestamp) {
-        for (netns, entry) in &mut self.entries {
-            if *netns != Netns::GONE && *netns != self.host && has_ended(*netns) {
-                entry.view.ended.get_or_insert(now);
-            }
+    /// It has ended.
+    pub(super) fn end(&mut self, netns: Netns, now: Timestamp) {
+        if let Some(entry) = self.entries.get_mut(&netns) {
+            entry.view.ended.get_or_insert(now);
         }
     }
 
-    /// A page with everything in it was scraped.
-    pub(super) fn scraped(&mut self) {
-        for entry in self.entries.values_mut().filter(|entry| entry.view.ended.is_some()) {
-            entry.scrapes += 1;
-        }
+    /// Those that may end.
+    pub(super) fn living(&self) -> impl Iterator<Item = Netns> + '_ {
+        let living = self.entries.values().map(|entry| &entry.view).filter(|view| view.ended.is_none());
+        living.map(|view| view.netns).filter(|netns| *netns != Netns::GONE && *netns != self.host)
     }
 
-    /// Takes out those that ended and were shown long enough; their balances are summed up under [`Netns::GONE`].
-    ///
-    /// While a living namespace has the same name, its series are theirs too: they stay, as long as there is room.
-    pub(super) fn fold(&mut self, now: Timestamp) -> Vec<Netns> {
-        let alive = self.entries.values().filter(|entry| entry.view.ended.is_none());
-        let names: HashSet<_> = alive.map(|entry| Arc::clone(&entry.view.name)).collect();
-        let mut ended: Vec<_> =
-            self.entries.values().filter_map(|entry| Some((entry.view.ended?, entry))).collect();
-        ended.sort_unstable_by_key(|(at, entry)| (*at, entry.view.netns));
-        let surplus = ended.len().saturating_sub(MOST);
-        let ripe = |(index, (at, entry)): (usize, (Timestamp, &Entry))| {
-            let shown = entry.scrapes >= SCRAPES && now.since(at) >= SHOWN || now.since(at) >= UNSCRAPED;
-            let folds = index < surplus || shown && !names.contains(&entry.view.name);
-            folds.then_some(entry.view.netns)
-        };
-        let folded: Vec<_> = ended.into_iter().enumerate().filter_map(ripe).collect();
-        for netns in &folded {
-            let balance = self.entries.remove(netns).and_then(|entry| entry.view.balance);
-            self.add_to_gone(balance, now);
-            self.folded.insert(*netns);
-        }
-        folded
+    /// Its last comparison.
+    pub(super) fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
+        self.entries.get(&netns)?.view.balance.as_ref()
     }
 
-    /// The kernel side holds accounts of these namespaces only.
-    pub(super) fn retain_folded(&mut self, held: impl Fn(Netns) -> bool) {
-        self.folded.retain(|netns| held(*netns));
+    /// Why it is not compared.
+    pub(super) fn why_not(&self, netns: Netns) -> Option<&str> {
+        self.entries.get(&netns)?.view.why_not.as_deref()
+    }
+
+    /// All that is known, for [`Self::restore`].
+    pub(super) fn standing(&self) -> Vec<Entry> {
+        self.entries.values().cloned().collect()
+    }
+
+    /// Knows what was known elsewhere.
+    pub(super) fn restore(&mut self, standing: Vec<Entry>) {
+        self.entries = standing.into_iter().map(|entry| (entry.view.netns, entry)).collect();
     }
 
     /// Everything known; `charged` says what is attributed to each.
@@ -191,13 +182,6 @@ impl Namespaces {
         self.entries.values().map(view).collect()
     }
 
-    fn add_to_gone(&mut self, balance: Option<NamespaceBalance>, now: Timestamp) {
-        let gone = self.entry(Netns::GONE, now);
-        let Some(balance) = balance else { return };
-        let balance = NamespaceBalance { netns: Netns::GONE, ..balance };
-        gone.view.balance = Some(gone.view.balance.map_or(balance, |before| before.and(&balance)));
-    }
-
     fn entry(&mut self, netns: Netns, now: Timestamp) -> &mut Entry {
         let name = self.label(netns, None);
         self.entries.entry(netns).or_insert_with(|| Entry {
@@ -210,7 +194,6 @@ impl Namespaces {
                 why_not: None,
                 charged_since: PerCounter::default(),
             },
-            scrapes: 0,
         })
     }
 

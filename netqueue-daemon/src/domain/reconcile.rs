@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Netns, PerCounter, Timestamp};
 
 /// The kernel's counters of one namespace, read between two readings of everything attributed to it.
 ///
 /// Drops go on while files and maps are read. If the kernel's number lies between the two sums, nothing is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bracket {
     /// Sum over all accounts of the namespace, dead ones included, before.
     pub before: PerCounter<u64>,
@@ -18,7 +20,7 @@ pub struct Bracket {
 }
 
 /// One counter of one namespace. `since_attach = attributed + residual`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterBalance {
     /// The kernel's counter, as its file shows it.
     pub kernel: u64,
@@ -31,7 +33,8 @@ pub struct CounterBalance {
 }
 
 /// From when on a namespace is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Start {
     /// It was there when netqueue attached, and was read then.
     Attach,
@@ -42,7 +45,7 @@ pub enum Start {
 }
 
 /// All counters of one namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceBalance {
     /// The namespace.
     pub netns: Netns,
@@ -105,8 +108,9 @@ pub struct Reconciler {
     baselines: HashMap<Netns, Baseline>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Baseline {
+/// From where a namespace is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
     start: Start,
     /// The kernel's counters at the start.
     kernel: PerCounter<u64>,
@@ -117,7 +121,7 @@ struct Baseline {
 }
 
 /// What a number may be: one look while drops go on does not tell more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Range {
     low: i64,
     high: i64,
@@ -155,6 +159,17 @@ impl Reconciler {
             PerCounter::from_fn(|counter| observed.get(counter).beyond(baseline.offset.get(counter)));
         baseline.narrow(observed, &residual);
         baseline.balance(netns, bracket, &residual, now)
+    }
+
+    /// From where each namespace is compared.
+    pub fn standing(&self) -> impl Iterator<Item = (Netns, Baseline)> + '_ {
+        self.baselines.iter().map(|(netns, baseline)| (*netns, *baseline))
+    }
+
+    /// The reconciler that stood there.
+    #[must_use]
+    pub fn restored(standing: impl IntoIterator<Item = (Netns, Baseline)>) -> Self {
+        Self { baselines: standing.into_iter().collect() }
     }
 
     /// Whether it was compared before, or its baseline taken.

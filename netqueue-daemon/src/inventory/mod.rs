@@ -1,5 +1,8 @@
-//! What the rest of the system says, outside the kernel side's programs: namespaces and their counters.
+//! What the rest of the system says, outside the kernel side's programs: namespaces, their counters and sysctls, their
+//! listeners and whose they are.
 
+mod book;
+pub mod census;
 mod container;
 mod enter;
 mod member;
@@ -7,9 +10,14 @@ mod mounts;
 mod namespaces;
 pub mod netns;
 pub mod netstat;
+mod places;
+mod proc_tcp;
 mod search;
+mod sock_diag;
+mod sysctls;
 #[cfg(test)]
 mod tree;
+mod visit;
 
 pub use namespaces::{Namespaces, ReadError};
 pub use search::{Depth, Found, Search, search};

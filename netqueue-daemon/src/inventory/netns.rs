@@ -1,11 +1,14 @@
 //! Network namespaces by the files that stand for them.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use crate::domain::Netns;
 
 /// Where the namespace of PID 1 shows its counters.
 pub const HOST_NET: &str = "/proc/1/net";
+
+/// Which namespace has an inode number now, for those that live longer than a call.
+pub type Numbering = Arc<dyn Fn(u32) -> Netns + Send + Sync>;
 
 /// Which namespace has an inode number now.
 pub type WhoHas<'a> = &'a (dyn Fn(u32) -> Netns + Sync);
@@ -39,6 +42,16 @@ pub(super) fn identify(who: WhoHas<'_>, inode: impl Fn() -> Option<u32>) -> Opti
     let number = inode()?;
     let netns = who(number);
     (inode() == Some(number) && who(number) == netns).then_some(netns)
+}
+
+/// The namespace a file like /proc/PID/ns/net stands for.
+///
+/// # Errors
+/// The file cannot be looked at, or is another's a moment later.
+pub(super) fn of(file: impl AsRef<Path>, who: WhoHas<'_>) -> io::Result<Netns> {
+    let inode = || fs::metadata(&file).ok().and_then(|file| of_file(&file));
+    fs::metadata(&file)?;
+    identify(who, inode).ok_or_else(|| io::Error::other("its number is changing hands"))
 }
 
 /// The inode number of a file bound to a namespace.

@@ -1,5 +1,7 @@
 //! Which namespace has an inode number now, from mapped memory, and what namespaces had counted when they ended.
 
+use std::sync::Arc;
+
 use aya::maps::{MapData, RingBuf};
 use netqueue_common::{Cell, Farewell as Record, Lives};
 use zerocopy::FromBytes;
@@ -23,6 +25,13 @@ impl Numbers {
     #[must_use]
     pub fn now(&self, inode: u32) -> Netns {
         Netns { inode, generation: self.generation(inode).unwrap_or(0) }
+    }
+
+    /// The same as a function.
+    #[must_use]
+    pub fn numbering(self: &Arc<Self>) -> Arc<dyn Fn(u32) -> Netns + Send + Sync> {
+        let numbers = Arc::clone(self);
+        Arc::new(move |inode| numbers.now(inode))
     }
 
     /// Whether the namespace has ended: its number is free, or another's.

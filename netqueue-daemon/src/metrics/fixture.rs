@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, NamespaceView, Netns,
-    PeerCount, PerCounter, ProbeStatus, QueueState, Queues, ResetCause, SearchCost, Snapshot, SocketId,
-    Spike, SpikeScope, Start, Timestamp,
+    PeerCount, PerCounter, ProbeStatus, QueueState, ResetCause, SearchCost, Snapshot, SocketId, Spike,
+    SpikeScope, Start, Timestamp,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -39,18 +39,7 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
-    let queues = Queues::default();
-    let traffic = Arc::default();
-    AccountView {
-        id: AccountId(id),
-        key,
-        counts,
-        queues,
-        traffic,
-        first_seen: seen,
-        last_seen: seen,
-        closed: None,
-    }
+    AccountView { counts, ..AccountView::new(AccountId(id), key, Arc::default(), seen) }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
@@ -139,10 +128,10 @@ fn namespaces<const N: usize>(balances: [NamespaceBalance; N]) -> Arc<BTreeMap<N
 }
 
 fn health() -> Health {
-    let probe = |program, at, attached, missed| ProbeStatus {
-        program,
-        function: "tcp_conn_request",
-        at,
+    let probe = |program: &'static str, at: &'static str, attached, missed| ProbeStatus {
+        program: program.into(),
+        function: "tcp_v4_conn_request".into(),
+        at: at.into(),
         mode: AttachMode::Kprobe,
         required: true,
         attached,

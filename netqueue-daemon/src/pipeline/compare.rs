@@ -6,13 +6,13 @@ use std::{path::Path, sync::Arc, time::Duration, time::Instant};
 use tokio::task::JoinHandle;
 
 use super::{
-    Pipeline,
+    Feed, Live,
     schedule::{Due, Searches, Sums},
 };
 use crate::{
     clock,
-    domain::{Bracket, Farewell, Netns, SearchCost},
-    inventory::{Depth, Namespaces, ReadError, Search, search},
+    domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost},
+    inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
     kernel::Numbers,
 };
 
@@ -27,6 +27,7 @@ const UNTOLD: &str = "its inode number is one of those whose namespaces are not 
 pub(super) struct Comparison {
     host: Netns,
     numbers: Arc<Numbers>,
+    numbering: Numbering,
     namespaces: Namespaces,
     due: Due,
     searches: Searches,
@@ -44,6 +45,7 @@ impl Comparison {
     pub(super) fn new(host: Netns, numbers: Arc<Numbers>) -> Self {
         Self {
             host,
+            numbering: numbers.numbering(),
             numbers,
             namespaces: Namespaces::new(Path::new(PROC)),
             due: Due::default(),
@@ -87,8 +89,8 @@ impl Comparison {
     }
 
     fn search(&self, depth: Depth) -> JoinHandle<Search> {
-        let numbers = Arc::clone(&self.numbers);
-        tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &|inode| numbers.now(inode)))
+        let numbering = Arc::clone(&self.numbering);
+        tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &*numbering))
     }
 
     /// The result of a search that has ended.
@@ -122,18 +124,21 @@ impl Comparison {
     }
 }
 
-impl Pipeline {
+impl Live {
     /// Finds every namespace there is and takes the state from which it is compared.
-    pub(super) async fn take_baselines(&mut self) {
+    pub(super) async fn take_baselines(&mut self, feed: &mut Feed) {
         /// So long after it, what was under way at the first look is charged.
         const LATER: Duration = Duration::from_millis(5);
-        let Ok(found) = self.comparison.search(Depth::Threads).await else { return };
-        self.learn(found, &[]);
+        let Ok(search) = self.comparison.search(Depth::Threads).await else { return };
+        let found = self.comparison.learn(search, &[]);
+        feed.tell(clock::now(), Observation::Namespaces(NamespaceNews { found, ..NamespaceNews::default() }));
         let all: Vec<_> = self.comparison.namespaces.all().filter(|netns| netns.generation == 0).collect();
         for look in 0..2 {
-            for (netns, bracket) in self.sample(&all) {
-                self.aggregator.set_baseline(netns, &bracket);
+            let mut news = NamespaceNews::default();
+            for (netns, bracket) in self.sample(feed, &all, &mut news) {
+                feed.tell(clock::now(), Observation::Baseline(netns, bracket));
             }
+            tell(feed, news);
             if look == 0 {
                 tokio::time::sleep(LATER).await;
             }
@@ -142,22 +147,26 @@ impl Pipeline {
 
     /// Compares the counters of namespaces that are due, and those of all that ended. A drop under way, counted by the
     /// kernel and not yet charged, is waited for; a residual that stays is published, and not waited for again.
-    pub(super) async fn reconcile(&mut self) {
-        let ended = self.attached.farewells.drain();
-        // Read after their end: these sums are final.
-        let sums = self.read().sums();
-        self.take_leave(&ended, &sums);
+    pub(super) async fn reconcile(&mut self, feed: &mut Feed) {
+        let sums = self.take_leave(feed);
+        let mut news = NamespaceNews::default();
         self.comparison.begin_search(&sums);
         if let Some((search, wanted)) = self.comparison.searched().await {
-            self.learn(search, &wanted);
+            news.found = self.comparison.learn(search, &wanted);
+            news.search = Some(self.comparison.cost);
         }
+        tell(feed, std::mem::take(&mut news));
         let comparison = &self.comparison;
         let known = comparison.namespaces.all().filter(|netns| comparison.tells(*netns));
         let mut left = comparison.due.choose(comparison.host, known, &sums, Instant::now());
         for attempt in 1..=SETTLE {
-            for (netns, bracket) in self.sample(&std::mem::take(&mut left)) {
-                let settled = self.aggregator.reconcile(netns, &bracket, clock::now());
-                if settled || attempt == SETTLE {
+            for (netns, bracket) in self.sample(feed, &std::mem::take(&mut left), &mut news) {
+                let last = feed.aggregator().balance(netns).copied();
+                feed.tell(clock::now(), Observation::Compared(netns, bracket));
+                let settled = |now: &NamespaceBalance| {
+                    now.is_exact() || last.as_ref().is_some_and(|last| now.same_residual(last))
+                };
+                if attempt == SETTLE || feed.aggregator().balance(netns).is_none_or(settled) {
                     self.comparison.due.read(netns, bracket.after, Instant::now());
                 } else {
                     left.push(netns);
@@ -168,39 +177,46 @@ impl Pipeline {
             }
             tokio::time::sleep(Duration::from_millis(1 << (attempt - 1))).await;
         }
-        self.aggregator.set_search_cost(self.comparison.cost);
+        tell(feed, news);
     }
 
-    /// Namespaces ended: what each had counted at its end is compared with all that it was charged.
-    fn take_leave(&mut self, ended: &[Farewell], sums: &Sums) {
-        let now = clock::now();
-        for farewell in ended.iter().filter(|farewell| self.comparison.tells(farewell.netns)) {
-            let charged = sums.get(&farewell.netns).copied().unwrap_or_default();
-            self.aggregator.take_leave(farewell, charged, now);
-        }
+    /// Tells of the namespaces that ended; what each had counted is compared with all that it was charged. Returns what
+    /// is attributed to each namespace.
+    fn take_leave(&mut self, feed: &mut Feed) -> Sums {
+        let ended = self.attached.farewells.drain();
+        // Read after their end: these sums are final.
+        let sums = self.read(feed).sums();
         self.comparison.forget_ended();
-        let Self { aggregator, comparison, .. } = self;
-        aggregator.end(|netns| comparison.is_over(netns), now);
-        for netns in sums.keys().filter(|netns| !comparison.tells(**netns)) {
-            aggregator.not_compared(*netns, UNTOLD);
-        }
-    }
-
-    fn learn(&mut self, search: Search, wanted: &[Netns]) {
-        let now = clock::now();
-        for (netns, name) in self.comparison.learn(search, wanted) {
-            self.aggregator.found(netns, name, now);
-        }
+        let comparison = &self.comparison;
+        let charged = |netns| sums.get(&netns).copied().unwrap_or_default();
+        let told = ended.into_iter().filter(|farewell| comparison.tells(farewell.netns));
+        let known = feed.aggregator().living_namespaces();
+        let untold = sums.keys().filter(|netns| {
+            !comparison.tells(**netns) && feed.aggregator().why_not_compared(**netns) != Some(UNTOLD)
+        });
+        let news = NamespaceNews {
+            farewells: told.map(|farewell| (farewell, charged(farewell.netns))).collect(),
+            ended: known.filter(|netns| comparison.is_over(*netns)).collect(),
+            not_compared: untold.map(|netns| (*netns, UNTOLD.into())).collect(),
+            ..NamespaceNews::default()
+        };
+        tell(feed, news);
+        sums
     }
 
     /// The kernel's counters of these namespaces, each between two readings of ours.
-    fn sample(&mut self, wanted: &[Netns]) -> Vec<(Netns, Bracket)> {
+    fn sample(
+        &mut self,
+        feed: &mut Feed,
+        wanted: &[Netns],
+        news: &mut NamespaceNews,
+    ) -> Vec<(Netns, Bracket)> {
         let mut samples = Vec::with_capacity(wanted.len());
-        let mut before = self.read().sums();
+        let mut before = self.read(feed).sums();
         for some in wanted.chunks(TOGETHER) {
-            let numbers = Arc::clone(&self.comparison.numbers);
-            let read = self.comparison.namespaces.read(some, &|inode| numbers.now(inode));
-            let after = self.read().sums();
+            let numbering = Arc::clone(&self.comparison.numbering);
+            let read = self.comparison.namespaces.read(some, &*numbering);
+            let after = self.read(feed).sums();
             for (netns, read) in read {
                 match read {
                     Ok(kernel) => {
@@ -210,11 +226,17 @@ impl Pipeline {
                     }
                     // Its end is told by the kernel side; while it lives, somebody else leads to it.
                     Err(ReadError::Lost) => self.comparison.searches.want_threads(),
-                    Err(error) => self.aggregator.not_compared(netns, &error.to_string()),
+                    Err(error) => news.not_compared.push((netns, error.to_string().into())),
                 }
             }
             before = after;
         }
         samples
+    }
+}
+
+fn tell(feed: &mut Feed, news: NamespaceNews) {
+    if !news.is_empty() {
+        feed.tell(clock::now(), Observation::Namespaces(news));
     }
 }

@@ -18,7 +18,7 @@ use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::{counters, sysctl};
 
 pub(super) const CHURN: Experiment = Experiment {
-    number: "28",
+    number: "35",
     name: "namespace-churn",
     incident: "240 network namespaces, 4 at a time: in each a listener overflows, each time by another number of clients, \
                then all of it is destroyed at once; beside them, one namespace lives on",
@@ -92,7 +92,7 @@ fn overflow(port: u16, clients: u64) -> Result<(Listener, Vec<Socket>)> {
     let listener = Listener::ipv4(port, 0)?;
     let mut sockets = listener.fill(1, false)?;
     for _ in 0..clients {
-        sockets.push(connect_nonblocking(listener.loopback().into())?);
+        sockets.push(connect_nonblocking(listener.loopback())?);
     }
     wait_for(Counter::ListenDrops, clients, Duration::from_secs(5))?;
     Ok((listener, sockets))

@@ -1,14 +1,19 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
+mod told;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, NamespaceBalance,
-    Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler, SearchCost, Sensitivity, Snapshot,
-    SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading, namespaces::Namespaces,
+    NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler, SearchCost, Sensitivity,
+    Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
+    namespaces::Namespaces,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -28,8 +33,12 @@ const UNSEEN: &str = "it was there when netqueue attached, and ended before it w
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    accounts: Vec<AccountView>,
-    index: HashMap<AccountKey, usize>,
+    pub(super) accounts: Vec<AccountView>,
+    pub(super) index: HashMap<AccountKey, usize>,
+    /// Accounts by the socket of the listener, as long as it lives.
+    pub(super) by_socket: HashMap<SocketInode, usize>,
+    /// Listeners that were found before anything was charged to them.
+    pub(super) found: u64,
     /// What slots had counted that were given back: of accounts that can get another.
     settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
@@ -52,6 +61,8 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            by_socket: HashMap::new(),
+            found: 0,
             settled: HashMap::new(),
             peaks: HashMap::new(),
             quiet: Arc::default(),
@@ -163,54 +174,63 @@ impl Aggregator {
         self.reconciler.set_baseline(netns, bracket);
     }
 
-    /// A namespace was found, under this name if it has one.
-    pub fn found(&mut self, netns: Netns, name: Option<Arc<str>>, now: Timestamp) {
-        self.namespaces.found(netns, name, now);
-    }
-
-    /// Compares a namespace's counters. Returns whether nothing is under way: nothing is left over, or what was before.
-    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket, now: Timestamp) -> bool {
+    /// Compares a namespace's counters.
+    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket, now: Timestamp) {
+        self.namespaces.know(netns, now);
         let balance = self.reconciler.compare(netns, bracket, now);
-        let settled = self.namespaces.compared(balance);
-        balance.is_exact() || settled
+        self.namespaces.compared(balance);
     }
 
-    /// A namespace's counters cannot be compared at present.
-    pub fn not_compared(&mut self, netns: Netns, why: &str) {
-        self.namespaces.not_compared(netns, why);
+    /// A namespace's balance as compared last.
+    #[must_use]
+    pub fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
+        self.namespaces.balance(netns)
+    }
+
+    /// Why a namespace is not compared, where a reason was told.
+    #[must_use]
+    pub fn why_not_compared(&self, netns: Netns) -> Option<&str> {
+        self.namespaces.why_not(netns)
+    }
+
+    /// Namespaces that are known and may end.
+    pub fn living_namespaces(&self) -> impl Iterator<Item = Netns> + '_ {
+        self.namespaces.living()
+    }
+
+    fn hear(&mut self, news: NamespaceNews, now: Timestamp) {
+        let NamespaceNews { found, farewells, ended, not_compared, search } = news;
+        found.into_iter().for_each(|(netns, name)| self.namespaces.found(netns, name, now));
+        farewells.iter().for_each(|(farewell, charged)| self.take_leave(farewell, *charged, now));
+        ended.into_iter().for_each(|netns| self.namespaces.end(netns, now));
+        not_compared.into_iter().for_each(|(netns, why)| self.namespaces.not_compared(netns, &why));
+        self.search = search.unwrap_or(self.search);
     }
 
     /// A namespace ended, having been charged with this altogether: its last comparison. One in which nothing was ever
     /// counted, and which was not found either, leaves no trace.
-    pub fn take_leave(&mut self, farewell: &Farewell, charged: PerCounter<u64>, now: Timestamp) {
-        let counted = farewell.netns.generation > 0 && farewell.kernel != PerCounter::default();
-        if counted {
-            self.namespaces.know(farewell.netns, now);
+    fn take_leave(&mut self, farewell: &Farewell, charged: PerCounter<u64>, now: Timestamp) {
+        let Farewell { netns, kernel } = *farewell;
+        if netns.generation > 0 && kernel != PerCounter::default() {
+            self.namespaces.know(netns, now);
         }
-        if farewell.netns.generation == 0 && !self.reconciler.knows(farewell.netns) {
-            self.namespaces.not_compared(farewell.netns, UNSEEN);
-        } else if self.namespaces.knows(farewell.netns) {
-            let bracket = Bracket::still(farewell.kernel, charged);
-            let balance = self.reconciler.compare(farewell.netns, &bracket, now);
+        if netns.generation == 0 && !self.reconciler.knows(netns) {
+            self.namespaces.not_compared(netns, UNSEEN);
+        } else if self.namespaces.knows(netns) {
+            let balance = self.reconciler.compare(netns, &Bracket::still(kernel, charged), now);
             self.namespaces.compared(NamespaceBalance { last: true, ..balance });
         }
-        self.reconciler.forget(farewell.netns);
-    }
-
-    /// Namespaces have ended.
-    pub fn end(&mut self, has_ended: impl Fn(Netns) -> bool, now: Timestamp) {
-        self.namespaces.end(has_ended, now);
-    }
-
-    /// What it costs to look for namespaces.
-    pub const fn set_search_cost(&mut self, cost: SearchCost) {
-        self.search = cost;
+        self.reconciler.forget(netns);
     }
 
     /// Whether anything was ever charged to this account, as far as was read.
     #[must_use]
     pub fn knows(&self, account: &AccountKey) -> bool {
         self.index.contains_key(account)
+    }
+
+    fn find(&self, account: &AccountKey) -> Option<&AccountView> {
+        self.index.get(account).and_then(|index| self.accounts.get(*index))
     }
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
@@ -262,29 +282,21 @@ impl Aggregator {
         account
     }
 
-    fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
+    pub(super) fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
             self.namespaces.know(key.netns(), now);
-            self.accounts.push(AccountView {
-                id: AccountId(next as u64 + 1),
-                key,
-                counts: Counts::default(),
-                queues: Queues::default(),
-                traffic: Arc::clone(&self.quiet),
-                first_seen: now,
-                last_seen: now,
-                closed: None,
-            });
+            let id = AccountId(next as u64 + 1);
+            self.accounts.push(AccountView::new(id, key, Arc::clone(&self.quiet), now));
         }
         &mut self.accounts[index]
     }
 }
 
 /// High-water marks of a listener's two queues.
-#[derive(Debug, Default)]
-struct QueuePeaks {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QueuePeaks {
     accept: Peaks,
     syn: Peaks,
 }
@@ -304,116 +316,4 @@ impl QueuePeaks {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
-
-    const HOST: Netns = Netns::at_attach(7);
-
-    fn web(socket: u64) -> AccountKey {
-        let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
-        AccountKey::Listener { socket: SocketId(socket), at }
-    }
-
-    fn syn_dropped(account: AccountKey, at: u64) -> Event {
-        Event {
-            time: Timestamp::from_nanos(at),
-            account,
-            local_port: 80,
-            peer: None,
-            what: What::Drop(DropKind::AcceptQueueFullSyn),
-            kernel_reason: None,
-            queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
-            cpu: 0,
-            age: None,
-        }
-    }
-
-    fn drops(number: u64) -> Counts {
-        Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
-    }
-
-    fn aggregator() -> Aggregator {
-        Aggregator::new(Settings { host: HOST, event_capacity: 100 }, Timestamp::from_nanos(1))
-    }
-
-    #[test]
-    fn lost_events_do_not_change_what_is_counted() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(24))], Timestamp::from_nanos(20));
-        queues.observe(syn_dropped(web(1), 10));
-        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
-        let account = snapshot.account(&web(1)).expect("it was charged");
-        assert_eq!(account.counts.drop_total(), 24);
-        assert_eq!(account.queues.accept, Some(QueueState { length: 2, limit: 1 }));
-        assert_eq!(
-            (account.first_seen, account.last_seen),
-            (Timestamp::from_nanos(10), Timestamp::from_nanos(20))
-        );
-    }
-
-    #[test]
-    fn a_queue_that_was_long_for_a_moment_is_remembered_when_it_is_empty_again() {
-        let mut queues = aggregator();
-        let seconds = |n: u64| Timestamp::from_nanos(n * 1_000_000_000);
-        let reading = |peak, length| TrafficReading {
-            counts: Traffic { established: 129, ..Traffic::default() },
-            accept_peak: peak,
-            queues: Queues { accept: Some(QueueState { length, limit: 128 }), syn: None },
-        };
-        queues.flow([(web(1), reading(129, 0))], seconds(10));
-        queues.flow([(web(1), reading(0, 0))], seconds(11));
-        let peak = |queues: &Aggregator, at| {
-            queues.snapshot(seconds(at)).account(&web(1)).map(|account| account.traffic.accept_peak)
-        };
-        assert_eq!(peak(&queues, 11), Some(Peak { since_scrape: 129, window: 129 }));
-        queues.scraped();
-        assert_eq!(peak(&queues, 12), Some(Peak { since_scrape: 0, window: 129 }));
-        assert_eq!(peak(&queues, 71), Some(Peak { since_scrape: 0, window: 0 }));
-    }
-
-    #[test]
-    fn a_listener_opened_again_on_its_port_is_another_and_the_dead_one_stays() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
-        queues.count([(web(2), drops(3))], Timestamp::from_nanos(20));
-        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
-        let mine: Vec<_> = snapshot.accounts.iter().map(|a| (a.id.0, a.counts.drop_total())).collect();
-        assert_eq!(mine, [(1, 5), (2, 3)]);
-    }
-
-    #[test]
-    fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
-        let scanned =
-            AccountKey::Endpoint(Endpoint { netns: HOST, addr: Ipv4Addr::LOCALHOST.into(), port: 81 });
-        let at = Timestamp::from_nanos;
-        let mut queues = aggregator();
-        let seen = |queues: &Aggregator| {
-            let snapshot = queues.snapshot(at(99));
-            snapshot.account(&scanned).map_or(0, |account| account.counts.drop_total())
-        };
-        queues.count([(scanned, drops(7))], at(10));
-        // A packet came while its slot was on the way back: it has two for a while.
-        queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
-        assert_eq!(seen(&queues), 8);
-        queues.settle(scanned, drops(7));
-        queues.count([(scanned, drops(2))], at(30));
-        assert_eq!(seen(&queues), 9);
-        queues.settle(scanned, drops(2));
-        queues.count([], at(40));
-        assert_eq!(seen(&queues), 9);
-    }
-
-    #[test]
-    fn a_snapshot_does_not_change_afterwards() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(1))], Timestamp::from_nanos(10));
-        queues.observe(syn_dropped(web(1), 10));
-        let before = queues.snapshot(Timestamp::from_nanos(15));
-        queues.count([(web(2), drops(1))], Timestamp::from_nanos(20));
-        queues.observe(syn_dropped(web(2), 20));
-        assert_eq!((before.accounts.len(), before.events.len()), (1, 1));
-    }
-}
+mod tests;

@@ -1,0 +1,153 @@
+//! The running kernel as a source: drains the ring, reads the counts, and tells what it saw.
+
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use tokio::{io::unix::AsyncFd, time::Instant};
+
+use super::{Feed, Source, compare::Comparison};
+use crate::{
+    clock,
+    domain::{Changes, Health, LossReason, Netns, Observation, Timestamp},
+    inventory::census::Census,
+    kernel::{Attached, Drained, Reading},
+};
+
+/// Records taken from the ring before anything else gets its turn.
+const DRAIN: usize = 4096;
+/// While slots are on their way back to the kernel side, this much passes between two steps.
+const HASTE: Duration = Duration::from_millis(100);
+
+/// The attached kernel side.
+pub struct Live {
+    pub(super) attached: Attached,
+    pub(super) comparison: Comparison,
+    wakeups: AsyncFd<OwnedFd>,
+    census: Census,
+    /// What the inventory found and was not told yet.
+    found: Vec<Changes>,
+    inventory_warnings: Vec<String>,
+    undecodable_records: u64,
+    undecodable_accounts: u64,
+    recycled: Instant,
+}
+
+impl Live {
+    /// Takes over an attached kernel side.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be watched; the daemon is blind then.
+    pub fn new(attached: Attached, census: Census, host: Netns) -> io::Result<Self> {
+        let wakeups = attached.ring.wakeups()?;
+        let comparison = Comparison::new(host, Arc::clone(&attached.numbers));
+        Ok(Self {
+            attached,
+            comparison,
+            wakeups,
+            census,
+            found: Vec::new(),
+            inventory_warnings: Vec::new(),
+            undecodable_records: 0,
+            undecodable_accounts: 0,
+            recycled: Instant::now(),
+        })
+    }
+
+    pub(super) fn read(&mut self, feed: &mut Feed) -> Reading {
+        let reading = self.attached.counters.read();
+        self.undecodable_accounts = reading.undecodable;
+        let sockets = feed.aggregator().unidentified(&reading.sockets);
+        feed.tell_any(clock::now(), sockets, Observation::Sockets);
+        let moved = feed.aggregator().moved(&reading.accounts);
+        feed.tell_any(clock::now(), moved, Observation::Counts);
+        let closed = feed.aggregator().closed(&reading.closed);
+        feed.tell_any(clock::now(), closed, Observation::Closed);
+        reading
+    }
+
+    /// Tells what the inventory found. What was charged up to now is read first: it belongs to who was known before.
+    fn learn(&mut self, feed: &mut Feed, changes: Changes) {
+        if !changes.listeners.is_empty() {
+            self.read(feed);
+        }
+        self.inventory_warnings.clone_from(&changes.warnings);
+        feed.tell(clock::now(), Observation::Listeners(changes));
+    }
+
+    /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
+    fn recycle(&mut self, feed: &mut Feed) {
+        let settled = self.attached.recycle();
+        feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
+        self.recycled = Instant::now();
+    }
+}
+
+impl Source for Live {
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    async fn start(&mut self, feed: &mut Feed) {
+        self.take_baselines(feed).await;
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        tokio::select! {
+            woken = self.wakeups.readable() => woken?.clear_ready(),
+            Some(changes) = self.census.changes.recv() => self.found.push(changes),
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, feed: &mut Feed) -> bool {
+        let mut any = false;
+        for changes in std::mem::take(&mut self.found) {
+            self.learn(feed, changes);
+        }
+        loop {
+            let Drained { events, undecodable, more } = self.attached.ring.drain(DRAIN);
+            self.undecodable_records += undecodable;
+            any |= !events.is_empty();
+            // A charge precedes its event: an account the aggregator does not know has counts to read.
+            if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
+                let sums = self.read(feed).sums();
+                self.comparison.begin_search(&sums);
+            }
+            if !events.is_empty() {
+                feed.tell(clock::now(), Observation::Events(events));
+            }
+            if let Some(logger) = &mut self.attached.logger {
+                logger.flush();
+            }
+            if !more {
+                return any;
+            }
+        }
+    }
+
+    fn hurry(&mut self, feed: &mut Feed) -> bool {
+        let recycling = self.attached.is_recycling();
+        if recycling && self.recycled.elapsed() >= HASTE {
+            self.read(feed);
+            self.recycle(feed);
+        }
+        recycling
+    }
+
+    fn glance(&mut self, feed: &mut Feed) {
+        self.read(feed);
+        feed.tick(clock::now());
+    }
+
+    async fn look(&mut self, feed: &mut Feed) {
+        self.reconcile(feed).await;
+        self.recycle(feed);
+        feed.tick(clock::now());
+        let mut flow = self.attached.counters.flow();
+        flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
+        let trouble = self.attached.recycling_trouble().map(str::to_owned);
+        let inventory = self.inventory_warnings.iter().cloned();
+        let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();
+        let health = Health { probes: self.attached.probes(), flow, warnings };
+        feed.tell(clock::now(), Observation::Health(health));
+    }
+}
