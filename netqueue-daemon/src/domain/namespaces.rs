@@ -206,3 +206,114 @@ impl Namespaces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::{
+        AccountKey, Aggregator, Bracket, Counts, Endpoint, KernelCounter, Observation, Settings, Snapshot,
+        Start,
+    };
+
+    const HOST: Netns = Netns::at_attach(1);
+    const FIRST: Netns = Netns { inode: 7, generation: 1 };
+    const SECOND: Netns = Netns { inode: 7, generation: 2 };
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn all(value: u64) -> PerCounter<u64> {
+        PerCounter::from_fn(|_| value)
+    }
+
+    fn told(seconds: u64, what: Observation, queues: &mut Aggregator) -> Snapshot {
+        queues.apply(at(seconds), what);
+        queues.snapshot(at(seconds))
+    }
+
+    fn charged(netns: Netns, value: u64) -> Observation {
+        let place = Endpoint { netns, addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
+        let counts = Counts::from_fn(|_| 0, |_| 0, |_| value);
+        Observation::Counts(vec![(AccountKey::Endpoint(place), counts)])
+    }
+
+    fn ended(netns: Netns, kernel: u64, charged: u64) -> Observation {
+        Observation::Namespaces(NamespaceNews {
+            farewells: vec![(Farewell { netns, kernel: all(kernel) }, all(charged))],
+            ended: vec![netns],
+            ..NamespaceNews::default()
+        })
+    }
+
+    fn found(netns: Netns, name: &str) -> Observation {
+        let found = vec![(netns, Some(name.into()))];
+        Observation::Namespaces(NamespaceNews { found, ..NamespaceNews::default() })
+    }
+
+    fn aggregator() -> Aggregator {
+        Aggregator::new(Settings { host: HOST, event_capacity: 10 }, at(0))
+    }
+
+    fn residual(snapshot: &Snapshot, netns: Netns) -> Option<i64> {
+        let balance = snapshot.namespaces.get(&netns)?.balance?;
+        Some(balance.counters.get(KernelCounter::ListenDrops).residual)
+    }
+
+    #[test]
+    fn two_that_had_one_inode_number_are_each_compared_with_their_own_counters() {
+        let mut queues = aggregator();
+        told(1, charged(FIRST, 9), &mut queues);
+        told(2, ended(FIRST, 9, 9), &mut queues);
+        told(3, charged(SECOND, 4), &mut queues);
+        let taken = told(4, ended(SECOND, 5, 4), &mut queues);
+        assert_eq!((residual(&taken, FIRST), residual(&taken, SECOND)), (Some(0), Some(1)));
+        assert_eq!(taken.netns_name(SECOND), "7.2");
+        let first = &taken.namespaces[&FIRST];
+        let balance = first.balance.expect("it was compared");
+        assert_eq!((first.ended, balance.last, balance.start), (Some(at(2)), true, Start::Birth));
+    }
+
+    #[test]
+    fn one_whose_end_was_not_told_says_how_old_its_comparison_is_and_what_was_charged_since() {
+        let mut queues = aggregator();
+        told(1, charged(FIRST, 9), &mut queues);
+        told(2, Observation::Compared(FIRST, Bracket::still(all(9), all(9))), &mut queues);
+        told(3, charged(FIRST, 12), &mut queues);
+        let news = NamespaceNews { ended: vec![FIRST], ..NamespaceNews::default() };
+        let taken = told(4, Observation::Namespaces(news), &mut queues);
+        let view = &taken.namespaces[&FIRST];
+        let balance = view.balance.expect("it was compared");
+        assert_eq!((balance.read, balance.last, view.ended), (at(2), false, Some(at(4))));
+        assert_eq!(view.charged_since, all(3));
+    }
+
+    #[test]
+    fn one_that_was_there_at_attach_and_ended_unseen_is_not_said_to_be_exact() {
+        let old = Netns::at_attach(9);
+        let mut queues = aggregator();
+        told(1, charged(old, 3), &mut queues);
+        let taken = told(2, ended(old, 5000, 3), &mut queues);
+        let view = &taken.namespaces[&old];
+        assert_eq!(view.balance, None);
+        assert!(view.why_not.as_deref().is_some_and(|why| why.contains("ended before it was found")));
+    }
+
+    #[test]
+    fn one_in_which_nothing_ever_happened_leaves_no_trace_and_one_that_lost_a_charge_does() {
+        let mut queues = aggregator();
+        assert_eq!(told(1, ended(FIRST, 0, 0), &mut queues).namespaces.len(), 1, "the host's");
+        let taken = told(2, ended(SECOND, 2, 0), &mut queues);
+        assert_eq!(residual(&taken, SECOND), Some(2));
+    }
+
+    #[test]
+    fn a_name_is_shown_wherever_the_namespace_is() {
+        let mut queues = aggregator();
+        told(1, found(FIRST, "blue"), &mut queues);
+        let taken = told(2, found(HOST, "not this one"), &mut queues);
+        assert_eq!((taken.netns_name(FIRST), taken.netns_name(HOST)), ("blue".to_owned(), "host".to_owned()));
+    }
+}

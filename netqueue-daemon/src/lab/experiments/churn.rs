@@ -18,7 +18,7 @@ use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::{counters, sysctl};
 
 pub(super) const CHURN: Experiment = Experiment {
-    number: "35",
+    number: "38",
     name: "namespace-churn",
     incident: "240 network namespaces, 4 at a time: in each a listener overflows, each time by another number of clients, \
                then all of it is destroyed at once; beside them, one namespace lives on",
