@@ -167,7 +167,8 @@ impl Live {
                     now.is_exact() || last.as_ref().is_some_and(|last| now.same_residual(last))
                 };
                 if attempt == SETTLE || feed.aggregator().balance(netns).is_none_or(settled) {
-                    self.comparison.due.read(netns, bracket.after, Instant::now());
+                    // What was charged while it was read may be in neither: it is due again then.
+                    self.comparison.due.read(netns, bracket.before, Instant::now());
                 } else {
                     left.push(netns);
                 }

@@ -20,9 +20,9 @@ const SLOWLY: Duration = Duration::from_secs(30);
 /// Of the regular searches, one in so many looks at threads.
 const THOROUGH: u32 = 10;
 /// Searches that cannot wait may take this part of the time,
-const SHARE: u32 = 50;
+const SHARE: u32 = 20;
 /// what they did not take being saved up to this much.
-const SAVED: Duration = Duration::from_millis(200);
+const SAVED: Duration = Duration::from_millis(500);
 /// What was looked for in vain is looked for again after this long, then after twice as long, and so on.
 const AGAIN: Duration = Duration::from_millis(100);
 

@@ -4,13 +4,13 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use socket2::Socket;
 
 use super::wait_for;
-use crate::lab::counters::Counter;
+use crate::lab::counters::{Counter, Counters};
 use crate::lab::endings::Endings;
 use crate::lab::netns::Netns;
 use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, stage};
@@ -82,10 +82,24 @@ fn live_and_die(number: u64, endings: &Endings) -> Result<()> {
         let refused = connect_nonblocking((Ipv4Addr::LOCALHOST, PORT + 1).into())?;
         wait_for(Counter::OutRsts, 1, Duration::from_secs(2))?;
         drop(refused);
-        counters::of_this_thread()
+        at_rest()
     })?;
     endings.add(netns.inode(), counted);
     Ok(())
+}
+
+/// The namespace's counters once they rest: packets of what was closed may still be under way.
+fn at_rest() -> Result<Counters> {
+    const REST: Duration = Duration::from_millis(200);
+    let (mut counted, mut since) = (counters::of_this_thread()?, Instant::now());
+    while since.elapsed() < REST {
+        thread::sleep(REST / 8);
+        let now = counters::of_this_thread()?;
+        if now != counted {
+            (counted, since) = (now, Instant::now());
+        }
+    }
+    Ok(counted)
 }
 
 fn overflow(port: u16, clients: u64) -> Result<(Listener, Vec<Socket>)> {
