@@ -43,7 +43,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
     let settings = Settings { host, event_capacity: config.event_capacity };
-    let census = inventory::census::start().context("cannot start the inventory's thread")?;
+    let census = inventory::census::start(inventory::census::Settings { owners: config.owners })
+        .context("cannot start the inventory's thread")?;
     let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), census, host).await;
     let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
 

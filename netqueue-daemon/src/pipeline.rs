@@ -6,7 +6,7 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 
 use crate::{
     clock,
-    domain::{Aggregator, Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Snapshot},
+    domain::{self, Aggregator, Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Snapshot},
     inventory::{census::Census, netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
     snapshots::{Publisher, Request},
@@ -32,6 +32,7 @@ pub struct Pipeline {
     aggregator: Aggregator,
     census: Census,
     inventory_warnings: Vec<String>,
+    census_cost: domain::Census,
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
@@ -56,6 +57,7 @@ impl Pipeline {
             aggregator,
             census,
             inventory_warnings: Vec::new(),
+            census_cost: domain::Census::default(),
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
@@ -78,7 +80,12 @@ impl Pipeline {
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
         let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
         let warnings = warnings.map(str::to_owned).collect();
-        self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
+        self.aggregator.set_health(Health {
+            probes: self.attached.probes(),
+            flow,
+            census: self.census_cost,
+            warnings,
+        });
         self.aggregator.snapshot(clock::now())
     }
 
@@ -159,6 +166,7 @@ impl Pipeline {
             self.read();
         }
         self.inventory_warnings = std::mem::take(&mut changes.warnings);
+        self.census_cost = changes.census;
         self.aggregator.learn(changes, clock::now());
     }
 

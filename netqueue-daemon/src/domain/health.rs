@@ -1,5 +1,7 @@
 //! How well netqueue itself sees.
 
+use super::Census;
+
 /// How programs are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachMode {
@@ -116,6 +118,8 @@ pub struct Health {
     pub probes: Vec<ProbeStatus>,
     /// Events and losses.
     pub flow: EventFlow,
+    /// The inventory of listeners.
+    pub census: Census,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Endpoint, Limit, Owner, QueueState, Timestamp, owner};
+use super::{Census, Endpoint, Limit, Owner, QueueState, Timestamp, owner};
 
 /// A value, or why there is none.
 pub type Known<T> = Result<T, Unknown>;
@@ -180,6 +180,8 @@ pub struct Changes {
     pub listeners: Vec<Arc<Listener>>,
     /// The accept queues of all that live and whose queues are known.
     pub queues: Vec<(SocketInode, QueueState)>,
+    /// What looking has cost so far.
+    pub census: Census,
     /// What could not be found out, in words.
     pub warnings: Vec<String>,
 }

@@ -3,6 +3,7 @@
 mod account;
 mod aggregator;
 mod cause;
+mod census;
 mod counter;
 mod counts;
 mod event;
@@ -25,6 +26,7 @@ mod traffic;
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
 pub use aggregator::{Aggregator, Settings};
 pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
+pub use census::{Census, OwnerSearch};
 pub use counter::{KernelCounter, PerCounter};
 pub use counts::Counts;
 pub use event::{Event, Peer, QueueState, Queues};
