@@ -8,10 +8,12 @@ use super::{
     events::EventsArgs,
     exit,
     explain::ExplainArgs,
+    record::RecordArgs,
+    replay::ReplayArgs,
     resets::ResetsArgs,
     status::StatusArgs,
 };
-use crate::{config::DaemonArgs, lab::LabArgs};
+use crate::{config::DaemonArgs, lab::LabArgs, tui::TopArgs};
 
 /// Attributes the kernel's listen drops and resets to the listener and cause that earned them, exactly
 #[derive(Debug, Parser)]
@@ -27,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Attaches to the kernel and serves metrics and the query API until stopped
     Daemon(Box<DaemonArgs>),
+    /// Watches a daemon in the terminal: listeners, queues, causes, events
+    Top(TopArgs),
     /// Shows single drops and resets
     Events(EventsArgs),
     /// Shows who sent resets, and why
@@ -35,6 +39,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Shows how well netqueue sees, and whether its sums equal the kernel's
     Status(StatusArgs),
+    /// Writes down everything a running daemon observes, to be replayed elsewhere
+    Record(RecordArgs),
+    /// Runs the whole daemon on a recording: needs no privileges and touches no kernel
+    Replay(Box<ReplayArgs>),
     /// Reports what netqueue needs from this machine and whether it has it
     Doctor(DoctorArgs),
     /// Provokes real incidents in network namespaces of its own and checks what the running daemon says of them

@@ -1,7 +1,7 @@
 //! The thread that keeps the listeners known: it looks when told that something changed, and now and then by itself.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     path::Path,
     sync::mpsc::{self, RecvTimeoutError},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{self, Changes, Unknown},
+    domain::{self, Changes, QueueState, SocketInode, Unknown},
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.
@@ -71,6 +71,8 @@ struct Keeper {
     book: Book,
     /// `None` where nobody's owners are to be looked for.
     owners: Option<Owners>,
+    /// The queues as they were told last.
+    told: HashMap<SocketInode, QueueState>,
     cost: domain::Census,
 }
 
@@ -79,6 +81,7 @@ fn run(settings: Settings, woken: &mpsc::Receiver<()>, changes: &channel::Sender
         visitor: Visitor::of_this_thread(),
         book: Book::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
+        told: HashMap::new(),
         cost: domain::Census::default(),
     };
     loop {
@@ -116,14 +119,17 @@ impl Keeper {
         }
 
         let seen = || visits.iter().flat_map(|(_, visit)| &visit.listeners);
-        changes.queues = seen().filter_map(|seen| Some((seen.inode, seen.queue.ok()?))).collect();
+        let queues: HashMap<_, _> = seen().filter_map(|seen| Some((seen.inode, seen.queue.ok()?))).collect();
+        let news = queues.iter().filter(|(inode, queue)| self.told.get(inode) != Some(queue));
+        changes.queues = news.map(|(inode, queue)| (*inode, *queue)).collect();
+        self.told = queues;
         if let Some(owners) = &mut self.owners {
             owners.refresh(&seen().map(|seen| seen.inode).collect(), Instant::now());
         }
         let owners = self.owners.as_ref();
         let of = |socket| owners.map_or(Err(Unknown::SwitchedOff), |owners| owners.of(socket));
         self.cost.namespaces = visits.len() as u64;
-        self.cost.listeners = changes.queues.len() as u64;
+        self.cost.listeners = visits.iter().map(|(_, visit)| visit.listeners.len() as u64).sum();
         for (netns, visit) in visits {
             changes.listeners.extend(self.book.note(netns, visit, &of, now));
         }

@@ -55,6 +55,22 @@ pub(crate) fn only_kernel_knows_aya(tree: &Tree) -> Vec<String> {
     )
 }
 
+/// `recording/` mentions no part of the daemon but `domain`, and no runtime.
+pub(crate) fn recording_knows_the_domain_only(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| {
+        let own = ["crate::domain", "crate::recording"].iter().any(|own| is_below(&mention.path, own));
+        mention.path.starts_with("crate::") && !own || is_below(&mention.path, "tokio")
+    };
+    complain(tree, |file| in_module(file, "recording"), banned, "a recording is a file of domain values")
+}
+
+/// Only `pipeline/` gives observations to the aggregator, all of them by way of its feed.
+pub(crate) fn only_the_feed_tells_the_aggregator(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| mention.path.ends_with("domain::Aggregator");
+    let within = |file: &str| file.starts_with("pipeline/") && file != "pipeline/feed.rs";
+    complain(tree, within, banned, "tell the feed an Observation: a recording would lack it")
+}
+
 /// `api/` and `metrics/` mention neither `kernel` nor each other.
 pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -67,18 +83,21 @@ pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// `client/` mentions nothing of the process that serves: it may run on another machine.
-pub(crate) fn clients_are_remote(tree: &Tree) -> Vec<String> {
-    const OURS: [&str; 6] = [
-        "crate::kernel",
-        "crate::pipeline",
-        "crate::snapshots",
-        "crate::api",
-        "crate::metrics",
-        "crate::web",
-    ];
-    let banned = |mention: &Mention| OURS.iter().any(|ours| is_below(&mention.path, ours));
-    complain(tree, |file| in_module(file, "client"), banned, "a client knows what came over HTTP")
+/// The parts of the daemon that know something a surface over HTTP must ask for.
+const ASKED_FOR: [&str; 6] = [
+    "crate::kernel",
+    "crate::pipeline",
+    "crate::snapshots",
+    "crate::inventory",
+    "crate::api",
+    "crate::metrics",
+];
+
+/// `ui/` serves files: the page gets its data from the API, as `client/` does, which may run on another machine.
+pub(crate) fn outsiders_ask_over_http(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| ASKED_FOR.iter().any(|part| is_below(&mention.path, part));
+    let outside = |file: &str| ["ui", "client", "tui"].iter().any(|module| in_module(file, module));
+    complain(tree, outside, banned, "what it knows comes over HTTP")
 }
 
 /// Only `main.rs` mentions `app`, the composition root.
@@ -144,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_lacks_nothing_the_aggregator_is_told() {
+        let bad = "use crate::{domain::Aggregator, clock};";
+        assert_eq!(only_the_feed_tells_the_aggregator(&tree("pipeline/live.rs", bad)).len(), 1);
+        assert!(only_the_feed_tells_the_aggregator(&tree("pipeline/feed.rs", bad)).is_empty());
+        assert_eq!(recording_knows_the_domain_only(&tree("recording/reader.rs", bad)).len(), 1);
+    }
+
+    #[test]
     fn surfaces_do_not_meet() {
         assert_eq!(surfaces_are_apart(&tree("api/mod.rs", "use crate::metrics::Page;")).len(), 1);
         assert_eq!(surfaces_are_apart(&tree("metrics/mod.rs", "use crate::kernel;")).len(), 1);
@@ -151,10 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_reaches_into_the_daemon_is_found() {
-        assert_eq!(clients_are_remote(&tree("client/http.rs", "use crate::snapshots::Snapshots;")).len(), 1);
-        assert!(clients_are_remote(&tree("client/http.rs", "use crate::domain::glossary;")).is_empty());
-        assert!(clients_are_remote(&tree("cli/doctor.rs", "use crate::kernel::Check;")).is_empty());
+    fn a_page_or_a_client_that_reaches_into_the_daemon_is_found() {
+        for file in ["ui/mod.rs", "client/http.rs", "tui/feed.rs"] {
+            assert_eq!(outsiders_ask_over_http(&tree(file, "use crate::snapshots::Snapshots;")).len(), 1);
+            assert!(outsiders_ask_over_http(&tree(file, "use crate::domain::glossary;")).is_empty());
+        }
+        assert!(outsiders_ask_over_http(&tree("cli/doctor.rs", "use crate::kernel::Check;")).is_empty());
     }
 
     #[test]
