@@ -3,6 +3,7 @@
 
 mod book;
 pub mod census;
+mod cgroup;
 mod container;
 mod enter;
 mod member;
@@ -10,8 +11,11 @@ mod mounts;
 mod namespaces;
 pub mod netns;
 pub mod netstat;
+mod owners;
 mod places;
+mod privilege;
 mod proc_tcp;
+mod process;
 mod search;
 mod sock_diag;
 mod sysctls;

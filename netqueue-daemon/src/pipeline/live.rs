@@ -7,7 +7,7 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
-    domain::{Changes, Health, LossReason, Netns, Observation, Timestamp},
+    domain::{self, Changes, Health, LossReason, Netns, Observation, Timestamp},
     inventory::census::Census,
     kernel::{Attached, Drained, Reading},
 };
@@ -26,6 +26,7 @@ pub struct Live {
     /// What the inventory found and was not told yet.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
+    census_cost: domain::Census,
     undecodable_records: u64,
     undecodable_accounts: u64,
     recycled: Instant,
@@ -46,6 +47,7 @@ impl Live {
             census,
             found: Vec::new(),
             inventory_warnings: Vec::new(),
+            census_cost: domain::Census::default(),
             undecodable_records: 0,
             undecodable_accounts: 0,
             recycled: Instant::now(),
@@ -69,6 +71,7 @@ impl Live {
         if !changes.listeners.is_empty() {
             self.read(feed);
         }
+        self.census_cost = changes.census;
         self.inventory_warnings.clone_from(&changes.warnings);
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
@@ -147,7 +150,7 @@ impl Source for Live {
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
         let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();
-        let health = Health { probes: self.attached.probes(), flow, warnings };
+        let health = Health { probes: self.attached.probes(), flow, census: self.census_cost, warnings };
         feed.tell(clock::now(), Observation::Health(health));
     }
 }
