@@ -24,11 +24,13 @@ pub enum Tally {
     ReturnMissed,
     /// A return did not match the entry on record; neither was charged.
     WrongFrame,
+    /// A connection in an accept queue was forgotten for want of room: when it is accepted, nobody will know where.
+    QueuedForgotten,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: usize = Self::WrongFrame as usize + 1;
+    pub const COUNT: usize = Self::QueuedForgotten as usize + 1;
 
     /// Every tally, in index order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -41,6 +43,7 @@ impl Tally {
         Self::EntryMissed,
         Self::ReturnMissed,
         Self::WrongFrame,
+        Self::QueuedForgotten,
     ];
 }
 

@@ -124,6 +124,12 @@ impl Sock {
         if family == AF_INET6 { read(self.0, v6) } else { read(self.0, v4).map(widen) }
     }
 
+    /// Connections in the accept queue.
+    #[inline(always)]
+    pub(crate) fn accept_length(self) -> Result<u32, Fault> {
+        read(self.0, layout!(sock_ack_backlog))
+    }
+
     /// Queue lengths and limits at this moment.
     #[inline(always)]
     pub(crate) fn queues(self) -> Queues {

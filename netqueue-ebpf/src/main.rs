@@ -15,6 +15,7 @@ mod ledger;
 mod maps;
 mod mib;
 mod scope;
+mod traffic;
 
 /// Programs that call GPL-only helpers must carry a GPL-compatible licence.
 #[unsafe(link_section = "license")]

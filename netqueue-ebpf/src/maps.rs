@@ -22,7 +22,7 @@ use crate::{
     scope::CpuState,
 };
 
-const BPF_F_MMAPABLE: u32 = 1 << 10;
+pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// Which slot holds whose counts. The loader sets the sizes of all maps of slots.
 #[map]
@@ -166,6 +166,18 @@ fn slot_of(free: &Stack<u32>, key: &ListenerKey) -> u32 {
     fresh
 }
 
+/// Whether a listener's socket owns a slot.
+#[inline(always)]
+pub(crate) fn owns(slot: u32, sock: u64) -> bool {
+    ACCOUNTS.get(slot).is_some_and(|owner| owner.key.sock == sock)
+}
+
+/// Which owner of a slot this is.
+#[inline(always)]
+pub(crate) fn generation(_slot: u32) -> u32 {
+    0
+}
+
 /// Forgets whose slot `key` has, so that what is charged from now on goes to another. To be called for a listener that is
 /// not yet one: nobody charges it at this moment.
 #[inline(always)]
@@ -184,7 +196,7 @@ fn known_slot(key: &ListenerKey) -> u32 {
 /// # Safety
 /// `cell` must point into a live map value and be aligned to eight.
 #[inline(always)]
-unsafe fn raise(cell: *mut u64, amount: u64) {
+pub(crate) unsafe fn raise(cell: *mut u64, amount: u64) {
     // The intrinsic, because core's AtomicU64 offers no addition for this target; it becomes one BPF_XADD.
     // SAFETY: see above; every writer of this cell is atomic.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, amount) };

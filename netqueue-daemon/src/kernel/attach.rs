@@ -11,11 +11,33 @@ use super::{
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,
-    probes::{PROBES, Probe},
+    probes::{self, PROBES, Probe},
     ring::Ring,
     slots::Slots,
 };
 use crate::domain::ProbeStatus;
+
+/// What is observed of healthy connections, at a price for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// How long the accept queue is whenever a connection enters it.
+    pub queue_depth: bool,
+    /// How long connections wait for accept().
+    pub accept_wait: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { queue_depth: true, accept_wait: true }
+    }
+}
+
+impl Features {
+    /// Whether a probe is needed for what is observed.
+    fn want(self, probe: &Probe) -> bool {
+        self.accept_wait || probe.function != probes::ACCEPT
+    }
+}
 
 /// How the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +46,8 @@ pub struct LoadSettings {
     pub ring_bytes: u32,
     /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as a few MiB hold.
     pub max_listeners: Option<u32>,
+    /// What is observed beyond drops and resets.
+    pub features: Features,
     /// From which level on the programs write lines to the log; `None`: they do not.
     pub log_level: Option<tracing::Level>,
 }
@@ -53,8 +77,9 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     slots.hand_out(&mut ebpf)?;
     let counters = slots.map(&ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
+    let wanted = PROBES.iter().filter(|probe| settings.features.want(probe));
     let probes =
-        PROBES.iter().map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
+        wanted.map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
@@ -62,7 +87,12 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
-    let layout = slots.describe(layout);
+    let features = settings.features;
+    let layout = KernelLayout {
+        queue_depth: features.queue_depth.into(),
+        accept_wait: features.accept_wait.into(),
+        ..slots.describe(layout)
+    };
     let log_level = settings.log_level.map_or(0, aya_log_level);
     let mut loader = EbpfLoader::new();
     slots.size(&mut loader);
@@ -135,7 +165,7 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
 
 /// Verifies every program without attaching any: what can be known where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
-    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), log_level: None };
+    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), features: Features::default(), log_level: None };
     let mut ebpf = load(layout, &settings, Slots::new(settings.max_listeners))?;
     for (name, program) in ebpf.programs_mut() {
         let name = name.to_owned();

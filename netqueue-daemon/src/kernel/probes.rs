@@ -42,10 +42,15 @@ const COOKIE: &str = "cookies received and failed are not attributed";
 const ICMP: &str = "drops of pending requests by ICMP errors are not attributed";
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
+const AGAIN: &str = "SYN-ACKs sent again are not counted";
+const WAIT: &str = "accepted connections are not counted and their wait is not measured";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
+/// Where accept() is observed: program and function.
+pub(super) const ACCEPT: &str = "security_sock_graft";
+
 /// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 22] = [
+pub(super) const PROBES: [Probe; 25] = [
     probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
     probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
@@ -67,6 +72,9 @@ pub(super) const PROBES: [Probe; 22] = [
     optional("tcp_req_err", "tcp_req_err", At::Entry, ICMP),
     optional("inet_csk_listen_start", "inet_csk_listen_start", At::Entry, LIFE),
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
+    optional("tcp_rtx_synack_return", "tcp_rtx_synack", At::Return, AGAIN),
+    optional("tcp_rtx_synack", "tcp_rtx_synack", At::Entry, AGAIN),
+    optional(ACCEPT, ACCEPT, At::Entry, WAIT),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
 ];
 

@@ -43,9 +43,9 @@ impl Slots {
         self.listeners * 2 + OTHERS
     }
 
-    /// The layout with this machine's number of CPUs.
+    /// The layout with this machine's number of CPUs and of slots.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
-        KernelLayout { cpus: self.cpus, ..*layout }
+        KernelLayout { cpus: self.cpus, listeners: self.listeners, ..*layout }
     }
 
     /// Sets the sizes of the maps before they are made.
@@ -57,6 +57,8 @@ impl Slots {
             .map_max_entries(names::FREE_OTHERS, OTHERS)
             .map_max_entries(names::ACCOUNTS, self.all())
             .map_max_entries(names::COUNTS, self.all() * self.cpus)
+            .map_max_entries(names::TRAFFIC, self.listeners * self.cpus)
+            .map_max_entries(names::WAITS, self.listeners)
             .map_max_entries(names::TALLIES, self.cpus)
             .map_max_entries(names::LEDGER, LEDGER);
     }

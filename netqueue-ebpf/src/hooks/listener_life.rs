@@ -14,6 +14,7 @@ use crate::{
     kernel::{Fault, Sock},
     maps::{forget, state},
     scope::Forgotten,
+    traffic,
 };
 
 #[kprobe]
@@ -24,6 +25,7 @@ fn inet_csk_listen_start(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn forget_child(listener: u64, child: u64) -> Result<(), Fault> {
     state()?.forgotten = Forgotten { listener, child };
+    traffic::abandoned(child);
     Ok(())
 }
 
