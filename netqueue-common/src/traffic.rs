@@ -95,6 +95,11 @@ pub struct Look {
     pub syn_length: u32,
 }
 
+impl Look {
+    /// How many listeners one run of the program looks at.
+    pub const BATCH: u32 = 64;
+}
+
 /// What the daemon tells the kernel side while it runs: mapped memory that it writes and programs read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, LogConfig, LogFormat},
     domain::{Aggregator, Settings},
     inventory,
-    kernel::{self, LoadSettings},
+    kernel::{self, Features, LoadSettings},
     metrics,
     pipeline::Pipeline,
     snapshots, web,
@@ -68,6 +68,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,
     }
 }

@@ -18,6 +18,8 @@ const DRAIN: usize = 4096;
 const BUSY: Duration = Duration::from_millis(20);
 /// When none come, this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// While slots are on their way back to the kernel side, this much passes between two steps.
+const HASTE: Duration = Duration::from_millis(100);
 /// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
 const SETTLE: u32 = 5;
 
@@ -59,9 +61,12 @@ impl Pipeline {
     pub async fn refresh(&mut self) -> Snapshot {
         self.drain();
         self.reconcile().await;
+        self.flow();
+        self.recycle();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        let warnings = self.reconcile_error.iter().cloned().collect();
+        let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
+        let warnings = warnings.map(str::to_owned).collect();
         self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
         self.aggregator.snapshot(clock::now())
     }
@@ -77,7 +82,7 @@ impl Pipeline {
     ) -> anyhow::Result<()> {
         let wakeups = self.attached.ring.wakeups()?;
         let mut stop = std::pin::pin!(stop);
-        let (mut pause, mut published) = (IDLE, Instant::now());
+        let (mut pause, mut published, mut recycled) = (IDLE, Instant::now(), Instant::now());
         loop {
             let turn = tokio::select! {
                 biased;
@@ -90,6 +95,15 @@ impl Pipeline {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
                     pause = if self.drain() { BUSY } else { IDLE };
+                    if self.attached.is_recycling() {
+                        pause = BUSY;
+                        if recycled.elapsed() >= HASTE {
+                            self.read();
+                            self.flow();
+                            self.recycle();
+                            recycled = Instant::now();
+                        }
+                    }
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         published = Instant::now();
@@ -134,8 +148,22 @@ impl Pipeline {
     fn read(&mut self) -> Reading {
         let reading = self.attached.counters.read();
         self.aggregator.count(reading.accounts.iter().copied(), clock::now());
+        self.aggregator.close(reading.closed.iter().copied());
         self.undecodable_accounts = reading.undecodable;
         reading
+    }
+
+    /// What went through listeners.
+    fn flow(&mut self) {
+        let traffic = self.attached.traffic();
+        self.aggregator.flow(traffic, clock::now());
+    }
+
+    /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
+    fn recycle(&mut self) {
+        for (account, counts) in self.attached.recycle() {
+            self.aggregator.settle(account, counts);
+        }
     }
 
     /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.

@@ -71,6 +71,12 @@ impl Sock {
         read(self.0, layout!(sock_state))
     }
 
+    /// The local port of this full socket.
+    #[inline(always)]
+    pub(crate) fn port(self) -> Result<u16, Fault> {
+        read(self.0, layout!(inet_sport)).map(u16::from_be)
+    }
+
     /// The account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
@@ -99,12 +105,12 @@ impl Sock {
 
     #[inline(always)]
     fn key(self, sock: u64) -> Result<ListenerKey, Fault> {
-        let port: u16 = read(self.0, layout!(inet_sport))?;
+        let port = self.port()?;
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
             netns: self.net()?.inum()?,
-            port: u16::from_be(port),
+            port,
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
         })

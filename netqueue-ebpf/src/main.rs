@@ -10,11 +10,14 @@
 
 mod account;
 mod hooks;
+mod keeper;
 mod kernel;
 mod ledger;
 mod maps;
 mod mib;
 mod scope;
+mod slots;
+mod survey;
 mod traffic;
 
 /// Programs that call GPL-only helpers must carry a GPL-compatible licence.

@@ -10,8 +10,9 @@ use netqueue_common::{Control, NO_SLOT, QueuedSet, Tally, Traffic, Waits};
 
 use crate::{
     kernel::{Fault, Sock, layout, monotonic_now, read, volatile},
-    maps::{Account, BPF_F_MMAPABLE, generation, owns, raise, tally, this_cpu},
+    maps::{Account, BPF_F_MMAPABLE, raise, tally, this_cpu},
     scope::CpuState,
+    slots::{generation, owns},
 };
 
 /// The loader sets the sizes of the maps of slots.
@@ -114,6 +115,28 @@ pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<
         unsafe { raise(&raw mut (*row).synack_retransmits, 1) };
     }
     Ok(())
+}
+
+/// Sets what is known of a slot to zero. To be called where no program can charge it any more.
+#[inline(always)]
+pub(crate) fn clear(slot: u32) {
+    if slot >= layout!(listeners) {
+        return;
+    }
+    for cpu in 0..layout!(cpus) {
+        if let Some(row) = TRAFFIC.get_ptr_mut(slot * layout!(cpus) + cpu) {
+            for word in 0..size_of::<Traffic>() / 8 {
+                // SAFETY: a live map value of that many words. Volatile: no call to a memory function.
+                unsafe { row.cast::<u64>().add(word).write_volatile(0) };
+            }
+        }
+    }
+    if let Some(waits) = WAITS.get_ptr_mut(slot) {
+        for word in 0..Waits::WORDS {
+            // SAFETY: as above.
+            unsafe { waits.cast::<u64>().add(word).write_volatile(0) };
+        }
+    }
 }
 
 /// This CPU's row of a listener's slot; `None` for what is no listener's.

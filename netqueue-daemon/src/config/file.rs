@@ -31,6 +31,8 @@ pub(super) struct Table {
     pub(super) event_capacity: Option<Given>,
     pub(super) max_listeners: Option<Given>,
     pub(super) max_series: Option<Given>,
+    pub(super) no_accept_wait: Option<Given>,
+    pub(super) no_queue_depth: Option<Given>,
     pub(super) bpf_log: Option<Given>,
 }
 
@@ -83,7 +85,7 @@ impl ConfigFile {
     }
 }
 
-/// A string or a whole number, as text: what it must be is told by the same rules as for flags.
+/// A string, a whole number, true or false, as text: what it must be is told by the same rules as for flags.
 #[derive(Debug)]
 pub(super) struct Scalar(String);
 
@@ -105,11 +107,15 @@ impl de::Visitor<'_> for ScalarVisitor {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or a whole number")
+        f.write_str("a string, a whole number, true or false")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
         Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {

@@ -62,6 +62,8 @@ pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
 pub(super) const MAX_SERIES: Rule<usize> =
     Rule { expected: "a number from 1 to 1000000", parse: |text| number(text, 1..=1_000_000) };
 
+pub(super) const SWITCH: Rule<bool> = Rule { expected: "true or false", parse: |text| text.parse().ok() };
+
 pub(super) const BPF_LOG: Rule<Option<Level>> = Rule {
     expected: "off, error, warn, info, debug or trace",
     parse: |text| match text {

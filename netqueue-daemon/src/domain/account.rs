@@ -8,7 +8,7 @@ pub struct Netns(pub u32);
 
 /// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(pub u32);
+pub struct SocketId(pub u64);
 
 /// A local address and port in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +53,12 @@ impl AccountKey {
             Self::Listener { at, .. } | Self::Endpoint(at) => at.netns,
             Self::Ephemeral { netns, .. } | Self::Other(netns) => *netns,
         }
+    }
+
+    /// Whether it is a listening socket.
+    #[must_use]
+    pub const fn is_listener(&self) -> bool {
+        matches!(self, Self::Listener { .. })
     }
 
     /// Its address, if it has one.

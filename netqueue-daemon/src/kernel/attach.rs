@@ -2,20 +2,28 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, sync::Arc};
 
-use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::KProbe};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::RingBuf,
+    programs::{KProbe, Program},
+};
 use netqueue_common::{KernelLayout, names};
 
 use super::{
     counters::Counters,
     error::{AttachError, in_one_line, refused},
+    grace,
+    keeper::{self, Keeper},
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,
     probes::{self, PROBES, Probe},
+    recycle::Recycler,
     ring::Ring,
     slots::Slots,
+    traffic::TrafficRows,
 };
-use crate::domain::ProbeStatus;
+use crate::domain::{AccountKey, Counts, ProbeStatus, TrafficReading};
 
 /// What is observed of healthy connections, at a price for each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +63,13 @@ pub struct LoadSettings {
 /// The attached kernel side.
 pub struct Attached {
     /// Holds programs and links.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     /// The exact counts.
     pub counters: Counters,
     /// The events.
     pub ring: Ring,
+    traffic: TrafficRows,
+    recycler: Recycler,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
@@ -76,6 +86,8 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let mut ebpf = load(&prepared.layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
     let counters = slots.map(&ebpf)?;
+    let traffic = slots.map_traffic(&ebpf)?;
+    keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let wanted = PROBES.iter().filter(|probe| settings.features.want(probe));
     let probes =
@@ -83,7 +95,8 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
-    Ok(Attached { _ebpf: ebpf, counters, ring, probes, logger })
+    let recycler = Recycler::new(slots, grace::possible());
+    Ok(Attached { ebpf, counters, ring, traffic, recycler, probes, logger })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
@@ -134,6 +147,41 @@ impl Attached {
         };
         self.probes.iter().map(status).collect()
     }
+
+    /// What went through each listener, and its queues at this moment. The longest of an accept queue is told once.
+    pub fn traffic(&mut self) -> Vec<(AccountKey, TrafficReading)> {
+        let owners = || self.counters.slots().filter_map(|slot| Some((slot.tenure.slot, slot.owner?)));
+        TrafficRows::survey(
+            Keeper(&self.ebpf),
+            owners().filter(|(_, owner)| owner.is_listener()).map(|(slot, _)| slot),
+        );
+        let traffic = &mut self.traffic;
+        owners().filter_map(|(slot, owner)| Some((owner, traffic.read(slot)?))).collect()
+    }
+
+    /// From now on, what [`Self::traffic`] tells as the longest of a queue is the longest since now.
+    pub fn begin_epoch(&mut self) {
+        self.traffic.begin_epoch();
+    }
+
+    /// Gives back slots whose owners are gone, a step further at each call, and returns what those that are free again had
+    /// counted: it is in no later reading. To be called about once a second, after a reading, and more often while
+    /// [`Self::is_recycling`].
+    pub fn recycle(&mut self) -> Vec<(AccountKey, Counts)> {
+        self.recycler.step(Keeper(&self.ebpf), &mut self.counters)
+    }
+
+    /// Whether slots are on their way back, or few are left.
+    #[must_use]
+    pub fn is_recycling(&self) -> bool {
+        self.recycler.is_busy()
+    }
+
+    /// Why slots are not given back, where they are not.
+    #[must_use]
+    pub fn recycling_trouble(&self) -> Option<&str> {
+        self.recycler.trouble()
+    }
 }
 
 type Probed = (ProbeStatus, Option<Misses>);
@@ -165,14 +213,22 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
 
 /// Verifies every program without attaching any: what can be known where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
-    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), features: Features::default(), log_level: None };
+    let settings = LoadSettings {
+        ring_bytes: 1 << 16,
+        max_listeners: Some(16),
+        features: Features::default(),
+        log_level: None,
+    };
     let mut ebpf = load(layout, &settings, Slots::new(settings.max_listeners))?;
+    keeper::load(&mut ebpf)?;
+    let mut accepted = 0;
     for (name, program) in ebpf.programs_mut() {
-        let name = name.to_owned();
-        let program: &mut KProbe = program.try_into().map_err(|error| refused(&name, &error))?;
-        program.load().map_err(|error| refused(&name, &error))?;
+        if let Program::KProbe(program) = program {
+            program.load().map_err(|error| refused(name, &error))?;
+        }
+        accepted += 1;
     }
-    Ok(PROBES.len())
+    Ok(accepted)
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, AttachError> {

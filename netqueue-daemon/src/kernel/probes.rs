@@ -41,6 +41,7 @@ const QUARTER: &str = "drops by the last-quarter rule of tcp_max_syn_backlog are
 const COOKIE: &str = "cookies received and failed are not attributed";
 const ICMP: &str = "drops of pending requests by ICMP errors are not attributed";
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
+const STOP: &str = "a closed listener is noticed some seconds late";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
 const AGAIN: &str = "SYN-ACKs sent again are not counted";
 const WAIT: &str = "accepted connections are not counted and their wait is not measured";
@@ -50,7 +51,7 @@ const ACTIVE: &str = "resets this host sends of its own accord are not attribute
 pub(super) const ACCEPT: &str = "security_sock_graft";
 
 /// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 25] = [
+pub(super) const PROBES: [Probe; 26] = [
     probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
     probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
@@ -71,6 +72,7 @@ pub(super) const PROBES: [Probe; 25] = [
     optional("tcp_req_err_return", "tcp_req_err", At::Return, ICMP),
     optional("tcp_req_err", "tcp_req_err", At::Entry, ICMP),
     optional("inet_csk_listen_start", "inet_csk_listen_start", At::Entry, LIFE),
+    optional("inet_csk_listen_stop", "inet_csk_listen_stop", At::Entry, STOP),
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
     optional("tcp_rtx_synack_return", "tcp_rtx_synack", At::Return, AGAIN),
     optional("tcp_rtx_synack", "tcp_rtx_synack", At::Entry, AGAIN),

@@ -2,15 +2,16 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, Stack},
+    maps::{Map, MapData, Stack},
 };
-use netqueue_common::{Account, Counts, KernelLayout, Tallies, names};
+use netqueue_common::{Account, Control, Counts, KernelLayout, Look, Tallies, Traffic, Waits, names};
 use zerocopy::FromBytes;
 
 use super::{
     counters::Counters,
     error::{AttachError, refused},
     mapped::Mapped,
+    traffic::TrafficRows,
 };
 
 /// Room for accounts, by kind.
@@ -19,6 +20,15 @@ pub(super) struct Slots {
     /// Listeners, and as many local endpoints without one.
     listeners: u32,
     cpus: u32,
+}
+
+/// What a slot is for, in the numbers the kernel side's `keep_release` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Purpose {
+    Listener = 0,
+    Endpoint = 1,
+    Other = 2,
 }
 
 /// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
@@ -43,7 +53,26 @@ impl Slots {
         self.listeners * 2 + OTHERS
     }
 
-    /// The layout with this machine's number of CPUs and of slots.
+    /// What a slot is for: the stacks are filled in this order.
+    pub(super) const fn purpose(self, slot: u32) -> Purpose {
+        if slot < self.listeners {
+            Purpose::Listener
+        } else if slot < self.listeners * 2 {
+            Purpose::Endpoint
+        } else {
+            Purpose::Other
+        }
+    }
+
+    /// How many slots there are for a purpose.
+    pub(super) const fn number(self, purpose: Purpose) -> u32 {
+        match purpose {
+            Purpose::Listener | Purpose::Endpoint => self.listeners,
+            Purpose::Other => OTHERS,
+        }
+    }
+
+    /// The layout with this machine's number of CPUs.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
         KernelLayout { cpus: self.cpus, listeners: self.listeners, ..*layout }
     }
@@ -59,6 +88,7 @@ impl Slots {
             .map_max_entries(names::COUNTS, self.all() * self.cpus)
             .map_max_entries(names::TRAFFIC, self.listeners * self.cpus)
             .map_max_entries(names::WAITS, self.listeners)
+            .map_max_entries(names::LOOKS, self.listeners)
             .map_max_entries(names::TALLIES, self.cpus)
             .map_max_entries(names::LEDGER, LEDGER);
     }
@@ -67,9 +97,9 @@ impl Slots {
     pub(super) fn hand_out(self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
         let mut next = 0..self.all();
         for (name, number) in [
-            (names::FREE_LISTENERS, self.listeners),
-            (names::FREE_ENDPOINTS, self.listeners),
-            (names::FREE_OTHERS, OTHERS),
+            (names::FREE_LISTENERS, self.number(Purpose::Listener)),
+            (names::FREE_ENDPOINTS, self.number(Purpose::Endpoint)),
+            (names::FREE_OTHERS, self.number(Purpose::Other)),
         ] {
             let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
             let mut free: Stack<_, u32> = Stack::try_from(map).map_err(|error| refused(name, &error))?;
@@ -90,13 +120,30 @@ impl Slots {
             cpus,
         ))
     }
+
+    /// Maps what went through listeners.
+    pub(super) fn map_traffic(self, ebpf: &Ebpf) -> Result<TrafficRows, AttachError> {
+        let (listeners, cpus) = (self.listeners as usize, self.cpus as usize);
+        let control = array(ebpf, names::CONTROL)?.fd();
+        Ok(TrafficRows::new(
+            mapped::<Traffic>(ebpf, names::TRAFFIC, listeners * cpus)?,
+            mapped::<Waits>(ebpf, names::WAITS, listeners)?,
+            mapped::<Look>(ebpf, names::LOOKS, listeners)?,
+            Mapped::<Control>::writable(control, 1).map_err(|error| refused(names::CONTROL, &error))?,
+            cpus,
+        ))
+    }
+}
+
+fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, AttachError> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => Ok(map),
+        Some(_) | None => Err(absent(name)),
+    }
 }
 
 fn mapped<T: FromBytes>(ebpf: &Ebpf, name: &str, elements: usize) -> Result<Mapped<T>, AttachError> {
-    match ebpf.map(name) {
-        Some(Map::Array(map)) => Mapped::new(map.fd(), elements).map_err(|error| refused(name, &error)),
-        Some(_) | None => Err(absent(name)),
-    }
+    Mapped::new(array(ebpf, name)?.fd(), elements).map_err(|error| refused(name, &error))
 }
 
 fn absent(name: &str) -> AttachError {
