@@ -16,8 +16,8 @@ pub struct Traffic {
     pub unmeasured: u64,
     /// SYN-ACKs sent again.
     pub synack_retransmits: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// The lengths counted in [`Self::depth`], added up.
+    pub depth_sum: u64,
     /// The longest the accept queue was, as this CPU saw it, in epochs that are even and in odd ones: the epoch in the
     /// upper half of the word, the length in the lower.
     ///

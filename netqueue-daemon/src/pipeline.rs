@@ -10,6 +10,7 @@ use crate::{
     inventory::{netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
     snapshots::{Publisher, Request},
+    spike_log,
 };
 
 /// Records taken from the ring before anything else gets its turn.
@@ -20,6 +21,8 @@ const BUSY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 /// While slots are on their way back to the kernel side, this much passes between two steps.
 const HASTE: Duration = Duration::from_millis(100);
+/// While events come, the counts are read this often, to tell a spike from what is ordinary.
+const WATCH: Duration = Duration::from_millis(250);
 /// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
 const SETTLE: u32 = 5;
 
@@ -30,6 +33,7 @@ pub struct Pipeline {
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
+    recycled: Instant,
     host_balance: Option<NamespaceBalance>,
     reconcile_error: Option<String>,
 }
@@ -50,6 +54,7 @@ impl Pipeline {
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
+            recycled: Instant::now(),
             host_balance: None,
             reconcile_error: None,
         };
@@ -63,11 +68,17 @@ impl Pipeline {
         self.reconcile().await;
         self.flow();
         self.recycle();
+        self.tick();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
         let warnings = warnings.map(str::to_owned).collect();
-        self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
+        self.aggregator.set_health(Health {
+            probes: self.attached.probes(),
+            features: self.attached.features(),
+            flow,
+            warnings,
+        });
         self.aggregator.snapshot(clock::now())
     }
 
@@ -82,7 +93,7 @@ impl Pipeline {
     ) -> anyhow::Result<()> {
         let wakeups = self.attached.ring.wakeups()?;
         let mut stop = std::pin::pin!(stop);
-        let (mut pause, mut published, mut recycled) = (IDLE, Instant::now(), Instant::now());
+        let (mut pause, mut published, mut watched) = (IDLE, Instant::now(), Instant::now());
         loop {
             let turn = tokio::select! {
                 biased;
@@ -94,19 +105,14 @@ impl Pipeline {
             match turn {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
-                    pause = if self.drain() { BUSY } else { IDLE };
-                    if self.attached.is_recycling() {
-                        pause = BUSY;
-                        if recycled.elapsed() >= HASTE {
-                            self.read();
-                            self.flow();
-                            self.recycle();
-                            recycled = Instant::now();
-                        }
-                    }
+                    pause = if self.drain() | self.hurry() { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
-                        published = Instant::now();
+                        (published, watched) = (Instant::now(), Instant::now());
+                    } else if pause == BUSY && watched.elapsed() >= WATCH {
+                        self.read();
+                        self.tick();
+                        watched = Instant::now();
                     }
                 }
                 Turn::Serve(request) => {
@@ -115,6 +121,9 @@ impl Pipeline {
                     let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));
                     published = Instant::now();
+                    if request.is_scrape || waiting.iter().any(|request| request.is_scrape) {
+                        self.aggregator.scraped();
+                    }
                     waiting
                         .into_iter()
                         .chain([request])
@@ -145,6 +154,11 @@ impl Pipeline {
         }
     }
 
+    /// Tells the aggregator the time, and the log what it answers.
+    fn tick(&mut self) {
+        self.aggregator.tick(clock::now()).iter().for_each(spike_log::write);
+    }
+
     fn read(&mut self) -> Reading {
         let reading = self.attached.counters.read();
         self.aggregator.count(reading.accounts.iter().copied(), clock::now());
@@ -156,6 +170,8 @@ impl Pipeline {
     /// What went through listeners.
     fn flow(&mut self) {
         let traffic = self.attached.traffic();
+        // What is noted from here on is told the next time.
+        self.attached.begin_epoch();
         self.aggregator.flow(traffic, clock::now());
     }
 
@@ -164,6 +180,18 @@ impl Pipeline {
         for (account, counts) in self.attached.recycle() {
             self.aggregator.settle(account, counts);
         }
+        self.recycled = Instant::now();
+    }
+
+    /// Does so between two pictures where slots are under way or few are left; returns whether that is so.
+    fn hurry(&mut self) -> bool {
+        let recycling = self.attached.is_recycling();
+        if recycling && self.recycled.elapsed() >= HASTE {
+            self.read();
+            self.flow();
+            self.recycle();
+        }
+        recycling
     }
 
     /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.

@@ -8,12 +8,16 @@ use crate::domain::Snapshot;
 
 /// A surface asking for a fresh snapshot.
 #[derive(Debug)]
-pub struct Request(oneshot::Sender<Arc<Snapshot>>);
+pub struct Request {
+    reply: oneshot::Sender<Arc<Snapshot>>,
+    /// Whether it is for the metrics page, since which peaks are counted.
+    pub is_scrape: bool,
+}
 
 impl Request {
     /// Answers it. A surface that has gone away meanwhile is no error.
     pub fn answer(self, snapshot: Arc<Snapshot>) {
-        let _gone = self.0.send(snapshot);
+        let _gone = self.reply.send(snapshot);
     }
 }
 
@@ -50,10 +54,19 @@ impl Snapshots {
 
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
     pub async fn fresh(&self) -> Arc<Snapshot> {
+        self.ask(false).await
+    }
+
+    /// The same for the metrics page: from here on, peaks since the last scrape are counted anew.
+    pub async fn scraped(&self) -> Arc<Snapshot> {
+        self.ask(true).await
+    }
+
+    async fn ask(&self, is_scrape: bool) -> Arc<Snapshot> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let asked = async {
-            let (sender, receiver) = oneshot::channel();
-            self.requests.send(Request(sender)).await.ok()?;
+            let (reply, receiver) = oneshot::channel();
+            self.requests.send(Request { reply, is_scrape }).await.ok()?;
             receiver.await.ok()
         };
         match tokio::time::timeout(PATIENCE, asked).await {

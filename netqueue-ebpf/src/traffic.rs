@@ -62,6 +62,7 @@ fn note_length(row: *mut Traffic, sk: Sock) -> Result<(), Fault> {
     // SAFETY: a live map value; the indices are below the arrays' sizes; only this CPU writes the peaks, with bottom
     // halves off.
     unsafe {
+        raise(&raw mut (*row).depth_sum, u64::from(length));
         raise((&raw mut (*row).depth).cast::<u64>().add(depth_bucket(length)), 1);
         let peak = (&raw mut (*row).peaks).cast::<u64>().add((epoch & 1) as usize);
         let now = epoch << 32 | u64::from(length);

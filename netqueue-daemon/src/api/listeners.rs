@@ -8,6 +8,7 @@ use super::{
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
+    traffic::TrafficView,
 };
 use crate::{
     domain::{AccountView, Counts, Handshakes, Snapshot},
@@ -29,6 +30,8 @@ struct Listener {
     process: &'static str,
     accept_queue: Option<Queue>,
     syn_queue: Option<Queue>,
+    /// `null` for what is no listener.
+    traffic: Option<TrafficView>,
     drops: Drops,
     resets: Resets,
     handshakes: HandshakesView,
@@ -128,6 +131,10 @@ impl Listener {
             process: "",
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),
+            traffic: account
+                .key
+                .is_listener()
+                .then(|| TrafficView::of(&account.traffic, snapshot.health.features)),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
             handshakes: HandshakesView::of(account.counts.handshakes()),

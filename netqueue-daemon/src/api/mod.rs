@@ -12,6 +12,7 @@ mod problem;
 mod status;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use axum::{
     Router,

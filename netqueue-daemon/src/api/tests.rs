@@ -111,7 +111,12 @@ fn incident() -> Aggregator {
     let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
     let probes = vec![probe(true, true), probe(false, false)];
-    queues.set_health(Health { probes, flow, warnings: vec!["a namespace could not be read".to_owned()] });
+    queues.set_health(Health {
+        probes,
+        flow,
+        warnings: vec!["a namespace could not be read".to_owned()],
+        ..Health::default()
+    });
     queues
 }
 
@@ -167,6 +172,11 @@ async fn a_listener_says_what_it_dropped_and_why() {
             "id": "1", "kind": "listener", "netns": "host", "netns_inode": 4_026_531_840_u32,
             "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "",
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
+            "traffic": {"established": 0, "accepted": 0, "abandoned": 0, "synack_retransmits": 0,
+                "accept_queue_peak": {"since_scrape": 2, "last_minute": 2}, "syn_queue_peak": {"since_scrape": 0, "last_minute": 0},
+                "accept_queue_depth": {"count": 0, "mean": null, "p50": null, "p90": null, "p99": null, "buckets": []},
+                "accept_wait_seconds": {"count": 0, "mean": null, "p50": null, "p90": null, "p99": null, "buckets": []},
+                "accept_wait_unmeasured": 0},
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},
             "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},

@@ -10,7 +10,8 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
-use crate::kernel::{Check, Features, LoadSettings, Outcome, examine};
+use crate::domain::Features;
+use crate::kernel::{Check, LoadSettings, Outcome, examine};
 
 /// The arguments of `netqueue doctor`.
 #[derive(Clone, Copy, Debug, Args)]

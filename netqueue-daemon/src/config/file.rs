@@ -42,6 +42,9 @@ pub(super) struct Table {
 pub(super) struct Web {
     pub(super) listen_address: Option<Given>,
     pub(super) telemetry_path: Option<Given>,
+    pub(super) config_file: Option<Given>,
+    pub(super) allow_unauthenticated: Option<Given>,
+    pub(super) hostnames: Option<Given>,
 }
 
 /// The keys under `[log]`.
@@ -85,7 +88,7 @@ impl ConfigFile {
     }
 }
 
-/// A string, a whole number, true or false, as text: what it must be is told by the same rules as for flags.
+/// A string, a whole number or a truth value, as text: what it must be is told by the same rules as for flags.
 #[derive(Debug)]
 pub(super) struct Scalar(String);
 
@@ -114,8 +117,8 @@ impl de::Visitor<'_> for ScalarVisitor {
         Ok(Scalar(text.to_owned()))
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
-        Ok(Scalar(value.to_string()))
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Scalar, E> {
+        Ok(Scalar(truth.to_string()))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {

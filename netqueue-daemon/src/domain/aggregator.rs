@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, QueueState, Queues, Reconciler, Snapshot, Timestamp, Traffic, TrafficReading,
+    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
+    Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -23,15 +24,16 @@ pub struct Aggregator {
     attached: Timestamp,
     accounts: Vec<AccountView>,
     index: HashMap<AccountKey, usize>,
+    /// What slots had counted that were given back: of accounts that can get another.
+    settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
     /// What an account shows that nothing went through.
     quiet: Arc<Traffic>,
-    /// What slots had counted that were given back: of accounts that can get another.
-    settled: HashMap<AccountKey, Counts>,
     events: EventLog,
     reconciler: Reconciler,
     balances: Vec<NamespaceBalance>,
     health: Health,
+    spikes: SpikeDetector,
 }
 
 impl Aggregator {
@@ -43,13 +45,14 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            settled: HashMap::new(),
             peaks: HashMap::new(),
             quiet: Arc::default(),
-            settled: HashMap::new(),
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
             balances: Vec::new(),
             health: Health::default(),
+            spikes: SpikeDetector::new(Sensitivity::default()),
         }
     }
 
@@ -65,6 +68,7 @@ impl Aggregator {
                 self.peaks.entry(account.id).or_default().observe(event.queues, event.time);
             }
         }
+        self.spikes.observe(&event);
         self.events.append(event);
     }
 
@@ -167,6 +171,11 @@ impl Aggregator {
         Some(balance)
     }
 
+    /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
+    }
+
     /// What netqueue knows about itself was read.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
@@ -183,6 +192,7 @@ impl Aggregator {
             events: self.events.clone(),
             balances: self.balances.clone(),
             health: self.health.clone(),
+            spikes: self.spikes.spikes().into(),
         }
     }
 

@@ -17,6 +17,21 @@ impl AttachMode {
     }
 }
 
+/// What is observed of healthy connections, at a price for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// How long the accept queue is whenever a connection enters it.
+    pub queue_depth: bool,
+    /// Who is accepted, and how long connections wait for it.
+    pub accept_wait: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { queue_depth: true, accept_wait: true }
+    }
+}
+
 /// One program and whether it is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeStatus {
@@ -112,6 +127,8 @@ impl EventFlow {
 pub struct Health {
     /// The programs.
     pub probes: Vec<ProbeStatus>,
+    /// What is observed beyond drops and resets.
+    pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
     /// What it could not do, in words.

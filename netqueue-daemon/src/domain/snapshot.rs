@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Timestamp, Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
+    Traffic,
 };
 
 /// One account at one moment.
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub balances: Vec<NamespaceBalance>,
     /// What netqueue says about itself.
     pub health: Health,
+    /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
+    pub spikes: Arc<[Spike]>,
 }
 
 impl Snapshot {

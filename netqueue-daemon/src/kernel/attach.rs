@@ -23,29 +23,7 @@ use super::{
     slots::Slots,
     traffic::TrafficRows,
 };
-use crate::domain::{AccountKey, Counts, ProbeStatus, TrafficReading};
-
-/// What is observed of healthy connections, at a price for each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Features {
-    /// How long the accept queue is whenever a connection enters it.
-    pub queue_depth: bool,
-    /// How long connections wait for accept().
-    pub accept_wait: bool,
-}
-
-impl Default for Features {
-    fn default() -> Self {
-        Self { queue_depth: true, accept_wait: true }
-    }
-}
-
-impl Features {
-    /// Whether a probe is needed for what is observed.
-    fn want(self, probe: &Probe) -> bool {
-        self.accept_wait || probe.function != probes::ACCEPT
-    }
-}
+use crate::domain::{AccountKey, Counts, Features, ProbeStatus, TrafficReading};
 
 /// How the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +47,7 @@ pub struct Attached {
     /// The events.
     pub ring: Ring,
     traffic: TrafficRows,
+    features: Features,
     recycler: Recycler,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
@@ -89,14 +68,16 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let traffic = slots.map_traffic(&ebpf)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
-    let wanted = PROBES.iter().filter(|probe| settings.features.want(probe));
+    let wanted =
+        PROBES.iter().filter(|probe| settings.features.accept_wait || probe.function != probes::ACCEPT);
     let probes =
         wanted.map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
     let recycler = Recycler::new(slots, grace::possible());
-    Ok(Attached { ebpf, counters, ring, traffic, recycler, probes, logger })
+    let features = settings.features;
+    Ok(Attached { ebpf, counters, ring, traffic, features, recycler, probes, logger })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
@@ -157,6 +138,13 @@ impl Attached {
         );
         let traffic = &mut self.traffic;
         owners().filter_map(|(slot, owner)| Some((owner, traffic.read(slot)?))).collect()
+    }
+
+    /// What is observed of healthy connections: what was asked for, as far as the kernel has it.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        let accept = self.probes.iter().find(|(status, _)| status.function == probes::ACCEPT);
+        Features { accept_wait: accept.is_some_and(|(status, _)| status.attached), ..self.features }
     }
 
     /// From now on, what [`Self::traffic`] tells as the longest of a queue is the longest since now.

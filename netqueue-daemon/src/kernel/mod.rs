@@ -19,7 +19,7 @@ mod slots;
 mod symbols;
 mod traffic;
 
-pub use attach::{Attached, Features, LoadSettings, Logger, attach};
+pub use attach::{Attached, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};
 pub use error::AttachError;
 pub use preflight::{Check, Outcome, examine};

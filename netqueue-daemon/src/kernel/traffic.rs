@@ -68,14 +68,14 @@ impl TrafficRows {
         let mut waits = waits.collect::<Vec<_>>().into_iter();
         let sum = waits.next()?;
         let depths = words.iter().skip(PEAKS.end).copied();
-        let [established, accepted, abandoned, unmeasured, synack_retransmits, ..] = words;
+        let [established, accepted, abandoned, unmeasured, synack_retransmits, depth_sum, ..] = words;
         let counts = Traffic {
             established,
             accepted,
             abandoned,
             unmeasured,
             synack_retransmits,
-            depth: Histogram::from_counts(Traffic::DEPTHS, depths, 0),
+            depth: Histogram::from_counts(Traffic::DEPTHS, depths, depth_sum),
             wait: Histogram::from_counts(Traffic::WAITS, waits, sum),
             ..Traffic::default()
         };
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_row_is_read_as_it_is_written() {
-        assert_eq!(std::mem::offset_of!(Row, synack_retransmits), 4 * 8);
+        assert_eq!(std::mem::offset_of!(Row, depth_sum), 5 * 8);
         assert_eq!(PEAKS.end * 8, std::mem::offset_of!(Row, depth));
     }
 }

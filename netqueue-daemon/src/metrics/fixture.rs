@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropKind, Endpoint, EventFlow,
-    EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PerCounter, ProbeStatus,
-    QueueState, Queues, ResetCause, Snapshot, SocketId, Timestamp,
+    AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
+    EventFlow, EventLog, Health, Histogram, KernelCounter, LossReason, NamespaceBalance, Netns, Peak,
+    PeerCount, PerCounter, ProbeStatus, QueueState, Queues, ResetCause, Snapshot, SocketId, Spike,
+    SpikeScope, Timestamp, Traffic,
 };
 
 const HOST: Netns = Netns(4_026_531_840);
@@ -61,6 +62,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         events: EventLog::new(100),
         balances: Vec::new(),
         health: Health::default(),
+        spikes: Arc::from([]),
     }
 }
 
@@ -68,6 +70,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
 pub(super) fn incident() -> Snapshot {
     let mut web = account(1, listener(1, "0.0.0.0", 80), drops(24));
     web.queues.accept = Some(QueueState { length: 2, limit: 1 });
+    web.traffic = Arc::new(web_traffic());
     let mut web_member = account(2, listener(2, "0.0.0.0", 80), drops(6));
     web_member.counts.add(&resets(ResetCause::OverflowAbort, 2));
     let pod_key = AccountKey::Listener { socket: SocketId(3), at: at(POD, "::", 8443) };
@@ -86,7 +89,49 @@ pub(super) fn incident() -> Snapshot {
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
     snapshot.balances = vec![balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)];
     snapshot.health = health();
+    let web_spike = SpikeScope::Account(listener(1, "0.0.0.0", 80), DropCause::AcceptQueueFull);
+    let over = Spike { ended: Some(snapshot.taken), ..spike(2, SpikeScope::Namespace(POD)) };
+    snapshot.spikes = [spike(1, web_spike), over, spike(3, SpikeScope::Namespace(HOST))].into();
     snapshot
+}
+
+fn spike(id: u64, scope: SpikeScope) -> Spike {
+    let seen = Timestamp::from_nanos(1_790_000_050_000_000_000);
+    Spike {
+        id,
+        scope,
+        started: seen,
+        detected: seen,
+        last_drop: seen,
+        ended: None,
+        drops: 24,
+        peak_per_second: 24,
+        baseline_per_second: 0.0,
+        peers: PeerCount { addresses: 1, connections: 8, at_least: false },
+    }
+}
+
+/// 100 clients at once, one accepted each 20 ms, three still waiting.
+fn web_traffic() -> Traffic {
+    let counts = |bounds: &'static [u64], of: &[(u64, u64)]| {
+        let counts =
+            bounds.iter().map(|bound| of.iter().find(|(le, _)| le == bound).map_or(0, |(_, count)| *count));
+        counts.collect::<Vec<_>>()
+    };
+    let depths =
+        counts(Traffic::DEPTHS, &[(1, 1), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16), (64, 32), (128, 36)]);
+    let waits =
+        counts(Traffic::WAITS, &[(250, 1), (100_000, 5), (500_000, 20), (1_000_000, 25), (2_000_000, 46)]);
+    Traffic {
+        established: 100,
+        accepted: 97,
+        synack_retransmits: 5,
+        accept_peak: Peak { since_scrape: 100, window: 129 },
+        syn_peak: Peak { since_scrape: 2, window: 2 },
+        depth: Histogram::from_counts(Traffic::DEPTHS, depths, 5050),
+        wait: Histogram::from_counts(Traffic::WAITS, waits, 94_090_000),
+        ..Traffic::default()
+    }
 }
 
 fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> NamespaceBalance {
@@ -115,5 +160,5 @@ fn health() -> Health {
         probe("conn_request_leave", "return", true, None),
         probe("send_reset_enter", "entry", false, Some(4)),
     ];
-    Health { probes, flow, warnings: Vec::new() }
+    Health { probes, flow, ..Health::default() }
 }

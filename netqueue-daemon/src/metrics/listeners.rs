@@ -1,10 +1,12 @@
 //! What each listener dropped, reset and held.
 
+use std::collections::BTreeMap;
+
 use super::{
     family::{Family, Kind, Scraped, count},
     series::{LABELS, Series},
 };
-use crate::domain::{Counts, DropKind, KernelCounter, QueueState, Queues};
+use crate::domain::{Counts, DropCause, DropKind, KernelCounter, QueueState, Queues, Snapshot, SpikeScope};
 
 const DROPS: Family<6> = Family {
     name: "netqueue_listen_drops_total",
@@ -57,34 +59,41 @@ const GHOSTS_LIVE: Family<4> = Family {
 
 const ACCEPT_LENGTH: Family<4> = Family {
     name: "netqueue_accept_queue_length",
-    help: "Connections waiting for accept() as of the newest event of the listener; not read between events.",
+    help: "Connections waiting for accept(), at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const ACCEPT_LIMIT: Family<4> = Family {
     name: "netqueue_accept_queue_limit",
-    help: "Backlog the accept queue is compared with, as of the newest event of the listener; it holds one connection more.",
+    help: "Backlog the accept queue is compared with; it holds one connection more.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const SYN_LENGTH: Family<4> = Family {
     name: "netqueue_syn_queue_length",
-    help: "Handshakes in progress as of the newest event of the listener; not read between events.",
+    help: "Handshakes in progress, at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const SYN_LIMIT: Family<4> = Family {
     name: "netqueue_syn_queue_limit",
-    help: "Handshakes in progress at which the SYN queue is full, as of the newest event of the listener.",
+    help: "Handshakes in progress at which the SYN queue is full.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
+const SPIKE: Family<5> = Family {
+    name: "netqueue_spike_active",
+    help: "Sudden rises of drops that go on, by cause; those of a whole namespace have no port and cause=\"any\".",
+    kind: Kind::Gauge,
+    labels: ["netns", "addr", "port", "process", "cause"],
+};
+
 /// The families of these series.
-pub(super) fn families(series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
+pub(super) fn families(snapshot: &Snapshot, series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
     let gauge = |family: &Family<4>, value: fn(&Queues) -> Option<u32>| {
         family.with(series.iter().filter_map(|series| {
             value(&series.queues).map(|value| (series.labels.clone(), f64::from(value)))
@@ -110,6 +119,7 @@ pub(super) fn families(series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
         gauge(&ACCEPT_LIMIT, |queues| queues.accept.map(limit))?,
         gauge(&SYN_LENGTH, |queues| queues.syn.map(length))?,
         gauge(&SYN_LIMIT, |queues| queues.syn.map(limit))?,
+        SPIKE.with(series.iter().flat_map(spikes).chain(namespace_spikes(snapshot)))?,
     ])
 }
 
@@ -121,6 +131,29 @@ fn drops(series: &Series) -> impl Iterator<Item = ([String; 6], f64)> {
     series.counts.drops().filter(shown).map(|(kind, number)| {
         let [netns, addr, port, process, cause] = series.labels_and(kind.cause().as_str());
         ([netns, addr, port, process, cause, kind.stage().as_str().to_owned()], count(number))
+    })
+}
+
+/// Of a listener the commonest cause from the start, and whatever had a spike lately.
+fn spikes(series: &Series) -> impl Iterator<Item = ([String; 5], f64)> {
+    let mut spikes = series.spikes.clone();
+    if series.listener {
+        spikes.entry(DropCause::AcceptQueueFull).or_default();
+    }
+    spikes.into_iter().map(|(cause, active)| (series.labels_and(cause.as_str()), count(active)))
+}
+
+/// Of every namespace that is compared, and of those that had a spike lately.
+fn namespace_spikes(snapshot: &Snapshot) -> impl Iterator<Item = ([String; 5], f64)> {
+    let mut active: BTreeMap<_, _> = snapshot.balances.iter().map(|balance| (balance.netns, 0)).collect();
+    for spike in snapshot.spikes.iter() {
+        if let SpikeScope::Namespace(netns) = spike.scope {
+            *active.entry(netns).or_default() += u64::from(spike.is_active());
+        }
+    }
+    active.into_iter().map(|(netns, active)| {
+        let none = String::new;
+        ([snapshot.netns_name(netns), none(), none(), none(), "any".to_owned()], count(active))
     })
 }
 

@@ -8,6 +8,7 @@ mod health;
 mod kernel;
 mod listeners;
 mod series;
+mod traffic;
 
 use axum::{
     Router,
@@ -27,7 +28,7 @@ pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
 }
 
 async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
-    let snapshot = snapshots.fresh().await;
+    let snapshot = snapshots.scraped().await;
     match page(&snapshot, max_series) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {

@@ -1,0 +1,45 @@
+//! Spikes in the daemon's own log: one line when one begins, one when it is over.
+
+use crate::domain::{SpikeNotice, SpikeScope};
+
+/// Writes the line.
+pub fn write(notice: &SpikeNotice) {
+    let spike = notice.spike();
+    let (addr, port) = match spike.scope {
+        SpikeScope::Account(key, _) => (key.addr(), key.port()),
+        SpikeScope::Namespace(_) => (None, None),
+    };
+    let (addr, netns) = (addr.map(tracing::field::display), spike.scope.netns().0);
+    let (cause, drops, clients) = (spike.scope.cause(), spike.drops, spike.peers.connections);
+    let (at_least, per_second) = (spike.peers.at_least, spike.peak_per_second);
+    match notice {
+        SpikeNotice::Started(_) => tracing::warn!(
+            id = spike.id,
+            netns,
+            addr,
+            port,
+            cause,
+            drops,
+            per_second,
+            clients,
+            at_least,
+            since = %spike.started.to_rfc3339(),
+            usual_per_second = spike.baseline_per_second,
+            "spike_started"
+        ),
+        SpikeNotice::Ended(_) => tracing::warn!(
+            id = spike.id,
+            netns,
+            addr,
+            port,
+            cause,
+            drops,
+            per_second,
+            clients,
+            at_least,
+            since = %spike.started.to_rfc3339(),
+            seconds = spike.duration().as_secs_f64(),
+            "spike_ended"
+        ),
+    }
+}
