@@ -71,11 +71,13 @@ pub enum LossReason {
     WrongFrame,
     /// Every map was full: a charge is missing.
     MapFull,
+    /// There were too many connections in accept queues: one was forgotten, and will be missing among the accepted.
+    QueuedForgotten,
 }
 
 impl LossReason {
     /// Every reason, in index order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RingFull,
         Self::Undecodable,
         Self::Unreadable,
@@ -83,6 +85,7 @@ impl LossReason {
         Self::ReturnMissed,
         Self::WrongFrame,
         Self::MapFull,
+        Self::QueuedForgotten,
     ];
 
     /// The label value.
@@ -96,6 +99,7 @@ impl LossReason {
             Self::ReturnMissed => "return_missed",
             Self::WrongFrame => "wrong_frame",
             Self::MapFull => "map_full",
+            Self::QueuedForgotten => "queued_forgotten",
         }
     }
 }

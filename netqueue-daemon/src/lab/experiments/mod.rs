@@ -1,5 +1,6 @@
 //! The table of the experiments, in the order they run, and what several of them share.
 
+mod accept_wait;
 mod burst;
 mod concurrency;
 mod deferred;
@@ -10,6 +11,7 @@ mod ghosts;
 mod load;
 mod many_listeners;
 mod namespaces;
+mod queues;
 mod reopen;
 mod resets;
 mod reuseport;
@@ -55,6 +57,14 @@ pub(super) const ALL: &[Experiment] = &[
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
     deferred::DEFERRED,
+    accept_wait::SLOW,
+    accept_wait::BLOCKING,
+    accept_wait::COOKIES,
+    accept_wait::CLOSED,
+    accept_wait::DEAD,
+    queues::SPIKE,
+    queues::CROWD,
+    queues::HALF_OPEN,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
