@@ -38,20 +38,18 @@ impl Traffic {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Waits {
-    /// All waits together, in microseconds.
-    pub sum: u64,
     /// How many were up to each of [`Self::BOUNDS`], and longer.
     pub counts: [u64; Waits::BUCKETS],
-    /// Zero; rounds the size up to whole cache lines.
-    pub reserved: [u64; Waits::WORDS - 1 - Waits::BUCKETS],
+    /// The waits counted in each of these together, in microseconds: where in its bucket the middle lies.
+    pub sums: [u64; Waits::BUCKETS],
 }
 
 impl Waits {
     /// Buckets, the last one without a bound.
     pub const BUCKETS: usize = 60;
 
-    /// Size in words of eight bytes.
-    pub const WORDS: usize = (Self::BUCKETS + 1).next_multiple_of(8);
+    /// Size in words of eight bytes: whole cache lines.
+    pub const WORDS: usize = 2 * Self::BUCKETS;
 
     /// Upper bounds in microseconds, 100 µs to 60 s, filled up to a power of two for a search by halves.
     pub const BOUNDS: [u32; 64] = {

@@ -87,10 +87,11 @@ pub(crate) fn accepted(child: u64) -> Result<(), Fault> {
     match waits {
         Some(waits) if since != 0 => {
             let micros = (monotonic_now() / 1000).saturating_sub(since);
-            // SAFETY: a live map value; the index is below the array's size.
+            // SAFETY: a live map value; the index is below the arrays' sizes.
             unsafe {
-                raise(&raw mut (*waits).sum, micros);
-                raise((&raw mut (*waits).counts).cast::<u64>().add(wait_bucket(micros)), 1);
+                let bucket = wait_bucket(micros);
+                raise((&raw mut (*waits).counts).cast::<u64>().add(bucket), 1);
+                raise((&raw mut (*waits).sums).cast::<u64>().add(bucket), micros);
             }
         }
         // SAFETY: a live map value.

@@ -4,7 +4,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, Stack},
 };
-use netqueue_common::{Account, Control, Counts, KernelLayout, Look, Tallies, Traffic, Waits, names};
+use netqueue_common::{Account, Control, Counts, KernelLayout, Lives, Look, Tallies, Traffic, Waits, names};
 use zerocopy::FromBytes;
 
 use super::{
@@ -33,6 +33,9 @@ pub(super) enum Purpose {
 
 /// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
 const LEDGER: u32 = 16_384;
+
+/// Inode numbers, from the first one on, whose generations are kept: 2 MiB. A network namespace uses about a hundred.
+const NUMBERS: u32 = 1 << 19;
 
 /// Namespaces that have an `other` bucket.
 const OTHERS: u32 = 64;
@@ -90,7 +93,8 @@ impl Slots {
             .map_max_entries(names::WAITS, self.listeners)
             .map_max_entries(names::LOOKS, self.listeners)
             .map_max_entries(names::TALLIES, self.cpus)
-            .map_max_entries(names::LEDGER, LEDGER);
+            .map_max_entries(names::LEDGER, LEDGER)
+            .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32);
     }
 
     /// Hands out the slots to the kernel side. To be called before anything is attached.

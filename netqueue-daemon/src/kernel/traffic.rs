@@ -48,7 +48,7 @@ impl TrafficRows {
     /// What is known of a slot; `None` where it is no listener's.
     pub(super) fn read(&mut self, slot: u32) -> Option<TrafficReading> {
         let slot = slot as usize;
-        let (peaks, waits) = (self.peaks.get_mut(slot)?, self.waits.words(slot, 0..1 + Waits::BUCKETS));
+        let (peaks, waits) = (self.peaks.get_mut(slot)?, self.waits.words(slot, 0..Waits::WORDS));
         let mut words = [0; WORDS];
         let mut longest = [0; 2];
         for cpu in 0..self.cpus {
@@ -65,8 +65,8 @@ impl TrafficRows {
         let fresh = longest.iter().zip(peaks.iter()).filter(|(now, before)| now != before);
         let accept_peak = fresh.map(|(now, _)| length(*now)).max().unwrap_or(0);
         *peaks = longest;
-        let mut waits = waits.collect::<Vec<_>>().into_iter();
-        let sum = waits.next()?;
+        let mut waits: Vec<u64> = waits.collect();
+        let sums = waits.split_off(Waits::BUCKETS);
         let depths = words.iter().skip(PEAKS.end).copied();
         let [established, accepted, abandoned, unmeasured, synack_retransmits, depth_sum, ..] = words;
         let counts = Traffic {
@@ -76,7 +76,7 @@ impl TrafficRows {
             unmeasured,
             synack_retransmits,
             depth: Histogram::from_counts(Traffic::DEPTHS, depths, depth_sum),
-            wait: Histogram::from_counts(Traffic::WAITS, waits, sum),
+            wait: Histogram::from_sums(Traffic::WAITS, waits, sums),
             ..Traffic::default()
         };
         Some(TrafficReading { counts, accept_peak, queues: self.look(slot) })

@@ -78,7 +78,11 @@ impl Trace {
     }
 
     /// Accepts all of them, one each `pace`.
-    fn accept(listener: &Listener, clients: &[(Socket, SocketAddr, Instant)], pace: Duration) -> Result<Self> {
+    fn accept(
+        listener: &Listener,
+        clients: &[(Socket, SocketAddr, Instant)],
+        pace: Duration,
+    ) -> Result<Self> {
         let mut waits = Vec::new();
         let mut next = Instant::now();
         for _ in clients {
@@ -109,7 +113,11 @@ impl Trace {
     /// The words of both, and where they differ.
     fn compare(&self, said: &Distribution, scene: &mut Scene) {
         if said.count != self.waits.len() as u64 {
-            scene.problems.push(format!("{} waits were measured, {} connections accepted", said.count, self.waits.len()));
+            scene.problems.push(format!(
+                "{} waits were measured, {} connections accepted",
+                said.count,
+                self.waits.len()
+            ));
         }
         for (name, own, theirs) in [
             ("mean", self.mean(), said.mean),
@@ -120,7 +128,9 @@ impl Trace {
             let theirs = theirs.unwrap_or(0.0);
             scene.measured.push(format!("{name}: the server waited {own:.3} s, netqueue says {theirs:.3} s"));
             if (theirs - own).abs() > TOLERANCE * own {
-                scene.problems.push(format!("{name} is {theirs:.4} s in netqueue and {own:.4} s in the server"));
+                scene
+                    .problems
+                    .push(format!("{name} is {theirs:.4} s in netqueue and {own:.4} s in the server"));
             }
         }
     }
@@ -158,7 +168,11 @@ fn traced(
         Ok((listener, clients, trace))
     })?;
     let mut scene = undisturbed();
-    scene.problems.extend(watch.expect("when all are accepted", passed, Some((count as u64, count as u64)))?);
+    scene.problems.extend(watch.expect(
+        "when all are accepted",
+        passed,
+        Some((count as u64, count as u64)),
+    )?);
     if let Some(said) = watch.traffic()?.and_then(|traffic| traffic.accept_wait_seconds) {
         trace.compare(&said, &mut scene);
     }
@@ -203,7 +217,9 @@ fn blocking(bench: &Bench<'_>) -> Result<Scene> {
             p90 * 1e3
         ));
         if p90 > AT_ONCE {
-            scene.problems.push(format!("connections seem to have waited {p90} s for a server that waited for them"));
+            scene
+                .problems
+                .push(format!("connections seem to have waited {p90} s for a server that waited for them"));
         }
     }
     scene.open.push(Box::new(listener));
@@ -261,7 +277,9 @@ fn dead(bench: &Bench<'_>) -> Result<Scene> {
         scene.problems.push(format!("the server accepted {taken} of {CLIENTS} connections"));
     }
     scene.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
-    let measured = |row: &crate::lab::api::Row| row.traffic.as_ref()?.accept_wait_seconds.as_ref().map(|waits| waits.count);
+    let measured = |row: &crate::lab::api::Row| {
+        row.traffic.as_ref()?.accept_wait_seconds.as_ref().map(|waits| waits.count)
+    };
     scene.problems.extend(watch.expect("waits", measured, Some(CLIENTS))?);
     scene.open.push(Box::new(listener));
     Ok(scene)
