@@ -11,6 +11,10 @@ pub mod glossary;
 mod handshakes;
 mod health;
 mod histogram;
+mod joining;
+mod limit;
+mod listener;
+mod owner;
 mod peaks;
 mod reconcile;
 mod snapshot;
@@ -28,6 +32,11 @@ pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Features, Health, LossReason, ProbeStatus};
 pub use histogram::Histogram;
+pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listener::{
+    Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
+};
+pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};

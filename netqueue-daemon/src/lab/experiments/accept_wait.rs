@@ -15,7 +15,7 @@ use crate::lab::sysctl;
 use crate::lab::watch::Watch;
 
 pub(super) const SLOW: Experiment = Experiment {
-    number: "30",
+    number: "50",
     name: "accept-wait",
     incident: "listen(128), 100 clients connect at once, the server accepts one each 20 ms",
     verdict: "no drop, and yet half of the clients wait a second or more: the process accepts 50 connections a second. netqueue's \
@@ -24,7 +24,7 @@ pub(super) const SLOW: Experiment = Experiment {
 };
 
 pub(super) const BLOCKING: Experiment = Experiment {
-    number: "31",
+    number: "51",
     name: "accept-wait-blocking",
     incident: "a server that sleeps in accept() serves 20 clients that come 50 ms apart",
     verdict: "nobody waits: the time a server spends in accept() is not the time a connection spends in the queue",
@@ -32,7 +32,7 @@ pub(super) const BLOCKING: Experiment = Experiment {
 };
 
 pub(super) const COOKIES: Experiment = Experiment {
-    number: "32",
+    number: "52",
     name: "accept-wait-cookies",
     incident: "tcp_syncookies=2, 20 clients connect and are accepted half a second later",
     verdict: "connections made from cookies wait like others, and are measured like others",
@@ -40,7 +40,7 @@ pub(super) const COOKIES: Experiment = Experiment {
 };
 
 pub(super) const CLOSED: Experiment = Experiment {
-    number: "33",
+    number: "53",
     name: "closed-with-full-queue",
     incident: "listen(8), 9 clients are queued, the server closes its listener",
     verdict: "9 connections were abandoned: each client is reset, and their wait, which has no end, is in no histogram",
@@ -48,7 +48,7 @@ pub(super) const CLOSED: Experiment = Experiment {
 };
 
 pub(super) const DEAD: Experiment = Experiment {
-    number: "34",
+    number: "54",
     name: "dead-in-the-queue",
     incident: "10 clients connect; 5 reset and 5 close their connections before anyone accepts; then the server accepts all",
     verdict: "a connection that dies in the queue stays in it until it is accepted: it takes a place, is counted once, and is not \

@@ -15,7 +15,7 @@ use crate::lab::watch::Watch;
 use crate::lab::{metrics, sysctl};
 
 pub(super) const SPIKE: Experiment = Experiment {
-    number: "35",
+    number: "55",
     name: "spike-between-scrapes",
     incident: "between two scrapes a second apart, 30 connections enter the accept queue and leave it within 50 ms",
     verdict: "the queue is empty at both scrapes and was 30 long in between: its peak says so, once, and the last minute's goes on \
@@ -24,7 +24,7 @@ pub(super) const SPIKE: Experiment = Experiment {
 };
 
 pub(super) const CROWD: Experiment = Experiment {
-    number: "36",
+    number: "56",
     name: "established-exactly",
     incident: "4 threads connect and 2 accept as fast as they can, for 3 s; then 200 more clients connect and nobody accepts",
     verdict: "every connection is counted once: as many as the kernel opened, the server accepted, and the queue still holds; its \
@@ -33,7 +33,7 @@ pub(super) const CROWD: Experiment = Experiment {
 };
 
 pub(super) const HALF_OPEN: Experiment = Experiment {
-    number: "37",
+    number: "57",
     name: "half-open",
     incident: "20 peers send a SYN and never answer; the listener sends its SYN-ACKs again",
     verdict: "20 handshakes are in the SYN queue, which no socket table shows by listener, and each SYN-ACK sent again is counted",
