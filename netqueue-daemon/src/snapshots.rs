@@ -4,20 +4,30 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::domain::Snapshot;
+use crate::domain::{Observed, Snapshot};
 
-/// A surface asking for a fresh snapshot.
+/// What is observed, as it comes, to be written down. It ends with the daemon.
+pub type Recording = mpsc::Receiver<Arc<Observed>>;
+
+/// What a surface asks of the task that owns the aggregator.
 #[derive(Debug)]
-pub struct Request {
-    reply: oneshot::Sender<Arc<Snapshot>>,
-    /// Whether it is for the metrics page, since which peaks are counted.
-    pub is_scrape: bool,
+pub enum Request {
+    /// A fresh snapshot.
+    Picture(Asked<Arc<Snapshot>>),
+    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
+    Scrape(Asked<Arc<Snapshot>>),
+    /// Everything observed from now on; `None` where enough do that already.
+    Record(Asked<Option<Recording>>),
 }
 
-impl Request {
-    /// Answers it. A surface that has gone away meanwhile is no error.
-    pub fn answer(self, snapshot: Arc<Snapshot>) {
-        let _gone = self.reply.send(snapshot);
+/// Someone who waits for an answer.
+#[derive(Debug)]
+pub struct Asked<T>(oneshot::Sender<T>);
+
+impl<T> Asked<T> {
+    /// Answers. A surface that has gone away meanwhile is no error.
+    pub fn answer(self, answer: T) {
+        let _gone = self.0.send(answer);
     }
 }
 
@@ -54,25 +64,27 @@ impl Snapshots {
 
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
     pub async fn fresh(&self) -> Arc<Snapshot> {
-        self.ask(false).await
+        self.ask(Request::Picture).await.unwrap_or_else(|| self.latest())
     }
 
-    /// The same for the metrics page: from here on, peaks since the last scrape are counted anew.
+    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
     pub async fn scraped(&self) -> Arc<Snapshot> {
-        self.ask(true).await
+        self.ask(Request::Scrape).await.unwrap_or_else(|| self.latest())
     }
 
-    async fn ask(&self, is_scrape: bool) -> Arc<Snapshot> {
+    /// Everything observed from now on; `None` where enough do that already, or nobody answers.
+    pub async fn record(&self) -> Option<Recording> {
+        self.ask(Request::Record).await.flatten()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Asked<T>) -> Request) -> Option<T> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let asked = async {
-            let (reply, receiver) = oneshot::channel();
-            self.requests.send(Request { reply, is_scrape }).await.ok()?;
+            let (sender, receiver) = oneshot::channel();
+            self.requests.send(request(Asked(sender))).await.ok()?;
             receiver.await.ok()
         };
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Some(snapshot)) => snapshot,
-            Ok(None) | Err(_) => self.latest(),
-        }
+        tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
     }
 }
 

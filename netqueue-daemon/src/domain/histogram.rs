@@ -33,8 +33,8 @@ impl Histogram {
         sums: impl IntoIterator<Item = u64>,
     ) -> Self {
         let sums: Box<[u64]> = sums.into_iter().chain(std::iter::repeat(0)).take(bounds.len() + 1).collect();
-        let sum = sums.iter().sum();
-        Self { sums, ..Self::from_counts(bounds, counts, sum) }
+        let read = Self::from_counts(bounds, counts, sums.iter().sum());
+        if read.count() > 0 { Self { sums, ..read } } else { read }
     }
 
     /// How many values were counted.
@@ -127,6 +127,57 @@ impl Histogram {
         }
         add(&mut self.counts, &other.counts);
         self.sum += other.sum;
+    }
+}
+
+/// How histograms are written: what was counted, by its upper bound.
+pub(super) mod by_bound {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Histogram;
+
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Written {
+        /// Upper bound, or none, and count.
+        counts: Vec<(Option<u64>, u64)>,
+        /// The values of each of these added up, where that is known.
+        sums: Vec<u64>,
+        sum: u64,
+    }
+
+    /// Writes the counts that are not 0.
+    pub(in crate::domain) fn write<S: Serializer>(
+        histogram: &Histogram,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let bounds = histogram.bounds.iter().copied().map(Some).chain([None]);
+        let counts = bounds.zip(histogram.counts.iter().copied()).filter(|(_, count)| *count > 0).collect();
+        let sums = histogram.sums.iter().zip(&histogram.counts).filter(|(_, count)| **count > 0);
+        let sums = sums.map(|(sum, _)| *sum).collect();
+        Written { counts, sums, sum: histogram.sum }.serialize(serializer)
+    }
+
+    /// Reads them back. A count by a bound that is none of `bounds` any more goes below the next higher one.
+    pub(in crate::domain) fn read<'de, D: Deserializer<'de>>(
+        bounds: &'static [u64],
+        deserializer: D,
+    ) -> Result<Histogram, D::Error> {
+        let Written { counts, sums, sum } = Written::deserialize(deserializer)?;
+        let mut histogram = Histogram { sum, ..Histogram::empty(bounds) };
+        if sums.len() == counts.len() && !sums.is_empty() {
+            histogram.sums = vec![0; bounds.len() + 1].into();
+        }
+        for (index, (bound, count)) in counts.into_iter().enumerate() {
+            let place = bound.map_or(bounds.len(), |bound| bounds.partition_point(|own| *own < bound));
+            if let Some(own) = histogram.counts.get_mut(place) {
+                *own += count;
+            }
+            if let (Some(own), Some(sum)) = (histogram.sums.get_mut(place), sums.get(index)) {
+                *own += sum;
+            }
+        }
+        Ok(histogram)
     }
 }
 
