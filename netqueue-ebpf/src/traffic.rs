@@ -192,6 +192,10 @@ fn remember(child: u64, slot: u32) {
 /// The slot of the listener that a connection was paired with, once; [`NO_SLOT`] where there is none.
 #[inline(always)]
 fn take(child: u64) -> u32 {
+    // No connection: a place without one would do for it.
+    if child == 0 {
+        return NO_SLOT;
+    }
     let Some(set) = set_of(child) else { return NO_SLOT };
     for place in 0..4 {
         // SAFETY: as in `remember`.
