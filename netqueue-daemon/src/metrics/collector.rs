@@ -6,7 +6,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{family::Scraped, health, kernel, listeners, series::fold, traffic};
+use super::{family::Scraped, health, info, kernel, listeners, series::fold, traffic};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
 /// The families of one snapshot.
@@ -18,6 +18,7 @@ impl SnapshotCollector {
         let series = fold(snapshot, max_series);
         let mut families = listeners::families(snapshot, &series)?;
         families.extend(traffic::families(&series, snapshot.health.features)?);
+        families.extend(info::families(snapshot, &series)?);
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);
         Ok(Self(families))
