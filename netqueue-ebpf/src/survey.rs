@@ -2,22 +2,13 @@
 //! has run when somebody wants to know. sock_diag tells the accept queue too, where its modules are; nothing else tells
 //! the SYN queue.
 
-use aya_ebpf::{
-    macros::{map, raw_tracepoint},
-    maps::Array,
-    programs::RawTracePointContext,
-};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use netqueue_common::Look;
 
 use crate::{
     kernel::{Fault, Queues, Sock, layout},
-    maps::BPF_F_MMAPABLE,
-    slots,
+    slots, traffic,
 };
-
-/// What was seen, by slot. The loader sets the size.
-#[map]
-static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Argument: the first of [`Look::BATCH`] slots.
 #[raw_tracepoint]
@@ -28,11 +19,7 @@ fn survey_queues(ctx: RawTracePointContext) -> i32 {
         if slot >= layout!(listeners) {
             break;
         }
-        if let Some(look) = LOOKS.get_ptr_mut(slot) {
-            let seen = look_at(slot).unwrap_or(NOTHING);
-            // SAFETY: a live map value, written by this program alone.
-            unsafe { look.write(seen) };
-        }
+        traffic::note_look(slot, look_at(slot).unwrap_or(NOTHING));
     }
     0
 }

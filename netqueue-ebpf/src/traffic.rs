@@ -6,7 +6,7 @@
 //! forgotten. What the table has no room for is counted.
 
 use aya_ebpf::{macros::map, maps::Array};
-use netqueue_common::{Control, NO_SLOT, QueuedSet, Tally, Traffic, Waits};
+use netqueue_common::{Control, Look, NO_SLOT, QueuedSet, Tally, Traffic, Waits};
 
 use crate::{
     kernel::{Fault, Sock, layout, monotonic_now, read, volatile},
@@ -20,6 +20,10 @@ use crate::{
 static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static WAITS: Array<Waits> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What the queues of listeners were when they were looked at last.
+#[map]
+static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What the daemon tells.
 #[map]
@@ -117,6 +121,15 @@ pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<
         unsafe { raise(&raw mut (*row).synack_retransmits, 1) };
     }
     Ok(())
+}
+
+/// Notes how a listener's queues are now.
+#[inline(always)]
+pub(crate) fn note_look(slot: u32, seen: Look) {
+    if let Some(look) = LOOKS.get_ptr_mut(slot) {
+        // SAFETY: a live map value, written by the one program that looks.
+        unsafe { look.write(seen) };
+    }
 }
 
 /// Sets what is known of a slot to zero. To be called where no program can charge it any more.
