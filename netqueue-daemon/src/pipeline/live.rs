@@ -76,6 +76,15 @@ impl Live {
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
 
+    /// Tells what went through listeners.
+    fn flow(&mut self, feed: &mut Feed) {
+        let traffic = self.attached.traffic();
+        // What is noted from here on is told the next time.
+        self.attached.begin_epoch();
+        let flowed = feed.aggregator().flowed(traffic);
+        feed.tell_any(clock::now(), flowed, Observation::Traffic);
+    }
+
     /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
     fn recycle(&mut self, feed: &mut Feed) {
         let settled = self.attached.recycle();
@@ -131,6 +140,7 @@ impl Source for Live {
         let recycling = self.attached.is_recycling();
         if recycling && self.recycled.elapsed() >= HASTE {
             self.read(feed);
+            self.flow(feed);
             self.recycle(feed);
         }
         recycling
@@ -143,6 +153,7 @@ impl Source for Live {
 
     async fn look(&mut self, feed: &mut Feed) {
         self.reconcile(feed).await;
+        self.flow(feed);
         self.recycle(feed);
         feed.tick(clock::now());
         let mut flow = self.attached.counters.flow();
@@ -150,7 +161,13 @@ impl Source for Live {
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
         let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();
-        let health = Health { probes: self.attached.probes(), flow, census: self.census_cost, warnings };
+        let health = Health {
+            probes: self.attached.probes(),
+            features: self.attached.features(),
+            flow,
+            census: self.census_cost,
+            warnings,
+        };
         feed.tell(clock::now(), Observation::Health(health));
     }
 }
