@@ -12,6 +12,7 @@ mod layout;
 mod ledger;
 mod namespace;
 mod tally;
+mod traffic;
 
 pub use cell::Cell;
 pub use counts::Counts;
@@ -19,8 +20,9 @@ pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
 pub use key::{Account, ListenerKey, kept};
 pub use layout::KernelLayout;
 pub use ledger::{Flow, Suspect};
-pub use namespace::{Lives, Namespace};
+pub use namespace::{Farewell, Lives, Namespace};
 pub use tally::{Tallies, Tally};
+pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
 
 /// Names of the maps and globals, as the loader looks them up.
 pub mod names {
@@ -36,6 +38,16 @@ pub mod names {
     pub const ACCOUNTS: &str = "ACCOUNTS";
     /// Memory-mapped array: slot times number of CPUs plus CPU to [`Counts`](crate::Counts).
     pub const COUNTS: &str = "COUNTS";
+    /// Memory-mapped array: slot of a listener times number of CPUs plus CPU to [`Traffic`](crate::Traffic).
+    pub const TRAFFIC: &str = "TRAFFIC";
+    /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
+    pub const WAITS: &str = "WAITS";
+    /// Memory-mapped array: slot of a listener to [`Look`](crate::Look).
+    pub const LOOKS: &str = "LOOKS";
+    /// Array: [`QueuedSet`](crate::QueuedSet), by a hash of the socket's address.
+    pub const QUEUED: &str = "QUEUED";
+    /// Memory-mapped array of one [`Control`](crate::Control), which the daemon writes.
+    pub const CONTROL: &str = "CONTROL";
     /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).
     pub const TALLIES: &str = "TALLIES";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
@@ -44,6 +56,8 @@ pub mod names {
     pub const REMEMBERING: &str = "REMEMBERING";
     /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.
     pub const LIVES: &str = "LIVES";
+    /// Ring buffer of [`Farewell`](crate::Farewell) records.
+    pub const FAREWELLS: &str = "FAREWELLS";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";
     /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).

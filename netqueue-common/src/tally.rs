@@ -24,14 +24,19 @@ pub enum Tally {
     ReturnMissed,
     /// A return did not match the entry on record; neither was charged.
     WrongFrame,
+    /// A connection in an accept queue was forgotten for want of room: when it is accepted, nobody will know where.
+    QueuedForgotten,
     /// Network namespaces made under an inode number that is beyond what generations are kept of: they are not told from
     /// others that have the number before or after them.
     NamespacesUntold,
+    /// Network namespaces that ended without their last counts being told: the ring buffer for them was full, or there are
+    /// more CPUs than are summed up.
+    FarewellsLost,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: usize = Self::NamespacesUntold as usize + 1;
+    pub const COUNT: usize = Self::FarewellsLost as usize + 1;
 
     /// Every tally, in index order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -44,7 +49,9 @@ impl Tally {
         Self::EntryMissed,
         Self::ReturnMissed,
         Self::WrongFrame,
+        Self::QueuedForgotten,
         Self::NamespacesUntold,
+        Self::FarewellsLost,
     ];
 }
 

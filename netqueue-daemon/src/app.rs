@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    domain::{Aggregator, Netns, Settings, Timestamp},
+    domain::{Aggregator, Features, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, LoadSettings},
     metrics,
@@ -38,7 +38,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a second thread.
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
     tracing::info!(?left, "attached; other capabilities given up");
-    let census = inventory::census::start().context("cannot start the inventory's thread")?;
+    let settings = inventory::census::Settings { owners: config.owners };
+    let census = inventory::census::start(settings, attached.numbers.numbering())
+        .context("cannot start the inventory's thread")?;
     runtime()?.block_on(async {
         let feed = feed(config, host, clock::now());
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
@@ -135,6 +137,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,
     }
 }

@@ -27,10 +27,13 @@ pub(super) type Given = Spanned<Scalar>;
 pub(super) struct Table {
     pub(super) web: Web,
     pub(super) log: Log,
+    pub(super) no_owners: Option<Given>,
     pub(super) ring_size: Option<Given>,
     pub(super) event_capacity: Option<Given>,
     pub(super) max_listeners: Option<Given>,
     pub(super) max_series: Option<Given>,
+    pub(super) no_accept_wait: Option<Given>,
+    pub(super) no_queue_depth: Option<Given>,
     pub(super) bpf_log: Option<Given>,
 }
 

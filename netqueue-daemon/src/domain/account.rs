@@ -21,6 +21,9 @@ impl Netns {
     pub const fn at_attach(inode: u32) -> Self {
         Self { inode, generation: 0 }
     }
+
+    /// Stands for all that ended long ago: no namespace has this number.
+    pub const GONE: Self = Self::at_attach(0);
 }
 
 /// `4026532201`, and `4026532201.3` for one that was made since netqueue attached.
@@ -81,6 +84,12 @@ impl AccountKey {
             Self::Listener { at, .. } | Self::Endpoint(at) => at.netns,
             Self::Ephemeral { netns, .. } | Self::Other(netns) => *netns,
         }
+    }
+
+    /// Whether it is a listening socket.
+    #[must_use]
+    pub const fn is_listener(&self) -> bool {
+        matches!(self, Self::Listener { .. })
     }
 
     /// Its address, if it has one.

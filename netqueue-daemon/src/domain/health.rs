@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::by_name::ByName;
+use super::{Census, by_name::ByName};
 
 /// How programs are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,22 @@ impl AttachMode {
         match self {
             Self::Kprobe => "kprobe",
         }
+    }
+}
+
+/// What is observed of healthy connections, at a price for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Features {
+    /// How long the accept queue is whenever a connection enters it.
+    pub queue_depth: bool,
+    /// Who is accepted, and how long connections wait for it.
+    pub accept_wait: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { queue_depth: true, accept_wait: true }
     }
 }
 
@@ -64,11 +80,13 @@ pub enum LossReason {
     WrongFrame,
     /// Every map was full: a charge is missing.
     MapFull,
+    /// There were too many connections in accept queues: one was forgotten, and will be missing among the accepted.
+    QueuedForgotten,
 }
 
 impl LossReason {
     /// Every reason, in index order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RingFull,
         Self::Undecodable,
         Self::Unreadable,
@@ -76,6 +94,7 @@ impl LossReason {
         Self::ReturnMissed,
         Self::WrongFrame,
         Self::MapFull,
+        Self::QueuedForgotten,
     ];
 
     /// The label value.
@@ -89,6 +108,7 @@ impl LossReason {
             Self::ReturnMissed => "return_missed",
             Self::WrongFrame => "wrong_frame",
             Self::MapFull => "map_full",
+            Self::QueuedForgotten => "queued_forgotten",
         }
     }
 }
@@ -106,6 +126,8 @@ pub struct EventFlow {
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
+    /// Network namespaces whose last counts were not told.
+    pub farewells_lost: u64,
     /// Lost, by reason.
     #[serde(with = "ByName::<LossReason>")]
     pub lost: [u64; LossReason::ALL.len()],
@@ -125,8 +147,12 @@ impl EventFlow {
 pub struct Health {
     /// The programs.
     pub probes: Vec<ProbeStatus>,
+    /// What is observed beyond drops and resets.
+    pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
+    /// The inventory of listeners.
+    pub census: Census,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
 }

@@ -1,11 +1,13 @@
 //! Snapshots for tests: small ones by hand, and one incident with something of everything.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
-    EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, QueueState, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
+    NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
+    QueueState, ResetCause, Runtime, SearchCost, Snapshot, SocketId, SocketInode, Spike, SpikeScope, Start,
+    Sysctls, Timestamp, Traffic, Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -48,7 +50,8 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         host: HOST,
         accounts: accounts.into(),
         events: EventLog::new(100),
-        balances: Vec::new(),
+        namespaces: namespaces([]),
+        search: SearchCost::default(),
         health: Health::default(),
         spikes: Arc::from([]),
     }
@@ -58,7 +61,10 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
 pub(super) fn incident() -> Snapshot {
     let mut web = account(1, listener(1, "0.0.0.0", 80), drops(24));
     web.queues.accept = Some(QueueState { length: 2, limit: 1 });
+    (web.process, web.listener) = ("nginx".into(), Some(web_listener().into()));
+    web.traffic = Arc::new(web_traffic());
     let mut web_member = account(2, listener(2, "0.0.0.0", 80), drops(6));
+    (web_member.process, web_member.listener) = (web.process.clone(), web.listener.clone());
     web_member.counts.add(&resets(ResetCause::OverflowAbort, 2));
     let pod_key = AccountKey::Listener { socket: SocketId(3), at: at(POD, "::", 8443) };
     let flooded = Counts::from_fn(
@@ -74,12 +80,51 @@ pub(super) fn incident() -> Snapshot {
     let unknown = account(6, other(), drops(1));
 
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
-    snapshot.balances = vec![balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)];
+    snapshot.namespaces = namespaces([balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)]);
     snapshot.health = health();
     let web_spike = SpikeScope::Account(listener(1, "0.0.0.0", 80), DropCause::AcceptQueueFull);
     let over = Spike { ended: Some(snapshot.taken), ..spike(2, SpikeScope::Namespace(POD)) };
     snapshot.spikes = [spike(1, web_spike), over, spike(3, SpikeScope::Namespace(HOST))].into();
     snapshot
+}
+
+/// As nginx in a container has it.
+fn web_listener() -> Listener {
+    let place = Place {
+        cgroup: "/system.slice/docker-0123.scope".into(),
+        unit: Some("docker-0123.scope".into()),
+        container: Some("0123".into()),
+        runtime: Some(Runtime::Docker),
+        pod: None,
+    };
+    let owner = Owner {
+        pid: 10,
+        started: 1,
+        comm: "nginx".into(),
+        executable: Ok("/usr/sbin/nginx".into()),
+        place: Ok(place.into()),
+        ended: false,
+    };
+    let sysctls = Sysctls { somaxconn: Ok(4096), ..Sysctls::unknown(Unknown::NotYet) };
+    Listener {
+        at: at(HOST, "0.0.0.0", 80),
+        inode: SocketInode(900),
+        cookie: Ok(1),
+        family: Family::Ipv4,
+        interface: None,
+        uid: 0,
+        reuseport: None,
+        limit: Limit {
+            backlog: Ok(1),
+            argument: Ok(1),
+            somaxconn_then: Ok(4096),
+            sysctls: Arc::new(sysctls),
+        },
+        owners: Ok(vec![owner].into()),
+        opened: Err(Unknown::BeforeAttach),
+        found: Timestamp::from_nanos(1_790_000_000_000_000_000),
+        closed: None,
+    }
 }
 
 fn spike(id: u64, scope: SpikeScope) -> Spike {
@@ -98,12 +143,54 @@ fn spike(id: u64, scope: SpikeScope) -> Spike {
     }
 }
 
+/// 100 clients at once, one accepted each 20 ms, three still waiting.
+fn web_traffic() -> Traffic {
+    let counts = |bounds: &'static [u64], of: &[(u64, u64)]| {
+        let counts =
+            bounds.iter().map(|bound| of.iter().find(|(le, _)| le == bound).map_or(0, |(_, count)| *count));
+        counts.collect::<Vec<_>>()
+    };
+    let depths =
+        counts(Traffic::DEPTHS, &[(1, 1), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16), (64, 32), (128, 36)]);
+    let waits =
+        counts(Traffic::WAITS, &[(250, 1), (100_000, 5), (500_000, 20), (1_000_000, 25), (2_000_000, 46)]);
+    Traffic {
+        established: 100,
+        accepted: 97,
+        synack_retransmits: 5,
+        accept_peak: Peak { since_scrape: 100, window: 129 },
+        syn_peak: Peak { since_scrape: 2, window: 2 },
+        depth: Histogram::from_counts(Traffic::DEPTHS, depths, 5050),
+        wait: Histogram::from_counts(Traffic::WAITS, waits, 94_090_000),
+        ..Traffic::default()
+    }
+}
+
 fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> NamespaceBalance {
     let mut counters = PerCounter::from_fn(|_| CounterBalance::default());
     let attributed = since_attach - residual;
     let drops = CounterBalance { kernel, since_attach, attributed, residual };
     counters.set(KernelCounter::ListenDrops, drops);
-    NamespaceBalance { netns, counters }
+    let read = Timestamp::from_nanos(1_790_000_060_000_000_000);
+    let charged = PerCounter::default();
+    NamespaceBalance { netns, counters, start: Start::Attach, read, last: false, slack: 0, charged }
+}
+
+fn namespaces<const N: usize>(balances: [NamespaceBalance; N]) -> Arc<BTreeMap<Netns, NamespaceView>> {
+    let view = |balance: NamespaceBalance| {
+        let name = if balance.netns == HOST { "host".to_owned() } else { balance.netns.to_string() };
+        let view = NamespaceView {
+            netns: balance.netns,
+            name: name.into(),
+            known: balance.read,
+            ended: None,
+            balance: Some(balance),
+            why_not: None,
+            charged_since: PerCounter::default(),
+        };
+        (view.netns, view)
+    };
+    Arc::new(balances.into_iter().map(view).collect())
 }
 
 fn health() -> Health {
@@ -124,5 +211,5 @@ fn health() -> Health {
         probe("conn_request_leave", "return", true, None),
         probe("send_reset_enter", "entry", false, Some(4)),
     ];
-    Health { probes, flow, warnings: Vec::new() }
+    Health { probes, flow, ..Health::default() }
 }

@@ -59,28 +59,28 @@ const GHOSTS_LIVE: Family<4> = Family {
 
 const ACCEPT_LENGTH: Family<4> = Family {
     name: "netqueue_accept_queue_length",
-    help: "Connections waiting for accept() as of the newest event of the listener; not read between events.",
+    help: "Connections waiting for accept(), at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const ACCEPT_LIMIT: Family<4> = Family {
     name: "netqueue_accept_queue_limit",
-    help: "Backlog the accept queue is compared with, as of the newest event of the listener; it holds one connection more.",
+    help: "Backlog the accept queue is compared with; it holds one connection more.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const SYN_LENGTH: Family<4> = Family {
     name: "netqueue_syn_queue_length",
-    help: "Handshakes in progress as of the newest event of the listener; not read between events.",
+    help: "Handshakes in progress, at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const SYN_LIMIT: Family<4> = Family {
     name: "netqueue_syn_queue_limit",
-    help: "Handshakes in progress at which the SYN queue is full, as of the newest event of the listener.",
+    help: "Handshakes in progress at which the SYN queue is full.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
@@ -145,15 +145,16 @@ fn spikes(series: &Series) -> impl Iterator<Item = ([String; 5], f64)> {
 
 /// Of every namespace that is compared, and of those that had a spike lately.
 fn namespace_spikes(snapshot: &Snapshot) -> impl Iterator<Item = ([String; 5], f64)> {
-    let mut active: BTreeMap<_, _> = snapshot.balances.iter().map(|balance| (balance.netns, 0)).collect();
+    let compared = snapshot.balances().map(|balance| (snapshot.netns_name(balance.netns), 0));
+    let mut active: BTreeMap<_, _> = compared.collect();
     for spike in snapshot.spikes.iter() {
         if let SpikeScope::Namespace(netns) = spike.scope {
-            *active.entry(netns).or_default() += u64::from(spike.is_active());
+            *active.entry(snapshot.netns_name(netns)).or_default() += u64::from(spike.is_active());
         }
     }
     active.into_iter().map(|(netns, active)| {
         let none = String::new;
-        ([snapshot.netns_name(netns), none(), none(), none(), "any".to_owned()], count(active))
+        ([netns, none(), none(), none(), "any".to_owned()], count(active))
     })
 }
 

@@ -5,9 +5,11 @@ mod family;
 #[cfg(test)]
 mod fixture;
 mod health;
+mod info;
 mod kernel;
 mod listeners;
 mod series;
+mod traffic;
 
 use axum::{
     Router,
@@ -27,7 +29,7 @@ pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
 }
 
 async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
-    let snapshot = snapshots.fresh().await;
+    let snapshot = snapshots.scraped().await;
     match page(&snapshot, max_series) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {

@@ -1,8 +1,10 @@
 //! The one task that owns the aggregator: it lets its source tell what was observed, tells the time, publishes snapshots.
 
+mod compare;
 mod feed;
 mod live;
 mod recorded;
+mod schedule;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -13,7 +15,7 @@ pub use live::Live;
 pub use recorded::{Recorded, Speed};
 
 use crate::{
-    domain::{Snapshot, Timestamp},
+    domain::{Observation, Snapshot, Timestamp},
     snapshots::{Publisher, Request},
 };
 
@@ -127,6 +129,10 @@ impl<S: Source> Pipeline<S> {
     fn serve(&mut self, request: Request, snapshot: &Arc<Snapshot>) {
         match request {
             Request::Picture(request) => request.answer(Arc::clone(snapshot)),
+            Request::Scrape(request) => {
+                request.answer(Arc::clone(snapshot));
+                self.feed.tell(self.source.now(), Observation::Scraped);
+            }
             Request::Record(request) => {
                 let now = self.source.now();
                 request.answer(self.feed.record(now));

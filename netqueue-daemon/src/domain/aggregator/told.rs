@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::Aggregator;
-use crate::domain::{AccountKey, Counts, Observation, SocketInode, Standing, Timestamp};
+use crate::domain::{
+    AccountKey, Counts, Observation, Queues, Reconciler, SocketInode, Standing, Timestamp, TrafficReading,
+};
 
 impl Aggregator {
     /// Takes in what was observed at `now`. The daemon tells its aggregator everything this way, and a recording holds the
@@ -22,12 +24,14 @@ impl Aggregator {
             }
             Observation::Closed(closed) => self.close(closed),
             Observation::Traffic(readings) => self.flow(readings, now),
+            Observation::Scraped => self.scraped(),
             Observation::Baseline(netns, bracket) => {
                 self.set_baseline(netns, &bracket);
             }
             Observation::Compared(netns, bracket) => {
-                self.reconcile(netns, &bracket);
+                self.reconcile(netns, &bracket, now);
             }
+            Observation::Namespaces(news) => self.hear(news, now),
             Observation::Health(health) => self.set_health(health),
         }
     }
@@ -49,7 +53,8 @@ impl Aggregator {
             quiet: _,
             events,
             reconciler,
-            balances: _,
+            namespaces,
+            search,
             health,
             spikes: _,
         } = self;
@@ -60,13 +65,26 @@ impl Aggregator {
             settled: settled.iter().map(|(key, counts)| (*key, *counts)).collect(),
             peaks: peaks.iter().map(|(id, peaks)| (*id, peaks.clone())).collect(),
             events: events.appended(),
-            namespaces: reconciler.standing().collect(),
+            namespaces: namespaces.standing(),
+            baselines: reconciler.standing().collect(),
+            search: *search,
             health: health.clone(),
         }
     }
 
     fn restore(&mut self, standing: Standing) {
-        let Standing { accounts, sockets, found, settled, peaks, events, namespaces, health } = standing;
+        let Standing {
+            accounts,
+            sockets,
+            found,
+            settled,
+            peaks,
+            events,
+            namespaces,
+            baselines,
+            search,
+            health,
+        } = standing;
         self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
         self.accounts = accounts;
         self.by_socket = sockets.into_iter().collect();
@@ -76,10 +94,9 @@ impl Aggregator {
         if events != self.events.appended() {
             self.events = self.events.continued_after(events);
         }
-        for (netns, baseline, compared) in namespaces {
-            self.set_baseline(netns, &baseline);
-            self.reconcile(netns, &compared);
-        }
+        self.namespaces.restore(namespaces);
+        self.reconciler = Reconciler::restored(baselines);
+        self.search = search;
         self.health = health;
     }
 
@@ -98,6 +115,23 @@ impl Aggregator {
             known != Some(sums.get(key).unwrap_or(counts))
         };
         readings.iter().filter(has_moved).copied().collect()
+    }
+
+    /// Of these readings, those that tell something new.
+    #[must_use]
+    pub fn flowed(
+        &self,
+        mut readings: Vec<(AccountKey, TrafficReading)>,
+    ) -> Vec<(AccountKey, TrafficReading)> {
+        readings.retain(|(key, reading)| {
+            let known = self.index.get(key).and_then(|index| self.accounts.get(*index));
+            known.is_none_or(|known| {
+                reading.accept_peak > 0
+                    || !known.traffic.counts_equal(&reading.counts)
+                    || reading.queues != Queues::default() && known.queues != reading.queues
+            })
+        });
+        readings
     }
 
     /// Of accounts whose sockets were read, those that were not yet known.

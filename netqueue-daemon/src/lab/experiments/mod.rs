@@ -1,7 +1,9 @@
 //! The table of the experiments, in the order they run, and what several of them share.
 
+mod accept_wait;
 mod after_close;
 mod burst;
+mod churn;
 mod concurrency;
 mod deferred;
 mod established;
@@ -16,6 +18,7 @@ mod migrated;
 mod mptcp;
 mod namespaces;
 mod other_drops;
+mod queues;
 mod reopen;
 mod resets;
 mod reuseport;
@@ -55,6 +58,7 @@ pub(super) const ALL: &[Experiment] = &[
     resets::KEEP_ALIVE_RACE,
     resets::RESETS,
     reuseport::REUSEPORT,
+    reuseport::GROUP,
     syn_time::DUAL_STACK,
     final_ack::COOKIE_ACK,
     final_ack::COOKIE_ACK_V6,
@@ -65,6 +69,7 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    churn::CHURN,
     mptcp::MPTCP,
     fast_open::FAST_OPEN,
     deferred::DEFERRED,
@@ -80,6 +85,14 @@ pub(super) const ALL: &[Experiment] = &[
     silent_peers::OUT_OF_MEMORY,
     resets::DISSOLVED,
     migrated::MIGRATED,
+    accept_wait::SLOW,
+    accept_wait::BLOCKING,
+    accept_wait::COOKIES,
+    accept_wait::CLOSED,
+    accept_wait::DEAD,
+    queues::SPIKE,
+    queues::CROWD,
+    queues::HALF_OPEN,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
