@@ -47,4 +47,8 @@ pub struct Event {
     pub syn_limit: u32,
     /// The slot it was charged to, or [`NO_SLOT`].
     pub slot: u32,
+    /// That slot's generation at the time.
+    pub generation: u32,
+    /// Zero; there is no padding.
+    pub reserved: u32,
 }

@@ -35,14 +35,43 @@ impl ListenerKey {
     }
 }
 
-/// Who owns a slot.
+/// Who owns a slot, and since when no more.
+///
+/// A slot goes through [`Self::FREE`], [`Self::USED`], [`Self::RETIRED`] and back, and each time round has a generation of
+/// its own. Whoever keeps a slot from one run of a program to the next must keep the generation with it, and must charge
+/// it only where `generation` is still that and `state` is [`Self::USED`]; what a run has found stays good until its end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Account {
     /// Whose counts the slot holds.
     pub key: ListenerKey,
-    /// 1 once `key` is written.
-    pub used: u64,
+    /// When the listener was closed, in nanoseconds of CLOCK_MONOTONIC; 0 while it is not known to be.
+    pub closed: u64,
+    /// How often the slot had another owner before.
+    pub generation: u32,
+    /// One of the constants below.
+    pub state: u32,
+}
+
+impl Account {
+    /// Nobody's.
+    pub const FREE: u32 = 0;
+    /// `key` is the owner's.
+    pub const USED: u32 = 1;
+    /// No program run that begins from now on finds it; those under way may still charge it.
+    pub const RETIRED: u32 = 2;
+}
+
+/// What became of a request to the kernel side's keeper programs: their return value.
+pub mod kept {
+    /// Done; or, of a listener that was looked at, it still listens.
+    pub const DONE: u32 = 0;
+    /// The slot is not, or no longer, what the caller took it for.
+    pub const STALE: u32 = 1;
+    /// The listener that was looked at listens no more.
+    pub const CLOSED: u32 = 2;
+    /// The stack of free slots was busy; to be tried again.
+    pub const BUSY: u32 = 3;
 }
 
 #[cfg(feature = "user")]

@@ -15,7 +15,7 @@ mod tally;
 pub use cell::Cell;
 pub use counts::Counts;
 pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
-pub use key::{Account, ListenerKey};
+pub use key::{Account, ListenerKey, kept};
 pub use layout::KernelLayout;
 pub use ledger::{Flow, Suspect};
 pub use tally::{Tallies, Tally};

@@ -1,5 +1,7 @@
 //! The composition root of `netqueue daemon`: configuration, then parts, then tasks, then a bounded stop.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use anyhow::Context as _;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -15,7 +17,8 @@ use crate::{
     kernel::{self, LoadSettings},
     metrics,
     pipeline::Pipeline,
-    snapshots, web,
+    snapshots,
+    web::{self, Exposure, Secured},
 };
 
 /// Runs the daemon until SIGTERM or SIGINT, or until it cannot see any more.
@@ -30,7 +33,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // The address first: it is the cheapest thing to fail, and nothing is attached yet.
-    let server = web::bind(config.listen_address).await?;
+    let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
+    let server = web::bind(config.listen_address, Arc::clone(&secured)).await?;
     let stop = stop_signals()?;
 
     let attached = kernel::attach(&load_settings(config))?;
@@ -47,10 +51,14 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         config.max_series,
         &config.telemetry_path,
     ));
+    let exposure = exposure(config, server.local_addr());
+    if let Some(warning) = exposure.warning(&secured) {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(address = %server.local_addr(), "attached; serving");
 
     // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
-    let served = tokio::spawn(server.serve(router, stopped(stop.clone())));
+    let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
     let outcome = tokio::select! {
         outcome = pipeline.run(publisher, stopped(stop.clone())) => outcome,
         drained = served => {
@@ -62,6 +70,17 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     // The pipeline held the kernel side: by now every program is detached.
     tracing::info!("detached");
     outcome
+}
+
+fn exposure(config: &Config, address: SocketAddr) -> Exposure {
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = Some(own.trim().to_owned()).filter(|own| !own.is_empty());
+    Exposure {
+        address,
+        telemetry_path: config.telemetry_path.clone(),
+        allow_unauthenticated: config.allow_unauthenticated,
+        hostnames: config.hostnames.iter().cloned().chain(own).collect(),
+    }
 }
 
 fn load_settings(config: &Config) -> LoadSettings {

@@ -19,6 +19,8 @@ const DRAIN: usize = 4096;
 const BUSY: Duration = Duration::from_millis(20);
 /// When none come, this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// While slots are on their way back to the kernel side, this much passes between two steps.
+const HASTE: Duration = Duration::from_millis(100);
 /// While events come, the counts are read this often, to tell a spike from what is ordinary.
 const WATCH: Duration = Duration::from_millis(250);
 /// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
@@ -31,6 +33,7 @@ pub struct Pipeline {
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
+    recycled: Instant,
     host_balance: Option<NamespaceBalance>,
     reconcile_error: Option<String>,
 }
@@ -51,6 +54,7 @@ impl Pipeline {
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
+            recycled: Instant::now(),
             host_balance: None,
             reconcile_error: None,
         };
@@ -62,10 +66,12 @@ impl Pipeline {
     pub async fn refresh(&mut self) -> Snapshot {
         self.drain();
         self.reconcile().await;
+        self.recycle();
         self.tick();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        let warnings = self.reconcile_error.iter().cloned().collect();
+        let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
+        let warnings = warnings.map(str::to_owned).collect();
         self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
         self.aggregator.snapshot(clock::now())
     }
@@ -93,7 +99,7 @@ impl Pipeline {
             match turn {
                 Turn::Stop => return Ok(()),
                 Turn::Drain => {
-                    pause = if self.drain() { BUSY } else { IDLE };
+                    pause = if self.drain() | self.hurry() { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         (published, watched) = (Instant::now(), Instant::now());
@@ -147,8 +153,27 @@ impl Pipeline {
     fn read(&mut self) -> Reading {
         let reading = self.attached.counters.read();
         self.aggregator.count(reading.accounts.iter().copied(), clock::now());
+        self.aggregator.close(reading.closed.iter().copied());
         self.undecodable_accounts = reading.undecodable;
         reading
+    }
+
+    /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
+    fn recycle(&mut self) {
+        for (account, counts) in self.attached.recycle() {
+            self.aggregator.settle(account, counts);
+        }
+        self.recycled = Instant::now();
+    }
+
+    /// Does so between two pictures where slots are under way or few are left; returns whether that is so.
+    fn hurry(&mut self) -> bool {
+        let recycling = self.attached.is_recycling();
+        if recycling && self.recycled.elapsed() >= HASTE {
+            self.read();
+            self.recycle();
+        }
+        recycling
     }
 
     /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.

@@ -1,6 +1,9 @@
 //! All surfaces on one server, as `app` puts them together, asked over a real socket.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use netqueue_daemon::{
     api,
@@ -26,7 +29,7 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
     let settings = Settings { host: Netns(1), event_capacity: 10 };
     let aggregator = Aggregator::new(settings, Timestamp::from_nanos(1));
     let (mut publisher, snapshots) = snapshots::channel(aggregator.snapshot(Timestamp::from_nanos(2)));
-    let fresh = std::sync::Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
+    let fresh = Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
     tokio::spawn(async move {
         while let Some(request) = publisher.request().await {
             request.answer(fresh.clone());
@@ -35,10 +38,17 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
 
     let router =
         api::router(snapshots.clone(), "/telemetry").merge(metrics::router(snapshots, 10, "/telemetry"));
-    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a free port");
+    let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
+    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).await.expect("a free port");
     let address = server.local_addr();
+    let exposure = web::Exposure {
+        address,
+        telemetry_path: "/telemetry".to_owned(),
+        allow_unauthenticated: false,
+        hostnames: Vec::new(),
+    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(server.serve(router, async {
+    let serving = tokio::spawn(server.serve(router, exposure, async {
         let _gone = stopped.await;
     }));
 

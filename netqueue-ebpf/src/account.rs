@@ -6,6 +6,7 @@ use crate::{
     kernel::{Fault, Peer, Queues, layout, monotonic_now},
     maps::{Account, EVENTS, tally, this_cpu},
     scope::CpuState,
+    slots,
 };
 
 /// Runs one hook's part; a kernel structure it could not read is counted.
@@ -60,6 +61,8 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
         syn_length: facts.queues.syn_length,
         syn_limit: facts.queues.syn_limit,
         slot: facts.account.slot,
+        generation: slots::generation(facts.account.slot),
+        reserved: 0,
     });
     record.submit(wake);
     tally(Tally::EventsSubmitted);

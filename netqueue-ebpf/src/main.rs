@@ -10,11 +10,13 @@
 
 mod account;
 mod hooks;
+mod keeper;
 mod kernel;
 mod ledger;
 mod maps;
 mod mib;
 mod scope;
+mod slots;
 
 /// Programs that call GPL-only helpers must carry a GPL-compatible licence.
 #[unsafe(link_section = "license")]

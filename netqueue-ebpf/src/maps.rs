@@ -13,32 +13,17 @@ use core::{
 use aya_ebpf::{
     helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf, Stack},
+    maps::{Array, PerCpuArray, RingBuf},
 };
-use netqueue_common::{Account as Owner, Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
+use netqueue_common::{Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
 
 use crate::{
     kernel::{Fault, layout},
     scope::CpuState,
+    slots,
 };
 
-const BPF_F_MMAPABLE: u32 = 1 << 10;
-
-/// Which slot holds whose counts. The loader sets the sizes of all maps of slots.
-#[map]
-static SLOTS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1, 0);
-
-/// Free slots, by what they are for: neither listeners nor endpoints can use up the other's room.
-#[map]
-static FREE_LISTENERS: Stack<u32> = Stack::with_max_entries(1, 0);
-#[map]
-static FREE_ENDPOINTS: Stack<u32> = Stack::with_max_entries(1, 0);
-#[map]
-static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
-
-/// Whose counts a slot holds.
-#[map]
-static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The exact counts: slot times number of CPUs plus CPU.
 #[map]
@@ -96,11 +81,10 @@ impl Account {
     /// down is counted.
     #[inline(always)]
     pub(crate) fn open(key: &mut ListenerKey) -> Self {
-        let mut slot =
-            if key.sock == 0 { slot_of(&FREE_ENDPOINTS, key) } else { slot_of(&FREE_LISTENERS, key) };
+        let mut slot = slots::of(key);
         if slot == NO_SLOT {
             *key = ListenerKey::other(key.netns);
-            slot = slot_of(&FREE_OTHERS, key);
+            slot = slots::of_other(key);
             tally(if slot == NO_SLOT { Tally::ChargesLost } else { Tally::ChargesFolded });
         }
         let row = match slot {
@@ -141,42 +125,17 @@ impl Account {
     }
 }
 
-/// The slot of `key`, a free one if it has none yet; [`NO_SLOT`] when there is no free one either.
+/// Sets every CPU's counts of a slot to zero. To be called where no program can charge it any more.
 #[inline(always)]
-fn slot_of(free: &Stack<u32>, key: &ListenerKey) -> u32 {
-    /// Where another CPU gave the key a slot meanwhile, that one stays.
-    const BPF_NOEXIST: u64 = 1;
-    let known = known_slot(key);
-    if known != NO_SLOT {
-        return known;
-    }
-    let Ok(Some(fresh)) = free.pop() else { return NO_SLOT };
-    if SLOTS.insert(key, fresh, BPF_NOEXIST).is_err() {
-        // A stack that gave an element has room for it.
-        let _room = free.push(fresh, 0);
-        return known_slot(key);
-    }
-    if let Some(owner) = ACCOUNTS.get_ptr_mut(fresh) {
-        // SAFETY: a live map value, written by the one program that took the slot.
-        unsafe {
-            (*owner).key = *key;
-            (&raw mut (*owner).used).write_volatile(1);
+pub(crate) fn clear(slot: u32) {
+    for cpu in 0..layout!(cpus) {
+        if let Some(row) = COUNTS.get_ptr_mut(slot * layout!(cpus) + cpu) {
+            for cell in 0..Counts::WORDS {
+                // SAFETY: a live map value of that many words, aligned to eight. Volatile: no call to a memory function.
+                unsafe { row.cast::<u64>().add(cell).write_volatile(0) };
+            }
         }
     }
-    fresh
-}
-
-/// Forgets whose slot `key` has, so that what is charged from now on goes to another. To be called for a listener that is
-/// not yet one: nobody charges it at this moment.
-#[inline(always)]
-pub(crate) fn forget(key: &ListenerKey) {
-    let _was_there = SLOTS.remove(key);
-}
-
-#[inline(always)]
-fn known_slot(key: &ListenerKey) -> u32 {
-    // SAFETY: an entry is removed only where nobody looks it up (`forget`).
-    unsafe { SLOTS.get(key) }.copied().unwrap_or(NO_SLOT)
 }
 
 /// Adds without losing a concurrent addition: a softirq may run on top of a program that runs in process context.

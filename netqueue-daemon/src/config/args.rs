@@ -28,6 +28,22 @@ pub(super) struct Flags {
     /// Path of the metrics page [default: /metrics]
     #[arg(long = "web.telemetry-path", env = "NETQUEUE_WEB_TELEMETRY_PATH", value_name = "PATH")]
     pub(super) web_telemetry_path: Option<String>,
+    /// YAML file with TLS and users, in the format of the Prometheus exporter-toolkit
+    #[arg(long = "web.config.file", env = "NETQUEUE_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub(super) web_config_file: Option<String>,
+    /// Serve the API to the network without asking who asks [default: false]
+    #[arg(
+        long = "web.allow-unauthenticated",
+        env = "NETQUEUE_WEB_ALLOW_UNAUTHENTICATED",
+        value_name = "BOOLEAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) web_allow_unauthenticated: Option<String>,
+    /// Names clients of the API may know this host by, separated by commas, beside localhost and its own
+    #[arg(long = "web.hostnames", env = "NETQUEUE_WEB_HOSTNAMES", value_name = "NAMES")]
+    pub(super) web_hostnames: Option<String>,
     /// What to log: error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
     #[arg(long = "log.level", env = "NETQUEUE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,

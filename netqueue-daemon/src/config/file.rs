@@ -40,6 +40,9 @@ pub(super) struct Table {
 pub(super) struct Web {
     pub(super) listen_address: Option<Given>,
     pub(super) telemetry_path: Option<Given>,
+    pub(super) config_file: Option<Given>,
+    pub(super) allow_unauthenticated: Option<Given>,
+    pub(super) hostnames: Option<Given>,
 }
 
 /// The keys under `[log]`.
@@ -83,7 +86,7 @@ impl ConfigFile {
     }
 }
 
-/// A string or a whole number, as text: what it must be is told by the same rules as for flags.
+/// A string, a whole number or a truth value, as text: what it must be is told by the same rules as for flags.
 #[derive(Debug)]
 pub(super) struct Scalar(String);
 
@@ -105,11 +108,15 @@ impl de::Visitor<'_> for ScalarVisitor {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or a whole number")
+        f.write_str("a string, a whole number, true or false")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
         Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Scalar, E> {
+        Ok(Scalar(truth.to_string()))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {

@@ -8,7 +8,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 pub use args::DaemonArgs;
 use file::{ConfigFile, Given};
@@ -23,6 +26,12 @@ pub struct Config {
     pub listen_address: SocketAddr,
     /// Where the metrics page is: begins with a slash and collides with nothing else.
     pub telemetry_path: String,
+    /// TLS and users, in the format of the Prometheus exporter-toolkit.
+    pub web_config_file: Option<PathBuf>,
+    /// Whether the API is served to the network without asking who asks.
+    pub allow_unauthenticated: bool,
+    /// Names this host is known by to clients of the API, beside `localhost` and its own.
+    pub hostnames: Vec<String>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
@@ -42,6 +51,9 @@ impl Default for Config {
         Self {
             listen_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10124),
             telemetry_path: "/metrics".to_owned(),
+            web_config_file: None,
+            allow_unauthenticated: false,
+            hostnames: Vec::new(),
             log: LogConfig::default(),
             ring_bytes: 4 << 20,
             event_capacity: 16_384,
@@ -87,6 +99,20 @@ impl Config {
                     &rules::TELEMETRY_PATH,
                 )?
                 .unwrap_or(default.telemetry_path),
+            web_config_file: layers
+                .pick("web.config.file", &flags.web_config_file, &web.config_file, &rules::WEB_CONFIG_FILE)?
+                .unwrap_or(default.web_config_file),
+            allow_unauthenticated: layers
+                .pick(
+                    "web.allow-unauthenticated",
+                    &flags.web_allow_unauthenticated,
+                    &web.allow_unauthenticated,
+                    &rules::SWITCH,
+                )?
+                .unwrap_or(default.allow_unauthenticated),
+            hostnames: layers
+                .pick("web.hostnames", &flags.web_hostnames, &web.hostnames, &rules::HOSTNAMES)?
+                .unwrap_or(default.hostnames),
             log: LogConfig {
                 level: layers
                     .pick("log.level", &flags.log_level, &log.level, &rules::LOG_LEVEL)?

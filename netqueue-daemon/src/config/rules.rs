@@ -1,6 +1,6 @@
 //! What each setting must be: one parser and the words for what it expects.
 
-use std::{net::SocketAddr, ops::RangeInclusive, str::FromStr};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use bytesize::ByteSize;
 use tracing::Level;
@@ -24,6 +24,24 @@ pub(super) const TELEMETRY_PATH: Rule<String> = Rule {
     expected: "a path such as /metrics: beginning with a slash and not ending with one, of letters, digits and -._~, \
                and not below /api or /-",
     parse: |text| telemetry_path(text).then(|| text.to_owned()),
+};
+
+pub(super) const WEB_CONFIG_FILE: Rule<Option<PathBuf>> = Rule {
+    expected: "the path of a file, or nothing",
+    parse: |text| Some((!text.is_empty()).then(|| PathBuf::from(text))),
+};
+
+pub(super) const SWITCH: Rule<bool> = Rule { expected: "true or false", parse: |text| text.parse().ok() };
+
+pub(super) const HOSTNAMES: Rule<Vec<String>> = Rule {
+    expected: "host names without ports, separated by commas, such as web1,web1.example.org",
+    parse: |text| {
+        if text.is_empty() {
+            Some(Vec::new())
+        } else {
+            text.split(',').map(|name| hostname(name.trim())).collect()
+        }
+    },
 };
 
 pub(super) const LOG_LEVEL: Rule<LogFilter> = Rule {
@@ -77,6 +95,11 @@ pub(super) const BPF_LOG: Rule<Option<Level>> = Rule {
 
 fn number<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
     text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn hostname(name: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (!name.is_empty() && name.bytes().all(plain)).then(|| name.to_owned())
 }
 
 fn telemetry_path(text: &str) -> bool {

@@ -64,7 +64,7 @@ fn the_defaults_in_the_help_are_the_defaults() {
             given.push(format!("--{}={default}", arg.get_long().expect("a flag")));
         }
     }
-    assert_eq!(given.len(), 9);
+    assert_eq!(given.len(), 10);
     let given: Vec<_> = given.iter().map(String::as_str).collect();
     assert_eq!(config(&given, ""), Ok(Config::default()));
     assert_eq!(config(&[], ""), Ok(Config::default()));
@@ -75,7 +75,10 @@ fn the_example_file_sets_every_key_to_its_default() {
     assert_eq!(config(&[], EXAMPLE), Ok(Config::default()));
     for arg in command().get_arguments().filter(|arg| arg.get_long() != Some("config.file")) {
         let flag = arg.get_long().expect("a flag");
-        let key = flag.rsplit_once('.').map_or(flag, |(_, key)| key);
+        let key = match flag {
+            "web.config.file" => "config-file",
+            other => other.rsplit_once('.').map_or(other, |(_, key)| key),
+        };
         assert!(EXAMPLE.contains(&format!("\n{key} = ")), "{flag} is missing");
     }
 }
@@ -91,6 +94,9 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("web.telemetry-path", "/-/metrics", "not below /api or /-"),
         ("web.telemetry-path", "/{path}", "letters, digits"),
         ("web.telemetry-path", "/a/../b", "a path"),
+        ("web.allow-unauthenticated", "yes", "true or false"),
+        ("web.hostnames", "web1:10124", "without ports"),
+        ("web.hostnames", "web1,,web2", "separated by commas"),
         ("log.level", "verbose", "error, warn, info, debug or trace"),
         ("log.level", "info,hyper=loud", "directives such as"),
         ("log.level", "", "error, warn"),
@@ -125,6 +131,17 @@ fn right_values_are_taken() {
 }
 
 #[test]
+fn a_switch_needs_no_value_and_takes_one() {
+    for (given, text, wanted) in [
+        (&["--web.allow-unauthenticated"][..], "", true),
+        (&["--web.allow-unauthenticated=false"], "[web]\nallow-unauthenticated = true\n", false),
+        (&[], "[web]\nallow-unauthenticated = true\n", true),
+    ] {
+        assert_eq!(config(given, text).expect("all is right").allow_unauthenticated, wanted);
+    }
+}
+
+#[test]
 fn wrong_values_in_the_file_name_key_file_and_line() {
     let error = config(&[], "# a comment\n\n[web]\nlisten-address = 80\n").expect_err("no address");
     assert!(
@@ -138,7 +155,7 @@ fn what_the_file_should_not_hold_is_refused_with_its_line() {
     for (text, complaint) in [
         ("max-series = 1\nmax-serie = 2\n", "unknown field `max-serie`, expected one of"),
         ("\n[web]\nport = 1\n", "unknown field `port`"),
-        ("max-series = true\n", "expected a string or a whole number"),
+        ("max-series = [1]\n", "expected a string, a whole number, true or false"),
         ("max-series\n", "expected"),
         ("max-series = 1\nmax-series = 2\n", "duplicate key"),
     ] {

@@ -8,7 +8,7 @@ pub struct Netns(pub u32);
 
 /// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(pub u32);
+pub struct SocketId(pub u64);
 
 /// A local address and port in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -24,6 +24,8 @@ pub struct Aggregator {
     attached: Timestamp,
     accounts: Vec<AccountView>,
     index: HashMap<AccountKey, usize>,
+    /// What slots had counted that were given back: of accounts that can get another.
+    settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
     /// What an account shows that nothing went through.
     quiet: Arc<Traffic>,
@@ -43,6 +45,7 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            settled: HashMap::new(),
             peaks: HashMap::new(),
             quiet: Arc::default(),
             events: EventLog::new(settings.event_capacity),
@@ -69,13 +72,50 @@ impl Aggregator {
         self.events.append(event);
     }
 
-    /// The kernel side's exact counts were read. An account that is no longer there keeps what it had.
+    /// The kernel side's exact counts were read: of every slot that is somebody's. An account may have two, and one that
+    /// has none any more keeps what it had.
     pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
+        // Only what is no listener can have had a slot before: no two listeners are one account.
+        let mut shared: Vec<(AccountKey, Counts)> = Vec::new();
+        let mut place: HashMap<AccountKey, usize> = HashMap::new();
         for (key, counts) in readings {
-            let account = self.account(key, now);
-            if account.counts != counts {
-                account.counts = counts;
-                account.last_seen = account.last_seen.max(now);
+            if matches!(key, AccountKey::Listener { .. }) {
+                self.set(key, counts, now);
+                continue;
+            }
+            match place.get(&key).and_then(|index| shared.get_mut(*index)) {
+                Some((_, sum)) => sum.add(&counts),
+                None => {
+                    place.insert(key, shared.len());
+                    let mut sum = self.settled.get(&key).copied().unwrap_or_default();
+                    sum.add(&counts);
+                    shared.push((key, sum));
+                }
+            }
+        }
+        shared.into_iter().for_each(|(key, counts)| self.set(key, counts, now));
+    }
+
+    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
+        let account = self.account(key, now);
+        if account.counts != counts {
+            account.counts = counts;
+            account.last_seen = account.last_seen.max(now);
+        }
+    }
+
+    /// A slot was given back with these counts: no later reading has them.
+    pub fn settle(&mut self, key: AccountKey, counts: Counts) {
+        if !matches!(key, AccountKey::Listener { .. }) {
+            self.settled.entry(key).or_default().add(&counts);
+        }
+    }
+
+    /// Listeners are closed.
+    pub fn close(&mut self, closed: impl IntoIterator<Item = (AccountKey, Timestamp)>) {
+        for (key, at) in closed {
+            if let Some(account) = self.index.get(&key).and_then(|index| self.accounts.get_mut(*index)) {
+                account.closed.get_or_insert(at);
             }
         }
     }
@@ -181,6 +221,7 @@ impl Aggregator {
                 traffic: Arc::clone(&self.quiet),
                 first_seen: now,
                 last_seen: now,
+                closed: None,
             });
         }
         &mut self.accounts[index]
@@ -217,7 +258,7 @@ mod tests {
 
     const HOST: Netns = Netns(7);
 
-    fn web(socket: u32) -> AccountKey {
+    fn web(socket: u64) -> AccountKey {
         let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
         AccountKey::Listener { socket: SocketId(socket), at }
     }
@@ -287,6 +328,28 @@ mod tests {
         let snapshot = queues.snapshot(Timestamp::from_nanos(30));
         let mine: Vec<_> = snapshot.accounts.iter().map(|a| (a.id.0, a.counts.drop_total())).collect();
         assert_eq!(mine, [(1, 5), (2, 3)]);
+    }
+
+    #[test]
+    fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
+        let scanned =
+            AccountKey::Endpoint(Endpoint { netns: HOST, addr: Ipv4Addr::LOCALHOST.into(), port: 81 });
+        let at = Timestamp::from_nanos;
+        let mut queues = aggregator();
+        let seen = |queues: &Aggregator| {
+            let snapshot = queues.snapshot(at(99));
+            snapshot.account(&scanned).map_or(0, |account| account.counts.drop_total())
+        };
+        queues.count([(scanned, drops(7))], at(10));
+        // A packet came while its slot was on the way back: it has two for a while.
+        queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
+        assert_eq!(seen(&queues), 8);
+        queues.settle(scanned, drops(7));
+        queues.count([(scanned, drops(2))], at(30));
+        assert_eq!(seen(&queues), 9);
+        queues.settle(scanned, drops(2));
+        queues.count([], at(40));
+        assert_eq!(seen(&queues), 9);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct AccountView {
     pub first_seen: Timestamp,
     /// When its counts last moved.
     pub last_seen: Timestamp,
+    /// When the listener was closed; `None` while it listens, and for what is no listener.
+    pub closed: Option<Timestamp>,
 }
 
 /// Everything netqueue knows at one moment.

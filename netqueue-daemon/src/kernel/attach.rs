@@ -2,20 +2,27 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, sync::Arc};
 
-use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::KProbe};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::RingBuf,
+    programs::{KProbe, Program},
+};
 use netqueue_common::{KernelLayout, names};
 
 use super::{
     counters::Counters,
     error::{AttachError, in_one_line, refused},
+    grace,
+    keeper::{self, Keeper},
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,
     probes::{PROBES, Probe},
+    recycle::Recycler,
     ring::Ring,
     slots::Slots,
 };
-use crate::domain::ProbeStatus;
+use crate::domain::{AccountKey, Counts, ProbeStatus};
 
 /// How the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +38,12 @@ pub struct LoadSettings {
 /// The attached kernel side.
 pub struct Attached {
     /// Holds programs and links.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     /// The exact counts.
     pub counters: Counters,
     /// The events.
     pub ring: Ring,
+    recycler: Recycler,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
@@ -52,13 +60,15 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let mut ebpf = load(&prepared.layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
     let counters = slots.map(&ebpf)?;
+    keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let probes =
         PROBES.iter().map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
-    Ok(Attached { _ebpf: ebpf, counters, ring, probes, logger })
+    let recycler = Recycler::new(slots, grace::possible());
+    Ok(Attached { ebpf, counters, ring, recycler, probes, logger })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
@@ -104,6 +114,25 @@ impl Attached {
         };
         self.probes.iter().map(status).collect()
     }
+
+    /// Gives back slots whose owners are gone, a step further at each call, and returns what those that are free again had
+    /// counted: it is in no later reading. To be called about once a second, after a reading, and more often while
+    /// [`Self::is_recycling`].
+    pub fn recycle(&mut self) -> Vec<(AccountKey, Counts)> {
+        self.recycler.step(Keeper(&self.ebpf), &mut self.counters)
+    }
+
+    /// Whether slots are on their way back, or few are left.
+    #[must_use]
+    pub fn is_recycling(&self) -> bool {
+        self.recycler.is_busy()
+    }
+
+    /// Why slots are not given back, where they are not.
+    #[must_use]
+    pub fn recycling_trouble(&self) -> Option<&str> {
+        self.recycler.trouble()
+    }
 }
 
 type Probed = (ProbeStatus, Option<Misses>);
@@ -137,12 +166,15 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
     let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), log_level: None };
     let mut ebpf = load(layout, &settings, Slots::new(settings.max_listeners))?;
+    keeper::load(&mut ebpf)?;
+    let mut accepted = 0;
     for (name, program) in ebpf.programs_mut() {
-        let name = name.to_owned();
-        let program: &mut KProbe = program.try_into().map_err(|error| refused(&name, &error))?;
-        program.load().map_err(|error| refused(&name, &error))?;
+        if let Program::KProbe(program) = program {
+            program.load().map_err(|error| refused(name, &error))?;
+        }
+        accepted += 1;
     }
-    Ok(PROBES.len())
+    Ok(accepted)
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, AttachError> {

@@ -1,12 +1,15 @@
 //! Reads the exact counts, and what the kernel side says about itself, from mapped memory.
 
-use std::collections::HashMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
-use super::{decode, mapped::Mapped};
+use super::{decode, keeper::Tenure, mapped::Mapped, ring::monotonic_epoch};
 use crate::domain::{
-    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter,
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, Timestamp,
 };
 
 /// The kernel side's counts.
@@ -15,17 +18,44 @@ pub struct Counters {
     rows: Mapped<Row>,
     tallies: Mapped<Tallies>,
     cpus: usize,
-    /// Slots whose owner was read: an owner never changes.
-    owners: HashMap<usize, AccountKey>,
+    /// What is known of each slot.
+    slots: Vec<Option<Slot>>,
+    /// What slots that were given back had counted, by namespace.
+    settled: BTreeMap<Netns, Counts>,
+}
+
+/// A slot that is somebody's.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) tenure: Tenure,
+    /// `None` where it could not be understood: a defect of netqueue.
+    pub(super) owner: Option<AccountKey>,
+    pub(super) retired: bool,
+    /// When its listener was closed, since boot.
+    closed: Option<Duration>,
+    /// All its cells together.
+    total: u64,
+    /// When they last moved, as far as was seen.
+    pub(super) moved: Instant,
+}
+
+impl Slot {
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
 }
 
 /// Every account's counts since attach, at one moment.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// Accounts and their counts.
+    /// Accounts and their counts. One account may be there twice: while a slot of its is being given back and it has
+    /// another already. Slots that were given back are not in it.
     pub accounts: Vec<(AccountKey, Counts)>,
+    /// Those whose listener is closed, and since when.
+    pub closed: Vec<(AccountKey, Timestamp)>,
     /// Slots whose owner could not be understood: a defect of netqueue.
     pub undecodable: u64,
+    settled: BTreeMap<Netns, Counts>,
 }
 
 impl Counters {
@@ -35,20 +65,46 @@ impl Counters {
         tallies: Mapped<Tallies>,
         cpus: usize,
     ) -> Self {
-        Self { accounts, rows, tallies, cpus, owners: HashMap::new() }
+        let slots = vec![None; accounts.len()];
+        Self { accounts, rows, tallies, cpus, slots, settled: BTreeMap::new() }
     }
 
     /// Every account's counts.
     pub fn read(&mut self) -> Reading {
-        let mut reading = Reading::default();
-        for slot in 0..self.accounts.len() {
-            match self.owner(slot) {
-                Owner::None => {}
-                Owner::Known(account) => reading.accounts.push((account, self.counts(slot))),
-                Owner::Undecodable => reading.undecodable += 1,
+        let epoch = monotonic_epoch();
+        let mut reading = Reading { settled: self.settled.clone(), ..Reading::default() };
+        for index in 0..self.accounts.len() {
+            let Some(mut slot) = self.look(index) else { continue };
+            let cells = self.cells(index);
+            let total = cells.iter().sum();
+            if total != slot.total {
+                (slot.total, slot.moved) = (total, Instant::now());
             }
+            self.slots[index] = Some(slot);
+            let Some(owner) = slot.owner else {
+                reading.undecodable += 1;
+                continue;
+            };
+            reading.accounts.push((owner, counts(&cells)));
+            reading.closed.extend(slot.closed.map(|closed| (owner, epoch.after(closed))));
         }
         reading
+    }
+
+    /// Every slot that is somebody's, as of the last reading.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten()
+    }
+
+    /// Takes the last reading of a slot whose counts are final: from now on they are in the sums of its namespace, and the
+    /// slot is nobody's.
+    pub(super) fn settle(&mut self, tenure: Tenure) -> Option<(AccountKey, Counts)> {
+        let index = tenure.slot as usize;
+        let slot = self.slots.get_mut(index)?.take_if(|slot| slot.tenure == tenure)?;
+        let counts = counts(&self.cells(index));
+        let owner = slot.owner?;
+        self.settled.entry(owner.netns()).or_default().add(&counts);
+        Some((owner, counts))
     }
 
     /// The kernel side's own tallies.
@@ -75,36 +131,43 @@ impl Counters {
         }
     }
 
-    fn owner(&mut self, slot: usize) -> Owner {
-        if let Some(account) = self.owners.get(&slot) {
-            return Owner::Known(*account);
+    /// Whose the slot is now.
+    fn look(&mut self, index: usize) -> Option<Slot> {
+        /// The last two words: when it was closed, and generation and state together.
+        const WORDS: usize = size_of::<Account>() / 8;
+        let mut words = self.accounts.words(index, WORDS - 2..WORDS);
+        let (closed, last) = (words.next()?, words.next()?);
+        drop(words);
+        let [generation, state] = halves(last);
+        if state == Account::FREE {
+            self.slots[index] = None;
+            return None;
         }
-        const USED: usize = size_of::<Account>() / 8 - 1;
-        if self.accounts.words(slot, USED..USED + 1).all(|used| used == 0) {
-            return Owner::None;
+        let tenure = Tenure { slot: u32::try_from(index).ok()?, generation };
+        let closed = (closed != 0).then(|| Duration::from_nanos(closed));
+        let retired = state == Account::RETIRED;
+        if let Some(known) = self.slots[index]
+            && known.tenure == tenure
+        {
+            return Some(Slot { closed, retired, ..known });
         }
-        match decode::account(&self.accounts.get(slot).key, u32::try_from(slot).unwrap_or(u32::MAX)) {
-            Some(account) => {
-                self.owners.insert(slot, account);
-                Owner::Known(account)
-            }
-            None => Owner::Undecodable,
-        }
+        let owner = decode::account(&self.accounts.get(index).key, tenure.slot, generation);
+        Some(Slot { tenure, owner, retired, closed, total: 0, moved: Instant::now() })
     }
 
-    fn counts(&self, slot: usize) -> Counts {
+    fn cells(&self, slot: usize) -> [u64; Cell::COUNT] {
         let mut cells = [0; Cell::COUNT];
         for cpu in 0..self.cpus {
             add(&mut cells, self.rows.words(slot * self.cpus + cpu, 0..Cell::COUNT));
         }
-        counts(&cells)
+        cells
     }
 }
 
-enum Owner {
-    None,
-    Known(AccountKey),
-    Undecodable,
+/// The two `u32` of one word, in the order of their addresses.
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
 
 fn add(sums: &mut [u64], row: impl Iterator<Item = u64>) {
@@ -112,10 +175,10 @@ fn add(sums: &mut [u64], row: impl Iterator<Item = u64>) {
 }
 
 impl Reading {
-    /// What the accounts of one namespace were charged together.
+    /// What the accounts of one namespace were charged together, those whose slots were given back included.
     #[must_use]
     pub fn sum(&self, netns: Netns) -> PerCounter<u64> {
-        let mut sum = Counts::default();
+        let mut sum = self.settled.get(&netns).copied().unwrap_or_default();
         self.accounts.iter().filter(|(key, _)| key.netns() == netns).for_each(|(_, counts)| sum.add(counts));
         *sum.kernel()
     }

@@ -17,8 +17,9 @@ use crate::domain::{
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// The account a key names, a listener by its slot; `None` for a family that is neither IPv4 nor IPv6.
-pub(super) fn account(key: &ListenerKey, slot: u32) -> Option<AccountKey> {
+/// The account a key names, a listener by its slot and that slot's generation; `None` for a family that is neither IPv4
+/// nor IPv6.
+pub(super) fn account(key: &ListenerKey, slot: u32, generation: u32) -> Option<AccountKey> {
     let netns = Netns(key.netns);
     if *key == ListenerKey::other(key.netns) {
         return Some(AccountKey::Other(netns));
@@ -27,7 +28,7 @@ pub(super) fn account(key: &ListenerKey, slot: u32) -> Option<AccountKey> {
     Some(match key.sock {
         0 if key.port == 0 => AccountKey::Ephemeral { netns, addr: at.addr },
         0 => AccountKey::Endpoint(at),
-        _ => AccountKey::Listener { socket: SocketId(slot), at },
+        _ => AccountKey::Listener { socket: SocketId(u64::from(generation) << 32 | u64::from(slot)), at },
     })
 }
 
@@ -48,7 +49,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
         address(record.peer_family, record.peer_addr).map(|addr| Peer { addr, port: record.peer_port });
     Some(Event {
         time: Timestamp::from_nanos(epoch.as_nanos() + record.time),
-        account: account(&record.key, record.slot)?,
+        account: account(&record.key, record.slot, record.generation)?,
         local_port: u16::try_from(record.local_port).ok()?,
         peer,
         what: what(Cell::from_code(record.code)?)?,
@@ -139,6 +140,8 @@ mod tests {
             syn_length: 6,
             syn_limit: 8,
             slot: 5,
+            generation: 1,
+            reserved: 0,
         }
     }
 
@@ -170,12 +173,20 @@ mod tests {
     fn an_endpoint_without_port_stands_for_an_addresss_ephemeral_ports() {
         let mut key = record().key;
         key.sock = 0;
-        assert!(matches!(account(&key, 5), Some(AccountKey::Endpoint(at)) if at.port == 80));
+        assert!(matches!(account(&key, 5, 1), Some(AccountKey::Endpoint(at)) if at.port == 80));
         key.port = 0;
         let addr = Ipv6Addr::UNSPECIFIED.into();
-        assert_eq!(account(&key, 5), Some(AccountKey::Ephemeral { netns: Netns(4_026_532_201), addr }));
+        assert_eq!(account(&key, 5, 1), Some(AccountKey::Ephemeral { netns: Netns(4_026_532_201), addr }));
         let event = decode(&Record { key, local_port: 40_000, ..record() }).expect("it is a record");
         assert_eq!(event.local_port, 40_000);
+    }
+
+    #[test]
+    fn a_slot_given_back_and_taken_again_is_another_listener() {
+        let key = record().key;
+        assert_eq!(account(&key, 5, 1), account(&key, 5, 1));
+        assert_ne!(account(&key, 5, 1), account(&key, 5, 2));
+        assert_ne!(account(&key, 5, 1), account(&key, 6, 1));
     }
 
     #[test]
@@ -199,6 +210,6 @@ mod tests {
     fn every_cell_that_an_event_can_name_has_a_word_and_only_those() {
         let named = Cell::ALL.into_iter().filter_map(what).count();
         assert_eq!(named, DropKind::ALL.len() + ResetCause::ALL.len());
-        assert_eq!(account(&ListenerKey::other(7), 5), Some(AccountKey::Other(Netns(7))));
+        assert_eq!(account(&ListenerKey::other(7), 5, 1), Some(AccountKey::Other(Netns(7))));
     }
 }

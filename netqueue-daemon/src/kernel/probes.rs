@@ -41,11 +41,12 @@ const QUARTER: &str = "drops by the last-quarter rule of tcp_max_syn_backlog are
 const COOKIE: &str = "cookies received and failed are not attributed";
 const ICMP: &str = "drops of pending requests by ICMP errors are not attributed";
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
+const STOP: &str = "a closed listener is noticed some seconds late";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
 /// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 22] = [
+pub(super) const PROBES: [Probe; 23] = [
     probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
     probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
@@ -66,6 +67,7 @@ pub(super) const PROBES: [Probe; 22] = [
     optional("tcp_req_err_return", "tcp_req_err", At::Return, ICMP),
     optional("tcp_req_err", "tcp_req_err", At::Entry, ICMP),
     optional("inet_csk_listen_start", "inet_csk_listen_start", At::Entry, LIFE),
+    optional("inet_csk_listen_stop", "inet_csk_listen_stop", At::Entry, STOP),
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
 ];

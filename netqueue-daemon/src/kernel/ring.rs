@@ -65,7 +65,7 @@ impl Ring {
 }
 
 /// The wall-clock time at which CLOCK_MONOTONIC stood at zero, as of now.
-fn monotonic_epoch() -> Timestamp {
+pub(super) fn monotonic_epoch() -> Timestamp {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
     Timestamp::from_nanos(u64::try_from(wall.saturating_sub(monotonic).as_nanos()).unwrap_or(0))

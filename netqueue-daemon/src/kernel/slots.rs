@@ -21,6 +21,15 @@ pub(super) struct Slots {
     cpus: u32,
 }
 
+/// What a slot is for, in the numbers the kernel side's `keep_release` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Purpose {
+    Listener = 0,
+    Endpoint = 1,
+    Other = 2,
+}
+
 /// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
 const LEDGER: u32 = 16_384;
 
@@ -41,6 +50,25 @@ impl Slots {
 
     const fn all(self) -> u32 {
         self.listeners * 2 + OTHERS
+    }
+
+    /// What a slot is for: the stacks are filled in this order.
+    pub(super) const fn purpose(self, slot: u32) -> Purpose {
+        if slot < self.listeners {
+            Purpose::Listener
+        } else if slot < self.listeners * 2 {
+            Purpose::Endpoint
+        } else {
+            Purpose::Other
+        }
+    }
+
+    /// How many slots there are for a purpose.
+    pub(super) const fn number(self, purpose: Purpose) -> u32 {
+        match purpose {
+            Purpose::Listener | Purpose::Endpoint => self.listeners,
+            Purpose::Other => OTHERS,
+        }
     }
 
     /// The layout with this machine's number of CPUs.
@@ -65,9 +93,9 @@ impl Slots {
     pub(super) fn hand_out(self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
         let mut next = 0..self.all();
         for (name, number) in [
-            (names::FREE_LISTENERS, self.listeners),
-            (names::FREE_ENDPOINTS, self.listeners),
-            (names::FREE_OTHERS, OTHERS),
+            (names::FREE_LISTENERS, self.number(Purpose::Listener)),
+            (names::FREE_ENDPOINTS, self.number(Purpose::Endpoint)),
+            (names::FREE_OTHERS, self.number(Purpose::Other)),
         ] {
             let map = ebpf.map_mut(name).ok_or_else(|| absent(name))?;
             let mut free: Stack<_, u32> = Stack::try_from(map).map_err(|error| refused(name, &error))?;

@@ -15,7 +15,7 @@ fn at(netns: Netns, addr: &str, port: u16) -> Endpoint {
     Endpoint { netns, addr: addr.parse().expect("an address"), port }
 }
 
-pub(super) fn listener(socket: u32, addr: &str, port: u16) -> AccountKey {
+pub(super) fn listener(socket: u64, addr: &str, port: u16) -> AccountKey {
     AccountKey::Listener { socket: SocketId(socket), at: at(HOST, addr, port) }
 }
 
@@ -40,7 +40,16 @@ pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
     let queues = Queues::default();
     let traffic = Arc::default();
-    AccountView { id: AccountId(id), key, counts, queues, traffic, first_seen: seen, last_seen: seen }
+    AccountView {
+        id: AccountId(id),
+        key,
+        counts,
+        queues,
+        traffic,
+        first_seen: seen,
+        last_seen: seen,
+        closed: None,
+    }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {

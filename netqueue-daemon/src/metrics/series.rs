@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn beyond_the_cap_the_sum_stays_exact_and_nothing_moves_between_series() {
         let mut accounts: Vec<_> =
-            (1..=5).map(|n| account(n, listener(n as u32, "0.0.0.0", n as u16), drops(10 * n))).collect();
+            (1..=5).map(|n| account(n, listener(n, "0.0.0.0", n as u16), drops(10 * n))).collect();
         accounts.push(account(6, other(), drops(100)));
         let before = fold(&snapshot(accounts.clone()), 2);
         assert_eq!(totals(&before), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100)]);

@@ -1,4 +1,6 @@
-//! One connection: HTTP/1 with a deadline for every head, told when to stop.
+//! One connection: TLS where it is asked for, then HTTP/1 with a deadline for every head, told when to stop.
+
+use std::io;
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -8,16 +10,55 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::Limits;
+use super::{Limits, Secured, tls::Tls};
 
 /// Serves the connection until it ends, or `watcher` is told to stop and the request in progress is answered.
-pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, watcher: Watcher) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    secured: &Secured,
+    watcher: Watcher,
+) {
     let unacknowledged = u32::try_from(limits.unacknowledged.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = setsockopt(&stream, TcpUserTimeout, &unacknowledged) {
         tracing::debug!(%error, "a client that stops reading will hold its connection");
     }
+    match &secured.current().tls {
+        None => speak(stream, router, limits, watcher).await,
+        Some(tls) => match timeout(limits.header_read, shake_hands(stream, tls)).await {
+            Ok(Ok(stream)) => speak(stream, router, limits, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+        },
+    }
+}
+
+async fn shake_hands(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TlsAcceptor::from(tls.server.clone()).accept(stream).await?;
+    if tls.admits(stream.get_ref().1.peer_certificates()) {
+        Ok(stream)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the certificate has none of client_allowed_sans",
+        ))
+    }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    limits: Limits,
+    watcher: Watcher,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode};
+use axum::{Router, http::StatusCode, middleware::from_fn_with_state};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -11,7 +11,10 @@ use tokio::{
 };
 use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 
-use super::{Limits, connection};
+use super::{
+    Exposure, Limits, Secured, connection,
+    guard::{Guard, guard},
+};
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     limits: Limits,
+    secured: Arc<Secured>,
 }
 
 /// How a server stopped.
@@ -57,12 +61,12 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Listens on `address`.
+/// Listens on `address`, to answer as `secured` says.
 ///
 /// # Errors
 ///
 /// Where it cannot, with what to do about it.
-pub async fn bind(address: SocketAddr) -> Result<Server, BindError> {
+pub async fn bind(address: SocketAddr, secured: Arc<Secured>) -> Result<Server, BindError> {
     let other = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
         io::ErrorKind::AddrNotAvailable => BindError::NotLocal(address),
@@ -71,7 +75,7 @@ pub async fn bind(address: SocketAddr) -> Result<Server, BindError> {
     };
     let listener = TcpListener::bind(address).await.map_err(other)?;
     let address = listener.local_addr().map_err(other)?;
-    Ok(Server { listener, address, limits: Limits::default() })
+    Ok(Server { listener, address, limits: Limits::default(), secured })
 }
 
 impl Server {
@@ -87,10 +91,18 @@ impl Server {
         self.address
     }
 
-    /// Answers with `router` until `shutdown` is ready; then stops accepting, and gives requests in progress a moment.
-    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Drained {
-        let Self { listener, limits, .. } = self;
+    /// Answers those `exposure` admits with `router` until `shutdown` is ready; then stops accepting, and gives requests
+    /// in progress a moment.
+    pub async fn serve(
+        self,
+        router: Router,
+        exposure: Exposure,
+        shutdown: impl Future<Output = ()>,
+    ) -> Drained {
+        let Self { listener, limits, secured, .. } = self;
+        let doorman = Guard { secured: Arc::clone(&secured), exposure: Arc::new(exposure) };
         let router = router
+            .layer(from_fn_with_state(doorman, guard))
             .layer(RequestBodyLimitLayer::new(limits.body_bytes))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request));
         let places = Arc::new(Semaphore::new(limits.connections));
@@ -102,9 +114,9 @@ impl Server {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
                 (stream, place) = accept(&listener, &places) => {
-                    let serving = connection::serve(stream, router.clone(), limits, graceful.watcher());
+                    let (router, watcher, secured) = (router.clone(), graceful.watcher(), Arc::clone(&secured));
                     connections.spawn(async move {
-                        serving.await;
+                        connection::serve(stream, router, limits, &secured, watcher).await;
                         drop(place);
                     });
                 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{BindError, Drained, Limits, bind};
+use super::{BindError, Drained, Exposure, Limits, Secured, Server, bind};
 
 const SOON: Duration = Duration::from_secs(5);
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -26,13 +27,23 @@ struct Running {
 }
 
 async fn run(limits: Limits, router: Router) -> Running {
-    let server = bind(ANY).await.expect("a free port").with_limits(limits);
+    let server = bound(ANY).await.expect("a free port").with_limits(limits);
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(server.serve(router, async {
+    let exposure = Exposure {
+        address,
+        telemetry_path: "/metrics".to_owned(),
+        allow_unauthenticated: false,
+        hostnames: vec!["x".to_owned()],
+    };
+    let task = tokio::spawn(server.serve(router, exposure, async {
         let _gone = stopped.await;
     }));
     Running { address, stop, task }
+}
+
+async fn bound(address: SocketAddr) -> Result<Server, BindError> {
+    bind(address, Arc::new(Secured::read(None).expect("nothing to read"))).await
 }
 
 fn short() -> Limits {
@@ -165,8 +176,8 @@ async fn stopping_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_the_way_out() {
-    let first = bind(ANY).await.expect("a free port");
-    let error = bind(first.local_addr()).await.expect_err("it is taken");
+    let first = bound(ANY).await.expect("a free port");
+    let error = bound(first.local_addr()).await.expect_err("it is taken");
     assert!(matches!(error, BindError::InUse(address) if address == first.local_addr()));
     let text = error.to_string();
     assert!(
@@ -174,5 +185,5 @@ async fn an_address_in_use_is_named_with_the_way_out() {
         "{text}"
     );
     let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
-    assert!(matches!(bind(elsewhere).await, Err(BindError::NotLocal(_))));
+    assert!(matches!(bound(elsewhere).await, Err(BindError::NotLocal(_))));
 }

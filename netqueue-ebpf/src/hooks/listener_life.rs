@@ -3,6 +3,8 @@
 //! net/ipv4/inet_connection_sock.c `inet_csk_listen_start(sk[, backlog])`: a socket becomes a listener. Its address in
 //! memory may be that of an earlier one, on the same port: what was charged to that one is not this one's.
 //!
+//! `inet_csk_listen_stop(sk)`: the listener ends. The resets of those still in its queue follow and are charged to it.
+//!
 //! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue. Bottom
 //! halves stay off from here to the `tcp_send_active_reset` of that child.
 
@@ -12,13 +14,19 @@ use super::arg;
 use crate::{
     account::observe,
     kernel::{Fault, Sock},
-    maps::{forget, state},
+    maps::state,
     scope::Forgotten,
+    slots,
 };
 
 #[kprobe]
 fn inet_csk_listen_start(ctx: ProbeContext) -> u32 {
-    observe(Sock(arg(&ctx, 0)).listener_key().map(|key| forget(&key)))
+    observe(Sock(arg(&ctx, 0)).listener_key().map(|key| slots::forget(&key)))
+}
+
+#[kprobe]
+fn inet_csk_listen_stop(ctx: ProbeContext) -> u32 {
+    observe(Sock(arg(&ctx, 0)).listener_key().map(|key| slots::close(&key)))
 }
 
 #[inline(always)]

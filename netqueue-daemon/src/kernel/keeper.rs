@@ -1,0 +1,89 @@
+//! Asks the kernel side to change its own maps: runs of programs that are attached to nothing (netqueue-ebpf/src/keeper.rs).
+
+use aya::{
+    Ebpf,
+    programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun as _},
+};
+use netqueue_common::kept;
+
+use super::{
+    error::{AttachError, refused},
+    slots::Purpose,
+};
+
+/// A slot in one of its generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tenure {
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Done,
+    /// The slot is somebody else's by now, or nobody's.
+    Stale,
+    /// The listener that was looked at listens no more.
+    Closed,
+    /// To be tried again.
+    Busy,
+}
+
+const EXAMINE: &str = "keep_examine";
+const RETIRE: &str = "keep_retire";
+const RELEASE: &str = "keep_release";
+
+/// Loads the programs.
+pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {
+    for name in [EXAMINE, RETIRE, RELEASE] {
+        let program: &mut RawTracePoint = ebpf
+            .program_mut(name)
+            .ok_or_else(|| AttachError::Refused {
+                what: name.into(),
+                reason: "it is not in the object".into(),
+            })?
+            .try_into()
+            .map_err(|error| refused(name, &error))?;
+        program.load().map_err(|error| refused(name, &error))?;
+    }
+    Ok(())
+}
+
+/// The loaded programs.
+#[derive(Clone, Copy)]
+pub(super) struct Keeper<'a>(pub(super) &'a Ebpf);
+
+impl Keeper<'_> {
+    /// Whether the slot's listener still listens. Where it does not, its end is noted.
+    pub(super) fn examine(self, Tenure { slot, generation }: Tenure) -> Kept {
+        self.run(EXAMINE, [slot, generation, 0])
+    }
+
+    /// From now on no program run that begins finds the slot.
+    pub(super) fn retire(self, Tenure { slot, generation }: Tenure) -> Kept {
+        self.run(RETIRE, [slot, generation, 0])
+    }
+
+    /// Clears the slot and makes it free. To be called a grace period after it was retired.
+    pub(super) fn release(self, Tenure { slot, generation }: Tenure, purpose: Purpose) -> Kept {
+        self.run(RELEASE, [slot, generation, u32::from(purpose as u8)])
+    }
+
+    fn run(self, name: &str, arguments: [u32; 3]) -> Kept {
+        let Some(Program::RawTracePoint(program)) = self.0.program(name) else { return Kept::Busy };
+        let mut options = RawTracePointRunOptions::new();
+        options.args.iter_mut().zip(arguments).for_each(|(arg, value)| *arg = u64::from(value));
+        match program.test_run(options).map(|ran| ran.return_value) {
+            Ok(kept::DONE) => Kept::Done,
+            Ok(kept::CLOSED) => Kept::Closed,
+            Ok(kept::BUSY) => Kept::Busy,
+            Ok(_) => Kept::Stale,
+            Err(error) => {
+                // Nothing has changed then, and it is tried again.
+                tracing::debug!(%error, "a program could not be run");
+                Kept::Busy
+            }
+        }
+    }
+}

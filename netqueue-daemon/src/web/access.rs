@@ -1,0 +1,149 @@
+//! Who gets what: pure rules over the address listened on, the authentication in force, and a request's head.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Secured;
+
+/// What the rules go by.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    /// Where netqueue listens.
+    pub address: SocketAddr,
+    /// Path of the metrics page, which stays open to scrapers.
+    pub telemetry_path: String,
+    /// `--web.allow-unauthenticated`.
+    pub allow_unauthenticated: bool,
+    /// Names a client may know this host by, besides `localhost` and any address.
+    pub hostnames: Vec<String>,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The API would be open to the network.
+    Open,
+    /// The Host header names somebody else: a page in a browser may have been led here (DNS rebinding).
+    Host(String),
+}
+
+impl Exposure {
+    /// Whether a client of the network, who is not asked who they are, may ask for `path`, calling this host `host`.
+    ///
+    /// The metrics page and the two health pages name no peer and no process id, and are for machines: they answer anyone.
+    pub(super) fn judge(&self, path: &str, host: Option<&str>) -> Result<(), Refusal> {
+        if path == self.telemetry_path || matches!(path, "/-/healthy" | "/-/ready") {
+            return Ok(());
+        }
+        if !self.is_local() && !self.allow_unauthenticated {
+            return Err(Refusal::Open);
+        }
+        match host {
+            Some(host) if !self.is_ours(host) => Err(Refusal::Host(host.to_owned())),
+            // Whoever sends none is no browser.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What an operator should know at the start, if anything.
+    #[must_use]
+    pub fn warning(&self, secured: &Secured) -> Option<&'static str> {
+        let open = !self.is_local() && !secured.authenticates();
+        open.then_some(if self.allow_unauthenticated {
+            "the API names peers and processes to whoever asks: --web.allow-unauthenticated"
+        } else {
+            "only the metrics and health pages are served to the network; --web.config.file with users or client \
+             certificates opens the rest"
+        })
+    }
+
+    fn is_local(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        let name = without_port(host).trim_end_matches('.');
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+        let known = |known: &str| name.eq_ignore_ascii_case(known);
+        address || known("localhost") || self.hostnames.iter().any(|hostname| known(hostname))
+    }
+}
+
+/// `name` of `name:port`; an IPv6 address keeps its colons.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
+            if name.contains(':') && !name.starts_with('[') {
+                host
+            } else {
+                name
+            }
+        }
+        _ => host,
+    }
+}
+
+impl Refusal {
+    /// For whom it concerns: what was wrong and what would be right.
+    pub(super) fn explain(&self) -> String {
+        match self {
+            Self::Open => "the API names peers and processes, and is not served to the network without \
+                           authentication: set basic_auth_users or client certificates in --web.config.file, listen \
+                           on 127.0.0.1, or say --web.allow-unauthenticated"
+                .to_owned(),
+            Self::Host(host) => format!(
+                "this host is not called {host:?}: use its address, or name it with --web.hostnames \
+                 (a check against DNS rebinding)"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exposure(address: &str) -> Exposure {
+        Exposure {
+            address: address.parse().expect("an address"),
+            telemetry_path: "/metrics".to_owned(),
+            allow_unauthenticated: false,
+            hostnames: vec!["web1.example.org".to_owned()],
+        }
+    }
+
+    #[test]
+    fn on_loopback_a_page_that_was_led_here_gets_nothing() {
+        let local = exposure("127.0.0.1:10124");
+        for host in
+            ["127.0.0.1:10124", "localhost:10124", "localhost", "[::1]:10124", "::1", "WEB1.example.org:80"]
+        {
+            assert_eq!(local.judge("/api/v1/events", Some(host)), Ok(()), "{host}");
+        }
+        assert_eq!(local.judge("/", None), Ok(()));
+        for host in ["evil.example", "evil.example:10124", "localhost.evil.example", "127.0.0.1.evil.example"]
+        {
+            assert_eq!(local.judge("/", Some(host)), Err(Refusal::Host(host.to_owned())));
+        }
+    }
+
+    #[test]
+    fn the_network_may_scrape_and_not_look_around() {
+        for address in ["0.0.0.0:10124", "[::]:10124", "10.1.2.3:10124"] {
+            let open = exposure(address);
+            for path in ["/metrics", "/-/healthy", "/-/ready"] {
+                assert_eq!(open.judge(path, Some("anything")), Ok(()), "{path}");
+            }
+            for path in ["/", "/api/v1/events", "/metrics/", "/-/reload"] {
+                assert_eq!(open.judge(path, Some("10.1.2.3")), Err(Refusal::Open), "{path}");
+            }
+        }
+        assert_eq!(exposure("[::ffff:127.0.0.1]:1").judge("/", None), Ok(()));
+    }
+
+    #[test]
+    fn who_opens_it_on_purpose_still_is_not_led_into_it() {
+        let open = Exposure { allow_unauthenticated: true, ..exposure("0.0.0.0:10124") };
+        assert_eq!(open.judge("/api/v1/status", Some("10.1.2.3:10124")), Ok(()));
+        assert!(open.judge("/api/v1/status", Some("evil.example")).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! The layer around every route: who may ask, what is refused, which headers every answer carries.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use serde_json::json;
+
+use super::{Exposure, Secured, secured::Current};
+
+/// What the guard knows.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    pub(super) secured: Arc<Secured>,
+    pub(super) exposure: Arc<Exposure>,
+}
+
+/// Lets a request through to its route, or says why not.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let current = guard.secured.current();
+    let mut response = match refuse(&guard, &current, request.uri().path(), request.headers()).await {
+        Some(refused) => refused,
+        None if is_reload(&request) => reload(&guard.secured),
+        None => next.run(request).await,
+    };
+    for (name, value) in &current.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+async fn refuse(guard: &Guard, current: &Current, path: &str, headers: &HeaderMap) -> Option<Response> {
+    if !current.users.is_empty() {
+        if current.users.admit(headers.get(AUTHORIZATION)).await {
+            return None;
+        }
+        let mut response = problem(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a name and a password of basic_auth_users are asked for".to_owned(),
+        );
+        let realm = HeaderValue::from_static("Basic realm=\"netqueue\", charset=\"UTF-8\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, realm);
+        return Some(response);
+    }
+    if current.authenticates() {
+        return None;
+    }
+    let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let refusal = guard.exposure.judge(path, host.as_deref()).err()?;
+    Some(problem(StatusCode::FORBIDDEN, "forbidden", refusal.explain()))
+}
+
+fn is_reload(request: &Request) -> bool {
+    request.uri().path() == "/-/reload" && matches!(*request.method(), Method::POST | Method::PUT)
+}
+
+/// `POST /-/reload`, as in Prometheus.
+fn reload(secured: &Secured) -> Response {
+    match secured.reload() {
+        Ok(()) => {
+            tracing::info!("the web configuration was read again");
+            StatusCode::OK.into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "the web configuration is not used");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "not_reloaded", error.to_string())
+        }
+    }
+}
+
+/// An RFC 9457 problem, with the members every error of the API has.
+fn problem(code: StatusCode, error_type: &str, error: String) -> Response {
+    let title = code.canonical_reason().unwrap_or("Error");
+    let body = json!({
+        "type": "about:blank", "title": title, "status": "error",
+        "detail": error, "errorType": error_type, "error": error,
+    });
+    (code, [(CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
+}

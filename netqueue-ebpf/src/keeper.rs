@@ -1,0 +1,31 @@
+//! What the daemon asks for: programs that are attached to nothing and run by BPF_PROG_TEST_RUN.
+//!
+//! A change of the maps by system call would raise `bpf_prog_active` on its CPU and make the kernel skip every kprobe
+//! program there; such a run does not. Their answers are those of [`netqueue_common::kept`].
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+
+use crate::slots::{self, Free};
+
+/// Arguments: slot, generation.
+#[raw_tracepoint]
+fn keep_examine(ctx: RawTracePointContext) -> i32 {
+    slots::examine(ctx.arg(0), ctx.arg(1)) as i32
+}
+
+/// Arguments: slot, generation.
+#[raw_tracepoint]
+fn keep_retire(ctx: RawTracePointContext) -> i32 {
+    slots::retire(ctx.arg(0), ctx.arg(1)) as i32
+}
+
+/// Arguments: slot, generation, and which stack: 0 of listeners, 1 of endpoints, 2 of `other` buckets.
+#[raw_tracepoint]
+fn keep_release(ctx: RawTracePointContext) -> i32 {
+    let free = match ctx.arg::<u32>(2) {
+        0 => Free::Listeners,
+        1 => Free::Endpoints,
+        _ => Free::Others,
+    };
+    slots::release(ctx.arg(0), ctx.arg(1), free) as i32
+}

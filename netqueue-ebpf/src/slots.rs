@@ -1,0 +1,212 @@
+//! Which slot holds whose counts: found, taken, closed, and given back.
+//!
+//! Slots are given back in three steps, so that no count is lost or doubled, whatever runs meanwhile:
+//!
+//! 1. **Retire**: the owner's entry in `SLOTS` is removed. A program that begins later finds no slot under that key and
+//!    takes another. One that began earlier may still have the slot in hand and charge it.
+//! 2. The daemon waits for an RCU grace period. Programs run with preemption off or inside an RCU read-side section: when
+//!    it is over, every run that could have found the slot has ended. Only then are its counts final, and read.
+//! 3. **Release**: the counts are set to zero and the number goes back on its stack.
+//!
+//! A late charge to a closed listener thus goes to the slot before it is final, or to another slot of the same key; both
+//! are summed. Entries of a preallocated hash are used again at once, so that what a look-up returned may be overwritten
+//! by another key's slot before it is read: a slot counts as found only where `ACCOUNTS` names the key.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, Stack},
+};
+use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
+
+use crate::{
+    kernel::{Sock, monotonic_now, tcp_state},
+    maps::{BPF_F_MMAPABLE, clear},
+};
+
+/// The slot of each owner. The loader sets the sizes of all maps of slots.
+#[map]
+static SLOTS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1, 0);
+
+/// Free slots, by what they are for: neither listeners nor endpoints can use up the other's room.
+#[map]
+static FREE_LISTENERS: Stack<u32> = Stack::with_max_entries(1, 0);
+#[map]
+static FREE_ENDPOINTS: Stack<u32> = Stack::with_max_entries(1, 0);
+#[map]
+static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
+
+/// Whose counts a slot holds.
+#[map]
+static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The slot of a listener or an endpoint, a free one if it has none yet; [`NO_SLOT`] when there is none left.
+#[inline(always)]
+pub(crate) fn of(key: &ListenerKey) -> u32 {
+    let known = known(key);
+    if known != NO_SLOT {
+        known
+    } else if key.sock == 0 {
+        take(&FREE_ENDPOINTS, key)
+    } else {
+        take(&FREE_LISTENERS, key)
+    }
+}
+
+/// The slot of a namespace's `other` bucket.
+#[inline(always)]
+pub(crate) fn of_other(key: &ListenerKey) -> u32 {
+    let known = known(key);
+    if known != NO_SLOT { known } else { take(&FREE_OTHERS, key) }
+}
+
+/// A slot's generation.
+#[inline(always)]
+pub(crate) fn generation(slot: u32) -> u32 {
+    ACCOUNTS.get(slot).map_or(0, |owner| owner.generation)
+}
+
+/// Notes that a listener is closed. Its slot stays its own: more may be charged to it.
+#[inline(always)]
+pub(crate) fn close(key: &ListenerKey) {
+    let slot = known(key);
+    if slot != NO_SLOT
+        && let Some(owner) = ACCOUNTS.get_ptr_mut(slot)
+    {
+        // SAFETY: a live map value; whoever else writes this member writes a time too.
+        unsafe { (&raw mut (*owner).closed).write_volatile(monotonic_now()) };
+    }
+}
+
+/// Ends whatever claim there is on `key`, so that what is charged from now on goes to another slot. To be called for a
+/// socket that is about to listen: nobody charges it at this moment.
+#[inline(always)]
+pub(crate) fn forget(key: &ListenerKey) {
+    close(key);
+    let _was_there = SLOTS.remove(key);
+}
+
+/// Whether the listener that owns the slot still listens, and still owns it. Where it does not, notes that it is closed.
+/// It finds those whose end was missed.
+#[inline(always)]
+pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
+    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
+    // SAFETY: a live map value; its key does not change while the slot is used.
+    let owner = unsafe { &mut *owner };
+    if owner.generation != generation || owner.state != Owner::USED {
+        return kept::STALE;
+    }
+    let sock = Sock(owner.key.sock);
+    // The socket may be gone and its memory another's: then something of this does not fit any more. Another listener on
+    // the same address and port, in the same memory, has ended this claim when it began (`forget`).
+    let listens = sock.state().unwrap_or(0) == tcp_state::LISTEN
+        && sock.listener_key().is_ok_and(|key| same(&raw const key, &raw const owner.key))
+        && known(&owner.key) == slot;
+    if listens {
+        return kept::DONE;
+    }
+    if owner.closed == 0 {
+        owner.closed = monotonic_now();
+    }
+    kept::CLOSED
+}
+
+/// The first step of giving a slot back.
+///
+/// Should another CPU replace the owner's entry between the look at it and its removal, the new one is removed: its slot
+/// is then without an entry, which `examine` finds, and its owner takes a third.
+#[inline(always)]
+pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
+    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
+    // SAFETY: as in `examine`.
+    let owner = unsafe { &mut *owner };
+    if owner.generation != generation || owner.state != Owner::USED {
+        return kept::STALE;
+    }
+    owner.state = Owner::RETIRED;
+    if known(&owner.key) == slot {
+        let _was_there = SLOTS.remove(&owner.key);
+    }
+    kept::DONE
+}
+
+/// The last step of giving a slot back: a grace period after `retire`, when its counts were read.
+#[inline(always)]
+pub(crate) fn release(slot: u32, generation: u32, free: Free) -> u32 {
+    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
+    // SAFETY: a live map value, which nobody else uses while the slot is retired.
+    let owner = unsafe { &mut *owner };
+    if owner.generation == generation && owner.state == Owner::RETIRED {
+        clear(slot);
+        owner.closed = 0;
+        owner.generation = generation.wrapping_add(1);
+        owner.state = Owner::FREE;
+    } else if owner.generation != generation.wrapping_add(1) || owner.state != Owner::FREE {
+        return kept::STALE;
+    }
+    // A slot that is cleared already comes here again because its stack was busy.
+    let pushed = match free {
+        Free::Listeners => FREE_LISTENERS.push(slot, 0),
+        Free::Endpoints => FREE_ENDPOINTS.push(slot, 0),
+        Free::Others => FREE_OTHERS.push(slot, 0),
+    };
+    if pushed.is_ok() { kept::DONE } else { kept::BUSY }
+}
+
+/// Which stack a slot belongs on.
+#[derive(Clone, Copy)]
+pub(crate) enum Free {
+    Listeners,
+    Endpoints,
+    Others,
+}
+
+#[inline(always)]
+fn take(free: &Stack<u32>, key: &ListenerKey) -> u32 {
+    /// Where another CPU gave the key a slot meanwhile, that one stays.
+    const BPF_NOEXIST: u64 = 1;
+    let Ok(Some(fresh)) = free.pop() else { return NO_SLOT };
+    let Some(owner) = ACCOUNTS.get_ptr_mut(fresh) else { return NO_SLOT };
+    // Before anybody can find it: see `known`.
+    // SAFETY: a live map value; the program that took the slot is the only one that writes it.
+    unsafe { (*owner).key = *key };
+    if SLOTS.insert(key, fresh, BPF_NOEXIST).is_err() {
+        // A stack that gave an element has room for it.
+        let _room = free.push(fresh, 0);
+        return known(key);
+    }
+    // SAFETY: as above.
+    unsafe {
+        // A charge may come after its listener's end: who takes a slot for one that listens no more says so.
+        if key.sock != 0 && Sock(key.sock).state().unwrap_or(0) != tcp_state::LISTEN {
+            (*owner).closed = monotonic_now();
+        }
+        (&raw mut (*owner).state).write_volatile(Owner::USED);
+    }
+    fresh
+}
+
+#[inline(always)]
+fn known(key: &ListenerKey) -> u32 {
+    // SAFETY: an entry's memory stays an entry's; whose is asked below.
+    let Some(slot) = (unsafe { SLOTS.get(key) }).copied() else { return NO_SLOT };
+    match ACCOUNTS.get_ptr(slot) {
+        // SAFETY: a live map value.
+        Some(owner) if same(key, unsafe { &raw const (*owner).key }) => slot,
+        _ => NO_SLOT,
+    }
+}
+
+/// Word by word: a comparison of arrays would become a call to a function that is not there.
+#[inline(always)]
+fn same(left: *const ListenerKey, right: *const ListenerKey) -> bool {
+    const WORDS: usize = size_of::<ListenerKey>() / 8;
+    const { assert!(size_of::<ListenerKey>().is_multiple_of(8), "keys are whole words") };
+    let mut differ = 0;
+    for word in 0..WORDS {
+        // SAFETY: both are keys, of that many words and aligned to eight; volatile, because another CPU may write one.
+        differ |= unsafe {
+            left.cast::<u64>().add(word).read_volatile() ^ right.cast::<u64>().add(word).read_volatile()
+        };
+    }
+    differ == 0
+}
