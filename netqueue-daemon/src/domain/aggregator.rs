@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
+    Peak, Peaks, QueueState, Queues, Recent, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
     Timestamp, Traffic, TrafficReading,
 };
 
@@ -34,6 +34,7 @@ pub struct Aggregator {
     balances: Vec<NamespaceBalance>,
     health: Health,
     spikes: SpikeDetector,
+    recent: Recent,
 }
 
 impl Aggregator {
@@ -53,6 +54,7 @@ impl Aggregator {
             balances: Vec::new(),
             health: Health::default(),
             spikes: SpikeDetector::new(Sensitivity::default()),
+            recent: Recent::default(),
         }
     }
 
@@ -173,6 +175,7 @@ impl Aggregator {
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.recent.tick(&self.accounts, now);
         self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
     }
 
@@ -193,6 +196,7 @@ impl Aggregator {
             balances: self.balances.clone(),
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
+            recent: self.recent.clone(),
         }
     }
 

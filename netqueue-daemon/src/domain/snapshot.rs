@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
-    Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Recent, Spike,
+    Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub health: Health,
     /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
     pub spikes: Arc<[Spike]>,
+    /// What every account was charged lately, and when.
+    pub recent: Recent,
 }
 
 impl Snapshot {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, QueueState, Queues, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    ProbeStatus, QueueState, Queues, Recent, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
 const HOST: Netns = Netns(4_026_531_840);
@@ -62,6 +62,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         balances: Vec::new(),
         health: Health::default(),
         spikes: Arc::from([]),
+        recent: Recent::default(),
     }
 }
 

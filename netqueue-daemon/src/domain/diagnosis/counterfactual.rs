@@ -44,6 +44,14 @@ pub struct Overflow {
     pub limit: u32,
     /// Connections that entered the accept queue, and those taken out of it, between first and last drop, where known.
     pub flow: Option<Flow>,
+    /// The same, but only until the last drop of a client that had not been dropped before ([`last_arrival`]).
+    pub arriving: Option<Flow>,
+}
+
+/// When the last of the clients that were refused was refused for the first time.
+#[must_use]
+pub fn last_arrival(refusals: &[Refusal]) -> Option<Timestamp> {
+    tries(refusals).into_values().map(|tries| tries.first).max()
 }
 
 /// Connections through an accept queue.
@@ -118,19 +126,16 @@ impl Overflow {
                 self.drops
             ));
         }
-        let remedy = match self.flow {
-            Some(flow) if crowd.keeps_coming() && flow.span >= SHORTEST_OVERLOAD => {
-                let (arrivals, accepts) = crowd.rates(flow);
-                let overload = flow.accepted > 0 && arrivals > accepts * OVERLOADED;
-                overload.then_some(Remedy::Faster { arrivals, accepts })
-            }
-            Some(_) => None,
-            None => {
-                confidence = Confidence::Low;
-                assumptions.push("how fast it accepted is not known".to_owned());
-                None
-            }
-        };
+        if self.flow.is_none() {
+            confidence = Confidence::Low;
+            assumptions.push("how fast it accepted is not known".to_owned());
+        }
+        let overload = self.arriving.filter(|flow| crowd.keeps_coming() && flow.span >= SHORTEST_OVERLOAD);
+        let remedy = overload.and_then(|flow| {
+            let (arrivals, accepts) = crowd.rates(flow);
+            let overload = flow.accepted > 0 && arrivals > accepts * OVERLOADED;
+            overload.then_some(Remedy::Faster { arrivals, accepts })
+        });
         if self.flow.is_some_and(|flow| flow.accepted == 0) {
             assumptions
                 .push("it accepted nothing meanwhile: a longer queue only keeps clients waiting".to_owned());
@@ -165,8 +170,8 @@ struct Crowd {
     nameless: u64,
     /// The most that were inside and outside at once.
     longest: u32,
-    /// Drops of clients that had been dropped before.
-    repeated: u64,
+    /// Of the clients: those that were let in while others still came.
+    let_in: u64,
     /// Of the clients: those that came in the second half of the time.
     late: u64,
 }
@@ -176,37 +181,54 @@ struct Tries {
     first: Timestamp,
     last: Timestamp,
     before_last: Option<Timestamp>,
+    number: u32,
+}
+
+/// The tries of each client.
+fn tries(refusals: &[Refusal]) -> HashMap<(std::net::IpAddr, u16), Tries> {
+    let mut clients = HashMap::new();
+    for Refusal { at, peer, .. } in refusals {
+        let Some(Peer { addr, port }) = *peer else { continue };
+        let tries = clients.entry((addr, port)).or_insert(Tries {
+            first: *at,
+            last: *at,
+            before_last: None,
+            number: 0,
+        });
+        tries.number += 1;
+        if *at > tries.last {
+            tries.before_last = Some(tries.last);
+            tries.last = *at;
+        }
+    }
+    clients
 }
 
 impl Tries {
+    /// Who is refused so often is taken to have given up, others to have been let in at their next try.
+    const GIVEN_UP: u32 = 5;
+
     /// When its next try after its last drop came at the latest: pauses double (or stay, from 6.5 on).
     fn until(&self) -> Timestamp {
-        let pause = self.before_last.map_or(FIRST_RETRY, |before| (2 * self.last.since(before)).max(FIRST_RETRY));
+        let pause =
+            self.before_last.map_or(FIRST_RETRY, |before| (2 * self.last.since(before)).max(FIRST_RETRY));
         self.last.after(pause)
     }
 }
 
 impl Crowd {
     fn of(refusals: &[Refusal]) -> Self {
-        let mut clients: HashMap<(std::net::IpAddr, u16), Tries> = HashMap::new();
-        for Refusal { at, peer, .. } in refusals {
-            let Some(Peer { addr, port }) = *peer else { continue };
-            let tries =
-                clients.entry((addr, port)).or_insert(Tries { first: *at, last: *at, before_last: None });
-            if *at > tries.last {
-                tries.before_last = Some(tries.last);
-                tries.last = *at;
-            }
-        }
+        let clients = tries(refusals);
         let named = refusals.iter().filter(|refusal| refusal.peer.is_some()).count() as u64;
-        let (first, last) = (refusals.first().map(|r| r.at), refusals.last().map(|r| r.at));
-        let middle = first.zip(last).map(|(first, last)| first.after(last.since(first) / 2));
+        let last = last_arrival(refusals);
+        let middle = refusals.first().zip(last).map(|(first, last)| first.at.after(last.since(first.at) / 2));
         let late = clients.values().filter(|tries| Some(tries.first) > middle).count() as u64;
+        let let_in = |tries: &&Tries| tries.number < Tries::GIVEN_UP && Some(tries.until()) <= last;
         Self {
             clients: clients.len() as u64,
             nameless: refusals.len() as u64 - named,
             longest: longest(refusals, clients.values()),
-            repeated: named - clients.len() as u64,
+            let_in: clients.values().filter(let_in).count() as u64,
             late,
         }
     }
@@ -216,11 +238,11 @@ impl Crowd {
         self.late * 4 >= self.clients && self.clients > 0
     }
 
-    /// New clients and accepts per second. Of those that entered, as many are taken to be new as of those dropped.
+    /// New clients and accepts per second: who was let in after a refusal has come once.
     fn rates(&self, flow: Flow) -> (f64, f64) {
         let seconds = flow.span.as_secs_f64();
-        let new = self.clients as f64 / (self.clients + self.repeated) as f64;
-        ((self.clients as f64 + new * flow.entered as f64) / seconds, flow.accepted as f64 / seconds)
+        let came = (self.clients + flow.entered).saturating_sub(self.let_in);
+        (came as f64 / seconds, flow.accepted as f64 / seconds)
     }
 }
 

@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::domain::{Counts, DropCause, DropKind, KernelCounter, ResetCause, Timestamp};
 
-use super::{Subject, counterfactual::{Counterfactual, Flow}};
+use super::{
+    Subject,
+    counterfactual::{Counterfactual, Flow},
+};
 
 /// One account in a window.
 #[derive(Clone, Debug)]

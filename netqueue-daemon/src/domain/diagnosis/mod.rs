@@ -2,6 +2,8 @@
 
 mod counterfactual;
 mod evidence;
+mod gather;
+mod known;
 mod rule;
 mod rules;
 mod software;
@@ -9,8 +11,9 @@ mod software;
 mod tests;
 mod verdict;
 
-pub use counterfactual::{Counterfactual, Flow, Overflow, Refusal, Remedy};
+pub use counterfactual::{Counterfactual, Flow, Overflow, Refusal, Remedy, last_arrival};
 pub use evidence::{Bound, Evidence, Group, IdleLimit, IdleSource, Process, Settings, Sight};
+pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;
 pub use verdict::{Confidence, Fact, Harm, Knob, Subject, Verdict};

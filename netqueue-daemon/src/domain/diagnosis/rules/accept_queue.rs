@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::{
-    Confidence, Evidence, Fact, Finding, Harm, Knob, Need, Rule, counterfactual::Remedy, evidence::Bound, software,
+    Confidence, Evidence, Fact, Finding, Harm, Knob, Need, Rule, counterfactual::Remedy, evidence::Bound,
+    software,
 };
 use super::{count, fact, number};
 use crate::domain::{DropCause, DropKind, ResetCause};
@@ -96,9 +97,10 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
     }
     let seconds = evidence.not_accepting_for.unwrap_or_default().as_secs_f64();
     let who = who(evidence);
+    let affected = not_reset(evidence);
     Some(Finding {
-        harm: Harm::NeverServed,
-        affected: not_reset(evidence),
+        harm: if affected > 0 { Harm::NeverServed } else { Harm::Delayed },
+        affected,
         confidence: Confidence::High,
         summary: format!(
             "{who} has accepted nothing for {seconds:.1} s and its accept queue{limit} is full: {refused} refused.",
@@ -222,10 +224,13 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
             who(evidence),
         ),
         clients_see: clients_see(evidence),
-        facts: [facts(evidence), vec![
-            count("group_members", u64::from(group.others) + 1, "sockets"),
-            count("drops_of_the_others", group.drops, "packets"),
-        ]]
+        facts: [
+            facts(evidence),
+            vec![
+                count("group_members", u64::from(group.others) + 1, "sockets"),
+                count("drops_of_the_others", group.drops, "packets"),
+            ],
+        ]
         .concat(),
         advice: Vec::new(),
         knobs: Vec::new(),
@@ -264,7 +269,10 @@ fn default_backlog(evidence: &Evidence) -> Option<String> {
     let known = software(evidence)?;
     let default = known.backlog?;
     (evidence.bound_by == Some(Bound::ListenArgument) && evidence.backlog == Some(default)).then(|| {
-        format!("{default} is what {} asks for unless told otherwise: {}", known.names[0], known.backlog_set_by)
+        format!(
+            "{default} is what {} asks for unless told otherwise: {}",
+            known.names[0], known.backlog_set_by
+        )
     })
 }
 

@@ -24,8 +24,13 @@ pub(super) const LINGER_ZERO: Rule = Rule {
     title: "the application resets its connections on purpose (SO_LINGER 0)",
     needs: &[Need::Owner, Need::Peers],
     judge: linger_zero,
-    advice: &["where it is not meant: remove SO_LINGER with time-out 0; data not yet acknowledged is thrown away with it"],
-    check_next: &["health checks and load generators do it to avoid TIME_WAIT", "TCPAbortOnData in /proc/net/netstat of that namespace"],
+    advice: &[
+        "where it is not meant: remove SO_LINGER with time-out 0; data not yet acknowledged is thrown away with it",
+    ],
+    check_next: &[
+        "health checks and load generators do it to avoid TIME_WAIT",
+        "TCPAbortOnData in /proc/net/netstat of that namespace",
+    ],
 };
 
 pub(super) const PEER_GONE: Rule = Rule {
@@ -33,7 +38,9 @@ pub(super) const PEER_GONE: Rule = Rule {
     title: "peers vanished: their keep-alive probes went unanswered",
     needs: &[Need::Peers],
     judge: peer_gone,
-    advice: &["look at the way between: a firewall or balancer that drops idle flows, or clients that lost their network"],
+    advice: &[
+        "look at the way between: a firewall or balancer that drops idle flows, or clients that lost their network",
+    ],
     check_next: &["tcp_keepalive_time against the idle time-out of what is between"],
 };
 
@@ -43,7 +50,10 @@ pub(super) const OUT_OF_MEMORY: Rule = Rule {
     needs: &[],
     judge: out_of_memory,
     advice: &["raise net.ipv4.tcp_mem or tcp_max_orphans, or find what holds so many sockets"],
-    check_next: &["TCP: mem and orphan in /proc/net/sockstat against tcp_mem and tcp_max_orphans", "dmesg: TCP: out of memory, too many orphaned sockets"],
+    check_next: &[
+        "TCP: mem and orphan in /proc/net/sockstat against tcp_mem and tcp_max_orphans",
+        "dmesg: TCP: out of memory, too many orphaned sockets",
+    ],
 };
 
 fn unread_data(evidence: &Evidence) -> Option<Finding> {
@@ -52,7 +62,11 @@ fn unread_data(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{} closed {} with data in it that it had not read.", who(evidence), number(resets, "connection")),
+        summary: format!(
+            "{} closed {} with data in it that it had not read.",
+            who(evidence),
+            number(resets, "connection")
+        ),
         clients_see: "\"connection reset by peer\", sometimes before they could read the answer".to_owned(),
         facts: vec![count("resets", resets, "clients")],
         advice: Vec::new(),
@@ -66,7 +80,11 @@ fn linger_zero(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{} closed {} with SO_LINGER and time-out 0.", who(evidence), number(resets, "connection")),
+        summary: format!(
+            "{} closed {} with SO_LINGER and time-out 0.",
+            who(evidence),
+            number(resets, "connection")
+        ),
         clients_see: "\"connection reset by peer\"".to_owned(),
         facts: vec![count("resets", resets, "clients")],
         advice: Vec::new(),
@@ -80,7 +98,7 @@ fn peer_gone(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{} was given up after its keep-alive probes went unanswered.", number(resets, "connection")),
+        summary: format!("{} ended after keep-alive probes went unanswered.", number(resets, "connection")),
         clients_see: "nothing, if they are gone; a reset, if only the way was".to_owned(),
         facts: vec![count("resets", resets, "connections")],
         advice: Vec::new(),
@@ -94,7 +112,7 @@ fn out_of_memory(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{} was reset for want of memory or orphan slots.", number(resets, "connection")),
+        summary: format!("{} got a reset for want of memory or orphan slots.", number(resets, "connection")),
         clients_see: "\"connection reset by peer\"".to_owned(),
         facts: vec![count("resets", resets, "connections")],
         advice: Vec::new(),

@@ -83,8 +83,8 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
         affected: if live > 0 { live } else { ended.max(seen.ghosts_recovered) },
         confidence: Confidence::High,
         summary: format!(
-            "{} came back while the accept queue was full and was dropped: {live} of these clients have not been heard of since, {} \
-             were let in when they spoke, {ended} were reset.",
+            "{} came back while the accept queue was full, and the kernel dropped it: of these clients {live} have not been heard of since, \
+             {} got in when they spoke, {ended} got a reset.",
             number(seen.ghosts, "cookie"),
             seen.ghosts_recovered
         ),
@@ -110,8 +110,12 @@ fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{} finished its handshake, found the accept queue full and was reset at once.", number(resets, "client")),
-        clients_see: "connect succeeds, the first read or write fails with \"connection reset by peer\"".to_owned(),
+        summary: format!(
+            "{} finished the handshake, found the accept queue full and got a reset at once.",
+            number(resets, "client")
+        ),
+        clients_see: "connect succeeds, the first read or write fails with \"connection reset by peer\""
+            .to_owned(),
         facts: vec![
             count("resets", resets, "clients"),
             count("drops_at_final_ack", evidence.drops(DropKind::AcceptQueueFullAck), "packets"),
@@ -145,7 +149,7 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
         affected: expired,
         confidence: Confidence::High,
         summary: format!(
-            "{} whose final ACK a full accept queue had dropped was reset{ages}: the listener had given the handshake up{}.",
+            "{} whose final ACK a full accept queue had dropped got a reset{ages}: the listener had given the handshake up{}.",
             number(expired, "client"),
             few.map_or(String::new(), |retries| format!(" after {} (tcp_synack_retries={retries})", number(retries.into(), "repeated SYN-ACK"))),
         ),
@@ -191,9 +195,15 @@ fn reset_by_peers(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Absorbed,
         affected: 0,
         confidence: Confidence::Medium,
-        summary: format!("{} was answered with a reset by the peer: it did not want the connection.", number(received, "SYN-ACK")),
+        summary: format!(
+            "{} met a reset from the peer, who did not want the connection.",
+            number(received, "SYN-ACK")
+        ),
         clients_see: "nothing: they ended it".to_owned(),
-        facts: vec![count("handshakes_reset_by_peers", received, "handshakes"), count("resets_sent", sent, "resets")],
+        facts: vec![
+            count("handshakes_reset_by_peers", received, "handshakes"),
+            count("resets_sent", sent, "resets"),
+        ],
         advice: Vec::new(),
         knobs: Vec::new(),
     })

@@ -1,6 +1,8 @@
 //! Resets that no queue earned: a listener closed with connections waiting, the keep-alive race, ports nobody serves.
 
-use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule, Subject, evidence::IdleSource, software};
+use super::super::{
+    Confidence, Evidence, Finding, Harm, Knob, Need, Rule, Subject, evidence::IdleSource, software,
+};
 use super::{accept_queue::who, count, fact, number};
 use crate::domain::{AccountKey, ResetCause};
 
@@ -13,7 +15,10 @@ pub(super) const LISTENER_CLOSED: Rule = Rule {
         "close a listener only after everything that waits was accepted: stop new clients first, accept until EAGAIN, then close",
         "or hand the socket over to the next process (systemd socket activation, SCM_RIGHTS): nothing is reset then",
     ],
-    check_next: &["when the process was restarted or reloaded", "the accept queue before: a queue that is not empty is lost in each restart"],
+    check_next: &[
+        "when the process was restarted or reloaded",
+        "the accept queue before: a queue that is not empty is lost in each restart",
+    ],
 };
 
 pub(super) const KEEPALIVE_RACE: Rule = Rule {
@@ -42,7 +47,10 @@ pub(super) const CLOSED_PORT: Rule = Rule {
         "if a service should be there: it is down, bound to another address, or in another network namespace",
         "if not: tell those who knock, or leave it; a scan needs no answer",
     ],
-    check_next: &["who knocks: the peers in the evidence and in the events", "ss -lnt in that network namespace: what listens, and on which address"],
+    check_next: &[
+        "who knocks: the peers in the evidence and in the events",
+        "ss -lnt in that network namespace: what listens, and on which address",
+    ],
 };
 
 pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
@@ -55,7 +63,10 @@ pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
         "else look for a balancer or NAT that forgot or moved the flow, and for the keep-alive race: once TIME_WAIT or FIN_WAIT2 is \
          over, it looks the same",
     ],
-    check_next: &["the peers in the events: one balancer, or everybody", "when the process or the address began to serve"],
+    check_next: &[
+        "the peers in the events: one balancer, or everybody",
+        "when the process or the address began to serve",
+    ],
 };
 
 fn listener_closed(evidence: &Evidence) -> Option<Finding> {
@@ -94,7 +105,9 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
     let known = evidence.software().and_then(software::of);
     let after = idle.map(|idle| idle.after.as_secs_f64());
     let closes = match (idle.map(|idle| idle.from), after) {
-        (Some(IdleSource::Measured(_)), Some(after)) => format!(" It closes connections that were idle for {after:.0} s."),
+        (Some(IdleSource::Measured(_)), Some(after)) => {
+            format!(" It closes connections that were idle for {after:.0} s.")
+        }
         (Some(IdleSource::SoftwareDefault), Some(after)) => {
             format!(" Unless told otherwise it closes connections that were idle for {after:.0} s.")
         }
@@ -119,10 +132,18 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
             Some(IdleSource::Measured(_)) => Confidence::High,
             Some(IdleSource::SoftwareDefault) | None => Confidence::Medium,
         },
-        summary: format!("{} of a client reached {} after it had closed the connection.{closes}", number(raced + late, "packet"), who(evidence)),
-        clients_see: "\"connection reset by peer\", or end of file, on the first request after a pause".to_owned(),
+        summary: format!(
+            "{} of a client reached {} after it had closed the connection.{closes}",
+            number(raced + late, "packet"),
+            who(evidence)
+        ),
+        clients_see: "\"connection reset by peer\", or end of file, on the first request after a pause"
+            .to_owned(),
         facts: [
-            vec![count("resets_after_close", raced, "resets"), count("resets_of_unknown_connections", late, "resets")],
+            vec![
+                count("resets_after_close", raced, "resets"),
+                count("resets_of_unknown_connections", late, "resets"),
+            ],
             after.map(|after| fact("server_idle_limit", after, "s")).into_iter().collect(),
         ]
         .concat(),
@@ -139,16 +160,25 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
     let knockers = match evidence.peers.as_slice() {
         [] => String::new(),
         [(one, _)] => format!(" from {one}"),
-        [(most, times), others @ ..] => format!(" from {} addresses, most ({times}) from {most}", others.len() + 1),
+        [(most, times), others @ ..] => {
+            format!(" from {} addresses, most ({times}) from {most}", others.len() + 1)
+        }
     };
     let ports = if evidence.ports > 1 { format!(" to {} ports", evidence.ports) } else { String::new() };
     Some(Finding {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{}{ports} nobody listens on{knockers}: each was answered with a reset.", number(resets, "packet")),
+        summary: format!(
+            "{}{ports} nobody listens on{knockers}: each was answered with a reset.",
+            number(resets, "packet")
+        ),
         clients_see: "\"connection refused\"".to_owned(),
-        facts: vec![count("resets", resets, "resets"), count("ports", evidence.ports, "ports"), count("addresses", evidence.peers.len() as u64, "peers")],
+        facts: vec![
+            count("resets", resets, "resets"),
+            count("ports", evidence.ports, "ports"),
+            count("addresses", evidence.peers.len() as u64, "peers"),
+        ],
         advice: Vec::new(),
         knobs: Vec::new(),
     })
@@ -163,9 +193,15 @@ fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
         harm: Harm::Reset,
         affected: resets,
         confidence: Confidence::Medium,
-        summary: format!("{} reached the listener and belonged to no connection it knows.", number(resets, "packet")),
+        summary: format!(
+            "{} reached the listener and belonged to no connection it knows.",
+            number(resets, "packet")
+        ),
         clients_see: "\"connection reset by peer\" on a connection they took to be open".to_owned(),
-        facts: vec![count("resets", resets, "resets"), count("addresses", evidence.peers.len() as u64, "peers")],
+        facts: vec![
+            count("resets", resets, "resets"),
+            count("addresses", evidence.peers.len() as u64, "peers"),
+        ],
         advice: Vec::new(),
         knobs: Vec::new(),
     })
@@ -174,7 +210,8 @@ fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
 /// Whether the account is a place that clients come to, rather than the ports connections leave from.
 pub(super) const fn serves(evidence: &Evidence) -> bool {
     match evidence.subject {
-        Subject::Account(_, AccountKey::Listener { .. } | AccountKey::Endpoint(_)) | Subject::Namespace(_) => true,
+        Subject::Account(_, AccountKey::Listener { .. } | AccountKey::Endpoint(_))
+        | Subject::Namespace(_) => true,
         Subject::Account(_, AccountKey::Ephemeral { .. } | AccountKey::Other(_)) | Subject::Netqueue => false,
     }
 }

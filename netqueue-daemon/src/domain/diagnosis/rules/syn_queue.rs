@@ -47,7 +47,10 @@ pub(super) const ABSORBED: Rule = Rule {
          where the client sends no timestamps",
         "where the clients are real (cookies come back), raise the backlog: it bounds the SYN queue too",
     ],
-    check_next: &["cookies received against cookies sent: few came back, the SYNs were a flood", "the accept queue of this listener"],
+    check_next: &[
+        "cookies received against cookies sent: few came back, the SYNs were a flood",
+        "the accept queue of this listener",
+    ],
 };
 
 pub(super) const OTHER_DROPS: Rule = Rule {
@@ -78,10 +81,16 @@ fn full(evidence: &Evidence) -> Option<Finding> {
         summary: format!(
             "{} dropped because the SYN queue{} was full and no cookies were sent.",
             number(drops, "SYN"),
-            evidence.backlog.map_or(String::new(), |backlog| format!(", bounded by the listener's backlog of {backlog},")),
+            evidence.backlog.map_or(String::new(), |backlog| format!(
+                ", bounded by the listener's backlog of {backlog},"
+            )),
         ),
-        clients_see: "their SYN is not answered: connecting takes 1 s, 3 s, 7 s .. longer, or times out".to_owned(),
-        facts: vec![count("drops", drops, "packets"), count("addresses", evidence.peers.len() as u64, "peers")],
+        clients_see: "their SYN is not answered: connecting takes 1 s, 3 s, 7 s .. longer, or times out"
+            .to_owned(),
+        facts: vec![
+            count("drops", drops, "packets"),
+            count("addresses", evidence.peers.len() as u64, "peers"),
+        ],
         advice: Vec::new(),
         knobs: vec![syncookies(evidence)],
     })
@@ -112,7 +121,8 @@ fn last_quarter(evidence: &Evidence) -> Option<Finding> {
             "{} of clients not seen before were dropped{quarter}: the rest is kept for those that were.",
             number(drops, "SYN")
         ),
-        clients_see: "new clients' SYNs are not answered; clients known from an earlier connection get in".to_owned(),
+        clients_see: "new clients' SYNs are not answered; clients known from an earlier connection get in"
+            .to_owned(),
         facts: vec![count("drops", drops, "packets")],
         advice: Vec::new(),
         knobs: vec![syncookies(evidence), raise],
@@ -134,7 +144,11 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
         summary: format!(
             "{} met a full SYN queue and got a cookie; {received} came back{}. No drop: nothing was lost.",
             number(full, "SYN"),
-            if real { ": these clients are real, the queue is small for them" } else { ": most were not meant to become connections" },
+            if real {
+                ": these clients are real, the queue is small for them"
+            } else {
+                ": most were not meant to become connections"
+            },
         ),
         clients_see: "nothing".to_owned(),
         facts: vec![
