@@ -18,7 +18,7 @@ use tokio::{
     net::TcpListener,
 };
 
-const HOST: Netns = Netns(4_026_531_840);
+const HOST: Netns = Netns::at_attach(4_026_531_840);
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_nanos((1_790_000_000 + seconds) * 1_000_000_000)

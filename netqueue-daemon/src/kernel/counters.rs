@@ -119,6 +119,7 @@ impl Counters {
             seen: value(Tally::EventsSeen),
             submitted: value(Tally::EventsSubmitted),
             folded: value(Tally::ChargesFolded),
+            namespaces_untold: value(Tally::NamespacesUntold),
             lost: LossReason::ALL.map(|reason| match reason {
                 LossReason::RingFull => value(Tally::EventsRingFull),
                 LossReason::Unreadable => value(Tally::Unreadable),
