@@ -1,5 +1,6 @@
 //! The HTTP API over snapshots: listeners, events, status, and whether netqueue is ready.
 
+mod diagnosis;
 mod envelope;
 mod event_filter;
 mod events;
@@ -9,6 +10,8 @@ mod params;
 mod place;
 mod probes;
 mod problem;
+mod runbooks;
+mod spikes;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -32,7 +35,11 @@ pub fn router(snapshots: Snapshots, telemetry_path: &str) -> Router {
         .route("/-/ready", get(probes::ready))
         .route("/api/v1/listeners", get(listeners::get))
         .route("/api/v1/events", get(events::get))
+        .route("/api/v1/diagnosis", get(diagnosis::get))
+        .route("/api/v1/spikes", get(spikes::get))
         .route("/api/v1/status", get(status::get))
+        .route("/runbooks", get(runbooks::list))
+        .route("/runbooks/{name}", get(runbooks::get))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())
@@ -44,6 +51,9 @@ fn index(telemetry_path: &str) -> String {
     let links = [
         ("/api/v1/listeners", "what each listener dropped and reset, and its queues"),
         ("/api/v1/events", "single drops and resets, newest first"),
+        ("/api/v1/diagnosis", "what is the matter, the worst for clients first, and what to do"),
+        ("/api/v1/spikes", "sudden rises of drops"),
+        ("/runbooks", "what each verdict means, how to confirm, mend and undo"),
         ("/api/v1/status", "probes, losses, and whether the sums add up"),
         (telemetry_path, "metrics for Prometheus"),
         ("/-/healthy", "whether the process lives"),

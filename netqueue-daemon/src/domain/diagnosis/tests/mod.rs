@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 fn at() -> Endpoint {
-    Endpoint { netns: Netns(7), addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 }
+    Endpoint { netns: Netns::at_attach(7), addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 }
 }
 
 fn listener() -> Subject {
