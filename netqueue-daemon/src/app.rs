@@ -43,7 +43,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
     let settings = Settings { host, event_capacity: config.event_capacity };
-    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), host).await;
+    let census = inventory::census::start().context("cannot start the inventory's thread")?;
+    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), census, host).await;
     let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
 
     let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(

@@ -4,6 +4,7 @@ mod diagnosis;
 mod envelope;
 mod event_filter;
 mod events;
+mod listener;
 mod listeners;
 mod moment;
 mod params;

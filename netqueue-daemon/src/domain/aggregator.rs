@@ -4,8 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, QueueState, Queues, Recent, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, TrafficReading,
+    Peak, Peaks, Queues, QueueState, Recent, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -22,8 +21,12 @@ pub struct Settings {
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    accounts: Vec<AccountView>,
-    index: HashMap<AccountKey, usize>,
+    pub(super) accounts: Vec<AccountView>,
+    pub(super) index: HashMap<AccountKey, usize>,
+    /// Accounts by the socket of the listener, as long as it lives.
+    pub(super) by_socket: HashMap<SocketInode, usize>,
+    /// Listeners that were found before anything was charged to them.
+    pub(super) found: u64,
     /// What slots had counted that were given back: of accounts that can get another.
     settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
@@ -46,6 +49,8 @@ impl Aggregator {
             attached,
             accounts: Vec::new(),
             index: HashMap::new(),
+            by_socket: HashMap::new(),
+            found: 0,
             settled: HashMap::new(),
             peaks: HashMap::new(),
             quiet: Arc::default(),
@@ -213,20 +218,12 @@ impl Aggregator {
         account
     }
 
-    fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
+    pub(super) fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
-            self.accounts.push(AccountView {
-                id: AccountId(next as u64 + 1),
-                key,
-                counts: Counts::default(),
-                queues: Queues::default(),
-                traffic: Arc::clone(&self.quiet),
-                first_seen: now,
-                last_seen: now,
-                closed: None,
-            });
+            let id = AccountId(next as u64 + 1);
+            self.accounts.push(AccountView::new(id, key, Arc::clone(&self.quiet), now));
         }
         &mut self.accounts[index]
     }

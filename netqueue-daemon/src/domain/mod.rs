@@ -12,6 +12,10 @@ pub mod glossary;
 mod handshakes;
 mod health;
 mod histogram;
+mod joining;
+mod limit;
+mod listener;
+mod owner;
 mod peaks;
 mod recent;
 mod reconcile;
@@ -30,6 +34,11 @@ pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus};
 pub use histogram::Histogram;
+pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listener::{
+    Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
+};
+pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
 pub use recent::{Past, Recent, Run};
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};

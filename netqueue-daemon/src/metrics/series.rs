@@ -36,8 +36,9 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
     let mut by_labels = HashMap::new();
     let mut cap = Cap::new(max_series);
     let mut spikes = spikes(snapshot);
-    for account in snapshot.accounts.iter() {
-        let mut labels = place(snapshot, &account.key);
+    let named = |account| AccountView::by_name(account).map(move |(name, counts)| (account, name, counts));
+    for (account, name, counts) in snapshot.accounts.iter().flat_map(named) {
+        let mut labels = place(snapshot, &account.key, name);
         let own_place = match account.key {
             AccountKey::Listener { .. } => by_labels.contains_key(&labels) || cap.admits_listener(),
             AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => {
@@ -53,7 +54,7 @@ pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
             series.len() - 1
         });
         if let Some(series) = series.get_mut(index) {
-            series.add(account, own_place);
+            series.add(account, counts, own_place);
             for (cause, active) in spikes.remove(&account.key).unwrap_or_default() {
                 *series.spikes.entry(cause).or_default() += u64::from(active);
             }
@@ -110,8 +111,8 @@ impl Series {
         }
     }
 
-    fn add(&mut self, account: &AccountView, own_place: bool) {
-        self.counts.add(&account.counts);
+    fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool) {
+        self.counts.add(&counts);
         if !own_place {
             return;
         }
@@ -129,10 +130,10 @@ impl Series {
     }
 }
 
-fn place(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
     let Some(addr) = key.addr() else { return other(snapshot, key) };
     let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
-    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, String::new()]
+    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, process.to_owned()]
 }
 
 fn other(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
