@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, Queues, QueueState, Recent, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
+    Peak, Peaks, QueueState, Queues, Recent, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector,
+    SpikeNotice, Timestamp, Traffic, TrafficReading,
 };
 
 /// What an [`Aggregator`] is set to.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Recent, Spike,
-    Timestamp, Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Recent,
+    Spike, Timestamp, Traffic,
 };
 
 /// One account at one moment.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, Queues, QueueState, Recent, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    ProbeStatus, QueueState, Recent, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);

@@ -288,11 +288,12 @@ pub(super) fn overflows(evidence: &Evidence) -> u64 {
     evidence.drops_by(DropCause::AcceptQueueFull)
 }
 
-/// Clients refused and not reset, who are another verdict's.
+/// Clients refused of which another verdict does not speak: not reset, no ghosts, and not let in by a later ACK.
 fn not_reset(evidence: &Evidence) -> u64 {
     let aborted = evidence.resets(ResetCause::OverflowAbort);
-    let ghosts = evidence.counts.handshakes().ghosts;
-    evidence.refused().saturating_sub(aborted).saturating_sub(ghosts)
+    let seen = evidence.counts.handshakes();
+    let elsewhere = aborted + seen.ghosts + seen.expired + seen.recovered;
+    evidence.refused().saturating_sub(elsewhere)
 }
 
 pub(super) fn who(evidence: &Evidence) -> String {

@@ -1,6 +1,7 @@
 //! Each rule: an incident on which it must speak first, and one on which it must say nothing.
 
 mod counterfactual;
+mod gathered;
 mod incidents;
 mod silence;
 
