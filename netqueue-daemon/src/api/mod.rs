@@ -11,6 +11,7 @@ mod params;
 mod place;
 mod probes;
 mod problem;
+mod recording;
 mod runbooks;
 mod spikes;
 mod status;
@@ -24,6 +25,7 @@ use axum::{
     routing::get,
 };
 use problem::Problem;
+pub use recording::PATH as RECORDING;
 
 use crate::snapshots::Snapshots;
 
@@ -41,6 +43,7 @@ pub fn router(snapshots: Snapshots, telemetry_path: &str) -> Router {
         .route("/api/v1/status", get(status::get))
         .route("/runbooks", get(runbooks::list))
         .route("/runbooks/{name}", get(runbooks::get))
+        .route(recording::PATH, get(recording::get))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())

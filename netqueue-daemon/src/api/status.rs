@@ -31,9 +31,9 @@ pub(super) struct Status {
 
 #[derive(Serialize)]
 struct Probe {
-    program: &'static str,
-    function: &'static str,
-    at: &'static str,
+    program: String,
+    function: String,
+    at: String,
     mode: &'static str,
     required: bool,
     attached: bool,
@@ -107,9 +107,9 @@ fn mode(probes: &[ProbeStatus]) -> String {
 impl Probe {
     fn of(probe: &ProbeStatus) -> Self {
         Self {
-            program: probe.program,
-            function: probe.function,
-            at: probe.at,
+            program: probe.program.to_string(),
+            function: probe.function.to_string(),
+            at: probe.at.to_string(),
             mode: probe.mode.as_str(),
             required: probe.required,
             attached: probe.attached,

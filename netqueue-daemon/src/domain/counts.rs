@@ -1,13 +1,19 @@
 //! The exact counts of one account.
 
-use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause};
+use serde::{Deserialize, Serialize};
+
+use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause, by_name::ByName};
 
 /// What an account was charged since netqueue attached. Values only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
+    #[serde(with = "ByName::<DropKind>")]
     drops: [u64; DropKind::ALL.len()],
+    #[serde(with = "ByName::<ResetCause>")]
     resets: [u64; ResetCause::ALL.len()],
     kernel: PerCounter<u64>,
+    #[serde(skip_serializing_if = "super::event::is_default")]
     handshakes: Handshakes,
 }
 

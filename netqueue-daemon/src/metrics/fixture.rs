@@ -108,10 +108,10 @@ fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> Names
 }
 
 fn health() -> Health {
-    let probe = |program, at, attached, missed| ProbeStatus {
-        program,
-        function: "tcp_v4_conn_request",
-        at,
+    let probe = |program: &'static str, at: &'static str, attached, missed| ProbeStatus {
+        program: program.into(),
+        function: "tcp_v4_conn_request".into(),
+        at: at.into(),
         mode: AttachMode::Kprobe,
         required: true,
         attached,

@@ -88,7 +88,7 @@ fn by_probe(probes: &[ProbeStatus]) -> BTreeMap<(&str, &str), Probe> {
     let mut merged = BTreeMap::new();
     for status in probes {
         let probe = merged
-            .entry((status.program, status.mode.as_str()))
+            .entry((status.program.as_ref(), status.mode.as_str()))
             .or_insert(Probe { attached: true, missed: None });
         probe.attached &= status.attached;
         if let Some(missed) = status.missed {

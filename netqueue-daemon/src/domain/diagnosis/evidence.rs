@@ -1,6 +1,6 @@
 //! What rules judge: everything known of one account in a window of time, as plain numbers. What is not known is `None`.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::domain::{Counts, DropCause, DropKind, KernelCounter, ResetCause, Timestamp};
 
@@ -131,7 +131,7 @@ pub enum IdleSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
     /// Programs that are not attached and should be.
-    pub unattached: Vec<&'static str>,
+    pub unattached: Vec<Cow<'static, str>>,
     /// Runs the kernel skipped.
     pub missed: u64,
     /// Charges that may be missing.

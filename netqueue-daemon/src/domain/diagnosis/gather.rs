@@ -267,7 +267,7 @@ fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
 fn sight(snapshot: &Snapshot) -> Sight {
     let health = &snapshot.health;
     let unattached =
-        health.probes.iter().filter(|probe| !probe.attached).map(|probe| probe.function).collect();
+        health.probes.iter().filter(|probe| !probe.attached).map(|probe| probe.function.clone()).collect();
     let missed = health.probes.iter().filter_map(|probe| probe.missed).sum();
     let charges = |reason: &LossReason| match reason {
         LossReason::RingFull | LossReason::Undecodable => false,
