@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         AccountId, Past, Snapshot, SpikeScope, Timestamp,
-        diagnosis::{self, Counterfactual, Knob, Remedy, Subject, Verdict},
+        diagnosis::{self, Counterfactual, Knob, Process, Remedy, Subject, Verdict},
     },
     snapshots::Snapshots,
 };
@@ -68,6 +68,15 @@ struct SubjectView {
     listener: Option<String>,
     #[serde(flatten)]
     place: Option<Place>,
+    /// The process that listens there, where it is known.
+    process: Option<ProcessView>,
+}
+
+#[derive(Serialize)]
+struct ProcessView {
+    name: String,
+    pid: u32,
+    unit: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -205,7 +214,7 @@ impl VerdictView {
             confidence: verdict.confidence.as_str(),
             summary: verdict.summary,
             clients_see: verdict.clients_see,
-            subject: SubjectView::of(snapshot, &verdict.subject),
+            subject: SubjectView::of(snapshot, &verdict.subject, verdict.owner),
             evidence: verdict
                 .evidence
                 .into_iter()
@@ -235,18 +244,19 @@ fn events(snapshot: &Snapshot, verdict: &Verdict) -> Option<String> {
 }
 
 impl SubjectView {
-    fn of(snapshot: &Snapshot, subject: &Subject) -> Self {
-        match subject {
-            Subject::Account(id, key) => Self {
-                kind: key.kind(),
-                listener: Some(id.0.to_string()),
-                place: Some(Place::of(snapshot, key)),
-            },
-            Subject::Namespace(netns) => {
-                Self { kind: "namespace", listener: None, place: Some(Place::of_namespace(snapshot, *netns)) }
-            }
-            Subject::Netqueue => Self { kind: "netqueue", listener: None, place: None },
-        }
+    fn of(snapshot: &Snapshot, subject: &Subject, owner: Option<Process>) -> Self {
+        let (kind, listener, place) = match subject {
+            Subject::Account(id, key) => (key.kind(), Some(id.0.to_string()), Some(Place::of(snapshot, key))),
+            Subject::Namespace(netns) => ("namespace", None, Some(Place::of_namespace(snapshot, *netns))),
+            Subject::Netqueue => ("netqueue", None, None),
+        };
+        Self { kind, listener, place, process: owner.map(ProcessView::from) }
+    }
+}
+
+impl From<Process> for ProcessView {
+    fn from(Process { name, pid, unit }: Process) -> Self {
+        Self { name: name.as_ref().to_owned(), pid, unit: unit.map(|unit| unit.as_ref().to_owned()) }
     }
 }
 

@@ -17,5 +17,6 @@ pub mod status;
 pub mod style;
 pub mod table;
 pub mod terminal;
+mod verdicts;
 
 pub use arguments::{Arguments, Command};

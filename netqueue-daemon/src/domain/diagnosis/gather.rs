@@ -149,7 +149,7 @@ impl Look<'_> {
         let rose = |(before, run): &(&Run, &Run)| run.drops > before.drops && run.since >= self.window.0;
         let rises = || runs.iter().zip(runs.iter().skip(1)).filter(rose);
         let first = by_event.0.or_else(|| rises().next().map(|(before, _)| before.until));
-        (first, by_event.1.max(rises().last().map(|(_, run)| run.since)))
+        (first, by_event.1.max(rises().next_back().map(|(_, run)| run.since)))
     }
 
     /// What went through between two moments; `None` where that is not counted.

@@ -120,6 +120,7 @@ impl Rule {
             rule: self.id,
             title: self.title,
             subject: evidence.subject,
+            owner: evidence.owner.clone(),
             window: evidence.window,
             harm: finding.harm,
             affected: finding.affected,

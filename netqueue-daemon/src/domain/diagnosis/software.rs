@@ -111,10 +111,10 @@ pub(super) const KNOWN: &[Software] = &[
 
 /// What is known of the program whose process has that name, `php-fpm8.2` and `nginx: worker` included.
 pub(super) fn of(process: &str) -> Option<&'static Software> {
-    let matches = |name: &&str| {
-        process.strip_prefix(*name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    let matches = |name: &str| {
+        process.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
     };
-    KNOWN.iter().find(|software| software.names.iter().any(|name| matches(&name)))
+    KNOWN.iter().find(|software| software.names.iter().any(|name| matches(name)))
 }
 
 /// Protocols in which the server speaks first, by their usual port: their clients wait for a greeting that never comes.

@@ -2,7 +2,7 @@
 
 use crate::domain::{AccountId, AccountKey, Netns, Timestamp};
 
-use super::counterfactual::Counterfactual;
+use super::{counterfactual::Counterfactual, evidence::Process};
 
 /// What an incident does to clients, the worst first. A raw count would rank backwards: a thousand dropped SYNs may cost a
 /// second each, two ghosts may hang for ever.
@@ -131,6 +131,8 @@ pub struct Verdict {
     pub title: &'static str,
     /// Of what.
     pub subject: Subject,
+    /// The process that listens there, where it is known.
+    pub owner: Option<Process>,
     /// The time looked at.
     pub window: (Timestamp, Timestamp),
     /// What it does to clients.

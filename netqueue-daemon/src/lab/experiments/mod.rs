@@ -16,6 +16,7 @@ mod migrated;
 mod mptcp;
 mod namespaces;
 mod other_drops;
+mod remedy;
 mod reopen;
 mod resets;
 mod reuseport;
@@ -50,6 +51,7 @@ pub(super) const ALL: &[Experiment] = &[
     flood::LAST_QUARTER,
     burst::BURST,
     burst::PACED,
+    remedy::REMEDY,
     ghosts::GHOSTS,
     ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
