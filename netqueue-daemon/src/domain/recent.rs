@@ -2,7 +2,7 @@
 //! tick, what went through its accept queue. Sparse: ticks between which nothing moved are one entry.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +10,7 @@ use std::{
 use super::{AccountKey, AccountView, Counts, DropCause, Timestamp};
 
 /// Accounts remembered at once; those that moved least recently are forgotten first.
-const ACCOUNTS: usize = 512;
+const ACCOUNTS: usize = 1024;
 /// What was charged is told apart in steps of this length.
 const STEP: Duration = Duration::from_secs(5);
 /// What went through is told apart tick by tick for so long, and then once a second.
@@ -45,6 +45,8 @@ pub struct Past {
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
     pasts: HashMap<AccountKey, Arc<Past>>,
+    /// Everybody who was ever charged: who is in it and has no past was forgotten.
+    charged: Arc<HashSet<AccountKey>>,
     ticked: Option<Timestamp>,
 }
 
@@ -82,10 +84,11 @@ impl Past {
         recent.map(risen).max().unwrap_or(0)
     }
 
-    /// An account that had nothing at `before`.
-    fn new(before: Timestamp, counts: Counts, run: Run) -> Self {
-        let start = Run { since: before, until: before, drops: 0, ..run };
-        Self { counts: VecDeque::new(), newest: (before, counts), runs: [start].into() }
+    /// An account that had been charged so much at that moment.
+    fn new(start: (Timestamp, Counts), run: Run) -> Self {
+        let (since, counts) = start;
+        let first = Run { since, until: since, drops: queue_drops(&counts), ..run };
+        Self { counts: VecDeque::new(), newest: start, runs: [first].into() }
     }
 
     fn charge(&mut self, counts: Counts, now: Timestamp) {
@@ -145,10 +148,23 @@ impl Recent {
                 entered: traffic.established,
                 accepted: traffic.accepted,
             };
-            // At the first tick of all nobody knows since when there is what there is.
-            let (before, counts) = self.ticked.map_or((now, account.counts), |at| (at, Counts::default()));
-            let past =
-                self.pasts.entry(account.key).or_insert_with(|| Arc::new(Past::new(before, counts, run)));
+            let known = self.charged.contains(&account.key);
+            if !known {
+                Arc::make_mut(&mut self.charged).insert(account.key);
+            }
+            let past = match self.pasts.entry(account.key) {
+                Entry::Occupied(past) => past.into_mut(),
+                // Forgotten, and nothing was charged since.
+                Entry::Vacant(_) if known && Some(account.last_seen) <= self.ticked => continue,
+                Entry::Vacant(place) => {
+                    // Since when there is what there is, is known of those that were not there at the tick before.
+                    let start = match self.ticked {
+                        Some(before) if !known => (before, Counts::default()),
+                        Some(_) | None => (now, account.counts),
+                    };
+                    place.insert(Arc::new(Past::new(start, run)))
+                }
+            };
             let last = past.runs.back();
             let same = last.is_some_and(|last| (last.entered, last.accepted) == (run.entered, run.accepted));
             let idle = now.since(past.newest.0) > Past::HELD;
@@ -188,4 +204,88 @@ fn queue_drops(counts: &Counts) -> u64 {
         DropCause::SynBacklogReserve | DropCause::Other => false,
     };
     counts.drops().filter(|(kind, _)| full(kind.cause())).map(|(_, drops)| drops).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::{AccountId, DropKind, Endpoint, Netns, SocketId};
+
+    const fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn account(number: u32, drops: u64, moved: u64) -> AccountView {
+        let place = Endpoint { netns: Netns::at_attach(7), addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
+        let key = AccountKey::Listener { socket: SocketId(number.into()), at: place };
+        let counts = Counts::from_fn(
+            |kind| if kind == DropKind::AcceptQueueFullSyn { drops } else { 0 },
+            |_| 0,
+            |_| 0,
+        );
+        AccountView {
+            counts,
+            last_seen: at(moved),
+            ..AccountView::new(AccountId(u64::from(number)), key, Arc::default(), at(moved))
+        }
+    }
+
+    fn since(recent: &Recent, account: &AccountView, from: u64) -> Option<u64> {
+        let past = recent.of(&account.key)?;
+        Some(account.counts.less(past.counts_at(at(from))).drop_total())
+    }
+
+    #[test]
+    fn what_was_charged_in_a_window_is_told_from_what_was_before() {
+        let mut recent = Recent::default();
+        let drops = |second: u64| if second < 100 { 5 * (second / 10) } else { 50 };
+        for second in 1..=200 {
+            recent.tick(&[account(1, drops(second), second)], at(second));
+        }
+        let now = account(1, 50, 200);
+        assert_eq!(since(&recent, &now, 0), Some(50));
+        assert_eq!(since(&recent, &now, 55), Some(25));
+        assert_eq!(since(&recent, &now, 120), Some(0), "quiet since, however long ago the last change was");
+    }
+
+    #[test]
+    fn a_quarter_of_an_hour_is_kept_and_no_more() {
+        let mut recent = Recent::default();
+        for second in 1..=4000 {
+            recent.tick(&[account(1, second, second)], at(second));
+        }
+        let past = recent.of(&account(1, 0, 0).key).expect("it moved");
+        assert!(
+            past.counts.len() <= 200 && past.runs.len() <= 1000,
+            "{} {}",
+            past.counts.len(),
+            past.runs.len()
+        );
+        assert_eq!(
+            since(&recent, &account(1, 4000, 4000), 3500).map(|drops| drops.abs_diff(500) <= 5),
+            Some(true)
+        );
+        assert_eq!(past.most_drops_in_a_second(at(3900)), 1);
+    }
+
+    #[test]
+    fn an_account_that_was_forgotten_is_not_taken_for_a_new_one() {
+        let mut recent = Recent::default();
+        recent.tick(&[], at(1));
+        let old = account(0, 540, 2);
+        recent.tick(std::slice::from_ref(&old), at(2));
+        let mut all = vec![old.clone()];
+        all.extend((1..=ACCOUNTS as u32 + 5).map(|number| account(number, 1, 3)));
+        recent.tick(&all, at(3));
+        recent.tick(&all, at(4));
+        assert_eq!(since(&recent, &old, 0), None, "forgotten");
+        all[0] = account(0, 541, 5);
+        recent.tick(&all, at(5));
+        assert_eq!(since(&recent, &all[0], 0), Some(0), "from here on");
+        all[0] = account(0, 550, 6);
+        recent.tick(&all, at(6));
+        assert_eq!(since(&recent, &all[0], 0), Some(9));
+    }
 }

@@ -103,10 +103,12 @@ pub struct Process {
 pub struct Group {
     /// How many there are.
     pub others: u32,
-    /// What they dropped in the window.
+    /// Of these: those that are well: they dropped less than a tenth of what this one did, and accept, as far as is known.
+    pub well: u32,
+    /// What all others dropped in the window.
     pub drops: u64,
-    /// What they accepted, where that is known.
-    pub accepted: Option<u64>,
+    /// Whether accepts are known.
+    pub accepts_known: bool,
 }
 
 /// How long a process keeps an idle connection.

@@ -12,8 +12,8 @@ use super::{
     software,
 };
 use crate::domain::{
-    AccountKey, AccountView, Counts, DropCause, Event, LossReason, Netns, Past, ResetCause, Run, Snapshot,
-    Timestamp, What,
+    AccountKey, AccountView, Counts, DropCause, Endpoint, Event, LossReason, Netns, Past, ResetCause, Run,
+    Snapshot, Timestamp, What,
 };
 
 /// More closed ports than this in one namespace are one piece of evidence: a scan.
@@ -116,7 +116,7 @@ impl Look<'_> {
             owner: listener.owner,
             closed: account.closed.is_some(),
             counterfactual: overflow.and_then(|overflow| overflow.remedy()),
-            group: self.group(),
+            group: self.group(overflows(&counts)),
             peers: peers(self.events),
             reset_clients: reset_clients(self.events),
             ages: ages.clone().min().zip(ages.max()),
@@ -189,21 +189,22 @@ impl Look<'_> {
     }
 
     /// The living others on the same address and port.
-    fn group(&self) -> Option<Group> {
+    fn group(&self, mine: u64) -> Option<Group> {
         let AccountKey::Listener { at, .. } = self.account.key else { return None };
         let others = self.snapshot.accounts.iter().filter(|other| {
-            let same = matches!(other.key, AccountKey::Listener { at: place, .. } if place == at);
+            let same = matches!(other.key, AccountKey::Listener { at: place, .. } if is_same(place, at));
             same && other.id != self.account.id && other.closed.is_none()
         });
-        let mut group = Group { others: 0, drops: 0, accepted: None };
+        let mut group = Group { others: 0, well: 0, drops: 0, accepts_known: true };
         for other in others {
             let past = self.snapshot.recent.of(&other.key);
             let counts = past.map_or(other.counts, |past| other.counts.less(past.counts_at(self.window.0)));
+            let (dropped, counted) = (overflows(&counts), other.traffic.established > 0);
             group.others += 1;
-            group.drops += overflows(&counts);
-            if other.traffic.established > 0 {
-                *group.accepted.get_or_insert(0) += other.traffic.accepted;
-            }
+            group.drops += dropped;
+            group.accepts_known &= counted;
+            let stuck = counted && other.traffic.accepted == 0;
+            group.well += u32::from(!stuck && dropped * 10 < mine);
         }
         (group.others > 0 && self.account.closed.is_none()).then_some(group)
     }
@@ -222,6 +223,11 @@ fn overflows(counts: &Counts) -> u64 {
 fn queue_drops(counts: &Counts) -> u64 {
     let of_syn = counts.drops().filter(|(kind, _)| kind.cause() == DropCause::SynQueueFull);
     overflows(counts) + of_syn.map(|(_, drops)| drops).sum::<u64>()
+}
+
+/// Whether two listeners are in one place. Of those that dropped nothing yet, the namespace's generation may not be known.
+fn is_same(one: Endpoint, other: Endpoint) -> bool {
+    (one.netns.inode, one.addr, one.port) == (other.netns.inode, other.addr, other.port)
 }
 
 /// Addresses by how often they were met, most first.

@@ -11,8 +11,6 @@ use crate::domain::{DropCause, DropKind, ResetCause};
 
 /// A process that accepts nothing for so long, with clients waiting, has stalled rather than paused.
 const STALL: Duration = Duration::from_secs(1);
-/// Fewer drops of the whole group are no sign that one member is worse than the others.
-const OTHERS_SHARE: u64 = 10;
 
 const CHECK: &[&str] = &[
     "netqueue_accept_queue_peak against netqueue_accept_queue_limit of this listener",
@@ -204,23 +202,21 @@ fn needs_relisten(evidence: &Evidence) -> Option<Finding> {
 fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
     let group = evidence.group?;
     let drops = overflows(evidence);
-    if drops == 0 || group.drops * OTHERS_SHARE > drops {
+    // Some must be seen to work: a group of which nobody does is not one member's fault.
+    if drops == 0 || group.well == 0 {
         return None;
     }
-    // The others must be seen to work: a group of which nobody accepts is not one member's fault.
     let stalled = evidence.not_accepting_for.is_some_and(|time| time >= STALL);
-    if group.accepted == Some(0) {
-        return None;
-    }
     Some(Finding {
         harm: if stalled { Harm::NeverServed } else { Harm::Delayed },
         affected: not_reset(evidence),
-        confidence: if group.accepted.is_some() { Confidence::High } else { Confidence::Medium },
+        confidence: if group.accepts_known { Confidence::High } else { Confidence::Medium },
         summary: format!(
-            "one of {} sockets on this port dropped {drops} packets of {}, the others {}: {} does not keep up with its share.",
+            "one of {} sockets on this port dropped {drops} packets of {}, while {} of the others are well: {} does not keep up with \
+             this one's share.",
             group.others + 1,
             number(evidence.refused(), "client"),
-            group.drops,
+            group.well,
             who(evidence),
         ),
         clients_see: clients_see(evidence),
@@ -228,6 +224,7 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
             facts(evidence),
             vec![
                 count("group_members", u64::from(group.others) + 1, "sockets"),
+                count("others_that_are_well", u64::from(group.well), "sockets"),
                 count("drops_of_the_others", group.drops, "packets"),
             ],
         ]

@@ -44,6 +44,17 @@ pub(super) const PEER_GONE: Rule = Rule {
     check_next: &["tcp_keepalive_time against the idle time-out of what is between"],
 };
 
+pub(super) const OTHER_RESETS: Rule = Rule {
+    id: "other_resets",
+    title: "connections were reset for a reason without a name of its own",
+    needs: &[Need::Owner, Need::Peers],
+    judge: other_resets,
+    advice: &["look at the kernel's own reason in the events, which kernels from 6.10 on give"],
+    check_next: &[
+        "kernel_reason in the events; connect() to AF_UNSPEC, and tools that destroy sockets (ss -K), do this",
+    ],
+};
+
 pub(super) const OUT_OF_MEMORY: Rule = Rule {
     id: "out_of_memory",
     title: "TCP is out of memory or of orphans: connections are reset",
@@ -100,6 +111,23 @@ fn peer_gone(evidence: &Evidence) -> Option<Finding> {
         confidence: Confidence::High,
         summary: format!("{} ended after keep-alive probes went unanswered.", number(resets, "connection")),
         clients_see: "nothing, if they are gone; a reset, if only the way was".to_owned(),
+        facts: vec![count("resets", resets, "connections")],
+        advice: Vec::new(),
+        knobs: Vec::new(),
+    })
+}
+
+fn other_resets(evidence: &Evidence) -> Option<Finding> {
+    let resets = evidence.resets(ResetCause::Other);
+    (resets > 0 && serves(evidence)).then(|| Finding {
+        harm: Harm::Reset,
+        affected: resets,
+        confidence: Confidence::Low,
+        summary: format!(
+            "{} got a reset, and this kernel or netqueue does not tell why.",
+            number(resets, "connection")
+        ),
+        clients_see: "\"connection reset by peer\"".to_owned(),
         facts: vec![count("resets", resets, "connections")],
         advice: Vec::new(),
         knobs: Vec::new(),

@@ -48,6 +48,18 @@ pub(super) const EXPIRED: Rule = Rule {
     ],
 };
 
+pub(super) const ABORTED: Rule = Rule {
+    id: "handshake_aborted",
+    title: "handshakes went wrong: an unacceptable packet ended them with a reset",
+    needs: &[Need::Peers],
+    judge: aborted,
+    advice: &[
+        "look at who sends them: a client that restarted and uses the same port again, a middlebox that changes sequence numbers, or \
+         forged packets",
+    ],
+    check_next: &["the peers in the events, and a packet capture of one of them"],
+};
+
 pub(super) const RESET_BY_PEERS: Rule = Rule {
     id: "handshakes_reset_by_peers",
     title: "peers reset handshakes: a SYN scan or half-open health checks, harmless",
@@ -181,6 +193,24 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
             })
             .into_iter()
             .collect(),
+    })
+}
+
+fn aborted(evidence: &Evidence) -> Option<Finding> {
+    let resets = evidence.resets(ResetCause::HandshakeAborted);
+    (resets > 0).then(|| Finding {
+        harm: Harm::Reset,
+        affected: resets,
+        confidence: Confidence::Medium,
+        summary: format!(
+            "{} ended with a reset in the middle, because of a packet that did not fit.",
+            number(resets, "handshake")
+        ),
+        clients_see: "\"connection reset by peer\" while connecting, then perhaps a second try that succeeds"
+            .to_owned(),
+        facts: vec![count("resets", resets, "handshakes")],
+        advice: Vec::new(),
+        knobs: Vec::new(),
     })
 }
 

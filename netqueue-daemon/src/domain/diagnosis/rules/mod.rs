@@ -30,7 +30,9 @@ pub const RULES: &[Rule] = &[
     application::LINGER_ZERO,
     application::PEER_GONE,
     application::OUT_OF_MEMORY,
+    application::OTHER_RESETS,
     syn_queue::OTHER_DROPS,
+    handshake::ABORTED,
     handshake::RESET_BY_PEERS,
     blind::BLIND,
 ];

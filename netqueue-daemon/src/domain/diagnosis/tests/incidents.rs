@@ -87,12 +87,12 @@ fn a_process_that_accepts_nothing_is_stalled_and_not_short_of_backlog() {
 #[test]
 fn one_stalled_member_of_a_group_is_told_from_an_overloaded_group() {
     let one = Evidence {
-        group: Some(Group { others: 3, drops: 0, accepted: Some(150) }),
+        group: Some(Group { others: 3, well: 3, drops: 0, accepts_known: true }),
         not_accepting_for: Some(Duration::from_secs(4)),
         ..burst()
     };
     assert_eq!(first(&one).rule, "reuseport_member_stalled");
-    let all = Evidence { group: Some(Group { others: 3, drops: 3000, accepted: Some(150) }), ..one };
+    let all = Evidence { group: Some(Group { others: 3, well: 0, drops: 3000, accepts_known: true }), ..one };
     assert!(!rules(&all).contains(&"reuseport_member_stalled"));
 }
 
@@ -205,6 +205,8 @@ fn each_other_reset_has_its_verdict() {
         (ResetCause::UnknownConnection, "unknown_connection"),
         (ResetCause::KeepaliveTimeout, "peer_gone"),
         (ResetCause::OutOfMemory, "out_of_memory"),
+        (ResetCause::HandshakeAborted, "handshake_aborted"),
+        (ResetCause::Other, "other_resets"),
     ] {
         let verdict = first(&Evidence { subject: endpoint(), ..charged(resets(cause, 5)) });
         assert_eq!((verdict.rule, verdict.harm, verdict.affected), (rule, Harm::Reset, 5));

@@ -73,7 +73,7 @@ fn a_limit_in_force_needs_no_relisten() {
 
 #[test]
 fn a_group_in_which_nobody_accepts_is_not_one_member_s_fault() {
-    let group = Some(Group { others: 3, drops: 0, accepted: Some(0) });
+    let group = Some(Group { others: 3, well: 0, drops: 0, accepts_known: true });
     assert_eq!(rules(&Evidence { group, ..burst() }), ["accept_queue_burst"]);
 }
 
