@@ -17,6 +17,7 @@ mod spikes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use axum::{
     Router,
