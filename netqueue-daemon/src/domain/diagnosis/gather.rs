@@ -276,7 +276,7 @@ fn sight(snapshot: &Snapshot) -> Sight {
         health.probes.iter().filter(|probe| !probe.attached).map(|probe| probe.function.clone()).collect();
     let missed = health.probes.iter().filter_map(|probe| probe.missed).sum();
     let charges = |reason: &LossReason| match reason {
-        LossReason::RingFull | LossReason::Undecodable => false,
+        LossReason::RingFull | LossReason::Undecodable | LossReason::QueuedForgotten => false,
         LossReason::Unreadable
         | LossReason::EntryMissed
         | LossReason::ReturnMissed
