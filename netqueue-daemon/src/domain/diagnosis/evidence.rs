@@ -51,8 +51,8 @@ pub struct Evidence {
     pub reset_clients: u64,
     /// How long before its reset a handshake's final ACK had been dropped: shortest and longest.
     pub ages: Option<(Duration, Duration)>,
-    /// How long connections to this port are let idle before the process closes them, where it shows.
-    pub idle_limit: Option<IdleLimit>,
+    /// How long that software lets connections idle before it closes them, unless told otherwise.
+    pub idle_limit: Option<Duration>,
     /// Ports, where the subject stands for many.
     pub ports: u64,
     /// What netqueue says of itself.
@@ -109,24 +109,6 @@ pub struct Group {
     pub drops: u64,
     /// Whether accepts are known.
     pub accepts_known: bool,
-}
-
-/// How long a process keeps an idle connection.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct IdleLimit {
-    /// The time.
-    pub after: Duration,
-    /// How it is known.
-    pub from: IdleSource,
-}
-
-/// How an idle time-out is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdleSource {
-    /// The longest idle of so many connections to the port, looked at again and again.
-    Measured(u64),
-    /// The default of that software.
-    SoftwareDefault,
 }
 
 /// How well netqueue sees.

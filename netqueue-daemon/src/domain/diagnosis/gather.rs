@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Evidence, Flow, Group, IdleLimit, IdleSource, Overflow, Refusal, Sight, Subject, known, last_arrival,
-    software,
-};
+use super::{Evidence, Flow, Group, Overflow, Refusal, Sight, Subject, known, last_arrival, software};
 use crate::domain::{
     AccountKey, AccountView, Counts, DropCause, Endpoint, Event, LossReason, Netns, Past, ResetCause, Run,
     Snapshot, Timestamp, What,
@@ -210,9 +207,8 @@ impl Look<'_> {
     }
 }
 
-fn default_idle_limit(process: &str) -> Option<IdleLimit> {
-    let seconds = software::of(process)?.idle_seconds?;
-    Some(IdleLimit { after: Duration::from_secs(seconds), from: IdleSource::SoftwareDefault })
+fn default_idle_limit(process: &str) -> Option<Duration> {
+    software::of(process)?.idle_seconds.map(Duration::from_secs)
 }
 
 fn overflows(counts: &Counts) -> u64 {

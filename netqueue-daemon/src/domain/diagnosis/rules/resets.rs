@@ -1,8 +1,6 @@
 //! Resets that no queue earned: a listener closed with connections waiting, the keep-alive race, ports nobody serves.
 
-use super::super::{
-    Confidence, Evidence, Finding, Harm, Knob, Need, Rule, Subject, evidence::IdleSource, software,
-};
+use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule, Subject, software};
 use super::{accept_queue::who, count, fact, number};
 use crate::domain::{AccountKey, ResetCause};
 
@@ -101,18 +99,11 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let late = evidence.resets(ResetCause::UnknownConnection);
-    let idle = evidence.idle_limit;
     let known = evidence.software().and_then(software::of);
-    let after = idle.map(|idle| idle.after.as_secs_f64());
-    let closes = match (idle.map(|idle| idle.from), after) {
-        (Some(IdleSource::Measured(_)), Some(after)) => {
-            format!(" It closes connections that were idle for {after:.0} s.")
-        }
-        (Some(IdleSource::SoftwareDefault), Some(after)) => {
-            format!(" Unless told otherwise it closes connections that were idle for {after:.0} s.")
-        }
-        (_, None) | (None, Some(_)) => String::new(),
-    };
+    let after = evidence.idle_limit.map(|idle| idle.as_secs_f64());
+    let closes = after.map_or(String::new(), |after| {
+        format!(" Unless told otherwise it closes connections that were idle for {after:.0} s.")
+    });
     let client = Knob {
         name: "the client's idle time-out".to_owned(),
         set_by: "the client's connection pool".to_owned(),
@@ -128,10 +119,7 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         harm: Harm::Reset,
         affected: raced + late,
-        confidence: match idle.map(|idle| idle.from) {
-            Some(IdleSource::Measured(_)) => Confidence::High,
-            Some(IdleSource::SoftwareDefault) | None => Confidence::Medium,
-        },
+        confidence: Confidence::High,
         summary: format!(
             "{} of a client reached {} after it had closed the connection.{closes}",
             number(raced + late, "packet"),
