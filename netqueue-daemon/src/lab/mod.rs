@@ -8,6 +8,7 @@ mod cost;
 mod counters;
 mod demo;
 mod diagnosis;
+mod endings;
 mod experiments;
 mod metrics;
 mod netlink;

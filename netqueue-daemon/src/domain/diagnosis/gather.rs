@@ -281,7 +281,7 @@ fn sight(snapshot: &Snapshot) -> Sight {
     };
     let lost_charges =
         LossReason::ALL.iter().filter(|reason| charges(reason)).map(|reason| health.flow.lost(*reason)).sum();
-    let residuals = snapshot.balances.iter().flat_map(|balance| balance.counters.iter());
+    let residuals = snapshot.balances().flat_map(|balance| balance.counters.iter());
     let residual = residuals.map(|(_, counter)| counter.residual.unsigned_abs()).sum();
     Sight { unattached, missed, lost_charges, residual }
 }
