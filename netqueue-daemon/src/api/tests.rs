@@ -111,7 +111,12 @@ fn incident() -> Aggregator {
     let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
     let probes = vec![probe(true, true), probe(false, false)];
-    queues.set_health(Health { probes, flow, warnings: vec!["a namespace could not be read".to_owned()] });
+    queues.set_health(Health {
+        probes,
+        flow,
+        warnings: vec!["a namespace could not be read".to_owned()],
+        ..Health::default()
+    });
     queues
 }
 
