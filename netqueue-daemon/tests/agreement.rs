@@ -3,10 +3,9 @@
 //! The recording is of `netqueue lab demo` on a stock 6.12 kernel; the page shows what the API says, see `ui/page`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -30,27 +29,22 @@ impl Replay {
         // The port is free a moment later too, or the replay says that it is not and the test fails.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
-        let child = Command::new(env!("CARGO_BIN_EXE_netqueue"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_netqueue"))
             .args(["replay", RECORDING, "--speed", "max", "--web.listen-address", &address.to_string()])
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("it runs");
+        let log = BufReader::new(child.stderr.take().expect("its log"));
         let replay = Self { child, address };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        // At its end nothing moves any more.
-        let mut before = String::new();
-        loop {
-            assert!(Instant::now() < deadline, "the replay does not come to its end: {before}");
-            std::thread::sleep(Duration::from_millis(300));
-            let now = replay
-                .ask("/api/v1/status")
-                .map(|answer| answer["data"]["events"].to_string())
-                .unwrap_or_default();
-            if !now.is_empty() && now == before {
+        let mut said = Vec::new();
+        for line in log.lines().map_while(Result::ok) {
+            // From here on nothing moves any more.
+            if line.contains("the recording is at its end") {
                 return replay;
             }
-            before = now;
+            said.push(line);
         }
+        panic!("the replay ended before its recording: {said:?}")
     }
 
     fn text(&self, path: &str) -> Option<String> {
