@@ -69,7 +69,7 @@ impl Trace {
     fn connect(listener: &Listener, count: usize) -> Result<Vec<(Socket, SocketAddr, Instant)>> {
         let client = |_| {
             let before = Instant::now();
-            let client = connect(listener.loopback().into())?;
+            let client = connect(listener.loopback())?;
             let entered = before + before.elapsed() / 2;
             let address = local_address(&client)?;
             Ok((client, address, entered))
@@ -202,7 +202,7 @@ fn blocking(bench: &Bench<'_>) -> Result<Scene> {
         });
         for _ in 0..CLIENTS {
             thread::sleep(APART);
-            drop(connect(listener.loopback().into())?);
+            drop(connect(listener.loopback())?);
         }
         let slept = server.join().ok().context("the accepting thread panicked")??;
         Ok((listener, slept))
