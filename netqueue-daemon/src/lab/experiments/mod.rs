@@ -90,6 +90,7 @@ pub(super) const ALL: &[Experiment] = &[
     accept_wait::SLOW,
     accept_wait::BLOCKING,
     accept_wait::COOKIES,
+    accept_wait::FAST_OPEN,
     accept_wait::CLOSED,
     accept_wait::DEAD,
     queues::SPIKE,
