@@ -8,6 +8,7 @@ pub mod events;
 pub mod exit;
 pub mod explain;
 pub mod format;
+pub mod listeners;
 pub mod narrative;
 pub mod record;
 pub mod replay;
