@@ -12,7 +12,7 @@ use crate::lab::worker::{Acceptor, spawn_acceptor};
 use crate::lab::{observation, sysctl};
 
 pub(super) const OWNERS: Experiment = Experiment {
-    number: "50",
+    number: "60",
     name: "owners",
     incident: "a listener that never drops: it is opened, passed on to a second process, which then ends; then it is closed",
     verdict: "the listener is shown within a second, with the process that opened it, then with both, then with the first alone; \
@@ -21,7 +21,7 @@ pub(super) const OWNERS: Experiment = Experiment {
 };
 
 pub(super) const LIMITS: Experiment = Experiment {
-    number: "51",
+    number: "61",
     name: "limits",
     incident: "a listener asks for 16 while somaxconn is 4; somaxconn is raised to 4096; the listener asks again",
     verdict: "limited by somaxconn; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
