@@ -18,7 +18,8 @@ use super::{
 };
 use crate::client::{
     Query,
-    model::{Details, Listener, Listeners, Owner},
+    details::{Details, Owner},
+    model::{Listener, Listeners},
 };
 
 /// The arguments of `netqueue listeners`.
