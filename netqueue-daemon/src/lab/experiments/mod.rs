@@ -3,6 +3,7 @@
 mod accept_wait;
 mod after_close;
 mod burst;
+mod churn;
 mod concurrency;
 mod deferred;
 mod established;
@@ -71,6 +72,7 @@ pub(super) const ALL: &[Experiment] = &[
     namespaces::NAMESPACES,
     inventory::OWNERS,
     inventory::LIMITS,
+    churn::CHURN,
     mptcp::MPTCP,
     fast_open::FAST_OPEN,
     deferred::DEFERRED,
