@@ -32,7 +32,7 @@ pub enum Command {
     Daemon(Box<DaemonArgs>),
     /// Watches a daemon in the terminal: listeners, queues, causes, events
     Top(TopArgs),
-    /// Lists listeners: queue, limit and what binds it, drops, waits, owner
+    /// Shows every listener: queues, drops, resets, whose it is
     Listeners(ListenersArgs),
     /// Shows single drops and resets
     Events(EventsArgs),

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod events;
 pub mod exit;
 pub mod explain;
+pub mod follow;
 pub mod format;
 pub mod listeners;
 pub mod narrative;

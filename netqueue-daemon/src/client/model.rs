@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::details::{Details, Traffic};
+use super::socket::{Socket, Traffic};
 
 /// An answer, understood and as it was.
 #[derive(Clone, Debug)]
@@ -94,9 +94,9 @@ pub struct Listener {
     /// The owner's name; empty while unknown.
     #[serde(default)]
     pub process: String,
-    /// What is known of its socket; older daemons do not say.
+    /// What is known of the socket; null for what is no listener, or has not been found.
     #[serde(default)]
-    pub listener: Option<Details>,
+    pub listener: Option<Socket>,
     /// What went through it.
     #[serde(default)]
     pub traffic: Option<Traffic>,
@@ -123,14 +123,6 @@ pub struct Listener {
     /// When its counts last moved.
     #[serde(default)]
     pub last_seen: Option<String>,
-}
-
-impl Listener {
-    /// Whether it is a listener no more.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.listener.as_ref().is_some_and(|details| details.closed.is_some())
-    }
 }
 
 /// Length and limit of a queue.
