@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod privileges;
 pub mod recording;
+pub mod runbooks;
 pub mod service_manager;
 pub mod snapshots;
 pub mod spike_log;

@@ -1,5 +1,6 @@
 //! The HTTP API over snapshots: listeners, events, status, and whether netqueue is ready.
 
+mod diagnosis;
 mod envelope;
 mod event_filter;
 mod events;
@@ -9,8 +10,9 @@ mod moment;
 mod params;
 mod place;
 mod probes;
-mod problem;
 mod recording;
+mod runbooks;
+mod spikes;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -21,10 +23,12 @@ use axum::{
     http::{Method, Uri},
     routing::get,
 };
-use problem::Problem;
 pub use recording::PATH as RECORDING;
 
-use crate::snapshots::Snapshots;
+use crate::{
+    snapshots::Snapshots,
+    web::problem::{self, Problem},
+};
 
 /// Everything below `/api` and `/-`, and the refusal of everything else.
 pub fn router(snapshots: Snapshots) -> Router {
@@ -33,7 +37,11 @@ pub fn router(snapshots: Snapshots) -> Router {
         .route("/-/ready", get(probes::ready))
         .route("/api/v1/listeners", get(listeners::get))
         .route("/api/v1/events", get(events::get))
+        .route("/api/v1/diagnosis", get(diagnosis::get))
+        .route("/api/v1/spikes", get(spikes::get))
         .route("/api/v1/status", get(status::get))
+        .route("/runbooks", get(runbooks::list))
+        .route("/runbooks/{name}", get(runbooks::get))
         .route(recording::PATH, get(recording::get))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {

@@ -7,7 +7,9 @@ pub mod documents;
 pub mod events;
 pub mod exit;
 pub mod explain;
+pub mod follow;
 pub mod format;
+pub mod listeners;
 pub mod narrative;
 pub mod record;
 pub mod replay;
@@ -17,5 +19,6 @@ pub mod status;
 pub mod style;
 pub mod table;
 pub mod terminal;
+mod verdicts;
 
 pub use arguments::{Arguments, Command};

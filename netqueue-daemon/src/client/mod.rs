@@ -1,10 +1,12 @@
 //! Asking a running daemon over HTTP: the API as the command line and `netqueue top` see it.
 
+mod diagnosis;
 mod error;
 mod http;
 pub mod model;
 mod query;
 mod server;
+pub mod socket;
 mod sse;
 
 pub use error::ClientError;

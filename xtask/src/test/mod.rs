@@ -4,6 +4,7 @@ mod alerting;
 mod cargo;
 mod chart;
 mod lab;
+mod page;
 mod rules;
 mod tally;
 
@@ -47,6 +48,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("tidy", || Ok(Tally::of(tidy::check(workspace)?)));
     steps.step("unit tests", || cargo::unit_tests(workspace));
     steps.step("Kubernetes", || chart::check(workspace));
+    steps.step("page in Chromium", || page::check(workspace));
     steps.step("alert rules", || rules::check(workspace));
     if !options.no_vm {
         in_guests(&mut steps, workspace, &rows, options);

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, NamespaceBalance,
-    NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler, SearchCost, Sensitivity,
-    Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
+    NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Recent, Reconciler, SearchCost,
+    Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
     namespaces::Namespaces,
 };
 
@@ -50,6 +50,7 @@ pub struct Aggregator {
     search: SearchCost,
     health: Health,
     spikes: SpikeDetector,
+    recent: Recent,
 }
 
 impl Aggregator {
@@ -72,6 +73,7 @@ impl Aggregator {
             search: SearchCost::default(),
             health: Health::default(),
             spikes: SpikeDetector::new(Sensitivity::default()),
+            recent: Recent::default(),
         }
     }
 
@@ -235,6 +237,7 @@ impl Aggregator {
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.recent.tick(&self.accounts, now);
         self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
     }
 
@@ -256,6 +259,7 @@ impl Aggregator {
             search: self.search,
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
+            recent: self.recent.clone(),
         }
     }
 

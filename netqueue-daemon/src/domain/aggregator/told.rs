@@ -57,6 +57,7 @@ impl Aggregator {
             search,
             health,
             spikes: _,
+            recent: _,
         } = self;
         Standing {
             accounts: accounts.clone(),

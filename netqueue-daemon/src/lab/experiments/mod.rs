@@ -12,6 +12,7 @@ mod fast_open;
 mod final_ack;
 mod flood;
 mod ghosts;
+mod inventory;
 mod load;
 mod many_listeners;
 mod migrated;
@@ -19,6 +20,7 @@ mod mptcp;
 mod namespaces;
 mod other_drops;
 mod queues;
+mod remedy;
 mod reopen;
 mod resets;
 mod reuseport;
@@ -53,6 +55,7 @@ pub(super) const ALL: &[Experiment] = &[
     flood::LAST_QUARTER,
     burst::BURST,
     burst::PACED,
+    remedy::REMEDY,
     ghosts::GHOSTS,
     ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
@@ -69,6 +72,8 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    inventory::OWNERS,
+    inventory::LIMITS,
     churn::CHURN,
     mptcp::MPTCP,
     fast_open::FAST_OPEN,
@@ -88,6 +93,7 @@ pub(super) const ALL: &[Experiment] = &[
     accept_wait::SLOW,
     accept_wait::BLOCKING,
     accept_wait::COOKIES,
+    accept_wait::FAST_OPEN,
     accept_wait::CLOSED,
     accept_wait::DEAD,
     queues::SPIKE,
