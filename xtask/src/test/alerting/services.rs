@@ -5,17 +5,22 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use guest_init::http;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::debian::empty_dir;
 use crate::setup::programs::{ALERTMANAGER, PROMETHEUS};
 use crate::workspace::Workspace;
+
+/// Either of them answers within this time.
+const START: Duration = Duration::from_secs(30);
 
 /// Both, running.
 pub(super) struct Services {
@@ -36,7 +41,7 @@ impl Services {
         services.spawn(
             &folder,
             "alertmanager",
-            Command::new(ALERTMANAGER.ensure(workspace)?)
+            with_its_files(&ALERTMANAGER.ensure(workspace)?)?
                 .arg("--config.file=alertmanager.yml")
                 .args(["--storage.path=alerts", "--cluster.listen-address="])
                 .arg(listen(alertmanager)),
@@ -48,7 +53,22 @@ impl Services {
                 .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
                 .arg(listen(prometheus)),
         )?;
+        for (name, address) in [("alertmanager", alertmanager), ("prometheus", prometheus)] {
+            if let Err(reason) = await_ready(address) {
+                let log = fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+                bail!("{name} does not begin to answer ({reason:#}), its log ends with: {}", last_line(&log));
+            }
+        }
         Ok(services)
+    }
+
+    /// Keeps Prometheus from doing anything for that time, as a machine that is too busy would.
+    pub(super) fn pause_prometheus(&self, time: Duration) -> Result<()> {
+        let child = self.children.last().context("Prometheus is not running")?;
+        let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id fits 31 bits")?);
+        kill(pid, Signal::SIGSTOP).context("Prometheus cannot be stopped")?;
+        thread::sleep(time);
+        kill(pid, Signal::SIGCONT).context("Prometheus cannot be continued")
     }
 
     fn spawn(&mut self, folder: &Path, name: &str, command: &mut Command) -> Result<()> {
@@ -92,6 +112,35 @@ impl Drop for Services {
             let _ = child.wait();
         }
     }
+}
+
+fn await_ready(address: SocketAddr) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let answer = http::get(address, "/-/ready", Duration::from_secs(1));
+        match answer {
+            Ok(answer) if answer.status == 200 => return Ok(()),
+            other if start.elapsed() > START => {
+                bail!("{}", other.map_or_else(|error| error.to_string(), |answer| answer.status.to_string()))
+            }
+            _ => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn last_line(log: &str) -> &str {
+    log.trim_end().lines().next_back().unwrap_or("nothing")
+}
+
+/// Debian's Alertmanager reads its templates from /usr/share: it is run where those it came with are seen there as well.
+fn with_its_files(program: &Path) -> Result<Command> {
+    const LAY_OVER: &str = r#"mount -t overlay overlay -o "lowerdir=$1:/usr/share" /usr/share
+        program=$2; shift 2; exec setpriv --pdeathsig KILL "$program" "$@""#;
+    let share = program.ancestors().nth(2).context("a program is in usr/bin")?.join("share");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", LAY_OVER, "sh"]);
+    command.arg(share).arg(program);
+    Ok(command)
 }
 
 /// A port of this host's loopback that nobody has.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub(super) struct Alert {
     pub(super) name: String,
     /// All labels, in Alertmanager's own order.
     pub(super) labels: String,
+    /// When it was told first.
+    pub(super) at: Instant,
 }
 
 impl Webhook {
@@ -28,7 +30,7 @@ impl Webhook {
     pub(super) fn listen() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let fired = Arc::new(Mutex::new(Vec::new()));
+        let fired = Arc::new(Mutex::new(Vec::<Alert>::new()));
         let kept = Arc::clone(&fired);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -36,7 +38,7 @@ impl Webhook {
                 let alerts = take(stream).unwrap_or_default();
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 for alert in alerts {
-                    if !kept.contains(&alert) {
+                    if !kept.iter().any(|known| known.labels == alert.labels) {
                         kept.push(alert);
                     }
                 }
@@ -81,6 +83,7 @@ fn take(stream: TcpStream) -> Result<Vec<Alert>> {
         .map(|alert| Alert {
             name: alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned(),
             labels: alert["labels"].to_string(),
+            at: Instant::now(),
         })
         .collect())
 }
