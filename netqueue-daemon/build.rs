@@ -33,9 +33,9 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target_dir = root.join("target/bpf").join(env::var("CARGO_CFG_TARGET_ARCH")?);
     // The verifier's log quotes source lines: of paths that are the same wherever this is built.
     let sources = [(Some(root.to_owned()), "/netqueue"), (cargo_home(), "/cargo"), (sysroot(), "/rust")];
-    let remapped = sources.into_iter().filter_map(|(from, to)| {
-        from.map(|from| format!("--remap-path-prefix={}={to}", from.display()))
-    });
+    let remapped = sources
+        .into_iter()
+        .filter_map(|(from, to)| from.map(|from| format!("--remap-path-prefix={}={to}", from.display())));
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", env::var("CARGO_CFG_TARGET_ARCH")?),
         "-Cdebuginfo=2".to_owned(),

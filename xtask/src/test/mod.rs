@@ -4,6 +4,7 @@ mod alerting;
 mod cargo;
 mod chart;
 mod lab;
+mod package;
 mod page;
 mod rules;
 mod tally;
@@ -59,8 +60,11 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
 /// What is proven in guests; without their binaries each of it has failed.
 fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], options: &Options) {
     const WEBHOOK: &str = "lab to webhook";
+    const DEBIAN: &str = "package in Debian";
+    const AGAIN: &str = "a second build";
+    const OTHERS: [&str; 3] = [WEBHOOK, DEBIAN, AGAIN];
     let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
-    if !labs.iter().any(|(_, name)| steps.wants(name)) && !steps.wants(WEBHOOK) {
+    if !labs.iter().any(|(_, name)| steps.wants(name)) && !OTHERS.iter().any(|name| steps.wants(name)) {
         return;
     }
     let payload = match Payload::build(workspace, options.binary.clone()) {
@@ -68,13 +72,15 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
         Err(error) => {
             let reason = format!("there are no guest binaries: {error:#}");
             labs.iter().for_each(|(_, name)| steps.skip(name, &reason));
-            return steps.skip(WEBHOOK, &reason);
+            return OTHERS.iter().for_each(|name| steps.skip(name, &reason));
         }
     };
     for (row, name) in labs {
         steps.step(&name, || Ok(lab::on(workspace, row, &payload)));
     }
     steps.step(WEBHOOK, || alerting::check(workspace, &payload));
+    steps.step(DEBIAN, || package::in_debian(workspace, &payload));
+    steps.step(AGAIN, || package::reproducible(workspace, &payload.netqueue));
 }
 
 /// The steps done so far.
