@@ -1,54 +1,105 @@
-//! The HTTP API over snapshots: listeners, events, status, and whether netqueue is ready.
+//! The HTTP API over snapshots: listeners, events, time series, peers, status, a stream, a recording; and whether netqueue is
+//! ready.
 
-mod envelope;
+mod answer;
+mod crowd;
+mod cursor;
 mod event_filter;
 mod events;
-mod listener;
+mod listener_filter;
 mod listeners;
 mod moment;
+mod openapi;
 mod params;
+mod peers;
 mod place;
 mod probes;
 mod problem;
+mod query;
+#[cfg(test)]
+mod query_tests;
 mod recording;
+mod socket;
 mod status;
+mod stream;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
+mod timeseries;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
     http::{Method, Uri},
+    middleware,
     response::Html,
     routing::get,
 };
+pub use openapi::document;
 use problem::Problem;
 pub use recording::PATH as RECORDING;
+use tokio::sync::Semaphore;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::snapshots::Snapshots;
+
+/// What every handler is given.
+#[derive(Clone)]
+struct Api {
+    snapshots: Snapshots,
+    /// Places for streams.
+    streams: Arc<Semaphore>,
+    /// Places for queries.
+    queries: Arc<Semaphore>,
+}
 
 /// Everything but the metrics page, to which the index links at `telemetry_path`.
 pub fn router(snapshots: Snapshots, telemetry_path: &str) -> Router {
     let index = index(telemetry_path);
+    let api = Api {
+        snapshots,
+        streams: Arc::new(Semaphore::new(stream::SUBSCRIBERS)),
+        queries: Arc::new(Semaphore::new(crowd::QUERIES)),
+    };
+    let (routes, document) = routes().split_for_parts();
+    let document = openapi::finish(document);
     Router::new()
         .route("/", get(async move || Html(index)))
         .route("/-/healthy", get(probes::healthy))
         .route("/-/ready", get(probes::ready))
-        .route("/api/v1/listeners", get(listeners::get))
-        .route("/api/v1/events", get(events::get))
-        .route("/api/v1/status", get(status::get))
-        .route(recording::PATH, get(recording::get))
+        .route("/api/v1/openapi.json", get(async move || axum::Json(document)))
+        .merge(routes.layer(middleware::from_fn_with_state(api.clone(), crowd::queue)))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())
         })
-        .with_state(snapshots)
+        .with_state(api)
+}
+
+/// What is documented: the handlers and where they are.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(listeners::list))
+        .routes(routes!(listeners::one))
+        .routes(routes!(events::get))
+        .routes(routes!(stream::get))
+        .routes(routes!(timeseries::get))
+        .routes(routes!(peers::get))
+        .routes(routes!(status::get))
+        .routes(routes!(recording::get))
 }
 
 fn index(telemetry_path: &str) -> String {
     let links = [
-        ("/api/v1/listeners", "what each listener dropped and reset, and its queues"),
+        ("/api/v1/listeners", "what each listener dropped and reset, its queues and its owner"),
         ("/api/v1/events", "single drops and resets, newest first"),
+        ("/api/v1/events/stream", "the same as they come (server-sent events)"),
+        ("/api/v1/timeseries", "what happened over time"),
+        ("/api/v1/peers", "the clients that met most drops or resets"),
         ("/api/v1/status", "probes, losses, and whether the sums add up"),
+        ("/api/v1/openapi.json", "all of these, for programs"),
         (telemetry_path, "metrics for Prometheus"),
         ("/-/healthy", "whether the process lives"),
         ("/-/ready", "whether every required probe is attached"),

@@ -1,42 +1,12 @@
-//! Where an account is: as the API writes it, and as a client asks for it.
+//! Where an account is, as a client asks for it.
 
 use std::net::IpAddr;
-
-use serde::Serialize;
 
 use super::{params::Params, problem::Problem};
 use crate::domain::{AccountKey, Event, Netns, Snapshot};
 
-/// The members that say where something is. `addr` and `port` are null for what is at no one place.
-#[derive(Serialize)]
-pub(super) struct Place {
-    netns: String,
-    netns_inode: u32,
-    /// 0: it was there when netqueue attached; its inode number may be that of others before or after it.
-    netns_generation: u32,
-    addr: Option<IpAddr>,
-    port: Option<u16>,
-}
-
-impl Place {
-    pub(super) fn of(snapshot: &Snapshot, key: &AccountKey) -> Self {
-        let netns = key.netns();
-        Self {
-            netns: snapshot.netns_name(netns),
-            netns_inode: netns.inode,
-            netns_generation: netns.generation,
-            addr: key.addr(),
-            port: key.port(),
-        }
-    }
-
-    /// Of an event: its account's place, but always with the port.
-    pub(super) fn of_event(snapshot: &Snapshot, event: &Event) -> Self {
-        Self { port: Some(event.local_port), ..Self::of(snapshot, &event.account) }
-    }
-}
-
 /// Accounts asked for by where they are.
+#[derive(Clone, Copy)]
 pub(super) struct PlaceFilter {
     netns: Option<NetnsFilter>,
     addr: Option<IpAddr>,
@@ -52,9 +22,6 @@ enum NetnsFilter {
 }
 
 impl PlaceFilter {
-    /// The parameters it is made of.
-    pub(super) const PARAMS: [&str; 3] = ["netns", "addr", "port"];
-
     pub(super) fn from_params(params: &Params) -> Result<Self, Problem> {
         Ok(Self {
             netns: params.get("netns", "`host`, or a network namespace's inode number, alone or with its generation as in 4026532201.3", netns)?,

@@ -1,80 +1,26 @@
 //! `/api/v1/status`: how netqueue sees, and whether its sums add up.
 
-use axum::extract::State;
-use serde::Serialize;
+use axum::{extract::State, response::Response};
 
-use super::{
-    envelope::{ByName, Envelope},
-    params::Params,
-    problem::Problem,
-};
+use super::{Api, answer::Form, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
     domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, Snapshot},
-    snapshots::Snapshots,
+    model::{Balance, Envelope, EventFlow, Memory, Probe, Problem as Refused, Reconciliation, Status},
 };
 
-#[derive(Serialize)]
-pub(super) struct Status {
-    version: &'static str,
-    revision: &'static str,
-    rustc: &'static str,
-    attached: String,
-    taken: String,
-    host_netns_inode: u32,
-    /// How programs are attached: one mode, or those in use joined by `+`, or `none`.
-    mode: String,
-    probes: Vec<Probe>,
-    reconciliation: Vec<Reconciliation>,
-    events: EventCounts,
-}
-
-#[derive(Serialize)]
-struct Probe {
-    program: String,
-    function: String,
-    at: String,
-    mode: &'static str,
-    required: bool,
-    attached: bool,
-    detail: Option<String>,
-    missed: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Reconciliation {
-    netns: String,
-    netns_inode: u32,
-    netns_generation: u32,
-    exact: bool,
-    counters: ByName<Balance>,
-}
-
-#[derive(Serialize)]
-struct Balance {
-    kernel: u64,
-    since_attach: i64,
-    attributed: i64,
-    residual: i64,
-}
-
-#[derive(Serialize)]
-struct EventCounts {
-    seen: u64,
-    submitted: u64,
-    stored: u64,
-    lost: ByName<u64>,
-    folded: u64,
-}
-
-/// Answers the request.
-pub(super) async fn get(
-    State(snapshots): State<Snapshots>,
-    params: Params,
-) -> Result<Envelope<Status>, Problem> {
+/// How netqueue sees, and whether its sums add up
+#[utoipa::path(get, path = "/api/v1/status", tag = "query", responses(
+    (status = 200, description = "Mode, probes, residuals, losses", content(
+        (Envelope<Status> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "There are parameters and none is known", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
     params.only(&[])?;
-    let snapshot = snapshots.fresh().await;
-    Ok(Envelope::of(&snapshot, Status::of(&snapshot, BuildInfo::THIS), []))
+    let snapshot = api.snapshots.fresh().await;
+    Ok(form.one(&snapshot, Status::of(&snapshot, BuildInfo::THIS), Vec::new()))
 }
 
 impl Status {
@@ -82,16 +28,20 @@ impl Status {
         let probes = &snapshot.health.probes;
         let balances = snapshot.balances.iter();
         Self {
-            version: build.version,
-            revision: build.revision,
-            rustc: build.rustc,
+            version: build.version.to_owned(),
+            revision: build.revision.to_owned(),
+            rustc: build.rustc.to_owned(),
             attached: snapshot.attached.to_rfc3339(),
             taken: snapshot.taken.to_rfc3339(),
             host_netns_inode: snapshot.host.inode,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
             reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
-            events: EventCounts::of(snapshot),
+            events: EventFlow::of(snapshot),
+            memory: Memory {
+                event_bytes: snapshot.events.bytes() as u64,
+                history_bytes: snapshot.accounts.iter().map(|account| account.history.bytes() as u64).sum(),
+            },
         }
     }
 }
@@ -110,7 +60,7 @@ impl Probe {
             program: probe.program.to_string(),
             function: probe.function.to_string(),
             at: probe.at.to_string(),
-            mode: probe.mode.as_str(),
+            mode: probe.mode.as_str().to_owned(),
             required: probe.required,
             attached: probe.attached,
             detail: probe.detail.clone(),
@@ -127,9 +77,9 @@ impl Reconciliation {
             netns_inode: balance.netns.inode,
             netns_generation: balance.netns.generation,
             exact: balance.is_exact(),
-            counters: ByName(
-                counters.map(|(counter, balance)| (counter.as_str(), Balance::from(balance))).collect(),
-            ),
+            counters: counters
+                .map(|(counter, balance)| (counter.as_str().to_owned(), Balance::from(balance)))
+                .collect(),
         }
     }
 }
@@ -140,16 +90,17 @@ impl From<CounterBalance> for Balance {
     }
 }
 
-impl EventCounts {
+impl EventFlow {
     fn of(snapshot: &Snapshot) -> Self {
         let flow = &snapshot.health.flow;
-        let lost = LossReason::ALL.map(|reason| (reason.as_str(), flow.lost(reason)));
+        let lost = LossReason::ALL.map(|reason| (reason.as_str().to_owned(), flow.lost(reason)));
         Self {
             seen: flow.seen,
             submitted: flow.submitted,
             stored: snapshot.events.appended(),
-            lost: ByName(lost.into()),
+            lost: lost.into(),
             folded: flow.folded,
+            namespaces_untold: flow.namespaces_untold,
         }
     }
 }

@@ -66,8 +66,23 @@ pub(super) const RING_SIZE: Rule<u32> = Rule {
     },
 };
 
-pub(super) const EVENT_CAPACITY: Rule<usize> =
-    Rule { expected: "a number from 1 to 1048576", parse: |text| number(text, 1..=1 << 20) };
+pub(super) const MEMORY: Rule<usize> = Rule {
+    expected: "a size from 64KiB to 64GiB such as 16MiB or 16777216",
+    parse: |text| bytes(text, 64 << 10..=64 << 30).and_then(|bytes| usize::try_from(bytes).ok()),
+};
+
+pub(super) const EVENT_LOG: Rule<Option<PathBuf>> = Rule {
+    expected: "an absolute path such as /var/lib/netqueue/events, or nothing",
+    parse: |text| match text {
+        "" => Some(None),
+        text => Some(PathBuf::from(text)).filter(|path| path.is_absolute()).map(Some),
+    },
+};
+
+pub(super) const EVENT_LOG_SIZE: Rule<u64> = Rule {
+    expected: "a size from 1MiB to 1TiB such as 256MiB",
+    parse: |text| bytes(text, 1 << 20..=1 << 40),
+};
 
 pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
     expected: "auto or a number from 16 to 1048576",
@@ -92,6 +107,10 @@ pub(super) const BPF_LOG: Rule<Option<Level>> = Rule {
         _ => None,
     },
 };
+
+fn bytes(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    text.parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|bytes| range.contains(bytes))
+}
 
 fn number<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
     text.parse().ok().filter(|number| range.contains(number))

@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings { host: HOST, event_capacity: 100_000 }
+        Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }
     }
 
     fn web() -> AccountKey {
@@ -185,9 +185,8 @@ mod tests {
         assert_eq!(replayed.balances, live.balances);
         assert_eq!(replayed.health, live.health);
         assert_eq!(replayed.events.appended(), live.events.appended());
-        let shown = |log: &crate::domain::EventLog, number| {
-            log.newest_first().take(number).map(|(seq, event)| (seq, event.clone())).collect::<Vec<_>>()
-        };
+        let shown =
+            |log: &crate::domain::EventLog, number| log.newest_first().take(number).collect::<Vec<_>>();
         let common = replayed.events.len();
         assert_eq!(shown(&replayed.events, common), shown(&live.events, common));
     }

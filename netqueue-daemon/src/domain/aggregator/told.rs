@@ -51,6 +51,7 @@ impl Aggregator {
             reconciler,
             balances: _,
             health,
+            history_bytes: _,
             spikes: _,
         } = self;
         Standing {
@@ -73,9 +74,7 @@ impl Aggregator {
         self.found = found;
         self.settled = settled.into_iter().collect();
         self.peaks = peaks.into_iter().collect();
-        if events != self.events.appended() {
-            self.events = self.events.continued_after(events);
-        }
+        self.events.continue_after(events);
         for (netns, baseline, compared) in namespaces {
             self.set_baseline(netns, &baseline);
             self.reconcile(netns, &compared);
