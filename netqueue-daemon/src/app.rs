@@ -18,7 +18,7 @@ use crate::{
     metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     recording::{Header, Reader},
-    snapshots,
+    snapshots, ui,
     web::{self, Exposure, Secured},
 };
 
@@ -36,7 +36,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         }
         let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
         let feed = feed(config, host, clock::now());
-        let census = inventory::census::start().context("cannot start the inventory's thread")?;
+        let census = inventory::census::start(inventory::census::Settings { owners: config.owners })
+            .context("cannot start the inventory's thread")?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, Pipeline::start(source, feed).await).await;
         // The pipeline held the kernel side: by now every program is detached.
@@ -91,11 +92,9 @@ impl Front {
     async fn serve<S: Source>(self, config: &Config, mut pipeline: Pipeline<S>) -> anyhow::Result<()> {
         let Self { server, secured, stop } = self;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-        let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
-            snapshots,
-            config.max_series,
-            &config.telemetry_path,
-        ));
+        let router = api::router(snapshots.clone())
+            .merge(ui::router(&config.telemetry_path))
+            .merge(metrics::router(snapshots, config.max_series, &config.telemetry_path));
         let exposure = exposure(config, server.local_addr());
         if let Some(warning) = exposure.warning(&secured) {
             tracing::warn!("{warning}");

@@ -34,7 +34,6 @@ use axum::{
     Router,
     http::{Method, Uri},
     middleware,
-    response::Html,
     routing::get,
 };
 pub use openapi::document;
@@ -55,9 +54,8 @@ struct Api {
     queries: Arc<Semaphore>,
 }
 
-/// Everything but the metrics page, to which the index links at `telemetry_path`.
-pub fn router(snapshots: Snapshots, telemetry_path: &str) -> Router {
-    let index = index(telemetry_path);
+/// Everything below `/api` and `/-`, and the refusal of everything else.
+pub fn router(snapshots: Snapshots) -> Router {
     let api = Api {
         snapshots,
         streams: Arc::new(Semaphore::new(stream::SUBSCRIBERS)),
@@ -66,7 +64,6 @@ pub fn router(snapshots: Snapshots, telemetry_path: &str) -> Router {
     let (routes, document) = routes().split_for_parts();
     let document = openapi::finish(document);
     Router::new()
-        .route("/", get(async move || Html(index)))
         .route("/-/healthy", get(probes::healthy))
         .route("/-/ready", get(probes::ready))
         .route("/api/v1/openapi.json", get(async move || axum::Json(document)))
@@ -89,25 +86,4 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(peers::get))
         .routes(routes!(status::get))
         .routes(routes!(recording::get))
-}
-
-fn index(telemetry_path: &str) -> String {
-    let links = [
-        ("/api/v1/listeners", "what each listener dropped and reset, its queues and its owner"),
-        ("/api/v1/events", "single drops and resets, newest first"),
-        ("/api/v1/events/stream", "the same as they come (server-sent events)"),
-        ("/api/v1/timeseries", "what happened over time"),
-        ("/api/v1/peers", "the clients that met most drops or resets"),
-        ("/api/v1/status", "probes, losses, and whether the sums add up"),
-        ("/api/v1/openapi.json", "all of these, for programs"),
-        (telemetry_path, "metrics for Prometheus"),
-        ("/-/healthy", "whether the process lives"),
-        ("/-/ready", "whether every required probe is attached"),
-    ];
-    let items = links.map(|(path, what)| format!("<li><a href=\"{path}\">{path}</a>: {what}</li>\n"));
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>netqueue</title>\n\
-         <h1>netqueue</h1>\n<ul>\n{}</ul>\n</html>\n",
-        items.concat()
-    )
 }

@@ -88,7 +88,7 @@ async fn a_window_has_its_start_and_not_its_end() {
 async fn lines_hold_what_the_object_holds() {
     let (_publisher, snapshots) = snapshots::channel(incident().snapshot(at(10)));
     let request = Request::get("/api/v1/events?limit=2").header(header::ACCEPT, "application/x-ndjson");
-    let response = super::router(snapshots, "/metrics")
+    let response = super::router(snapshots)
         .oneshot(request.body(Body::empty()).expect("a request"))
         .await
         .expect("an answer");

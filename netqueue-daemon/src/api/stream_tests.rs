@@ -32,7 +32,7 @@ impl Daemon {
     fn start(event_memory: usize) -> Self {
         let queues = Aggregator::new(Settings { host: HOST, event_memory, history_memory: 1 << 20 }, at(0));
         let (publisher, snapshots) = snapshots::channel(queues.snapshot(at(0)));
-        let router = super::router(snapshots.clone(), "/metrics");
+        let router = super::router(snapshots.clone());
         Self { queues, publisher, snapshots, router }
     }
 

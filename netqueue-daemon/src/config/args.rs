@@ -50,6 +50,10 @@ pub(super) struct Flags {
     /// How to log: text or json [default: text]
     #[arg(long = "log.format", env = "NETQUEUE_LOG_FORMAT", value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
+    /// Does not look for the processes that hold listeners: series carry no process
+    #[arg(long = "no-owners", env = "NETQUEUE_NO_OWNERS", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    pub(super) no_owners: Option<String>,
     /// Size of the ring buffer for events, a power of two [default: 4MiB]
     #[arg(long = "ring-size", env = "NETQUEUE_RING_SIZE", value_name = "BYTES")]
     pub(super) ring_size: Option<String>,
@@ -59,12 +63,6 @@ pub(super) struct Flags {
     /// Memory for what happened to listeners over the last two days, at most 78 KB for each cause of one [default: 32MiB]
     #[arg(long = "history-memory", env = "NETQUEUE_HISTORY_MEMORY", value_name = "BYTES")]
     pub(super) history_memory: Option<String>,
-    /// Directory to keep events in, also over restarts; without one they are kept in memory alone
-    #[arg(long = "event-log", env = "NETQUEUE_EVENT_LOG", value_name = "DIR")]
-    pub(super) event_log: Option<String>,
-    /// Disk space the event log may take [default: 256MiB]
-    #[arg(long = "event-log-size", env = "NETQUEUE_EVENT_LOG_SIZE", value_name = "BYTES")]
-    pub(super) event_log_size: Option<String>,
     /// Listeners the kernel side tells apart; auto sizes by the number of CPUs [default: auto]
     #[arg(long = "max-listeners", env = "NETQUEUE_MAX_LISTENERS", value_name = "NUMBER")]
     pub(super) max_listeners: Option<String>,

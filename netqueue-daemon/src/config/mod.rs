@@ -34,16 +34,14 @@ pub struct Config {
     pub hostnames: Vec<String>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Whether the processes that hold listeners are looked for.
+    pub owners: bool,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
     pub ring_bytes: u32,
     /// Bytes the newest events may take in memory.
     pub event_memory: usize,
     /// Bytes the histories of listeners may take in memory.
     pub history_memory: usize,
-    /// Where events are kept over restarts.
-    pub event_log: Option<PathBuf>,
-    /// Bytes they may take there.
-    pub event_log_size: u64,
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
     /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
@@ -61,11 +59,10 @@ impl Default for Config {
             allow_unauthenticated: false,
             hostnames: Vec::new(),
             log: LogConfig::default(),
+            owners: true,
             ring_bytes: 4 << 20,
             event_memory: 16 << 20,
             history_memory: 32 << 20,
-            event_log: None,
-            event_log_size: 256 << 20,
             max_listeners: None,
             max_series: 2000,
             bpf_log: None,
@@ -130,6 +127,9 @@ impl Config {
                     .pick("log.format", &flags.log_format, &log.format, &rules::LOG_FORMAT)?
                     .unwrap_or(default.log.format),
             },
+            owners: layers
+                .pick("no-owners", &flags.no_owners, &table.no_owners, &rules::SWITCH)?
+                .map_or(default.owners, |off| !off),
             ring_bytes: layers
                 .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
                 .unwrap_or(default.ring_bytes),
@@ -139,12 +139,6 @@ impl Config {
             history_memory: layers
                 .pick("history-memory", &flags.history_memory, &table.history_memory, &rules::MEMORY)?
                 .unwrap_or(default.history_memory),
-            event_log: layers
-                .pick("event-log", &flags.event_log, &table.event_log, &rules::EVENT_LOG)?
-                .unwrap_or(default.event_log),
-            event_log_size: layers
-                .pick("event-log-size", &flags.event_log_size, &table.event_log_size, &rules::EVENT_LOG_SIZE)?
-                .unwrap_or(default.event_log_size),
             max_listeners: layers
                 .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
                 .unwrap_or(default.max_listeners),

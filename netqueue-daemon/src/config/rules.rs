@@ -22,7 +22,7 @@ pub(super) const LISTEN_ADDRESS: Rule<SocketAddr> = Rule {
 
 pub(super) const TELEMETRY_PATH: Rule<String> = Rule {
     expected: "a path such as /metrics: beginning with a slash and not ending with one, of letters, digits and -._~, \
-               and not below /api or /-",
+               and not below /api, /ui or /-",
     parse: |text| telemetry_path(text).then(|| text.to_owned()),
 };
 
@@ -71,19 +71,6 @@ pub(super) const MEMORY: Rule<usize> = Rule {
     parse: |text| bytes(text, 64 << 10..=64 << 30).and_then(|bytes| usize::try_from(bytes).ok()),
 };
 
-pub(super) const EVENT_LOG: Rule<Option<PathBuf>> = Rule {
-    expected: "an absolute path such as /var/lib/netqueue/events, or nothing",
-    parse: |text| match text {
-        "" => Some(None),
-        text => Some(PathBuf::from(text)).filter(|path| path.is_absolute()).map(Some),
-    },
-};
-
-pub(super) const EVENT_LOG_SIZE: Rule<u64> = Rule {
-    expected: "a size from 1MiB to 1TiB such as 256MiB",
-    parse: |text| bytes(text, 1 << 20..=1 << 40),
-};
-
 pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
     expected: "auto or a number from 16 to 1048576",
     parse: |text| match text {
@@ -127,6 +114,6 @@ fn telemetry_path(text: &str) -> bool {
             && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
     };
     text.strip_prefix('/').is_some_and(|rest| {
-        rest.split('/').all(plain) && !matches!(rest.split('/').next(), Some("api" | "-"))
+        rest.split('/').all(plain) && !matches!(rest.split('/').next(), Some("api" | "ui" | "-"))
     })
 }

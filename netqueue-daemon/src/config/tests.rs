@@ -64,7 +64,7 @@ fn the_defaults_in_the_help_are_the_defaults() {
             given.push(format!("--{}={default}", arg.get_long().expect("a flag")));
         }
     }
-    assert_eq!(given.len(), 12);
+    assert_eq!(given.len(), 11);
     let given: Vec<_> = given.iter().map(String::as_str).collect();
     assert_eq!(config(&given, ""), Ok(Config::default()));
     assert_eq!(config(&[], ""), Ok(Config::default()));
@@ -91,12 +91,14 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("web.telemetry-path", "metrics", "beginning with a slash"),
         ("web.telemetry-path", "/", "a path such as /metrics"),
         ("web.telemetry-path", "/api/metrics", "not below /api"),
-        ("web.telemetry-path", "/-/metrics", "not below /api or /-"),
+        ("web.telemetry-path", "/-/metrics", "not below /api, /ui or /-"),
+        ("web.telemetry-path", "/ui/metrics", "not below /api, /ui or /-"),
         ("web.telemetry-path", "/{path}", "letters, digits"),
         ("web.telemetry-path", "/a/../b", "a path"),
         ("web.allow-unauthenticated", "yes", "true or false"),
         ("web.hostnames", "web1:10124", "without ports"),
         ("web.hostnames", "web1,,web2", "separated by commas"),
+        ("no-owners", "off", "true or false"),
         ("log.level", "verbose", "error, warn, info, debug or trace"),
         ("log.level", "info,hyper=loud", "directives such as"),
         ("log.level", "", "error, warn"),
@@ -109,8 +111,6 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("event-memory", "0", "from 64KiB"),
         ("event-memory", "much", "a size"),
         ("history-memory", "65TiB", "to 64GiB"),
-        ("event-log", "events", "an absolute path"),
-        ("event-log-size", "10KiB", "from 1MiB"),
         ("max-listeners", "15", "auto or a number from 16"),
         ("max-series", "-1", "from 1"),
         ("bpf-log", "2", "off, error"),

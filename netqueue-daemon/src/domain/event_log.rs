@@ -275,7 +275,7 @@ mod tests {
     fn event(number: u64) -> Event {
         let port = (number % 5) as u16;
         let at = Endpoint { netns: Netns::at_attach(1), addr: Ipv4Addr::LOCALHOST.into(), port };
-        let addr = if number % 2 == 0 {
+        let addr = if number.is_multiple_of(2) {
             Ipv4Addr::from_bits(number as u32).into()
         } else {
             Ipv6Addr::from_bits(number.into()).into()
@@ -284,18 +284,18 @@ mod tests {
             time: Timestamp::from_nanos(number),
             account: AccountKey::Endpoint(at),
             local_port: port,
-            peer: (number % 7 > 0).then_some(Peer { addr, port: number as u16 }),
+            peer: (!number.is_multiple_of(7)).then_some(Peer { addr, port: number as u16 }),
             what: match number % 3 {
                 0 => What::Drop(DropKind::OtherCookieAck),
                 _ => What::Reset(ResetCause::Other),
             },
-            kernel_reason: (number % 4 == 0).then(|| format!("REASON {}", number % 8).into()),
+            kernel_reason: number.is_multiple_of(4).then(|| format!("REASON {}", number % 8).into()),
             queues: Queues {
-                accept: (number % 3 == 0).then_some(QueueState { length: 2, limit: number as u32 }),
+                accept: number.is_multiple_of(3).then_some(QueueState { length: 2, limit: number as u32 }),
                 syn: None,
             },
             cpu: 3,
-            age: (number % 9 == 0).then_some(Duration::from_nanos(number)),
+            age: number.is_multiple_of(9).then_some(Duration::from_nanos(number)),
         }
     }
 
@@ -328,7 +328,7 @@ mod tests {
         (1..=1000).for_each(|number| assert!(log.append(event(number)) > 0));
         for start in [0, 1, 255, 256, 257, 511, 512, 767, 999, 1000, 5000] {
             assert!(log.after(start).map(|(number, _)| number).eq(start + 1..=1000), "{start}");
-            let below = start.min(1001).max(1);
+            let below = start.clamp(1, 1001);
             assert!(
                 log.before(start, Timestamp::default()).map(|(number, _)| number).eq((1..below).rev()),
                 "{start}"

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::by_name::ByName;
+use super::{Census, by_name::ByName};
 
 /// How programs are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,8 @@ pub struct Health {
     pub probes: Vec<ProbeStatus>,
     /// Events and losses.
     pub flow: EventFlow,
+    /// The inventory of listeners.
+    pub census: Census,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
 }

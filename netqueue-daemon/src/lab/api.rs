@@ -15,6 +15,7 @@ pub(super) struct Row {
     pub kind: String,
     pub addr: Option<String>,
     pub port: Option<u16>,
+    pub accept_queue: Option<Queue>,
     pub drops: Breakdown,
     pub resets: Breakdown,
     pub handshakes: Handshakes,
