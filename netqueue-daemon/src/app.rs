@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    domain::{Aggregator, Netns, Settings, Timestamp},
+    domain::{Aggregator, Features, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, LoadSettings},
     metrics,
@@ -129,6 +129,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,
     }
 }

@@ -20,6 +20,8 @@ pub type Recording = mpsc::Receiver<Arc<Observed>>;
 pub enum Request {
     /// A fresh snapshot.
     Picture(Asked<Arc<Snapshot>>),
+    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
+    Scrape(Asked<Arc<Snapshot>>),
     /// Everything observed from now on; `None` where enough do that already.
     Record(Asked<Option<Recording>>),
 }
@@ -81,6 +83,11 @@ impl Snapshots {
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
     pub async fn fresh(&self) -> Arc<Snapshot> {
         self.ask(Request::Picture).await.unwrap_or_else(|| self.latest())
+    }
+
+    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
+    pub async fn scraped(&self) -> Arc<Snapshot> {
+        self.ask(Request::Scrape).await.unwrap_or_else(|| self.latest())
     }
 
     /// Everything observed from now on; `None` where enough do that already, or nobody answers.

@@ -10,10 +10,10 @@ use super::{
     query::ListenerQuery, timeseries,
 };
 use crate::{
-    domain::{self, AccountId, AccountKey, AccountView, Counts, QueueState, Snapshot, Timestamp},
+    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Timestamp},
     model::{
         DropCount, Drops, Envelope, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
-        Problem as Refused, Queue, QueuePeak, ResetCount, Resets, Socket, Traffic, Wait,
+        Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
     },
 };
 
@@ -83,8 +83,10 @@ impl Listener {
             listener: account.listener.as_deref().map(Socket::of),
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),
-            traffic: matches!(account.key, AccountKey::Listener { .. })
-                .then(|| Traffic::of(&account.traffic)),
+            traffic: account
+                .key
+                .is_listener()
+                .then(|| Traffic::of(&account.traffic, snapshot.health.features)),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
             handshakes: Handshakes::of(account.counts.handshakes()),
@@ -100,36 +102,6 @@ impl Listener {
 impl From<QueueState> for Queue {
     fn from(QueueState { length, limit }: QueueState) -> Self {
         Self { length, limit }
-    }
-}
-
-impl From<domain::Peak> for QueuePeak {
-    fn from(domain::Peak { since_scrape, window }: domain::Peak) -> Self {
-        Self { since_scrape, last_minute: window }
-    }
-}
-
-impl Traffic {
-    fn of(seen: &domain::Traffic) -> Self {
-        let quantile = |of| seen.wait_quantile(of);
-        let wait = || {
-            Some(Wait {
-                count: seen.wait.count(),
-                mean: seen.wait.mean()? / 1e6,
-                p50: quantile(0.5)?,
-                p90: quantile(0.9)?,
-                p99: quantile(0.99)?,
-            })
-        };
-        Self {
-            established: seen.established,
-            accepted: seen.accepted,
-            abandoned: seen.abandoned,
-            synack_retransmits: seen.synack_retransmits,
-            accept_queue_peak: seen.accept_peak.into(),
-            syn_queue_peak: seen.syn_peak.into(),
-            wait: wait(),
-        }
     }
 }
 

@@ -27,6 +27,7 @@ mod stream_tests;
 #[cfg(test)]
 mod tests;
 mod timeseries;
+mod traffic;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
+use crate::domain::Features;
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
 
 /// The arguments of `netqueue doctor`.
@@ -25,7 +26,12 @@ pub struct DoctorArgs {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), log_level: None };
+    let settings = LoadSettings {
+        ring_bytes: 1 << 16,
+        max_listeners: Some(16),
+        features: Features::default(),
+        log_level: None,
+    };
     let checks = examine(&settings);
     let out = io::stdout().lock();
     if args.json {

@@ -33,6 +33,8 @@ pub(super) struct Table {
     pub(super) history_memory: Option<Given>,
     pub(super) max_listeners: Option<Given>,
     pub(super) max_series: Option<Given>,
+    pub(super) no_accept_wait: Option<Given>,
+    pub(super) no_queue_depth: Option<Given>,
     pub(super) bpf_log: Option<Given>,
 }
 

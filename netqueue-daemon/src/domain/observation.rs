@@ -32,6 +32,8 @@ pub enum Observation {
     Closed(Vec<(AccountKey, Timestamp)>),
     /// What went through listeners, of those where it has moved or their queues have.
     Traffic(Vec<(AccountKey, TrafficReading)>),
+    /// The metrics page was asked for: peaks since the last scrape begin anew.
+    Scraped,
     /// The state from which a namespace's counters are compared.
     Baseline(Netns, Bracket),
     /// A namespace's counters beside what was attributed to it.

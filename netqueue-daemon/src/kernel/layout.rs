@@ -81,7 +81,11 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
-        // The loader knows it (slots.rs).
+        tcp_rcvq_time: offset("tcp_sock.rcvq_space.time"),
+        // The loader knows these (attach.rs, slots.rs).
+        queue_depth: 0,
+        accept_wait: 0,
+        listeners: 0,
         cpus: 0,
         padding: 0,
     };

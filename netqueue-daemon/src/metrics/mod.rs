@@ -9,6 +9,7 @@ mod info;
 mod kernel;
 mod listeners;
 mod series;
+mod traffic;
 
 use axum::{
     Router,
@@ -28,7 +29,7 @@ pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
 }
 
 async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
-    let snapshot = snapshots.fresh().await;
+    let snapshot = snapshots.scraped().await;
     match page(&snapshot, max_series) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {

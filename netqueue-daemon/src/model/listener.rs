@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Series, Socket};
+use super::{Series, Socket, Traffic};
 
 /// `/api/v1/listeners`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -95,50 +95,6 @@ pub struct Queue {
     pub length: u32,
     /// The setting it is compared with.
     pub limit: u32,
-}
-
-/// The longest a queue was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct QueuePeak {
-    /// Since the metrics were last scraped.
-    pub since_scrape: u32,
-    /// Within the last minute.
-    pub last_minute: u32,
-}
-
-/// Connections through a listener since netqueue attached, or it was opened.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Traffic {
-    /// Entered the accept queue.
-    pub established: u64,
-    /// Taken out by accept().
-    pub accepted: u64,
-    /// Still in the queue when the listener was closed.
-    pub abandoned: u64,
-    /// SYN-ACKs sent again.
-    pub synack_retransmits: u64,
-    /// The longest the accept queue was.
-    pub accept_queue_peak: QueuePeak,
-    /// The longest the SYN queue was.
-    pub syn_queue_peak: QueuePeak,
-    /// How long accepted connections had waited for accept(); null where none was measured.
-    pub wait: Option<Wait>,
-}
-
-/// Waits in the accept queue, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Wait {
-    /// Waits measured.
-    pub count: u64,
-    /// Their mean.
-    pub mean: f64,
-    /// Half were shorter.
-    pub p50: f64,
-    /// Nine in ten were shorter.
-    pub p90: f64,
-    /// 99 in 100 were shorter.
-    pub p99: f64,
 }
 
 /// SYNs and ACKs dropped.

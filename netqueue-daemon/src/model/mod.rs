@@ -8,13 +8,14 @@ mod listener;
 mod socket;
 mod status;
 mod timeseries;
+mod traffic;
 
 pub use envelope::{Coverage, Envelope, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
 pub use listener::{
-    DropCount, Drops, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, QueuePeak, ResetCount,
-    Resets, Traffic, Wait,
+    DropCount, Drops, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount, Resets,
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use status::{Balance, EventFlow, Memory, Probe, Reconciliation, Status};
 pub use timeseries::{Series, Timeseries};
+pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

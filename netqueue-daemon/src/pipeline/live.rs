@@ -79,6 +79,15 @@ impl Live {
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
 
+    /// Tells what went through listeners.
+    fn flow(&mut self, feed: &mut Feed) {
+        let traffic = self.attached.traffic();
+        // What is noted from here on is told the next time.
+        self.attached.begin_epoch();
+        let flowed = feed.aggregator().flowed(traffic);
+        feed.tell_any(clock::now(), flowed, Observation::Traffic);
+    }
+
     /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
     fn recycle(&mut self, feed: &mut Feed) {
         let settled = self.attached.recycle();
@@ -169,6 +178,7 @@ impl Source for Live {
         let recycling = self.attached.is_recycling();
         if recycling && self.recycled.elapsed() >= HASTE {
             self.read(feed);
+            self.flow(feed);
             self.recycle(feed);
         }
         recycling
@@ -181,6 +191,7 @@ impl Source for Live {
 
     async fn look(&mut self, feed: &mut Feed) {
         self.reconcile(feed).await;
+        self.flow(feed);
         self.recycle(feed);
         feed.tick(clock::now());
         let mut flow = self.attached.counters.flow();
@@ -188,7 +199,13 @@ impl Source for Live {
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
         let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
         let warnings = warnings.map(str::to_owned).collect();
-        let health = Health { probes: self.attached.probes(), flow, census: self.census_cost, warnings };
+        let health = Health {
+            probes: self.attached.probes(),
+            features: self.attached.features(),
+            flow,
+            census: self.census_cost,
+            warnings,
+        };
         feed.tell(clock::now(), Observation::Health(health));
     }
 }

@@ -13,7 +13,7 @@ pub use live::Live;
 pub use recorded::{Recorded, Speed};
 
 use crate::{
-    domain::{Snapshot, Timestamp},
+    domain::{Observation, Snapshot, Timestamp},
     snapshots::{Publisher, Request},
 };
 
@@ -140,6 +140,10 @@ impl<S: Source> Pipeline<S> {
     fn serve(&mut self, request: Request, snapshot: &Arc<Snapshot>) {
         match request {
             Request::Picture(request) => request.answer(Arc::clone(snapshot)),
+            Request::Scrape(request) => {
+                request.answer(Arc::clone(snapshot));
+                self.feed.tell(self.source.now(), Observation::Scraped);
+            }
             Request::Record(request) => {
                 let now = self.source.now();
                 request.answer(self.feed.record(now));
