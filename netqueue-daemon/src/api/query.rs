@@ -22,6 +22,7 @@ pub(super) struct ListenerQuery {
     #[param(schema_with = address)]
     addr: Option<String>,
     /// The local port
+    #[param(maximum = 65535)]
     port: Option<u16>,
     /// What it is
     #[param(schema_with = kinds)]
@@ -61,6 +62,7 @@ pub(super) struct EventQuery {
     #[param(schema_with = address)]
     addr: Option<String>,
     /// The local port
+    #[param(maximum = 65535)]
     port: Option<u16>,
     /// The process that holds the listener
     process: Option<String>,
@@ -119,6 +121,7 @@ pub(super) struct TimeseriesQuery {
     #[param(schema_with = address)]
     addr: Option<String>,
     /// The local port
+    #[param(maximum = 65535)]
     port: Option<u16>,
     /// The process that holds the listener
     process: Option<String>,
