@@ -5,8 +5,14 @@ use axum::{extract::State, response::Response};
 use super::{Api, answer::Form, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
-    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, Snapshot},
-    model::{Balance, Envelope, EventFlow, Memory, Probe, Problem as Refused, Reconciliation, Status},
+    domain::{
+        CounterBalance, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus, SearchCost,
+        Snapshot, Start, Timestamp,
+    },
+    model::{
+        Balance, Envelope, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Problem as Refused,
+        Reconciliation, Status,
+    },
 };
 
 /// How netqueue sees, and whether its sums add up
@@ -26,7 +32,8 @@ pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> R
 impl Status {
     fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
         let probes = &snapshot.health.probes;
-        let balances = snapshot.balances.iter();
+        let compared = snapshot.balances();
+        let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none());
         Self {
             version: build.version.to_owned(),
             revision: build.revision.to_owned(),
@@ -36,7 +43,9 @@ impl Status {
             host_netns_inode: snapshot.host.inode,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
-            reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
+            reconciliation: compared.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
+            not_compared: uncompared.map(NotCompared::of).collect(),
+            namespace_search: NamespaceSearch::from(snapshot.search),
             events: EventFlow::of(snapshot),
             memory: Memory {
                 event_bytes: snapshot.events.bytes() as u64,
@@ -71,22 +80,65 @@ impl Probe {
 
 impl Reconciliation {
     fn of(snapshot: &Snapshot, balance: &NamespaceBalance) -> Self {
+        let namespace = snapshot.namespaces.get(&balance.netns);
+        let since = |counter| namespace.map_or(0, |namespace| namespace.charged_since.get(counter));
         let counters = balance.counters.iter();
+        let (compared_from, compared_since) = match balance.start {
+            Start::Attach => ("attach", None),
+            Start::Birth => ("birth", None),
+            Start::FirstLook(at) => ("first_look", Some(at.to_rfc3339())),
+        };
         Self {
             netns: snapshot.netns_name(balance.netns),
             netns_inode: balance.netns.inode,
             netns_generation: balance.netns.generation,
+            state: namespace.map_or("ended", state).to_owned(),
+            ended: namespace.and_then(|namespace| namespace.ended).map(Timestamp::to_rfc3339),
+            compared_from: compared_from.to_owned(),
+            compared_since,
+            read: balance.read.to_rfc3339(),
+            last: balance.last,
             exact: balance.is_exact(),
+            slack: balance.slack,
             counters: counters
-                .map(|(counter, balance)| (counter.as_str().to_owned(), Balance::from(balance)))
+                .map(|(counter, balance)| (counter.as_str().to_owned(), Balance::of(balance, since(counter))))
                 .collect(),
         }
     }
 }
 
-impl From<CounterBalance> for Balance {
-    fn from(CounterBalance { kernel, since_attach, attributed, residual }: CounterBalance) -> Self {
-        Self { kernel, since_attach, attributed, residual }
+const fn state(namespace: &NamespaceView) -> &'static str {
+    match namespace.ended {
+        _ if namespace.netns.inode == Netns::GONE.inode => "gone",
+        Some(_) => "ended",
+        None => "alive",
+    }
+}
+
+impl Balance {
+    const fn of(balance: CounterBalance, charged_since: u64) -> Self {
+        let CounterBalance { kernel, since_attach, attributed, residual } = balance;
+        Self { kernel, since_attach, attributed, residual, charged_since }
+    }
+}
+
+impl NotCompared {
+    fn of(namespace: &NamespaceView) -> Self {
+        let charged = namespace.charged_since.iter();
+        Self {
+            netns: namespace.name.to_string(),
+            netns_inode: namespace.netns.inode,
+            netns_generation: namespace.netns.generation,
+            state: state(namespace).to_owned(),
+            why: namespace.why_not.as_deref().map(str::to_owned),
+            charged: charged.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
+        }
+    }
+}
+
+impl From<SearchCost> for NamespaceSearch {
+    fn from(SearchCost { searches, spent, processes, threads, denied }: SearchCost) -> Self {
+        Self { searches, seconds: spent.as_secs_f64(), processes, threads, denied }
     }
 }
 

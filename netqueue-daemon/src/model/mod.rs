@@ -16,6 +16,6 @@ pub use listener::{
     DropCount, Drops, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount, Resets,
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
-pub use status::{Balance, EventFlow, Memory, Probe, Reconciliation, Status};
+pub use status::{Balance, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Status};
 pub use timeseries::{Series, Timeseries};
 pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

@@ -31,6 +31,12 @@ pub struct Status {
     /// The kernel's counters beside netqueue's, for each namespace that is compared.
     #[serde(default)]
     pub reconciliation: Vec<Reconciliation>,
+    /// Namespaces in which something is charged and whose counters could not be compared.
+    #[serde(default)]
+    pub not_compared: Vec<NotCompared>,
+    /// What looking for namespaces takes.
+    #[serde(default)]
+    pub namespace_search: NamespaceSearch,
     /// Events on their way to the store.
     #[serde(default)]
     pub events: EventFlow,
@@ -75,8 +81,29 @@ pub struct Reconciliation {
     /// Which of the namespaces that had the number.
     #[serde(default)]
     pub netns_generation: u32,
+    /// `alive`, `ended` (kept until it was scraped twice), or `gone` (the sum of those that ended before).
+    #[serde(default)]
+    pub state: String,
+    /// When it ended, RFC 3339.
+    #[serde(default)]
+    pub ended: Option<String>,
+    /// From when on it is compared: `attach`, `birth`, or `first_look` at `compared_since`.
+    #[serde(default)]
+    pub compared_from: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub compared_since: Option<String>,
+    /// When its counters were read last, RFC 3339.
+    #[serde(default)]
+    pub read: String,
+    /// Whether that was at its end, so that nothing is missing.
+    #[serde(default)]
+    pub last: bool,
     /// Whether every residual is 0.
     pub exact: bool,
+    /// A residual up to this may hide: drops went on whenever the counters were read. 0 as soon as they rest.
+    #[serde(default)]
+    pub slack: u64,
     /// By counter.
     pub counters: BTreeMap<String, Balance>,
 }
@@ -92,6 +119,42 @@ pub struct Balance {
     pub attributed: i64,
     /// What is left over.
     pub residual: i64,
+    /// What was attributed since the counters were read.
+    #[serde(default)]
+    pub charged_since: u64,
+}
+
+/// A namespace in which something is charged and whose counters could not be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NotCompared {
+    /// Its name.
+    pub netns: String,
+    /// Its inode number.
+    pub netns_inode: u32,
+    /// Which of the namespaces that had the number.
+    pub netns_generation: u32,
+    /// `alive`, `ended` or `gone`.
+    pub state: String,
+    /// Why its counters could not be read.
+    pub why: Option<String>,
+    /// What is charged in it, by counter.
+    pub charged: BTreeMap<String, u64>,
+}
+
+/// What looking for namespaces took so far, and the last time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NamespaceSearch {
+    /// How often.
+    pub searches: u64,
+    /// All of them together, in seconds.
+    pub seconds: f64,
+    /// Processes looked at the last time.
+    pub processes: u64,
+    /// Threads looked at the last time.
+    pub threads: u64,
+    /// Those that could not be looked at.
+    pub denied: u64,
 }
 
 /// Events on their way to the store.

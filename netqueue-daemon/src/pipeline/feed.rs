@@ -187,7 +187,7 @@ mod tests {
             snapshot.accounts.iter().map(known).collect::<Vec<_>>()
         };
         assert_eq!(known(&replayed), known(&live));
-        assert_eq!(replayed.balances, live.balances);
+        assert_eq!(replayed.namespaces, live.namespaces);
         assert_eq!(replayed.health, live.health);
         assert_eq!(replayed.events.appended(), live.events.appended());
         let all: HashMap<_, _> = live.events.newest_first().collect();

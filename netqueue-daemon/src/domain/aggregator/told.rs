@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Aggregator;
 use crate::domain::{
-    AccountKey, Counts, Observation, Queues, SocketInode, Standing, Timestamp, TrafficReading,
+    AccountKey, Counts, Observation, Queues, Reconciler, SocketInode, Standing, Timestamp, TrafficReading,
 };
 
 impl Aggregator {
@@ -29,8 +29,9 @@ impl Aggregator {
                 self.set_baseline(netns, &bracket);
             }
             Observation::Compared(netns, bracket) => {
-                self.reconcile(netns, &bracket);
+                self.reconcile(netns, &bracket, now);
             }
+            Observation::Namespaces(news) => self.hear(news, now),
             Observation::Health(health) => self.set_health(health),
         }
     }
@@ -52,7 +53,8 @@ impl Aggregator {
             quiet: _,
             events,
             reconciler,
-            balances: _,
+            namespaces,
+            search,
             health,
             history_bytes: _,
             spikes: _,
@@ -64,13 +66,26 @@ impl Aggregator {
             settled: settled.iter().map(|(key, counts)| (*key, *counts)).collect(),
             peaks: peaks.iter().map(|(id, peaks)| (*id, peaks.clone())).collect(),
             events: events.appended(),
-            namespaces: reconciler.standing().collect(),
+            namespaces: namespaces.standing(),
+            baselines: reconciler.standing().collect(),
+            search: *search,
             health: health.clone(),
         }
     }
 
     fn restore(&mut self, standing: Standing) {
-        let Standing { accounts, sockets, found, settled, peaks, events, namespaces, health } = standing;
+        let Standing {
+            accounts,
+            sockets,
+            found,
+            settled,
+            peaks,
+            events,
+            namespaces,
+            baselines,
+            search,
+            health,
+        } = standing;
         self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
         self.accounts = accounts;
         self.by_socket = sockets.into_iter().collect();
@@ -78,10 +93,9 @@ impl Aggregator {
         self.settled = settled.into_iter().collect();
         self.peaks = peaks.into_iter().collect();
         self.events.continue_after(events);
-        for (netns, baseline, compared) in namespaces {
-            self.set_baseline(netns, &baseline);
-            self.reconcile(netns, &compared);
-        }
+        self.namespaces.restore(namespaces);
+        self.reconciler = Reconciler::restored(baselines);
+        self.search = search;
         self.health = health;
     }
 
