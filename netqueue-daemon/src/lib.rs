@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod recording;
+pub mod runbooks;
 pub mod snapshots;
 pub mod spike_log;
 pub mod tui;

@@ -4,6 +4,7 @@
 mod answer;
 mod crowd;
 mod cursor;
+mod diagnosis;
 mod event_filter;
 mod events;
 mod listener_filter;
@@ -19,7 +20,9 @@ mod query;
 #[cfg(test)]
 mod query_tests;
 mod recording;
+mod runbooks;
 mod socket;
+mod spikes;
 mod status;
 mod stream;
 #[cfg(test)]
@@ -67,8 +70,15 @@ pub fn router(snapshots: Snapshots) -> Router {
     Router::new()
         .route("/-/healthy", get(probes::healthy))
         .route("/-/ready", get(probes::ready))
+        .route("/runbooks", get(runbooks::list))
+        .route("/runbooks/{name}", get(runbooks::get))
         .route("/api/v1/openapi.json", get(async move || axum::Json(document)))
-        .merge(routes.layer(middleware::from_fn_with_state(api.clone(), crowd::queue)))
+        .merge(
+            routes
+                .route("/api/v1/diagnosis", get(diagnosis::get))
+                .route("/api/v1/spikes", get(spikes::get))
+                .layer(middleware::from_fn_with_state(api.clone(), crowd::queue)),
+        )
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())

@@ -2,8 +2,45 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use super::{params::Params, problem::Problem};
 use crate::domain::{AccountKey, Event, Netns, Snapshot};
+
+/// The members that say where something is. `addr` and `port` are null for what is at no one place.
+#[derive(Serialize)]
+pub(super) struct Place {
+    netns: String,
+    netns_inode: u32,
+    /// 0: it was there when netqueue attached; its inode number may be that of others before or after it.
+    netns_generation: u32,
+    addr: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+impl Place {
+    pub(super) fn of(snapshot: &Snapshot, key: &AccountKey) -> Self {
+        let netns = key.netns();
+        Self {
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.inode,
+            netns_generation: netns.generation,
+            addr: key.addr(),
+            port: key.port(),
+        }
+    }
+
+    /// Of a whole namespace.
+    pub(super) fn of_namespace(snapshot: &Snapshot, netns: Netns) -> Self {
+        Self {
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.inode,
+            netns_generation: netns.generation,
+            addr: None,
+            port: None,
+        }
+    }
+}
 
 /// Accounts asked for by where they are.
 #[derive(Clone)]
@@ -40,13 +77,23 @@ impl PlaceFilter {
         self.admits_at(snapshot, &event.account, Some(event.local_port))
     }
 
-    fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
+    /// Whether something that concerns all of a namespace is meant: where no address or port is asked for.
+    pub(super) fn admits_all_of(&self, snapshot: &Snapshot, netns: Netns) -> bool {
+        self.addr.is_none() && self.port.is_none() && self.admits_netns(snapshot, netns)
+    }
+
+    fn admits_netns(&self, snapshot: &Snapshot, asked: Netns) -> bool {
         self.netns.as_ref().is_none_or(|netns| match netns {
-            NetnsFilter::Host => key.netns() == snapshot.host,
-            NetnsFilter::Inode(inode) => key.netns().inode == *inode,
-            NetnsFilter::One(netns) => key.netns() == *netns,
-            NetnsFilter::Name(name) => snapshot.netns_name(key.netns()) == *name,
-        }) && self.addr.is_none_or(|addr| key.addr() == Some(addr))
+            NetnsFilter::Host => asked == snapshot.host,
+            NetnsFilter::Inode(inode) => asked.inode == *inode,
+            NetnsFilter::One(netns) => asked == *netns,
+            NetnsFilter::Name(name) => snapshot.netns_name(asked) == *name,
+        })
+    }
+
+    fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
+        self.admits_netns(snapshot, key.netns())
+            && self.addr.is_none_or(|addr| key.addr() == Some(addr))
             && self.port.is_none_or(|asked| port == Some(asked))
     }
 }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, NamespaceBalance,
-    NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler, SearchCost, Sensitivity,
-    Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
+    NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Recent, Reconciler, SearchCost,
+    Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
     namespaces::Namespaces,
 };
 
@@ -55,6 +55,7 @@ pub struct Aggregator {
     /// Bytes the histories take together.
     history_bytes: usize,
     spikes: SpikeDetector,
+    recent: Recent,
 }
 
 impl Aggregator {
@@ -78,6 +79,7 @@ impl Aggregator {
             health: Health::default(),
             history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
+            recent: Recent::default(),
         }
     }
 
@@ -245,6 +247,7 @@ impl Aggregator {
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
+        self.recent.tick(&self.accounts, now);
         self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
     }
 
@@ -266,6 +269,7 @@ impl Aggregator {
             search: self.search,
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
+            recent: self.recent.clone(),
         }
     }
 

@@ -58,6 +58,7 @@ impl Aggregator {
             health,
             history_bytes: _,
             spikes: _,
+            recent: _,
         } = self;
         Standing {
             accounts: accounts.clone(),
