@@ -68,6 +68,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("reuseport-group", Any("not settled yet")),
     ("accept-wait", Any("not settled yet")),
     ("accept-wait-blocking", Any("not settled yet")),
+    ("accept-wait-fast-open", Any("not settled yet")),
     ("accept-wait-cookies", Any("not settled yet")),
     ("closed-with-full-queue", Any("not settled yet")),
     ("dead-in-the-queue", Any("not settled yet")),
