@@ -22,6 +22,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     let python = SCHEMATHESIS.ensure(workspace)?;
     let daemon = Daemon::replay(workspace)?;
     let mut schemathesis = Command::new(python.with_file_name("schemathesis"));
+    // It keeps a folder of its own where it runs.
+    schemathesis.current_dir(workspace.target(""));
     schemathesis.args(["run", &format!("http://{}/api/v1/openapi.json", daemon.address)]);
     schemathesis.args(["--phases", "examples,coverage,fuzzing", "--max-examples", "50", "--seed", "1"]);
     for path in ENDLESS {
