@@ -15,7 +15,6 @@ mod params;
 mod peers;
 mod place;
 mod probes;
-mod problem;
 mod query;
 #[cfg(test)]
 mod query_tests;
@@ -41,12 +40,14 @@ use axum::{
     routing::get,
 };
 pub use openapi::document;
-use problem::Problem;
 pub use recording::PATH as RECORDING;
 use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::snapshots::Snapshots;
+use crate::{
+    snapshots::Snapshots,
+    web::problem::{self, Problem},
+};
 
 /// What every handler is given.
 #[derive(Clone)]

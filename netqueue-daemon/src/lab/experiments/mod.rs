@@ -12,6 +12,7 @@ mod fast_open;
 mod final_ack;
 mod flood;
 mod ghosts;
+mod inventory;
 mod load;
 mod many_listeners;
 mod migrated;
@@ -71,6 +72,8 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    inventory::OWNERS,
+    inventory::LIMITS,
     churn::CHURN,
     mptcp::MPTCP,
     fast_open::FAST_OPEN,
