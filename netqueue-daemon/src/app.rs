@@ -12,6 +12,7 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
+    delivery::{self, Kind, Place, Target},
     domain::{Aggregator, Features, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, LoadSettings},
@@ -30,6 +31,7 @@ use crate::{
 pub fn run(config: &Config) -> anyhow::Result<()> {
     start_log(&config.log, config.bpf_log);
     let front = Front::open(config)?;
+    privileges::take_up_granted().context("cannot take up the capabilities that were granted")?;
     let attached = kernel::attach(&load_settings(config))?;
     for probe in attached.probes().iter().filter(|probe| !probe.attached) {
         tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
@@ -87,6 +89,7 @@ struct Front {
 
 impl Front {
     fn open(config: &Config) -> anyhow::Result<Self> {
+        privileges::raise_open_files();
         let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
         let server = web::bind(config.listen_address, Arc::clone(&secured))?;
         Ok(Self { server, secured })
@@ -97,10 +100,11 @@ impl Front {
         let Self { server, secured } = self;
         let stop = stop_signals()?;
         reload_on_hangup(Arc::clone(&secured))?;
+        let told = delivery::Tally::new()?;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-        let router = api::router(snapshots.clone())
-            .merge(ui::router(&config.telemetry_path))
-            .merge(metrics::router(snapshots.clone(), config.max_series, &config.telemetry_path));
+        let router = api::router(snapshots.clone()).merge(ui::router(&config.telemetry_path)).merge(
+            metrics::router(snapshots.clone(), config.max_series, &config.telemetry_path, told.collector()),
+        );
         let exposure = exposure(config, server.local_addr());
         if let Some(warning) = exposure.warning(&secured) {
             tracing::warn!("{warning}");
@@ -109,6 +113,12 @@ impl Front {
         service_manager::ready(server.local_addr());
         // Best effort: without it the service manager restarts us, which is what it is for.
         tokio::spawn(service_manager::keep_alive(snapshots.clone()));
+
+        // Best effort, and counted.
+        for target in targets(config) {
+            let instance = instance(server.local_addr());
+            tokio::spawn(delivery::deliver(target, instance, snapshots.clone(), told.clone()));
+        }
 
         // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
         let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
@@ -123,14 +133,31 @@ impl Front {
     }
 }
 
-fn exposure(config: &Config, address: SocketAddr) -> Exposure {
+/// Who is told of spikes.
+fn targets(config: &Config) -> impl Iterator<Item = Target> {
+    let of = |kind, place: &Option<Place>| place.clone().map(|place| Target::new(kind, place));
+    [of(Kind::Alertmanager, &config.alertmanager), of(Kind::Webhook, &config.webhook)].into_iter().flatten()
+}
+
+/// How Prometheus would call this daemon: by the address it listens on, or this host's name where that is any address.
+fn instance(address: SocketAddr) -> String {
+    match hostname().filter(|_| address.ip().is_unspecified() || address.ip().is_loopback()) {
+        Some(host) => format!("{host}:{}", address.port()),
+        None => address.to_string(),
+    }
+}
+
+fn hostname() -> Option<String> {
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let own = Some(own.trim().to_owned()).filter(|own| !own.is_empty());
+    Some(own.trim().to_owned()).filter(|own| !own.is_empty())
+}
+
+fn exposure(config: &Config, address: SocketAddr) -> Exposure {
     Exposure {
         address,
         telemetry_path: config.telemetry_path.clone(),
         allow_unauthenticated: config.allow_unauthenticated,
-        hostnames: config.hostnames.iter().cloned().chain(own).collect(),
+        hostnames: config.hostnames.iter().cloned().chain(hostname()).collect(),
     }
 }
 

@@ -1,8 +1,28 @@
-//! Gives up, once the programs are attached, what only attaching needed.
+//! What the process may do: takes up what it was granted, and gives up, once the programs are attached, what only
+//! attaching needed.
 //!
 //! Capabilities belong to threads: it must be done while there is one, which all later ones inherit from.
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Makes the capabilities that the process may have those it has: a file's capabilities may come as permitted only, as
+/// the container image's do.
+///
+/// # Errors
+/// The kernel does not say which there are, or refuses one of them, which it has no reason to.
+pub fn take_up_granted() -> Result<(), CapsError> {
+    caps::set(None, CapSet::Effective, &caps::read(None, CapSet::Permitted)?)
+}
+
+/// Lets the process have as many open files as it may, for clients that keep connections open. Shells give 1024.
+pub fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
 
 /// What the daemon still does with each capability it keeps; it keeps those of them that it was given.
 const KEPT: [Capability; 4] = [

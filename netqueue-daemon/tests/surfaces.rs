@@ -6,7 +6,7 @@ use std::{
 };
 
 use netqueue_daemon::{
-    api,
+    api, delivery,
     domain::{Aggregator, Netns, Settings, Timestamp},
     metrics,
     snapshots::{self, Request},
@@ -44,6 +44,7 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
         snapshots,
         10,
         "/telemetry",
+        delivery::Tally::new().expect("counters").collector(),
     ));
     let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
     let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).expect("a free port");

@@ -25,6 +25,9 @@ pub(crate) const PROMETHEUS: Program = Program { package: "prometheus", file: "u
 /// Delivers alerts.
 pub(crate) const ALERTMANAGER: Program =
     Program { package: "prometheus-alertmanager", file: "usr/bin/prometheus-alertmanager" };
+/// What hosts without netqueue have.
+pub(crate) const NODE_EXPORTER: Program =
+    Program { package: "prometheus-node-exporter", file: "usr/bin/prometheus-node-exporter" };
 /// Builds what `kubectl apply -k` would apply.
 pub(crate) const KUBECTL: Program = Program { package: "kubectl", file: "usr/bin/kubectl" };
 

@@ -5,7 +5,7 @@
 //! side looks on and judges.
 
 mod panels;
-mod services;
+pub(super) mod services;
 mod webhook;
 
 use std::net::{Ipv4Addr, SocketAddr};

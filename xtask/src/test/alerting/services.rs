@@ -144,7 +144,7 @@ fn with_its_files(program: &Path) -> Result<Command> {
 }
 
 /// A port of this host's loopback that nobody has.
-pub(super) fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

@@ -82,11 +82,11 @@ check 'one that hangs is started again' within 30 is '1' property netqueue NRest
 check 'and then answers' within 20 every_probe_is_attached
 rm -r /etc/systemd/system/netqueue.service.d && systemctl daemon-reload
 
-sed -i 's/^event-capacity = .*/event-capacity = 4711/' /etc/netqueue/netqueue.toml
+sed -i 's/^event-memory = .*/event-memory = "17MiB"/' /etc/netqueue/netqueue.toml
 before=$(property netqueue MainPID)
 check 'a newer package installs' dpkg --install /packages-2.deb
 check 'it is the newer one' sh -c 'dpkg-query --show netqueue | grep -q -- -2$'
-check 'settings are kept' grep -q '^event-capacity = 4711$' /etc/netqueue/netqueue.toml
+check 'settings are kept' grep -q '^event-memory = "17MiB"$' /etc/netqueue/netqueue.toml
 check 'the unit is active again' is active systemctl is-active netqueue
 check 'by a new process' test "$(property netqueue MainPID)" != "$before"
 check 'that answers' within 10 every_probe_is_attached
