@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 
 use super::alerting::services::free_port;
 use super::tally::Tally;
+use crate::process::Running;
 use crate::setup::programs::NODE_EXPORTER;
 use crate::workspace::Workspace;
 
@@ -118,26 +119,4 @@ fn dawdle(mut streams: Vec<TcpStream>) {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-/// A program that ends with the check.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(
-            command
-                .spawn()
-                .with_context(|| format!("{} could not be started", crate::process::shown(command)))?,
-        ))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error means that it has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -4,11 +4,15 @@
 //! The guest tells the story by itself: quiet, a burst, quiet, the daemon restarted, quiet, the demonstration load. This
 //! side looks on and judges.
 
+mod delivery;
 mod panels;
+mod picture;
 pub(super) mod services;
 mod webhook;
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +26,8 @@ use crate::vm::{self, Boot, Forward, Limits, Machine, Payload, kernels};
 use crate::workspace::Workspace;
 use services::Services;
 use webhook::Webhook;
+
+pub(super) use delivery::check as delivered;
 
 /// The kernel it happens on.
 const KERNEL: &str = "6.12";
@@ -38,6 +44,8 @@ const AFTER_RESTART: Duration = Duration::from_secs(45);
 const GAP: Duration = Duration::from_secs(15);
 /// The panels want rates.
 const DEMONSTRATION: Duration = Duration::from_secs(30);
+/// How much of it is drawn, in seconds: the burst, the restart and the demonstration.
+const PICTURED: u32 = 180;
 /// The whole story, and then some.
 const DEADLINE: Duration = Duration::from_secs(420);
 
@@ -59,7 +67,7 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
         verbose: false,
     };
     thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&services, &webhook, daemon));
+        let watcher = scope.spawn(|| watch(&services, &webhook, daemon, &workspace.target("alerting")));
         let ended = boot.until_stopped(workspace, payload, || watcher.is_finished());
         let tally = watcher.join().map_err(|_panic| anyhow::anyhow!("the watcher panicked"))?;
         // A guest that ended by itself has a reason, which says more than what was then missing.
@@ -96,7 +104,7 @@ fn story() -> Vec<Step> {
     ]
 }
 
-fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr) -> Result<Tally> {
+fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr, folder: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut judge = |what: &str, passed: bool, detail: String| {
         println!("{}  {what}: {detail}", if passed { "ok    " } else { "FAILED" });
@@ -141,6 +149,9 @@ fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr) -> Result<T
     let empty = panels::without_data(services, &dashboards::all())?;
     let all: usize = dashboards::all().iter().map(|board| board.panels().len()).sum();
     judge("panels with data", empty.is_empty(), format!("{} of {all}; none in {empty:?}", all - empty.len()));
+    let picture = folder.join("panels.svg");
+    fs::write(&picture, picture::draw(services, &dashboards::all(), PICTURED)?)?;
+    println!("        what they show is drawn in {}", picture.display());
     Ok(tally)
 }
 
