@@ -66,8 +66,7 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
     const DEBIAN: &str = "package in Debian";
     const AGAIN: &str = "a second build";
     const SLOW: &str = "slow clients";
-    const DELIVERY: &str = "spikes delivered";
-    const OTHERS: [&str; 5] = [WEBHOOK, DEBIAN, AGAIN, SLOW, DELIVERY];
+    const OTHERS: [&str; 4] = [WEBHOOK, DEBIAN, AGAIN, SLOW];
     let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
     if !labs.iter().any(|(_, name)| steps.wants(name)) && !OTHERS.iter().any(|name| steps.wants(name)) {
         return;
@@ -84,7 +83,6 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
         steps.step(&name, || Ok(lab::on(workspace, row, &payload)));
     }
     steps.step(WEBHOOK, || alerting::check(workspace, &payload));
-    steps.step(DELIVERY, || alerting::delivered(workspace, &payload.netqueue));
     steps.step(SLOW, || slow_clients::check(workspace, &payload.netqueue));
     steps.step(DEBIAN, || package::in_debian(workspace, &payload));
     steps.step(AGAIN, || package::reproducible(workspace, &payload.netqueue));

@@ -15,13 +15,11 @@ use crate::process::Running;
 use crate::test::tally::Tally;
 use crate::workspace::Workspace;
 
-/// A recording in which a listener begins to drop.
-const RECORDING: &str = "netqueue-daemon/tests/recordings/demo-6.12.nqr";
 /// Until the spike is found, refused, tried again, and told.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Four checks: refused and counted, told to both, nothing lost.
-pub(crate) fn check(workspace: &Workspace, netqueue: &Path) -> Result<Tally> {
+/// Four checks over a recording of a burst: refused and counted, told to both, nothing lost.
+pub(super) fn check(workspace: &Workspace, netqueue: &Path, recording: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut judge = |what: &str, passed: bool| {
         println!("{}  {what}", if passed { "ok    " } else { "FAILED" });
@@ -31,10 +29,10 @@ pub(crate) fn check(workspace: &Workspace, netqueue: &Path) -> Result<Tally> {
     let free = || -> Result<SocketAddr> { Ok((Ipv4Addr::LOCALHOST, services::free_port()?).into()) };
     let (daemon, alertmanager) = (free()?, free()?);
     let mut replay = Command::new(netqueue);
-    replay.args(["replay", RECORDING, "--web.listen-address", &daemon.to_string()]);
+    replay.arg("replay").arg(recording).args(["--web.listen-address", &daemon.to_string()]);
     replay.arg(format!("--alerts.alertmanager-url=http://{alertmanager}"));
     replay.arg(format!("--alerts.webhook-url=http://{}/", direct.address()));
-    let _netqueue = Running::start(replay.current_dir(workspace.root()))?;
+    let _netqueue = Running::start(&mut replay)?;
 
     let counted = |target: &str, outcome: &str| notices(daemon, target, outcome);
     let some = |number: Option<f64>| number.filter(|number| *number > 0.0);

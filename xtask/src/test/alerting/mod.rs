@@ -13,6 +13,7 @@ mod webhook;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,12 +23,11 @@ use guest_init::job::Step;
 
 use super::tally::Tally;
 use crate::dashboards;
+use crate::process::Running;
 use crate::vm::{self, Boot, Forward, Limits, Machine, Payload, kernels};
 use crate::workspace::Workspace;
 use services::Services;
 use webhook::Webhook;
-
-pub(super) use delivery::check as delivered;
 
 /// The kernel it happens on.
 const KERNEL: &str = "6.12";
@@ -44,6 +44,9 @@ const AFTER_RESTART: Duration = Duration::from_secs(45);
 const GAP: Duration = Duration::from_secs(15);
 /// The panels want rates.
 const DEMONSTRATION: Duration = Duration::from_secs(30);
+/// The burst and the quiet before it, as the daemon saw them.
+const RECORDING: &str = "burst.nqr";
+const RECORDED: Duration = Duration::from_secs(40);
 /// How much of it is drawn, in seconds: the burst, the restart and the demonstration.
 const PICTURED: u32 = 180;
 /// The whole story, and then some.
@@ -66,8 +69,9 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
         job: story(),
         verbose: false,
     };
-    thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&services, &webhook, daemon, &workspace.target("alerting")));
+    let mut tally = thread::scope(|scope| {
+        let watcher = scope
+            .spawn(|| watch(&services, &webhook, daemon, &payload.netqueue, &workspace.target("alerting")));
         let ended = boot.until_stopped(workspace, payload, || watcher.is_finished());
         let tally = watcher.join().map_err(|_panic| anyhow::anyhow!("the watcher panicked"))?;
         // A guest that ended by itself has a reason, which says more than what was then missing.
@@ -75,7 +79,10 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
             bail!("the guest ended before the story did: {report}");
         }
         tally
-    })
+    })?;
+    drop(services);
+    tally.add(delivery::check(workspace, &payload.netqueue, &workspace.target("alerting").join(RECORDING))?);
+    Ok(tally)
 }
 
 fn story() -> Vec<Step> {
@@ -104,13 +111,27 @@ fn story() -> Vec<Step> {
     ]
 }
 
-fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr, folder: &Path) -> Result<Tally> {
+fn watch(
+    services: &Services,
+    webhook: &Webhook,
+    daemon: SocketAddr,
+    netqueue: &Path,
+    folder: &Path,
+) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut judge = |what: &str, passed: bool, detail: String| {
         println!("{}  {what}: {detail}", if passed { "ok    " } else { "FAILED" });
         tally.add(Tally::of(passed));
     };
 
+    until("the daemon is there", DEADLINE, || Ok(ask_ready(daemon)))?;
+    // Told again at the end, to try what the daemon itself delivers.
+    let _recording = Running::start(
+        Command::new(netqueue)
+            .args(["record", "--for", &RECORDED.as_secs().to_string(), "--server"])
+            .arg(format!("http://{daemon}"))
+            .arg(folder.join(RECORDING)),
+    )?;
     until("a drop is counted", DEADLINE, || Ok(drops(daemon).filter(|drops| *drops > 0.0)))?;
     let seen = Instant::now();
     let delivered = until("the alert is delivered", TO_DELIVERY, || {
@@ -153,6 +174,11 @@ fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr, folder: &Pa
     fs::write(&picture, picture::draw(services, &dashboards::all(), PICTURED)?)?;
     println!("        what they show is drawn in {}", picture.display());
     Ok(tally)
+}
+
+fn ask_ready(daemon: SocketAddr) -> Option<()> {
+    let answer = http::get(daemon, "/-/ready", Duration::from_secs(2)).ok()?;
+    (answer.status == 200).then_some(())
 }
 
 /// What the daemon has counted so far, all listeners together.
