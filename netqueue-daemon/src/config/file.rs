@@ -28,6 +28,7 @@ pub(super) struct Table {
     pub(super) web: Web,
     pub(super) log: Log,
     pub(super) no_owners: Option<Given>,
+    pub(super) attach: Option<Given>,
     pub(super) ring_size: Option<Given>,
     pub(super) event_capacity: Option<Given>,
     pub(super) max_listeners: Option<Given>,
