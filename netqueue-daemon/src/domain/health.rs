@@ -86,7 +86,7 @@ pub struct ProbeStatus {
     pub required: bool,
     /// Whether it is attached.
     pub attached: bool,
-    /// Why not, and what that costs.
+    /// Why not, and what that costs; of an attached one, why not by fentry.
     pub detail: Option<String>,
     /// Runs the kernel says it skipped, where it says so.
     pub missed: Option<u64>,

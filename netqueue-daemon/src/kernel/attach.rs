@@ -5,20 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::RingBuf,
-    programs::Program,
-};
+use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::Program};
 use netqueue_common::{KernelLayout, names};
 
 use super::{
     counters::Counters,
     error::{AttachError, refused},
     grace,
+    hook::{Hooks, Probed},
     keeper::{self, Keeper},
     lives::{Farewells, Numbers},
-    hook::{Hooks, Probed},
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,

@@ -191,7 +191,8 @@ mod tests {
         assert!(require(&kernel_without("tcp_v6_send_reset")).is_ok());
         let probe =
             PROBES.iter().find(|probe| probe.function == "tcp_v6_send_reset").expect("it is in the table");
-        let status = probe.status(AttachMode::Kprobe, Err("the kernel has no function tcp_v6_send_reset".into()));
+        let status =
+            probe.status(AttachMode::Kprobe, Err("the kernel has no function tcp_v6_send_reset".into()));
         assert!(status.detail.is_some_and(|detail| detail.ends_with("IPv6 packets are not attributed")));
     }
 

@@ -8,7 +8,6 @@
 //! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue, which
 //! may be reset: bottom halves stay off, so that whatever is reset before it returns is that connection.
 
-
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     kernel::{Fault, Sock},

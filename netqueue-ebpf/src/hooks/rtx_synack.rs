@@ -2,7 +2,6 @@
 //!
 //! `sk` is the listener, but for Fast Open, where it is the connection: the request knows its listener.
 
-
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     kernel::{Fault, Sock},

@@ -76,7 +76,11 @@ fn not_on_top(state: &CpuState, cells: Cells) -> Result<u64, Fault> {
 
 #[inline(always)]
 fn reason(call: &impl Entry) -> u32 {
-    if layout!(reset_reason_arg) == KernelLayout::ABSENT { NO_REASON } else { black_box(call.number(2)) as u32 }
+    if layout!(reset_reason_arg) == KernelLayout::ABSENT {
+        NO_REASON
+    } else {
+        black_box(call.number(2)) as u32
+    }
 }
 
 #[inline(always)]
