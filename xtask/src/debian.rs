@@ -83,6 +83,32 @@ impl Suite {
         fs::remove_dir_all(&downloads).with_context(|| format!("{} cannot be removed", downloads.display()))
     }
 
+    /// Downloads the named packages and all they depend on, and unpacks them into `into`, as on an empty machine: no
+    /// package's own scripts are run. Returns each package and its version.
+    pub(crate) fn unpack_all(&self, names: &[&str], into: &Path) -> Result<Vec<String>> {
+        let downloads = self.root.join("downloads");
+        empty_dir(&downloads)?;
+        fs::create_dir_all(downloads.join("partial"))
+            .with_context(|| format!("{} cannot be made", downloads.display()))?;
+        let archives = format!("Dir::Cache::archives={}", downloads.display());
+        let fetch = ["-q", "-y", "--no-install-recommends", "--download-only", "-o", &archives, "install"];
+        process::output(self.tool("apt-get").args(fetch).args(names))?;
+        let files = fs::read_dir(&downloads)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+        let mut files: Vec<_> =
+            files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "deb")).collect();
+        files.sort();
+        fs::create_dir_all(into).with_context(|| format!("{} cannot be made", into.display()))?;
+        let mut unpacked = Vec::new();
+        for deb in &files {
+            process::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into))?;
+            let shown = ["-W", "--showformat=${Package} ${Version}"];
+            unpacked.push(process::output(Command::new("dpkg-deb").args(shown).arg(deb))?);
+        }
+        fs::remove_dir_all(&downloads)
+            .with_context(|| format!("{} cannot be removed", downloads.display()))?;
+        Ok(unpacked)
+    }
+
     fn configure(&self) -> Result<()> {
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(self.root.join(folder))

@@ -81,6 +81,10 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("visible", Any("single drops, asked for before a stall can be told from a pause")),
     ("reopen", Any("listeners are closed and overflow at once")),
     ("many-listeners", Any("a thousand listeners, each with its own")),
+    ("real-servers", Any("no client comes: there is nothing to explain")),
+    ("nginx-stopped", First("accept_queue_stalled")),
+    ("nginx-backlog-4", First("accept_queue_burst")),
+    ("nginx-keep-alive", First("keepalive_race")),
     ("namespaces", Any("asked for before a stall can be told from a pause")),
 ];
 

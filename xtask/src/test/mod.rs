@@ -5,6 +5,7 @@ mod chart;
 mod lab;
 mod page;
 mod rules;
+mod servers;
 mod tally;
 
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use anyhow::Result;
 use crate::setup;
 use crate::tidy;
 use crate::vm::Payload;
-use crate::vm::kernels;
+use crate::vm::kernels::{self, Row};
 use crate::workspace::Workspace;
 use tally::{Tally, summary};
 
@@ -50,20 +51,29 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("page in Chromium", || page::check(workspace));
     steps.step("alert rules", || rules::check(workspace));
     if !options.no_vm {
-        let mut payload = None;
-        steps.step("lab: guest binaries", || {
-            payload = Some(Payload::build(workspace, options.binary.clone())?);
-            Ok(Tally::default())
-        });
-        for row in rows {
-            let name = format!("lab on {}", row.name);
-            match &payload {
-                Some(payload) => steps.step(&name, || Ok(lab::on(workspace, row, payload))),
-                None => steps.skip(&name, "there are no guest binaries"),
-            }
-        }
+        in_guests(&mut steps, workspace, &rows, options);
     }
     Ok(steps.finish())
+}
+
+/// What is proven in guests; without their binaries each of it has failed.
+fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], options: &Options) {
+    let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
+    if !labs.iter().any(|(_, name)| steps.wants(name)) && !steps.wants(servers::NAME) {
+        return;
+    }
+    let payload = match Payload::build(workspace, options.binary.clone()) {
+        Ok(payload) => payload,
+        Err(error) => {
+            let reason = format!("there are no guest binaries: {error:#}");
+            labs.iter().for_each(|(_, name)| steps.skip(name, &reason));
+            return steps.skip(servers::NAME, &reason);
+        }
+    };
+    for (row, name) in labs {
+        steps.step(&name, || Ok(lab::on(workspace, row, &payload)));
+    }
+    steps.step(servers::NAME, || servers::check(workspace, &payload));
 }
 
 /// The steps done so far.

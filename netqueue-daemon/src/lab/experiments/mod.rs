@@ -18,8 +18,10 @@ mod many_listeners;
 mod migrated;
 mod mptcp;
 mod namespaces;
+mod nginx;
 mod other_drops;
 mod queues;
+mod real_servers;
 mod remedy;
 mod reopen;
 mod resets;
@@ -99,6 +101,10 @@ pub(super) const ALL: &[Experiment] = &[
     queues::SPIKE,
     queues::CROWD,
     queues::HALF_OPEN,
+    real_servers::REAL_SERVERS,
+    nginx::STOPPED,
+    nginx::SHORT_QUEUE,
+    nginx::KEEP_ALIVE,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
