@@ -70,7 +70,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
-    let settings = Settings { host, event_capacity: config.event_capacity };
+    let settings =
+        Settings { host, event_memory: config.event_memory, history_memory: config.history_memory };
     Feed::new(Aggregator::new(settings, attached))
 }
 

@@ -38,8 +38,10 @@ pub struct Config {
     pub owners: bool,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
     pub ring_bytes: u32,
-    /// How many of the newest events are kept.
-    pub event_capacity: usize,
+    /// Bytes the newest events may take in memory.
+    pub event_memory: usize,
+    /// Bytes the histories of listeners may take in memory.
+    pub history_memory: usize,
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
     /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
@@ -63,7 +65,8 @@ impl Default for Config {
             log: LogConfig::default(),
             owners: true,
             ring_bytes: 4 << 20,
-            event_capacity: 16_384,
+            event_memory: 16 << 20,
+            history_memory: 32 << 20,
             max_listeners: None,
             max_series: 2000,
             accept_wait: true,
@@ -136,9 +139,12 @@ impl Config {
             ring_bytes: layers
                 .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
                 .unwrap_or(default.ring_bytes),
-            event_capacity: layers
-                .pick("event-capacity", &flags.event_capacity, &table.event_capacity, &rules::EVENT_CAPACITY)?
-                .unwrap_or(default.event_capacity),
+            event_memory: layers
+                .pick("event-memory", &flags.event_memory, &table.event_memory, &rules::MEMORY)?
+                .unwrap_or(default.event_memory),
+            history_memory: layers
+                .pick("history-memory", &flags.history_memory, &table.history_memory, &rules::MEMORY)?
+                .unwrap_or(default.history_memory),
             max_listeners: layers
                 .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
                 .unwrap_or(default.max_listeners),

@@ -14,6 +14,7 @@ pub mod glossary;
 mod handshakes;
 mod health;
 mod histogram;
+mod history;
 mod joining;
 mod limit;
 mod listener;
@@ -39,6 +40,7 @@ pub use event_log::EventLog;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Features, Health, LossReason, ProbeStatus};
 pub use histogram::Histogram;
+pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn aggregator() -> Aggregator {
-        Aggregator::new(Settings { host: HOST, event_capacity: 10 }, at(0))
+        Aggregator::new(Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }, at(0))
     }
 
     fn residual(snapshot: &Snapshot, netns: Netns) -> Option<i64> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, NamespaceView, Netns,
-    Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, History, Listener, NamespaceBalance, NamespaceView,
+    Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -33,6 +33,9 @@ pub struct AccountView {
     /// What went through it, and how full its queues were.
     #[serde(default)]
     pub traffic: Arc<Traffic>,
+    /// What happened to it over time.
+    #[serde(skip)]
+    pub history: Arc<History>,
     /// When it was first charged or found.
     pub first_seen: Timestamp,
     /// When its counts last moved.
@@ -55,6 +58,7 @@ impl AccountView {
             counts: Counts::default(),
             queues: Queues::default(),
             traffic,
+            history: Arc::default(),
             listener: None,
             process: Arc::from(""),
             earlier: Vec::new(),

@@ -1,5 +1,6 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
+mod past;
 mod told;
 
 use std::{
@@ -21,8 +22,10 @@ use super::{
 pub struct Settings {
     /// The namespace of PID 1.
     pub host: Netns,
-    /// How many of the newest events are kept.
-    pub event_capacity: usize,
+    /// Bytes the newest events may take.
+    pub event_memory: usize,
+    /// Bytes the histories of all accounts may take.
+    pub history_memory: usize,
 }
 
 /// Of a namespace whose counters at attach nobody knows.
@@ -49,6 +52,8 @@ pub struct Aggregator {
     namespaces: Namespaces,
     search: SearchCost,
     health: Health,
+    /// Bytes the histories take together.
+    history_bytes: usize,
     spikes: SpikeDetector,
     recent: Recent,
 }
@@ -67,11 +72,12 @@ impl Aggregator {
             settled: HashMap::new(),
             peaks: HashMap::new(),
             quiet: Arc::default(),
-            events: EventLog::new(settings.event_capacity),
+            events: EventLog::new(settings.event_memory),
             reconciler: Reconciler::default(),
             namespaces: Namespaces::new(settings.host, attached),
             search: SearchCost::default(),
             health: Health::default(),
+            history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
             recent: Recent::default(),
         }
@@ -87,6 +93,7 @@ impl Aggregator {
             if event.queues != Queues::default() {
                 account.queues = event.queues;
                 self.peaks.entry(account.id).or_default().observe(event.queues, event.time);
+                self.remember_queues(&event.account, event.queues, event.time);
             }
         }
         self.spikes.observe(&event);
@@ -120,8 +127,9 @@ impl Aggregator {
     fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
         let account = self.account(key, now);
         if account.counts != counts {
-            account.counts = counts;
+            let before = std::mem::replace(&mut account.counts, counts);
             account.last_seen = account.last_seen.max(now);
+            self.remember_charges(&key, &before, &counts, now);
         }
     }
 
@@ -143,10 +151,10 @@ impl Aggregator {
 
     /// The kernel side's traffic was read. Accounts that nothing is charged to are opened by it, too.
     pub fn flow(&mut self, readings: impl IntoIterator<Item = (AccountKey, TrafficReading)>, now: Timestamp) {
-        for (key, TrafficReading { counts, accept_peak, queues }) in readings {
+        for (key, TrafficReading { counts, accept_peak: accept_longest, queues }) in readings {
             let id = self.account(key, now).id;
             let peaks = self.peaks.entry(id).or_default();
-            peaks.accept.observe(accept_peak, now);
+            peaks.accept.observe(accept_longest, now);
             peaks.observe(queues, now);
             let (accept_peak, syn_peak) = peaks.now(now);
             let traffic = Traffic { accept_peak, syn_peak, ..counts };
@@ -157,9 +165,11 @@ impl Aggregator {
             if queues != Queues::default() {
                 account.queues = queues;
             }
-            if *account.traffic != traffic {
-                account.traffic = Arc::new(traffic);
+            let before = Arc::clone(&account.traffic);
+            if *before != traffic {
+                account.traffic = Arc::new(traffic.clone());
             }
+            self.remember_traffic(&key, (&before, &traffic), queues, accept_longest, now);
         }
     }
 

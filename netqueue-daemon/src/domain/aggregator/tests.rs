@@ -31,7 +31,10 @@ fn drops(number: u64) -> Counts {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { host: HOST, event_capacity: 100 }, Timestamp::from_nanos(1))
+    Aggregator::new(
+        Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 },
+        Timestamp::from_nanos(1),
+    )
 }
 
 #[test]

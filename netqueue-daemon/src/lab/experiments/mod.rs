@@ -12,6 +12,7 @@ mod fast_open;
 mod final_ack;
 mod flood;
 mod ghosts;
+mod incidents;
 mod inventory;
 mod load;
 mod many_listeners;
@@ -58,6 +59,9 @@ pub(super) const ALL: &[Experiment] = &[
     burst::BURST,
     burst::PACED,
     remedy::REMEDY,
+    incidents::CRAWLER,
+    incidents::IDLE_CONNECTIONS,
+    incidents::MORE_WEIGHT,
     ghosts::GHOSTS,
     ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
