@@ -17,6 +17,7 @@ mod histogram;
 mod history;
 mod joining;
 mod limit;
+mod listen_call;
 mod listener;
 mod namespaces;
 mod observation;
@@ -42,6 +43,7 @@ pub use health::{AttachMode, EventFlow, Features, Health, LossReason, ProbeStatu
 pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listen_call::ListenCall;
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };

@@ -35,6 +35,7 @@ pub(super) struct Details {
     pub inode: u64,
     pub limit: Limit,
     owners: Option<Vec<Owner>>,
+    pub opened: Option<String>,
     pub closed: Option<String>,
 }
 

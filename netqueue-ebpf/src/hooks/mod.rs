@@ -5,6 +5,7 @@ mod active_reset;
 mod check_req;
 mod conn_request;
 mod cookie_check;
+mod listen_call;
 mod listener_life;
 mod namespace_life;
 mod peer_is_proven;

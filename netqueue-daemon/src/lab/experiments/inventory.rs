@@ -24,7 +24,7 @@ pub(super) const LIMITS: Experiment = Experiment {
     number: "61",
     name: "limits",
     incident: "a listener asks for 16 while somaxconn is 4; somaxconn is raised to 4096; the listener asks again",
-    verdict: "limited by somaxconn; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
+    verdict: "limited by somaxconn, of 16 that it asked for; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
     provoke: Provoke::Watching(limits),
 };
 
@@ -74,7 +74,9 @@ fn limits(bench: &Bench<'_>) -> Result<Scene> {
     let is = |details: &Details, backlog: u32, by: &str| {
         details.limit.backlog == Some(backlog) && details.limit.limited_by == by
     };
-    watch.until("4, by somaxconn", PATIENCE, |_, details| is(details, 4, "somaxconn"))?;
+    watch.until("4, by somaxconn, of 16", PATIENCE, |_, details| {
+        is(details, 4, "somaxconn") && details.limit.listen_argument == Some(16) && details.opened.is_some()
+    })?;
     bench.netns.run(|| sysctl::ensure("core/somaxconn", 4096))?;
     watch.until("still 4, by what somaxconn was", PATIENCE, |_, details| {
         is(details, 4, "earlier_somaxconn")
