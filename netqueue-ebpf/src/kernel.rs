@@ -129,6 +129,19 @@ impl Sock {
         Ok(flags >> number & 1 != 0)
     }
 
+    /// Of a Multipath TCP socket, the connection it was made of; 0 of any other.
+    #[inline(always)]
+    pub(crate) fn first_subflow(self) -> u64 {
+        const IPPROTO_MPTCP: u16 = 262;
+        if layout!(mptcp_first) == KernelLayout::ABSENT {
+            return 0;
+        }
+        match read::<u16>(self.0, layout!(sock_protocol)) {
+            Ok(IPPROTO_MPTCP) => read(self.0, layout!(mptcp_first)).unwrap_or(0),
+            Ok(_) | Err(Fault) => 0,
+        }
+    }
+
     /// The inode number of the socket it belongs to, 0 where it belongs to none.
     #[inline(always)]
     pub(crate) fn inode(self) -> u64 {

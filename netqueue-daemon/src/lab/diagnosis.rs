@@ -59,6 +59,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("owners", Any("no client comes: there is nothing to explain")),
     ("limits", Any("no client comes: there is nothing to explain")),
     ("mptcp", Any("not settled yet")),
+    ("mptcp-accepted", Nothing),
     ("fast-open", Any("slow accepts, ghosts and resets of abandoned clients at once")),
     ("broadcast-syn", First("other_drops")),
     ("no-route-at-syn", First("other_drops")),

@@ -82,6 +82,7 @@ pub(super) const ALL: &[Experiment] = &[
     inventory::LIMITS,
     churn::CHURN,
     mptcp::MPTCP,
+    mptcp::ACCEPTED,
     fast_open::FAST_OPEN,
     deferred::DEFERRED,
     other_drops::BROADCAST,

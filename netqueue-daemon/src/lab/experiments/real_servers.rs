@@ -63,9 +63,29 @@ fn real_servers(bench: &Bench<'_>) -> Result<Scene> {
     let after = bench.netns.run(ss::listeners)?;
     let kept = after.keys().filter(|inode| before.contains_key(inode)).count();
     ensure!(kept == 0, "{kept} sockets outlived the restart of their servers");
+    names_outlive(bench, &mut scene)?;
 
     scene.open.push(Box::new(servers));
     Ok(scene)
+}
+
+/// Whether the listeners that are closed still say who had them, though those processes are gone.
+fn names_outlive(bench: &Bench<'_>, scene: &mut Scene) -> Result<()> {
+    let Some(server) = bench.server else { return Ok(()) };
+    let rows = observation::rows(server, bench.netns.inode())?;
+    let closed = |port: u16| {
+        let of_port = rows.iter().filter(move |row| row.port == Some(port));
+        of_port.filter(|row| row.listener.as_ref().is_some_and(|details| details.closed.is_some()))
+    };
+    for (ports, name) in [(&NGINX[..], "nginx"), (&[REDIS][..], "redis-server")] {
+        let closed: Vec<_> = ports.iter().flat_map(|port| closed(*port)).collect();
+        let named = closed.iter().filter(|row| row.process == name).count();
+        scene.measured.push(format!("{named} of {} closed listeners are still called {name}", closed.len()));
+        if closed.is_empty() || named < closed.len() {
+            scene.problems.push(format!("closed listeners of {name} lost its name with its end"));
+        }
+    }
+    Ok(())
 }
 
 struct Servers {
