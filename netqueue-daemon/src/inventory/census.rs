@@ -17,6 +17,7 @@ use tokio::sync::mpsc as channel;
 use super::{
     book::{self, Book},
     calls::Calls,
+    idle::{IdleWatch, Raced},
     netns::Numbering,
     owners::Owners,
     places::Places,
@@ -64,6 +65,8 @@ pub struct Census {
     pub changes: channel::Receiver<Changes>,
     /// Makes it look.
     pub waker: Waker,
+    /// Tells it whose connections to look at.
+    pub raced: Raced,
 }
 
 /// Starts the thread.
@@ -73,8 +76,12 @@ pub struct Census {
 pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
     let (wake, woken) = mpsc::sync_channel(PENDING);
     let (sender, changes) = channel::channel(1);
-    thread::Builder::new().name("inventory".to_owned()).spawn(move || run(settings, who, &woken, &sender))?;
-    Ok(Census { changes, waker: Waker(wake) })
+    let raced = Raced::default();
+    let told = raced.clone();
+    thread::Builder::new()
+        .name("inventory".to_owned())
+        .spawn(move || run(settings, who, told, &woken, &sender))?;
+    Ok(Census { changes, waker: Waker(wake), raced })
 }
 
 /// Everything the thread keeps from one look to the next.
@@ -88,6 +95,8 @@ struct Keeper {
     owners: Option<Owners>,
     /// The queues as they were told last.
     told: HashMap<SocketInode, QueueState>,
+    raced: Raced,
+    idle: IdleWatch,
     last_took: Duration,
     cost: domain::Census,
 }
@@ -95,6 +104,7 @@ struct Keeper {
 fn run(
     settings: Settings,
     who: Numbering,
+    raced: Raced,
     woken: &mpsc::Receiver<Vec<ListenCall>>,
     changes: &channel::Sender<Changes>,
 ) {
@@ -105,6 +115,8 @@ fn run(
         calls: Calls::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
         told: HashMap::new(),
+        raced,
+        idle: IdleWatch::default(),
         last_took: Duration::ZERO,
         who,
         cost: domain::Census::default(),
@@ -132,9 +144,13 @@ impl Keeper {
         let places = self.places.search(Path::new("/proc"), &*self.who, start);
         let now = clock::now();
         let mut visits = Vec::new();
+        self.idle.begin(&self.raced);
         for place in &places {
             match self.visitor.visit(place) {
-                Ok(visit) => visits.push((place.netns, visit)),
+                Ok(visit) => {
+                    self.idle.look(place.netns, clock::now());
+                    visits.push((place.netns, visit));
+                }
                 Err(VisitError::Gone) => changes.listeners.extend(self.book.forget(place.netns, now)),
                 Err(error @ VisitError::Closed(_)) => {
                     changes.warnings.push(format!("listeners of namespace {}: {error}", place.netns));
@@ -167,6 +183,7 @@ impl Keeper {
         self.last_took = start.elapsed();
         self.cost.took += self.last_took;
         self.cost.owners = self.owners.as_ref().map(Owners::cost).unwrap_or_default();
+        changes.idle_limits = self.idle.limits();
         changes.census = self.cost;
         changes
     }

@@ -1,12 +1,15 @@
 //! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
 
+mod alerting;
 mod api;
 mod cargo;
 mod chart;
 mod lab;
+mod package;
 mod page;
 mod rules;
 mod servers;
+mod slow_clients;
 mod tally;
 
 use std::process::ExitCode;
@@ -60,8 +63,13 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
 
 /// What is proven in guests; without their binaries each of it has failed.
 fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], options: &Options) {
+    const WEBHOOK: &str = "lab to webhook";
+    const DEBIAN: &str = "package in Debian";
+    const AGAIN: &str = "a second build";
+    const SLOW: &str = "slow clients";
+    const OTHERS: [&str; 5] = [servers::NAME, WEBHOOK, DEBIAN, AGAIN, SLOW];
     let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
-    if !labs.iter().any(|(_, name)| steps.wants(name)) && !steps.wants(servers::NAME) {
+    if !labs.iter().any(|(_, name)| steps.wants(name)) && !OTHERS.iter().any(|name| steps.wants(name)) {
         return;
     }
     let payload = match Payload::build(workspace, options.binary.clone()) {
@@ -69,13 +77,17 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
         Err(error) => {
             let reason = format!("there are no guest binaries: {error:#}");
             labs.iter().for_each(|(_, name)| steps.skip(name, &reason));
-            return steps.skip(servers::NAME, &reason);
+            return OTHERS.iter().for_each(|name| steps.skip(name, &reason));
         }
     };
     for (row, name) in labs {
         steps.step(&name, || Ok(lab::on(workspace, row, &payload)));
     }
     steps.step(servers::NAME, || servers::check(workspace, &payload));
+    steps.step(WEBHOOK, || alerting::check(workspace, &payload));
+    steps.step(SLOW, || slow_clients::check(workspace, &payload.netqueue));
+    steps.step(DEBIAN, || package::in_debian(workspace, &payload));
+    steps.step(AGAIN, || package::reproducible(workspace, &payload.netqueue));
 }
 
 /// The steps done so far.

@@ -109,6 +109,7 @@ impl Boot {
             init: &payload.init,
             netqueue: &payload.netqueue,
             userland: payload.userland.as_deref(),
+            files: &payload.files,
             job: &self.job,
             modules: &modules,
         };

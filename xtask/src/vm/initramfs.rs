@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use cpio::newc::{Builder, trailer};
@@ -28,6 +28,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) netqueue: &'a Path,
     /// A folder with everything else, if there is anything else.
     pub(crate) userland: Option<&'a Path>,
+    /// Where in the guest, and from where.
+    pub(crate) files: &'a [(&'static str, PathBuf)],
     pub(crate) job: &'a [Step],
     pub(crate) modules: &'a [Module],
 }
@@ -55,6 +57,10 @@ pub(crate) fn pack(contents: &Contents<'_>, into: &Path) -> Result<()> {
     };
     archive.add("init", PROGRAM, &program(contents.init)?)?;
     archive.add(&format!("{programs}/netqueue"), PROGRAM, &program(contents.netqueue)?)?;
+    for (place, file) in contents.files {
+        let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        archive.add(place, PROGRAM, &bytes)?;
+    }
     archive.add(job::FILE.trim_start_matches('/'), TEXT, job::write(contents.job).as_bytes())?;
     for (order, module) in contents.modules.iter().enumerate() {
         // PID 1 loads them in the order of their names.
@@ -159,8 +165,14 @@ mod tests {
         fs::write(&program, elf(1)).unwrap();
         let job = [Step::Run { argv: vec!["/bin/netqueue".to_owned()] }];
         let modules = [Module { name: "veth".to_owned(), bytes: vec![1, 2, 3] }];
-        let contents =
-            Contents { init: &program, netqueue: &program, userland: None, job: &job, modules: &modules };
+        let contents = Contents {
+            init: &program,
+            netqueue: &program,
+            userland: None,
+            files: &[],
+            job: &job,
+            modules: &modules,
+        };
         let into = dir.path().join("archive");
         pack(&contents, &into).unwrap();
 
@@ -178,8 +190,14 @@ mod tests {
         fs::create_dir_all(debian.join("usr/bin")).unwrap();
         fs::write(debian.join("usr/bin/ss"), "").unwrap();
         std::os::unix::fs::symlink("usr/bin", debian.join("bin")).unwrap();
-        let contents =
-            Contents { init: &program, netqueue: &program, userland: Some(&debian), job: &[], modules: &[] };
+        let contents = Contents {
+            init: &program,
+            netqueue: &program,
+            userland: Some(&debian),
+            files: &[],
+            job: &[],
+            modules: &[],
+        };
         let into = dir.path().join("archive");
         pack(&contents, &into).unwrap();
         let names = names(&into);

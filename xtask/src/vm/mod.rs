@@ -150,6 +150,8 @@ pub(crate) struct Payload {
     pub(crate) netqueue: PathBuf,
     /// What else is there, if anything: a folder with the whole of a small Debian.
     pub(crate) userland: Option<PathBuf>,
+    /// Files put in beside it: where in the guest, and from where.
+    pub(crate) files: Vec<(&'static str, PathBuf)>,
 }
 
 impl Payload {
@@ -160,7 +162,7 @@ impl Payload {
             Some(given) => given,
             None => build::netqueue(workspace, Flavour::GUEST)?,
         };
-        Ok(Self { init: build::guest_init(workspace)?, netqueue, userland: None })
+        Ok(Self { init: build::guest_init(workspace)?, netqueue, userland: None, files: Vec::new() })
     }
 }
 

@@ -23,6 +23,8 @@ const READING: [&str; 5] =
 /// Users that servers change to. Their packages' scripts would make them.
 const USERS: [(&str, u32); 4] = [("root", 0), ("www-data", 33), ("redis", 102), ("nobody", 65534)];
 
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+
 /// The file that says what is there.
 const LIST: &str = "packages";
 
@@ -63,15 +65,23 @@ fn merge(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Users, groups and names.
+/// Users, groups and names: those every Debian has, where the package that brings them is there.
 fn accounts(root: &Path) -> Result<()> {
     let etc = root.join("etc");
+    let masters = root.join("usr/share/base-passwd");
+    if masters.is_dir() {
+        for file in ["passwd", "group"] {
+            fs::copy(masters.join(format!("{file}.master")), etc.join(file))
+                .with_context(|| format!("{} cannot be made", etc.join(file).display()))?;
+        }
+        return write(&etc.join("hosts"), HOSTS);
+    }
     fs::create_dir_all(&etc).with_context(|| format!("{} cannot be made", etc.display()))?;
     let users = USERS.map(|(name, id)| format!("{name}:x:{id}:{id}:{name}:/:/bin/sh\n")).concat();
     let groups = USERS.map(|(name, id)| format!("{name}:x:{id}:\n")).concat() + "nogroup:x:65534:\n";
     write(&etc.join("passwd"), &users)?;
     write(&etc.join("group"), &groups)?;
-    write(&etc.join("hosts"), "127.0.0.1 localhost\n::1 localhost\n")
+    write(&etc.join("hosts"), HOSTS)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
