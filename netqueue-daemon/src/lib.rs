@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod inventory;
+pub mod journal;
 pub mod kernel;
 pub mod lab;
 pub mod metrics;

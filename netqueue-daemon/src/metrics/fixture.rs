@@ -55,6 +55,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         health: Health::default(),
         spikes: Arc::from([]),
         recent: Recent::default(),
+        journal: None,
     }
 }
 
