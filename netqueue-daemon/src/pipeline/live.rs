@@ -156,6 +156,7 @@ impl Source for Live {
         self.flow(feed);
         self.recycle(feed);
         feed.tick(clock::now());
+        self.census.raced.set(feed.aggregator().raced(clock::now()));
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let trouble = self.attached.recycling_trouble().map(str::to_owned);

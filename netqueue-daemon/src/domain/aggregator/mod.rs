@@ -1,7 +1,10 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
+mod idle;
 mod past;
 mod told;
+
+pub use idle::IdleLimits;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -56,6 +59,7 @@ pub struct Aggregator {
     history_bytes: usize,
     spikes: SpikeDetector,
     recent: Recent,
+    idle_limits: Arc<IdleLimits>,
 }
 
 impl Aggregator {
@@ -80,6 +84,7 @@ impl Aggregator {
             history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
             recent: Recent::default(),
+            idle_limits: Arc::default(),
         }
     }
 
@@ -290,6 +295,7 @@ impl Aggregator {
             spikes: self.spikes.spikes().into(),
             recent: self.recent.clone(),
             journal: None,
+            idle_limits: Arc::clone(&self.idle_limits),
         }
     }
 

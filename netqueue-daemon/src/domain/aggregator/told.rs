@@ -59,6 +59,7 @@ impl Aggregator {
             history_bytes: _,
             spikes: _,
             recent: _,
+            idle_limits,
         } = self;
         Standing {
             accounts: accounts.clone(),
@@ -71,6 +72,7 @@ impl Aggregator {
             baselines: reconciler.standing().collect(),
             search: *search,
             health: health.clone(),
+            idle_limits: idle_limits.iter().map(|((netns, port), limit)| (*netns, *port, *limit)).collect(),
         }
     }
 
@@ -86,6 +88,7 @@ impl Aggregator {
             baselines,
             search,
             health,
+            idle_limits,
         } = standing;
         self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
         self.accounts = accounts;
@@ -98,6 +101,7 @@ impl Aggregator {
         self.reconciler = Reconciler::restored(baselines);
         self.search = search;
         self.health = health;
+        self.infer(idle_limits);
     }
 
     /// Of a reading of everything, the part that [`Self::count`] has not taken in yet: all slots of the accounts whose
