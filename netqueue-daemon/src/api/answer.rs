@@ -210,7 +210,7 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
              them: what they dropped is counted under one number"
         )
     });
-    let journal = snapshot.journal.iter().flat_map(|journal| journal_warnings(journal));
+    let journal = snapshot.journal.iter().flat_map(journal_warnings);
     snapshot
         .health
         .warnings

@@ -101,7 +101,7 @@ fn a_log_cut_off_anywhere_is_read_up_to_there_and_says_that_the_run_was_killed()
         let (journal, past) = open(&settings(cut.path(), 1 << 30), at(2)).expect("a folder");
         let held = held(&past);
         let expected = (0..20_u64).flat_map(|part| part * 101 + 1..=part * 101 + 100);
-        assert!(expected.take(held.len()).eq(held.iter().copied()) && held.len() % 100 == 0);
+        assert!(expected.take(held.len()).eq(held.iter().copied()) && held.len().is_multiple_of(100));
         assert!(past.earlier().runs().iter().all(|run| !run.ended), "cut at {length} of {}", whole.len());
         let state = journal.state();
         assert_eq!(state.read_back, held.len() as u64);
@@ -170,7 +170,7 @@ fn more_is_on_disk_than_memory_holds_and_the_newest_is_read_back() {
 fn a_log_has_one_writer() {
     let folder = tempfile::tempdir().expect("a folder");
     let _first = open(&settings(folder.path(), 1 << 30), at(1)).expect("a folder");
-    let error = open(&settings(folder.path(), 1 << 30), at(2)).err().expect("it is taken").to_string();
+    let error = open(&settings(folder.path(), 1 << 30), at(2)).expect_err("it is taken").to_string();
     assert!(error.contains("another netqueue") && error.contains("--event-log"), "{error}");
 }
 
