@@ -23,14 +23,18 @@ use prometheus::{core::Collector, process_collector::ProcessCollector};
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
-/// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
-pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
-    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series)))
+/// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart. What
+/// other parts of the daemon count of themselves comes after the snapshot.
+pub fn router<C>(snapshots: Snapshots, max_series: usize, path: &str, others: C) -> Router
+where
+    C: Collector + Clone + 'static,
+{
+    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series, others.clone())))
 }
 
-async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
+async fn scrape(snapshots: Snapshots, max_series: usize, others: impl Collector + 'static) -> Response {
     let snapshot = snapshots.scraped().await;
-    match page(&snapshot, max_series) {
+    match page(&snapshot, max_series, others) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
@@ -40,9 +44,14 @@ async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
     }
 }
 
-fn page(snapshot: &Snapshot, max_series: usize) -> prometheus::Result<Vec<u8>> {
+fn page(
+    snapshot: &Snapshot,
+    max_series: usize,
+    others: impl Collector + 'static,
+) -> prometheus::Result<Vec<u8>> {
     let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series)?;
-    collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(ProcessCollector::for_self())])
+    let process = ProcessCollector::for_self();
+    collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(others), Box::new(process)])
 }
 
 #[cfg(test)]
@@ -57,13 +66,16 @@ mod tests {
     async fn a_scrape_is_answered_in_the_text_format_even_if_no_fresh_snapshot_comes() {
         let (_publisher, snapshots) = crate::snapshots::channel(fixture::incident());
         let request = Request::get("/m").body(Body::empty()).expect("a request");
-        let response = router(snapshots, 10, "/m").oneshot(request).await.expect("an answer");
+        let others = prometheus::IntCounter::new("others_total", "Of another part.").expect("a name");
+        let response = router(snapshots, 10, "/m", others).oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
         let page = response.into_body().collect().await.expect("a page").to_bytes();
         let page = String::from_utf8_lossy(&page);
         assert!(
-            page.contains("netqueue_listen_drops_total{") && page.contains("process_resident_memory_bytes ")
+            page.contains("netqueue_listen_drops_total{")
+                && page.contains("others_total 0")
+                && page.contains("process_resident_memory_bytes ")
         );
     }
 }
