@@ -176,6 +176,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        attach: config.attach,
         features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,
     }

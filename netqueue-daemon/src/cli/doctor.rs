@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
-use crate::domain::Features;
+use crate::domain::{AttachWay, Features};
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
 
 /// The arguments of `netqueue doctor`.
@@ -19,6 +19,13 @@ pub struct DoctorArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+    /// How to attach the programs: fentry, kprobe, or auto: fentry where the kernel has it
+    #[arg(long, value_name = "WAY", default_value = "auto", value_parser = way)]
+    attach: AttachWay,
+}
+
+fn way(name: &str) -> Result<AttachWay, String> {
+    AttachWay::named(name).ok_or_else(|| format!("expected {}", AttachWay::EXPECTED))
 }
 
 /// Examines the machine and prints the report. The exit code is 0 only if netqueue can run here.
@@ -29,6 +36,7 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let settings = LoadSettings {
         ring_bytes: 1 << 16,
         max_listeners: Some(16),
+        attach: args.attach,
         features: Features::default(),
         log_level: None,
     };

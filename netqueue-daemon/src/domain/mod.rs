@@ -42,7 +42,7 @@ pub use earlier::{Earlier, EarlierRun, Named};
 pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use handshakes::Handshakes;
-pub use health::{AttachMode, EventFlow, Features, Health, LossReason, ProbeStatus};
+pub use health::{AttachMode, AttachWay, EventFlow, Features, Health, LossReason, ProbeStatus};
 pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use idle::{IdleClosings, IdleLimit, Sighting};

@@ -168,6 +168,7 @@ impl Source for Live {
             flow,
             census: self.census_cost,
             warnings,
+            caveats: self.attached.caveats().into_iter().collect(),
         };
         feed.tell(clock::now(), Observation::Health(health));
     }
