@@ -116,6 +116,11 @@ impl Namespaces {
         self.entries.contains_key(&netns)
     }
 
+    /// How it is called.
+    pub(super) fn name(&self, netns: Netns) -> Arc<str> {
+        self.entries.get(&netns).map_or_else(|| self.label(netns, None), |entry| Arc::clone(&entry.view.name))
+    }
+
     /// It was compared.
     pub(super) fn compared(&mut self, balance: NamespaceBalance) {
         if let Some(entry) = self.entries.get_mut(&balance.netns) {

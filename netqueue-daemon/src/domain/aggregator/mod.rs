@@ -14,10 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, NamespaceBalance,
-    NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Recent, Reconciler, SearchCost,
-    Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic, TrafficReading,
-    namespaces::Namespaces,
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, Named,
+    NamespaceBalance, NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Recent, Reconciler,
+    SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic,
+    TrafficReading, namespaces::Namespaces,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -86,6 +86,25 @@ impl Aggregator {
             recent: Recent::default(),
             idle_limits: Arc::default(),
         }
+    }
+
+    /// The same with the events of earlier runs; numbers go on after theirs.
+    #[must_use]
+    pub fn with_past(self, events: EventLog) -> Self {
+        Self { events, ..self }
+    }
+
+    /// The number of the newest event.
+    #[must_use]
+    pub const fn newest_event(&self) -> u64 {
+        self.events.appended()
+    }
+
+    /// How an account and its namespace are called now.
+    #[must_use]
+    pub fn named(&self, account: &AccountKey) -> Named {
+        let process = self.find(account).map_or_else(|| Arc::from(""), |view| Arc::clone(&view.process));
+        Named { process, netns: self.namespaces.name(account.netns()) }
     }
 
     /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
@@ -275,6 +294,7 @@ impl Aggregator {
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
             recent: self.recent.clone(),
+            journal: None,
             idle_limits: Arc::clone(&self.idle_limits),
         }
     }
