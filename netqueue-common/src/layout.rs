@@ -19,6 +19,11 @@ pub struct KernelLayout {
     /// The same of `tcp_keepalive_timer`.
     pub code_of_keepalive: [u64; 2],
 
+    /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
+    pub event_cost: u64,
+    /// How many nanoseconds of allowance an account that was silent has saved, less one event's.
+    pub event_savings: u64,
+
     /// `sock.__sk_common.skc_net.net`
     pub sock_net: u32,
     /// `inet_sock.inet_sport`: the local port, network byte order; unlike `skc_num` it outlives the port's release.

@@ -12,9 +12,9 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    domain::{Aggregator, Settings},
+    domain::{Aggregator, Keep, Settings},
     inventory,
-    kernel::{self, LoadSettings},
+    kernel::{self, EventAllowance, LoadSettings},
     metrics,
     pipeline::Pipeline,
     snapshots,
@@ -42,15 +42,17 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         tracing::warn!(function = probe.function, at = probe.at, detail = ?probe.detail, "probe not attached");
     }
     let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
-    let settings = Settings { host, event_capacity: config.event_capacity };
+    let settings = Settings {
+        host,
+        event_capacity: config.event_capacity,
+        max_series: config.max_series,
+        keep: Keep { time: config.keep_closed, ..Keep::default() },
+    };
     let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), host).await;
     let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
 
-    let router = api::router(snapshots.clone(), &config.telemetry_path).merge(metrics::router(
-        snapshots,
-        config.max_series,
-        &config.telemetry_path,
-    ));
+    let router = api::router(snapshots.clone(), &config.telemetry_path)
+        .merge(metrics::router(snapshots, &config.telemetry_path));
     let exposure = exposure(config, server.local_addr());
     if let Some(warning) = exposure.warning(&secured) {
         tracing::warn!("{warning}");
@@ -87,6 +89,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
         log_level: config.bpf_log,
     }
 }

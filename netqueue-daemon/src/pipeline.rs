@@ -72,7 +72,12 @@ impl Pipeline {
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
         let warnings = warnings.map(str::to_owned).collect();
-        self.aggregator.set_health(Health { probes: self.attached.probes(), flow, warnings });
+        self.aggregator.set_health(Health {
+            probes: self.attached.probes(),
+            flow,
+            slots: self.attached.room(),
+            warnings,
+        });
         self.aggregator.snapshot(clock::now())
     }
 
@@ -115,6 +120,9 @@ impl Pipeline {
                     let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));
                     published = Instant::now();
+                    if request.is_scrape() || waiting.iter().any(Request::is_scrape) {
+                        self.aggregator.scraped();
+                    }
                     waiting
                         .into_iter()
                         .chain([request])

@@ -8,12 +8,21 @@ use crate::domain::Snapshot;
 
 /// A surface asking for a fresh snapshot.
 #[derive(Debug)]
-pub struct Request(oneshot::Sender<Arc<Snapshot>>);
+pub struct Request {
+    answer: oneshot::Sender<Arc<Snapshot>>,
+    scrape: bool,
+}
 
 impl Request {
     /// Answers it. A surface that has gone away meanwhile is no error.
     pub fn answer(self, snapshot: Arc<Snapshot>) {
-        let _gone = self.0.send(snapshot);
+        let _gone = self.answer.send(snapshot);
+    }
+
+    /// Whether the metrics page is made from it.
+    #[must_use]
+    pub const fn is_scrape(&self) -> bool {
+        self.scrape
     }
 }
 
@@ -50,10 +59,19 @@ impl Snapshots {
 
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
     pub async fn fresh(&self) -> Arc<Snapshot> {
+        self.ask(false).await
+    }
+
+    /// The same for the metrics page: what is shown there is from then on known outside.
+    pub async fn scrape(&self) -> Arc<Snapshot> {
+        self.ask(true).await
+    }
+
+    async fn ask(&self, scrape: bool) -> Arc<Snapshot> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let asked = async {
             let (sender, receiver) = oneshot::channel();
-            self.requests.send(Request(sender)).await.ok()?;
+            self.requests.send(Request { answer: sender, scrape }).await.ok()?;
             receiver.await.ok()
         };
         match tokio::time::timeout(PATIENCE, asked).await {

@@ -26,7 +26,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> String {
 
 #[tokio::test]
 async fn every_surface_answers_on_one_port_and_stops_when_told() {
-    let settings = Settings { host: Netns(1), event_capacity: 10 };
+    let settings = Settings { event_capacity: 10, ..Settings::of(Netns(1)) };
     let aggregator = Aggregator::new(settings, Timestamp::from_nanos(1));
     let (mut publisher, snapshots) = snapshots::channel(aggregator.snapshot(Timestamp::from_nanos(2)));
     let fresh = Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
@@ -36,8 +36,7 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
         }
     });
 
-    let router =
-        api::router(snapshots.clone(), "/telemetry").merge(metrics::router(snapshots, 10, "/telemetry"));
+    let router = api::router(snapshots.clone(), "/telemetry").merge(metrics::router(snapshots, "/telemetry"));
     let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
     let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).await.expect("a free port");
     let address = server.local_addr();

@@ -23,6 +23,7 @@ struct Coverage {
     since: String,
     events_held: u64,
     events_evicted: u64,
+    events_suppressed: u64,
     events_lost: u64,
 }
 
@@ -52,6 +53,7 @@ impl Coverage {
             since: since.to_rfc3339(),
             events_held: events.len() as u64,
             events_evicted: events.evicted(),
+            events_suppressed: snapshot.health.flow.suppressed,
             events_lost: snapshot.health.flow.lost.iter().sum(),
         }
     }

@@ -10,7 +10,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{AccountView, Counts, Handshakes, Snapshot},
+    domain::{AccountView, Counts, Handshakes, Snapshot, Untold},
     snapshots::Snapshots,
 };
 
@@ -33,9 +33,23 @@ struct Listener {
     resets: Resets,
     handshakes: HandshakesView,
     ghosts: Ghosts,
+    events: Events,
     counters: ByName<u64>,
     first_seen: String,
     last_seen: String,
+}
+
+/// How many of the drops and resets have an event of their own.
+#[derive(Serialize)]
+struct Events {
+    /// That happened: drops and resets together.
+    total: u64,
+    /// That were sent, whether or not they are still held.
+    shown: u64,
+    /// That were not, because the listener had used up its allowance.
+    suppressed: u64,
+    /// That were not, because the ring buffer was full.
+    lost: u64,
 }
 
 #[derive(Serialize)]
@@ -103,7 +117,7 @@ impl Filter {
         let params = params.only(&[netns, addr, port, "kind"])?;
         Ok(Self {
             place: PlaceFilter::from_params(&params)?,
-            kind: params.one_of("kind", &["listener", "endpoint", "ephemeral", "other"])?,
+            kind: params.one_of("kind", &["listener", "endpoint", "ephemeral", "other", "gone"])?,
         })
     }
 }
@@ -132,6 +146,7 @@ impl Listener {
             resets: Resets::of(&account.counts),
             handshakes: HandshakesView::of(account.counts.handshakes()),
             ghosts: Ghosts::of(account.counts.handshakes()),
+            events: Events::of(&account.counts),
             counters: ByName(counters.map(|(counter, value)| (counter.as_str(), value)).collect()),
             first_seen: account.first_seen.to_rfc3339(),
             last_seen: account.last_seen.to_rfc3339(),
@@ -159,6 +174,14 @@ impl Ghosts {
             recovered: seen.ghosts_recovered,
             ended: seen.ghosts_ended,
         }
+    }
+}
+
+impl Events {
+    fn of(counts: &Counts) -> Self {
+        let total = counts.drop_total() + counts.reset_total();
+        let Untold { suppressed, lost } = counts.untold();
+        Self { total, shown: total.saturating_sub(suppressed).saturating_sub(lost), suppressed, lost }
     }
 }
 

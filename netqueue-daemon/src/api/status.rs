@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     build_info::BuildInfo,
-    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, Snapshot},
+    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, SlotUse, Snapshot},
     snapshots::Snapshots,
 };
 
@@ -27,6 +27,15 @@ pub(super) struct Status {
     probes: Vec<Probe>,
     reconciliation: Vec<Reconciliation>,
     events: EventCounts,
+    /// The kernel side's room for accounts.
+    slots: ByName<Slots>,
+}
+
+#[derive(Serialize)]
+struct Slots {
+    capacity: u64,
+    used: u64,
+    given_back: u64,
 }
 
 #[derive(Serialize)]
@@ -61,6 +70,7 @@ struct Balance {
 struct EventCounts {
     seen: u64,
     submitted: u64,
+    suppressed: u64,
     stored: u64,
     lost: ByName<u64>,
     folded: u64,
@@ -91,6 +101,7 @@ impl Status {
             probes: probes.iter().map(Probe::of).collect(),
             reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
             events: EventCounts::of(snapshot),
+            slots: ByName(snapshot.health.slots.iter().map(Slots::named).collect()),
         }
     }
 }
@@ -138,6 +149,13 @@ impl From<CounterBalance> for Balance {
     }
 }
 
+impl Slots {
+    fn named(slots: &SlotUse) -> (&'static str, Self) {
+        let SlotUse { kind, capacity, used, given_back } = *slots;
+        (kind, Self { capacity, used, given_back })
+    }
+}
+
 impl EventCounts {
     fn of(snapshot: &Snapshot) -> Self {
         let flow = &snapshot.health.flow;
@@ -145,6 +163,7 @@ impl EventCounts {
         Self {
             seen: flow.seen,
             submitted: flow.submitted,
+            suppressed: flow.suppressed,
             stored: snapshot.events.appended(),
             lost: ByName(lost.into()),
             folded: flow.folded,

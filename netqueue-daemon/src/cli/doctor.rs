@@ -25,8 +25,7 @@ pub struct DoctorArgs {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let settings = LoadSettings { ring_bytes: 1 << 16, max_listeners: Some(16), log_level: None };
-    let checks = examine(&settings);
+    let checks = examine(&LoadSettings::TRIAL);
     let out = io::stdout().lock();
     if args.json {
         write_json(out, &checks)?

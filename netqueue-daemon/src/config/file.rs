@@ -29,7 +29,10 @@ pub(super) struct Table {
     pub(super) log: Log,
     pub(super) ring_size: Option<Given>,
     pub(super) event_capacity: Option<Given>,
+    pub(super) event_rate: Option<Given>,
+    pub(super) event_burst: Option<Given>,
     pub(super) max_listeners: Option<Given>,
+    pub(super) keep_closed: Option<Given>,
     pub(super) max_series: Option<Given>,
     pub(super) bpf_log: Option<Given>,
 }

@@ -11,6 +11,7 @@ mod tests;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 pub use args::DaemonArgs;
@@ -38,8 +39,14 @@ pub struct Config {
     pub ring_bytes: u32,
     /// How many of the newest events are kept.
     pub event_capacity: usize,
+    /// Events a second that each listener may send from each CPU; `None`: as many as there are.
+    pub event_rate: Option<u32>,
+    /// Events each listener may send at once from each CPU after a silence.
+    pub event_burst: u32,
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
+    /// How long a closed listener keeps its own counts, at least.
+    pub keep_closed: Duration,
     /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
     pub max_series: usize,
     /// From which level on the kernel side's programs log; `None`: they do not.
@@ -57,7 +64,10 @@ impl Default for Config {
             log: LogConfig::default(),
             ring_bytes: 4 << 20,
             event_capacity: 16_384,
+            event_rate: Some(100),
+            event_burst: 1000,
             max_listeners: None,
+            keep_closed: Duration::from_secs(120),
             max_series: 2000,
             bpf_log: None,
         }
@@ -127,9 +137,18 @@ impl Config {
             event_capacity: layers
                 .pick("event-capacity", &flags.event_capacity, &table.event_capacity, &rules::EVENT_CAPACITY)?
                 .unwrap_or(default.event_capacity),
+            event_rate: layers
+                .pick("event-rate", &flags.event_rate, &table.event_rate, &rules::EVENT_RATE)?
+                .unwrap_or(default.event_rate),
+            event_burst: layers
+                .pick("event-burst", &flags.event_burst, &table.event_burst, &rules::EVENT_BURST)?
+                .unwrap_or(default.event_burst),
             max_listeners: layers
                 .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
                 .unwrap_or(default.max_listeners),
+            keep_closed: layers
+                .pick("keep-closed", &flags.keep_closed, &table.keep_closed, &rules::KEEP_CLOSED)?
+                .unwrap_or(default.keep_closed),
             max_series: layers
                 .pick("max-series", &flags.max_series, &table.max_series, &rules::MAX_SERIES)?
                 .unwrap_or(default.max_series),

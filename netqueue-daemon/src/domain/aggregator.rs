@@ -3,9 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, NamespaceBalance, Netns,
-    Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, Keep, NamespaceBalance,
+    Netns, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
     Timestamp, Traffic, TrafficReading,
+    gone::{self, Life},
+    places::Places,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -15,6 +17,18 @@ pub struct Settings {
     pub host: Netns,
     /// How many of the newest events are kept.
     pub event_capacity: usize,
+    /// How many addresses and ports the metrics tell apart.
+    pub max_series: usize,
+    /// How long what is over is kept apart.
+    pub keep: Keep,
+}
+
+impl Settings {
+    /// What is usual.
+    #[must_use]
+    pub fn of(host: Netns) -> Self {
+        Self { host, event_capacity: 16_384, max_series: 2000, keep: Keep::default() }
+    }
 }
 
 /// Accounts, events and balances.
@@ -23,6 +37,11 @@ pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
     accounts: Vec<AccountView>,
+    /// Of each account, at the same index.
+    lives: Vec<Life>,
+    opened: u64,
+    readings: u64,
+    places: Places,
     index: HashMap<AccountKey, usize>,
     /// What slots had counted that were given back: of accounts that can get another.
     settled: HashMap<AccountKey, Counts>,
@@ -44,6 +63,10 @@ impl Aggregator {
             settings,
             attached,
             accounts: Vec::new(),
+            lives: Vec::new(),
+            opened: 0,
+            readings: 0,
+            places: Places::new(settings.max_series),
             index: HashMap::new(),
             settled: HashMap::new(),
             peaks: HashMap::new(),
@@ -75,6 +98,7 @@ impl Aggregator {
     /// The kernel side's exact counts were read: of every slot that is somebody's. An account may have two, and one that
     /// has none any more keeps what it had.
     pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
+        self.readings += 1;
         // Only what is no listener can have had a slot before: no two listeners are one account.
         let mut shared: Vec<(AccountKey, Counts)> = Vec::new();
         let mut place: HashMap<AccountKey, usize> = HashMap::new();
@@ -97,7 +121,9 @@ impl Aggregator {
     }
 
     fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
-        let account = self.account(key, now);
+        let index = self.open(key, now);
+        self.lives[index] = Life::seen(self.readings);
+        let account = &mut self.accounts[index];
         if account.counts != counts {
             account.counts = counts;
             account.last_seen = account.last_seen.max(now);
@@ -148,6 +174,7 @@ impl Aggregator {
             peaks.accept.scraped();
             peaks.syn.scraped();
         });
+        self.lives.iter_mut().for_each(|life| life.scraped(self.readings));
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
@@ -173,7 +200,47 @@ impl Aggregator {
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
-        self.spikes.tick(self.accounts.iter().map(|account| (&account.key, &account.counts)), now)
+        self.fold(now);
+        // What took over others' counts rose at once by what had happened before.
+        let keys: Vec<_> = self
+            .accounts
+            .iter()
+            .map(|account| match account.predecessors {
+                0 => account.key,
+                _ => AccountKey::Gone(account.key.netns()),
+            })
+            .collect();
+        let counts = self.accounts.iter().map(|account| &account.counts);
+        self.spikes.tick(keys.iter().zip(counts), now)
+    }
+
+    /// Puts together what is long over.
+    fn fold(&mut self, now: Timestamp) {
+        let over: Vec<_> = self.lives.iter().map(|life| life.over(self.readings)).collect();
+        let moves = gone::fold(&self.accounts, &over, self.settings.keep, now);
+        if moves.is_empty() {
+            return;
+        }
+        for (from, into) in &moves {
+            let left = self.accounts[*from].clone();
+            self.settled.remove(&left.key);
+            self.peaks.remove(&left.id);
+            let into = match into {
+                gone::Into::Account(index) => *index,
+                gone::Into::Gone if left.apart => self.open(AccountKey::Gone(left.key.netns()), now),
+                // It was part of that series, which must not fall.
+                gone::Into::Gone => {
+                    let other = AccountKey::Other(left.key.netns());
+                    self.settle(other, left.counts);
+                    self.open(other, now)
+                }
+            };
+            gone::add(&mut self.accounts[into], &left);
+        }
+        remove(&mut self.accounts, |index| moves.contains_key(&index));
+        remove(&mut self.lives, |index| moves.contains_key(&index));
+        self.places.keep(self.accounts.iter().filter(|account| account.apart).map(|account| &account.key));
+        self.index = self.accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
     }
 
     /// What netqueue knows about itself was read.
@@ -210,11 +277,20 @@ impl Aggregator {
     }
 
     fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
+        let index = self.open(key, now);
+        &mut self.accounts[index]
+    }
+
+    /// The index of the account, a new one if there is none yet.
+    fn open(&mut self, key: AccountKey, now: Timestamp) -> usize {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
+            self.opened += 1;
+            let apart = self.places.admit(&key);
+            self.lives.push(Life::seen(self.readings));
             self.accounts.push(AccountView {
-                id: AccountId(next as u64 + 1),
+                id: AccountId(self.opened),
                 key,
                 counts: Counts::default(),
                 queues: Queues::default(),
@@ -222,10 +298,18 @@ impl Aggregator {
                 first_seen: now,
                 last_seen: now,
                 closed: None,
+                predecessors: 0,
+                apart,
             });
         }
-        &mut self.accounts[index]
+        index
     }
+}
+
+/// Removes the elements at some indices.
+fn remove<T>(from: &mut Vec<T>, leaves: impl Fn(usize) -> bool) {
+    let mut index = 0..;
+    from.retain(|_| !index.next().is_some_and(&leaves));
 }
 
 /// High-water marks of a listener's two queues.
@@ -282,7 +366,7 @@ mod tests {
     }
 
     fn aggregator() -> Aggregator {
-        Aggregator::new(Settings { host: HOST, event_capacity: 100 }, Timestamp::from_nanos(1))
+        Aggregator::new(Settings { event_capacity: 100, ..Settings::of(HOST) }, Timestamp::from_nanos(1))
     }
 
     #[test]

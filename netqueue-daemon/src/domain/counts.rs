@@ -9,6 +9,16 @@ pub struct Counts {
     resets: [u64; ResetCause::ALL.len()],
     kernel: PerCounter<u64>,
     handshakes: Handshakes,
+    untold: Untold,
+}
+
+/// Drops and resets that were counted and of which there is no event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// The account had used up its allowance of events.
+    pub suppressed: u64,
+    /// The ring buffer was full.
+    pub lost: u64,
 }
 
 impl Counts {
@@ -23,6 +33,7 @@ impl Counts {
             resets: ResetCause::ALL.map(resets),
             kernel: PerCounter::from_fn(kernel),
             handshakes: Handshakes::default(),
+            untold: Untold::default(),
         }
     }
 
@@ -30,6 +41,18 @@ impl Counts {
     #[must_use]
     pub const fn with_handshakes(self, handshakes: Handshakes) -> Self {
         Self { handshakes, ..self }
+    }
+
+    /// The same counts with how many have no event.
+    #[must_use]
+    pub const fn with_untold(self, untold: Untold) -> Self {
+        Self { untold, ..self }
+    }
+
+    /// How many of the drops and resets have no event.
+    #[must_use]
+    pub const fn untold(&self) -> Untold {
+        self.untold
     }
 
     /// Handshakes whose final ACK was dropped.
@@ -72,6 +95,8 @@ impl Counts {
         add(&mut self.drops, &other.drops);
         add(&mut self.resets, &other.resets);
         self.handshakes.add(&other.handshakes);
+        self.untold.suppressed += other.untold.suppressed;
+        self.untold.lost += other.untold.lost;
         self.kernel = PerCounter::from_fn(|counter| self.kernel.get(counter) + other.kernel.get(counter));
     }
 }

@@ -26,6 +26,10 @@ pub struct AccountView {
     pub last_seen: Timestamp,
     /// When the listener was closed; `None` while it listens, and for what is no listener.
     pub closed: Option<Timestamp>,
+    /// How many more listeners it stands for that listened here before and are closed, too.
+    pub predecessors: u64,
+    /// Whether it has a place of its own among the series; else it is part of its namespace's `other`. It stays so.
+    pub apart: bool,
 }
 
 /// Everything netqueue knows at one moment.
@@ -37,7 +41,7 @@ pub struct Snapshot {
     pub attached: Timestamp,
     /// The namespace of PID 1.
     pub host: Netns,
-    /// Every account ever charged, in the order of first charge.
+    /// Every account ever charged, in the order of first charge; those that are long over are in [`AccountKey::Gone`].
     pub accounts: Arc<[AccountView]>,
     /// The newest events.
     pub events: EventLog,

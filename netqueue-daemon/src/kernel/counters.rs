@@ -10,6 +10,7 @@ use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 use super::{decode, keeper::Tenure, mapped::Mapped, ring::monotonic_epoch};
 use crate::domain::{
     AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, Timestamp,
+    Untold,
 };
 
 /// The kernel side's counts.
@@ -118,6 +119,7 @@ impl Counters {
         EventFlow {
             seen: value(Tally::EventsSeen),
             submitted: value(Tally::EventsSubmitted),
+            suppressed: value(Tally::EventsSuppressed),
             folded: value(Tally::ChargesFolded),
             lost: LossReason::ALL.map(|reason| match reason {
                 LossReason::RingFull => value(Tally::EventsRingFull),
@@ -203,6 +205,10 @@ fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
             cells[cell as usize]
         },
     )
+    .with_untold(Untold {
+        suppressed: cells[Cell::EventsSuppressed as usize],
+        lost: cells[Cell::EventsLost as usize],
+    })
     .with_handshakes(Handshakes {
         suspended: cells[Cell::HandshakesSuspended as usize],
         recovered: cells[Cell::HandshakesRecovered as usize],

@@ -74,7 +74,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
-        // The loader knows it (slots.rs).
+        // The loader knows these (attach.rs, slots.rs).
+        event_cost: 0,
+        event_savings: 0,
         cpus: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.

@@ -18,7 +18,7 @@ mod ring;
 mod slots;
 mod symbols;
 
-pub use attach::{Attached, LoadSettings, Logger, attach};
+pub use attach::{Attached, EventAllowance, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};
 pub use error::AttachError;
 pub use preflight::{Check, Outcome, examine};

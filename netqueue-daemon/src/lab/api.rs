@@ -19,6 +19,7 @@ pub(super) struct Row {
     pub resets: Breakdown,
     pub handshakes: Handshakes,
     pub ghosts: Ghosts,
+    pub events: Told,
     counters: BTreeMap<String, u64>,
 }
 
@@ -39,6 +40,14 @@ pub(super) struct Ghosts {
     pub total: u64,
     pub recovered: u64,
     pub ended: u64,
+}
+
+/// How many of the drops and resets have an event of their own, and why the others have none.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Told {
+    pub shown: u64,
+    pub suppressed: u64,
+    pub lost: u64,
 }
 
 /// A total and its split.
@@ -218,6 +227,7 @@ pub(super) mod tests {
             "resets": {"total": 0, "by_cause": []},
             "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},
             "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
+            "events": {"total": drops, "shown": drops, "suppressed": 0, "lost": 0},
             "counters": {"ListenOverflows": drops, "ListenDrops": drops, "TCPReqQFullDrop": 0, "TCPReqQFullDoCookies": 0,
                 "SyncookiesSent": 0, "EmbryonicRsts": 0, "OutRsts": 0},
             "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z"

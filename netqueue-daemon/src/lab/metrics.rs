@@ -12,6 +12,15 @@ pub(super) fn drops(server: &Server, netns: u64, port: u16) -> Result<Option<u64
     Ok(drops_on(&page, netns, port))
 }
 
+/// How many series there are of drops, resets and whatever else is told by address and port.
+pub(super) fn series(server: &Server) -> Result<usize> {
+    let page = String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")?;
+    Ok(page.lines().filter(|line| line.contains(",port=\"")).count())
+}
+
+/// More series than one address and port has.
+pub(super) const OF_ONE_PLACE: usize = 64;
+
 fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
     let (netns, port) = (format!("netns=\"{netns}\""), format!("port=\"{port}\""));
     let values = page.lines().filter_map(|line| {

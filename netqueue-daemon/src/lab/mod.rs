@@ -12,6 +12,7 @@ mod metrics;
 mod netlink;
 mod netns;
 mod observation;
+mod own_daemon;
 mod packet;
 mod raw;
 mod report;

@@ -31,6 +31,12 @@ pub(super) struct RunArgs {
     /// How many drops the concurrency experiment must provoke
     #[arg(long, value_name = "N", default_value_t = 1000)]
     min_drops: u64,
+    /// How many SYNs the experiment flood-100k sends
+    #[arg(long, value_name = "N", default_value_t = experiments::SYNS)]
+    syns: u32,
+    /// How many listeners the experiment ports-come-and-go opens and closes
+    #[arg(long, value_name = "N", default_value_t = experiments::PORTS)]
+    ports: u32,
     /// Only provokes, and prints what the kernel counted; compares nothing
     #[arg(long, hide = true)]
     no_daemon: bool,
@@ -41,7 +47,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let chosen = choose(args)?;
     let server = Server::parse(&args.server)?;
     let server = (!args.no_daemon).then_some(&server);
-    let settings = Settings { min_drops: args.min_drops };
+    let settings = Settings { min_drops: args.min_drops, syns: args.syns, ports: args.ports };
     sockets::raise_descriptor_limit()?;
     // Both are the caller's mistakes rather than an experiment's failure: said once, before anything runs.
     Netns::create()?;

@@ -35,6 +35,10 @@ pub(super) mod stage {
 pub(super) struct Settings {
     /// How many drops the concurrency experiment must reach.
     pub min_drops: u64,
+    /// How many SYNs the great flood has.
+    pub syns: u32,
+    /// How many ports come and go.
+    pub ports: u32,
 }
 
 /// One incident that can be provoked.
@@ -64,6 +68,7 @@ pub(super) struct Bench<'a> {
     pub server: Option<&'a Server>,
     /// The namespace the incident is provoked in.
     pub netns: &'a Netns,
+    pub settings: Settings,
 }
 
 /// How much of something there must be.

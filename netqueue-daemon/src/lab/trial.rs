@@ -41,7 +41,7 @@ pub(super) fn run(provoke: &Provoke, settings: Settings, server: Option<&Server>
         }
         Provoke::Watching(provoke) => {
             let place = Place::create(server)?;
-            let scene = provoke(&Bench { server, netns: &place.netns })?;
+            let scene = provoke(&Bench { server, netns: &place.netns, settings })?;
             place.compare(&scene)?
         }
         Provoke::InEach(times, provoke) => in_each(times, provoke, settings, server)?,

@@ -13,9 +13,9 @@ use crate::{build_info::BuildInfo, domain::Snapshot};
 pub(super) struct SnapshotCollector(Vec<Scraped>);
 
 impl SnapshotCollector {
-    /// The snapshot's families, with at most `max_series` addresses and ports told apart.
-    pub(super) fn new(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Self> {
-        let mut families = listeners::families(snapshot, &fold(snapshot, max_series))?;
+    /// The snapshot's families.
+    pub(super) fn new(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Self> {
+        let mut families = listeners::families(snapshot, &fold(snapshot))?;
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);
         Ok(Self(families))
@@ -49,7 +49,7 @@ mod tests {
     const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abcdef0", rustc: "1.95.0" };
 
     fn text(snapshot: &Snapshot) -> String {
-        let collector = SnapshotCollector::new(snapshot, BUILD, 3).expect("it renders");
+        let collector = SnapshotCollector::new(snapshot, BUILD).expect("it renders");
         String::from_utf8(page([Box::new(collector) as Box<dyn Collector>]).expect("it renders"))
             .expect("it is text")
     }

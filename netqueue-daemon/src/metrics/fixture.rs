@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, QueueState, Queues, ResetCause, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    ProbeStatus, QueueState, Queues, ResetCause, SlotUse, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
 const HOST: Netns = Netns(4_026_531_840);
@@ -49,6 +49,8 @@ pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
         first_seen: seen,
         last_seen: seen,
         closed: None,
+        predecessors: 0,
+        apart: !matches!(key, AccountKey::Other(_)),
     }
 }
 
@@ -81,7 +83,8 @@ pub(super) fn incident() -> Snapshot {
     pod.queues.accept = Some(QueueState { length: 129, limit: 128 });
     pod.queues.syn = Some(QueueState { length: 128, limit: 128 });
     let nobody = account(4, endpoint("127.0.0.1", 81), resets(ResetCause::NoListener, 3));
-    let one_too_many = account(5, listener(5, "127.0.0.1", 9000), drops(4));
+    let mut one_too_many = account(5, listener(5, "127.0.0.1", 9000), drops(4));
+    one_too_many.apart = false;
     let unknown = account(6, other(), drops(1));
 
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
@@ -128,12 +131,17 @@ fn health() -> Health {
         detail: None,
         missed,
     };
-    let mut flow = EventFlow { seen: 47, submitted: 45, folded: 1, ..EventFlow::default() };
+    let mut flow = EventFlow { seen: 47, submitted: 40, suppressed: 5, folded: 1, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 2;
     let probes = vec![
         probe("conn_request_enter", "entry", true, Some(0)),
         probe("conn_request_leave", "return", true, None),
         probe("send_reset_enter", "entry", false, Some(4)),
     ];
-    Health { probes, flow, warnings: Vec::new() }
+    let slots = vec![
+        SlotUse { kind: "listeners", capacity: 4096, used: 5, given_back: 2 },
+        SlotUse { kind: "endpoints", capacity: 4096, used: 1, given_back: 0 },
+        SlotUse { kind: "namespaces", capacity: 64, used: 1, given_back: 0 },
+    ];
+    Health { probes, flow, slots, ..Health::default() }
 }

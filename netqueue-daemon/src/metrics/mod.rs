@@ -21,14 +21,14 @@ use prometheus::{core::Collector, process_collector::ProcessCollector};
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
-/// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart.
-pub fn router(snapshots: Snapshots, max_series: usize, path: &str) -> Router {
-    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series)))
+/// Answers scrapes at `path`, which begins with a slash.
+pub fn router(snapshots: Snapshots, path: &str) -> Router {
+    Router::new().route(path, get(move || scrape(snapshots.clone())))
 }
 
-async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
-    let snapshot = snapshots.fresh().await;
-    match page(&snapshot, max_series) {
+async fn scrape(snapshots: Snapshots) -> Response {
+    let snapshot = snapshots.scrape().await;
+    match page(&snapshot) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
@@ -38,8 +38,8 @@ async fn scrape(snapshots: Snapshots, max_series: usize) -> Response {
     }
 }
 
-fn page(snapshot: &Snapshot, max_series: usize) -> prometheus::Result<Vec<u8>> {
-    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series)?;
+fn page(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
+    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS)?;
     collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(ProcessCollector::for_self())])
 }
 
@@ -55,7 +55,7 @@ mod tests {
     async fn a_scrape_is_answered_in_the_text_format_even_if_no_fresh_snapshot_comes() {
         let (_publisher, snapshots) = crate::snapshots::channel(fixture::incident());
         let request = Request::get("/m").body(Body::empty()).expect("a request");
-        let response = router(snapshots, 10, "/m").oneshot(request).await.expect("an answer");
+        let response = router(snapshots, "/m").oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
         let page = response.into_body().collect().await.expect("a page").to_bytes();

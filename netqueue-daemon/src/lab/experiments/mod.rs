@@ -1,11 +1,13 @@
 //! The table of the experiments, in the order they run, and what several of them share.
 
+mod bounds;
 mod burst;
 mod concurrency;
 mod deferred;
 mod expired;
 mod final_ack;
 mod flood;
+mod flooded;
 mod ghosts;
 mod load;
 mod many_listeners;
@@ -25,6 +27,9 @@ use anyhow::Result;
 
 use super::counters::{self, Counter};
 use super::scene::Experiment;
+
+pub(super) use bounds::PORTS;
+pub(super) use flooded::SYNS;
 
 /// Every experiment. A new one is a line here and a function in its family's file.
 pub(super) const ALL: &[Experiment] = &[
@@ -55,6 +60,10 @@ pub(super) const ALL: &[Experiment] = &[
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
     deferred::DEFERRED,
+    flooded::FLOOD,
+    flooded::STANDSTILL,
+    bounds::FULL_MAPS,
+    bounds::COME_AND_GO,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the

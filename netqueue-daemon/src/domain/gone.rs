@@ -1,0 +1,265 @@
+//! What becomes of accounts that are over: after a while they are put together, so that ports that come and go leave
+//! nothing behind but their sums.
+//!
+//! A series is all accounts of one address and port. While a listener lives there, nothing leaves the series: its closed
+//! predecessors become one. Where none does, the whole series goes to the namespace's [`AccountKey::Gone`].
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use super::{
+    AccountKey, AccountView, Timestamp,
+    places::{self, Place},
+};
+
+/// How long what is over is kept apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// At least this long, and until two scrapes have shown its last counts..
+    pub time: Duration,
+    /// .. unless so many are over that the oldest must make room.
+    pub most: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(120), most: 4096 }
+    }
+}
+
+/// Whether an account can still be charged, and how often it was scraped since it cannot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    reading: u64,
+    scrapes: u8,
+}
+
+/// Enough for whoever scrapes to have seen the last counts, should one scrape have been under way or lost.
+const SCRAPES: u8 = 2;
+
+impl Life {
+    /// It was in this reading of the kernel side's counts.
+    pub(super) const fn seen(reading: u64) -> Self {
+        Self { reading, scrapes: 0 }
+    }
+
+    /// The metrics page was made, `last` being the last reading.
+    pub(super) const fn scraped(&mut self, last: u64) {
+        if self.reading != last {
+            self.scrapes = self.scrapes.saturating_add(1);
+        }
+    }
+
+    /// Whether the kernel side has it no more, and if so, whether it was scraped often enough.
+    pub(super) const fn over(self, last: u64) -> Option<bool> {
+        if self.reading == last { None } else { Some(self.scrapes >= SCRAPES) }
+    }
+}
+
+/// Where an account's counts go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Into {
+    /// Another account of the same series, by its index.
+    Account(usize),
+    /// Its namespace's [`AccountKey::Gone`].
+    Gone,
+}
+
+/// Which accounts are to be put together, by their indices; `over` says of each whether the kernel side has it no more.
+pub(super) fn fold(
+    accounts: &[AccountView],
+    over: &[Option<bool>],
+    keep: Keep,
+    now: Timestamp,
+) -> BTreeMap<usize, Into> {
+    let ended: Vec<usize> =
+        (0..accounts.len()).filter(|&index| has_ended(&accounts[index], over[index])).collect();
+    let rested = |index: &usize| {
+        let account = &accounts[*index];
+        over[*index] == Some(true)
+            && now.since(account.closed.unwrap_or_default().max(account.last_seen)) >= keep.time
+    };
+    let mut ripe: HashSet<usize> = ended.iter().copied().filter(rested).collect();
+    ripe.extend(surplus(accounts, &ended, keep));
+    if ripe.is_empty() {
+        return BTreeMap::new();
+    }
+
+    let ended: HashSet<usize> = ended.into_iter().collect();
+    let mut inhabited = HashSet::new();
+    let mut eldest: HashMap<Place, usize> = HashMap::new();
+    for (index, account) in accounts.iter().enumerate() {
+        if matches!(account.key, AccountKey::Listener { .. }) {
+            if ended.contains(&index) {
+                eldest.entry(place(account)).or_insert(index);
+            } else {
+                inhabited.insert(place(account));
+            }
+        }
+    }
+    let goes = |index: usize| {
+        let account = &accounts[index];
+        if !inhabited.contains(&place(account)) {
+            return Some(Into::Gone);
+        }
+        // What nobody listened for joins nobody: it is one account and shares its series with the listener.
+        let eldest =
+            eldest.get(&place(account)).filter(|_| matches!(account.key, AccountKey::Listener { .. }));
+        eldest.filter(|eldest| **eldest != index).map(|eldest| Into::Account(*eldest))
+    };
+    ripe.into_iter().filter_map(|index| Some((index, goes(index)?))).collect()
+}
+
+/// Adds an account that leaves to the one that takes over its counts.
+pub(super) fn add(to: &mut AccountView, left: &AccountView) {
+    to.counts.add(&left.counts);
+    to.first_seen = to.first_seen.min(left.first_seen);
+    to.last_seen = to.last_seen.max(left.last_seen);
+    to.closed = to.closed.max(left.closed);
+    if matches!(left.key, AccountKey::Listener { .. }) {
+        to.predecessors += 1 + left.predecessors;
+    }
+}
+
+/// Nothing can be charged to it any more, or nothing has been for so long that it lost its slot.
+const fn has_ended(account: &AccountView, over: Option<bool>) -> bool {
+    over.is_some()
+        && match account.key {
+            AccountKey::Listener { .. } => account.closed.is_some(),
+            AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => true,
+            AccountKey::Other(_) | AccountKey::Gone(_) => false,
+        }
+}
+
+/// The oldest of those that are more than may be kept, and then a few more, for not to come back with each that ends.
+fn surplus(accounts: &[AccountView], ended: &[usize], keep: Keep) -> Vec<usize> {
+    if ended.len() <= keep.most {
+        return Vec::new();
+    }
+    let mut oldest = ended.to_vec();
+    oldest.sort_by_key(|index| accounts[*index].last_seen);
+    oldest.truncate(ended.len() - keep.most * 3 / 4);
+    oldest
+}
+
+const fn place(account: &AccountView) -> Place {
+    places::place(&account.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::domain::{
+        AccountKey, Aggregator, Counts, DropKind, Endpoint, Keep, Netns, Settings, Snapshot, SocketId,
+        Timestamp,
+    };
+
+    const HOST: Netns = Netns(7);
+
+    fn at(port: u16) -> Endpoint {
+        Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port }
+    }
+
+    fn listener(socket: u64, port: u16) -> AccountKey {
+        AccountKey::Listener { socket: SocketId(socket), at: at(port) }
+    }
+
+    fn drops(number: u64) -> Counts {
+        Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
+    }
+
+    const fn second(number: u64) -> Timestamp {
+        Timestamp::from_nanos(number * 1_000_000_000)
+    }
+
+    fn aggregator(most: usize) -> Aggregator {
+        let keep = Keep { most, ..Keep::default() };
+        Aggregator::new(Settings { keep, ..Settings::of(HOST) }, second(0))
+    }
+
+    fn sum(snapshot: &Snapshot) -> u64 {
+        snapshot.accounts.iter().map(|account| account.counts.drop_total()).sum()
+    }
+
+    fn scrape(queues: &mut Aggregator, times: u32) {
+        (0..times).for_each(|_| queues.scraped());
+    }
+
+    #[test]
+    fn a_port_that_is_gone_for_good_leaves_its_sum_after_two_scrapes_and_two_minutes() {
+        let mut queues = aggregator(100);
+        queues.count([(listener(1, 80), drops(24))], second(10));
+        queues.close([(listener(1, 80), second(11))]);
+        queues.count([], second(12));
+        let shown = |queues: &Aggregator| queues.snapshot(second(999)).account(&listener(1, 80)).is_some();
+        queues.tick(second(200));
+        assert!(shown(&queues), "nobody has scraped it");
+        scrape(&mut queues, 2);
+        queues.tick(second(100));
+        assert!(shown(&queues), "it was there a minute ago");
+        queues.tick(second(200));
+        assert!(!shown(&queues));
+        let taken = queues.snapshot(second(200));
+        let gone = taken.account(&AccountKey::Gone(HOST)).expect("its sum stays");
+        assert_eq!((gone.counts.drop_total(), gone.predecessors, sum(&taken)), (24, 1, 24));
+    }
+
+    #[test]
+    fn a_server_that_restarts_every_minute_is_one_series_that_never_falls() {
+        let mut queues = aggregator(100);
+        let mut before = 0;
+        for life in 1..=60 {
+            queues.count([(listener(life, 80), drops(life))], second(60 * life));
+            queues.close([(listener(life, 80), second(60 * life + 30))]);
+            scrape(&mut queues, 4);
+            queues.tick(second(60 * life + 1));
+            let taken = queues.snapshot(second(60 * life + 1));
+            assert_eq!(sum(&taken), before + life);
+            assert!(taken.account(&AccountKey::Gone(HOST)).is_none());
+            assert!(taken.accounts.len() <= 5, "{} accounts", taken.accounts.len());
+            before += life;
+        }
+    }
+
+    #[test]
+    fn resets_of_a_port_that_is_listened_on_stay_in_its_series() {
+        let mut queues = aggregator(100);
+        queues.count([(AccountKey::Endpoint(at(80)), drops(1)), (listener(1, 80), drops(2))], second(10));
+        queues.settle(AccountKey::Endpoint(at(80)), drops(1));
+        queues.count([(listener(1, 80), drops(2))], second(20));
+        scrape(&mut queues, 2);
+        queues.tick(second(500));
+        assert_eq!(queues.snapshot(second(500)).accounts.len(), 2);
+    }
+
+    #[test]
+    fn an_endpoint_that_wakes_up_after_it_was_folded_is_counted_once() {
+        let scanned = AccountKey::Endpoint(at(81));
+        let mut queues = aggregator(100);
+        queues.count([(scanned, drops(7))], second(10));
+        queues.settle(scanned, drops(7));
+        queues.count([], second(20));
+        scrape(&mut queues, 2);
+        queues.tick(second(500));
+        queues.count([(scanned, drops(1))], second(600));
+        assert_eq!(sum(&queues.snapshot(second(600))), 8);
+    }
+
+    #[test]
+    fn nobody_scrapes_and_a_hundred_thousand_ports_come_and_go_in_bounded_memory() {
+        let mut queues = aggregator(1000);
+        for n in 1..=100_000_u64 {
+            let key = listener(n, (n % 60_000) as u16);
+            queues.count([(key, drops(1))], second(n));
+            queues.close([(key, second(n))]);
+            if n % 500 == 0 {
+                queues.tick(second(n));
+                assert!(queues.snapshot(second(n)).accounts.len() <= 1502);
+            }
+        }
+        assert_eq!(sum(&queues.snapshot(second(100_000))), 100_000);
+    }
+}
