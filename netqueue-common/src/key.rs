@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::Namespace;
+
 /// One account that counts are charged to.
 ///
 /// Three kinds share this type:
@@ -17,21 +19,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct ListenerKey {
     /// Kernel address of the listening socket, 0 where no listener is meant.
     pub sock: u64,
-    /// Network namespace inode, as in /proc/PID/ns/net.
-    pub netns: u32,
+    /// The network namespace.
+    pub netns: Namespace,
     /// Local port, host byte order.
     pub port: u16,
     /// AF_INET (2) or AF_INET6 (10) of the bound address; 0 in an `other` bucket.
     pub family: u16,
     /// Bound address, network byte order: IPv4 in the first four bytes, all sixteen for IPv6.
     pub addr: [u8; 16],
+    /// Zero; rounds the size up to whole words.
+    pub reserved: u32,
 }
 
 impl ListenerKey {
     /// The key of a namespace's `other` bucket.
     #[must_use]
-    pub const fn other(netns: u32) -> Self {
-        Self { sock: 0, netns, port: 0, family: 0, addr: [0; 16] }
+    pub const fn other(netns: Namespace) -> Self {
+        Self { sock: 0, netns, port: 0, family: 0, addr: [0; 16], reserved: 0 }
     }
 }
 

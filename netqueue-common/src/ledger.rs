@@ -2,12 +2,14 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::Namespace;
+
 /// A connection, as a packet to this host names it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Flow {
-    /// Network namespace inode.
-    pub netns: u32,
+    /// The network namespace.
+    pub netns: Namespace,
     /// The peer's port, host byte order.
     pub peer_port: u16,
     /// The local port, host byte order.

@@ -10,6 +10,7 @@ mod event;
 mod key;
 mod layout;
 mod ledger;
+mod namespace;
 mod tally;
 
 pub use cell::Cell;
@@ -18,6 +19,7 @@ pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
 pub use key::{Account, ListenerKey, kept};
 pub use layout::KernelLayout;
 pub use ledger::{Flow, Suspect};
+pub use namespace::{Lives, Namespace};
 pub use tally::{Tallies, Tally};
 
 /// Names of the maps and globals, as the loader looks them up.
@@ -40,6 +42,8 @@ pub mod names {
     pub const LEDGER: &str = "LEDGER";
     /// Array of one word: 0 while no handshake is remembered.
     pub const REMEMBERING: &str = "REMEMBERING";
+    /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.
+    pub const LIVES: &str = "LIVES";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";
     /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).

@@ -26,11 +26,14 @@ pub enum Tally {
     ReturnMissed,
     /// A return did not match the entry on record; neither was charged.
     WrongFrame,
+    /// Network namespaces made under an inode number that is beyond what generations are kept of: they are not told from
+    /// others that have the number before or after them.
+    NamespacesUntold,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: usize = Self::WrongFrame as usize + 1;
+    pub const COUNT: usize = Self::NamespacesUntold as usize + 1;
 
     /// Every tally, in index order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -44,6 +47,7 @@ impl Tally {
         Self::EntryMissed,
         Self::ReturnMissed,
         Self::WrongFrame,
+        Self::NamespacesUntold,
     ];
 }
 

@@ -5,6 +5,7 @@ pub mod api;
 pub mod app;
 pub mod build_info;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -2,37 +2,25 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser as _};
 use netqueue_daemon::{
     app,
-    cli::doctor::{self, DoctorArgs},
+    cli::{Arguments, Command, doctor, documents, events, explain, resets, status},
     config::{Config, DaemonArgs},
-    lab::{self, LabArgs},
+    lab,
 };
-
-/// Attributes the kernel's listen drops and resets to the listener and cause that earned them, exactly
-#[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Attaches to the kernel and serves metrics and the query API until stopped
-    Daemon(Box<DaemonArgs>),
-    /// Reports what netqueue needs from this machine and whether it has it
-    Doctor(DoctorArgs),
-    /// Provokes real incidents in network namespaces of its own and checks what the running daemon says of them
-    Lab(LabArgs),
-}
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Daemon(args) => daemon(&args),
+        Command::Events(args) => events::command(args),
+        Command::Resets(args) => resets::command(args),
+        Command::Explain(args) => explain::command(args),
+        Command::Status(args) => status::command(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Lab(args) => lab::run(args),
+        Command::Completions(args) => Ok(documents::completions(args, Arguments::command())),
+        Command::Man(args) => documents::man(&args, Arguments::command()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("netqueue: {error:#}");

@@ -9,7 +9,7 @@ pub fn write(notice: &SpikeNotice) {
         SpikeScope::Account(key, _) => (key.addr(), key.port()),
         SpikeScope::Namespace(_) => (None, None),
     };
-    let (addr, netns) = (addr.map(tracing::field::display), spike.scope.netns().0);
+    let (addr, netns) = (addr.map(tracing::field::display), tracing::field::display(spike.scope.netns()));
     let (cause, drops, clients) = (spike.scope.cause(), spike.drops, spike.peers.connections);
     let (at_least, per_second) = (spike.peers.at_least, spike.peak_per_second);
     match notice {

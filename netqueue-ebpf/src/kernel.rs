@@ -1,7 +1,9 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
-use netqueue_common::{Flow, KernelLayout, ListenerKey, UNKNOWN_LENGTH};
+use netqueue_common::{Flow, KernelLayout, ListenerKey, Namespace, UNKNOWN_LENGTH};
+
+use crate::lives;
 
 /// A kernel structure could not be read.
 pub(crate) struct Fault;
@@ -103,10 +105,11 @@ impl Sock {
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
-            netns: self.net()?.inum()?,
+            netns: self.net()?.id()?,
             port: u16::from_be(port),
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
+            reserved: 0,
         })
     }
 
@@ -162,6 +165,13 @@ impl Queues {
 pub(crate) struct Net(pub(crate) u64);
 
 impl Net {
+    /// Which namespace it is. Not for the path of a healthy connection.
+    #[inline(always)]
+    pub(crate) fn id(self) -> Result<Namespace, Fault> {
+        let inode = self.inum()?;
+        Ok(Namespace { inode, generation: lives::generation(inode) })
+    }
+
     /// The namespace's inode number.
     #[inline(always)]
     pub(crate) fn inum(self) -> Result<u32, Fault> {
@@ -213,7 +223,7 @@ pub(crate) struct Packet(pub(crate) u64);
 impl Packet {
     /// Writes down the connection it names.
     #[inline(always)]
-    pub(crate) fn note_flow(self, netns: u32, flow: &mut Flow) -> Result<(), Fault> {
+    pub(crate) fn note_flow(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
         let peer = self.end(12, 8, 0)?;
         flow.netns = netns;
         flow.peer_port = peer.port;
@@ -234,7 +244,7 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn destination_key(self, net: Net) -> Result<ListenerKey, Fault> {
         let Peer { family, port, addr } = self.end(16, 24, 2)?;
-        Ok(ListenerKey { sock: 0, netns: net.inum()?, port, family, addr })
+        Ok(ListenerKey { sock: 0, netns: net.id()?, port, family, addr, reserved: 0 })
     }
 
     /// An address and a port at fixed places of the IPv4, IPv6 and TCP headers.

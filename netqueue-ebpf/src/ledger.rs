@@ -30,7 +30,7 @@ pub(crate) fn remember(
     cookie: bool,
     account: Account,
 ) -> Result<(), Fault> {
-    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
     if let Some(suspect) = suspect(flow)
         && suspect.state != Suspect::ENDED
     {
@@ -55,7 +55,7 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault
     if !remembering() {
         return Ok(());
     }
-    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
     let Some(suspect) = suspect(flow) else { return Ok(()) };
     let state = suspect.state;
     strike(flow);
@@ -75,7 +75,7 @@ pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Re
     if !remembering() {
         return Ok(());
     }
-    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
     if let Some(suspect) = suspect(flow)
         && suspect.state == Suspect::SUSPENDED
     {
@@ -91,7 +91,7 @@ pub(crate) fn recall(flow: &mut Flow, sk: Sock, skb: u64) -> Result<Option<&'sta
     if !remembering() {
         return Ok(None);
     }
-    Packet(skb).note_flow(sk.net()?.inum()?, flow)?;
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
     Ok(suspect(flow))
 }
 

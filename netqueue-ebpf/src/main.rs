@@ -13,6 +13,7 @@ mod hooks;
 mod keeper;
 mod kernel;
 mod ledger;
+mod lives;
 mod maps;
 mod mib;
 mod scope;

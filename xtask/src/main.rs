@@ -1,6 +1,7 @@
 //! `cargo xtask`: how netqueue is set up, built, run and proven.
 
 mod build;
+mod dashboards;
 mod debian;
 mod process;
 mod run;
@@ -38,6 +39,8 @@ enum Task {
     Build(build::Flavour),
     /// Run every check and the lab on every kernel; the last line counts.
     Test(test::Options),
+    /// Write the Grafana dashboards.
+    Dashboards,
     /// Check what ARCHITECTURE.md promises and a machine can check.
     Tidy,
     /// Run the daemon here, or in a guest where this host cannot attach.
@@ -71,6 +74,10 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
         Task::Build(flavour) => {
             let binary = build::netqueue(workspace, flavour)?;
             println!("{}", binary.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Dashboards => {
+            dashboards::write(workspace)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Run(options) => run::command(workspace, &options),

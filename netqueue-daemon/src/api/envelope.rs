@@ -76,7 +76,14 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         };
         (lost > 0).then(|| format!("{lost} lost ({}): {what}", reason.as_str()))
     });
-    snapshot.health.warnings.iter().cloned().chain(probes).chain(losses).collect()
+    let untold = snapshot.health.flow.namespaces_untold;
+    let untold = (untold > 0).then(|| {
+        format!(
+            "{untold} network namespaces have inode numbers too high to be told from others that have the number before or after \
+             them: what they dropped is counted under one number"
+        )
+    });
+    snapshot.health.warnings.iter().cloned().chain(probes).chain(losses).chain(untold).collect()
 }
 
 /// A queue as the API writes it.

@@ -12,6 +12,8 @@ use crate::domain::{AccountKey, Event, Netns, Snapshot};
 pub(super) struct Place {
     netns: String,
     netns_inode: u32,
+    /// 0: it was there when netqueue attached; its inode number may be that of others before or after it.
+    netns_generation: u32,
     addr: Option<IpAddr>,
     port: Option<u16>,
 }
@@ -19,7 +21,13 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn of(snapshot: &Snapshot, key: &AccountKey) -> Self {
         let netns = key.netns();
-        Self { netns: snapshot.netns_name(netns), netns_inode: netns.0, addr: key.addr(), port: key.port() }
+        Self {
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.inode,
+            netns_generation: netns.generation,
+            addr: key.addr(),
+            port: key.port(),
+        }
     }
 
     /// Of an event: its account's place, but always with the port.
@@ -38,7 +46,9 @@ pub(super) struct PlaceFilter {
 #[derive(Clone, Copy)]
 enum NetnsFilter {
     Host,
-    Inode(Netns),
+    /// Every one that has or had the number.
+    Inode(u32),
+    One(Netns),
 }
 
 impl PlaceFilter {
@@ -47,7 +57,7 @@ impl PlaceFilter {
 
     pub(super) fn from_params(params: &Params) -> Result<Self, Problem> {
         Ok(Self {
-            netns: params.get("netns", "`host` or the inode number of a network namespace", netns)?,
+            netns: params.get("netns", "`host`, or a network namespace's inode number, alone or with its generation as in 4026532201.3", netns)?,
             addr: params.get("addr", "an IP address such as 0.0.0.0, 127.0.0.1, :: or [::1]", address)?,
             port: params.get("port", "a port, 0 to 65535", |port| port.parse().ok())?,
         })
@@ -64,7 +74,8 @@ impl PlaceFilter {
     fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
         self.netns.is_none_or(|netns| match netns {
             NetnsFilter::Host => key.netns() == snapshot.host,
-            NetnsFilter::Inode(inode) => key.netns() == inode,
+            NetnsFilter::Inode(inode) => key.netns().inode == inode,
+            NetnsFilter::One(netns) => key.netns() == netns,
         }) && self.addr.is_none_or(|addr| key.addr() == Some(addr))
             && self.port.is_none_or(|asked| port == Some(asked))
     }
@@ -74,7 +85,12 @@ fn netns(text: &str) -> Option<NetnsFilter> {
     if text == "host" {
         return Some(NetnsFilter::Host);
     }
-    text.parse().ok().map(Netns).map(NetnsFilter::Inode)
+    match text.split_once('.') {
+        None => text.parse().ok().map(NetnsFilter::Inode),
+        Some((inode, generation)) => {
+            Some(NetnsFilter::One(Netns { inode: inode.parse().ok()?, generation: generation.parse().ok()? }))
+        }
+    }
 }
 
 /// An address with or without the brackets `ss` writes.

@@ -54,6 +54,7 @@ struct Probe {
 struct Reconciliation {
     netns: String,
     netns_inode: u32,
+    netns_generation: u32,
     exact: bool,
     counters: ByName<Balance>,
 }
@@ -96,7 +97,7 @@ impl Status {
             rustc: build.rustc,
             attached: snapshot.attached.to_rfc3339(),
             taken: snapshot.taken.to_rfc3339(),
-            host_netns_inode: snapshot.host.0,
+            host_netns_inode: snapshot.host.inode,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
             reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
@@ -134,7 +135,8 @@ impl Reconciliation {
         let counters = balance.counters.iter();
         Self {
             netns: snapshot.netns_name(balance.netns),
-            netns_inode: balance.netns.0,
+            netns_inode: balance.netns.inode,
+            netns_generation: balance.netns.generation,
             exact: balance.is_exact(),
             counters: ByName(
                 counters.map(|(counter, balance)| (counter.as_str(), Balance::from(balance))).collect(),

@@ -20,8 +20,8 @@ use crate::{
     snapshots,
 };
 
-const HOST: Netns = Netns(4_026_531_840);
-const POD: Netns = Netns(4_026_532_201);
+const HOST: Netns = Netns::at_attach(4_026_531_840);
+const POD: Netns = Netns::at_attach(4_026_532_201);
 const SECOND: u64 = 1_000_000_000;
 const ATTACHED: u64 = 1_790_000_000;
 
@@ -169,7 +169,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
     assert_eq!(
         answer["data"]["listeners"][0],
         json!({
-            "id": "1", "kind": "listener", "netns": "host", "netns_inode": 4_026_531_840_u32,
+            "id": "1", "kind": "listener", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0,
             "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "",
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
@@ -229,14 +229,14 @@ async fn events_come_newest_first_with_what_is_known_of_them() {
         json!([
             {
                 "seq": 4, "time": at(4).to_rfc3339(), "time_ns": at(4).as_nanos().to_string(), "kind": "drop",
-                "listener": "1", "netns": "host", "netns_inode": 4_026_531_840_u32, "addr": "0.0.0.0",
+                "listener": "1", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0, "addr": "0.0.0.0",
                 "port": 80, "peer": {"addr": "10.9.9.3", "port": 1004}, "stage": "syn",
                 "cause": "accept_queue_full", "kernel_reason": null,
                 "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1, "age_seconds": null,
             },
             {
                 "seq": 3, "time": at(3).to_rfc3339(), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
-                "listener": "2", "netns": "4026532201", "netns_inode": 4_026_532_201_u32, "addr": "::1",
+                "listener": "2", "netns": "4026532201", "netns_inode": 4_026_532_201_u32, "netns_generation": 0, "addr": "::1",
                 "port": 81, "peer": null, "stage": null, "cause": "no_listener",
                 "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0, "age_seconds": null,
             },
@@ -255,6 +255,8 @@ async fn events_are_chosen_by_every_filter() {
         ("listener=99", &[]),
         ("netns=host", &[4, 2, 1]),
         ("netns=4026532201", &[3]),
+        ("netns=4026532201.0", &[3]),
+        ("netns=4026532201.1", &[]),
         ("addr=[::1]", &[3]),
         ("port=80", &[4, 2, 1]),
         ("cause=no_listener", &[3]),

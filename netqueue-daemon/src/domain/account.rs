@@ -1,10 +1,34 @@
 //! Who is charged.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
-/// A network namespace, by its inode number.
+/// A network namespace. The kernel gives the inode number of a dead one to the next at once; the generation tells them
+/// apart: 0 for one that was there when netqueue attached, and for each later one that has the number another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Netns(pub u32);
+pub struct Netns {
+    /// Inode number, as in /proc/PID/ns/net.
+    pub inode: u32,
+    /// Which of those that had the number.
+    pub generation: u32,
+}
+
+impl Netns {
+    /// One that was there when netqueue attached.
+    #[must_use]
+    pub const fn at_attach(inode: u32) -> Self {
+        Self { inode, generation: 0 }
+    }
+}
+
+/// `4026532201`, and `4026532201.3` for one that was made since netqueue attached.
+impl fmt::Display for Netns {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.generation {
+            0 => write!(formatter, "{}", self.inode),
+            generation => write!(formatter, "{}.{generation}", self.inode),
+        }
+    }
+}
 
 /// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -340,7 +340,7 @@ mod tests {
     use super::*;
     use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
 
-    const HOST: Netns = Netns(7);
+    const HOST: Netns = Netns::at_attach(7);
 
     fn web(socket: u64) -> AccountKey {
         let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };

@@ -76,7 +76,7 @@ mod tests {
     use crate::domain::{AccountKey, Endpoint, Netns, Queues, ResetCause, Timestamp, What};
 
     fn event(number: u64) -> Event {
-        let at = Endpoint { netns: Netns(1), addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
+        let at = Endpoint { netns: Netns::at_attach(1), addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
         Event {
             time: Timestamp::from_nanos(number),
             account: AccountKey::Endpoint(at),

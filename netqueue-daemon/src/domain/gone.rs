@@ -157,7 +157,7 @@ mod tests {
         Timestamp,
     };
 
-    const HOST: Netns = Netns(7);
+    const HOST: Netns = Netns::at_attach(7);
 
     fn at(port: u16) -> Endpoint {
         Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port }

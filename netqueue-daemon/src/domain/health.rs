@@ -97,6 +97,8 @@ pub struct EventFlow {
     pub suppressed: u64,
     /// Charges that went to a namespace's `other` bucket because a map was full; sums stay exact.
     pub folded: u64,
+    /// Network namespaces made under an inode number that no generation is kept of.
+    pub namespaces_untold: u64,
     /// Lost, by reason.
     pub lost: [u64; LossReason::ALL.len()],
 }

@@ -7,6 +7,7 @@ mod counter;
 mod counts;
 mod event;
 mod event_log;
+pub mod glossary;
 mod gone;
 mod handshakes;
 mod health;

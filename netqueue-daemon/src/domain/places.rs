@@ -68,7 +68,7 @@ mod tests {
     use crate::domain::{Endpoint, SocketId};
 
     fn at(port: u16) -> Endpoint {
-        Endpoint { netns: Netns(1), addr: Ipv4Addr::UNSPECIFIED.into(), port }
+        Endpoint { netns: Netns::at_attach(1), addr: Ipv4Addr::UNSPECIFIED.into(), port }
     }
 
     fn listener(socket: u64, port: u16) -> AccountKey {
@@ -81,7 +81,7 @@ mod tests {
         let admitted =
             [listener(1, 1), listener(2, 2), listener(3, 3), listener(4, 1)].map(|key| places.admit(&key));
         assert_eq!(admitted, [true, true, false, true]);
-        assert!(!places.admit(&AccountKey::Other(Netns(1))));
+        assert!(!places.admit(&AccountKey::Other(Netns::at_attach(1))));
     }
 
     #[test]

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::domain::KernelCounter::{self, ListenDrops};
 
-    const HOST: Netns = Netns(1);
+    const HOST: Netns = Netns::at_attach(1);
 
     fn all(value: u64) -> PerCounter<u64> {
         PerCounter::from_fn(|_: KernelCounter| value)
@@ -148,6 +148,6 @@ mod tests {
         assert!(
             !reconciler.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(3) })
         );
-        assert_eq!(reconciler.balance(Netns(2), &Bracket::default()), None);
+        assert_eq!(reconciler.balance(Netns::at_attach(2), &Bracket::default()), None);
     }
 }

@@ -60,9 +60,9 @@ impl Snapshot {
         self.accounts.iter().find(|account| account.key == *key)
     }
 
-    /// How a namespace is called: `host` for that of PID 1, else its inode number.
+    /// How a namespace is called: `host` for that of PID 1, else its inode number and generation.
     #[must_use]
     pub fn netns_name(&self, netns: Netns) -> String {
-        if netns == self.host { "host".to_owned() } else { netns.0.to_string() }
+        if netns == self.host { "host".to_owned() } else { netns.to_string() }
     }
 }

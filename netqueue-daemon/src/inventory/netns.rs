@@ -22,6 +22,6 @@ pub fn host() -> io::Result<Netns> {
 pub fn of(file: impl AsRef<Path>) -> io::Result<Netns> {
     let inode = fs::metadata(file)?.ino();
     u32::try_from(inode)
-        .map(Netns)
+        .map(Netns::at_attach)
         .map_err(|_| io::Error::other(format!("inode {inode} is not a namespace's")))
 }

@@ -121,6 +121,7 @@ impl Counters {
             submitted: value(Tally::EventsSubmitted),
             suppressed: value(Tally::EventsSuppressed),
             folded: value(Tally::ChargesFolded),
+            namespaces_untold: value(Tally::NamespacesUntold),
             lost: LossReason::ALL.map(|reason| match reason {
                 LossReason::RingFull => value(Tally::EventsRingFull),
                 LossReason::Unreadable => value(Tally::Unreadable),

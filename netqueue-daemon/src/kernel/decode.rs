@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, UNKNOWN_LENGTH};
+use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace, UNKNOWN_LENGTH};
 use zerocopy::FromBytes;
 
 use super::attach::ResetReasons;
@@ -20,7 +20,7 @@ const AF_INET6: u16 = 10;
 /// The account a key names, a listener by its slot and that slot's generation; `None` for a family that is neither IPv4
 /// nor IPv6.
 pub(super) fn account(key: &ListenerKey, slot: u32, generation: u32) -> Option<AccountKey> {
-    let netns = Netns(key.netns);
+    let netns = netns(key.netns);
     if *key == ListenerKey::other(key.netns) {
         return Some(AccountKey::Other(netns));
     }
@@ -30,6 +30,11 @@ pub(super) fn account(key: &ListenerKey, slot: u32, generation: u32) -> Option<A
         0 => AccountKey::Endpoint(at),
         _ => AccountKey::Listener { socket: SocketId(u64::from(generation) << 32 | u64::from(slot)), at },
     })
+}
+
+/// A namespace.
+pub(super) const fn netns(Namespace { inode, generation }: Namespace) -> Netns {
+    Netns { inode, generation }
 }
 
 fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
@@ -115,6 +120,9 @@ mod tests {
 
     use super::*;
 
+    const KERNEL_POD: Namespace = Namespace { inode: 4_026_532_201, generation: 3 };
+    const POD: Netns = Netns { inode: 4_026_532_201, generation: 3 };
+
     fn record() -> Record {
         let mut addr = [0; 16];
         addr[..4].copy_from_slice(&[10, 9, 9, 3]);
@@ -123,10 +131,11 @@ mod tests {
             age: 0,
             key: ListenerKey {
                 sock: 0xffff_8880_0000_1000,
-                netns: 4_026_532_201,
+                netns: KERNEL_POD,
                 port: 80,
                 family: AF_INET6,
                 addr: [0; 16],
+                reserved: 0,
             },
             peer_addr: addr,
             peer_port: 1234,
@@ -176,7 +185,7 @@ mod tests {
         assert!(matches!(account(&key, 5, 1), Some(AccountKey::Endpoint(at)) if at.port == 80));
         key.port = 0;
         let addr = Ipv6Addr::UNSPECIFIED.into();
-        assert_eq!(account(&key, 5, 1), Some(AccountKey::Ephemeral { netns: Netns(4_026_532_201), addr }));
+        assert_eq!(account(&key, 5, 1), Some(AccountKey::Ephemeral { netns: POD, addr }));
         let event = decode(&Record { key, local_port: 40_000, ..record() }).expect("it is a record");
         assert_eq!(event.local_port, 40_000);
     }
@@ -210,6 +219,6 @@ mod tests {
     fn every_cell_that_an_event_can_name_has_a_word_and_only_those() {
         let named = Cell::ALL.into_iter().filter_map(what).count();
         assert_eq!(named, DropKind::ALL.len() + ResetCause::ALL.len());
-        assert_eq!(account(&ListenerKey::other(7), 5, 1), Some(AccountKey::Other(Netns(7))));
+        assert_eq!(account(&ListenerKey::other(KERNEL_POD), 5, 1), Some(AccountKey::Other(POD)));
     }
 }

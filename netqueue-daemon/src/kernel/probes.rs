@@ -43,10 +43,15 @@ const ICMP: &str = "drops of pending requests by ICMP errors are not attributed"
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
 const STOP: &str = "a closed listener is noticed some seconds late";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
+const BEGUN: &str = "network namespaces made later, under an inode number never used before, are compared from their first look on only";
+const FREED: &str = "network namespaces that had the same inode number one after the other are not told apart, and only the host's is compared";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
-/// Every probe. A return before its entry: a call caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 23] = [
+/// Every probe. First what tells namespaces apart: nothing is charged without it. A return before its entry: a call
+/// caught in between is then counted as missed instead of left open.
+pub(super) const PROBES: [Probe; 25] = [
+    optional("proc_free_inum", "proc_free_inum", At::Entry, FREED),
+    optional("tcp_sk_init", "tcp_sk_init", At::Entry, BEGUN),
     probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
     probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),

@@ -16,7 +16,7 @@ use crate::domain::{AccountKey, Counts, SlotUse};
 /// A closed listener keeps its slot until nothing was charged for this long: what is still under way is then charged to
 /// it, rather than to another slot of the same listener.
 const QUIET: Duration = Duration::from_secs(1);
-/// A port nobody listens on keeps its slot for this long after its last reset.
+/// A port nobody listens on, and a namespace's `other` bucket, keeps its slot for this long after its last charge.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often listeners are looked at whose end was not noticed.
 const EXAMINE: Duration = Duration::from_secs(5);
@@ -145,11 +145,13 @@ impl Recycler {
         self.low = hurry || crowded;
         let gone = listeners.into_iter().filter(|slot| slot.is_closed());
         let gone = gone.filter(|slot| hurry || slot.moved.elapsed() >= QUIET);
-        let idle = if crowded {
+        let mut idle = if crowded {
             oldest(endpoints, room / 4)
         } else {
             endpoints.into_iter().filter(|slot| slot.moved.elapsed() >= IDLE).collect()
         };
+        let others = self.of(counters, Purpose::Other).into_iter();
+        idle.extend(others.filter(|slot| slot.moved.elapsed() >= IDLE));
         for tenure in gone.chain(idle).map(|slot| slot.tenure).take(BATCH) {
             if keeper.retire(tenure) == Kept::Done {
                 self.retired.push(tenure);

@@ -4,7 +4,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, Stack},
 };
-use netqueue_common::{Account, Counts, KernelLayout, Tallies, names};
+use netqueue_common::{Account, Counts, KernelLayout, Lives, Tallies, names};
 use zerocopy::FromBytes;
 
 use super::{
@@ -46,6 +46,9 @@ impl Purpose {
 
 /// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
 const LEDGER: u32 = 16_384;
+
+/// Inode numbers, from the first one on, whose generations are kept: 2 MiB. A network namespace uses about a hundred.
+const NUMBERS: u32 = 1 << 19;
 
 /// Namespaces that have an `other` bucket.
 const OTHERS: u32 = 64;
@@ -100,7 +103,8 @@ impl Slots {
             .map_max_entries(names::ACCOUNTS, self.all())
             .map_max_entries(names::COUNTS, self.all() * self.cpus)
             .map_max_entries(names::TALLIES, self.cpus)
-            .map_max_entries(names::LEDGER, LEDGER);
+            .map_max_entries(names::LEDGER, LEDGER)
+            .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32);
     }
 
     /// Hands out the slots to the kernel side. To be called before anything is attached.

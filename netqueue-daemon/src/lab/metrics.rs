@@ -22,11 +22,14 @@ pub(super) fn series(server: &Server) -> Result<usize> {
 pub(super) const OF_ONE_PLACE: usize = 64;
 
 fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
-    let (netns, port) = (format!("netns=\"{netns}\""), format!("port=\"{port}\""));
+    // The inode number alone, or with the generation behind it.
+    let netns = [format!("netns=\"{netns}\""), format!("netns=\"{netns}.")];
+    let port = format!("port=\"{port}\"");
     let values = page.lines().filter_map(|line| {
         let (labels, value) = line.strip_prefix(DROPS)?.rsplit_once("} ")?;
         let mut labels = labels.split(',');
-        let ours = labels.any(|label| label == netns) && labels.any(|label| label == port);
+        let ours = labels.any(|label| label == netns[0] || label.starts_with(&netns[1]))
+            && labels.any(|label| label == port);
         ours.then(|| value.parse::<u64>().ok())?
     });
     values.reduce(|sum, value| sum + value)
@@ -38,7 +41,7 @@ mod tests {
 
     const PAGE: &str = r#"# TYPE netqueue_listen_drops_total counter
 netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="ack"} 2
-netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="syn"} 30
+netqueue_listen_drops_total{netns="7.2",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="syn"} 30
 netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="8080",process="",cause="accept_queue_full",stage="syn"} 400
 netqueue_listen_drops_total{netns="77",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="syn"} 5000
 netqueue_resets_sent_total{netns="7",addr="0.0.0.0",port="80",process="",cause="overflow_abort"} 60000

@@ -8,8 +8,8 @@ use crate::domain::{
     ProbeStatus, QueueState, Queues, ResetCause, SlotUse, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
-const HOST: Netns = Netns(4_026_531_840);
-const POD: Netns = Netns(4_026_532_201);
+const HOST: Netns = Netns::at_attach(4_026_531_840);
+const POD: Netns = Netns::at_attach(4_026_532_201);
 
 fn at(netns: Netns, addr: &str, port: u16) -> Endpoint {
     Endpoint { netns, addr: addr.parse().expect("an address"), port }

@@ -1,8 +1,12 @@
-//! Who gets what: pure rules over the address listened on, the authentication in force, and a request's head.
+//! Who gets what: pure rules over where a connection came in, the authentication in force, and a request's head.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Secured;
+
+/// The address of ours that a connection came in at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CameInAt(pub(super) IpAddr);
 
 /// What the rules go by.
 #[derive(Clone, Debug)]
@@ -27,14 +31,15 @@ pub(super) enum Refusal {
 }
 
 impl Exposure {
-    /// Whether a client of the network, who is not asked who they are, may ask for `path`, calling this host `host`.
+    /// Whether a client who is not asked who they are may ask for `path`, calling this host `host`. Whoever comes in at a
+    /// loopback address is on this host, also where netqueue listens on all addresses.
     ///
     /// The metrics page and the two health pages name no peer and no process id, and are for machines: they answer anyone.
-    pub(super) fn judge(&self, path: &str, host: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, at: CameInAt, path: &str, host: Option<&str>) -> Result<(), Refusal> {
         if path == self.telemetry_path || matches!(path, "/-/healthy" | "/-/ready") {
             return Ok(());
         }
-        if !self.is_local() && !self.allow_unauthenticated {
+        if !is_local(at.0) && !self.allow_unauthenticated {
             return Err(Refusal::Open);
         }
         match host {
@@ -47,7 +52,7 @@ impl Exposure {
     /// What an operator should know at the start, if anything.
     #[must_use]
     pub fn warning(&self, secured: &Secured) -> Option<&'static str> {
-        let open = !self.is_local() && !secured.authenticates();
+        let open = !is_local(self.address.ip()) && !secured.authenticates();
         open.then_some(if self.allow_unauthenticated {
             "the API names peers and processes to whoever asks: --web.allow-unauthenticated"
         } else {
@@ -56,16 +61,16 @@ impl Exposure {
         })
     }
 
-    fn is_local(&self) -> bool {
-        self.address.ip().to_canonical().is_loopback()
-    }
-
     fn is_ours(&self, host: &str) -> bool {
         let name = without_port(host).trim_end_matches('.');
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
         let known = |known: &str| name.eq_ignore_ascii_case(known);
         address || known("localhost") || self.hostnames.iter().any(|hostname| known(hostname))
     }
+}
+
+fn is_local(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 /// `name` of `name:port`; an IPv6 address keeps its colons.
@@ -111,18 +116,22 @@ mod tests {
         }
     }
 
+    fn at(address: &str) -> CameInAt {
+        CameInAt(address.parse().expect("an address"))
+    }
+
     #[test]
     fn on_loopback_a_page_that_was_led_here_gets_nothing() {
         let local = exposure("127.0.0.1:10124");
         for host in
             ["127.0.0.1:10124", "localhost:10124", "localhost", "[::1]:10124", "::1", "WEB1.example.org:80"]
         {
-            assert_eq!(local.judge("/api/v1/events", Some(host)), Ok(()), "{host}");
+            assert_eq!(local.judge(at("127.0.0.1"), "/api/v1/events", Some(host)), Ok(()), "{host}");
         }
-        assert_eq!(local.judge("/", None), Ok(()));
+        assert_eq!(local.judge(at("127.0.0.1"), "/", None), Ok(()));
         for host in ["evil.example", "evil.example:10124", "localhost.evil.example", "127.0.0.1.evil.example"]
         {
-            assert_eq!(local.judge("/", Some(host)), Err(Refusal::Host(host.to_owned())));
+            assert_eq!(local.judge(at("127.0.0.1"), "/", Some(host)), Err(Refusal::Host(host.to_owned())));
         }
     }
 
@@ -131,19 +140,21 @@ mod tests {
         for address in ["0.0.0.0:10124", "[::]:10124", "10.1.2.3:10124"] {
             let open = exposure(address);
             for path in ["/metrics", "/-/healthy", "/-/ready"] {
-                assert_eq!(open.judge(path, Some("anything")), Ok(()), "{path}");
+                assert_eq!(open.judge(at("10.1.2.3"), path, Some("anything")), Ok(()), "{path}");
             }
             for path in ["/", "/api/v1/events", "/metrics/", "/-/reload"] {
-                assert_eq!(open.judge(path, Some("10.1.2.3")), Err(Refusal::Open), "{path}");
+                assert_eq!(open.judge(at("10.1.2.3"), path, Some("10.1.2.3")), Err(Refusal::Open), "{path}");
             }
         }
-        assert_eq!(exposure("[::ffff:127.0.0.1]:1").judge("/", None), Ok(()));
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(exposure("0.0.0.0:10124").judge(at(local), "/", None), Ok(()), "{local}");
+        }
     }
 
     #[test]
     fn who_opens_it_on_purpose_still_is_not_led_into_it() {
         let open = Exposure { allow_unauthenticated: true, ..exposure("0.0.0.0:10124") };
-        assert_eq!(open.judge("/api/v1/status", Some("10.1.2.3:10124")), Ok(()));
-        assert!(open.judge("/api/v1/status", Some("evil.example")).is_err());
+        assert_eq!(open.judge(at("10.1.2.3"), "/api/v1/status", Some("10.1.2.3:10124")), Ok(()));
+        assert!(open.judge(at("10.1.2.3"), "/api/v1/status", Some("evil.example")).is_err());
     }
 }

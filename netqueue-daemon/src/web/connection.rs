@@ -2,7 +2,7 @@
 
 use std::io;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Limits, Secured, tls::Tls};
+use super::{Limits, Secured, access::CameInAt, tls::Tls};
 
 /// Serves the connection until it ends, or `watcher` is told to stop and the request in progress is answered.
 pub(super) async fn serve(
@@ -31,6 +31,10 @@ pub(super) async fn serve(
     if let Err(error) = setsockopt(&stream, TcpUserTimeout, &unacknowledged) {
         tracing::debug!(%error, "a client that stops reading will hold its connection");
     }
+    let router = match stream.local_addr() {
+        Ok(address) => router.layer(Extension(CameInAt(address.ip()))),
+        Err(_gone) => return,
+    };
     match &secured.current().tls {
         None => speak(stream, router, limits, watcher).await,
         Some(tls) => match timeout(limits.header_read, shake_hands(stream, tls)).await {

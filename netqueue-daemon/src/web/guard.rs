@@ -1,6 +1,6 @@
 //! The layer around every route: who may ask, what is refused, which headers every answer carries.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use axum::{
     Json,
@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Exposure, Secured, secured::Current};
+use super::{Exposure, Secured, access::CameInAt, secured::Current};
 
 /// What the guard knows.
 #[derive(Clone, Debug)]
@@ -26,18 +26,30 @@ pub(super) struct Guard {
 /// Lets a request through to its route, or says why not.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let current = guard.secured.current();
-    let mut response = match refuse(&guard, &current, request.uri().path(), request.headers()).await {
-        Some(refused) => refused,
-        None if is_reload(&request) => reload(&guard.secured),
-        None => next.run(request).await,
-    };
+    let mut response =
+        match refuse(&guard, &current, came_in_at(&request), request.uri().path(), request.headers()).await {
+            Some(refused) => refused,
+            None if is_reload(&request) => reload(&guard.secured),
+            None => next.run(request).await,
+        };
     for (name, value) in &current.headers {
         response.headers_mut().insert(name, value.clone());
     }
     response
 }
 
-async fn refuse(guard: &Guard, current: &Current, path: &str, headers: &HeaderMap) -> Option<Response> {
+/// The network, where the connection did not say.
+fn came_in_at(request: &Request) -> CameInAt {
+    request.extensions().get().copied().unwrap_or(CameInAt(Ipv4Addr::UNSPECIFIED.into()))
+}
+
+async fn refuse(
+    guard: &Guard,
+    current: &Current,
+    at: CameInAt,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<Response> {
     if !current.users.is_empty() {
         if current.users.admit(headers.get(AUTHORIZATION)).await {
             return None;
@@ -55,7 +67,7 @@ async fn refuse(guard: &Guard, current: &Current, path: &str, headers: &HeaderMa
         return None;
     }
     let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-    let refusal = guard.exposure.judge(path, host.as_deref()).err()?;
+    let refusal = guard.exposure.judge(at, path, host.as_deref()).err()?;
     Some(problem(StatusCode::FORBIDDEN, "forbidden", refusal.explain()))
 }
 

@@ -6,6 +6,7 @@ mod check_req;
 mod conn_request;
 mod cookie_check;
 mod listener_life;
+mod namespace_life;
 mod peer_is_proven;
 mod req_err;
 mod send_reset;

@@ -2,6 +2,7 @@
 
 mod linker;
 pub(crate) mod programs;
+pub(crate) mod python;
 mod qemu;
 mod rust_src;
 

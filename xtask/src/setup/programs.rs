@@ -21,6 +21,9 @@ pub(crate) struct Program {
 /// Prometheus' own tool: checks rules and runs their tests.
 pub(crate) const PROMTOOL: Program = Program { package: "promtool", file: "usr/bin/promtool" };
 
+/// Builds what `kubectl apply -k` would apply.
+pub(crate) const KUBECTL: Program = Program { package: "kubectl", file: "usr/bin/kubectl" };
+
 /// Where they are looked for, the newest first: a suite that is out of reach does not stop a test.
 const SUITES: [&str; 2] = ["sid", "trixie"];
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
 
 mod cargo;
+mod chart;
 mod lab;
 mod rules;
 mod tally;
@@ -44,6 +45,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("clippy, kernel side", || cargo::clippy_ebpf(workspace));
     steps.step("tidy", || Ok(Tally::of(tidy::check(workspace)?)));
     steps.step("unit tests", || cargo::unit_tests(workspace));
+    steps.step("Kubernetes", || chart::check(workspace));
     steps.step("alert rules", || rules::check(workspace));
     if !options.no_vm {
         let mut payload = None;

@@ -37,6 +37,12 @@ pub(crate) fn summary(tally: Tally) -> String {
     format!("{} passed, {} failed", tally.passed, tally.failed)
 }
 
+/// A line as [`summary`] writes it.
+pub(crate) fn read_summary(line: &str) -> Option<Tally> {
+    let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
+    Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+}
+
 /// `Summary [ 1.2s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 0 skipped`
 pub(crate) fn nextest(lines: &[String]) -> Option<Tally> {
     let line = lines.iter().rfind(|line| line.contains("Summary [") && line.contains("run:"))?;
@@ -80,6 +86,13 @@ mod tests {
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_summary_reads_back_as_it_was_written() {
+        let tally = Tally { passed: 153, failed: 2 };
+        assert_eq!(read_summary(&summary(tally)), Some(tally));
+        assert_eq!(read_summary("153 passed"), None);
     }
 
     #[test]

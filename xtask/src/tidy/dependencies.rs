@@ -67,6 +67,20 @@ pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// `client/` mentions nothing of the process that serves: it may run on another machine.
+pub(crate) fn clients_are_remote(tree: &Tree) -> Vec<String> {
+    const OURS: [&str; 6] = [
+        "crate::kernel",
+        "crate::pipeline",
+        "crate::snapshots",
+        "crate::api",
+        "crate::metrics",
+        "crate::web",
+    ];
+    let banned = |mention: &Mention| OURS.iter().any(|ours| is_below(&mention.path, ours));
+    complain(tree, |file| in_module(file, "client"), banned, "a client knows what came over HTTP")
+}
+
 /// Only `main.rs` mentions `app`, the composition root.
 pub(crate) fn only_main_sees_app(tree: &Tree) -> Vec<String> {
     let banned = |mention: &Mention| {
@@ -134,6 +148,13 @@ mod tests {
         assert_eq!(surfaces_are_apart(&tree("api/mod.rs", "use crate::metrics::Page;")).len(), 1);
         assert_eq!(surfaces_are_apart(&tree("metrics/mod.rs", "use crate::kernel;")).len(), 1);
         assert!(surfaces_are_apart(&tree("api/mod.rs", "use crate::domain::Snapshot;")).is_empty());
+    }
+
+    #[test]
+    fn a_client_that_reaches_into_the_daemon_is_found() {
+        assert_eq!(clients_are_remote(&tree("client/http.rs", "use crate::snapshots::Snapshots;")).len(), 1);
+        assert!(clients_are_remote(&tree("client/http.rs", "use crate::domain::glossary;")).is_empty());
+        assert!(clients_are_remote(&tree("cli/doctor.rs", "use crate::kernel::Check;")).is_empty());
     }
 
     #[test]

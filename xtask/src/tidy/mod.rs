@@ -19,10 +19,11 @@ use tree::Tree;
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Every rule with what it keeps true.
-const RULES: [(&str, Rule); 13] = [
+const RULES: [(&str, Rule); 14] = [
     ("the domain is pure", dependencies::domain_is_pure),
     ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
     ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
+    ("clients know only what came over HTTP", dependencies::clients_are_remote),
     ("only main.rs sees app", dependencies::only_main_sees_app),
     ("the contract depends on nothing", manifests::contract_is_bare),
     ("one Rust version", manifests::versions_agree),

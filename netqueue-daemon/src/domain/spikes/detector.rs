@@ -247,7 +247,7 @@ impl Scope {
         let began = self.met.iter().map(|(at, _)| *at).find(|at| *at >= since).unwrap_or(since);
         Spike {
             id: 0,
-            scope: SpikeScope::Namespace(Netns(0)),
+            scope: SpikeScope::Namespace(Netns::at_attach(0)),
             started: began.min(step.to),
             detected: step.to,
             last_drop: self.recent.back().map_or(step.to, |(_, read, _)| *read),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{Counts, DropKind, Endpoint, Event, KernelCounter, Peer, Queues, SocketId, What};
 
-const HOST: Netns = Netns(7);
+const HOST: Netns = Netns::at_attach(7);
 const SECOND: u64 = 1_000_000_000;
 
 fn web() -> AccountKey {

@@ -1,0 +1,158 @@
+//! `netqueue events`: single drops and resets.
+
+use std::io::Write as _;
+
+use clap::Args;
+
+use super::{
+    ask::{Asking, Failure, Paper, run},
+    exit::Exit,
+    format, style,
+    table::{Cell, Column, Table},
+    terminal::plain,
+};
+use crate::client::{
+    Query,
+    model::{Event, Events},
+};
+
+/// The arguments of `netqueue events`.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    #[command(flatten)]
+    filter: EventFilter,
+    /// How many, of the newest
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Which events, as in the API.
+#[derive(Clone, Debug, Default, Args)]
+pub struct EventFilter {
+    /// After this time: RFC 3339 or unix seconds
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Charged to the account with this id (see `netqueue listeners`)
+    #[arg(long, value_name = "ID")]
+    listener: Option<String>,
+    /// In this network namespace: `host` or its inode number
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+    /// At this local address
+    #[arg(long, value_name = "ADDRESS")]
+    addr: Option<String>,
+    /// At this local port
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// drop or reset
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// For this cause, such as accept_queue_full or no_listener
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
+    /// At this stage of the handshake: syn, ack or cookie_ack
+    #[arg(long, value_name = "STAGE")]
+    stage: Option<String>,
+    /// From this client address
+    #[arg(long, value_name = "ADDRESS")]
+    peer: Option<String>,
+}
+
+impl EventFilter {
+    /// `path` with what was given; the daemon judges the values.
+    #[must_use]
+    pub fn query(&self, path: &str) -> Query {
+        Query::new(path)
+            .with("since", self.since.as_ref())
+            .with("listener", self.listener.as_ref())
+            .with("netns", self.netns.as_ref())
+            .with("addr", self.addr.as_ref())
+            .with("port", self.port.as_ref())
+            .with("kind", self.kind.as_ref())
+            .with("cause", self.cause.as_ref())
+            .with("stage", self.stage.as_ref())
+            .with("peer", self.peer.as_ref())
+    }
+}
+
+/// Prints the events.
+///
+/// # Errors
+/// They cannot be printed.
+pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
+    run(async move {
+        let query = args.filter.query("/api/v1/events").with("limit", Some(args.limit));
+        let answer = args.asking.client().get::<Events>(&query).await?;
+        let mut paper = args.asking.paper();
+        if args.asking.json {
+            paper.json(&answer.raw)?;
+        } else {
+            print(&mut paper, &answer.envelope.data.events)?;
+            paper.warnings(&answer.envelope.warnings)?;
+        }
+        Ok(Exit::Good)
+    })
+}
+
+/// Oldest first, as in a log. Causes are written as filters take them.
+fn print(paper: &mut Paper, events: &[Event]) -> Result<(), Failure> {
+    if events.is_empty() {
+        writeln!(paper.out, "no such event")?;
+        return Ok(());
+    }
+    let mut table = Table::new(columns());
+    events.iter().rev().for_each(|event| table.push(cells(event)));
+    table.write(&mut paper.out, paper.width)?;
+    Ok(())
+}
+
+/// The columns of events.
+#[must_use]
+pub fn columns() -> [Column; 7] {
+    [
+        Column::text("TIME (UTC)"),
+        Column::text("LISTENER").at_least(12),
+        Column::text("CAUSE").at_least(14),
+        Column::text("PEER").at_least(12),
+        Column::number("ACCEPT").optional(),
+        Column::number("SYN").optional(),
+        Column::text("NETNS").at_least(6).optional(),
+    ]
+}
+
+/// One event's row.
+#[must_use]
+pub fn cells(event: &Event) -> [Cell; 7] {
+    // The names alone tell drops from resets: a drop's has its stage.
+    let colour = if event.kind == "drop" { style::BAD } else { style::WARN };
+    let stage = event.stage.as_ref().map(|stage| format!("/{}", plain(stage))).unwrap_or_default();
+    let cause = format!("{}{stage}", plain(&event.cause));
+    let peer = event.peer.map(|peer| format::address(peer.addr.to_canonical(), peer.port));
+    [
+        Cell::styled(format::clock(&event.time), style::DIM),
+        format::place(event.addr, event.port).into(),
+        Cell::styled(cause, colour),
+        peer.unwrap_or_else(|| "-".to_owned()).into(),
+        format::queue(event.accept_queue).into(),
+        format::queue(event.syn_queue).into(),
+        plain(&event.netns).into(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_is_asked_as_the_api_names_it() {
+        let filter = EventFilter {
+            addr: Some("[::1]".into()),
+            cause: Some("no_listener".into()),
+            ..EventFilter::default()
+        };
+        let query = filter.query("/api/v1/events").with("limit", Some(5));
+        assert_eq!(query.path_and_query(), "/api/v1/events?addr=%5B%3A%3A1%5D&cause=no_listener&limit=5");
+    }
+}

@@ -1,0 +1,145 @@
+//! Numbers, times and places as people read them.
+
+use std::net::IpAddr;
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::terminal::plain;
+use crate::client::model::{Listener, Queue};
+
+/// `1,234,567`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The same for what may be negative.
+#[must_use]
+pub fn signed(number: i64) -> String {
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}", count(number.unsigned_abs()))
+}
+
+/// `one drop`, `2 drops`.
+#[must_use]
+pub fn plural(number: u64, noun: &str) -> String {
+    if number == 1 { format!("one {noun}") } else { format!("{} {noun}s", count(number)) }
+}
+
+/// `9/8`.
+#[must_use]
+pub fn queue(queue: Option<Queue>) -> String {
+    queue.map_or_else(|| "-".to_owned(), |queue| format!("{}/{}", queue.length, queue.limit))
+}
+
+/// An address as `ss` writes it.
+#[must_use]
+pub fn address(addr: IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(addr, port).to_string()
+}
+
+/// Where something is: `0.0.0.0:80`, `10.0.0.1:*`, or what it stands for.
+#[must_use]
+pub fn place(addr: Option<IpAddr>, port: Option<u16>) -> String {
+    match (addr, port) {
+        (Some(addr), Some(port)) => address(addr, port),
+        (Some(IpAddr::V6(addr)), None) => format!("[{addr}]:*"),
+        (Some(addr), None) => format!("{addr}:*"),
+        (None, Some(port)) => format!("*:{port}"),
+        (None, None) => "(others)".to_owned(),
+    }
+}
+
+/// A listener's place, and its namespace where it is not the host's.
+#[must_use]
+pub fn listener(listener: &Listener) -> String {
+    let place = place(listener.addr, listener.port);
+    if listener.netns == "host" { place } else { format!("{place} in {}", plain(&listener.netns)) }
+}
+
+/// An RFC 3339 time as a moment; `None` where it is none.
+#[must_use]
+pub fn moment(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// `2026-11-21 02:06:46`, UTC.
+#[must_use]
+pub fn date_time(text: &str) -> String {
+    moment(text).map_or_else(
+        || plain(text),
+        |at| {
+            let (date, (hour, minute, second)) = (at.date(), at.time().as_hms());
+            let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+            format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        },
+    )
+}
+
+/// `02:06:46.245`, UTC.
+#[must_use]
+pub fn clock(text: &str) -> String {
+    moment(text).map_or_else(
+        || plain(text),
+        |at| {
+            let (hour, minute, second, milli) = at.time().as_hms_milli();
+            format!("{hour:02}:{minute:02}:{second:02}.{milli:03}")
+        },
+    )
+}
+
+/// Seconds from one RFC 3339 time to a later one.
+#[must_use]
+pub fn seconds_between(earlier: &str, later: &str) -> Option<u64> {
+    let seconds = (moment(later)? - moment(earlier)?).whole_seconds();
+    u64::try_from(seconds).ok()
+}
+
+/// `45 s`, `12 min`, `3 h 20 min`, `9 days`.
+#[must_use]
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{minutes} min"),
+        7200..=172_799 => match minutes % 60 {
+            0 => format!("{hours} h"),
+            rest => format!("{hours} h {rest} min"),
+        },
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_in_groups_of_three() {
+        let grouped = [0, 12, 999, 1000, 1_234_567].map(count);
+        assert_eq!(grouped, ["0", "12", "999", "1,000", "1,234,567"]);
+        assert_eq!((signed(-1000), signed(7)), ("-1,000".to_owned(), "7".to_owned()));
+        assert_eq!((plural(1, "drop"), plural(2000, "drop")), ("one drop".into(), "2,000 drops".into()));
+    }
+
+    #[test]
+    fn places_and_times_are_short() {
+        let addr = |text: &str| Some(text.parse().expect("an address"));
+        assert_eq!(place(addr("::"), Some(80)), "[::]:80");
+        assert_eq!(place(addr("::1"), None), "[::1]:*");
+        assert_eq!(place(None, None), "(others)");
+        assert_eq!(clock("2026-11-21T02:06:46.245195495Z"), "02:06:46.245");
+        assert_eq!(date_time("2026-11-21T02:06:46.245195495Z"), "2026-11-21 02:06:46");
+        assert_eq!(clock("yester\u{1b}day"), "yester\u{fffd}day");
+        let spans = [5, 150, 7200, 12_000, 900_000].map(span);
+        assert_eq!(spans, ["5 s", "2 min", "2 h", "3 h 20 min", "10 days"]);
+    }
+}

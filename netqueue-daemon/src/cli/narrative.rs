@@ -1,0 +1,209 @@
+//! What the numbers of one account say, in sentences.
+
+use super::{
+    format::{count, plural, span},
+    terminal::plain,
+};
+use crate::{
+    client::model::{Listener, Part, Queue, Total},
+    domain::glossary,
+};
+
+/// How a paragraph is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// All is well.
+    Good,
+    /// Clients suffer.
+    Bad,
+    /// A fact.
+    Plain,
+}
+
+/// One paragraph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paragraph {
+    /// How it is meant.
+    pub tone: Tone,
+    /// What it says.
+    pub text: String,
+}
+
+/// What is known of `listener` after it was watched for so many seconds.
+#[must_use]
+pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
+    let mut said = Vec::new();
+    let mut say = |tone, text: String| said.push(Paragraph { tone, text });
+    say(Tone::Plain, who(listener));
+    let since = watched
+        .map_or_else(|| "since netqueue attached".to_owned(), |seconds| format!("in {}", span(seconds)));
+    if listener.drops.total == 0 && listener.resets.total == 0 {
+        say(Tone::Good, format!("Nothing was dropped and no reset was sent {since}."));
+    }
+    if listener.drops.total > 0 {
+        let total = plural(listener.drops.total, "packet");
+        say(
+            Tone::Bad,
+            format!("Dropped {total} {since}. Packets, not clients: a client that tries again counts again."),
+        );
+        causes("drop", &listener.drops).for_each(|text| say(Tone::Plain, text));
+    }
+    if listener.resets.total > 0 {
+        say(Tone::Bad, format!("Sent {} {since}.", plural(listener.resets.total, "reset")));
+        causes("reset", &listener.resets).for_each(|text| say(Tone::Plain, text));
+    }
+    handshakes(listener).into_iter().for_each(|text| say(Tone::Plain, text));
+    queues(listener).into_iter().for_each(|(tone, text)| say(tone, text));
+    said
+}
+
+fn who(listener: &Listener) -> String {
+    let process = match listener.process.as_str() {
+        "" => "a process netqueue does not know".to_owned(),
+        name => format!("process {}", plain(name)),
+    };
+    match listener.kind.as_str() {
+        "listener" => format!("A listening socket of {process}."),
+        "endpoint" => "An address and port that sent resets in no listener's name: of established connections, or \
+                       because nobody listens there."
+            .to_owned(),
+        "ephemeral" => "All ports this address connects from as a client, taken together.".to_owned(),
+        _ => "What did not fit into netqueue's maps in this namespace, taken together: the sum is exact, who it was is \
+              not known."
+            .to_owned(),
+    }
+}
+
+fn causes<'a>(kind: &'a str, total: &'a Total) -> impl Iterator<Item = String> + 'a {
+    let mut parts: Vec<&Part> = total.by_cause.iter().collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.count));
+    let mut looked = "";
+    parts.into_iter().map(move |part| {
+        let number = count(part.count);
+        match glossary::find(kind, &part.cause, part.stage.as_deref()) {
+            Some(entry) => {
+                let look =
+                    if entry.look == looked { String::new() } else { format!(" Look at: {}", entry.look) };
+                looked = entry.look;
+                format!("{number} × {}. {}{look}", lower_first(entry.title), entry.meaning)
+            }
+            None => {
+                format!("{number} × {}, which this version of netqueue has no words for.", plain(&part.cause))
+            }
+        }
+    })
+}
+
+/// A headline within a sentence; abbreviations stay as they are.
+fn lower_first(title: &str) -> String {
+    let mut characters = title.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            format!("{}{}", first.to_lowercase(), characters.as_str())
+        }
+        _ => title.to_owned(),
+    }
+}
+
+fn handshakes(listener: &Listener) -> Vec<String> {
+    let (seen, ghosts) = (listener.handshakes, listener.ghosts);
+    let mut said = Vec::new();
+    if seen.suspended > 0 {
+        said.push(format!(
+            "Of {} whose final ACK was dropped, {} got in later, {} ended by a reset, {} were answered with a reset \
+             after the listener had given up, and of {} nothing was heard since.",
+            plural(seen.suspended, "handshake"),
+            count(seen.recovered),
+            count(seen.ended),
+            count(seen.expired),
+            count(seen.unresolved)
+        ));
+    }
+    if ghosts.total > 0 {
+        said.push(format!(
+            "{} believed to be connected while the listener knew nothing of them; {} still do.",
+            plural(ghosts.total, "client"),
+            count(ghosts.live)
+        ));
+    }
+    said
+}
+
+fn queues(listener: &Listener) -> Vec<(Tone, String)> {
+    let mut said = Vec::new();
+    if let Some(Queue { length, limit }) = listener.accept_queue {
+        let holds = limit.saturating_add(1);
+        let tone = if length > limit { Tone::Bad } else { Tone::Plain };
+        said.push((
+            tone,
+            format!(
+                "When last seen, {} of the {holds} that the accept queue holds (limit {limit}) waited for accept().",
+                count(length.into())
+            ),
+        ));
+    }
+    if let Some(Queue { length, limit }) = listener.syn_queue {
+        said.push((
+            Tone::Plain,
+            format!("{} under way; the SYN queue's limit is {limit}.", plural(length.into(), "handshake")),
+        ));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(more: serde_json::Value) -> Listener {
+        let mut whole = serde_json::json!({
+            "id": "1", "kind": "listener", "netns": "host", "addr": "0.0.0.0", "port": 80, "process": "nginx",
+            "drops": {"total": 0, "by_cause": []}, "resets": {"total": 0, "by_cause": []},
+        });
+        if let (Some(whole), serde_json::Value::Object(more)) = (whole.as_object_mut(), more) {
+            whole.extend(more);
+        }
+        serde_json::from_value(whole).expect("a listener")
+    }
+
+    fn said(listener: &Listener) -> String {
+        narrate(listener, Some(90)).into_iter().map(|paragraph| paragraph.text + "\n").collect()
+    }
+
+    #[test]
+    fn a_healthy_listener_is_said_to_be_so() {
+        let said = narrate(&listener(serde_json::json!({})), None);
+        assert_eq!(said[0].text, "A listening socket of process nginx.");
+        assert_eq!(said[1].tone, Tone::Good);
+        assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn an_overflow_is_told_with_its_causes_most_first_and_the_queue() {
+        let text = said(&listener(serde_json::json!({
+            "drops": {"total": 1300, "by_cause": [
+                {"cause": "accept_queue_full", "stage": "ack", "count": 300},
+                {"cause": "accept_queue_full", "stage": "syn", "count": 1000},
+            ]},
+            "accept_queue": {"length": 9, "limit": 8},
+            "ghosts": {"live": 1, "total": 2, "recovered": 1, "ended": 0},
+        })));
+        assert!(text.contains("Dropped 1,300 packets in 90 s."), "{text}");
+        let (syn, ack) = (
+            text.find("1,000 × accept queue full at the SYN"),
+            text.find("300 × accept queue full at the final"),
+        );
+        assert!(syn < ack && syn.is_some(), "{text}");
+        assert_eq!(text.matches("Look at: The process accepts too slowly").count(), 1, "{text}");
+        assert!(text.contains("9 of the 9 that the accept queue holds (limit 8)"), "{text}");
+        assert!(text.contains("2 clients believed"), "{text}");
+    }
+
+    #[test]
+    fn a_cause_from_a_later_version_is_shown_all_the_same() {
+        let text = said(&listener(serde_json::json!({
+            "resets": {"total": 3, "by_cause": [{"cause": "moonlight", "count": 3}]},
+        })));
+        assert!(text.contains("3 × moonlight, which this version of netqueue has no words for."), "{text}");
+    }
+}

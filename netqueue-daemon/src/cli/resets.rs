@@ -1,0 +1,142 @@
+//! `netqueue resets`: who sent resets, and why.
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    ask::{Asking, Failure, Paper, run},
+    exit::Exit,
+    format, style,
+    table::{Cell, Column, Table},
+    terminal::plain,
+};
+use crate::{
+    client::{
+        Query,
+        model::{Answer, Listener, Listeners, Part},
+    },
+    domain::glossary,
+};
+
+/// The arguments of `netqueue resets`.
+#[derive(Clone, Debug, Args)]
+pub struct ResetsArgs {
+    /// In this network namespace: `host` or its inode number
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+    /// From this local address
+    #[arg(long, value_name = "ADDRESS")]
+    addr: Option<String>,
+    /// From this local port
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// For this cause only
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Resets one account sent for one cause.
+struct Row<'a> {
+    from: &'a Listener,
+    part: &'a Part,
+}
+
+/// Prints them, most first.
+///
+/// # Errors
+/// They cannot be printed.
+pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
+    run(async move {
+        if let Some(wrong) =
+            args.cause.as_deref().filter(|cause| glossary::find("reset", cause, None).is_none())
+        {
+            let known = glossary::entries().filter(|entry| entry.what.kind() == "reset");
+            let known: Vec<_> = known.map(|entry| entry.what.cause()).collect();
+            eprintln!("netqueue: --cause is {wrong:?}: expected one of {}", known.join(", "));
+            return Ok(Exit::Usage);
+        }
+        let query = Query::new("/api/v1/listeners")
+            .with("netns", args.netns.as_ref())
+            .with("addr", args.addr.as_ref())
+            .with("port", args.port.as_ref());
+        let answer = args.asking.client().get::<Listeners>(&query).await?;
+        let rows = rows(&answer.envelope.data.listeners, args.cause.as_deref());
+        let mut paper = args.asking.paper();
+        if args.asking.json {
+            paper.json(&as_json(&answer, &rows))?;
+        } else {
+            print(&mut paper, &rows)?;
+            paper.warnings(&answer.envelope.warnings)?;
+        }
+        Ok(Exit::Good)
+    })
+}
+
+fn rows<'a>(listeners: &'a [Listener], cause: Option<&str>) -> Vec<Row<'a>> {
+    let parts =
+        listeners.iter().flat_map(|from| from.resets.by_cause.iter().map(move |part| Row { from, part }));
+    let mut rows: Vec<_> = parts.filter(|row| cause.is_none_or(|cause| row.part.cause == cause)).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.part.count));
+    rows
+}
+
+fn print(paper: &mut Paper, rows: &[Row<'_>]) -> Result<(), Failure> {
+    if rows.is_empty() {
+        writeln!(paper.out, "no such reset since netqueue attached")?;
+        return Ok(());
+    }
+    let mut table = Table::new([
+        Column::number("RESETS"),
+        Column::text("CAUSE"),
+        Column::text("FROM").at_least(15),
+        Column::text("WHAT").at_least(8),
+        Column::text("PROCESS").at_least(7),
+        Column::text("NETNS").at_least(6).optional(),
+    ]);
+    for Row { from, part } in rows {
+        let what = match from.kind.as_str() {
+            "endpoint" => "not a listener's",
+            "ephemeral" => "client ports",
+            "other" => "did not fit",
+            kind => kind,
+        };
+        table.push([
+            Cell::styled(format::count(part.count), style::HEAD),
+            plain(&part.cause).into(),
+            format::place(from.addr, from.port).into(),
+            plain(what).into(),
+            plain(&from.process).into(),
+            plain(&from.netns).into(),
+        ]);
+    }
+    table.write(&mut paper.out, paper.width)?;
+    let mut named: Vec<&str> = Vec::new();
+    for Row { part, .. } in rows {
+        if named.contains(&part.cause.as_str()) {
+            continue;
+        }
+        named.push(&part.cause);
+        if let Some(entry) = glossary::find("reset", &part.cause, None) {
+            writeln!(paper.out, "\n{1}{0}{1:#}: {2}", part.cause, style::HEAD, entry.title)?;
+            paper.text("  ", &format!("{} {}", entry.meaning, entry.look))?;
+        }
+    }
+    Ok(())
+}
+
+fn as_json(answer: &Answer<Listeners>, rows: &[Row<'_>]) -> Value {
+    let rows = rows.iter().map(|Row { from, part }| {
+        json!({
+            "count": part.count, "cause": part.cause, "listener": from.id, "kind": from.kind, "netns": from.netns,
+            "addr": from.addr, "port": from.port, "process": from.process,
+            "meaning": glossary::find("reset", &part.cause, None).map(|entry| entry.meaning),
+        })
+    });
+    let mut whole = answer.raw.clone();
+    whole["data"] = json!({ "resets": rows.collect::<Vec<_>>() });
+    whole
+}

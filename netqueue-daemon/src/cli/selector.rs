@@ -1,0 +1,90 @@
+//! How a person names a listener: by port, address and port, process, or id.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use crate::client::model::Listener;
+
+/// A listener, or several, as named on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// `80`.
+    Port(u16),
+    /// `0.0.0.0:80`, `[::]:80`.
+    Address(SocketAddr),
+    /// `id:7`.
+    Id(String),
+    /// `nginx`.
+    Process(String),
+}
+
+impl Selector {
+    /// Whether `listener` is meant.
+    #[must_use]
+    pub fn admits(&self, listener: &Listener) -> bool {
+        match self {
+            Self::Port(port) => listener.port == Some(*port),
+            Self::Address(at) => listener.port == Some(at.port()) && listener.addr == Some(at.ip()),
+            Self::Id(id) => listener.id == *id,
+            Self::Process(name) => listener.process == *name,
+        }
+    }
+}
+
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected a port (80), an address and port (0.0.0.0:80, [::]:80), an id (id:7) or a process (nginx)";
+        if let Some(id) = text.strip_prefix("id:").filter(|id| !id.is_empty()) {
+            return Ok(Self::Id(id.to_owned()));
+        }
+        if let Ok(port) = text.trim_start_matches(':').parse() {
+            return Ok(Self::Port(port));
+        }
+        if let Ok(at) = text.parse() {
+            return Ok(Self::Address(at));
+        }
+        let strange = text.is_empty()
+            || text.bytes().all(|byte| byte.is_ascii_digit())
+            || text.parse::<IpAddr>().is_ok()
+            || text.starts_with("id:");
+        if strange { Err(expected.to_owned()) } else { Ok(Self::Process(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Address(at) => write!(f, "{at}"),
+            Self::Id(id) => write!(f, "id {id}"),
+            Self::Process(name) => write!(f, "process {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_named_as_people_name_it() {
+        for (text, selector) in [
+            ("80", Selector::Port(80)),
+            (":80", Selector::Port(80)),
+            ("[::]:80", Selector::Address("[::]:80".parse().expect("an address"))),
+            ("id:7", Selector::Id("7".into())),
+            ("nginx: worker", Selector::Process("nginx: worker".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(selector), "{text}");
+        }
+        for wrong in ["", "65536", "10.0.0.1", "id:"] {
+            let error = wrong.parse::<Selector>().expect_err(wrong);
+            assert!(error.contains("a port (80)"), "{error}");
+        }
+    }
+}

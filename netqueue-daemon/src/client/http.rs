@@ -1,0 +1,217 @@
+//! One GET to a daemon, with a bound on everything.
+
+use std::{io, time::Duration};
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header::{ACCEPT, HOST, USER_AGENT},
+};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    ClientError, Message, Query, Server,
+    model::{Answer, Envelope, Problem, Version},
+    sse::Parser,
+};
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// More than the daemon itself takes before it gives a request up.
+const ANSWER: Duration = Duration::from_secs(12);
+/// The daemon sends a heartbeat far more often.
+const SILENCE: Duration = Duration::from_secs(60);
+/// More than any answer of a daemon in its right mind.
+const LARGEST: usize = 64 << 20;
+
+/// A client of one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    server: Server,
+}
+
+impl Client {
+    /// A client of the daemon at `server`; nothing is asked yet.
+    #[must_use]
+    pub const fn new(server: Server) -> Self {
+        Self { server }
+    }
+
+    /// Where the daemon is.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What the daemon answers, understood, with the JSON it was.
+    ///
+    /// # Errors
+    /// Where there is no daemon, it refuses, or it is of a version that speaks otherwise.
+    pub async fn get<T: DeserializeOwned>(&self, query: &Query) -> Result<Answer<T>, ClientError> {
+        let path = query.path_and_query();
+        let (status, body) = self.fetch(&path).await?;
+        if status != StatusCode::OK {
+            return Err(self.refusal(status, &path, &body).await);
+        }
+        let raw: Value =
+            serde_json::from_slice(&body).map_err(|error| self.foreign(&format!("no JSON: {error}")))?;
+        if raw.get("status").and_then(Value::as_str) != Some("success") {
+            return Err(self.foreign("JSON without netqueue's envelope"));
+        }
+        match serde_json::from_value::<Envelope<T>>(raw.clone()) {
+            Ok(envelope) => Ok(Answer { envelope, raw }),
+            Err(error) => Err(self.misunderstood(format!("{path}: {error}")).await),
+        }
+    }
+
+    /// Opens a stream of server-sent events, resumed after the message `last` where one is given.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub async fn stream(&self, query: &Query, last: Option<&str>) -> Result<Stream, ClientError> {
+        let path = query.path_and_query();
+        let response = self.send(&path, "text/event-stream", last).await?;
+        if response.status() != StatusCode::OK {
+            let (status, body) = (response.status(), self.body(response).await?);
+            return Err(self.refusal(status, &path, &body).await);
+        }
+        Ok(Stream { server: self.server.clone(), body: response.into_body(), parser: Parser::default() })
+    }
+
+    async fn fetch(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+        let work = async {
+            let response = self.send(path, "application/json", None).await?;
+            Ok((response.status(), self.body(response).await?))
+        };
+        timeout(ANSWER, work).await.unwrap_or_else(|_| Err(self.late("did not answer", ANSWER)))
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        accept: &str,
+        last: Option<&str>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = self.connect().await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.not_http(&error))?;
+        // Its errors come out of the request or the body as well.
+        tokio::spawn(async move {
+            let _reported = connection.await;
+        });
+        let mut request = Request::get(self.server.path(path))
+            .header(HOST, self.server.authority())
+            .header(ACCEPT, accept)
+            .header(USER_AGENT, concat!("netqueue/", env!("CARGO_PKG_VERSION")));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| ClientError::NotHttp {
+            server: self.server.clone(),
+            detail: error.to_string(),
+        })?;
+        let answer = timeout(ANSWER, sender.send_request(request)).await;
+        answer.map_err(|_| self.late("did not answer", ANSWER))?.map_err(|error| self.not_http(&error))
+    }
+
+    async fn connect(&self) -> Result<TcpStream, ClientError> {
+        let addresses = self.server.addresses().await?;
+        let connecting = timeout(CONNECT, TcpStream::connect(addresses.as_slice())).await;
+        let stream = connecting.map_err(|_| self.late("did not accept a connection", CONNECT))?;
+        stream.map_err(|source| match source.kind() {
+            io::ErrorKind::ConnectionRefused => ClientError::NotRunning { server: self.server.clone() },
+            _ => ClientError::Unreachable { server: self.server.clone(), source },
+        })
+    }
+
+    async fn body(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        match Limited::new(response.into_body(), LARGEST).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) => {
+                Err(ClientError::NotHttp { server: self.server.clone(), detail: error.to_string() })
+            }
+        }
+    }
+
+    /// What another status than 200 means.
+    async fn refusal(&self, status: StatusCode, path: &str, body: &[u8]) -> ClientError {
+        let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+            return self.foreign(&format!("status {} without netqueue's problem report", status.as_u16()));
+        };
+        if status == StatusCode::NOT_FOUND && problem.is_unknown_path() {
+            return self.misunderstood(format!("it has no {path}")).await;
+        }
+        ClientError::Refused { code: status.as_u16(), message: problem.error }
+    }
+
+    /// The version told, if what answers tells one.
+    async fn misunderstood(&self, detail: String) -> ClientError {
+        let version = match self.fetch("/api/v1/status").await {
+            Ok((StatusCode::OK, body)) => serde_json::from_slice::<Envelope<Version>>(&body).ok(),
+            Ok(_) | Err(_) => None,
+        };
+        match version {
+            Some(envelope) => ClientError::Version {
+                server: self.server.clone(),
+                daemon: envelope.data.version,
+                ours: env!("CARGO_PKG_VERSION"),
+                detail,
+            },
+            None => self.foreign(&detail),
+        }
+    }
+
+    fn foreign(&self, detail: &str) -> ClientError {
+        ClientError::NotNetqueue { server: self.server.clone(), detail: detail.to_owned() }
+    }
+
+    fn not_http(&self, error: &hyper::Error) -> ClientError {
+        ClientError::NotHttp { server: self.server.clone(), detail: error.to_string() }
+    }
+
+    fn late(&self, what: &'static str, limit: Duration) -> ClientError {
+        ClientError::TimedOut { server: self.server.clone(), what, seconds: limit.as_secs() }
+    }
+}
+
+/// An open stream of server-sent events.
+#[derive(Debug)]
+pub struct Stream {
+    server: Server,
+    body: Incoming,
+    parser: Parser,
+}
+
+impl Stream {
+    /// The next messages, at least one; `None` when the daemon ended the stream.
+    ///
+    /// # Errors
+    /// The connection broke, or the daemon has fallen silent.
+    pub async fn next(&mut self) -> Result<Option<Vec<Message>>, ClientError> {
+        loop {
+            let frame = timeout(SILENCE, self.body.frame()).await.map_err(|_| ClientError::TimedOut {
+                server: self.server.clone(),
+                what: "sent nothing, not even a heartbeat,",
+                seconds: SILENCE.as_secs(),
+            })?;
+            let frame = match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    return Err(ClientError::NotHttp {
+                        server: self.server.clone(),
+                        detail: error.to_string(),
+                    });
+                }
+            };
+            let messages = frame.data_ref().map(|bytes| self.parser.push(bytes)).unwrap_or_default();
+            if !messages.is_empty() {
+                return Ok(Some(messages));
+            }
+        }
+    }
+}

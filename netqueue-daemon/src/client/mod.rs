@@ -1,0 +1,14 @@
+//! Asking a running daemon over HTTP: the API as the command line and `netqueue top` see it.
+
+mod error;
+mod http;
+pub mod model;
+mod query;
+mod server;
+mod sse;
+
+pub use error::ClientError;
+pub use http::{Client, Stream};
+pub use query::Query;
+pub use server::Server;
+pub use sse::Message;

@@ -1,0 +1,137 @@
+//! Where the daemon is: `--server`, understood once.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+};
+
+use hyper::Uri;
+
+use super::ClientError;
+
+/// A daemon's address as the user gave it, and what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    url: String,
+    host: String,
+    port: u16,
+    prefix: String,
+}
+
+impl Server {
+    /// The port a daemon listens on unless told otherwise.
+    const DEFAULT_PORT: u16 = 10124;
+
+    /// What `Host:` says.
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", self.0.host, self.0.port)
+    }
+
+    /// The path as the server sees it, also behind a proxy that gave netqueue a folder.
+    pub(super) fn path(&self, path_and_query: &str) -> String {
+        format!("{}{path_and_query}", self.0.prefix)
+    }
+
+    /// The addresses to try, in order.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, ClientError> {
+        let bare = self.0.host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, self.0.port)]);
+        }
+        if bare.eq_ignore_ascii_case("localhost") {
+            return Ok(vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.0.port)]);
+        }
+        if cfg!(target_feature = "crt-static") {
+            // A static C library looks names up by loading a shared one, which need not be there or fit.
+            return Err(ClientError::NoResolver { host: bare.to_owned() });
+        }
+        match tokio::net::lookup_host((bare, self.0.port)).await {
+            Ok(found) => Ok(found.collect()),
+            Err(source) => Err(ClientError::Lookup { host: bare.to_owned(), source }),
+        }
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let expected = "expected http://HOST:PORT, for example http://127.0.0.1:10124";
+        // `127.0.0.1:10124` is what people type.
+        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let uri: Uri = full.parse().map_err(|_| expected.to_owned())?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(format!("{expected}; for TLS put a tunnel or a proxy before it")),
+            _ => return Err(expected.to_owned()),
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(expected)?;
+        if uri.query().is_some() {
+            return Err(format!("{expected}, without a query"));
+        }
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        let after_host = uri.authority().and_then(|authority| authority.as_str().rsplit_once(host));
+        let port = match after_host {
+            None | Some((_, "")) => Self::DEFAULT_PORT,
+            Some((_, rest)) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or(expected)?,
+        };
+        let url = full.trim_end_matches('/').to_owned();
+        Ok(Self(Arc::new(Parts { host: host.to_owned(), port, prefix, url })))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> Server {
+        url.parse().expect(url)
+    }
+
+    #[tokio::test]
+    async fn a_server_is_where_it_says() {
+        for (url, address) in [
+            ("http://127.0.0.1:10124", "127.0.0.1:10124"),
+            ("http://[::1]:80/", "[::1]:80"),
+            ("10.0.0.7", "10.0.0.7:10124"),
+            ("localhost:81", "127.0.0.1:81"),
+        ] {
+            assert_eq!(server(url).addresses().await.expect(url), [address.parse().expect("an address")]);
+        }
+    }
+
+    #[test]
+    fn a_proxys_folder_is_kept() {
+        let server = server("http://gate:8000/netqueue/");
+        assert_eq!(server.path("/api/v1/status"), "/netqueue/api/v1/status");
+        assert_eq!(server.to_string(), "http://gate:8000/netqueue");
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_with_an_example() {
+        for wrong in [
+            "",
+            "https://h:1",
+            "ftp://h:1",
+            "http://",
+            "http://h:99999",
+            "http://h:",
+            "http://h:1/?a=b",
+            "a b",
+        ] {
+            let error = wrong.parse::<Server>().expect_err(wrong);
+            assert!(error.contains("http://127.0.0.1:10124"), "{wrong}: {error}");
+        }
+    }
+}

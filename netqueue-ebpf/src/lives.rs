@@ -1,0 +1,56 @@
+//! Which of the namespaces that had an inode number one after the other has it now.
+//!
+//! Looked up where something is charged, never on the path of a healthy connection.
+
+use aya_ebpf::{macros::map, maps::Array};
+use netqueue_common::{Lives, Tally};
+
+use crate::maps::tally;
+
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// The loader sets the size.
+#[map]
+static LIVES: Array<Lives> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The generation of a number's namespace; 0 also for a number beyond what is kept.
+#[inline(always)]
+pub(crate) fn generation(inode: u32) -> u32 {
+    match cell(inode) {
+        // SAFETY: a live map value, aligned to four; volatile, because other CPUs write it.
+        Some(cell) => unsafe { cell.read_volatile() },
+        None => 0,
+    }
+}
+
+/// A network namespace is being made under this number. If the number was never given out since attach, the generation
+/// is the first one after it: nothing that was there at attach has it.
+#[inline(always)]
+pub(crate) fn begun(inode: u32) {
+    match cell(inode) {
+        // SAFETY: as above; nobody else has the number while this namespace is made.
+        Some(cell) => unsafe {
+            if cell.read_volatile() == 0 {
+                cell.write_volatile(1);
+            }
+        },
+        None => tally(Tally::NamespacesUntold),
+    }
+}
+
+/// The number is about to be given back: whatever has it next is another.
+#[inline(always)]
+pub(crate) fn freed(inode: u32) {
+    if let Some(cell) = cell(inode) {
+        // SAFETY: as above; whoever frees the number is the only one that has it.
+        unsafe { cell.write_volatile(cell.read_volatile().wrapping_add(1)) };
+    }
+}
+
+#[inline(always)]
+fn cell(inode: u32) -> Option<*mut u32> {
+    let (element, place) = Lives::place(inode)?;
+    let lives = LIVES.get_ptr_mut(element)?;
+    // SAFETY: a live map value; the place is below Lives::COUNT.
+    Some(unsafe { (&raw mut (*lives).generations).cast::<u32>().add(place as usize) })
+}
