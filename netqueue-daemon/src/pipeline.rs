@@ -65,8 +65,8 @@ impl Pipeline {
     /// A picture of everything, read now.
     pub async fn refresh(&mut self) -> Snapshot {
         self.drain();
-        self.reconcile().await;
         self.recycle();
+        self.reconcile().await;
         self.tick();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
@@ -169,7 +169,7 @@ impl Pipeline {
     /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
     fn recycle(&mut self) {
         for (account, counts) in self.attached.recycle() {
-            self.aggregator.settle(account, counts);
+            self.aggregator.settle(account, counts, clock::now());
         }
         self.recycled = Instant::now();
     }

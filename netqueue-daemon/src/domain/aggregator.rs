@@ -104,7 +104,8 @@ impl Aggregator {
         let mut place: HashMap<AccountKey, usize> = HashMap::new();
         for (key, counts) in readings {
             if matches!(key, AccountKey::Listener { .. }) {
-                self.set(key, counts, now);
+                let index = self.set(key, counts, now);
+                self.lives[index] = Life::seen(self.readings);
                 continue;
             }
             match place.get(&key).and_then(|index| shared.get_mut(*index)) {
@@ -117,22 +118,37 @@ impl Aggregator {
                 }
             }
         }
-        shared.into_iter().for_each(|(key, counts)| self.set(key, counts, now));
+        for (key, counts) in shared {
+            let index = self.set(key, counts, now);
+            self.lives[index] = Life::seen(self.readings);
+        }
+        let slotless: Vec<_> = self
+            .settled
+            .iter()
+            .filter(|(key, _)| !place.contains_key(key))
+            .map(|(key, counts)| (*key, *counts))
+            .collect();
+        for (key, counts) in slotless {
+            self.set(key, counts, now);
+        }
     }
 
-    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
+    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) -> usize {
         let index = self.open(key, now);
-        self.lives[index] = Life::seen(self.readings);
         let account = &mut self.accounts[index];
         if account.counts != counts {
             account.counts = counts;
             account.last_seen = account.last_seen.max(now);
         }
+        index
     }
 
     /// A slot was given back with these counts: no later reading has them.
-    pub fn settle(&mut self, key: AccountKey, counts: Counts) {
-        if !matches!(key, AccountKey::Listener { .. }) {
+    pub fn settle(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
+        if matches!(key, AccountKey::Listener { .. }) {
+            // Nothing else was or will be charged to it.
+            self.set(key, counts, now);
+        } else {
             self.settled.entry(key).or_default().add(&counts);
         }
     }
@@ -231,7 +247,7 @@ impl Aggregator {
                 // It was part of that series, which must not fall.
                 gone::Into::Gone => {
                     let other = AccountKey::Other(left.key.netns());
-                    self.settle(other, left.counts);
+                    self.settle(other, left.counts, now);
                     self.open(other, now)
                 }
             };
@@ -428,12 +444,22 @@ mod tests {
         // A packet came while its slot was on the way back: it has two for a while.
         queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
         assert_eq!(seen(&queues), 8);
-        queues.settle(scanned, drops(7));
+        queues.settle(scanned, drops(7), at(25));
         queues.count([(scanned, drops(2))], at(30));
         assert_eq!(seen(&queues), 9);
-        queues.settle(scanned, drops(2));
+        queues.settle(scanned, drops(2), at(25));
         queues.count([], at(40));
         assert_eq!(seen(&queues), 9);
+    }
+
+    #[test]
+    fn what_a_listener_was_charged_after_the_last_look_is_not_lost_with_its_slot() {
+        let mut queues = aggregator();
+        queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
+        queues.settle(web(1), drops(6), Timestamp::from_nanos(20));
+        queues.count([], Timestamp::from_nanos(30));
+        let snapshot = queues.snapshot(Timestamp::from_nanos(40));
+        assert_eq!(snapshot.account(&web(1)).map(|account| account.counts.drop_total()), Some(6));
     }
 
     #[test]

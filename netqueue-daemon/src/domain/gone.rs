@@ -240,7 +240,7 @@ mod tests {
         let scanned = AccountKey::Endpoint(at(81));
         let mut queues = aggregator(100);
         queues.count([(scanned, drops(7))], second(10));
-        queues.settle(scanned, drops(7));
+        queues.settle(scanned, drops(7), second(15));
         queues.count([], second(20));
         scrape(&mut queues, 2);
         queues.tick(second(500));

@@ -13,6 +13,8 @@ use super::counters::Counter;
 pub(super) struct Row {
     pub id: String,
     pub kind: String,
+    /// As netqueue calls the namespace: two that had one inode number have two names.
+    pub netns: String,
     pub addr: Option<String>,
     pub port: Option<u16>,
     pub drops: Breakdown,

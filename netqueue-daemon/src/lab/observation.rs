@@ -57,7 +57,8 @@ impl Observation {
             let old = earlier.rows.iter().find(|old| old.id == row.id);
             let mut new = old.map_or_else(|| row.clone(), |old| row.since(old));
             if row.kind == "gone" {
-                new = vanished.iter().fold(new, |new, old| new.since(old));
+                let mine = vanished.iter().filter(|old| old.netns == row.netns);
+                new = mine.fold(new, |new, old| new.since(old));
             }
             (old.is_none() && row.kind != "gone" || new.counted_anything()).then_some(new)
         });
