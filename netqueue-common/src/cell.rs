@@ -33,7 +33,7 @@ pub enum Cell {
     ResetExpiredHandshake,
     /// Reset of a packet for which there is neither connection nor listener.
     ResetNoListener,
-    /// Reset of a packet that came after this side closed the connection.
+    /// Reset of a packet that came after this side closed the connection, or because the peer never closed its side.
     ResetAfterClose,
     /// Reset because the application closed with received data unread.
     ResetCloseUnreadData,

@@ -49,6 +49,8 @@ impl ListenerKey {
 pub struct Account {
     /// Whose counts the slot holds.
     pub key: ListenerKey,
+    /// Inode number of the listener's socket, as sock_diag gives it; 0 where it has none or it could not be read.
+    pub inode: u64,
     /// When the listener was closed, in nanoseconds of CLOCK_MONOTONIC; 0 while it is not known to be.
     pub closed: u64,
     /// How often the slot had another owner before.

@@ -48,12 +48,20 @@ pub struct KernelLayout {
     pub sock_flags: u32,
     /// Bit number of SOCK_LINGER in it.
     pub flag_linger: u32,
+    /// Bit number of SOCK_DEAD in it.
+    pub flag_dead: u32,
+    /// `tcp_sock.linger2`
+    pub tcp_linger2: u32,
     /// `sock.sk_lingertime`
     pub sock_lingertime: u32,
     /// `sock.sk_ack_backlog`
     pub sock_ack_backlog: u32,
     /// `sock.sk_max_ack_backlog`
     pub sock_max_ack_backlog: u32,
+    /// `sock.sk_socket`
+    pub sock_socket: u32,
+    /// From a `struct socket` to the number of its inode: `socket_alloc.vfs_inode` and `inode.i_ino`.
+    pub socket_inode: u32,
     /// `inet_connection_sock.icsk_accept_queue.qlen`
     pub icsk_qlen: u32,
 
@@ -110,6 +118,8 @@ pub struct KernelLayout {
     pub active_reset_reason_arg: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
     pub reason_abort_on_close: u32,
+    /// SK_RST_REASON_TCP_ABORT_ON_LINGER, or [`Self::ABSENT`].
+    pub reason_abort_on_linger: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_MEMORY, or [`Self::ABSENT`].
     pub reason_abort_on_memory: u32,
     /// SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT, or [`Self::ABSENT`].
@@ -121,6 +131,8 @@ pub struct KernelLayout {
     pub wake_interval: u32,
     /// Possible CPUs: rows of counts per slot.
     pub cpus: u32,
+    /// Fills the struct up to a multiple of eight bytes; 0.
+    pub padding: u32,
 }
 
 impl KernelLayout {

@@ -48,7 +48,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         max_series: config.max_series,
         keep: Keep { time: config.keep_closed, ..Keep::default() },
     };
-    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), host).await;
+    let census = inventory::census::start().context("cannot start the inventory's thread")?;
+    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), census, host).await;
     let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
 
     let router = api::router(snapshots.clone(), &config.telemetry_path)

@@ -6,8 +6,8 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 
 use crate::{
     clock,
-    domain::{Aggregator, Bracket, Health, LossReason, NamespaceBalance, Netns, Snapshot},
-    inventory::{netns::HOST_NET, netstat},
+    domain::{Aggregator, Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Snapshot},
+    inventory::{census::Census, netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
     snapshots::{Publisher, Request},
     spike_log,
@@ -30,6 +30,8 @@ const SETTLE: u32 = 5;
 pub struct Pipeline {
     attached: Attached,
     aggregator: Aggregator,
+    census: Census,
+    inventory_warnings: Vec<String>,
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
@@ -41,16 +43,19 @@ pub struct Pipeline {
 /// What ended a wait.
 enum Turn {
     Drain,
+    Learn(Changes),
     Serve(Request),
     Stop,
 }
 
 impl Pipeline {
     /// Takes over an attached kernel side and takes the baseline its counts are compared with.
-    pub async fn start(attached: Attached, aggregator: Aggregator, host: Netns) -> Self {
+    pub async fn start(attached: Attached, aggregator: Aggregator, census: Census, host: Netns) -> Self {
         let mut pipeline = Self {
             attached,
             aggregator,
+            census,
+            inventory_warnings: Vec::new(),
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
@@ -71,6 +76,7 @@ impl Pipeline {
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
+        let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
         let warnings = warnings.map(str::to_owned).collect();
         self.aggregator.set_health(Health {
             probes: self.attached.probes(),
@@ -99,10 +105,12 @@ impl Pipeline {
                 () = &mut stop => Turn::Stop,
                 Some(request) = publisher.request() => Turn::Serve(request),
                 woken = readable(&wakeups) => { woken?; Turn::Drain }
+                Some(changes) = self.census.changes.recv() => Turn::Learn(changes),
                 () = tokio::time::sleep(pause) => Turn::Drain,
             };
             match turn {
                 Turn::Stop => return Ok(()),
+                Turn::Learn(changes) => self.learn(changes),
                 Turn::Drain => {
                     pause = if self.drain() | self.hurry() { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
@@ -153,6 +161,15 @@ impl Pipeline {
         }
     }
 
+    /// Takes over what the inventory found. What was charged up to now is read first: it belongs to who was known before.
+    fn learn(&mut self, mut changes: Changes) {
+        if !changes.listeners.is_empty() {
+            self.read();
+        }
+        self.inventory_warnings = std::mem::take(&mut changes.warnings);
+        self.aggregator.learn(changes, clock::now());
+    }
+
     /// Tells the aggregator the time, and the log what it answers.
     fn tick(&mut self) {
         self.aggregator.tick(clock::now()).iter().for_each(spike_log::write);
@@ -160,7 +177,11 @@ impl Pipeline {
 
     fn read(&mut self) -> Reading {
         let reading = self.attached.counters.read();
-        self.aggregator.count(reading.accounts.iter().copied(), clock::now());
+        let now = clock::now();
+        for (key, socket) in &reading.sockets {
+            self.aggregator.identify(*key, *socket, now);
+        }
+        self.aggregator.count(reading.accounts.iter().copied(), now);
         self.aggregator.close(reading.closed.iter().copied());
         self.undecodable_accounts = reading.undecodable;
         reading

@@ -52,6 +52,7 @@ const ETH_P_IPV6: u16 = 0x86dd;
 
 /// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
 pub(crate) mod tcp_state {
+    pub(crate) const SYN_RECV: u8 = 3;
     pub(crate) const FIN_WAIT2: u8 = 5;
     pub(crate) const TIME_WAIT: u8 = 6;
     pub(crate) const CLOSE: u8 = 7;
@@ -94,9 +95,35 @@ impl Sock {
     /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
     #[inline(always)]
     pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
-        let flags: u64 = read(self.0, layout!(sock_flags))?;
         let lingertime: u64 = read(self.0, layout!(sock_lingertime))?;
-        Ok(flags >> layout!(flag_linger) & 1 != 0 && lingertime == 0)
+        Ok(self.flag(layout!(flag_linger))? && lingertime == 0)
+    }
+
+    /// Whether no process has it any more (SOCK_DEAD).
+    #[inline(always)]
+    pub(crate) fn is_dead(self) -> Result<bool, Fault> {
+        self.flag(layout!(flag_dead))
+    }
+
+    /// Whether TCP_LINGER2 is negative: once closed, it does not wait for the peer to close too.
+    #[inline(always)]
+    pub(crate) fn waits_not_for_fin(self) -> Result<bool, Fault> {
+        read::<i32>(self.0, layout!(tcp_linger2)).map(|seconds| seconds < 0)
+    }
+
+    #[inline(always)]
+    fn flag(self, number: u32) -> Result<bool, Fault> {
+        let flags: u64 = read(self.0, layout!(sock_flags))?;
+        Ok(flags >> number & 1 != 0)
+    }
+
+    /// The inode number of the socket it belongs to, 0 where it belongs to none.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u64 {
+        match read::<u64>(self.0, layout!(sock_socket)) {
+            Ok(socket) if socket != 0 => read(socket, layout!(socket_inode)).unwrap_or(0),
+            Ok(_) | Err(Fault) => 0,
+        }
     }
 
     #[inline(always)]

@@ -27,7 +27,8 @@ impl Frame {
 #[repr(C)]
 pub(crate) struct Scope<const N: usize> {
     frame: u64,
-    /// The call this one is nested in, both for the same packet: IPv4 on a dual-stack listener.
+    /// The call this one is nested in, both for the same packet: IPv4 on a dual-stack listener. Where the outer one
+    /// jumped to the inner, both have one stack address, and return one after the other.
     outer: u64,
     /// The listener, or the socket a reset is for (0 where there is none).
     pub(crate) sk: u64,
@@ -49,10 +50,10 @@ impl<const N: usize> Scope<N> {
     #[inline(always)]
     pub(crate) fn open(&mut self, frame: Frame, sk: u64, skb: u64, cells: u64, before: [u64; N]) {
         self.outer = Frame::NONE;
-        if self.is_open() && !frame.is(self.frame) {
+        if self.is_open() {
             if self.skb == skb && self.sk == sk {
                 self.outer = self.frame;
-            } else {
+            } else if !frame.is(self.frame) {
                 tally(Tally::ReturnMissed);
             }
         }
@@ -110,7 +111,7 @@ pub(crate) struct CpuState {
     pub(crate) cpu_offset: u64,
     /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
     pub(crate) last_wake: u64,
-    /// `tcp_conn_request`: ListenOverflows, ListenDrops, TCPReqQFullDoCookies, TCPReqQFullDrop, SyncookiesSent.
+    /// `tcp_v4_conn_request` and its kin: ListenOverflows, ListenDrops, TCPReqQFullDoCookies, TCPReqQFullDrop, SyncookiesSent.
     /// Mark: the last-quarter rule refused the peer.
     pub(crate) syn: Scope<5>,
     /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: ListenOverflows, ListenDrops.

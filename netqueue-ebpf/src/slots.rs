@@ -168,7 +168,10 @@ fn take(free: &Stack<u32>, key: &ListenerKey) -> u32 {
     let Some(owner) = ACCOUNTS.get_ptr_mut(fresh) else { return NO_SLOT };
     // Before anybody can find it: see `known`.
     // SAFETY: a live map value; the program that took the slot is the only one that writes it.
-    unsafe { (*owner).key = *key };
+    unsafe {
+        (*owner).key = *key;
+        (*owner).inode = if key.sock == 0 { 0 } else { Sock(key.sock).inode() };
+    }
     if SLOTS.insert(key, fresh, BPF_NOEXIST).is_err() {
         // A stack that gave an element has room for it.
         let _room = free.push(fresh, 0);

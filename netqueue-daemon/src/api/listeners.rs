@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{
     envelope::{ByName, Envelope, Queue},
+    listener::ListenerView,
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
@@ -26,7 +27,9 @@ struct Listener {
     #[serde(flatten)]
     place: Place,
     family: Option<&'static str>,
-    process: &'static str,
+    process: String,
+    /// What the inventory knows of the socket; null for what is no listener, or has not been found.
+    listener: Option<ListenerView>,
     accept_queue: Option<Queue>,
     syn_queue: Option<Queue>,
     drops: Drops,
@@ -139,7 +142,8 @@ impl Listener {
             kind: account.key.kind(),
             place: Place::of(snapshot, &account.key),
             family: account.key.addr().map(family),
-            process: "",
+            process: account.process.to_string(),
+            listener: account.listener.as_deref().map(ListenerView::of),
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),
             drops: Drops::of(&account.counts),

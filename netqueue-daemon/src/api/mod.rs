@@ -3,6 +3,7 @@
 mod envelope;
 mod event_filter;
 mod events;
+mod listener;
 mod listeners;
 mod moment;
 mod params;

@@ -88,7 +88,7 @@ fn reset_event(seconds: u64) -> Event {
 fn probe(attached: bool, required: bool) -> ProbeStatus {
     ProbeStatus {
         program: "conn_request_enter",
-        function: "tcp_conn_request",
+        function: "tcp_v4_conn_request",
         at: "entry",
         mode: AttachMode::Kprobe,
         required,
@@ -170,7 +170,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
         answer["data"]["listeners"][0],
         json!({
             "id": "1", "kind": "listener", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0,
-            "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "",
+            "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "", "listener": null,
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},
@@ -202,7 +202,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("23 lost (ring_full): events are missing, counts are exact"), "{warnings}");
     assert!(warnings.contains("a namespace could not be read"), "{warnings}");
-    assert!(warnings.contains("conn_request_enter on tcp_conn_request is not attached"), "{warnings}");
+    assert!(warnings.contains("conn_request_enter on tcp_v4_conn_request is not attached"), "{warnings}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,7 +338,7 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
     );
     assert_eq!(data["probes"][1]["attached"], false);
     let events = &data["events"];
-    assert_eq!((&events["seen"], &events["stored"]), (&json!(27), &json!(4)));
+    assert_eq!((&events["seen"], &events["stored"]), (&json!(30), &json!(4)));
     assert_eq!((&events["lost"]["ring_full"], &events["lost"]["map_full"]), (&json!(23), &json!(0)));
 }
 
@@ -354,7 +354,7 @@ async fn ready_means_that_every_required_probe_is_attached() {
     let response = ready(vec![probe(false, true)]).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let detail = json_of(response).await["detail"].to_string();
-    assert!(detail.contains("tcp_conn_request is not attached: the function is not there"), "{detail}");
+    assert!(detail.contains("tcp_v4_conn_request is not attached: the function is not there"), "{detail}");
 }
 
 #[tokio::test]

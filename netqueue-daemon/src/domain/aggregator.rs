@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, Keep, NamespaceBalance,
-    Netns, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, TrafficReading,
+    Netns, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector,
+    SpikeNotice, Timestamp, Traffic, TrafficReading,
     gone::{self, Life},
     places::Places,
 };
@@ -36,13 +36,17 @@ impl Settings {
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    accounts: Vec<AccountView>,
+    pub(super) accounts: Vec<AccountView>,
+    pub(super) index: HashMap<AccountKey, usize>,
+    /// Accounts by the socket of the listener, as long as it lives.
+    pub(super) by_socket: HashMap<SocketInode, usize>,
+    /// Listeners that were found before anything was charged to them.
+    pub(super) found: u64,
     /// Of each account, at the same index.
     lives: Vec<Life>,
     opened: u64,
     readings: u64,
     places: Places,
-    index: HashMap<AccountKey, usize>,
     /// What slots had counted that were given back: of accounts that can get another.
     settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
@@ -68,6 +72,8 @@ impl Aggregator {
             readings: 0,
             places: Places::new(settings.max_series),
             index: HashMap::new(),
+            by_socket: HashMap::new(),
+            found: 0,
             settled: HashMap::new(),
             peaks: HashMap::new(),
             quiet: Arc::default(),
@@ -253,6 +259,11 @@ impl Aggregator {
             };
             gone::add(&mut self.accounts[into], &left);
         }
+        let stays = |index: usize| !moves.contains_key(&index);
+        self.by_socket.retain(|_, index| stays(*index));
+        for index in self.by_socket.values_mut() {
+            *index -= moves.range(..*index).count();
+        }
         remove(&mut self.accounts, |index| moves.contains_key(&index));
         remove(&mut self.lives, |index| moves.contains_key(&index));
         self.places.keep(self.accounts.iter().filter(|account| account.apart).map(|account| &account.key));
@@ -292,7 +303,7 @@ impl Aggregator {
         account
     }
 
-    fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
+    pub(super) fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
         let index = self.open(key, now);
         &mut self.accounts[index]
     }
@@ -303,20 +314,9 @@ impl Aggregator {
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
             self.opened += 1;
-            let apart = self.places.admit(&key);
+            let account = AccountView::new(AccountId(self.opened), key, Arc::clone(&self.quiet), now);
+            self.accounts.push(AccountView { apart: self.places.admit(&key), ..account });
             self.lives.push(Life::seen(self.readings));
-            self.accounts.push(AccountView {
-                id: AccountId(self.opened),
-                key,
-                counts: Counts::default(),
-                queues: Queues::default(),
-                traffic: Arc::clone(&self.quiet),
-                first_seen: now,
-                last_seen: now,
-                closed: None,
-                predecessors: 0,
-                apart,
-            });
         }
         index
     }

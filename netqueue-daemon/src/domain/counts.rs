@@ -89,6 +89,21 @@ impl Counts {
         self.resets.iter().sum()
     }
 
+    /// These counts without `part`, an earlier state of the same ones.
+    #[must_use]
+    pub fn less(&self, part: &Self) -> Self {
+        let mut rest = *self;
+        let take = |mine: &mut [u64], part: &[u64]| {
+            mine.iter_mut().zip(part).for_each(|(mine, part)| *mine = mine.saturating_sub(*part));
+        };
+        take(&mut rest.drops, &part.drops);
+        take(&mut rest.resets, &part.resets);
+        rest.handshakes = self.handshakes.less(&part.handshakes);
+        rest.kernel =
+            PerCounter::from_fn(|counter| self.kernel.get(counter).saturating_sub(part.kernel.get(counter)));
+        rest
+    }
+
     /// Adds another account's counts.
     pub fn add(&mut self, other: &Self) {
         let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);

@@ -114,6 +114,15 @@ pub(super) fn fold(
 
 /// Adds an account that leaves to the one that takes over its counts.
 pub(super) fn add(to: &mut AccountView, left: &AccountView) {
+    // Each part stays in the series of its name.
+    if matches!(to.key, AccountKey::Listener { .. }) {
+        for (name, counts) in left.by_name().filter(|(name, _)| *name != &*to.process) {
+            match to.earlier.iter_mut().find(|(known, _)| **known == *name) {
+                Some((_, sum)) => sum.add(&counts),
+                None => to.earlier.push((name.into(), counts)),
+            }
+        }
+    }
     to.counts.add(&left.counts);
     to.first_seen = to.first_seen.min(left.first_seen);
     to.last_seen = to.last_seen.max(left.last_seen);
@@ -228,7 +237,7 @@ mod tests {
     fn resets_of_a_port_that_is_listened_on_stay_in_its_series() {
         let mut queues = aggregator(100);
         queues.count([(AccountKey::Endpoint(at(80)), drops(1)), (listener(1, 80), drops(2))], second(10));
-        queues.settle(AccountKey::Endpoint(at(80)), drops(1));
+        queues.settle(AccountKey::Endpoint(at(80)), drops(1), second(15));
         queues.count([(listener(1, 80), drops(2))], second(20));
         scrape(&mut queues, 2);
         queues.tick(second(500));

@@ -32,6 +32,20 @@ impl Handshakes {
         self.ghosts.saturating_sub(self.ghosts_recovered).saturating_sub(self.ghosts_ended)
     }
 
+    /// These without `part`, an earlier state of the same ones.
+    #[must_use]
+    pub const fn less(&self, part: &Self) -> Self {
+        Self {
+            suspended: self.suspended.saturating_sub(part.suspended),
+            recovered: self.recovered.saturating_sub(part.recovered),
+            ended: self.ended.saturating_sub(part.ended),
+            expired: self.expired.saturating_sub(part.expired),
+            ghosts: self.ghosts.saturating_sub(part.ghosts),
+            ghosts_recovered: self.ghosts_recovered.saturating_sub(part.ghosts_recovered),
+            ghosts_ended: self.ghosts_ended.saturating_sub(part.ghosts_ended),
+        }
+    }
+
     /// Adds another account's.
     pub const fn add(&mut self, other: &Self) {
         self.suspended += other.suspended;

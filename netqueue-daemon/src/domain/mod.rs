@@ -12,6 +12,10 @@ mod gone;
 mod handshakes;
 mod health;
 mod histogram;
+mod joining;
+mod limit;
+mod listener;
+mod owner;
 mod peaks;
 mod places;
 mod reconcile;
@@ -31,6 +35,11 @@ pub use gone::Keep;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus, SlotUse};
 pub use histogram::Histogram;
+pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listener::{
+    Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
+};
+pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
 pub use snapshot::{AccountView, Snapshot};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, NamespaceBalance, Netns, Queues, Spike, Timestamp,
-    Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Spike,
+    Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -16,11 +16,17 @@ pub struct AccountView {
     pub key: AccountKey,
     /// What it was charged since netqueue attached.
     pub counts: Counts,
-    /// Its queues as of its newest event.
+    /// Its queues as of its newest event, or of the newest look at the listener.
     pub queues: Queues,
+    /// The listener, once the inventory has found it; it stays when the listener is closed.
+    pub listener: Option<Arc<Listener>>,
+    /// The name its series carry: that of the process that holds the listener, empty while that is unknown.
+    pub process: Arc<str>,
+    /// What it was charged while it had other names: these parts of [`Self::counts`] stay with those.
+    pub earlier: Vec<(Arc<str>, Counts)>,
     /// What went through it, and how full its queues were.
     pub traffic: Arc<Traffic>,
-    /// When it was first charged.
+    /// When it was first charged or found.
     pub first_seen: Timestamp,
     /// When its counts last moved.
     pub last_seen: Timestamp,
@@ -32,6 +38,56 @@ pub struct AccountView {
     pub apart: bool,
 }
 
+/// So many names an account may have had; then it keeps the one it has.
+const MOST_NAMES: usize = 4;
+
+impl AccountView {
+    /// An account nothing was charged to yet.
+    #[must_use]
+    pub fn new(id: AccountId, key: AccountKey, traffic: Arc<Traffic>, now: Timestamp) -> Self {
+        Self {
+            id,
+            key,
+            counts: Counts::default(),
+            queues: Queues::default(),
+            traffic,
+            listener: None,
+            process: Arc::from(""),
+            earlier: Vec::new(),
+            first_seen: now,
+            last_seen: now,
+            closed: None,
+            predecessors: 0,
+            apart: !matches!(key, AccountKey::Other(_) | AccountKey::Gone(_)),
+        }
+    }
+
+    /// Takes over what is known of the listener. Where that changes its name, what was charged so far stays with the
+    /// old one: no series loses what it had.
+    pub fn learn(&mut self, listener: Arc<Listener>) {
+        let name = listener.process();
+        if *self.process != *name && self.earlier.len() < MOST_NAMES {
+            let so_far = self.under_this_name();
+            if so_far != Counts::default() {
+                self.earlier.push((Arc::clone(&self.process), so_far));
+            }
+            self.process = Arc::from(name);
+        }
+        self.closed = self.closed.or(listener.closed);
+        self.listener = Some(listener);
+    }
+
+    /// Its counts by the names it had when they were charged; the sum is [`Self::counts`].
+    pub fn by_name(&self) -> impl Iterator<Item = (&str, Counts)> {
+        let earlier = self.earlier.iter().map(|(name, counts)| (&**name, *counts));
+        earlier.chain([(&*self.process, self.under_this_name())])
+    }
+
+    fn under_this_name(&self) -> Counts {
+        self.earlier.iter().fold(self.counts, |rest, (_, earlier)| rest.less(earlier))
+    }
+}
+
 /// Everything netqueue knows at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -41,7 +97,8 @@ pub struct Snapshot {
     pub attached: Timestamp,
     /// The namespace of PID 1.
     pub host: Netns,
-    /// Every account ever charged, in the order of first charge; those that are long over are in [`AccountKey::Gone`].
+    /// Every listener, and every account ever charged, in the order they were first met; those that are long over are in
+    /// [`AccountKey::Gone`].
     pub accounts: Arc<[AccountView]>,
     /// The newest events.
     pub events: EventLog,

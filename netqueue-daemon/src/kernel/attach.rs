@@ -17,7 +17,7 @@ use super::{
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,
-    probes::{PROBES, Probe},
+    probes::{Need, PROBES, Probe},
     recycle::Recycler,
     ring::Ring,
     slots::Slots,
@@ -85,8 +85,9 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let counters = slots.map(&ebpf)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
+    let probes = PROBES.iter().filter(|probe| probe.concerns(&prepared.symbols));
     let probes =
-        PROBES.iter().map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
+        probes.map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
@@ -184,7 +185,7 @@ fn attach_one(ebpf: &mut Ebpf, prepared: &Prepared, probe: &Probe) -> Result<Pro
             let counted = program.fd().ok().filter(|_| prepared.misses_counted);
             Ok((probe.status(Ok(())), counted.and_then(|program| Misses::of(program.as_fd()))))
         }
-        Err(error) if probe.required => {
+        Err(error) if probe.need == Need::Required => {
             Err(AttachError::Attach { function: probe.function, reason: in_one_line(&error) })
         }
         Err(error) => Ok((probe.status(Err(in_one_line(&error))), None)),

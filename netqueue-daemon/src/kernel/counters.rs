@@ -9,8 +9,8 @@ use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, keeper::Tenure, mapped::Mapped, ring::monotonic_epoch};
 use crate::domain::{
-    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, Timestamp,
-    Untold,
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, SocketInode,
+    Timestamp, Untold,
 };
 
 /// The kernel side's counts.
@@ -52,6 +52,8 @@ pub struct Reading {
     /// Accounts and their counts. One account may be there twice: while a slot of its is being given back and it has
     /// another already. Slots that were given back are not in it.
     pub accounts: Vec<(AccountKey, Counts)>,
+    /// The sockets of listeners whose slots are read for the first time.
+    pub sockets: Vec<(AccountKey, SocketInode)>,
     /// Those whose listener is closed, and since when.
     pub closed: Vec<(AccountKey, Timestamp)>,
     /// Slots whose owner could not be understood: a defect of netqueue.
@@ -75,6 +77,7 @@ impl Counters {
         let epoch = monotonic_epoch();
         let mut reading = Reading { settled: self.settled.clone(), ..Reading::default() };
         for index in 0..self.accounts.len() {
+            let known = self.slots[index].map(|slot| slot.tenure);
             let Some(mut slot) = self.look(index) else { continue };
             let cells = self.cells(index);
             let total = cells.iter().sum();
@@ -86,6 +89,10 @@ impl Counters {
                 reading.undecodable += 1;
                 continue;
             };
+            if known != Some(slot.tenure) {
+                let inode = self.accounts.get(index).inode;
+                reading.sockets.extend((inode != 0).then_some((owner, SocketInode(inode))));
+            }
             reading.accounts.push((owner, counts(&cells)));
             reading.closed.extend(slot.closed.map(|closed| (owner, epoch.after(closed))));
         }

@@ -41,9 +41,15 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         request_listener: offset("request_sock.__req_common.skc_listener"),
         sock_flags: offset("sock.__sk_common.skc_flags"),
         flag_linger: 0,
+        flag_dead: 0,
+        tcp_linger2: offset("tcp_sock.linger2"),
         sock_lingertime: offset("sock.sk_lingertime"),
         sock_ack_backlog: offset("sock.sk_ack_backlog"),
         sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
+        sock_socket: offset("sock.sk_socket"),
+        // Of the first in struct socket_alloc, of the second in the second (include/net/sock.h, SOCK_INODE).
+        socket_inode: offset("socket_alloc.vfs_inode") + offset("inode.i_ino")
+            - offset("socket_alloc.socket"),
         icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
         net_inum: offset("net.ns.inum"),
         net_statistics: offset("net.mib.net_statistics"),
@@ -70,6 +76,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
         active_reset_reason_arg: reason_argument(btf, "tcp_send_active_reset"),
         reason_abort_on_close: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_CLOSE"),
+        reason_abort_on_linger: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_LINGER"),
         reason_abort_on_memory: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_MEMORY"),
         reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
         wake_bytes: WAKE_BYTES,
@@ -78,6 +85,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         event_cost: 0,
         event_savings: 0,
         cpus: 0,
+        padding: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
     let mut cell = |name: &'static str| match btf.enumerator(name) {
@@ -93,7 +101,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
     layout.mib_syncookies_failed = cell("LINUX_MIB_SYNCOOKIESFAILED");
     layout.mib_embryonic_rsts = cell("LINUX_MIB_EMBRYONICRSTS");
     layout.mib_out_rsts = cell("TCP_MIB_OUTRSTS");
-    layout.flag_linger = btf.enumerator("SOCK_LINGER").unwrap_or_else(|| note(&mut missing, "SOCK_LINGER"));
+    let mut flag = |name: &'static str| btf.enumerator(name).unwrap_or_else(|| note(&mut missing, name));
+    layout.flag_linger = flag("SOCK_LINGER");
+    layout.flag_dead = flag("SOCK_DEAD");
     if missing.is_empty() { Ok(layout) } else { Err(missing) }
 }
 

@@ -10,6 +10,17 @@ pub(super) enum At {
     Return,
 }
 
+/// What it means that a function is not in the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// netqueue refuses to run.
+    Required,
+    /// Something stays unattributed.
+    Optional,
+    /// Nothing: the kernel is built without the feature whose part it is.
+    Feature,
+}
+
 /// One program of the object and where it belongs.
 pub(super) struct Probe {
     /// Name of the program in the object.
@@ -17,21 +28,27 @@ pub(super) struct Probe {
     /// The kernel function.
     pub(super) function: &'static str,
     pub(super) at: At,
-    /// Whether netqueue refuses to run without it.
-    pub(super) required: bool,
+    pub(super) need: Need,
     /// What its absence costs, in the operator's words.
     pub(super) cost: &'static str,
 }
 
 const fn probe(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, required: true, cost }
+    Probe { program, function, at, need: Need::Required, cost }
 }
 
 const fn optional(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, required: false, cost }
+    Probe { program, function, at, need: Need::Optional, cost }
+}
+
+const fn feature(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
+    Probe { program, function, at, need: Need::Feature, cost }
 }
 
 const SYN: &str = "drops at the SYN, and cookies sent, could not be attributed";
+const SYN_V6: &str = "drops at the SYN of IPv6 handshakes, and their cookies, are not attributed";
+const SYN_MPTCP: &str =
+    "drops at the SYN of Multipath TCP listeners, and cookies they send, are not attributed";
 const ACK: &str = "drops at the final ACK could not be attributed";
 const REQUEST: &str = "EmbryonicRsts, and resets of handshakes, could not be attributed";
 const RESET: &str = "resets in answer to IPv4 packets could not be attributed";
@@ -49,17 +66,23 @@ const ACTIVE: &str = "resets this host sends of its own accord are not attribute
 
 /// Every probe. First what tells namespaces apart: nothing is charged without it. A return before its entry: a call
 /// caught in between is then counted as missed instead of left open.
-pub(super) const PROBES: [Probe; 25] = [
+pub(super) const PROBES: &[Probe] = &[
     optional("proc_free_inum", "proc_free_inum", At::Entry, FREED),
     optional("tcp_sk_init", "tcp_sk_init", At::Entry, BEGUN),
-    probe("tcp_conn_request_return", "tcp_conn_request", At::Return, SYN),
-    probe("tcp_conn_request", "tcp_conn_request", At::Entry, SYN),
+    probe("tcp_v4_conn_request_return", "tcp_v4_conn_request", At::Return, SYN),
+    probe("tcp_v4_conn_request", "tcp_v4_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
     probe("tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock", At::Entry, ACK),
     probe("tcp_check_req_return", "tcp_check_req", At::Return, REQUEST),
     probe("tcp_check_req", "tcp_check_req", At::Entry, REQUEST),
     probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
     probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
+    optional("tcp_v6_conn_request_return", "tcp_v6_conn_request", At::Return, SYN_V6),
+    optional("tcp_v6_conn_request", "tcp_v6_conn_request", At::Entry, SYN_V6),
+    feature("subflow_v4_conn_request_return", "subflow_v4_conn_request", At::Return, SYN_MPTCP),
+    feature("subflow_v4_conn_request", "subflow_v4_conn_request", At::Entry, SYN_MPTCP),
+    feature("subflow_v6_conn_request_return", "subflow_v6_conn_request", At::Return, SYN_MPTCP),
+    feature("subflow_v6_conn_request", "subflow_v6_conn_request", At::Entry, SYN_MPTCP),
     optional("tcp_v6_syn_recv_sock_return", "tcp_v6_syn_recv_sock", At::Return, ACK_V6),
     optional("tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock", At::Entry, ACK_V6),
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
@@ -73,11 +96,17 @@ pub(super) const PROBES: [Probe; 25] = [
     optional("tcp_req_err", "tcp_req_err", At::Entry, ICMP),
     optional("inet_csk_listen_start", "inet_csk_listen_start", At::Entry, LIFE),
     optional("inet_csk_listen_stop", "inet_csk_listen_stop", At::Entry, STOP),
+    optional("inet_child_forget_return", "inet_child_forget", At::Return, CHILD),
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
 ];
 
 impl Probe {
+    /// Whether there is anything to attach to, or its absence must be told.
+    pub(super) fn concerns(&self, symbols: &Symbols) -> bool {
+        self.need != Need::Feature || symbols.contains(self.function)
+    }
+
     /// What surfaces say of it.
     pub(super) fn status(&self, attached: Result<(), String>) -> ProbeStatus {
         ProbeStatus {
@@ -88,7 +117,7 @@ impl Probe {
                 At::Return => "return",
             },
             mode: AttachMode::Kprobe,
-            required: self.required,
+            required: self.need == Need::Required,
             attached: attached.is_ok(),
             detail: attached.err().map(|reason| format!("{reason}; {}", self.cost)),
             missed: None,
@@ -98,7 +127,7 @@ impl Probe {
 
 /// Names the first function that must be probed and is not in the kernel.
 pub(super) fn require(symbols: &Symbols) -> Result<(), AttachError> {
-    match PROBES.iter().find(|probe| probe.required && !symbols.contains(probe.function)) {
+    match PROBES.iter().find(|probe| probe.need == Need::Required && !symbols.contains(probe.function)) {
         Some(probe) => Err(AttachError::FunctionMissing { function: probe.function, cost: probe.cost }),
         None => Ok(()),
     }
@@ -131,6 +160,14 @@ mod tests {
             PROBES.iter().find(|probe| probe.function == "tcp_v6_send_reset").expect("it is in the table");
         let status = probe.status(Err("the kernel has no function tcp_v6_send_reset".into()));
         assert!(status.detail.is_some_and(|detail| detail.ends_with("IPv6 packets are not attributed")));
+    }
+
+    #[test]
+    fn a_kernel_without_multipath_tcp_lacks_nothing() {
+        let named = |probe: &&Probe| probe.function == "subflow_v4_conn_request";
+        let probe = PROBES.iter().find(named).expect("it is in the table");
+        assert!(probe.concerns(&kernel_without("tcp_check_req")));
+        assert!(!probe.concerns(&kernel_without("subflow_v4_conn_request")));
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub(super) struct Event {
     pub peer: Option<Peer>,
     pub stage: Option<String>,
     pub cause: String,
+    /// The kernel's own word for why it sent a reset, where it has one.
+    pub kernel_reason: Option<String>,
     pub accept_queue: Option<Queue>,
     pub syn_queue: Option<Queue>,
     /// Of a late packet: how long ago the final ACK of its handshake was dropped.

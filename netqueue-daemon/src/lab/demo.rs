@@ -88,7 +88,7 @@ impl Stage {
         self.overflow_at_final_ack()?;
         if self.ticks.is_multiple_of(2) {
             // Closed before its first retransmission: one drop each.
-            drop(connect_nonblocking(self.stuck.loopback().into())?);
+            drop(connect_nonblocking(self.stuck.loopback())?);
         }
         let n = (self.ticks % 500) as u16;
         self.fake.send(peer(n), self.flooded.loopback(), Segment::Syn)?;
@@ -106,7 +106,7 @@ impl Stage {
         const CLIENTS: usize = 12;
         if self.ticks.is_multiple_of(10) {
             for _ in 0..CLIENTS {
-                self.waiting.push_back(connect_nonblocking(self.slow.loopback().into())?);
+                self.waiting.push_back(connect_nonblocking(self.slow.loopback())?);
             }
             for client in self.waiting.iter().rev().take(CLIENTS) {
                 // The client whose SYN was dropped cannot send.
@@ -127,7 +127,7 @@ impl Stage {
 
 /// One connection as it should be: nobody is dropped or reset.
 fn serve(listener: &Listener) -> Result<()> {
-    let client = connect(listener.loopback().into())?;
+    let client = connect(listener.loopback())?;
     let server = listener.accept()?;
     drop(client);
     drop(server);
@@ -136,7 +136,7 @@ fn serve(listener: &Listener) -> Result<()> {
 
 /// The server closes before it has read what the client sent.
 fn close_with_unread_data(listener: &Listener) -> Result<()> {
-    let client = connect(listener.loopback().into())?;
+    let client = connect(listener.loopback())?;
     send_byte(&client)?;
     let server = listener.accept()?;
     drop(server);

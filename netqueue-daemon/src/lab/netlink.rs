@@ -1,50 +1,112 @@
-//! Two requests to the kernel's routing netlink, for the calling thread's network namespace: bring loopback up, and
-//! route a network of peers that do not exist to it.
+//! Requests to the kernel's routing netlink, for the calling thread's network namespace: bring loopback up, give it an
+//! address, and route a network of peers that do not exist to it, or nowhere.
 
 use std::io::Read;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context, Result, bail};
+use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Socket, Type};
 
+use super::verdict::Skip;
+
 /// The loopback device is the first of every network namespace.
-const LOOPBACK_INDEX: i32 = 1;
+pub(super) const LOOPBACK_INDEX: i32 = 1;
 
 /// `ip link set lo up`
 pub(super) fn loopback_up() -> Result<()> {
-    let up = libc::IFF_UP as u32;
-    let mut body = vec![libc::AF_UNSPEC as u8, 0];
-    body.extend(0u16.to_ne_bytes());
-    body.extend(LOOPBACK_INDEX.to_ne_bytes());
-    body.extend(up.to_ne_bytes());
-    body.extend(up.to_ne_bytes());
+    let body = link(LOOPBACK_INDEX, libc::IFF_UP as u32);
     request(libc::RTM_NEWLINK, 0, &body).context("cannot bring the loopback device up")
 }
 
-/// `ip route add NETWORK/LENGTH dev lo`
-pub(super) fn route_to_loopback(network: Ipv4Addr, prefix_length: u8) -> Result<()> {
-    let mut body = vec![
-        libc::AF_INET as u8,
-        prefix_length,
-        0,
-        0,
-        libc::RT_TABLE_MAIN,
-        libc::RTPROT_BOOT,
-        libc::RT_SCOPE_LINK,
-        libc::RTN_UNICAST,
-    ];
-    body.extend(0u32.to_ne_bytes());
-    attribute(&mut body, libc::RTA_DST, network.octets());
-    attribute(&mut body, libc::RTA_OIF, LOOPBACK_INDEX.to_ne_bytes());
-    let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    request(libc::RTM_NEWROUTE, flags, &body)
-        .with_context(|| format!("cannot route {network}/{prefix_length} to lo"))
+/// `ip link add NAME type veth`, both ends up and without ARP: a device that swallows what is sent on it, because the frames
+/// that come out at the other end are for nobody there. Gives its index.
+pub(super) fn swallowing_device(name: &str) -> Result<i32> {
+    const VETH_INFO_PEER: u16 = 1;
+    let other_end = format!("{name}-end");
+    let named = |name: &str| {
+        let mut body = link(0, 0);
+        attribute(&mut body, libc::IFLA_IFNAME, format!("{name}\0").as_bytes());
+        body
+    };
+    let mut pair = Vec::new();
+    attribute(&mut pair, VETH_INFO_PEER, &named(&other_end));
+    let mut kind = Vec::new();
+    attribute(&mut kind, libc::IFLA_INFO_KIND, b"veth");
+    attribute(&mut kind, libc::IFLA_INFO_DATA, &pair);
+    let mut body = named(name);
+    attribute(&mut body, libc::IFLA_LINKINFO, &kind);
+    request(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body).map_err(|error| {
+        Skip::because(format!(
+            "this kernel gives no pair of virtual Ethernet devices (CONFIG_VETH): {error:#}"
+        ))
+    })?;
+    up_without_arp(&other_end)?;
+    up_without_arp(name)
 }
 
-fn attribute(body: &mut Vec<u8>, kind: u16, value: [u8; 4]) {
-    body.extend(8u16.to_ne_bytes());
+fn up_without_arp(name: &str) -> Result<i32> {
+    let index = if_nametoindex(name).with_context(|| format!("the device {name} is not there"))? as i32;
+    request(libc::RTM_NEWLINK, 0, &link(index, (libc::IFF_UP | libc::IFF_NOARP) as u32))
+        .with_context(|| format!("cannot bring the device {name} up"))?;
+    Ok(index)
+}
+
+/// `struct ifinfomsg`: a device, and flags it shall have.
+fn link(index: i32, flags: u32) -> Vec<u8> {
+    let mut body = vec![libc::AF_UNSPEC as u8, 0];
+    body.extend(0u16.to_ne_bytes());
+    body.extend(index.to_ne_bytes());
+    body.extend(flags.to_ne_bytes());
+    body.extend(flags.to_ne_bytes());
+    body
+}
+
+/// What is to become of packets to a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// They go out on that device.
+    Through(i32),
+    /// They cannot be sent.
+    Unreachable,
+}
+
+/// `ip route replace NETWORK/LENGTH dev DEVICE`, or `ip route replace unreachable NETWORK/LENGTH`
+pub(super) fn route(network: IpAddr, prefix_length: u8, what: Route) -> Result<()> {
+    let family = if network.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let (scope, kind) = match what {
+        Route::Through(_) => (libc::RT_SCOPE_LINK, libc::RTN_UNICAST),
+        Route::Unreachable => (libc::RT_SCOPE_UNIVERSE, libc::RTN_UNREACHABLE),
+    };
+    let mut body =
+        vec![family as u8, prefix_length, 0, 0, libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, scope, kind];
+    body.extend(0u32.to_ne_bytes());
+    match network {
+        IpAddr::V4(network) => attribute(&mut body, libc::RTA_DST, &network.octets()),
+        IpAddr::V6(network) => attribute(&mut body, libc::RTA_DST, &network.octets()),
+    }
+    if let Route::Through(device) = what {
+        attribute(&mut body, libc::RTA_OIF, &device.to_ne_bytes());
+    }
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+    request(libc::RTM_NEWROUTE, flags, &body)
+        .with_context(|| format!("cannot make the route of {network}/{prefix_length} {what:?}"))
+}
+
+/// `ip address add ADDRESS/LENGTH dev lo`
+pub(super) fn address_on_loopback(address: Ipv6Addr, prefix_length: u8) -> Result<()> {
+    let mut body = vec![libc::AF_INET6 as u8, prefix_length, 0, libc::RT_SCOPE_UNIVERSE];
+    body.extend(LOOPBACK_INDEX.to_ne_bytes());
+    attribute(&mut body, libc::IFA_LOCAL, &address.octets());
+    request(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
+        .with_context(|| format!("cannot give {address} to lo"))
+}
+
+fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend((4 + value.len() as u16).to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
 }
 
 /// Sends one request and waits for its acknowledgement.

@@ -1,17 +1,22 @@
 //! The bytes of TCP segments from peers that do not exist: built, and read back from a capture. No socket here.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{
+    Icmpv4Type, Icmpv6Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice, icmpv4, icmpv6,
+};
 
 /// The initial sequence number of every fake peer.
 pub(super) const PEER_ISN: u32 = 1_000_000;
+const HOPS: u8 = 64;
 
 /// What a fake peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
     /// The first packet of a handshake.
     Syn,
+    /// A SYN in the middle of a handshake, inside the window: no retransmission, and nothing a client may send.
+    SynAgain,
     /// The last packet of a handshake, or any bare acknowledgement of `ack`.
     Ack {
         /// The listener's initial sequence number plus one.
@@ -26,48 +31,82 @@ pub(super) enum Segment {
     Rst,
 }
 
-/// A whole IPv4 packet, header included.
-pub(super) fn ipv4_packet(from: SocketAddrV4, to: SocketAddrV4, segment: Segment) -> Vec<u8> {
+/// A whole IPv4 or IPv6 packet, header included; both ends are of one family.
+pub(super) fn ip_packet(from: SocketAddr, to: SocketAddr, segment: Segment) -> Vec<u8> {
     let sequence = if segment == Segment::Syn { PEER_ISN } else { PEER_ISN + 1 };
-    let builder = PacketBuilder::ipv4(from.ip().octets(), to.ip().octets(), 64).tcp(
-        from.port(),
-        to.port(),
-        sequence,
-        64240,
-    );
+    let ip = match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), HOPS),
+        (from, to) => PacketBuilder::ipv6(as_v6(from).octets(), as_v6(to).octets(), HOPS),
+    };
+    let builder = ip.tcp(from.port(), to.port(), sequence, 64240);
     let builder = match segment {
-        Segment::Syn => builder.syn(),
+        Segment::Syn | Segment::SynAgain => builder.syn(),
         Segment::Ack { ack } => builder.ack(ack),
         Segment::Data { ack } => builder.ack(ack).psh(),
         Segment::Rst => builder.rst(),
     };
     let payload: &[u8] = if matches!(segment, Segment::Data { .. }) { b"x" } else { b"" };
-    let mut packet = Vec::with_capacity(41);
+    let mut packet = Vec::with_capacity(61);
     builder
         .write(&mut packet, payload)
-        .expect("writing forty-one bytes to memory fails only for a payload too long");
+        .expect("writing sixty-one bytes to memory fails only for a payload too long");
     packet
+}
+
+/// What a router says to the sender of a SYN-ACK it cannot deliver: no route to the peer. An ICMP message quotes the
+/// first bytes of the packet it is about, which name the connection and its sequence number.
+pub(super) fn unreachable(about: &SynAck) -> Vec<u8> {
+    let builder = match (about.from.ip(), about.to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), HOPS),
+        (from, to) => PacketBuilder::ipv6(as_v6(from).octets(), as_v6(to).octets(), HOPS),
+    };
+    let quoted =
+        builder.tcp(about.from.port(), about.to.port(), about.sequence, 64240).syn().ack(PEER_ISN + 1);
+    let mut quote = Vec::with_capacity(60);
+    quoted.write(&mut quote, b"").expect("writing sixty bytes to memory fails only for a payload too long");
+    let mut packet = Vec::with_capacity(108);
+    let written = match (about.to.ip(), about.from.ip()) {
+        (IpAddr::V4(peer), IpAddr::V4(host)) => PacketBuilder::ipv4(peer.octets(), host.octets(), HOPS)
+            .icmpv4(Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Host))
+            .write(&mut packet, &quote),
+        (peer, host) => PacketBuilder::ipv6(as_v6(peer).octets(), as_v6(host).octets(), HOPS)
+            .icmpv6(Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Prohibited))
+            .write(&mut packet, &quote),
+    };
+    written.expect("writing a hundred bytes to memory fails only for a payload too long");
+    packet
+}
+
+fn as_v6(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
 }
 
 /// The first answer to a fake peer's SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SynAck {
     /// The peer it is for.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// Where it comes from.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// The listener's initial sequence number.
     pub sequence: u32,
 }
 
-/// Reads an IPv4 packet; `None` if it is not a SYN-ACK.
+/// Reads an IP packet; `None` if it is not a SYN-ACK.
 pub(super) fn parse_syn_ack(packet: &[u8]) -> Option<SynAck> {
     let sliced = SlicedPacket::from_ip(packet).ok()?;
-    let ip = sliced.net.as_ref()?.ipv4_ref()?.header();
+    let (from, to): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        _ => return None,
+    };
     let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { return None };
     (tcp.syn() && tcp.ack()).then(|| SynAck {
-        to: SocketAddrV4::new(ip.destination_addr(), tcp.destination_port()),
-        from: SocketAddrV4::new(ip.source_addr(), tcp.source_port()),
+        to: SocketAddr::new(to, tcp.destination_port()),
+        from: SocketAddr::new(from, tcp.source_port()),
         sequence: tcp.sequence_number(),
     })
 }
@@ -80,7 +119,7 @@ mod tests {
     const LISTENER: &str = "127.0.0.1:8003";
 
     fn packet(segment: Segment) -> Vec<u8> {
-        ipv4_packet(PEER.parse().unwrap(), LISTENER.parse().unwrap(), segment)
+        ip_packet(PEER.parse().unwrap(), LISTENER.parse().unwrap(), segment)
     }
 
     /// The Internet checksum of correct bytes, checksum field included, is zero.
@@ -117,6 +156,15 @@ mod tests {
             packet(Segment::Ack { ack: 77 })[24..32],
             [[0x00, 0x0f, 0x42, 0x41], [0, 0, 0, 77]].concat()
         );
+    }
+
+    #[test]
+    fn an_icmp_error_quotes_the_packet_it_is_about() {
+        for (host, peer, headers) in [(LISTENER, PEER, 20 + 8), ("[::1]:8003", "[fd09:9::3]:20003", 40 + 8)] {
+            let about = SynAck { from: host.parse().unwrap(), to: peer.parse().unwrap(), sequence: 77 };
+            let packet = unreachable(&about);
+            assert_eq!(parse_syn_ack(&packet[headers..]), Some(about));
+        }
     }
 
     #[test]

@@ -1,64 +1,116 @@
-//! Fake peers on loopback: hosts 10.9.9.x that exist only as raw packets, so no TCP of their own disturbs an experiment.
+//! Fake peers: hosts 10.9.9.x and fd09:9::x that exist only as raw packets, so no TCP of their own disturbs an experiment.
 
 use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::packet::{Segment, SynAck, ipv4_packet, parse_syn_ack};
+use super::netlink::{self, Route};
+use super::packet::{Segment, SynAck, ip_packet, parse_syn_ack, unreachable};
+use super::sockets::Family;
+use super::sysctl;
 use super::verdict::Skip;
-use super::{netlink, sysctl};
 
-const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 0);
-
-/// The nth fake peer: a host of 10.9.9.0/24 and a port of its own.
-pub(super) fn peer(n: u16) -> SocketAddrV4 {
-    let [a, b, c, _] = NETWORK.octets();
-    SocketAddrV4::new(Ipv4Addr::new(a, b, c, 1 + (n % 250) as u8), 20_000 + n)
+/// The nth fake IPv4 peer: a host of 10.9.9.0/24 and a port of its own.
+pub(super) fn peer(n: u16) -> SocketAddr {
+    peer_of(Family::V4, n)
 }
 
-/// Peers as events name them.
+/// IPv4 peers as events name them.
 pub(super) fn peers(count: u16) -> impl Iterator<Item = SocketAddr> {
-    (0..count).map(|n| peer(n).into())
+    (0..count).map(peer)
+}
+
+/// The nth fake peer of a family.
+pub(super) fn peer_of(family: Family, n: u16) -> SocketAddr {
+    let host = 1 + n % 250;
+    let ip: IpAddr = match family {
+        Family::V4 => Ipv4Addr::new(10, 9, 9, host as u8).into(),
+        Family::V6 => Ipv6Addr::new(0xfd09, 9, 0, 0, 0, 0, 0, host).into(),
+    };
+    SocketAddr::new(ip, 20_000 + n)
+}
+
+/// The network of a family's peers, and the length of its prefix.
+fn network(family: Family) -> (IpAddr, u8) {
+    match family {
+        Family::V4 => (Ipv4Addr::new(10, 9, 9, 0).into(), 24),
+        Family::V6 => (Ipv6Addr::new(0xfd09, 9, 0, 0, 0, 0, 0, 0).into(), 112),
+    }
 }
 
 /// Sends as the fake peers of the calling thread's namespace, and sees what is sent to them.
 pub(super) struct FakePeers {
+    family: Family,
     sender: Socket,
     capture: Socket,
 }
 
 impl FakePeers {
-    /// Routes the fake peers to loopback: answers to them go out on lo and die there.
+    /// The fake IPv4 peers are routed to loopback: answers to them go out on lo and die there.
     pub(super) fn create() -> Result<Self> {
-        netlink::route_to_loopback(NETWORK, 24)?;
-        sysctl::ensure("ipv4/conf/all/rp_filter", 0)?;
-        sysctl::ensure("ipv4/conf/lo/rp_filter", 0)?;
-        let sender = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))
+        Self::of(Family::V4)
+    }
+
+    /// The same for the peers of a family. IPv6 refuses routes to foreign hosts on lo: its peers have a device.
+    pub(super) fn of(family: Family) -> Result<Self> {
+        let (network, length) = network(family);
+        let (domain, ethertype, device) = match family {
+            Family::V4 => {
+                sysctl::ensure("ipv4/conf/all/rp_filter", 0)?;
+                sysctl::ensure("ipv4/conf/lo/rp_filter", 0)?;
+                (Domain::IPV4, libc::ETH_P_IP, netlink::LOOPBACK_INDEX)
+            }
+            Family::V6 => (Domain::IPV6, libc::ETH_P_IPV6, netlink::swallowing_device("nq-peers")?),
+        };
+        netlink::route(network, length, Route::Through(device))?;
+        let sender = Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))
             .context("cannot open a raw socket")?;
-        let ethertype = i32::from((libc::ETH_P_IP as u16).to_be());
+        if family == Family::V4 {
+            sender.set_broadcast(true)?;
+        }
+        let ethertype = i32::from((ethertype as u16).to_be());
         let capture =
             Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(ethertype))).map_err(|error| {
                 Skip::because(format!("this kernel gives no packet socket (CONFIG_PACKET): {error}"))
             })?;
         capture.set_recv_buffer_size(4 << 20).context("cannot size the packet socket's buffer")?;
-        Ok(Self { sender, capture })
+        Ok(Self { family, sender, capture })
+    }
+
+    /// The nth peer.
+    pub(super) fn peer(&self, n: u16) -> SocketAddr {
+        peer_of(self.family, n)
+    }
+
+    /// From now on there is no way back to the peers: whatever is sent to them fails.
+    pub(super) fn lose_the_way(&self) -> Result<()> {
+        let (network, length) = network(self.family);
+        netlink::route(network, length, Route::Unreachable)
     }
 
     /// Sends one segment from a fake peer.
-    pub(super) fn send(&self, from: SocketAddrV4, to: SocketAddrV4, segment: Segment) -> Result<()> {
-        let packet = ipv4_packet(from, to, segment);
-        self.sender
-            .send_to(&packet, &SockAddr::from(to))
-            .with_context(|| format!("cannot send a raw packet to {to}"))?;
+    pub(super) fn send(&self, from: SocketAddr, to: SocketAddr, segment: Segment) -> Result<()> {
+        self.send_packet(&ip_packet(from, to, segment), to)
+    }
+
+    /// Tells the sender of a SYN-ACK that it cannot be delivered.
+    pub(super) fn send_unreachable(&self, about: &SynAck) -> Result<()> {
+        self.send_packet(&unreachable(about), about.from)
+    }
+
+    fn send_packet(&self, packet: &[u8], to: SocketAddr) -> Result<()> {
+        // The packet has its ports; an address of a raw IPv6 socket must have none.
+        let address = SockAddr::from(SocketAddr::new(to.ip(), 0));
+        self.sender.send_to(packet, &address).with_context(|| format!("cannot send a raw packet to {to}"))?;
         Ok(())
     }
 
     /// Sends a SYN from each of the first `count` peers.
-    pub(super) fn send_syns(&self, count: u16, to: SocketAddrV4) -> Result<()> {
-        (0..count).try_for_each(|n| self.send(peer(n), to, Segment::Syn))
+    pub(super) fn send_syns(&self, count: u16, to: SocketAddr) -> Result<()> {
+        (0..count).try_for_each(|n| self.send(self.peer(n), to, Segment::Syn))
     }
 
     /// Waits until `count` different peers have been answered with a SYN-ACK; in the order of the answers.
@@ -88,6 +140,9 @@ impl FakePeers {
     }
 }
 
-fn is_fake(address: SocketAddrV4) -> bool {
-    address.ip().octets()[..3] == NETWORK.octets()[..3]
+fn is_fake(address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.octets()[..3] == [10, 9, 9],
+        IpAddr::V6(ip) => ip.segments()[..2] == [0xfd09, 9],
+    }
 }

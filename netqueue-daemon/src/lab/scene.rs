@@ -15,11 +15,31 @@ pub(super) mod cause {
     pub(in crate::lab) const ACCEPT_QUEUE_FULL: &str = "accept_queue_full";
     pub(in crate::lab) const SYN_QUEUE_FULL: &str = "syn_queue_full";
     pub(in crate::lab) const SYN_BACKLOG_RESERVE: &str = "syn_backlog_reserve";
+    pub(in crate::lab) const OTHER: &str = "other";
     pub(in crate::lab) const NO_LISTENER: &str = "no_listener";
     pub(in crate::lab) const AFTER_CLOSE: &str = "after_close";
     pub(in crate::lab) const EXPIRED_HANDSHAKE: &str = "expired_handshake";
     pub(in crate::lab) const UNKNOWN_CONNECTION: &str = "unknown_connection";
     pub(in crate::lab) const OVERFLOW_ABORT: &str = "overflow_abort";
+    pub(in crate::lab) const HANDSHAKE_ABORTED: &str = "handshake_aborted";
+    pub(in crate::lab) const CLOSE_UNREAD_DATA: &str = "close_unread_data";
+    pub(in crate::lab) const LINGER_ZERO: &str = "linger_zero";
+    pub(in crate::lab) const LISTENER_CLOSED: &str = "listener_closed";
+    pub(in crate::lab) const KEEPALIVE_TIMEOUT: &str = "keepalive_timeout";
+    pub(in crate::lab) const OUT_OF_MEMORY: &str = "out_of_memory";
+}
+
+/// The kernel's own words for why it sent a reset, from 6.10.
+pub(super) mod reason {
+    pub(in crate::lab) const NO_SOCKET: &str = "NO_SOCKET";
+    pub(in crate::lab) const FLAGS: &str = "TCP_FLAGS";
+    pub(in crate::lab) const TIME_WAIT: &str = "TCP_TIMEWAIT_SOCKET";
+    pub(in crate::lab) const INVALID_SYN: &str = "INVALID_SYN";
+    pub(in crate::lab) const ABORT_ON_DATA: &str = "TCP_ABORT_ON_DATA";
+    pub(in crate::lab) const ABORT_ON_CLOSE: &str = "TCP_ABORT_ON_CLOSE";
+    pub(in crate::lab) const ABORT_ON_MEMORY: &str = "TCP_ABORT_ON_MEMORY";
+    pub(in crate::lab) const KEEPALIVE_TIMEOUT: &str = "TCP_KEEPALIVE_TIMEOUT";
+    pub(in crate::lab) const STATE: &str = "TCP_STATE";
 }
 
 /// The stages of a handshake a packet can be dropped at.
@@ -39,6 +59,8 @@ pub(super) struct Settings {
     pub syns: u32,
     /// How many ports come and go.
     pub ports: u32,
+    /// Whether settings of the whole machine may be changed for a moment.
+    pub host_settings: bool,
 }
 
 /// One incident that can be provoked.
@@ -66,9 +88,9 @@ pub(super) enum Provoke {
 pub(super) struct Bench<'a> {
     /// `None` if netqueue must not be asked.
     pub server: Option<&'a Server>,
+    pub settings: Settings,
     /// The namespace the incident is provoked in.
     pub netns: &'a Netns,
-    pub settings: Settings,
 }
 
 /// How much of something there must be.
@@ -137,6 +159,8 @@ pub(super) struct Scene {
     pub listeners: Vec<ExpectedListener>,
     /// Resets by cause, no matter at which address: those of a cause not named here are only counted.
     pub resets: Vec<(&'static str, Amount)>,
+    /// The kernel's own reason beside each cause, where it gives reasons.
+    pub reasons: Vec<(&'static str, &'static str)>,
     /// `None`: timing decides which events there are.
     pub events: Option<Vec<ExpectedEvents>>,
     /// What was measured on the way, for the reader.

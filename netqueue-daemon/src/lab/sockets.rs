@@ -1,7 +1,7 @@
 //! Real sockets: listeners with a chosen backlog, and clients that connect without waiting.
 
-use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,13 @@ use super::verdict::Skip;
 /// How long anything that needs no incident may take, also on an emulated machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Which Internet protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
 /// A listening socket; the lab's processes accept from it only where they say so.
 pub(super) struct Listener {
     socket: Socket,
@@ -28,6 +35,16 @@ impl Listener {
         Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, false)
     }
 
+    /// The same with Multipath TCP.
+    pub(super) fn mptcp(port: u16, backlog: i32) -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).map_err(|error| {
+            Skip::because(format!(
+                "this kernel gives no MPTCP socket (CONFIG_MPTCP, net.mptcp.enabled): {error}"
+            ))
+        })?;
+        Self::listen(socket, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog)
+    }
+
     /// One of several that share an IPv4 port with SO_REUSEPORT.
     pub(super) fn reuseport(port: u16, backlog: i32) -> Result<Self> {
         Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, true)
@@ -35,20 +52,39 @@ impl Listener {
 
     /// Listens on every address of both families with one IPv6 socket.
     pub(super) fn dual_stack(port: u16, backlog: i32) -> Result<Self> {
-        Self::open(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), backlog, false)
+        let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        let socket = Self::socket(address)?;
+        socket.set_only_v6(false)?;
+        Self::listen(socket, address, backlog)
+    }
+
+    /// Listens on every address of one family.
+    pub(super) fn of(family: Family, port: u16, backlog: i32) -> Result<Self> {
+        match family {
+            Family::V4 => Self::ipv4(port, backlog),
+            Family::V6 => Self::open(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), backlog, false),
+        }
     }
 
     fn open(address: SocketAddr, backlog: i32, shared: bool) -> Result<Self> {
-        let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
-            Err(error) if address.is_ipv6() => {
-                return Err(Skip::because(format!("this kernel gives no IPv6 socket: {error}")));
-            }
-            other => other.context("cannot open a TCP socket")?,
-        };
+        let socket = Self::socket(address)?;
         if address.is_ipv6() {
-            socket.set_only_v6(false)?;
+            socket.set_only_v6(true)?;
         }
         socket.set_reuse_port(shared)?;
+        Self::listen(socket, address, backlog)
+    }
+
+    fn socket(address: SocketAddr) -> Result<Socket> {
+        match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
+            Err(error) if address.is_ipv6() => {
+                Err(Skip::because(format!("this kernel gives no IPv6 socket: {error}")))
+            }
+            other => other.context("cannot open a TCP socket"),
+        }
+    }
+
+    fn listen(socket: Socket, address: SocketAddr, backlog: i32) -> Result<Self> {
         socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
         socket.listen(backlog).with_context(|| format!("cannot listen on {address}"))?;
         Ok(Self { socket, address })
@@ -64,14 +100,22 @@ impl Listener {
         self.address
     }
 
-    /// Its port on 127.0.0.1.
-    pub(super) fn loopback(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.address.port())
+    /// Its port on 127.0.0.1, or on ::1 where it does not listen there.
+    pub(super) fn loopback(&self) -> SocketAddr {
+        match self.socket.only_v6() {
+            Ok(true) => localhost(Ipv6Addr::LOCALHOST, self.address.port()),
+            Ok(false) | Err(_) => localhost(Ipv4Addr::LOCALHOST, self.address.port()),
+        }
     }
 
     /// Completes handshakes only when the client's first data arrives.
     pub(super) fn defer_accept(&self) -> Result<()> {
         sys::defer_accept(&self.socket, 30).context("cannot set TCP_DEFER_ACCEPT")
+    }
+
+    /// Makes connections of SYNs that carry data, at most `pending` before their handshakes are complete.
+    pub(super) fn fast_open(&self, pending: i32) -> Result<()> {
+        sys::fast_open(&self.socket, pending).context("cannot set TCP_FASTOPEN")
     }
 
     /// Accepts one connection if there is one.
@@ -116,7 +160,7 @@ impl Listener {
         let known = self.queue_length()?;
         let mut clients = Vec::new();
         for _ in 0..count {
-            let client = connect(self.loopback().into())?;
+            let client = connect(self.loopback())?;
             if first_byte {
                 send_byte(&client)?;
             }
@@ -134,25 +178,44 @@ impl Listener {
 
 /// Connects and waits for the answer.
 pub(super) fn connect(to: SocketAddr) -> Result<Socket> {
-    let socket = stream(to)?;
+    let socket = stream(to, Protocol::TCP)?;
     socket.connect_timeout(&to.into(), PATIENCE).with_context(|| format!("cannot connect to {to}"))?;
     Ok(socket)
 }
 
 /// Starts to connect and does not wait.
 pub(super) fn connect_nonblocking(to: SocketAddr) -> Result<Socket> {
-    let socket = stream(to)?;
+    start_to_connect(to, Protocol::TCP)
+}
+
+/// Starts to connect with TCP or MPTCP and does not wait.
+pub(super) fn start_to_connect(to: SocketAddr, protocol: Protocol) -> Result<Socket> {
+    let socket = stream(to, protocol)?;
     socket.set_nonblocking(true)?;
-    match socket.connect(&SockAddr::from(to)) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
-        Err(error) => Err(error).with_context(|| format!("cannot start to connect to {to}")),
+    started(socket.connect(&SockAddr::from(to)))
+        .with_context(|| format!("cannot start to connect to {to}"))?;
+    Ok(socket)
+}
+
+/// Sends a SYN with one byte of data and does not wait.
+pub(super) fn connect_fast_open(to: SocketAddr) -> Result<Socket> {
+    let socket = stream(to, Protocol::TCP)?;
+    socket.set_nonblocking(true)?;
+    let sent = socket.send_to_with_flags(b"x", &SockAddr::from(to), libc::MSG_FASTOPEN);
+    started(sent.map(drop)).with_context(|| format!("cannot send a SYN with data to {to}"))?;
+    Ok(socket)
+}
+
+/// A connect that goes on by itself has not failed.
+fn started(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        other => other,
     }
 }
 
-fn stream(to: SocketAddr) -> Result<Socket> {
-    Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))
-        .context("cannot open a TCP socket")
+fn stream(to: SocketAddr, protocol: Protocol) -> Result<Socket> {
+    Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol)).context("cannot open a socket")
 }
 
 /// Sends one byte.

@@ -1,4 +1,4 @@
-//! The socket options no safe crate offers: the only unsafe code of the lab.
+//! The socket options and the clock no safe crate offers: the only unsafe code of the lab.
 
 use std::io;
 use std::mem::size_of;
@@ -6,13 +6,47 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// Sets `TCP_DEFER_ACCEPT`: the connection is made when the client's first data arrives.
 pub(super) fn defer_accept(socket: impl AsFd, seconds: i32) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// Sets `TCP_FASTOPEN` of a listener: a SYN's data is accepted, for so many connections at once.
+pub(super) fn fast_open(socket: impl AsFd, pending: i32) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_FASTOPEN, pending)
+}
+
+/// Sends keep-alive probes after a second of silence, one each second, and gives up after the first that is not answered.
+pub(super) fn impatient_keepalive(socket: impl AsFd) -> io::Result<()> {
+    let options = [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT];
+    options.into_iter().try_for_each(|option| set_tcp_option(&socket, option, 1))
+}
+
+/// Does not wait for the peer's FIN once the socket is closed (`TCP_LINGER2` below 0).
+pub(super) fn wait_for_no_fin(socket: impl AsFd) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_LINGER2, -1)
+}
+
+/// Ends a connection and keeps the socket: `connect` to an address of family AF_UNSPEC.
+pub(super) fn dissolve(socket: impl AsFd) -> io::Result<()> {
+    let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    // SAFETY: the descriptor is open while it is borrowed, and the pointer and length describe one live sockaddr.
+    let result = unsafe {
+        libc::connect(
+            socket.as_fd().as_raw_fd(),
+            &raw const nobody,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_tcp_option(socket: impl AsFd, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open while it is borrowed, and the pointer and length describe one live i32.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
+            option,
+            (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         )
     };

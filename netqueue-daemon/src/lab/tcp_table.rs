@@ -1,11 +1,12 @@
-//! The TCP sockets of the calling thread's network namespace as `/proc/net/tcp` lists them: both ends of a loopback
-//! connection, each in the state the kernel has it in, whatever anybody counted.
+//! The TCP sockets of the calling thread's network namespace as `/proc/net/tcp` and `tcp6` list them: both ends of a
+//! loopback connection, each in the state the kernel has it in, whatever anybody counted.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
 const TABLE: &str = "/proc/thread-self/net/tcp";
+const TABLE_V6: &str = "/proc/thread-self/net/tcp6";
 
 /// A state, by its number in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +14,12 @@ pub(super) enum State {
     Established = 1,
     SynSent = 2,
     SynReceived = 3,
+    FinWait1 = 4,
+    FinWait2 = 5,
+    TimeWait = 6,
 }
 
-/// How many IPv4 sockets are in one state, at either end of a listener's port.
+/// How many sockets are in one state, at either end of a listener's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ends {
     pub servers: usize,
@@ -28,13 +32,16 @@ pub(super) struct TcpTable(String);
 impl TcpTable {
     /// Reads the table.
     pub(super) fn read() -> Result<Self> {
-        fs::read_to_string(TABLE).map(Self).with_context(|| format!("cannot read {TABLE}"))
+        let mut table = fs::read_to_string(TABLE).with_context(|| format!("cannot read {TABLE}"))?;
+        // A kernel without IPv6 has no such table.
+        table += &fs::read_to_string(TABLE_V6).unwrap_or_default();
+        Ok(Self(table))
     }
 
     /// The sockets of `port` that are in `state`.
     pub(super) fn count(&self, port: u16, state: State) -> Ends {
         let mut ends = Ends::default();
-        for socket in self.0.lines().skip(1).filter_map(Socket::parse) {
+        for socket in self.0.lines().filter_map(Socket::parse) {
             if socket.state == state as u8 {
                 ends.servers += usize::from(socket.local_port == port);
                 ends.clients += usize::from(socket.remote_port == port);

@@ -41,7 +41,7 @@ pub(super) fn run(provoke: &Provoke, settings: Settings, server: Option<&Server>
         }
         Provoke::Watching(provoke) => {
             let place = Place::create(server)?;
-            let scene = provoke(&Bench { server, netns: &place.netns, settings })?;
+            let scene = provoke(&Bench { server, settings, netns: &place.netns })?;
             place.compare(&scene)?
         }
         Provoke::InEach(times, provoke) => in_each(times, provoke, settings, server)?,

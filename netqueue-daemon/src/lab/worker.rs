@@ -1,4 +1,4 @@
-//! The processes of the concurrency experiment: this program again, started by the thread in the namespace so that it
+//! The processes of experiments with traffic: this program again, started by the thread in the namespace so that it
 //! lives there too, and ending with it.
 
 use std::io;
@@ -61,6 +61,9 @@ pub(super) struct Clients {
     /// Each sends a byte before it is closed, which ends a deferred handshake
     #[arg(long)]
     pub first_byte: bool,
+    /// Each sends a byte with its SYN
+    #[arg(long)]
+    pub fast_open: bool,
     #[arg(long)]
     pub seconds: u64,
 }
@@ -81,6 +84,9 @@ pub(super) fn spawn_clients(targets: &[SocketAddr], how: Clients) -> Result<Chil
     command.args(["--seconds", &how.seconds.to_string()]);
     if how.first_byte {
         command.arg("--first-byte");
+    }
+    if how.fast_open {
+        command.arg("--fast-open");
     }
     command
         .args(targets.iter().map(ToString::to_string))
@@ -125,7 +131,11 @@ fn connect(how: &Clients, targets: &[SocketAddr]) -> Result<()> {
     while Instant::now() < end {
         let mut clients = Vec::with_capacity(how.batch);
         for target in targets.by_ref().take(how.batch) {
-            let client = sockets::connect_nonblocking(*target)?;
+            let client = if how.fast_open {
+                sockets::connect_fast_open(*target)?
+            } else {
+                sockets::connect_nonblocking(*target)?
+            };
             // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
             client.set_linger(Some(Duration::ZERO))?;
             clients.push(client);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, QueueState, Queues, ResetCause, SlotUse, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    ProbeStatus, QueueState, ResetCause, SlotUse, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -38,20 +38,7 @@ fn resets(cause: ResetCause, number: u64) -> Counts {
 
 pub(super) fn account(id: u64, key: AccountKey, counts: Counts) -> AccountView {
     let seen = Timestamp::from_nanos(1_790_000_000_000_000_000);
-    let queues = Queues::default();
-    let traffic = Arc::default();
-    AccountView {
-        id: AccountId(id),
-        key,
-        counts,
-        queues,
-        traffic,
-        first_seen: seen,
-        last_seen: seen,
-        closed: None,
-        predecessors: 0,
-        apart: !matches!(key, AccountKey::Other(_)),
-    }
+    AccountView { counts, ..AccountView::new(AccountId(id), key, Arc::default(), seen) }
 }
 
 pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
@@ -123,7 +110,7 @@ fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> Names
 fn health() -> Health {
     let probe = |program, at, attached, missed| ProbeStatus {
         program,
-        function: "tcp_conn_request",
+        function: "tcp_v4_conn_request",
         at,
         mode: AttachMode::Kprobe,
         required: true,

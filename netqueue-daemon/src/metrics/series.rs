@@ -33,12 +33,13 @@ pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
     let mut series = Vec::new();
     let mut by_labels = HashMap::new();
     let mut spikes = spikes(snapshot);
-    for account in snapshot.accounts.iter() {
+    let named = |account| AccountView::by_name(account).map(move |(name, counts)| (account, name, counts));
+    for (account, name, counts) in snapshot.accounts.iter().flat_map(named) {
         let (labels, own_place) = match account.key {
             AccountKey::Listener { .. } | AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. }
                 if account.apart =>
             {
-                (place(snapshot, &account.key), true)
+                (place(snapshot, &account.key, name), true)
             }
             AccountKey::Gone(_) => (bucket(snapshot, &account.key, "gone"), false),
             AccountKey::Listener { .. }
@@ -51,7 +52,7 @@ pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
             series.len() - 1
         });
         if let Some(series) = series.get_mut(index) {
-            series.add(account, own_place);
+            series.add(account, counts, own_place);
             for (cause, active) in spikes.remove(&account.key).unwrap_or_default() {
                 *series.spikes.entry(cause).or_default() += u64::from(active);
             }
@@ -83,8 +84,8 @@ impl Series {
         }
     }
 
-    fn add(&mut self, account: &AccountView, own_place: bool) {
-        self.counts.add(&account.counts);
+    fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool) {
+        self.counts.add(&counts);
         if !own_place {
             return;
         }
@@ -102,10 +103,10 @@ impl Series {
     }
 }
 
-fn place(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
+fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
     let Some(addr) = key.addr() else { return bucket(snapshot, key, "other") };
     let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
-    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, String::new()]
+    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, process.to_owned()]
 }
 
 fn bucket(snapshot: &Snapshot, key: &AccountKey, name: &str) -> [String; 4] {

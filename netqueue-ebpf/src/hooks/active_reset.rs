@@ -46,18 +46,34 @@ fn enter(sk: u64, reason: u32, caller: Result<u64, Fault>) -> Result<(), Fault> 
 }
 
 /// Which decision led here. The kernel's reason tells some; SO_LINGER 0 shares one with others, and kernels before 6.10
-/// give none: there the calling function tells.
+/// give none: there the calling function and the socket tell.
 #[inline(always)]
 fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
     let called_from = |code: [u64; 2]| code[0] < caller && caller <= code[1];
-    if called_from(layout!(code_of_disconnect)) && sk.lingers_zero().unwrap_or(false) {
-        Cell::ResetLingerZero
-    } else if reason != NO_REASON {
-        of_reason(reason)
-    } else if called_from(layout!(code_of_close)) {
-        Cell::ResetCloseUnreadData
-    } else if called_from(layout!(code_of_keepalive)) && sk.state().unwrap_or(0) != tcp_state::FIN_WAIT2 {
-        Cell::ResetKeepaliveTimeout
+    if called_from(layout!(code_of_disconnect)) {
+        return if sk.lingers_zero().unwrap_or(false) { Cell::ResetLingerZero } else { Cell::ResetOther };
+    }
+    match of_reason(reason) {
+        Cell::ResetOther => {}
+        told => return told,
+    }
+    let state = sk.state().unwrap_or(0);
+    let dead = sk.is_dead().unwrap_or(false);
+    if called_from(layout!(code_of_close)) {
+        // Unread data is looked for while the socket is still its process's; the rest when it is an orphan.
+        if !dead {
+            Cell::ResetCloseUnreadData
+        } else if sk.waits_not_for_fin().unwrap_or(false) {
+            Cell::ResetAfterClose
+        } else {
+            Cell::ResetOutOfMemory
+        }
+    } else if called_from(layout!(code_of_keepalive)) {
+        // The timer of an orphan in FIN_WAIT2 is the same, and so is its function.
+        if state == tcp_state::FIN_WAIT2 { Cell::ResetAfterClose } else { Cell::ResetKeepaliveTimeout }
+    } else if dead && state != tcp_state::CLOSE {
+        // tcp_out_of_resources, which the compiler may make part of any timer.
+        Cell::ResetOutOfMemory
     } else {
         Cell::ResetOther
     }
@@ -65,8 +81,12 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
 
 #[inline(always)]
 fn of_reason(reason: u32) -> Cell {
-    if reason == layout!(reason_abort_on_close) {
+    if reason == NO_REASON {
+        Cell::ResetOther
+    } else if reason == layout!(reason_abort_on_close) {
         Cell::ResetCloseUnreadData
+    } else if reason == layout!(reason_abort_on_linger) {
+        Cell::ResetAfterClose
     } else if reason == layout!(reason_abort_on_memory) {
         Cell::ResetOutOfMemory
     } else if reason == layout!(reason_keepalive_timeout) {

@@ -1,7 +1,10 @@
-//! net/ipv4/tcp_input.c `tcp_conn_request(rsk_ops, af_ops, sk, skb)`: a SYN reached a listener.
+//! net/ipv4/tcp_ipv4.c `tcp_v4_conn_request(sk, skb)`, its IPv6 twin, and net/mptcp/subflow.c `subflow_v4_conn_request` and
+//! `subflow_v6_conn_request`: a SYN reached a listener.
 //!
-//! It always returns 0 and frees the SYN alike whether it was kept, answered with a cookie or dropped: only the counters
-//! tell. It runs with bottom halves off.
+//! They drop a SYN to a broadcast, multicast or anycast address themselves and pass every other to `tcp_conn_request`,
+//! mostly by a jump. They always return 0 and free the SYN alike whether it was kept, answered with a cookie or dropped:
+//! only the counters tell. IPv4 on a dual-stack listener passes through both twins, which share one slot. They run with
+//! bottom halves off.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
@@ -43,12 +46,14 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     if after == state.syn.before {
         return Ok(());
     }
-    charge(state, after)
+    let before = state.syn.before;
+    // The outer call of the same packet finds nothing moved.
+    state.syn.before = after;
+    charge(state, before, after)
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
-    let before = state.syn.before;
+fn charge(state: &mut CpuState, before: [u64; 5], after: [u64; 5]) -> Result<(), Fault> {
     let moved = |index: usize| after[index].wrapping_sub(before[index]);
     let (overflows, drops, cookies, full, sent) = (moved(0), moved(1), moved(2), moved(3), moved(4));
 
@@ -91,11 +96,41 @@ fn charge(state: &mut CpuState, after: [u64; 5]) -> Result<(), Fault> {
 }
 
 #[kprobe]
-fn tcp_conn_request(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 2), arg(&ctx, 3), entry_frame(&ctx)))
+fn tcp_v4_conn_request(ctx: ProbeContext) -> u32 {
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
 }
 
 #[kretprobe]
-fn tcp_conn_request_return(ctx: RetProbeContext) -> u32 {
+fn tcp_v4_conn_request_return(ctx: RetProbeContext) -> u32 {
+    observe(leave(return_frame(&ctx)))
+}
+
+#[kprobe]
+fn tcp_v6_conn_request(ctx: ProbeContext) -> u32 {
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
+}
+
+#[kretprobe]
+fn tcp_v6_conn_request_return(ctx: RetProbeContext) -> u32 {
+    observe(leave(return_frame(&ctx)))
+}
+
+#[kprobe]
+fn subflow_v4_conn_request(ctx: ProbeContext) -> u32 {
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
+}
+
+#[kretprobe]
+fn subflow_v4_conn_request_return(ctx: RetProbeContext) -> u32 {
+    observe(leave(return_frame(&ctx)))
+}
+
+#[kprobe]
+fn subflow_v6_conn_request(ctx: ProbeContext) -> u32 {
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
+}
+
+#[kretprobe]
+fn subflow_v6_conn_request_return(ctx: RetProbeContext) -> u32 {
     observe(leave(return_frame(&ctx)))
 }

@@ -5,10 +5,13 @@
 //!
 //! `inet_csk_listen_stop(sk)`: the listener ends. The resets of those still in its queue follow and are charged to it.
 //!
-//! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue. Bottom
-//! halves stay off from here to the `tcp_send_active_reset` of that child.
+//! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue, which
+//! may be reset: bottom halves stay off, so that whatever is reset before it returns is that connection.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
 
 use super::arg;
 use crate::{
@@ -38,4 +41,10 @@ fn forget_child(listener: u64, child: u64) -> Result<(), Fault> {
 #[kprobe]
 fn inet_child_forget(ctx: ProbeContext) -> u32 {
     observe(forget_child(arg(&ctx, 0), arg(&ctx, 2)))
+}
+
+/// Not every child is reset, and the memory of one that was not may soon be another's.
+#[kretprobe]
+fn inet_child_forget_return(_ctx: RetProbeContext) -> u32 {
+    observe(forget_child(0, 0))
 }

@@ -64,6 +64,8 @@ fn verdict(state: &CpuState, sk: u64, skb: u64, reason: u32) -> Verdict {
         _ if of_a_handshake => Cell::ResetHandshakeAborted,
         _ if sk == 0 => Cell::ResetNoListener,
         tcp_state::LISTEN => Cell::ResetUnknownConnection,
+        // The connection a Fast Open SYN made, before its handshake is complete.
+        tcp_state::SYN_RECV => Cell::ResetHandshakeAborted,
         tcp_state::TIME_WAIT | tcp_state::CLOSE => Cell::ResetAfterClose,
         _ => Cell::ResetOther,
     };

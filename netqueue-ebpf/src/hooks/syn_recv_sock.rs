@@ -1,8 +1,10 @@
 //! net/ipv4/tcp_ipv4.c `tcp_v4_syn_recv_sock(sk, skb, req, dst, req_unhash, own_req, ..)` and its IPv6 twin: a handshake
 //! is complete, the listener makes the connection's socket or drops the ACK.
 //!
-//! `req_unhash` is NULL for a cookie's ACK. IPv4 on a dual-stack listener passes through both functions, the outer of
-//! which counts nothing itself: the slot they share is charged once. They run with bottom halves off.
+//! `req_unhash` is NULL for a cookie's ACK, and for a Fast Open SYN, which `tcp_conn_request` tries as a whole handshake
+//! first: one that is dropped here goes on as an ordinary SYN, so that nobody believes to be connected. IPv4 on a
+//! dual-stack listener passes through both functions, the outer of which counts nothing itself: the slot they share is
+//! charged once. They run with bottom halves off.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
@@ -50,8 +52,10 @@ fn leave(child: u64, frame: Frame) -> Result<(), Fault> {
 
 #[inline(always)]
 fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault> {
-    // A Fast Open SYN completes its handshake inside tcp_conn_request: what is charged here is not charged there again.
-    if state.syn.is_open() && state.syn.cells == state.ack.cells {
+    let fast_open =
+        state.syn.is_open() && state.syn.skb == state.ack.skb && state.syn.cells == state.ack.cells;
+    if fast_open {
+        // What is charged here is not charged to the call around it again.
         state.syn.before[0] = state.syn.before[0].wrapping_add(overflows);
         state.syn.before[1] = state.syn.before[1].wrapping_add(drops);
     }
@@ -62,7 +66,9 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
     let sk = Sock(state.ack.sk);
     let mut key = sk.listener_key()?;
     let local_port = key.port;
-    let (full, rest) = if state.ack.mark != 0 {
+    let (full, rest) = if fast_open {
+        (Cell::DropAcceptQueueFullSyn, Cell::DropOtherSyn)
+    } else if state.ack.mark != 0 {
         (Cell::DropAcceptQueueFullCookieAck, Cell::DropOtherCookieAck)
     } else {
         (Cell::DropAcceptQueueFullAck, Cell::DropOtherAck)
@@ -73,8 +79,10 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
     account.add(full, overflows);
     account.add(rest, drops.wrapping_sub(overflows));
     if drops != 0 {
-        // What cannot be read here is not remembered, and counted; the drop is charged all the same.
-        observe(ledger::remember(&mut state.flow, sk, state.ack.skb, state.ack.mark != 0, account));
+        if !fast_open {
+            // What cannot be read here is not remembered, and counted; the drop is charged all the same.
+            observe(ledger::remember(&mut state.flow, sk, state.ack.skb, state.ack.mark != 0, account));
+        }
         let cell = if overflows != 0 { full } else { rest };
         let peer = Packet(state.ack.skb).source().unwrap_or(Peer::UNKNOWN);
         report(

@@ -153,7 +153,11 @@ impl Payload {
 /// The daemon is up, the doctor agrees, the arguments succeed, the daemon stops when told.
 fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-    let run = if arguments.is_empty() { netqueue(["lab", "run", "--all"]) } else { netqueue(arguments) };
+    let run = if arguments.is_empty() {
+        netqueue(["lab", "run", "--all", "--host-settings"])
+    } else {
+        netqueue(arguments)
+    };
     vec![
         Step::Daemon { argv: netqueue(["daemon"].into_iter().chain(daemon.iter().map(String::as_str))) },
         Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },

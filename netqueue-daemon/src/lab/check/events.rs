@@ -29,6 +29,23 @@ pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> 
     problems
 }
 
+/// Whether each reset has the kernel's own reason beside it, where this kernel gives any.
+pub(super) fn reasons(expected: &[(&str, &str)], seen: &[Event]) -> Vec<String> {
+    if seen.iter().all(|event| event.kernel_reason.is_none()) {
+        return Vec::new();
+    }
+    let wrong = |(cause, reason): &(&str, &str)| {
+        let of_cause = |event: &&Event| event.kind == "reset" && event.cause == *cause;
+        let event =
+            seen.iter().filter(of_cause).find(|event| event.kernel_reason.as_deref() != Some(reason))?;
+        Some(format!(
+            "events: the kernel's reason is {:?}, expected {reason}, of {event}",
+            event.kernel_reason
+        ))
+    };
+    expected.iter().filter_map(wrong).collect()
+}
+
 fn says(event: &Event, want: &ExpectedEvents, peers: &HashSet<&SocketAddr>) -> bool {
     let stage = match &event.stage {
         Some(stage) => want.stages.contains(&stage.as_str()),
@@ -100,6 +117,18 @@ mod tests {
         assert_eq!(check(&[want()], &[event(1, 80, "10.9.9.1:20000")]).len(), 1);
         assert_eq!(check(&[want()], &[]).len(), 1);
         assert_eq!(check(&[], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_kernels_own_reason_is_compared_where_there_is_one() {
+        let mut reset = event(1, 80, "10.9.9.1:20000");
+        reset.kind = "reset".to_owned();
+        let silent = [reset.clone()];
+        reset.kernel_reason = Some("TCP_FLAGS".to_owned());
+        let expected = |reason| [(cause::ACCEPT_QUEUE_FULL, reason)];
+        assert_eq!(reasons(&expected("TCP_STATE"), &silent), Vec::<String>::new());
+        assert_eq!(reasons(&expected("TCP_FLAGS"), &[reset.clone()]), Vec::<String>::new());
+        assert_eq!(reasons(&expected("TCP_STATE"), &[reset]).len(), 1);
     }
 
     #[test]

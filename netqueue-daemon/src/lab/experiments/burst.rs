@@ -41,7 +41,7 @@ fn burst(_: &Settings) -> Result<Scene> {
     sysctl::defaults()?;
     let listener = Listener::ipv4(8009, BACKLOG)?;
     let clients: Vec<Socket> =
-        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback().into())).collect::<Result<_>>()?;
+        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<_>>()?;
     wait_for(Counter::ListenDrops, IN_FOUR_SECONDS, Duration::from_secs(4))?;
     let any_stage = |amount| Share { cause: cause::ACCEPT_QUEUE_FULL, stages: stage::ANY, amount };
     Ok(Scene {
@@ -80,7 +80,7 @@ fn paced(_: &Settings) -> Result<Scene> {
     let (mut clients, mut accepted) = (Vec::new(), Vec::new());
     let mut longest = 0;
     for _ in 0..CLIENTS {
-        clients.push(connect_nonblocking(listener.loopback().into())?);
+        clients.push(connect_nonblocking(listener.loopback())?);
         longest = longest.max(listener.queue_length()?);
         thread::sleep(PACE);
         accepted.extend(listener.try_accept()?);

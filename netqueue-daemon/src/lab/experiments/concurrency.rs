@@ -31,7 +31,7 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     let plain = Listener::ipv4(8201, 8)?;
     let deferring = Listener::ipv4(8202, 16)?;
     deferring.defer_accept()?;
-    let mut targets = vec![plain.loopback().into()];
+    let mut targets = vec![plain.loopback()];
     let dual = dual_stack_if_possible(8203, &mut targets)?;
     let listeners = [plain, deferring, dual];
 
@@ -41,8 +41,14 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     }
     acceptors.0.push(spawn_acceptor(&listeners[0], Acceptor { pause_ms: 5, seconds: SECONDS })?);
 
-    let how = Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, seconds: SECONDS };
-    let deferring = [listeners[1].loopback().into()];
+    let how = Clients {
+        batch: 12,
+        pause_us: handshake_pause_us(),
+        first_byte: false,
+        fast_open: false,
+        seconds: SECONDS,
+    };
+    let deferring = [listeners[1].loopback()];
     let mut clients = Processes::default();
     for _ in 0..2 {
         clients.0.push(spawn_clients(&targets, how.clone())?);

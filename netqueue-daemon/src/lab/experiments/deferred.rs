@@ -22,7 +22,7 @@ fn deferred(_: &Settings) -> Result<Scene> {
     let listener = Listener::ipv4(8026, 16)?;
     listener.defer_accept()?;
     let clients =
-        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback().into())).collect::<Result<Vec<_>>>()?;
+        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<Vec<_>>>()?;
     clients.iter().try_for_each(wait_connected)?;
     let ignored = counters::tcp_ext("TCPDeferAcceptDrop")?;
     if ignored < CLIENTS as u64 {

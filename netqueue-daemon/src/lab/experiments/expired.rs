@@ -1,7 +1,7 @@
 //! Late packets of handshakes whose final ACK was dropped: while the listener keeps the request they complete it, after
 //! it gave the request up each is answered with a reset. A stray packet is answered with the same reset, and is not one.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use crate::lab::api::{Event, Handshakes};
 use crate::lab::counters::Counter;
 use crate::lab::observation::Observation;
 use crate::lab::packet::{Segment, SynAck};
-use crate::lab::raw::{FakePeers, peer};
+use crate::lab::raw::FakePeers;
 use crate::lab::scene::{
     Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Share, cause,
     stage,
 };
-use crate::lab::sockets::{Listener, PATIENCE};
+use crate::lab::sockets::{Family, Listener, PATIENCE};
 use crate::lab::sysctl;
 use crate::lab::tcp_table::{State, TcpTable};
 use crate::lab::watch::Watch;
@@ -29,7 +29,16 @@ pub(super) const EXPIRED_HANDSHAKE: Experiment = Experiment {
                listener gave their requests up (tcp_synack_retries=1); a stranger sends an ACK",
     verdict: "six \"connection reset by peer\" of an overflow seconds ago, one handshake that was only late, and one reset that has \
               nothing to do with any queue",
-    provoke: Provoke::Watching(expired),
+    provoke: Provoke::Watching(|bench| expired(bench, Family::V4)),
+};
+
+pub(super) const EXPIRED_HANDSHAKE_V6: Experiment = Experiment {
+    number: "5-v6",
+    name: "expired-handshake-ipv6",
+    incident: "experiment 5 with IPv6 peers",
+    verdict: "six \"connection reset by peer\" of an overflow seconds ago, one handshake that was only late, and one reset that has \
+              nothing to do with any queue",
+    provoke: Provoke::Watching(|bench| expired(bench, Family::V6)),
 };
 
 const PORT: u16 = 8005;
@@ -47,8 +56,8 @@ const REQUEST_LIVES_LESS_THAN: Duration = Duration::from_secs(10);
 /// How exactly netqueue must know how old a handshake is.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
-fn expired(bench: &Bench<'_>) -> Result<Scene> {
-    let mut overflow = bench.netns.run(Overflow::prepare)?;
+fn expired(bench: &Bench<'_>, family: Family) -> Result<Scene> {
+    let mut overflow = bench.netns.run(move || Overflow::prepare(family))?;
     let watch = Watch::begin(bench, overflow.listener.address())?;
     let mut scene = Scene::default();
 
@@ -86,11 +95,11 @@ struct Overflow {
 }
 
 impl Overflow {
-    fn prepare() -> Result<Self> {
+    fn prepare(family: Family) -> Result<Self> {
         sysctl::defaults()?;
         sysctl::ensure("ipv4/tcp_synack_retries", 1)?;
-        let fake = FakePeers::create()?;
-        let listener = Listener::ipv4(PORT, BACKLOG)?;
+        let fake = FakePeers::of(family)?;
+        let listener = Listener::of(family, PORT, BACKLOG)?;
         let queued = listener.fill(QUEUED, false)?;
         Ok(Self { fake, listener, _queued: queued, late: Vec::new(), recovered: Vec::new() })
     }
@@ -134,11 +143,11 @@ impl Overflow {
         }
         let mut ages = Vec::new();
         for late in &self.late {
-            ages.push((late.answer.to.into(), late.dropped.elapsed()));
+            ages.push((late.answer.to, late.dropped.elapsed()));
             self.send(&late.answer, |ack| Segment::Data { ack })?;
         }
         wait_for(Counter::OutRsts, EXPIRED, Duration::from_secs(5))?;
-        self.fake.send(stranger(), self.listener.loopback(), Segment::Ack { ack: 1 })?;
+        self.fake.send(self.stranger(), self.listener.loopback(), Segment::Ack { ack: 1 })?;
         wait_for(Counter::OutRsts, EXPIRED + 1, Duration::from_secs(5))?;
         Ok((self, ages))
     }
@@ -147,9 +156,14 @@ impl Overflow {
         self.fake.send(answer.to, answer.from, segment(answer.sequence.wrapping_add(1)))
     }
 
+    /// A port that never shook hands, of a host that did.
+    fn stranger(&self) -> SocketAddr {
+        SocketAddr::new(self.fake.peer(0).ip(), self.fake.peer(HANDSHAKES).port())
+    }
+
     /// Completes what must be true at the end.
     fn scene(self, scene: Scene) -> Scene {
-        let peer = |late: &Late| SocketAddr::from(late.answer.to);
+        let peer = |late: &Late| late.answer.to;
         let expired: Vec<_> = self.late.iter().map(peer).collect();
         let dropped = self.recovered.iter().map(|(late, _)| peer(late)).chain(expired.clone()).collect();
         let reset = |cause, peers: Vec<SocketAddr>| ExpectedEvents {
@@ -190,17 +204,12 @@ impl Overflow {
                     ..reset(cause::ACCEPT_QUEUE_FULL, dropped)
                 },
                 reset(cause::EXPIRED_HANDSHAKE, expired),
-                reset(cause::UNKNOWN_CONNECTION, vec![stranger().into()]),
+                reset(cause::UNKNOWN_CONNECTION, vec![self.stranger()]),
             ]),
             open: vec![Box::new(self)],
             ..scene
         }
     }
-}
-
-/// A port that never shook hands, of a host that did.
-fn stranger() -> SocketAddrV4 {
-    SocketAddrV4::new(*peer(0).ip(), peer(HANDSHAKES).port())
 }
 
 fn resets(seen: &Observation) -> impl Iterator<Item = &Event> {

@@ -15,7 +15,7 @@ use crate::lab::scene::{
     stage,
 };
 use crate::lab::sockets::{
-    Listener, PATIENCE, connect_nonblocking, local_addresses, send_byte, wait_connected,
+    Family, Listener, PATIENCE, connect_nonblocking, local_addresses, send_byte, wait_connected,
 };
 use crate::lab::sysctl;
 
@@ -24,7 +24,7 @@ pub(super) const OVERFLOW: Experiment = Experiment {
     name: "final-ack-overflow",
     incident: "listen(8) with 7 connections queued; 8 handshakes under way end at once, 6 of their final ACKs find the queue full",
     verdict: "accept queue full at the final ACK: six clients believe they are connected and the server has no socket for them yet",
-    provoke: Provoke::Inside(|_: &Settings| raw(8003, false)),
+    provoke: Provoke::Inside(|_: &Settings| raw(Family::V4, 8003, false)),
 };
 
 pub(super) const OVERFLOW_DEFERRED: Experiment = Experiment {
@@ -40,7 +40,7 @@ pub(super) const ABORT: Experiment = Experiment {
     name: "abort-on-overflow",
     incident: "experiment 3 with tcp_abort_on_overflow=1",
     verdict: "accept queue full at the final ACK, and each of the six is reset at once because tcp_abort_on_overflow is 1",
-    provoke: Provoke::Inside(|_: &Settings| raw(8004, true)),
+    provoke: Provoke::Inside(|_: &Settings| raw(Family::V4, 8004, true)),
 };
 
 pub(super) const ABORT_DEFERRED: Experiment = Experiment {
@@ -57,7 +57,32 @@ pub(super) const COOKIE_ACK: Experiment = Experiment {
     incident: "tcp_syncookies=2, tcp_abort_on_overflow=1, listen(1): 6 clients return their cookies, 4 find the queue full",
     verdict: "accept queue full at the ACK of a cookie: four clients believe they are connected, the server remembers nothing of them, \
               and tcp_abort_on_overflow does not apply",
-    provoke: Provoke::Inside(cookie_ack),
+    provoke: Provoke::Inside(|_: &Settings| cookie_ack(Family::V4, 8016)),
+};
+
+pub(super) const OVERFLOW_V6: Experiment = Experiment {
+    number: "3-v6",
+    name: "final-ack-overflow-ipv6",
+    incident: "experiment 3 with IPv6 peers",
+    verdict: "accept queue full at the final ACK: six clients believe they are connected and the server has no socket for them yet",
+    provoke: Provoke::Inside(|_: &Settings| raw(Family::V6, 8303, false)),
+};
+
+pub(super) const ABORT_V6: Experiment = Experiment {
+    number: "4-v6",
+    name: "abort-on-overflow-ipv6",
+    incident: "experiment 4 with IPv6 peers",
+    verdict: "accept queue full at the final ACK, and each of the six is reset at once because tcp_abort_on_overflow is 1",
+    provoke: Provoke::Inside(|_: &Settings| raw(Family::V6, 8304, true)),
+};
+
+pub(super) const COOKIE_ACK_V6: Experiment = Experiment {
+    number: "16-v6",
+    name: "cookie-ack-overflow-ipv6",
+    incident: "experiment 16 with IPv6 peers",
+    verdict: "accept queue full at the ACK of a cookie: four clients believe they are connected, the server remembers nothing of them, \
+              and tcp_abort_on_overflow does not apply",
+    provoke: Provoke::Inside(|_: &Settings| cookie_ack(Family::V6, 8316)),
 };
 
 const BACKLOG: i32 = 8;
@@ -69,11 +94,11 @@ const FULL: u32 = 9;
 const FITTING: usize = (FULL - QUEUED) as usize;
 const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
 
-fn raw(port: u16, abort: bool) -> Result<Scene> {
+fn raw(family: Family, port: u16, abort: bool) -> Result<Scene> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_abort_on_overflow", abort.into())?;
-    let fake = FakePeers::create()?;
-    let listener = Listener::ipv4(port, BACKLOG)?;
+    let fake = FakePeers::of(family)?;
+    let listener = Listener::of(family, port, BACKLOG)?;
     let queued = listener.fill(QUEUED, false)?;
     fake.send_syns(HANDSHAKES, listener.loopback())?;
     let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
@@ -101,7 +126,7 @@ fn finish(
     listener.wait_for_queue(full)?;
     late.iter().try_for_each(send_ack)?;
     wait_for(Counter::ListenDrops, late.len() as u64, Duration::from_secs(5))?;
-    Ok(late.iter().map(|answer| answer.to.into()).collect())
+    Ok(late.iter().map(|answer| answer.to).collect())
 }
 
 fn deferred(port: u16, abort: bool) -> Result<Scene> {
@@ -110,9 +135,8 @@ fn deferred(port: u16, abort: bool) -> Result<Scene> {
     let listener = Listener::ipv4(port, BACKLOG)?;
     listener.defer_accept()?;
     let queued = listener.fill(QUEUED, true)?;
-    let clients = (0..HANDSHAKES)
-        .map(|_| connect_nonblocking(listener.loopback().into()))
-        .collect::<Result<Vec<_>>>()?;
+    let clients =
+        (0..HANDSHAKES).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<Vec<_>>>()?;
     clients.iter().try_for_each(wait_connected)?;
     let (fitting, late) = clients.split_at(FITTING);
     fitting.iter().try_for_each(send_byte)?;
@@ -175,15 +199,15 @@ fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort
     }
 }
 
-fn cookie_ack(_: &Settings) -> Result<Scene> {
+fn cookie_ack(family: Family, port: u16) -> Result<Scene> {
     const HANDSHAKES: u16 = 6;
     const FITTING: usize = 2;
     const OVERFLOWS: usize = 4;
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_syncookies", 2)?;
     sysctl::ensure("ipv4/tcp_abort_on_overflow", 1)?;
-    let fake = FakePeers::create()?;
-    let listener = Listener::ipv4(8016, 1)?;
+    let fake = FakePeers::of(family)?;
+    let listener = Listener::of(family, port, 1)?;
     fake.send_syns(HANDSHAKES, listener.loopback())?;
     let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
     let late = finish(&fake, &listener, &answers, FITTING, FITTING as u32)?;

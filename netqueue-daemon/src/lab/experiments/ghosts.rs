@@ -136,7 +136,7 @@ impl Crowd {
     fn come(listener: Listener) -> Result<Self> {
         let start = Instant::now();
         let clients =
-            (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback().into())).collect::<Result<_>>()?;
+            (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<_>>()?;
         let mut crowd = Self {
             listener,
             clients,

@@ -36,7 +36,7 @@ fn many_listeners(_: &Settings) -> Result<Scene> {
             // Room for one connection.
             let listener = Listener::ipv4(port, 0)?;
             let queued = listener.fill(1, false)?;
-            let client = connect_nonblocking(listener.loopback().into())?;
+            let client = connect_nonblocking(listener.loopback())?;
             let overflowed = ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::AtLeast(1));
             scene.listeners.push(overflowed);
             scene.open.push(Box::new((listener, queued)));

@@ -1,21 +1,28 @@
 //! The table of the experiments, in the order they run, and what several of them share.
 
+mod after_close;
 mod bounds;
 mod burst;
 mod concurrency;
 mod deferred;
+mod established;
 mod expired;
+mod fast_open;
 mod final_ack;
 mod flood;
 mod flooded;
 mod ghosts;
 mod load;
 mod many_listeners;
+mod migrated;
+mod mptcp;
 mod namespaces;
+mod other_drops;
 mod reopen;
 mod resets;
 mod reuseport;
 mod scan;
+mod silent_peers;
 mod somaxconn;
 mod syn_time;
 mod visible;
@@ -36,10 +43,13 @@ pub(super) const ALL: &[Experiment] = &[
     syn_time::ACCEPT_QUEUE_FULL,
     syn_time::ABORT_ON_OVERFLOW_IS_SILENT,
     final_ack::OVERFLOW,
+    final_ack::OVERFLOW_V6,
     final_ack::OVERFLOW_DEFERRED,
     final_ack::ABORT,
+    final_ack::ABORT_V6,
     final_ack::ABORT_DEFERRED,
     expired::EXPIRED_HANDSHAKE,
+    expired::EXPIRED_HANDSHAKE_V6,
     flood::WITHOUT_COOKIES,
     flood::WITH_COOKIES,
     flood::LAST_QUARTER,
@@ -52,6 +62,7 @@ pub(super) const ALL: &[Experiment] = &[
     reuseport::REUSEPORT,
     syn_time::DUAL_STACK,
     final_ack::COOKIE_ACK,
+    final_ack::COOKIE_ACK_V6,
     scan::SYN_SCAN,
     somaxconn::SOMAXCONN,
     concurrency::CONCURRENCY,
@@ -59,7 +70,21 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    mptcp::MPTCP,
+    fast_open::FAST_OPEN,
     deferred::DEFERRED,
+    other_drops::BROADCAST,
+    other_drops::NO_ROUTE_AT_SYN,
+    other_drops::NO_ROUTE_AT_ACK,
+    other_drops::ICMP,
+    silent_peers::HANDSHAKE_ABORTED,
+    after_close::DATA_AFTER_CLOSE,
+    after_close::FORGOTTEN,
+    after_close::NO_FIN,
+    silent_peers::KEEPALIVE_TIMEOUT,
+    silent_peers::OUT_OF_MEMORY,
+    resets::DISSOLVED,
+    migrated::MIGRATED,
     flooded::FLOOD,
     flooded::STANDSTILL,
     bounds::FULL_MAPS,

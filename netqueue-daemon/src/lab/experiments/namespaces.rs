@@ -30,7 +30,7 @@ fn overflow(_: &Settings) -> Result<Scene> {
     let listener = Listener::ipv4(8023, 1)?;
     let queued = listener.fill(2, false)?;
     let clients: Vec<Socket> =
-        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback().into())).collect::<Result<_>>()?;
+        (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<_>>()?;
     wait_for(Counter::ListenDrops, CLIENTS, Duration::from_secs(5))?;
     Ok(Scene {
         kernel: vec![

@@ -1,6 +1,6 @@
 //! A server that is restarted under load: its listener is another socket each time, its address and port stay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::lab::{metrics, observation, sysctl};
 pub(super) const REOPEN: Experiment = Experiment {
     number: "21",
     name: "reopen",
-    incident: "a listener is closed and opened again on its port every 170 ms for 2 s, while two processes overflow it",
+    incident: "a listener is closed and opened again on its port every 70 ms for 2 s, while two processes overflow it",
     verdict: "accept queue full, and resets while nobody listened: nothing is lost between one listener and the next, and no count \
               ever goes backwards",
     provoke: Provoke::Watching(reopen),
@@ -27,12 +27,17 @@ pub(super) const REOPEN: Experiment = Experiment {
 
 const PORT: u16 = 8021;
 const SECONDS: u64 = 2;
-const OPEN: Duration = Duration::from_millis(150);
+const OPEN: Duration = Duration::from_millis(50);
 const CLOSED: Duration = Duration::from_millis(20);
 
 fn reopen(bench: &Bench<'_>) -> Result<Scene> {
     let stop = AtomicBool::new(false);
-    let watch = |server: &Server| watch(server, bench.netns.inode(), &stop);
+    let known = match bench.server {
+        Some(server) => observation::rows(server, bench.netns.inode())?,
+        None => Vec::new(),
+    };
+    let known: HashSet<String> = known.into_iter().map(|row| row.id).collect();
+    let watch = |server: &Server| watch(server, bench.netns.inode(), known, &stop);
     let (restarted, watched) = thread::scope(|scope| {
         let watcher = bench.server.map(|server| scope.spawn(move || watch(server)));
         let restarted = bench.netns.run(restart_under_load);
@@ -63,7 +68,13 @@ fn reopen(bench: &Bench<'_>) -> Result<Scene> {
 fn restart_under_load() -> Result<(Listener, u64)> {
     sysctl::defaults()?;
     let target = [localhost(std::net::Ipv4Addr::LOCALHOST, PORT)];
-    let how = Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, seconds: SECONDS };
+    let how = Clients {
+        batch: 12,
+        pause_us: handshake_pause_us(),
+        first_byte: false,
+        fast_open: false,
+        seconds: SECONDS,
+    };
     let mut clients = Processes::default();
     for _ in 0..2 {
         clients.0.push(spawn_clients(&target, how.clone())?);
@@ -87,20 +98,27 @@ fn restart_under_load() -> Result<(Listener, u64)> {
 #[derive(Default)]
 struct Watched {
     asked: u32,
+    /// Rows of an earlier namespace that had this inode.
+    known: HashSet<String>,
     rows: HashMap<String, Row>,
     metric: Option<u64>,
     problems: Vec<String>,
 }
 
-fn watch(server: &Server, netns: u64, stop: &AtomicBool) -> Result<Watched> {
-    let mut watched = Watched::default();
-    while !stop.load(Ordering::Relaxed) {
+fn watch(server: &Server, netns: u64, known: HashSet<String>, stop: &AtomicBool) -> Result<Watched> {
+    let mut watched = Watched { known, ..Watched::default() };
+    loop {
+        // Asked before looking, so that the last look is at what was there in the end.
+        let last = stop.load(Ordering::Relaxed);
         watched.rows(observation::rows(server, netns)?);
         watched.metric(metrics::drops(server, netns, PORT)?);
         watched.asked += 1;
+        if last {
+            watched.strangers();
+            return Ok(watched);
+        }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(watched)
 }
 
 impl Watched {
@@ -120,6 +138,17 @@ impl Watched {
             }
         }
         self.rows = now;
+    }
+
+    /// Listeners nobody opened here.
+    fn strangers(&mut self) {
+        let new = self.rows.values().filter(|row| !self.known.contains(&row.id));
+        let strangers = new.filter(|row| row.kind == "listener" && row.port != Some(PORT));
+        self.problems.extend(
+            strangers.map(|row| {
+                format!("{row}: nobody listens there; drops: {}; resets: {}", row.drops, row.resets)
+            }),
+        );
     }
 
     fn metric(&mut self, now: Option<u64>) {
@@ -146,9 +175,19 @@ mod tests {
         watched.rows(vec![row("1", PORT, 5), row("2", PORT, 1)]);
         watched.metric(Some(5));
         watched.metric(Some(6));
+        watched.strangers();
         assert_eq!(watched.problems, Vec::<String>::new());
         watched.rows(vec![row("2", PORT, 0)]);
         watched.metric(None);
         assert_eq!(watched.problems.len(), 1 + 2 + 1, "{:?}", watched.problems);
+    }
+
+    #[test]
+    fn a_listener_nobody_opened_is_a_problem() {
+        let mut watched = Watched::default();
+        watched.rows(vec![row("1", PORT, 5), row("2", PORT + 1, 5), row("3", PORT + 2, 5)]);
+        watched.known.insert("3".to_owned());
+        watched.strangers();
+        assert_eq!(watched.problems.len(), 1, "{:?}", watched.problems);
     }
 }

@@ -1,15 +1,19 @@
-//! Resets that no queue has anything to do with: nothing is dropped, and the address they leave from is named.
+//! Resets that no queue has anything to do with: nothing is dropped, and the address they leave from is named. Each once
+//! with IPv4 and once with IPv6.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use socket2::Socket;
 
+use super::after_close::wait_until_none;
 use super::wait_for;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, Experiment, Provoke, Scene, Settings, cause};
-use crate::lab::sockets::{Listener, connect, localhost, send_byte};
-use crate::lab::sysctl;
+use crate::lab::scene::{Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, cause, reason};
+use crate::lab::sockets::{Family, Listener, connect, localhost, send_byte};
+use crate::lab::tcp_table::State;
+use crate::lab::{sys, sysctl};
 
 pub(super) const KEEP_ALIVE_RACE: Experiment = Experiment {
     number: "12",
@@ -27,23 +31,57 @@ pub(super) const RESETS: Experiment = Experiment {
     provoke: Provoke::Inside(resets),
 };
 
+pub(super) const DISSOLVED: Experiment = Experiment {
+    number: "36",
+    name: "dissolved",
+    incident: "the server ends a connection by connect() to AF_UNSPEC, and keeps the socket",
+    verdict: "a reset for a reason that has no name of its own: the process wanted it",
+    provoke: Provoke::Inside(dissolved),
+};
+
 const PATIENCE: Duration = Duration::from_secs(5);
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+/// Ports of experiments with IPv6 are beside those with IPv4.
+pub(super) const fn port(family: Family, port: u16) -> u16 {
+    match family {
+        Family::V4 => port,
+        Family::V6 => port + 50,
+    }
+}
+
+fn connected(listener: &Listener) -> Result<(Socket, Socket)> {
+    let client = connect(listener.loopback())?;
+    Ok((client, listener.accept()?))
+}
+
+/// Nothing but so many resets.
+pub(super) fn only_resets(count: u64) -> Vec<(Counter, Amount)> {
+    vec![
+        (Counter::OutRsts, Amount::Exactly(count)),
+        (Counter::EmbryonicRsts, Amount::Exactly(0)),
+        (Counter::ListenDrops, Amount::Exactly(0)),
+    ]
+}
 
 fn keep_alive_race(_: &Settings) -> Result<Scene> {
     sysctl::defaults()?;
-    let listener = Listener::ipv4(8012, 16)?;
-    let client = connect(listener.loopback().into())?;
-    drop(listener.accept()?);
-    send_byte(&client)?;
-    wait_for(Counter::OutRsts, 1, PATIENCE)?;
+    let mut open = Vec::new();
+    for family in FAMILIES {
+        let listener = Listener::of(family, port(family, 8012), 16)?;
+        let (client, server) = connected(&listener)?;
+        drop(server);
+        // The client has heard of it: a race that was lost, not one that is still on.
+        wait_until_none(listener.address().port(), &[State::Established, State::FinWait1])?;
+        send_byte(&client)?;
+        open.push((listener, client));
+    }
+    wait_for(Counter::OutRsts, 2, PATIENCE)?;
     Ok(Scene {
-        kernel: vec![
-            (Counter::OutRsts, Amount::Exactly(1)),
-            (Counter::EmbryonicRsts, Amount::Exactly(0)),
-            (Counter::ListenDrops, Amount::Exactly(0)),
-        ],
-        resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(1))],
-        open: vec![Box::new((listener, client))],
+        kernel: only_resets(2),
+        resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(2))],
+        reasons: vec![(cause::AFTER_CLOSE, reason::TIME_WAIT)],
+        open: vec![Box::new(open)],
         ..Scene::default()
     })
 }
@@ -51,44 +89,83 @@ fn keep_alive_race(_: &Settings) -> Result<Scene> {
 fn resets(_: &Settings) -> Result<Scene> {
     const QUEUED: u32 = 5;
     sysctl::defaults()?;
-    if connect(localhost(Ipv4Addr::LOCALHOST, 8413)).is_ok() {
-        bail!("somebody listens on port 8413 of a namespace that is new");
+    let mut open: Vec<Box<dyn Send>> = Vec::new();
+    let mut listeners = Vec::new();
+    for family in FAMILIES {
+        let nobody = match family {
+            Family::V4 => localhost(Ipv4Addr::LOCALHOST, port(family, 8413)),
+            Family::V6 => localhost(Ipv6Addr::LOCALHOST, port(family, 8413)),
+        };
+        if connect(nobody).is_ok() {
+            bail!("somebody listens on {nobody} of a namespace that is new");
+        }
+
+        let careless = Listener::of(family, port(family, 8113), 16)?;
+        let (unread, server) = connected(&careless)?;
+        send_byte(&unread)?;
+        wait_until_readable(&server)?;
+        drop(server);
+
+        let abrupt = Listener::of(family, port(family, 8213), 16)?;
+        let (lingering, server) = connected(&abrupt)?;
+        server.set_linger(Some(Duration::ZERO))?;
+        drop(server);
+
+        let closing = Listener::of(family, port(family, 8313), 16)?;
+        let queued = closing.fill(QUEUED, false)?;
+        listeners.push(ExpectedListener {
+            address: closing.address(),
+            drops: vec![],
+            resets: Some(vec![(cause::LISTENER_CLOSED, Amount::Exactly(QUEUED.into()))]),
+            sole: false,
+        });
+        drop(closing);
+        open.push(Box::new((careless, unread, abrupt, lingering, queued)));
     }
-
-    let careless = Listener::ipv4(8113, 16)?;
-    let unread = connect(careless.loopback().into())?;
-    let server = careless.accept()?;
-    send_byte(&unread)?;
-    wait_until_readable(&server)?;
-    drop(server);
-
-    let abrupt = Listener::ipv4(8213, 16)?;
-    let lingering = connect(abrupt.loopback().into())?;
-    let server = abrupt.accept()?;
-    server.set_linger(Some(Duration::ZERO))?;
-    drop(server);
-
-    let closing = Listener::ipv4(8313, 16)?;
-    let queued = closing.fill(QUEUED, false)?;
-    drop(closing);
-
-    let all = 3 + u64::from(QUEUED);
+    let both = |each: u64| Amount::Exactly(2 * each);
+    let all = 2 * (3 + u64::from(QUEUED));
     wait_for(Counter::OutRsts, all, PATIENCE)?;
     Ok(Scene {
-        kernel: vec![
-            (Counter::OutRsts, Amount::Exactly(all)),
-            (Counter::EmbryonicRsts, Amount::Exactly(0)),
-            (Counter::ListenDrops, Amount::Exactly(0)),
+        kernel: only_resets(all),
+        listeners,
+        resets: vec![
+            (cause::NO_LISTENER, both(1)),
+            (cause::CLOSE_UNREAD_DATA, both(1)),
+            (cause::LINGER_ZERO, both(1)),
+            (cause::LISTENER_CLOSED, both(QUEUED.into())),
         ],
-        // The causes of the other three depend on what the kernel tells: not all of them before 6.10.
-        resets: vec![(cause::NO_LISTENER, Amount::Exactly(1))],
-        open: vec![Box::new((careless, unread, abrupt, lingering, queued))],
+        reasons: vec![
+            (cause::NO_LISTENER, reason::NO_SOCKET),
+            (cause::CLOSE_UNREAD_DATA, reason::ABORT_ON_CLOSE),
+            (cause::LINGER_ZERO, reason::STATE),
+            (cause::LISTENER_CLOSED, reason::STATE),
+        ],
+        open,
+        ..Scene::default()
+    })
+}
+
+fn dissolved(_: &Settings) -> Result<Scene> {
+    sysctl::defaults()?;
+    let mut open = Vec::new();
+    for family in FAMILIES {
+        let listener = Listener::of(family, port(family, 8036), 16)?;
+        let (client, server) = connected(&listener)?;
+        sys::dissolve(&server)?;
+        open.push((listener, client, server));
+    }
+    wait_for(Counter::OutRsts, 2, PATIENCE)?;
+    Ok(Scene {
+        kernel: only_resets(2),
+        resets: vec![(cause::OTHER, Amount::Exactly(2))],
+        reasons: vec![(cause::OTHER, reason::STATE)],
+        open: vec![Box::new(open)],
         ..Scene::default()
     })
 }
 
 /// Waits until the byte the client sent has arrived.
-fn wait_until_readable(server: &socket2::Socket) -> Result<()> {
+fn wait_until_readable(server: &Socket) -> Result<()> {
     server.set_read_timeout(Some(PATIENCE))?;
     let mut byte = [std::mem::MaybeUninit::uninit()];
     match server.peek(&mut byte)? {

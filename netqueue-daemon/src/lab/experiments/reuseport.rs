@@ -35,7 +35,7 @@ fn reuseport(_: &Settings) -> Result<Scene> {
     let mut clients: Vec<Socket> = Vec::new();
     let mut accepted = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(connect_nonblocking(stuck.loopback().into())?);
+        clients.push(connect_nonblocking(stuck.loopback())?);
         for listener in &healthy {
             accepted.extend(listener.try_accept()?);
         }

@@ -63,7 +63,7 @@ fn somaxconn(_: &Settings) -> Result<Scene> {
 /// One client whose SYN is dropped, and that gives up before it sends another.
 fn overflow(listener: &Listener) -> Result<SocketAddr> {
     let known = counters::of_this_thread()?.get(Counter::ListenDrops);
-    let client = connect_nonblocking(listener.loopback().into())?;
+    let client = connect_nonblocking(listener.loopback())?;
     wait_for(Counter::ListenDrops, known + 1, PATIENCE)?;
     local_address(&client)
 }

@@ -50,9 +50,8 @@ fn ten_connects(port: u16, abort_on_overflow: u64) -> Result<Scene> {
     sysctl::ensure("ipv4/tcp_abort_on_overflow", abort_on_overflow)?;
     let listener = Listener::ipv4(port, 1)?;
     let queued = listener.fill(2, false)?;
-    let clients: Vec<Socket> = (0..CLIENTS_DROPPED)
-        .map(|_| connect_nonblocking(listener.loopback().into()))
-        .collect::<Result<_>>()?;
+    let clients: Vec<Socket> =
+        (0..CLIENTS_DROPPED).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<_>>()?;
     overflowed(listener, queued, clients)
 }
 

@@ -47,7 +47,7 @@ fn visible(bench: &Bench<'_>) -> Result<Scene> {
             let queued = listener.fill(2, false)?;
             Ok((listener, queued))
         })?;
-        let target = listener.loopback().into();
+        let target = listener.loopback();
         let (start, client) = bench.netns.run(move || {
             let start = Instant::now();
             Ok((start, connect_nonblocking(target)?))

@@ -1,0 +1,89 @@
+//! The inventory's listeners and the kernel side's accounts made one: they meet by the inode of the socket.
+
+use std::sync::Arc;
+
+use super::{
+    AccountKey, AccountView, Aggregator, Changes, Endpoint, Listener, SocketId, SocketInode, Timestamp,
+};
+
+impl Aggregator {
+    /// The kernel side says which socket an account is. A listener that was found before anything was charged to it is
+    /// the same account from now on, under the kernel side's key.
+    pub fn identify(&mut self, key: AccountKey, inode: SocketInode, now: Timestamp) {
+        if self.index.contains_key(&key) {
+            return;
+        }
+        match self.by_socket.get(&inode).copied() {
+            Some(index) if self.accounts.get(index).is_some_and(|account| is_found_only(&account.key)) => {
+                if let Some(account) = self.accounts.get_mut(index) {
+                    self.index.remove(&account.key);
+                    account.key = key;
+                }
+                self.index.insert(key, index);
+            }
+            Some(_) | None => {
+                self.account(key, now);
+                if let Some(index) = self.index.get(&key) {
+                    self.by_socket.insert(inode, *index);
+                }
+            }
+        }
+    }
+
+    /// What a look at the system's listeners found to be different.
+    pub fn learn(&mut self, changes: Changes, now: Timestamp) {
+        for listener in changes.listeners {
+            self.learn_one(listener, now);
+        }
+        for (inode, queue) in changes.queues {
+            let index = self.by_socket.get(&inode);
+            if let Some(account) = index.and_then(|index| self.accounts.get_mut(*index)) {
+                account.queues.accept = Some(queue);
+            }
+        }
+    }
+
+    fn learn_one(&mut self, listener: Arc<Listener>, now: Timestamp) {
+        let inode = listener.inode;
+        let index = match self.by_socket.get(&inode).copied() {
+            // An inode number is given out again after four thousand million others: not the same place, not the same.
+            Some(index) if self.accounts.get(index).is_some_and(|known| is_at(known, &listener)) => index,
+            Some(_) | None if listener.closed.is_some() => return,
+            Some(_) | None => {
+                let key = AccountKey::Listener { socket: found_only(self.found), at: listener.at };
+                self.found = self.found.wrapping_add(1);
+                self.account(key, now);
+                self.accounts.len() - 1
+            }
+        };
+        self.by_socket.insert(inode, index);
+        if listener.closed.is_some() {
+            self.by_socket.remove(&inode);
+        }
+        if let Some(account) = self.accounts.get_mut(index) {
+            account.learn(listener);
+        }
+    }
+}
+
+/// The kernel side numbers sockets by generation and slot: with this bit they are none of those.
+const FOUND_ONLY: u64 = 1 << 63;
+
+/// The identity of a listener that was found and has no slot in the kernel side.
+const fn found_only(number: u64) -> SocketId {
+    SocketId(FOUND_ONLY | number)
+}
+
+const fn is_found_only(key: &AccountKey) -> bool {
+    matches!(key, AccountKey::Listener { socket, .. } if socket.0 >= FOUND_ONLY)
+}
+
+/// The generation of the namespace is left out: the kernel side knows it and the inventory may not.
+fn is_at(account: &AccountView, listener: &Listener) -> bool {
+    let place = |at: Endpoint| (at.netns.inode, at.addr, at.port);
+    matches!(account.key, AccountKey::Listener { at, .. } if place(at) == place(listener.at))
+}
+
+#[cfg(test)]
+#[path = "joining_tests.rs"]
+mod tests;

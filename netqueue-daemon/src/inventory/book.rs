@@ -1,0 +1,269 @@
+//! What is known of every listener, and what a look at its namespace changes about it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{sock_diag::Seen, visit::Visit};
+use crate::domain::{
+    Endpoint, Known, Limit, Listener, Netns, Owner, Reuseport, SocketInode, Sysctls, Timestamp, Unknown,
+};
+
+/// The listeners that live, by namespace.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    namespaces: HashMap<Netns, Page>,
+}
+
+#[derive(Debug)]
+struct Page {
+    sysctls: Arc<Sysctls>,
+    listeners: HashMap<SocketInode, Arc<Listener>>,
+}
+
+impl Book {
+    /// The namespaces it has listeners of.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = Netns> + '_ {
+        self.namespaces.keys().copied()
+    }
+
+    /// Takes over what was seen in a namespace. Returns the listeners that are new, changed, or closed.
+    pub(super) fn note(
+        &mut self,
+        netns: Netns,
+        visit: Visit,
+        owners: &impl Fn(SocketInode) -> Known<Arc<[Owner]>>,
+        now: Timestamp,
+    ) -> Vec<Arc<Listener>> {
+        let known = self.namespaces.remove(&netns);
+        let groups = groups(&visit.listeners);
+        let sysctls = match &known {
+            Some(page) if *page.sysctls == visit.sysctls => Arc::clone(&page.sysctls),
+            Some(_) | None => Arc::new(visit.sysctls),
+        };
+        // What was opened since the last look was opened under the sysctls of then, if they are still the same.
+        let somaxconn = match &known {
+            Some(page) if page.sysctls.somaxconn == sysctls.somaxconn => sysctls.somaxconn,
+            Some(_) => Err(Unknown::Missed),
+            None => Err(Unknown::BeforeAttach),
+        };
+        let mut before = known.map(|page| page.listeners).unwrap_or_default();
+        let mut after = HashMap::with_capacity(visit.listeners.len());
+        let mut changed = Vec::new();
+        for seen in visit.listeners {
+            let at = Endpoint { netns, addr: seen.addr, port: seen.port };
+            let inode = seen.inode;
+            let earlier = before.remove(&inode);
+            let same = earlier.as_ref().filter(|earlier| earlier.at == at);
+            if let Some(other) = earlier.as_ref().filter(|earlier| earlier.at != at) {
+                changed.push(closed(other, now));
+            }
+            let reuseport = groups.get(&inode).copied();
+            let listener =
+                listener(at, seen, same.map(|known| &**known), &sysctls, somaxconn, reuseport, now);
+            let listener = Listener { owners: latest(owners(inode), same), ..listener };
+            let listener = match same {
+                Some(known) if **known == listener => Arc::clone(known),
+                Some(_) | None => {
+                    let listener = Arc::new(listener);
+                    changed.push(Arc::clone(&listener));
+                    listener
+                }
+            };
+            after.insert(inode, listener);
+        }
+        changed.extend(before.into_values().map(|gone| closed(&gone, now)));
+        self.namespaces.insert(netns, Page { sysctls, listeners: after });
+        changed
+    }
+
+    /// A namespace is no more. Returns its listeners, closed.
+    pub(super) fn forget(&mut self, netns: Netns, now: Timestamp) -> Vec<Arc<Listener>> {
+        let page = self.namespaces.remove(&netns);
+        page.into_iter()
+            .flat_map(|page| page.listeners.into_values())
+            .map(|gone| closed(&gone, now))
+            .collect()
+    }
+}
+
+fn closed(listener: &Listener, now: Timestamp) -> Arc<Listener> {
+    Arc::new(Listener { closed: Some(now), ..listener.clone() })
+}
+
+/// Who holds it now; those who held it last where nobody is found any more.
+fn latest(owners: Known<Arc<[Owner]>>, same: Option<&Arc<Listener>>) -> Known<Arc<[Owner]>> {
+    let Some(Ok(before)) = same.map(|known| &known.owners) else { return owners };
+    match owners {
+        Ok(now) => Ok(now),
+        Err(_) if before.iter().all(|owner| owner.ended) => Ok(Arc::clone(before)),
+        Err(_) => Ok(before.iter().map(|owner| Owner { ended: true, ..owner.clone() }).collect()),
+    }
+}
+
+fn listener(
+    at: Endpoint,
+    seen: Seen,
+    known: Option<&Listener>,
+    sysctls: &Arc<Sysctls>,
+    somaxconn: Known<u32>,
+    reuseport: Option<Reuseport>,
+    now: Timestamp,
+) -> Listener {
+    let backlog = seen.queue.map(|queue| queue.limit);
+    let limit = match known {
+        Some(known) if known.limit.backlog == backlog => {
+            Limit { sysctls: Arc::clone(sysctls), ..known.limit.clone() }
+        }
+        Some(_) | None => Limit {
+            backlog,
+            argument: Err(if somaxconn == Err(Unknown::BeforeAttach) {
+                Unknown::BeforeAttach
+            } else {
+                Unknown::Missed
+            }),
+            // A backlog as high as somaxconn is what somaxconn left of the argument, or the argument itself: either way
+            // somaxconn was no higher.
+            somaxconn_then: if backlog.is_ok() && backlog == sysctls.somaxconn { backlog } else { somaxconn },
+            sysctls: Arc::clone(sysctls),
+        },
+    };
+    Listener {
+        at,
+        inode: seen.inode,
+        cookie: seen.cookie,
+        family: seen.family,
+        interface: seen.interface,
+        uid: seen.uid,
+        reuseport,
+        limit,
+        owners: Err(Unknown::NotYet),
+        opened: known.map_or(
+            Err(if somaxconn == Err(Unknown::BeforeAttach) {
+                Unknown::BeforeAttach
+            } else {
+                Unknown::Missed
+            }),
+            |known| known.opened,
+        ),
+        found: known.map_or(now, |known| known.found),
+        closed: None,
+    }
+}
+
+/// Listeners that share address, port and interface: only SO_REUSEPORT allows that.
+fn groups(seen: &[Seen]) -> HashMap<SocketInode, Reuseport> {
+    let mut by_place: HashMap<_, Vec<SocketInode>> = HashMap::new();
+    for one in seen {
+        by_place.entry((one.addr, one.port, one.interface)).or_default().push(one.inode);
+    }
+    let shared = by_place.into_values().filter(|members| members.len() > 1);
+    shared
+        .flat_map(|mut members| {
+            members.sort_unstable();
+            let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            members
+                .into_iter()
+                .zip(1..)
+                .map(move |(inode, member)| (inode, Reuseport { members: count, member }))
+        })
+        .collect()
+}
+
+/// The namespaces of `book` that are not among those that were found.
+#[must_use]
+pub(super) fn vanished(book: &Book, found: &HashSet<Netns>) -> Vec<Netns> {
+    book.namespaces().filter(|netns| !found.contains(netns)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::{Family, LimitedBy, QueueState};
+
+    const HOST: Netns = Netns::at_attach(7);
+
+    fn seen(inode: u64, port: u16, limit: u32) -> Seen {
+        Seen {
+            addr: Ipv4Addr::UNSPECIFIED.into(),
+            port,
+            inode: SocketInode(inode),
+            cookie: Ok(inode),
+            family: Family::Ipv4,
+            interface: None,
+            uid: 0,
+            queue: Ok(QueueState { length: 0, limit }),
+        }
+    }
+
+    fn look(book: &mut Book, listeners: Vec<Seen>, somaxconn: u32, at: u64) -> Vec<Arc<Listener>> {
+        let sysctls = Sysctls { somaxconn: Ok(somaxconn), ..Sysctls::unknown(Unknown::NotYet) };
+        let nobody = |_| Err(Unknown::NotYet);
+        book.note(HOST, Visit { listeners, sysctls }, &nobody, Timestamp::from_nanos(at))
+    }
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let mut book = Book::default();
+        assert_eq!(look(&mut book, vec![seen(1, 80, 128), seen(2, 81, 128)], 4096, 1).len(), 2);
+        assert!(look(&mut book, vec![seen(1, 80, 128), seen(2, 81, 128)], 4096, 2).is_empty());
+        let changed = look(&mut book, vec![seen(1, 80, 128)], 4096, 3);
+        assert_eq!((changed[0].inode, changed[0].closed), (SocketInode(2), Some(Timestamp::from_nanos(3))));
+        assert_eq!(book.forget(HOST, Timestamp::from_nanos(4)).len(), 1);
+    }
+
+    #[test]
+    fn a_raised_somaxconn_is_seen_to_be_without_effect_and_a_new_listen_call_too() {
+        let mut book = Book::default();
+        let first = look(&mut book, vec![seen(1, 80, 128)], 128, 1);
+        assert_eq!(first[0].limit.limited_by(), LimitedBy::Somaxconn);
+        let raised = look(&mut book, vec![seen(1, 80, 128)], 4096, 2);
+        assert_eq!(raised[0].limit.limited_by(), LimitedBy::EarlierSomaxconn);
+        let again = look(&mut book, vec![seen(1, 80, 511)], 4096, 3);
+        assert_eq!(again[0].limit.limited_by(), LimitedBy::ListenArgument);
+        assert_eq!(again[0].found, first[0].found);
+    }
+
+    #[test]
+    fn what_began_before_the_first_look_is_not_explained_by_what_is_now() {
+        let mut book = Book::default();
+        let first = look(&mut book, vec![seen(1, 80, 128)], 4096, 1);
+        assert_eq!(first[0].limit.limited_by(), LimitedBy::ListenCall);
+        let second = look(&mut book, vec![seen(1, 80, 128), seen(2, 81, 5)], 4096, 2);
+        assert_eq!(second[0].limit.limited_by(), LimitedBy::ListenArgument);
+    }
+
+    #[test]
+    fn listeners_on_one_address_and_port_are_a_group() {
+        let mut book = Book::default();
+        let group = look(&mut book, vec![seen(5, 80, 16), seen(3, 80, 16), seen(4, 81, 16)], 4096, 1);
+        let members: Vec<_> = group.iter().map(|member| member.reuseport.map(|group| group.member)).collect();
+        assert_eq!(members, [Some(2), Some(1), None]);
+    }
+
+    #[test]
+    fn those_who_held_it_last_are_kept() {
+        let owner = Owner {
+            pid: 9,
+            started: 1,
+            comm: "nginx".into(),
+            executable: Err(Unknown::NotYet),
+            place: Err(Unknown::NotYet),
+            ended: false,
+        };
+        let mut book = Book::default();
+        let sysctls = Sysctls::unknown(Unknown::NotYet);
+        let visit = || Visit { listeners: vec![seen(1, 80, 128)], sysctls };
+        let held: Arc<[Owner]> = vec![owner].into();
+        let by_nginx = |_| Ok(Arc::clone(&held));
+        book.note(HOST, visit(), &by_nginx, Timestamp::from_nanos(1));
+        let by_nobody = |_| Err(Unknown::Nobody);
+        let after = book.note(HOST, visit(), &by_nobody, Timestamp::from_nanos(2));
+        assert!(
+            after[0].process() == "nginx" && after[0].owners.as_ref().is_ok_and(|owners| owners[0].ended)
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Asks the kernel for the TCP listeners of the calling thread's network namespace: one netlink dump per family.
+
+use std::{io, net::IpAddr};
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+
+use crate::domain::{Family, Known, QueueState, SocketInode};
+
+/// A listener as one source shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The address it is bound to.
+    pub(super) addr: IpAddr,
+    /// Its port.
+    pub(super) port: u16,
+    /// Its socket.
+    pub(super) inode: SocketInode,
+    /// The kernel's name for it.
+    pub(super) cookie: Known<u64>,
+    /// What it takes.
+    pub(super) family: Family,
+    /// The interface it is bound to.
+    pub(super) interface: Option<u32>,
+    /// Who opened it.
+    pub(super) uid: u32,
+    /// The accept queue and its limit.
+    pub(super) queue: Known<QueueState>,
+}
+
+/// The listeners of the calling thread's namespace.
+///
+/// # Errors
+/// There is no sock_diag for TCP here, or it broke off.
+pub(super) fn listeners() -> io::Result<Vec<Seen>> {
+    let mut seen = Vec::new();
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    for family in [AF_INET, AF_INET6] {
+        dump(&socket, family, &mut seen)?;
+    }
+    Ok(seen)
+}
+
+fn dump(socket: &Socket, family: u8, seen: &mut Vec<Seen>) -> io::Result<()> {
+    /// As much as the kernel puts into one answer.
+    const ANSWER: usize = 1 << 16;
+    socket.send(&request(family), 0)?;
+    let mut buffer = vec![0; ANSWER];
+    loop {
+        let size = socket.recv(&mut &mut buffer[..], 0)?;
+        let mut rest = buffer.get(..size).unwrap_or_default();
+        if rest.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "sock_diag broke off"));
+        }
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            // Messages begin at multiples of four.
+            let length = (message.header.length as usize).next_multiple_of(4);
+            match message.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(one)) => seen.extend(decode(&one)),
+                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => {}
+            }
+            rest = rest.get(length.max(4)..).unwrap_or_default();
+        }
+    }
+}
+
+fn request(family: u8) -> Vec<u8> {
+    let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(
+        header,
+        SockDiagMessage::InetRequest(InetRequest {
+            family,
+            protocol: IPPROTO_TCP,
+            extensions: ExtensionFlags::empty(),
+            states: StateFlags::LISTEN,
+            socket_id,
+        })
+        .into(),
+    );
+    message.finalize();
+    let mut bytes = vec![0; message.header.length as usize];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+fn decode(response: &InetResponse) -> Option<Seen> {
+    let header = &response.header;
+    let addr = header.socket_id.source_address;
+    let v6_only = response.nlas.iter().find_map(|nla| match nla {
+        Nla::SkV6Only(only) => Some(*only),
+        _ => None,
+    });
+    let family = match (header.family, v6_only) {
+        (AF_INET, _) => Family::Ipv4,
+        (AF_INET6, only) => v6_family(addr, only),
+        _ => return None,
+    };
+    Some(Seen {
+        addr,
+        port: header.socket_id.source_port,
+        inode: SocketInode(header.inode.into()),
+        cookie: Ok(u64::from_ne_bytes(header.socket_id.cookie)),
+        family,
+        interface: (header.socket_id.interface_id != 0).then_some(header.socket_id.interface_id),
+        uid: header.uid,
+        queue: Ok(QueueState { length: header.recv_queue, limit: header.send_queue }),
+    })
+}
+
+/// What an IPv6 socket bound to `addr` takes; only one bound to no address, or to an IPv4 one, takes IPv4.
+pub(super) fn v6_family(addr: IpAddr, v6_only: Option<bool>) -> Family {
+    match (addr, v6_only) {
+        (IpAddr::V6(addr), _) if addr.to_ipv4_mapped().is_some() => Family::Ipv4,
+        (addr, _) if !addr.is_unspecified() => Family::Ipv6,
+        (_, Some(true)) => Family::Ipv6,
+        (_, Some(false)) => Family::DualStack,
+        (_, None) => Family::Ipv6OrDualStack,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn this_processs_listeners_are_found_with_their_backlog() {
+        let (v4, v6) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("[::1]:0"));
+        let Ok(all) = listeners() else { return };
+        for listener in [v4, v6].into_iter().flatten() {
+            let at = listener.local_addr().expect("it is bound");
+            let seen = all.iter().find(|seen| seen.port == at.port()).expect("it listens");
+            assert_eq!(seen.addr, at.ip());
+            assert!(seen.inode.0 != 0 && seen.cookie.is_ok_and(|cookie| cookie != 0), "{seen:?}");
+            assert!(seen.queue.is_ok_and(|queue| queue.length == 0 && queue.limit > 0), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_socket_takes_ipv4_only_where_it_is_bound_to_no_address() {
+        let of = |addr: &str, only| v6_family(addr.parse().expect("an address"), only);
+        assert_eq!(of("::", Some(false)), Family::DualStack);
+        assert_eq!(of("::", Some(true)), Family::Ipv6);
+        assert_eq!(of("::1", Some(false)), Family::Ipv6);
+        assert_eq!(of("::ffff:10.0.0.1", Some(false)), Family::Ipv4);
+        assert_eq!(of("::", None), Family::Ipv6OrDualStack);
+    }
+}

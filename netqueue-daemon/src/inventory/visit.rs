@@ -1,0 +1,128 @@
+//! One look into a network namespace: its listeners and sysctls, from inside where that is possible.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::{
+    proc_tcp,
+    sock_diag::{self, Seen},
+    sysctls,
+};
+use crate::domain::{Capability, Netns, Sysctls, Unknown};
+
+/// A namespace, and the ways to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Which.
+    pub(super) netns: Netns,
+    /// A file that stands for it, such as /proc/PID/ns/net.
+    pub(super) file: PathBuf,
+    /// A directory that shows it from outside, such as /proc/PID/net, if there is one.
+    pub(super) shown: Option<PathBuf>,
+}
+
+/// What was seen there.
+#[derive(Debug)]
+pub(super) struct Visit {
+    /// Its listeners.
+    pub(super) listeners: Vec<Seen>,
+    /// Its sysctls.
+    pub(super) sysctls: Sysctls,
+}
+
+/// Why nothing is known of a namespace.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VisitError {
+    /// It is not there any more, or its number is another's.
+    #[error("it is gone")]
+    Gone,
+    /// It can neither be entered nor seen from outside.
+    #[error("it can neither be entered (that needs CAP_SYS_ADMIN) nor seen from outside: {0}")]
+    Closed(std::io::Error),
+}
+
+/// The thread that visits. It moves from namespace to namespace, so it serves nothing else.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    /// Where it is.
+    here: Option<Netns>,
+    /// Where it began.
+    home: Option<(Netns, File)>,
+}
+
+impl Visitor {
+    /// For the calling thread.
+    #[must_use]
+    pub(super) fn of_this_thread() -> Self {
+        const HERE: &str = "/proc/thread-self/ns/net";
+        let here = super::netns::of(HERE).ok();
+        Self { here, home: here.zip(File::open(HERE).ok()) }
+    }
+
+    /// Goes back to where it began: whoever stays in a namespace keeps it alive.
+    pub(super) fn go_home(&mut self) {
+        if let Some((netns, file)) = self.home.as_ref().filter(|(netns, _)| self.here != Some(*netns)) {
+            self.here = setns(file, CloneFlags::CLONE_NEWNET).is_ok().then_some(*netns);
+        }
+    }
+
+    /// Looks at a namespace from inside, else from outside.
+    ///
+    /// # Errors
+    /// It is gone, or neither is possible.
+    pub(super) fn visit(&mut self, place: &Place) -> Result<Visit, VisitError> {
+        match self.enter(place) {
+            Ok(()) => {
+                let sysctls = sysctls::read(Path::new("/proc/sys"));
+                match sock_diag::listeners() {
+                    Ok(listeners) => Ok(Visit { listeners, sysctls }),
+                    Err(_) => outside(Path::new("/proc/thread-self/net"), Unknown::NoSockDiag, sysctls),
+                }
+            }
+            Err(NotEntered::Gone) => Err(VisitError::Gone),
+            Err(NotEntered::Refused) => {
+                let why = Unknown::Privilege(&[Capability::SysAdmin]);
+                let shown = place.shown.as_deref().ok_or(VisitError::Gone)?;
+                let visit = outside(shown, why, Sysctls::unknown(why))?;
+                // Whoever is in it may have left meanwhile.
+                let still = shown.parent().map(|of| super::netns::of(of.join("ns/net")));
+                still
+                    .is_some_and(|now| now.is_ok_and(|now| now == place.netns))
+                    .then_some(visit)
+                    .ok_or(VisitError::Gone)
+            }
+        }
+    }
+
+    fn enter(&mut self, place: &Place) -> Result<(), NotEntered> {
+        if self.here == Some(place.netns) {
+            return Ok(());
+        }
+        // The file holds the namespace only until it is closed, below.
+        let file = File::open(&place.file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => NotEntered::Refused,
+            _ => NotEntered::Gone,
+        })?;
+        self.here = None;
+        setns(&file, CloneFlags::CLONE_NEWNET).map_err(|_| NotEntered::Refused)?;
+        self.here = super::netns::of("/proc/thread-self/ns/net").ok();
+        if self.here == Some(place.netns) { Ok(()) } else { Err(NotEntered::Gone) }
+    }
+}
+
+enum NotEntered {
+    Gone,
+    Refused,
+}
+
+fn outside(directory: &Path, why: Unknown, sysctls: Sysctls) -> Result<Visit, VisitError> {
+    match proc_tcp::listeners(directory, why) {
+        Ok(listeners) => Ok(Visit { listeners, sysctls }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(VisitError::Gone),
+        Err(error) => Err(VisitError::Closed(error)),
+    }
+}

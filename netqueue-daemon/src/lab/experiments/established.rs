@@ -1,0 +1,40 @@
+//! Connections with peers that do not exist: they were established, and from then on the other side is silent.
+
+use anyhow::Result;
+use socket2::Socket;
+
+use crate::lab::packet::{Segment, SynAck};
+use crate::lab::raw::FakePeers;
+use crate::lab::sockets::{Family, Listener, PATIENCE};
+
+/// A listener and the connections of some peers.
+pub(super) struct Established {
+    pub(super) fake: FakePeers,
+    /// The peers' side: who was answered, and with which sequence number.
+    pub(super) answers: Vec<SynAck>,
+    /// The server's side.
+    pub(super) accepted: Vec<Socket>,
+    _listener: Listener,
+}
+
+impl Established {
+    /// Connects `count` peers and accepts them.
+    pub(super) fn with(family: Family, port: u16, count: u16) -> Result<Self> {
+        let fake = FakePeers::of(family)?;
+        let listener = Listener::of(family, port, 16)?;
+        fake.send_syns(count, listener.loopback())?;
+        let answers = fake.syn_acks(count.into(), PATIENCE)?;
+        let mut accepted = Vec::new();
+        for answer in &answers {
+            let ack = Segment::Ack { ack: answer.sequence.wrapping_add(1) };
+            fake.send(answer.to, answer.from, ack)?;
+            accepted.push(listener.accept()?);
+        }
+        Ok(Self { fake, answers, accepted, _listener: listener })
+    }
+
+    /// The server closes all its connections.
+    pub(super) fn close_all(&mut self) {
+        self.accepted.clear();
+    }
+}

@@ -1,0 +1,168 @@
+//! Resets this host decides on by itself: handshakes that go wrong, peers that do not answer, and connections there is no
+//! memory for. Each once with IPv4 and once with IPv6.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::established::Established;
+use super::resets::{only_resets, port};
+use super::wait_for;
+use crate::lab::counters::Counter;
+use crate::lab::packet::Segment;
+use crate::lab::raw::FakePeers;
+use crate::lab::scene::{
+    Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Settings, cause, reason,
+};
+use crate::lab::sockets::{Family, Listener, PATIENCE};
+use crate::lab::verdict::Skip;
+use crate::lab::{sys, sysctl};
+
+pub(super) const HANDSHAKE_ABORTED: Experiment = Experiment {
+    number: "30",
+    name: "handshake-aborted",
+    incident: "4 peers send a second SYN, with another sequence number, in the middle of their handshakes",
+    verdict: "resets of handshakes that went wrong: no drop, and no full queue",
+    provoke: Provoke::Inside(handshake_aborted),
+};
+
+pub(super) const KEEPALIVE_TIMEOUT: Experiment = Experiment {
+    number: "34",
+    name: "keepalive-timeout",
+    incident: "two peers vanish, and the server's keep-alive probes go unanswered",
+    verdict: "two resets: the peers did not answer for as long as the process waits",
+    provoke: Provoke::Inside(keepalive_timeout),
+};
+
+pub(super) const OUT_OF_MEMORY: Experiment = Experiment {
+    number: "35",
+    name: "out-of-memory",
+    incident: "the server closes connections while there are more orphans than tcp_max_orphans allows (0)",
+    verdict: "six resets for lack of memory or orphan slots: closed connections are not kept until their peers have everything",
+    provoke: Provoke::Watching(out_of_memory),
+};
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+const RESETS_WITHIN: Duration = Duration::from_secs(10);
+
+fn handshake_aborted(_: &Settings) -> Result<Scene> {
+    const PEERS: u16 = 2;
+    sysctl::defaults()?;
+    let mut sides = Vec::new();
+    for family in FAMILIES {
+        let fake = FakePeers::of(family)?;
+        let listener = Listener::of(family, port(family, 8030), 16)?;
+        fake.send_syns(PEERS, listener.loopback())?;
+        fake.syn_acks(PEERS.into(), PATIENCE)?;
+        (0..PEERS).try_for_each(|n| fake.send(fake.peer(n), listener.loopback(), Segment::SynAgain))?;
+        sides.push((fake, listener));
+    }
+    let all = 2 * u64::from(PEERS);
+    wait_for(Counter::OutRsts, all, RESETS_WITHIN)?;
+    let listener = |(_, listener): &(FakePeers, Listener)| ExpectedListener {
+        address: listener.address(),
+        drops: vec![],
+        resets: Some(vec![(cause::HANDSHAKE_ABORTED, Amount::Exactly(PEERS.into()))]),
+        sole: false,
+    };
+    Ok(Scene {
+        kernel: vec![
+            (Counter::OutRsts, Amount::Exactly(all)),
+            (Counter::EmbryonicRsts, Amount::Exactly(all)),
+            (Counter::ListenDrops, Amount::Exactly(0)),
+        ],
+        listeners: sides.iter().map(listener).collect(),
+        reasons: vec![(cause::HANDSHAKE_ABORTED, reason::INVALID_SYN)],
+        open: vec![Box::new(sides)],
+        ..Scene::default()
+    })
+}
+
+fn keepalive_timeout(_: &Settings) -> Result<Scene> {
+    sysctl::defaults()?;
+    let mut sides = Vec::new();
+    for family in FAMILIES {
+        let side = Established::with(family, port(family, 8034), 1)?;
+        for connection in &side.accepted {
+            sys::impatient_keepalive(connection)?;
+            connection.set_keepalive(true)?;
+        }
+        sides.push(side);
+    }
+    wait_for(Counter::OutRsts, 2, RESETS_WITHIN)?;
+    Ok(Scene {
+        kernel: only_resets(2),
+        resets: vec![(cause::KEEPALIVE_TIMEOUT, Amount::Exactly(2))],
+        reasons: vec![(cause::KEEPALIVE_TIMEOUT, reason::KEEPALIVE_TIMEOUT)],
+        open: vec![Box::new(sides)],
+        ..Scene::default()
+    })
+}
+
+fn out_of_memory(bench: &Bench<'_>) -> Result<Scene> {
+    const EACH: u16 = 3;
+    if !bench.settings.host_settings {
+        return Err(Skip::because(
+            "it sets net.ipv4.tcp_max_orphans of the whole machine to 0 for a second or two: --host-settings allows that",
+        ));
+    }
+    let mut sides = bench.netns.run(|| {
+        sysctl::defaults()?;
+        let side = |family| Established::with(family, port(family, 8035), EACH);
+        FAMILIES.into_iter().map(side).collect::<Result<Vec<_>>>()
+    })?;
+    // One of each becomes an orphan while it may: newer kernels look at a count that is up to 0.1 s old. It is reset when
+    // its FIN is sent again, the others when they are closed.
+    for side in &mut sides {
+        side.accepted.pop();
+    }
+    thread::sleep(Duration::from_millis(250));
+    let limit = HostSetting::change("net/ipv4/tcp_max_orphans", 0)?;
+    for side in &mut sides {
+        side.close_all();
+    }
+    let all = 2 * u64::from(EACH);
+    bench.netns.run(move || wait_for(Counter::OutRsts, all, RESETS_WITHIN))?;
+    limit.restore()?;
+    Ok(Scene {
+        kernel: only_resets(all),
+        resets: vec![(cause::OUT_OF_MEMORY, Amount::Exactly(all))],
+        reasons: vec![(cause::OUT_OF_MEMORY, reason::ABORT_ON_MEMORY)],
+        open: vec![Box::new(sides)],
+        ..Scene::default()
+    })
+}
+
+/// A setting that no network namespace has for itself, changed until it is restored or dropped.
+struct HostSetting {
+    path: String,
+    before: String,
+}
+
+impl HostSetting {
+    fn change(name: &str, value: u64) -> Result<Self> {
+        let path = format!("/proc/sys/{name}");
+        let before = fs::read_to_string(&path)
+            .map_err(|error| Skip::because(format!("{path} cannot be read: {error}")))?;
+        let setting = Self { path, before };
+        setting.write(&value.to_string())?;
+        Ok(setting)
+    }
+
+    fn write(&self, value: &str) -> Result<()> {
+        fs::write(&self.path, value).with_context(|| format!("cannot write {value} to {}", self.path))
+    }
+
+    fn restore(self) -> Result<()> {
+        self.write(self.before.trim())
+    }
+}
+
+impl Drop for HostSetting {
+    fn drop(&mut self) {
+        // On the way out of a failure, or a second time.
+        let _ = self.write(self.before.trim());
+    }
+}
