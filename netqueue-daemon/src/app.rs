@@ -1,6 +1,6 @@
-//! The composition root of `netqueue daemon`: configuration, then parts, then tasks, then a bounded stop.
+//! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -12,11 +12,12 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    domain::{Aggregator, Keep, Settings},
+    domain::{Aggregator, Keep, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, EventAllowance, LoadSettings},
     metrics,
-    pipeline::Pipeline,
+    pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
+    recording::{Header, Reader},
     snapshots,
     web::{self, Exposure, Secured},
 };
@@ -27,52 +28,92 @@ use crate::{
 /// The address is taken, the kernel side cannot be attached, or an essential task failed.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     start_log(&config.log, config.bpf_log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(config))
+    runtime()?.block_on(async {
+        let front = Front::open(config).await?;
+        let attached = kernel::attach(&load_settings(config))?;
+        for probe in attached.probes().iter().filter(|probe| !probe.attached) {
+            tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
+        }
+        let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
+        let feed = feed(config, host, clock::now());
+        let census = inventory::census::start().context("cannot start the inventory's thread")?;
+        let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
+        let outcome = front.serve(config, Pipeline::start(source, feed).await).await;
+        // The pipeline held the kernel side: by now every program is detached.
+        tracing::info!("detached");
+        outcome
+    })
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
-    // The address first: it is the cheapest thing to fail, and nothing is attached yet.
-    let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
-    let server = web::bind(config.listen_address, Arc::clone(&secured)).await?;
-    let stop = stop_signals()?;
+/// Runs the daemon on a recording until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The address is taken, the recording cannot be read, or an essential task failed.
+pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result<()> {
+    start_log(&config.log, None);
+    let name = recording.display().to_string();
+    let file = File::open(recording).with_context(|| format!("cannot read the recording {name}"))?;
+    let reader = Reader::new(file).with_context(|| format!("cannot replay {name}"))?;
+    runtime()?.block_on(async {
+        let front = Front::open(config).await?;
+        let Header { version, kernel, host, attached, .. } = reader.header().clone();
+        tracing::info!(recording = name, by = version, kernel, "replaying");
+        let source = Recorded::new(reader, &name, speed);
+        front.serve(config, Pipeline::start(source, feed(config, host, attached)).await).await
+    })
+}
 
-    let attached = kernel::attach(&load_settings(config))?;
-    for probe in attached.probes().iter().filter(|probe| !probe.attached) {
-        tracing::warn!(function = probe.function, at = probe.at, detail = ?probe.detail, "probe not attached");
-    }
-    let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
     let settings = Settings {
         host,
         event_capacity: config.event_capacity,
         max_series: config.max_series,
         keep: Keep { time: config.keep_closed, ..Keep::default() },
     };
-    let census = inventory::census::start().context("cannot start the inventory's thread")?;
-    let mut pipeline = Pipeline::start(attached, Aggregator::new(settings, clock::now()), census, host).await;
-    let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
+    Feed::new(Aggregator::new(settings, attached))
+}
 
-    let router = api::router(snapshots.clone(), &config.telemetry_path)
-        .merge(metrics::router(snapshots, &config.telemetry_path));
-    let exposure = exposure(config, server.local_addr());
-    if let Some(warning) = exposure.warning(&secured) {
-        tracing::warn!("{warning}");
+/// Where clients come in, opened first: it is the cheapest thing to fail, and nothing is attached yet.
+struct Front {
+    server: web::Server,
+    secured: Arc<Secured>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Front {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
+        let server = web::bind(config.listen_address, Arc::clone(&secured)).await?;
+        Ok(Self { server, secured, stop: stop_signals()? })
     }
-    tracing::info!(address = %server.local_addr(), "attached; serving");
 
-    // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
-    let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
-    let outcome = tokio::select! {
-        outcome = pipeline.run(publisher, stopped(stop.clone())) => outcome,
-        drained = served => {
-            let drained = drained.context("the web server failed")?;
-            tracing::info!(cut = drained.cut, "stopped serving");
-            Ok(())
+    /// Serves what the pipeline makes until told to stop.
+    async fn serve<S: Source>(self, config: &Config, mut pipeline: Pipeline<S>) -> anyhow::Result<()> {
+        let Self { server, secured, stop } = self;
+        let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
+        let router = api::router(snapshots.clone(), &config.telemetry_path)
+            .merge(metrics::router(snapshots, &config.telemetry_path));
+        let exposure = exposure(config, server.local_addr());
+        if let Some(warning) = exposure.warning(&secured) {
+            tracing::warn!("{warning}");
         }
-    };
-    // The pipeline held the kernel side: by now every program is detached.
-    tracing::info!("detached");
-    outcome
+        tracing::info!(address = %server.local_addr(), "serving");
+
+        // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
+        let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
+        tokio::select! {
+            outcome = pipeline.run(publisher, stopped(stop)) => outcome,
+            drained = served => {
+                let drained = drained.context("the web server failed")?;
+                tracing::info!(cut = drained.cut, "stopped serving");
+                Ok(())
+            }
+        }
+    }
 }
 
 fn exposure(config: &Config, address: SocketAddr) -> Exposure {

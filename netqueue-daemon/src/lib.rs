@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod lab;
 pub mod metrics;
 pub mod pipeline;
+pub mod recording;
 pub mod snapshots;
 pub mod spike_log;
 pub mod web;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use netqueue_daemon::{
     app,
-    cli::{Arguments, Command, doctor, documents, events, explain, resets, status},
+    cli::{
+        Arguments, Command, doctor, documents, events, explain, record, replay::ReplayArgs, resets, status,
+    },
     config::{Config, DaemonArgs},
     lab,
 };
@@ -13,6 +15,8 @@ use netqueue_daemon::{
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Daemon(args) => daemon(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay(&args),
         Command::Events(args) => events::command(args),
         Command::Resets(args) => resets::command(args),
         Command::Explain(args) => explain::command(args),
@@ -30,5 +34,10 @@ fn main() -> ExitCode {
 
 fn daemon(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     app::run(&Config::load(args)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    app::replay(&Config::load(&args.daemon)?, &args.recording, args.speed)?;
     Ok(ExitCode::SUCCESS)
 }

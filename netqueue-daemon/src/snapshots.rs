@@ -4,25 +4,30 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::domain::Snapshot;
+use crate::domain::{Observed, Snapshot};
 
-/// A surface asking for a fresh snapshot.
+/// What is observed, as it comes, to be written down. It ends with the daemon.
+pub type Recording = mpsc::Receiver<Arc<Observed>>;
+
+/// What a surface asks of the task that owns the aggregator.
 #[derive(Debug)]
-pub struct Request {
-    answer: oneshot::Sender<Arc<Snapshot>>,
-    scrape: bool,
+pub enum Request {
+    /// A fresh snapshot.
+    Picture(Asked<Arc<Snapshot>>),
+    /// One for the metrics page: what is in it is from then on known outside.
+    Scrape(Asked<Arc<Snapshot>>),
+    /// Everything observed from now on; `None` where enough do that already.
+    Record(Asked<Option<Recording>>),
 }
 
-impl Request {
-    /// Answers it. A surface that has gone away meanwhile is no error.
-    pub fn answer(self, snapshot: Arc<Snapshot>) {
-        let _gone = self.answer.send(snapshot);
-    }
+/// Someone who waits for an answer.
+#[derive(Debug)]
+pub struct Asked<T>(oneshot::Sender<T>);
 
-    /// Whether the metrics page is made from it.
-    #[must_use]
-    pub const fn is_scrape(&self) -> bool {
-        self.scrape
+impl<T> Asked<T> {
+    /// Answers. A surface that has gone away meanwhile is no error.
+    pub fn answer(self, answer: T) {
+        let _gone = self.0.send(answer);
     }
 }
 
@@ -59,25 +64,27 @@ impl Snapshots {
 
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
     pub async fn fresh(&self) -> Arc<Snapshot> {
-        self.ask(false).await
+        self.ask(Request::Picture).await.unwrap_or_else(|| self.latest())
     }
 
     /// The same for the metrics page: what is shown there is from then on known outside.
     pub async fn scrape(&self) -> Arc<Snapshot> {
-        self.ask(true).await
+        self.ask(Request::Scrape).await.unwrap_or_else(|| self.latest())
     }
 
-    async fn ask(&self, scrape: bool) -> Arc<Snapshot> {
+    /// Everything observed from now on; `None` where enough do that already, or nobody answers.
+    pub async fn record(&self) -> Option<Recording> {
+        self.ask(Request::Record).await.flatten()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Asked<T>) -> Request) -> Option<T> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let asked = async {
             let (sender, receiver) = oneshot::channel();
-            self.requests.send(Request { answer: sender, scrape }).await.ok()?;
+            self.requests.send(request(Asked(sender))).await.ok()?;
             receiver.await.ok()
         };
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Some(snapshot)) => snapshot,
-            Ok(None) | Err(_) => self.latest(),
-        }
+        tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
     }
 }
 

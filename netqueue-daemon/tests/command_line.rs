@@ -47,9 +47,9 @@ async fn daemon(probe_attached: bool) -> SocketAddr {
     aggregator.observe(event(1, web, 8081, What::Drop(DropKind::AcceptQueueFullAck)));
     aggregator.observe(event(2, AccountKey::Endpoint(place(81)), 81, What::Reset(ResetCause::NoListener)));
     let probe = ProbeStatus {
-        program: "conn_request",
-        function: "tcp_conn_request",
-        at: "entry",
+        program: "conn_request".into(),
+        function: "tcp_conn_request".into(),
+        at: "entry".into(),
         mode: AttachMode::Kprobe,
         required: true,
         attached: probe_attached,
@@ -61,7 +61,9 @@ async fn daemon(probe_attached: bool) -> SocketAddr {
     let fresh = Arc::new(aggregator.snapshot(at(90)));
     tokio::spawn(async move {
         while let Some(request) = publisher.request().await {
-            request.answer(fresh.clone());
+            if let snapshots::Request::Picture(asked) = request {
+                asked.answer(fresh.clone());
+            }
         }
     });
     let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));

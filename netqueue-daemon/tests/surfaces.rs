@@ -8,7 +8,9 @@ use std::{
 use netqueue_daemon::{
     api,
     domain::{Aggregator, Netns, Settings, Timestamp},
-    metrics, snapshots, web,
+    metrics,
+    snapshots::{self, Request},
+    web,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,7 +34,9 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
     let fresh = Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
     tokio::spawn(async move {
         while let Some(request) = publisher.request().await {
-            request.answer(fresh.clone());
+            if let Request::Picture(asked) = request {
+                asked.answer(fresh.clone());
+            }
         }
     });
 

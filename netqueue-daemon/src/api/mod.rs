@@ -10,6 +10,7 @@ mod params;
 mod place;
 mod probes;
 mod problem;
+mod recording;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use axum::{
     routing::get,
 };
 use problem::Problem;
+pub use recording::PATH as RECORDING;
 
 use crate::snapshots::Snapshots;
 
@@ -34,6 +36,7 @@ pub fn router(snapshots: Snapshots, telemetry_path: &str) -> Router {
         .route("/api/v1/listeners", get(listeners::get))
         .route("/api/v1/events", get(events::get))
         .route("/api/v1/status", get(status::get))
+        .route(recording::PATH, get(recording::get))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())

@@ -68,6 +68,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", error)
     }
 
+    /// Enough of that is being done already.
+    pub(super) const fn too_many(error: String) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", error)
+    }
+
     /// netqueue cannot do its work.
     pub(super) const fn unavailable(error: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)

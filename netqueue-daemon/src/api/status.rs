@@ -1,5 +1,7 @@
 //! `/api/v1/status`: how netqueue sees, and whether its sums add up.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use serde::Serialize;
 
@@ -28,7 +30,7 @@ pub(super) struct Status {
     reconciliation: Vec<Reconciliation>,
     events: EventCounts,
     /// The kernel side's room for accounts.
-    slots: ByName<Slots>,
+    slots: BTreeMap<String, Slots>,
 }
 
 #[derive(Serialize)]
@@ -40,9 +42,9 @@ struct Slots {
 
 #[derive(Serialize)]
 struct Probe {
-    program: &'static str,
-    function: &'static str,
-    at: &'static str,
+    program: String,
+    function: String,
+    at: String,
     mode: &'static str,
     required: bool,
     attached: bool,
@@ -102,7 +104,7 @@ impl Status {
             probes: probes.iter().map(Probe::of).collect(),
             reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
             events: EventCounts::of(snapshot),
-            slots: ByName(snapshot.health.slots.iter().map(Slots::named).collect()),
+            slots: snapshot.health.slots.iter().map(Slots::named).collect(),
         }
     }
 }
@@ -118,9 +120,9 @@ fn mode(probes: &[ProbeStatus]) -> String {
 impl Probe {
     fn of(probe: &ProbeStatus) -> Self {
         Self {
-            program: probe.program,
-            function: probe.function,
-            at: probe.at,
+            program: probe.program.to_string(),
+            function: probe.function.to_string(),
+            at: probe.at.to_string(),
             mode: probe.mode.as_str(),
             required: probe.required,
             attached: probe.attached,
@@ -152,9 +154,9 @@ impl From<CounterBalance> for Balance {
 }
 
 impl Slots {
-    fn named(slots: &SlotUse) -> (&'static str, Self) {
-        let SlotUse { kind, capacity, used, given_back } = *slots;
-        (kind, Self { capacity, used, given_back })
+    fn named(slots: &SlotUse) -> (String, Self) {
+        let SlotUse { ref kind, capacity, used, given_back } = *slots;
+        (kind.to_string(), Self { capacity, used, given_back })
     }
 }
 

@@ -87,9 +87,9 @@ fn reset_event(seconds: u64) -> Event {
 
 fn probe(attached: bool, required: bool) -> ProbeStatus {
     ProbeStatus {
-        program: "conn_request_enter",
-        function: "tcp_v4_conn_request",
-        at: "entry",
+        program: "conn_request_enter".into(),
+        function: "tcp_v4_conn_request".into(),
+        at: "entry".into(),
         mode: AttachMode::Kprobe,
         required,
         attached,

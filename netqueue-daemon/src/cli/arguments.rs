@@ -8,6 +8,8 @@ use super::{
     events::EventsArgs,
     exit,
     explain::ExplainArgs,
+    record::RecordArgs,
+    replay::ReplayArgs,
     resets::ResetsArgs,
     status::StatusArgs,
 };
@@ -35,6 +37,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Shows how well netqueue sees, and whether its sums equal the kernel's
     Status(StatusArgs),
+    /// Writes down everything a running daemon observes, to be replayed elsewhere
+    Record(RecordArgs),
+    /// Runs the whole daemon on a recording: needs no privileges and touches no kernel
+    Replay(Box<ReplayArgs>),
     /// Reports what netqueue needs from this machine and whether it has it
     Doctor(DoctorArgs),
     /// Provokes real incidents in network namespaces of its own and checks what the running daemon says of them

@@ -9,6 +9,8 @@ pub mod exit;
 pub mod explain;
 pub mod format;
 pub mod narrative;
+pub mod record;
+pub mod replay;
 pub mod resets;
 pub mod selector;
 pub mod status;

@@ -2,13 +2,16 @@
 
 use std::{fmt, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// A network namespace. The kernel gives the inode number of a dead one to the next at once; the generation tells them
 /// apart: 0 for one that was there when netqueue attached, and for each later one that has the number another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Netns {
     /// Inode number, as in /proc/PID/ns/net.
     pub inode: u32,
     /// Which of those that had the number.
+    #[serde(default, skip_serializing_if = "super::event::is_default")]
     pub generation: u32,
 }
 
@@ -31,11 +34,11 @@ impl fmt::Display for Netns {
 }
 
 /// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketId(pub u64);
 
 /// A local address and port in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The namespace.
     pub netns: Netns,
@@ -46,7 +49,8 @@ pub struct Endpoint {
 }
 
 /// One account that drops and resets are charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AccountKey {
     /// A listening socket. Two sockets on one port (SO_REUSEPORT, or one after the other) are two accounts.
     Listener {
@@ -115,5 +119,5 @@ impl AccountKey {
 }
 
 /// A name for an account that may be shown: unique while the daemon runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AccountId(pub u64);

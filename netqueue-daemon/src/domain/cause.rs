@@ -1,5 +1,7 @@
 //! Why a SYN, an ACK or a connection was turned away: the words every surface uses.
 
+use serde::{Deserialize, Serialize};
+
 /// Where in the handshake a drop happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
@@ -50,7 +52,8 @@ impl DropCause {
 }
 
 /// A cause at a stage, of those the kernel has. The sum over all of them is ListenDrops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum DropKind {
     /// Accept queue full at the SYN.
@@ -111,7 +114,8 @@ impl DropKind {
 }
 
 /// Why this host sent a reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum ResetCause {
     /// The final ACK found the accept queue full and tcp_abort_on_overflow is on.
@@ -178,7 +182,8 @@ impl ResetCause {
 }
 
 /// What an event says happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// A SYN or ACK was dropped.
     Drop(DropKind),

@@ -1,7 +1,12 @@
 //! The kernel counters netqueue accounts for.
 
+use serde::{Deserialize, Serialize};
+
+use super::by_name::ByName;
+
 /// A counter of /proc/net/netstat or /proc/net/snmp whose every increment is attributed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum KernelCounter {
     /// Accept queue full, at any stage.
@@ -56,8 +61,12 @@ impl KernelCounter {
 }
 
 /// One value for each [`KernelCounter`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PerCounter<T>([T; KernelCounter::ALL.len()]);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "T: Copy + Default + PartialEq + Serialize",
+    deserialize = "T: Copy + Default + Deserialize<'de>"
+))]
+pub struct PerCounter<T>(#[serde(with = "ByName::<KernelCounter>")] [T; KernelCounter::ALL.len()]);
 
 impl<T: Copy> PerCounter<T> {
     /// The values `value` gives for each counter.

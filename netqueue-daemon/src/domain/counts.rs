@@ -1,19 +1,27 @@
 //! The exact counts of one account.
 
-use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause};
+use serde::{Deserialize, Serialize};
+
+use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause, by_name::ByName};
 
 /// What an account was charged since netqueue attached. Values only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
+    #[serde(with = "ByName::<DropKind>")]
     drops: [u64; DropKind::ALL.len()],
+    #[serde(with = "ByName::<ResetCause>")]
     resets: [u64; ResetCause::ALL.len()],
     kernel: PerCounter<u64>,
+    #[serde(skip_serializing_if = "super::event::is_default")]
     handshakes: Handshakes,
+    #[serde(skip_serializing_if = "super::event::is_default")]
     untold: Untold,
 }
 
 /// Drops and resets that were counted and of which there is no event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Untold {
     /// The account had used up its allowance of events.
     pub suppressed: u64,
@@ -102,6 +110,14 @@ impl Counts {
         rest.kernel =
             PerCounter::from_fn(|counter| self.kernel.get(counter).saturating_sub(part.kernel.get(counter)));
         rest
+    }
+
+    /// Whether nothing in it is more than in the other.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        self.drop_total() <= other.drop_total()
+            && self.reset_total() <= other.reset_total()
+            && self.kernel.iter().all(|(counter, value)| value <= other.kernel.get(counter))
     }
 
     /// Adds another account's counts.

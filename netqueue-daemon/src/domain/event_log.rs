@@ -24,6 +24,12 @@ impl EventLog {
         Self { full: VecDeque::new(), open: Vec::new(), capacity, appended: 0 }
     }
 
+    /// The same log, empty, for events numbered after `appended`.
+    #[must_use]
+    pub const fn continued_after(&self, appended: u64) -> Self {
+        Self { full: VecDeque::new(), open: Vec::new(), capacity: self.capacity, appended }
+    }
+
     /// Appends the newest event.
     pub fn append(&mut self, event: Event) {
         self.appended += 1;

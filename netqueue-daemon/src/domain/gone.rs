@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    AccountKey, AccountView, Timestamp,
+    AccountKey, AccountView, Counts, Timestamp,
+    joining::is_found_only,
     places::{self, Place},
 };
 
@@ -29,34 +30,8 @@ impl Default for Keep {
     }
 }
 
-/// Whether an account can still be charged, and how often it was scraped since it cannot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    reading: u64,
-    scrapes: u8,
-}
-
 /// Enough for whoever scrapes to have seen the last counts, should one scrape have been under way or lost.
 const SCRAPES: u8 = 2;
-
-impl Life {
-    /// It was in this reading of the kernel side's counts.
-    pub(super) const fn seen(reading: u64) -> Self {
-        Self { reading, scrapes: 0 }
-    }
-
-    /// The metrics page was made, `last` being the last reading.
-    pub(super) const fn scraped(&mut self, last: u64) {
-        if self.reading != last {
-            self.scrapes = self.scrapes.saturating_add(1);
-        }
-    }
-
-    /// Whether the kernel side has it no more, and if so, whether it was scraped often enough.
-    pub(super) const fn over(self, last: u64) -> Option<bool> {
-        if self.reading == last { None } else { Some(self.scrapes >= SCRAPES) }
-    }
-}
 
 /// Where an account's counts go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,19 +42,12 @@ pub(super) enum Into {
     Gone,
 }
 
-/// Which accounts are to be put together, by their indices; `over` says of each whether the kernel side has it no more.
-pub(super) fn fold(
-    accounts: &[AccountView],
-    over: &[Option<bool>],
-    keep: Keep,
-    now: Timestamp,
-) -> BTreeMap<usize, Into> {
-    let ended: Vec<usize> =
-        (0..accounts.len()).filter(|&index| has_ended(&accounts[index], over[index])).collect();
+/// Which accounts are to be put together, by their indices.
+pub(super) fn fold(accounts: &[AccountView], keep: Keep, now: Timestamp) -> BTreeMap<usize, Into> {
+    let ended: Vec<usize> = (0..accounts.len()).filter(|index| has_ended(&accounts[*index])).collect();
     let rested = |index: &usize| {
         let account = &accounts[*index];
-        over[*index] == Some(true)
-            && now.since(account.closed.unwrap_or_default().max(account.last_seen)) >= keep.time
+        is_shown(account) && now.since(account.closed.unwrap_or_default().max(account.last_seen)) >= keep.time
     };
     let mut ripe: HashSet<usize> = ended.iter().copied().filter(rested).collect();
     ripe.extend(surplus(accounts, &ended, keep));
@@ -133,13 +101,20 @@ pub(super) fn add(to: &mut AccountView, left: &AccountView) {
 }
 
 /// Nothing can be charged to it any more, or nothing has been for so long that it lost its slot.
-const fn has_ended(account: &AccountView, over: Option<bool>) -> bool {
-    over.is_some()
-        && match account.key {
-            AccountKey::Listener { .. } => account.closed.is_some(),
-            AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => true,
-            AccountKey::Other(_) | AccountKey::Gone(_) => false,
+fn has_ended(account: &AccountView) -> bool {
+    match account.key {
+        AccountKey::Listener { .. } => {
+            // One that was found and never charged has no slot to lose.
+            account.closed.is_some() && (account.over.is_some() || is_found_only(&account.key))
         }
+        AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => account.over.is_some(),
+        AccountKey::Other(_) | AccountKey::Gone(_) => false,
+    }
+}
+
+/// Whoever scrapes has seen its last counts, or there are none.
+fn is_shown(account: &AccountView) -> bool {
+    account.over.is_none_or(|scrapes| scrapes >= SCRAPES) || account.counts == Counts::default()
 }
 
 /// The oldest of those that are more than may be kept, and then a few more, for not to come back with each that ends.
@@ -202,7 +177,7 @@ mod tests {
         let mut queues = aggregator(100);
         queues.count([(listener(1, 80), drops(24))], second(10));
         queues.close([(listener(1, 80), second(11))]);
-        queues.count([], second(12));
+        queues.settle(listener(1, 80), drops(24), second(12));
         let shown = |queues: &Aggregator| queues.snapshot(second(999)).account(&listener(1, 80)).is_some();
         queues.tick(second(200));
         assert!(shown(&queues), "nobody has scraped it");
@@ -223,6 +198,8 @@ mod tests {
         for life in 1..=60 {
             queues.count([(listener(life, 80), drops(life))], second(60 * life));
             queues.close([(listener(life, 80), second(60 * life + 30))]);
+            queues.settle(listener(life, 80), drops(life), second(60 * life + 31));
+            queues.count([(listener(life + 1, 80), drops(0))], second(60 * life + 32));
             scrape(&mut queues, 4);
             queues.tick(second(60 * life + 1));
             let taken = queues.snapshot(second(60 * life + 1));
@@ -264,6 +241,7 @@ mod tests {
             let key = listener(n, (n % 60_000) as u16);
             queues.count([(key, drops(1))], second(n));
             queues.close([(key, second(n))]);
+            queues.settle(key, drops(1), second(n));
             if n % 500 == 0 {
                 queues.tick(second(n));
                 assert!(queues.snapshot(second(n)).accounts.len() <= 1502);

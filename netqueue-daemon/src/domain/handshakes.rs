@@ -1,7 +1,10 @@
 //! What became of handshakes whose final ACK was dropped.
 
+use serde::{Deserialize, Serialize};
+
 /// Handshakes of one listener whose final ACK was dropped, each counted once, however often the client repeated it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Handshakes {
     /// The listener kept the request: a later ACK can still complete it.
     pub suspended: u64,

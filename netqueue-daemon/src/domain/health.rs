@@ -1,7 +1,14 @@
 //! How well netqueue itself sees.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::by_name::ByName;
+
 /// How programs are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttachMode {
     /// kprobe at entry, kretprobe at return.
     Kprobe,
@@ -18,14 +25,14 @@ impl AttachMode {
 }
 
 /// One program and whether it is attached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStatus {
     /// The program's name.
-    pub program: &'static str,
+    pub program: Cow<'static, str>,
     /// The kernel function.
-    pub function: &'static str,
+    pub function: Cow<'static, str>,
     /// `entry` or `return`.
-    pub at: &'static str,
+    pub at: Cow<'static, str>,
     /// How it is attached.
     pub mode: AttachMode,
     /// Whether netqueue is not ready without it.
@@ -39,7 +46,8 @@ pub struct ProbeStatus {
 }
 
 /// Why an event or a charge is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum LossReason {
     /// The ring buffer was full: an event is missing, counts are not.
@@ -87,7 +95,8 @@ impl LossReason {
 
 /// Events from the kernel side to the store. `seen = submitted + suppressed + lost(RingFull)`, and, once the ring is
 /// drained, `submitted = stored + lost(Undecodable)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventFlow {
     /// Arose in the kernel.
     pub seen: u64,
@@ -100,6 +109,7 @@ pub struct EventFlow {
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
     /// Lost, by reason.
+    #[serde(with = "ByName::<LossReason>")]
     pub lost: [u64; LossReason::ALL.len()],
 }
 
@@ -112,10 +122,11 @@ impl EventFlow {
 }
 
 /// Rows of counts in the kernel side, of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SlotUse {
     /// `listeners`, `endpoints` (ports nobody listens on) or `namespaces` (their `other` buckets).
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// How many there are. What finds none is charged to its namespace's `other` bucket.
     pub capacity: u64,
     /// How many are somebody's, or on their way back.
@@ -125,7 +136,8 @@ pub struct SlotUse {
 }
 
 /// What netqueue says about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Health {
     /// The programs.
     pub probes: Vec<ProbeStatus>,

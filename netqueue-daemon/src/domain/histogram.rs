@@ -91,6 +91,47 @@ impl Histogram {
     }
 }
 
+/// How histograms are written: what was counted, by its upper bound.
+pub(super) mod by_bound {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Histogram;
+
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Written {
+        /// Upper bound, or none, and count.
+        counts: Vec<(Option<u64>, u64)>,
+        sum: u64,
+    }
+
+    /// Writes the counts that are not 0.
+    pub(in crate::domain) fn write<S: Serializer>(
+        histogram: &Histogram,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let bounds = histogram.bounds.iter().copied().map(Some).chain([None]);
+        let counts = bounds.zip(histogram.counts.iter().copied()).filter(|(_, count)| *count > 0).collect();
+        Written { counts, sum: histogram.sum }.serialize(serializer)
+    }
+
+    /// Reads them back. A count by a bound that is none of `bounds` any more goes below the next higher one.
+    pub(in crate::domain) fn read<'de, D: Deserializer<'de>>(
+        bounds: &'static [u64],
+        deserializer: D,
+    ) -> Result<Histogram, D::Error> {
+        let Written { counts, sum } = Written::deserialize(deserializer)?;
+        let mut histogram = Histogram { sum, ..Histogram::empty(bounds) };
+        for (bound, count) in counts {
+            let place = bound.map_or(bounds.len(), |bound| bounds.partition_point(|own| *own < bound));
+            if let Some(own) = histogram.counts.get_mut(place) {
+                *own += count;
+            }
+        }
+        Ok(histogram)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Known, Unknown};
 
 /// The sysctls of a network namespace that decide over its listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sysctls {
     /// net.core.somaxconn: the most a listen() call gets.
     pub somaxconn: Known<u32>,
@@ -69,7 +71,7 @@ impl Sysctls {
 }
 
 /// What bounds a listener's queues.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// The backlog in force. The accept queue holds one connection more; SYNs are refused beyond it too.
     pub backlog: Known<u32>,

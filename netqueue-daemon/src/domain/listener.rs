@@ -2,17 +2,20 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::{Endpoint, Limit, Owner, QueueState, Timestamp, owner};
 
 /// A value, or why there is none.
 pub type Known<T> = Result<T, Unknown>;
 
 /// Why something is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Unknown {
     /// Nobody has looked yet.
     NotYet,
     /// The system does not let netqueue look without these capabilities.
+    #[serde(deserialize_with = "capabilities")]
     Privilege(&'static [Capability]),
     /// The kernel's sock_diag cannot be asked: neither module nor built in, or its namespace cannot be entered.
     NoSockDiag,
@@ -31,7 +34,7 @@ pub enum Unknown {
 }
 
 /// A privilege of the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Capability {
     /// CAP_SYS_PTRACE: to look at other users' processes.
     SysPtrace,
@@ -91,12 +94,31 @@ impl fmt::Display for Unknown {
     }
 }
 
+/// Reads the capabilities that are missing: one of the few sets there can be.
+fn capabilities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static [Capability], D::Error> {
+    use Capability::{DacReadSearch, SysAdmin, SysPtrace};
+    const ALL: [Capability; 3] = [SysPtrace, DacReadSearch, SysAdmin];
+    const SETS: [&[Capability]; 8] = [
+        &[],
+        &[SysPtrace],
+        &[DacReadSearch],
+        &[SysPtrace, DacReadSearch],
+        &[SysAdmin],
+        &[SysPtrace, SysAdmin],
+        &[DacReadSearch, SysAdmin],
+        &ALL,
+    ];
+    let missing = Vec::<Capability>::deserialize(deserializer)?;
+    let set = SETS.into_iter().find(|set| ALL.iter().all(|one| set.contains(one) == missing.contains(one)));
+    Ok(set.unwrap_or(&ALL))
+}
+
 /// The inode number of a socket, as in /proc/PID/fd and sock_diag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketInode(pub u64);
 
 /// Which packets a listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4 only.
     Ipv4,
@@ -122,7 +144,7 @@ impl Family {
 }
 
 /// The place of a listener among those that share its address and port by SO_REUSEPORT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reuseport {
     /// How many there are.
     pub members: u32,
@@ -131,7 +153,7 @@ pub struct Reuseport {
 }
 
 /// A listening socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// Its address, port and namespace.
     pub at: Endpoint,
@@ -174,7 +196,7 @@ impl Listener {
 }
 
 /// What a pass over the system's listeners found to be different.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Changes {
     /// Listeners that are new, or of which something else is known now.
     pub listeners: Vec<Arc<Listener>>,

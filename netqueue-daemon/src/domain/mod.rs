@@ -2,6 +2,7 @@
 
 mod account;
 mod aggregator;
+mod by_name;
 mod cause;
 mod counter;
 mod counts;
@@ -15,6 +16,7 @@ mod histogram;
 mod joining;
 mod limit;
 mod listener;
+mod observation;
 mod owner;
 mod peaks;
 mod places;
@@ -25,7 +27,7 @@ mod time;
 mod traffic;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
-pub use aggregator::{Aggregator, Settings};
+pub use aggregator::{Aggregator, QueuePeaks, Settings};
 pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
 pub use counter::{KernelCounter, PerCounter};
 pub use counts::{Counts, Untold};
@@ -39,6 +41,7 @@ pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };
+pub use observation::{Observation, Observed, Standing};
 pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
 pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Known;
 
 /// A process that holds a listening socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Its number in the daemon's PID namespace.
     pub pid: u32,
@@ -22,7 +24,7 @@ pub struct Owner {
 }
 
 /// A cgroup, and what its path says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The path, printable.
     pub cgroup: Arc<str>,
@@ -37,7 +39,7 @@ pub struct Place {
 }
 
 /// What runs a container, as far as the cgroup's path tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Runtime {
     /// Docker.
     Docker,

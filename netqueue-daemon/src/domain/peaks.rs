@@ -2,10 +2,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::Timestamp;
 
 /// High-water marks of one queue.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Peaks {
     since_scrape: u32,
     /// Moments and lengths, each shorter than the one before: the first is the longest of the window.

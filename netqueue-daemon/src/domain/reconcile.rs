@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Netns, PerCounter};
 
 /// The kernel's counters of one namespace, read between two readings of everything attributed to it.
 ///
 /// Drops go on while files and maps are read. If the kernel's number lies between the two sums, nothing is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bracket {
     /// Sum over all accounts of the namespace, dead ones included, before.
     pub before: PerCounter<u64>,
@@ -15,6 +17,14 @@ pub struct Bracket {
     pub kernel: PerCounter<u64>,
     /// The same sum, after.
     pub after: PerCounter<u64>,
+}
+
+impl Bracket {
+    /// Whether nothing was attributed while the kernel's counters were read.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        self.before == self.after
+    }
 }
 
 /// One counter of one namespace, since netqueue attached. `since_attach = attributed + residual`.
@@ -60,6 +70,8 @@ impl NamespaceBalance {
 pub struct Reconciler {
     /// Per namespace, the kernel's counter less what was attributed when netqueue attached.
     baselines: BTreeMap<Netns, PerCounter<i64>>,
+    /// What was compared last.
+    compared: BTreeMap<Netns, Bracket>,
 }
 
 impl Reconciler {
@@ -70,13 +82,26 @@ impl Reconciler {
             signed(bracket.kernel.get(counter)) - signed(bracket.after.get(counter))
         });
         self.baselines.insert(netns, baseline);
-        bracket.before == bracket.after
+        bracket.is_still()
+    }
+
+    /// For each namespace, a bracket that sets the same baseline, and the one compared last.
+    pub fn standing(&self) -> impl Iterator<Item = (Netns, Bracket, Bracket)> + '_ {
+        self.baselines.iter().map(|(netns, baseline)| {
+            let part = |sign: i64| {
+                PerCounter::from_fn(|counter| (sign * baseline.get(counter)).max(0).unsigned_abs())
+            };
+            let (kernel, attributed) = (part(1), part(-1));
+            let baseline = Bracket { before: attributed, kernel, after: attributed };
+            (*netns, baseline, self.compared.get(netns).copied().unwrap_or(baseline))
+        })
     }
 
     /// The namespace's balance; `None` before its baseline was taken.
     #[must_use]
-    pub fn balance(&self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
+    pub fn balance(&mut self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
         let baseline = self.baselines.get(&netns)?;
+        self.compared.insert(netns, *bracket);
         let counters = PerCounter::from_fn(|counter| {
             let since_attach = signed(bracket.kernel.get(counter)) - baseline.get(counter);
             let (before, after) = (signed(bracket.before.get(counter)), signed(bracket.after.get(counter)));
@@ -107,7 +132,7 @@ mod tests {
         PerCounter::from_fn(|_: KernelCounter| value)
     }
 
-    fn drops(reconciler: &Reconciler, before: u64, kernel: u64, after: u64) -> CounterBalance {
+    fn drops(reconciler: &mut Reconciler, before: u64, kernel: u64, after: u64) -> CounterBalance {
         let bracket = Bracket { before: all(before), kernel: all(kernel), after: all(after) };
         reconciler.balance(HOST, &bracket).expect("a baseline was set").counters.get(ListenDrops)
     }
@@ -120,26 +145,26 @@ mod tests {
 
     #[test]
     fn drops_while_reading_are_not_a_residual() {
-        let reconciler = attached_when_the_kernel_stood_at_1000();
+        let mut reconciler = attached_when_the_kernel_stood_at_1000();
         assert_eq!(
-            drops(&reconciler, 40, 1050, 60),
+            drops(&mut reconciler, 40, 1050, 60),
             CounterBalance { kernel: 1050, since_attach: 50, attributed: 50, residual: 0 }
         );
     }
 
     #[test]
     fn what_no_listener_was_charged_with_is_left_over() {
-        let reconciler = attached_when_the_kernel_stood_at_1000();
+        let mut reconciler = attached_when_the_kernel_stood_at_1000();
         assert_eq!(
-            drops(&reconciler, 40, 1050, 45),
+            drops(&mut reconciler, 40, 1050, 45),
             CounterBalance { kernel: 1050, since_attach: 50, attributed: 45, residual: 5 }
         );
     }
 
     #[test]
     fn charging_too_much_shows_too() {
-        let reconciler = attached_when_the_kernel_stood_at_1000();
-        assert_eq!(drops(&reconciler, 51, 1050, 51).residual, -1);
+        let mut reconciler = attached_when_the_kernel_stood_at_1000();
+        assert_eq!(drops(&mut reconciler, 51, 1050, 51).residual, -1);
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Spike,
     Timestamp, Traffic,
 };
 
 /// One account at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Its name for the outside.
     pub id: AccountId,
@@ -16,24 +18,32 @@ pub struct AccountView {
     pub key: AccountKey,
     /// What it was charged since netqueue attached.
     pub counts: Counts,
+    #[serde(default)]
     /// Its queues as of its newest event, or of the newest look at the listener.
     pub queues: Queues,
     /// The listener, once the inventory has found it; it stays when the listener is closed.
+    #[serde(default)]
     pub listener: Option<Arc<Listener>>,
     /// The name its series carry: that of the process that holds the listener, empty while that is unknown.
+    #[serde(default)]
     pub process: Arc<str>,
     /// What it was charged while it had other names: these parts of [`Self::counts`] stay with those.
+    #[serde(default)]
     pub earlier: Vec<(Arc<str>, Counts)>,
     /// What went through it, and how full its queues were.
+    #[serde(default)]
     pub traffic: Arc<Traffic>,
     /// When it was first charged or found.
     pub first_seen: Timestamp,
     /// When its counts last moved.
     pub last_seen: Timestamp,
     /// When the listener was closed; `None` while it listens, and for what is no listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Timestamp>,
     /// How many more listeners it stands for that listened here before and are closed, too.
     pub predecessors: u64,
+    /// How many scrapes have shown it since the kernel side gave it up; `None` while more can be charged to it.
+    pub over: Option<u8>,
     /// Whether it has a place of its own among the series; else it is part of its namespace's `other`. It stays so.
     pub apart: bool,
 }
@@ -58,6 +68,7 @@ impl AccountView {
             last_seen: now,
             closed: None,
             predecessors: 0,
+            over: None,
             apart: !matches!(key, AccountKey::Other(_) | AccountKey::Gone(_)),
         }
     }

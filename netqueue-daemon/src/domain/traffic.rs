@@ -1,9 +1,12 @@
 //! What went through a listener: how many connections, how long its queues were, how long connections waited.
 
-use super::{Histogram, Queues};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Histogram, Queues, histogram::by_bound};
 
 /// One listener's healthy traffic since netqueue attached. Counts only grow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traffic {
     /// Connections that entered the accept queue.
     pub established: u64,
@@ -21,13 +24,15 @@ pub struct Traffic {
     /// The longest the SYN queue was.
     pub syn_peak: Peak,
     /// Length of the accept queue with each connection that entered it, by [`Self::DEPTHS`].
+    #[serde(serialize_with = "by_bound::write", deserialize_with = "read_depth")]
     pub depth: Histogram,
     /// How long accepted connections had waited in the accept queue, in microseconds, by [`Self::WAITS`].
+    #[serde(serialize_with = "by_bound::write", deserialize_with = "read_wait")]
     pub wait: Histogram,
 }
 
 /// The longest a queue was. The lengths of this moment are in [`Queues`](super::Queues).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
     /// Since the metrics page was last asked for.
     pub since_scrape: u32,
@@ -36,7 +41,7 @@ pub struct Peak {
 }
 
 /// What one look at the kernel side told of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficReading {
     /// Its counts; the peaks in it are not read.
     pub counts: Traffic,
@@ -80,6 +85,14 @@ impl Traffic {
     pub fn wait_quantile(&self, of: f64) -> Option<f64> {
         self.wait.quantile(of).map(|micros| micros / 1e6)
     }
+}
+
+fn read_depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram, D::Error> {
+    by_bound::read(Traffic::DEPTHS, deserializer)
+}
+
+fn read_wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram, D::Error> {
+    by_bound::read(Traffic::WAITS, deserializer)
 }
 
 impl Default for Traffic {

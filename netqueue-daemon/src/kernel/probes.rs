@@ -110,12 +110,13 @@ impl Probe {
     /// What surfaces say of it.
     pub(super) fn status(&self, attached: Result<(), String>) -> ProbeStatus {
         ProbeStatus {
-            program: self.program,
-            function: self.function,
+            program: self.program.into(),
+            function: self.function.into(),
             at: match self.at {
                 At::Entry => "entry",
                 At::Return => "return",
-            },
+            }
+            .into(),
             mode: AttachMode::Kprobe,
             required: self.need == Need::Required,
             attached: attached.is_ok(),

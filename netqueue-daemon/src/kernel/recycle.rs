@@ -171,7 +171,7 @@ impl Recycler {
         }
         Purpose::ALL
             .map(|purpose| SlotUse {
-                kind: purpose.as_str(),
+                kind: purpose.as_str().into(),
                 capacity: self.slots.number(purpose).into(),
                 used: used[purpose as usize],
                 given_back: self.given_back[purpose as usize],

@@ -108,10 +108,10 @@ fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> Names
 }
 
 fn health() -> Health {
-    let probe = |program, at, attached, missed| ProbeStatus {
-        program,
-        function: "tcp_v4_conn_request",
-        at,
+    let probe = |program: &'static str, at: &'static str, attached, missed| ProbeStatus {
+        program: program.into(),
+        function: "tcp_v4_conn_request".into(),
+        at: at.into(),
         mode: AttachMode::Kprobe,
         required: true,
         attached,
@@ -126,9 +126,9 @@ fn health() -> Health {
         probe("send_reset_enter", "entry", false, Some(4)),
     ];
     let slots = vec![
-        SlotUse { kind: "listeners", capacity: 4096, used: 5, given_back: 2 },
-        SlotUse { kind: "endpoints", capacity: 4096, used: 1, given_back: 0 },
-        SlotUse { kind: "namespaces", capacity: 64, used: 1, given_back: 0 },
+        SlotUse { kind: "listeners".into(), capacity: 4096, used: 5, given_back: 2 },
+        SlotUse { kind: "endpoints".into(), capacity: 4096, used: 1, given_back: 0 },
+        SlotUse { kind: "namespaces".into(), capacity: 64, used: 1, given_back: 0 },
     ];
     Health { probes, flow, slots, ..Health::default() }
 }

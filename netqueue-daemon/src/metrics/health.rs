@@ -105,7 +105,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
     let flow = &snapshot.health.flow;
     let slots = |value: fn(&SlotUse) -> u64| {
-        snapshot.health.slots.iter().map(move |slot| ([slot.kind.to_owned()], count(value(slot))))
+        snapshot.health.slots.iter().map(move |slot| ([slot.kind.clone().into_owned()], count(value(slot))))
     };
     let drops = snapshot.accounts.iter().map(|account| account.counts.drop_total()).sum();
     let resets = snapshot.accounts.iter().map(|account| account.counts.reset_total()).sum();
@@ -139,7 +139,7 @@ fn by_probe(probes: &[ProbeStatus]) -> BTreeMap<(&str, &str), Probe> {
     let mut merged = BTreeMap::new();
     for status in probes {
         let probe = merged
-            .entry((status.program, status.mode.as_str()))
+            .entry((status.program.as_ref(), status.mode.as_str()))
             .or_insert(Probe { attached: true, missed: None });
         probe.attached &= status.attached;
         if let Some(missed) = status.missed {

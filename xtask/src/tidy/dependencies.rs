@@ -55,6 +55,22 @@ pub(crate) fn only_kernel_knows_aya(tree: &Tree) -> Vec<String> {
     )
 }
 
+/// `recording/` mentions no part of the daemon but `domain`, and no runtime.
+pub(crate) fn recording_knows_the_domain_only(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| {
+        let own = ["crate::domain", "crate::recording"].iter().any(|own| is_below(&mention.path, own));
+        mention.path.starts_with("crate::") && !own || is_below(&mention.path, "tokio")
+    };
+    complain(tree, |file| in_module(file, "recording"), banned, "a recording is a file of domain values")
+}
+
+/// Only `pipeline/` gives observations to the aggregator, all of them by way of its feed.
+pub(crate) fn only_the_feed_tells_the_aggregator(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| mention.path.ends_with("domain::Aggregator");
+    let within = |file: &str| file.starts_with("pipeline/") && file != "pipeline/feed.rs";
+    complain(tree, within, banned, "tell the feed an Observation: a recording would lack it")
+}
+
 /// `api/` and `metrics/` mention neither `kernel` nor each other.
 pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -141,6 +157,14 @@ mod tests {
         assert_eq!(only_kernel_knows_aya(&tree("app.rs", "use aya::Ebpf;")).len(), 1);
         assert_eq!(only_kernel_knows_aya(&tree("lab/mod.rs", "let k: netqueue_common::Key;")).len(), 1);
         assert!(only_kernel_knows_aya(&tree("kernel/attach.rs", "use aya::Ebpf;")).is_empty());
+    }
+
+    #[test]
+    fn a_recording_lacks_nothing_the_aggregator_is_told() {
+        let bad = "use crate::{domain::Aggregator, clock};";
+        assert_eq!(only_the_feed_tells_the_aggregator(&tree("pipeline/live.rs", bad)).len(), 1);
+        assert!(only_the_feed_tells_the_aggregator(&tree("pipeline/feed.rs", bad)).is_empty());
+        assert_eq!(recording_knows_the_domain_only(&tree("recording/reader.rs", bad)).len(), 1);
     }
 
     #[test]

@@ -19,10 +19,12 @@ use tree::Tree;
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Every rule with what it keeps true.
-const RULES: [(&str, Rule); 14] = [
+const RULES: [(&str, Rule); 16] = [
     ("the domain is pure", dependencies::domain_is_pure),
     ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
     ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
+    ("recording knows the domain only", dependencies::recording_knows_the_domain_only),
+    ("the aggregator is told by observations only", dependencies::only_the_feed_tells_the_aggregator),
     ("clients know only what came over HTTP", dependencies::clients_are_remote),
     ("only main.rs sees app", dependencies::only_main_sees_app),
     ("the contract depends on nothing", manifests::contract_is_bare),

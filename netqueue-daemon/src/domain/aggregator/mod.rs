@@ -1,13 +1,15 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
+mod told;
+
 use std::{collections::HashMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, Keep, NamespaceBalance,
     Netns, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector,
-    SpikeNotice, Timestamp, Traffic, TrafficReading,
-    gone::{self, Life},
-    places::Places,
+    SpikeNotice, Timestamp, Traffic, TrafficReading, gone, places::Places,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -42,10 +44,7 @@ pub struct Aggregator {
     pub(super) by_socket: HashMap<SocketInode, usize>,
     /// Listeners that were found before anything was charged to them.
     pub(super) found: u64,
-    /// Of each account, at the same index.
-    lives: Vec<Life>,
     opened: u64,
-    readings: u64,
     places: Places,
     /// What slots had counted that were given back: of accounts that can get another.
     settled: HashMap<AccountKey, Counts>,
@@ -67,9 +66,7 @@ impl Aggregator {
             settings,
             attached,
             accounts: Vec::new(),
-            lives: Vec::new(),
             opened: 0,
-            readings: 0,
             places: Places::new(settings.max_series),
             index: HashMap::new(),
             by_socket: HashMap::new(),
@@ -104,14 +101,12 @@ impl Aggregator {
     /// The kernel side's exact counts were read: of every slot that is somebody's. An account may have two, and one that
     /// has none any more keeps what it had.
     pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
-        self.readings += 1;
         // Only what is no listener can have had a slot before: no two listeners are one account.
         let mut shared: Vec<(AccountKey, Counts)> = Vec::new();
         let mut place: HashMap<AccountKey, usize> = HashMap::new();
         for (key, counts) in readings {
             if matches!(key, AccountKey::Listener { .. }) {
-                let index = self.set(key, counts, now);
-                self.lives[index] = Life::seen(self.readings);
+                self.set(key, counts, now).over = None;
                 continue;
             }
             match place.get(&key).and_then(|index| shared.get_mut(*index)) {
@@ -125,37 +120,33 @@ impl Aggregator {
             }
         }
         for (key, counts) in shared {
-            let index = self.set(key, counts, now);
-            self.lives[index] = Life::seen(self.readings);
-        }
-        let slotless: Vec<_> = self
-            .settled
-            .iter()
-            .filter(|(key, _)| !place.contains_key(key))
-            .map(|(key, counts)| (*key, *counts))
-            .collect();
-        for (key, counts) in slotless {
-            self.set(key, counts, now);
+            self.set(key, counts, now).over = None;
         }
     }
 
-    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) -> usize {
-        let index = self.open(key, now);
-        let account = &mut self.accounts[index];
+    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) -> &mut AccountView {
+        let account = self.account(key, now);
         if account.counts != counts {
             account.counts = counts;
             account.last_seen = account.last_seen.max(now);
         }
-        index
+        account
     }
 
     /// A slot was given back with these counts: no later reading has them.
     pub fn settle(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
         if matches!(key, AccountKey::Listener { .. }) {
             // Nothing else was or will be charged to it.
-            self.set(key, counts, now);
-        } else {
-            self.settled.entry(key).or_default().add(&counts);
+            self.set(key, counts, now).over = Some(0);
+            return;
+        }
+        let settled = self.settled.entry(key).or_default();
+        settled.add(&counts);
+        let settled = *settled;
+        // Where there is more, it has another slot already.
+        let account = self.account(key, now);
+        if account.counts.within(&settled) {
+            self.set(key, settled, now).over = Some(0);
         }
     }
 
@@ -196,7 +187,9 @@ impl Aggregator {
             peaks.accept.scraped();
             peaks.syn.scraped();
         });
-        self.lives.iter_mut().for_each(|life| life.scraped(self.readings));
+        for account in &mut self.accounts {
+            account.over = account.over.map(|scrapes| scrapes.saturating_add(1));
+        }
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
@@ -208,6 +201,16 @@ impl Aggregator {
     #[must_use]
     pub fn knows(&self, account: &AccountKey) -> bool {
         self.index.contains_key(account)
+    }
+
+    fn find(&self, account: &AccountKey) -> Option<&AccountView> {
+        self.index.get(account).and_then(|index| self.accounts.get(*index))
+    }
+
+    /// A namespace's balance as compared last.
+    #[must_use]
+    pub fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
+        self.balances.iter().find(|balance| balance.netns == netns)
     }
 
     /// Compares a namespace's counters; `None` before its baseline was taken.
@@ -238,8 +241,7 @@ impl Aggregator {
 
     /// Puts together what is long over.
     fn fold(&mut self, now: Timestamp) {
-        let over: Vec<_> = self.lives.iter().map(|life| life.over(self.readings)).collect();
-        let moves = gone::fold(&self.accounts, &over, self.settings.keep, now);
+        let moves = gone::fold(&self.accounts, self.settings.keep, now);
         if moves.is_empty() {
             return;
         }
@@ -265,9 +267,14 @@ impl Aggregator {
             *index -= moves.range(..*index).count();
         }
         remove(&mut self.accounts, |index| moves.contains_key(&index));
-        remove(&mut self.lives, |index| moves.contains_key(&index));
+        self.find_places();
+    }
+
+    /// Finds again where each account is.
+    fn find_places(&mut self) {
         self.places.keep(self.accounts.iter().filter(|account| account.apart).map(|account| &account.key));
         self.index = self.accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
+        self.opened = self.accounts.iter().map(|account| account.id.0).fold(self.opened, u64::max);
     }
 
     /// What netqueue knows about itself was read.
@@ -316,7 +323,6 @@ impl Aggregator {
             self.opened += 1;
             let account = AccountView::new(AccountId(self.opened), key, Arc::clone(&self.quiet), now);
             self.accounts.push(AccountView { apart: self.places.admit(&key), ..account });
-            self.lives.push(Life::seen(self.readings));
         }
         index
     }
@@ -329,8 +335,8 @@ fn remove<T>(from: &mut Vec<T>, leaves: impl Fn(usize) -> bool) {
 }
 
 /// High-water marks of a listener's two queues.
-#[derive(Debug, Default)]
-struct QueuePeaks {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QueuePeaks {
     accept: Peaks,
     syn: Peaks,
 }
@@ -350,126 +356,4 @@ impl QueuePeaks {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
-
-    const HOST: Netns = Netns::at_attach(7);
-
-    fn web(socket: u64) -> AccountKey {
-        let at = Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
-        AccountKey::Listener { socket: SocketId(socket), at }
-    }
-
-    fn syn_dropped(account: AccountKey, at: u64) -> Event {
-        Event {
-            time: Timestamp::from_nanos(at),
-            account,
-            local_port: 80,
-            peer: None,
-            what: What::Drop(DropKind::AcceptQueueFullSyn),
-            kernel_reason: None,
-            queues: Queues { accept: Some(QueueState { length: 2, limit: 1 }), syn: None },
-            cpu: 0,
-            age: None,
-        }
-    }
-
-    fn drops(number: u64) -> Counts {
-        Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
-    }
-
-    fn aggregator() -> Aggregator {
-        Aggregator::new(Settings { event_capacity: 100, ..Settings::of(HOST) }, Timestamp::from_nanos(1))
-    }
-
-    #[test]
-    fn lost_events_do_not_change_what_is_counted() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(24))], Timestamp::from_nanos(20));
-        queues.observe(syn_dropped(web(1), 10));
-        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
-        let account = snapshot.account(&web(1)).expect("it was charged");
-        assert_eq!(account.counts.drop_total(), 24);
-        assert_eq!(account.queues.accept, Some(QueueState { length: 2, limit: 1 }));
-        assert_eq!(
-            (account.first_seen, account.last_seen),
-            (Timestamp::from_nanos(10), Timestamp::from_nanos(20))
-        );
-    }
-
-    #[test]
-    fn a_queue_that_was_long_for_a_moment_is_remembered_when_it_is_empty_again() {
-        let mut queues = aggregator();
-        let seconds = |n: u64| Timestamp::from_nanos(n * 1_000_000_000);
-        let reading = |peak, length| TrafficReading {
-            counts: Traffic { established: 129, ..Traffic::default() },
-            accept_peak: peak,
-            queues: Queues { accept: Some(QueueState { length, limit: 128 }), syn: None },
-        };
-        queues.flow([(web(1), reading(129, 0))], seconds(10));
-        queues.flow([(web(1), reading(0, 0))], seconds(11));
-        let peak = |queues: &Aggregator, at| {
-            queues.snapshot(seconds(at)).account(&web(1)).map(|account| account.traffic.accept_peak)
-        };
-        assert_eq!(peak(&queues, 11), Some(Peak { since_scrape: 129, window: 129 }));
-        queues.scraped();
-        assert_eq!(peak(&queues, 12), Some(Peak { since_scrape: 0, window: 129 }));
-        assert_eq!(peak(&queues, 71), Some(Peak { since_scrape: 0, window: 0 }));
-    }
-
-    #[test]
-    fn a_listener_opened_again_on_its_port_is_another_and_the_dead_one_stays() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
-        queues.count([(web(2), drops(3))], Timestamp::from_nanos(20));
-        let snapshot = queues.snapshot(Timestamp::from_nanos(30));
-        let mine: Vec<_> = snapshot.accounts.iter().map(|a| (a.id.0, a.counts.drop_total())).collect();
-        assert_eq!(mine, [(1, 5), (2, 3)]);
-    }
-
-    #[test]
-    fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
-        let scanned =
-            AccountKey::Endpoint(Endpoint { netns: HOST, addr: Ipv4Addr::LOCALHOST.into(), port: 81 });
-        let at = Timestamp::from_nanos;
-        let mut queues = aggregator();
-        let seen = |queues: &Aggregator| {
-            let snapshot = queues.snapshot(at(99));
-            snapshot.account(&scanned).map_or(0, |account| account.counts.drop_total())
-        };
-        queues.count([(scanned, drops(7))], at(10));
-        // A packet came while its slot was on the way back: it has two for a while.
-        queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
-        assert_eq!(seen(&queues), 8);
-        queues.settle(scanned, drops(7), at(25));
-        queues.count([(scanned, drops(2))], at(30));
-        assert_eq!(seen(&queues), 9);
-        queues.settle(scanned, drops(2), at(25));
-        queues.count([], at(40));
-        assert_eq!(seen(&queues), 9);
-    }
-
-    #[test]
-    fn what_a_listener_was_charged_after_the_last_look_is_not_lost_with_its_slot() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
-        queues.settle(web(1), drops(6), Timestamp::from_nanos(20));
-        queues.count([], Timestamp::from_nanos(30));
-        let snapshot = queues.snapshot(Timestamp::from_nanos(40));
-        assert_eq!(snapshot.account(&web(1)).map(|account| account.counts.drop_total()), Some(6));
-    }
-
-    #[test]
-    fn a_snapshot_does_not_change_afterwards() {
-        let mut queues = aggregator();
-        queues.count([(web(1), drops(1))], Timestamp::from_nanos(10));
-        queues.observe(syn_dropped(web(1), 10));
-        let before = queues.snapshot(Timestamp::from_nanos(15));
-        queues.count([(web(2), drops(1))], Timestamp::from_nanos(20));
-        queues.observe(syn_dropped(web(2), 20));
-        assert_eq!((before.accounts.len(), before.events.len()), (1, 1));
-    }
-}
+mod tests;

@@ -1,0 +1,236 @@
+//! The one way into the aggregator: whatever is observed goes through here, and from here to whoever records it.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{Sender, channel};
+
+use crate::{
+    domain::{Aggregator, Observation, Observed, Timestamp},
+    snapshots::Recording,
+    spike_log,
+};
+
+/// Recordings that may be made at once.
+pub const RECORDINGS: usize = 2;
+/// Observations that may wait for a recording to be written; more, and it has a gap.
+const WAITING: usize = 256;
+/// Events in one observation of a recording: what waits is bounded.
+const EVENTS: usize = 512;
+
+/// The aggregator, and those who record what it is told.
+#[derive(Debug)]
+pub struct Feed {
+    aggregator: Aggregator,
+    recordings: Vec<Recorder>,
+}
+
+#[derive(Debug)]
+struct Recorder {
+    sender: Sender<Arc<Observed>>,
+    /// Something was left out: the next observation is the whole state.
+    gap: bool,
+}
+
+impl Feed {
+    /// Nobody records yet.
+    #[must_use]
+    pub const fn new(aggregator: Aggregator) -> Self {
+        Self { aggregator, recordings: Vec::new() }
+    }
+
+    /// What all that was told adds up to.
+    #[must_use]
+    pub const fn aggregator(&self) -> &Aggregator {
+        &self.aggregator
+    }
+
+    /// Tells what was observed at `now`.
+    pub fn tell(&mut self, now: Timestamp, what: Observation) {
+        self.recordings.retain(|recorder| !recorder.sender.is_closed());
+        if self.recordings.is_empty() {
+            return self.aggregator.apply(now, what);
+        }
+        self.aggregator.apply(now, what.clone());
+        let parts = parts(what);
+        let parts: Vec<_> = parts.map(|what| Arc::new(Observed { time: now, what })).collect();
+        for recorder in &mut self.recordings {
+            recorder.take(now, &parts, &self.aggregator);
+        }
+    }
+
+    /// Tells what was observed of several at `now`, where there are any.
+    pub fn tell_any<T>(&mut self, now: Timestamp, of: Vec<T>, what: impl FnOnce(Vec<T>) -> Observation) {
+        if !of.is_empty() {
+            self.tell(now, what(of));
+        }
+    }
+
+    /// Tells the aggregator the time, and the log what it answers.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.aggregator.tick(now).iter().for_each(spike_log::write);
+    }
+
+    /// Starts a recording with the state as it is at `now`; `None` where enough are being made.
+    pub fn record(&mut self, now: Timestamp) -> Option<Recording> {
+        self.recordings.retain(|recorder| !recorder.sender.is_closed());
+        if self.recordings.len() >= RECORDINGS {
+            return None;
+        }
+        let (sender, receiver) = channel(WAITING);
+        let mut recorder = Recorder { sender, gap: true };
+        recorder.restate(now, &self.aggregator);
+        self.recordings.push(recorder);
+        Some(receiver)
+    }
+}
+
+impl Recorder {
+    fn take(&mut self, now: Timestamp, parts: &[Arc<Observed>], aggregator: &Aggregator) {
+        if self.gap {
+            // The state holds what was just observed, too.
+            return self.restate(now, aggregator);
+        }
+        self.gap = parts.iter().any(|part| self.sender.try_send(Arc::clone(part)).is_err());
+    }
+
+    /// Sends the whole state, once half of the places are free again.
+    fn restate(&mut self, time: Timestamp, aggregator: &Aggregator) {
+        if self.sender.capacity() >= WAITING / 2 {
+            let what = Observation::Standing(Box::new(aggregator.standing()));
+            self.gap = self.sender.try_send(Arc::new(Observed { time, what })).is_err();
+        }
+    }
+}
+
+/// An observation in pieces of bounded size.
+fn parts(what: Observation) -> std::vec::IntoIter<Observation> {
+    let parts = match what {
+        Observation::Events(events) => {
+            events.chunks(EVENTS).map(|events| Observation::Events(events.to_vec())).collect()
+        }
+        other => vec![other],
+    };
+    parts.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::{
+        AccountKey, Bracket, Counts, DropKind, Endpoint, Event, Health, Netns, PerCounter, Queues, Settings,
+        SocketId, What,
+    };
+
+    const HOST: Netns = Netns::at_attach(7);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn settings() -> Settings {
+        Settings { event_capacity: 100_000, ..Settings::of(HOST) }
+    }
+
+    fn web() -> AccountKey {
+        let at = Endpoint { netns: HOST, addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
+        AccountKey::Listener { socket: SocketId(1), at }
+    }
+
+    fn dropped(second: u64) -> Event {
+        Event {
+            time: at(second),
+            account: web(),
+            local_port: 80,
+            peer: None,
+            what: What::Drop(DropKind::AcceptQueueFullSyn),
+            kernel_reason: None,
+            queues: Queues::default(),
+            cpu: 0,
+            age: None,
+        }
+    }
+
+    /// A second in which `events` drops happened, of `total` ever.
+    fn second(feed: &mut Feed, second: u64, total: u64, events: usize) {
+        let counts = Counts::from_fn(
+            |kind| if kind == DropKind::AcceptQueueFullSyn { total } else { 0 },
+            |_| 0,
+            |_| total,
+        );
+        let all = PerCounter::from_fn(|_| total);
+        feed.tell(at(second), Observation::Counts(vec![(web(), counts)]));
+        feed.tell(at(second), Observation::Events(vec![dropped(second); events]));
+        feed.tell(at(second), Observation::Compared(HOST, Bracket { before: all, kernel: all, after: all }));
+        feed.tell(
+            at(second),
+            Observation::Health(Health { warnings: vec![second.to_string()], ..Health::default() }),
+        );
+    }
+
+    fn replayed(recording: &mut Recording) -> Aggregator {
+        let mut aggregator = Aggregator::new(settings(), at(0));
+        while let Ok(observed) = recording.try_recv() {
+            let observed = serde_json::to_string(&*observed).expect("it is written");
+            let Observed { time, what } = serde_json::from_str(&observed).expect("it is read");
+            aggregator.apply(time, what);
+        }
+        aggregator
+    }
+
+    fn assert_same(replayed: &Aggregator, live: &Aggregator) {
+        let (replayed, live) = (replayed.snapshot(at(99)), live.snapshot(at(99)));
+        assert_eq!(replayed.accounts, live.accounts);
+        assert_eq!(replayed.balances, live.balances);
+        assert_eq!(replayed.health, live.health);
+        assert_eq!(replayed.events.appended(), live.events.appended());
+        let shown = |log: &crate::domain::EventLog, number| {
+            log.newest_first().take(number).map(|(seq, event)| (seq, event.clone())).collect::<Vec<_>>()
+        };
+        let common = replayed.events.len();
+        assert_eq!(shown(&replayed.events, common), shown(&live.events, common));
+    }
+
+    #[test]
+    fn a_recording_begun_in_the_middle_gives_the_same_picture() {
+        let mut feed = Feed::new(Aggregator::new(settings(), at(0)));
+        let start = PerCounter::from_fn(|_| 0);
+        feed.tell(at(0), Observation::Baseline(HOST, Bracket { before: start, kernel: start, after: start }));
+        second(&mut feed, 1, 10, 10);
+        let mut recording = feed.record(at(1)).expect("nobody else records");
+        second(&mut feed, 2, 1310, 1300);
+        second(&mut feed, 3, 1311, 0);
+        let replayed = replayed(&mut recording);
+        assert_eq!(replayed.snapshot(at(3)).events.len(), 1300);
+        assert_same(&replayed, feed.aggregator());
+    }
+
+    #[test]
+    fn a_recorder_that_does_not_keep_up_misses_events_and_no_count() {
+        let mut feed = Feed::new(Aggregator::new(settings(), at(0)));
+        let mut recording = feed.record(at(0)).expect("nobody else records");
+        (1..=80).for_each(|number| second(&mut feed, number, number * 10, 10));
+        let mut aggregator = Aggregator::new(settings(), at(0));
+        let mut take = |recording: &mut Recording, most: usize| {
+            for observed in std::iter::from_fn(|| recording.try_recv().ok()).take(most) {
+                aggregator.apply(observed.time, observed.what.clone());
+            }
+        };
+        take(&mut recording, usize::MAX);
+        (81..=82).for_each(|number| second(&mut feed, number, number * 10, 10));
+        take(&mut recording, usize::MAX);
+        assert_same(&aggregator, feed.aggregator());
+        assert!(aggregator.snapshot(at(82)).events.len() < 100);
+    }
+
+    #[test]
+    fn more_recordings_than_may_be_made_are_refused_until_one_ends() {
+        let mut feed = Feed::new(Aggregator::new(settings(), at(0)));
+        let mut made: Vec<_> =
+            (0..RECORDINGS).map(|_| feed.record(at(0)).expect("there is a place")).collect();
+        assert!(feed.record(at(0)).is_none());
+        made.pop();
+        assert!(feed.record(at(0)).is_some());
+    }
+}

@@ -1,0 +1,191 @@
+//! The running kernel as a source: drains the ring, reads the counts, and tells what it saw.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use tokio::{io::unix::AsyncFd, time::Instant};
+
+use super::{Feed, Source};
+use crate::{
+    clock,
+    domain::{Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Observation, Timestamp},
+    inventory::{census::Census, netns::HOST_NET, netstat},
+    kernel::{Attached, Drained, Reading},
+};
+
+/// Records taken from the ring before anything else gets its turn.
+const DRAIN: usize = 4096;
+/// While slots are on their way back to the kernel side, this much passes between two steps.
+const HASTE: Duration = Duration::from_millis(100);
+/// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
+const SETTLE: u32 = 5;
+
+/// The attached kernel side.
+pub struct Live {
+    attached: Attached,
+    wakeups: AsyncFd<OwnedFd>,
+    census: Census,
+    /// What the inventory found and was not told yet.
+    found: Vec<Changes>,
+    inventory_warnings: Vec<String>,
+    host: Netns,
+    undecodable_records: u64,
+    undecodable_accounts: u64,
+    recycled: Instant,
+    reconcile_error: Option<String>,
+}
+
+impl Live {
+    /// Takes over an attached kernel side.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be watched; the daemon is blind then.
+    pub fn new(attached: Attached, census: Census, host: Netns) -> io::Result<Self> {
+        let wakeups = attached.ring.wakeups()?;
+        Ok(Self {
+            attached,
+            wakeups,
+            census,
+            found: Vec::new(),
+            inventory_warnings: Vec::new(),
+            host,
+            undecodable_records: 0,
+            undecodable_accounts: 0,
+            recycled: Instant::now(),
+            reconcile_error: None,
+        })
+    }
+
+    fn read(&mut self, feed: &mut Feed) -> Reading {
+        let reading = self.attached.counters.read();
+        self.undecodable_accounts = reading.undecodable;
+        let sockets = feed.aggregator().unidentified(&reading.sockets);
+        feed.tell_any(clock::now(), sockets, Observation::Sockets);
+        let moved = feed.aggregator().moved(&reading.accounts);
+        feed.tell_any(clock::now(), moved, Observation::Counts);
+        let closed = feed.aggregator().closed(&reading.closed);
+        feed.tell_any(clock::now(), closed, Observation::Closed);
+        reading
+    }
+
+    /// Tells what the inventory found. What was charged up to now is read first: it belongs to who was known before.
+    fn learn(&mut self, feed: &mut Feed, changes: Changes) {
+        if !changes.listeners.is_empty() {
+            self.read(feed);
+        }
+        self.inventory_warnings.clone_from(&changes.warnings);
+        feed.tell(clock::now(), Observation::Listeners(changes));
+    }
+
+    /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
+    fn recycle(&mut self, feed: &mut Feed) {
+        let settled = self.attached.recycle();
+        feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
+        self.recycled = Instant::now();
+    }
+
+    /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.
+    fn bracket(&mut self, feed: &mut Feed) -> Option<Bracket> {
+        let before = self.read(feed).sum(self.host);
+        let kernel = netstat::read(HOST_NET);
+        let after = self.read(feed).sum(self.host);
+        self.reconcile_error =
+            kernel.as_ref().err().map(|error| format!("the host's counters are not compared: {error}"));
+        kernel.ok().map(|kernel| Bracket { before, kernel, after })
+    }
+
+    /// Compares the host's counters. A drop under way, counted by the kernel and not yet charged, is waited for; a
+    /// residual that stays is published, and not waited for again.
+    async fn reconcile(&mut self, feed: &mut Feed) {
+        for attempt in 0..SETTLE {
+            let Some(bracket) = self.bracket(feed) else { return };
+            let last = feed.aggregator().balance(self.host).copied();
+            feed.tell(clock::now(), Observation::Compared(self.host, bracket));
+            let settled = |now: &NamespaceBalance| {
+                now.is_exact() || last.as_ref().is_some_and(|last| now.same_residual(last))
+            };
+            if feed.aggregator().balance(self.host).is_none_or(settled) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
+        }
+    }
+}
+
+impl Source for Live {
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    async fn start(&mut self, feed: &mut Feed) {
+        const ATTEMPTS: u32 = 20;
+        for _ in 0..ATTEMPTS {
+            let Some(bracket) = self.bracket(feed) else { return };
+            feed.tell(clock::now(), Observation::Baseline(self.host, bracket));
+            if bracket.is_still() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tracing::warn!("drops go on while netqueue starts: the residual may be off by what moved meanwhile");
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        tokio::select! {
+            woken = self.wakeups.readable() => woken?.clear_ready(),
+            Some(changes) = self.census.changes.recv() => self.found.push(changes),
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, feed: &mut Feed) -> bool {
+        let mut any = false;
+        for changes in std::mem::take(&mut self.found) {
+            self.learn(feed, changes);
+        }
+        loop {
+            let Drained { events, undecodable, more } = self.attached.ring.drain(DRAIN);
+            self.undecodable_records += undecodable;
+            any |= !events.is_empty();
+            // A charge precedes its event: an account the aggregator does not know has counts to read.
+            if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
+                self.read(feed);
+            }
+            if !events.is_empty() {
+                feed.tell(clock::now(), Observation::Events(events));
+            }
+            if let Some(logger) = &mut self.attached.logger {
+                logger.flush();
+            }
+            if !more {
+                return any;
+            }
+        }
+    }
+
+    fn hurry(&mut self, feed: &mut Feed) -> bool {
+        let recycling = self.attached.is_recycling();
+        if recycling && self.recycled.elapsed() >= HASTE {
+            self.read(feed);
+            self.recycle(feed);
+        }
+        recycling
+    }
+
+    fn glance(&mut self, feed: &mut Feed) {
+        self.read(feed);
+        feed.tick(clock::now());
+    }
+
+    async fn look(&mut self, feed: &mut Feed) {
+        self.recycle(feed);
+        self.reconcile(feed).await;
+        feed.tick(clock::now());
+        let mut flow = self.attached.counters.flow();
+        flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
+        let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
+        let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
+        let warnings = warnings.map(str::to_owned).collect();
+        let health = Health { probes: self.attached.probes(), flow, slots: self.attached.room(), warnings };
+        feed.tell(clock::now(), Observation::Health(health));
+    }
+}

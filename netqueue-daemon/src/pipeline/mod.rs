@@ -1,0 +1,141 @@
+//! The one task that owns the aggregator: it lets its source tell what was observed, tells the time, publishes snapshots.
+
+mod feed;
+mod live;
+mod recorded;
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+pub use feed::{Feed, RECORDINGS};
+pub use live::Live;
+pub use recorded::{Recorded, Speed};
+
+use crate::{
+    domain::{Observation, Snapshot, Timestamp},
+    snapshots::{Publisher, Request},
+};
+
+/// While events come, the source is drained this often: the kernel side need not wake us for each.
+const BUSY: Duration = Duration::from_millis(20);
+/// When none come, this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// While events come, the counts are read this often, to tell a spike from what is ordinary.
+const WATCH: Duration = Duration::from_millis(250);
+
+/// Where observations come from: the running kernel, or a recording of one.
+pub trait Source: Send {
+    /// What time it is there.
+    fn now(&self) -> Timestamp;
+
+    /// Takes the state from which on is compared.
+    fn start(&mut self, feed: &mut Feed) -> impl Future<Output = ()> + Send;
+
+    /// Waits until there may be something to drain. May be dropped and called again.
+    ///
+    /// # Errors
+    /// The source is lost; the daemon is blind then and must not go on.
+    fn ready(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Tells the events that are there. Returns whether there was any.
+    fn drain(&mut self, feed: &mut Feed) -> bool;
+
+    /// Does what cannot wait for the next look. Returns whether there will be more of that soon.
+    fn hurry(&mut self, feed: &mut Feed) -> bool;
+
+    /// Looks at the counts alone, and tells them and the time.
+    fn glance(&mut self, feed: &mut Feed);
+
+    /// Looks at everything that does not come by itself, and tells it and the time.
+    fn look(&mut self, feed: &mut Feed) -> impl Future<Output = ()> + Send;
+}
+
+/// A source, the aggregator, and what connects them.
+pub struct Pipeline<S> {
+    source: S,
+    feed: Feed,
+}
+
+/// What ended a wait.
+enum Turn {
+    Drain,
+    Serve(Request),
+    Stop,
+}
+
+impl<S: Source> Pipeline<S> {
+    /// Connects a source, and takes the baseline its counts are compared with.
+    pub async fn start(mut source: S, mut feed: Feed) -> Self {
+        source.start(&mut feed).await;
+        Self { source, feed }
+    }
+
+    /// A picture of everything, read now.
+    pub async fn refresh(&mut self) -> Snapshot {
+        self.source.drain(&mut self.feed);
+        self.source.look(&mut self.feed).await;
+        self.feed.aggregator().snapshot(self.source.now())
+    }
+
+    /// Runs until `stop`, publishing at least once a second and for every request.
+    ///
+    /// # Errors
+    /// The source is lost; the daemon is blind then and must not go on.
+    pub async fn run(
+        mut self,
+        mut publisher: Publisher,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let mut stop = std::pin::pin!(stop);
+        let (mut pause, mut published) = (IDLE, Instant::now());
+        let mut watched = published;
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = &mut stop => Turn::Stop,
+                Some(request) = publisher.request() => Turn::Serve(request),
+                woken = self.source.ready() => { woken?; Turn::Drain }
+                () = tokio::time::sleep(pause) => Turn::Drain,
+            };
+            match turn {
+                Turn::Stop => return Ok(()),
+                Turn::Drain => {
+                    let busy = self.source.drain(&mut self.feed) | self.source.hurry(&mut self.feed);
+                    pause = if busy { BUSY } else { IDLE };
+                    if published.elapsed() >= IDLE {
+                        publisher.publish(Arc::new(self.refresh().await));
+                        (published, watched) = (Instant::now(), Instant::now());
+                    } else if pause == BUSY && watched.elapsed() >= WATCH {
+                        self.source.glance(&mut self.feed);
+                        watched = Instant::now();
+                    }
+                }
+                Turn::Serve(request) => {
+                    // Those that wait already asked before this picture is taken: it serves them too.
+                    let waiting: Vec<_> = publisher.more_requests().chain([request]).collect();
+                    let snapshot = Arc::new(self.refresh().await);
+                    publisher.publish(Arc::clone(&snapshot));
+                    published = Instant::now();
+                    waiting.into_iter().for_each(|request| self.serve(request, &snapshot));
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request, snapshot: &Arc<Snapshot>) {
+        match request {
+            Request::Picture(request) => request.answer(Arc::clone(snapshot)),
+            Request::Scrape(request) => {
+                request.answer(Arc::clone(snapshot));
+                let now = self.source.now();
+                self.feed.tell(now, Observation::Scraped);
+            }
+            Request::Record(request) => {
+                let now = self.source.now();
+                request.answer(self.feed.record(now));
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Writes a recording: compressed, complete up to the last flush whenever it is cut off.
+
+use std::io::{self, Write};
+
+use flate2::{Compression, write::GzEncoder};
+
+/// Bytes of JSON in one gzip member: each ends with a checksum.
+const MEMBER: u64 = 1 << 20;
+
+/// A recording being written.
+pub struct Writer<W: Write> {
+    /// `None` only while one member follows another, or after that failed.
+    member: Option<GzEncoder<W>>,
+    in_member: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a recording.
+    pub fn new(into: W) -> Self {
+        Self { member: Some(GzEncoder::new(into, Compression::default())), in_member: 0 }
+    }
+
+    /// Writes one line, given without its end.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        let member = self.member()?;
+        member.write_all(line)?;
+        member.write_all(b"\n")?;
+        self.in_member += line.len() as u64 + 1;
+        if self.in_member >= MEMBER {
+            let into = self.member.take().ok_or_else(ended)?.finish()?;
+            self.member = Some(GzEncoder::new(into, Compression::default()));
+            self.in_member = 0;
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far readable.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.member()?.flush()
+    }
+
+    /// Ends the last member and gives back what was written into.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(mut self) -> io::Result<W> {
+        let mut into = self.member.take().ok_or_else(ended)?.finish()?;
+        into.flush()?;
+        Ok(into)
+    }
+
+    fn member(&mut self) -> io::Result<&mut GzEncoder<W>> {
+        self.member.as_mut().ok_or_else(ended)
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("an earlier write failed")
+}
+
+#[cfg(test)]
+impl Writer<Vec<u8>> {
+    /// What is in the file now.
+    pub(super) fn so_far(&self) -> &Vec<u8> {
+        self.member.as_ref().expect("no write failed").get_ref()
+    }
+}
