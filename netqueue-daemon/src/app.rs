@@ -18,7 +18,7 @@ use crate::{
     metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     recording::{Header, Reader},
-    snapshots,
+    snapshots, ui,
     web::{self, Exposure, Secured},
 };
 
@@ -95,7 +95,8 @@ impl Front {
     async fn serve<S: Source>(self, config: &Config, mut pipeline: Pipeline<S>) -> anyhow::Result<()> {
         let Self { server, secured, stop } = self;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-        let router = api::router(snapshots.clone(), &config.telemetry_path)
+        let router = api::router(snapshots.clone())
+            .merge(ui::router(&config.telemetry_path))
             .merge(metrics::router(snapshots, &config.telemetry_path));
         let exposure = exposure(config, server.local_addr());
         if let Some(warning) = exposure.warning(&secured) {

@@ -17,4 +17,6 @@ pub mod pipeline;
 pub mod recording;
 pub mod snapshots;
 pub mod spike_log;
+pub mod tui;
+pub mod ui;
 pub mod web;

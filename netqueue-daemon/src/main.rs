@@ -9,12 +9,13 @@ use netqueue_daemon::{
         Arguments, Command, doctor, documents, events, explain, record, replay::ReplayArgs, resets, status,
     },
     config::{Config, DaemonArgs},
-    lab,
+    lab, tui,
 };
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Daemon(args) => daemon(&args),
+        Command::Top(args) => tui::command(args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay(&args),
         Command::Events(args) => events::command(args),

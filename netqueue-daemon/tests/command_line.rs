@@ -75,7 +75,7 @@ async fn daemon(probe_attached: bool) -> SocketAddr {
         allow_unauthenticated: false,
         hostnames: Vec::new(),
     };
-    tokio::spawn(server.serve(api::router(snapshots, "/metrics"), exposure, std::future::pending()));
+    tokio::spawn(server.serve(api::router(snapshots), exposure, std::future::pending()));
     address
 }
 

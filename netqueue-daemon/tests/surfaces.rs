@@ -10,7 +10,7 @@ use netqueue_daemon::{
     domain::{Aggregator, Netns, Settings, Timestamp},
     metrics,
     snapshots::{self, Request},
-    web,
+    ui, web,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -40,7 +40,9 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
         }
     });
 
-    let router = api::router(snapshots.clone(), "/telemetry").merge(metrics::router(snapshots, "/telemetry"));
+    let router = api::router(snapshots.clone())
+        .merge(ui::router("/telemetry"))
+        .merge(metrics::router(snapshots, "/telemetry"));
     let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
     let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).await.expect("a free port");
     let address = server.local_addr();
@@ -61,7 +63,7 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
         ("GET", "/api/v1/status", "HTTP/1.1 200", "\"taken\":\"1970-01-01T00:00:00.000000003Z\""),
         ("GET", "/-/healthy", "HTTP/1.1 200", "netqueue is healthy"),
         ("GET", "/-/ready", "HTTP/1.1 503", "no probe has been attached yet"),
-        ("GET", "/", "HTTP/1.1 200", "href=\"/telemetry\""),
+        ("GET", "/", "HTTP/1.1 200", "href=\"telemetry\""),
         ("GET", "/metrics", "HTTP/1.1 404", "application/problem+json"),
     ] {
         let answer = ask(address, method, path).await;

@@ -13,7 +13,7 @@ use super::{
     resets::ResetsArgs,
     status::StatusArgs,
 };
-use crate::{config::DaemonArgs, lab::LabArgs};
+use crate::{config::DaemonArgs, lab::LabArgs, tui::TopArgs};
 
 /// Attributes the kernel's listen drops and resets to the listener and cause that earned them, exactly
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Attaches to the kernel and serves metrics and the query API until stopped
     Daemon(Box<DaemonArgs>),
+    /// Watches a daemon in the terminal: listeners, queues, causes, events
+    Top(TopArgs),
     /// Shows single drops and resets
     Events(EventsArgs),
     /// Shows who sent resets, and why

@@ -22,7 +22,7 @@ pub(super) const LISTEN_ADDRESS: Rule<SocketAddr> = Rule {
 
 pub(super) const TELEMETRY_PATH: Rule<String> = Rule {
     expected: "a path such as /metrics: beginning with a slash and not ending with one, of letters, digits and -._~, \
-               and not below /api or /-",
+               and not below /api, /ui or /-",
     parse: |text| telemetry_path(text).then(|| text.to_owned()),
 };
 
@@ -131,6 +131,6 @@ fn telemetry_path(text: &str) -> bool {
             && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
     };
     text.strip_prefix('/').is_some_and(|rest| {
-        rest.split('/').all(plain) && !matches!(rest.split('/').next(), Some("api" | "-"))
+        rest.split('/').all(plain) && !matches!(rest.split('/').next(), Some("api" | "ui" | "-"))
     })
 }

@@ -17,6 +17,7 @@ pub(super) struct Row {
     pub netns: String,
     pub addr: Option<String>,
     pub port: Option<u16>,
+    pub accept_queue: Option<Queue>,
     pub drops: Breakdown,
     pub resets: Breakdown,
     pub handshakes: Handshakes,

@@ -144,6 +144,15 @@ pub(super) struct ExpectedEvents {
     pub syn_queue: Option<QueueState>,
 }
 
+/// Clients that are dropped more than once: packets are counted, and whose they are can be told.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub port: u16,
+    pub clients: usize,
+    /// How often each of them was dropped at least.
+    pub times: usize,
+}
+
 /// A queue as an event must show it.
 #[derive(Clone, Debug)]
 pub(super) struct QueueState {
@@ -163,6 +172,8 @@ pub(super) struct Scene {
     pub reasons: Vec<(&'static str, &'static str)>,
     /// `None`: timing decides which events there are.
     pub events: Option<Vec<ExpectedEvents>>,
+    /// Clients that wait and ask again and again.
+    pub waiting: Option<Waiting>,
     /// What was measured on the way, for the reader.
     pub measured: Vec<String>,
     /// What was found wrong on the way.

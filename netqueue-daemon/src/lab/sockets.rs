@@ -140,6 +140,11 @@ impl Listener {
         sys::accept_queue_length(&self.socket).context("cannot read the listener's TCP_INFO")
     }
 
+    /// How many packets the kernel says the socket has dropped: for SYNs one each, for final ACKs two.
+    pub(super) fn socket_drops(&self) -> Result<u32> {
+        sys::drops(&self.socket).context("cannot read the listener's SO_MEMINFO")
+    }
+
     /// Waits until the accept queue holds `length` connections.
     pub(super) fn wait_for_queue(&self, length: u32) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;

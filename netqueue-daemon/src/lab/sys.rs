@@ -84,6 +84,26 @@ pub(super) fn accept_queue_length(listener: impl AsFd) -> io::Result<u32> {
     if result == 0 { Ok(info.unacked) } else { Err(io::Error::last_os_error()) }
 }
 
+/// How many packets a socket has dropped (`sk_drops`), as `ss -m` shows it.
+pub(super) fn drops(socket: impl AsFd) -> io::Result<u32> {
+    /// include/uapi/linux/sock_diag.h: SK_MEMINFO_DROPS, and how many values there are.
+    const DROPS: usize = 8;
+    let mut values = [0u32; DROPS + 1];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, which is the size of
+    // `values`, integers for which every bit pattern is valid.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut values).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(values[DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What [`ticks`] counts.
 #[cfg(target_arch = "x86_64")]
 pub(super) const TICKS: &str = "TSC ticks";

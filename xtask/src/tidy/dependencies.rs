@@ -83,18 +83,21 @@ pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// `client/` mentions nothing of the process that serves: it may run on another machine.
-pub(crate) fn clients_are_remote(tree: &Tree) -> Vec<String> {
-    const OURS: [&str; 6] = [
-        "crate::kernel",
-        "crate::pipeline",
-        "crate::snapshots",
-        "crate::api",
-        "crate::metrics",
-        "crate::web",
-    ];
-    let banned = |mention: &Mention| OURS.iter().any(|ours| is_below(&mention.path, ours));
-    complain(tree, |file| in_module(file, "client"), banned, "a client knows what came over HTTP")
+/// The parts of the daemon that know something a surface over HTTP must ask for.
+const ASKED_FOR: [&str; 6] = [
+    "crate::kernel",
+    "crate::pipeline",
+    "crate::snapshots",
+    "crate::inventory",
+    "crate::api",
+    "crate::metrics",
+];
+
+/// `ui/` serves files: the page gets its data from the API, as `client/` does, which may run on another machine.
+pub(crate) fn outsiders_ask_over_http(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| ASKED_FOR.iter().any(|part| is_below(&mention.path, part));
+    let outside = |file: &str| ["ui", "client", "tui"].iter().any(|module| in_module(file, module));
+    complain(tree, outside, banned, "what it knows comes over HTTP")
 }
 
 /// Only `main.rs` mentions `app`, the composition root.
@@ -175,10 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_reaches_into_the_daemon_is_found() {
-        assert_eq!(clients_are_remote(&tree("client/http.rs", "use crate::snapshots::Snapshots;")).len(), 1);
-        assert!(clients_are_remote(&tree("client/http.rs", "use crate::domain::glossary;")).is_empty());
-        assert!(clients_are_remote(&tree("cli/doctor.rs", "use crate::kernel::Check;")).is_empty());
+    fn a_page_or_a_client_that_reaches_into_the_daemon_is_found() {
+        for file in ["ui/mod.rs", "client/http.rs", "tui/feed.rs"] {
+            assert_eq!(outsiders_ask_over_http(&tree(file, "use crate::snapshots::Snapshots;")).len(), 1);
+            assert!(outsiders_ask_over_http(&tree(file, "use crate::domain::glossary;")).is_empty());
+        }
+        assert!(outsiders_ask_over_http(&tree("cli/doctor.rs", "use crate::kernel::Check;")).is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ const RULES: [(&str, Rule); 16] = [
     ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
     ("recording knows the domain only", dependencies::recording_knows_the_domain_only),
     ("the aggregator is told by observations only", dependencies::only_the_feed_tells_the_aggregator),
-    ("clients know only what came over HTTP", dependencies::clients_are_remote),
+    ("the page and clients ask over HTTP", dependencies::outsiders_ask_over_http),
     ("only main.rs sees app", dependencies::only_main_sees_app),
     ("the contract depends on nothing", manifests::contract_is_bare),
     ("one Rust version", manifests::versions_agree),

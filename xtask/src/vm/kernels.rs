@@ -1,4 +1,5 @@
-//! Stock Debian cloud kernels: one row per kernel line, resolved to the newest of its suite and cached.
+//! Stock Debian kernels, mostly of the cloud flavour: one row per kernel line, resolved to the newest of its suite and
+//! cached.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -13,8 +14,11 @@ use crate::workspace::Workspace;
 /// One kernel line that netqueue is proven on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// What `--kernel` takes; the series of the versions that qualify.
+    /// What `--kernel` takes.
     pub(crate) name: &'static str,
+    /// The versions that qualify.
+    series: &'static str,
+    flavour: Flavour,
     /// Where it is looked for, in this order.
     suites: &'static [&'static str],
     /// Debian development moves on: when the series is gone, its successor is taken, and said.
@@ -23,20 +27,65 @@ pub(crate) struct Row {
     matrix: bool,
 }
 
+/// What a Debian kernel is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flavour {
+    /// Virtual machines.
+    Cloud,
+    /// Any machine.
+    Ordinary,
+    /// PREEMPT_RT: what runs with bottom halves off may be preempted.
+    Realtime,
+}
+
+impl Flavour {
+    /// How the names of its packages end.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Cloud => "-cloud-amd64",
+            Self::Ordinary => "-amd64",
+            Self::Realtime => "-rt-amd64",
+        }
+    }
+
+    /// Whether a package `linux-image-*` is a kernel of this flavour.
+    fn is_of(self, package: &str) -> bool {
+        let flavours = [Self::Cloud, Self::Realtime, Self::Ordinary];
+        flavours.into_iter().find(|flavour| package.ends_with(flavour.suffix())) == Some(self)
+    }
+}
+
+/// A row of the matrix: a cloud kernel.
+const fn matrix(series: &'static str, suites: &'static [&'static str]) -> Row {
+    Row { name: series, series, flavour: Flavour::Cloud, suites, rolling: false, matrix: true }
+}
+
+/// A row for a closer look.
+const fn closer(
+    name: &'static str,
+    series: &'static str,
+    flavour: Flavour,
+    suites: &'static [&'static str],
+) -> Row {
+    Row { name, series, flavour, suites, rolling: false, matrix: false }
+}
+
 /// The table. A new row needs nothing else.
-pub(crate) const ROWS: [Row; 6] = [
-    Row { name: "5.10", suites: &["bullseye"], rolling: false, matrix: true },
-    Row { name: "6.1", suites: &["bookworm"], rolling: false, matrix: true },
-    Row { name: "6.12", suites: &["trixie"], rolling: false, matrix: true },
-    Row { name: "6.18", suites: &["trixie-backports"], rolling: false, matrix: false },
-    Row { name: "7.0", suites: &["trixie-backports"], rolling: false, matrix: false },
-    Row { name: "7.2", suites: &["sid", "forky", "trixie-backports"], rolling: true, matrix: true },
+pub(crate) const ROWS: [Row; 8] = [
+    matrix("5.10", &["bullseye"]),
+    matrix("6.1", &["bookworm"]),
+    matrix("6.12", &["trixie"]),
+    Row { rolling: true, ..matrix("7.2", &["sid", "forky", "trixie-backports"]) },
+    closer("6.1-ordinary", "6.1", Flavour::Ordinary, &["bookworm"]),
+    closer("6.12-rt", "6.12", Flavour::Realtime, &["trixie"]),
+    closer("6.18", "6.18", Flavour::Cloud, &["trixie-backports"]),
+    closer("7.0", "7.0", Flavour::Cloud, &["trixie-backports"]),
 ];
 
-/// From 7.x on, the image and the modules are packages of their own.
-const PARTS: [&str; 2] = ["linux-binary-", "linux-modules-"];
-/// So is the list of modules that are built in.
-const LISTS: &str = "linux-base-";
+/// From 7.x on, the image is a package of its own.
+const PARTS: [&str; 1] = ["linux-binary-"];
+/// So are the modules, and the list of those that are built in. Backports drop them before the image: a guest boots without.
+const EXTRAS: [&str; 2] = ["linux-modules-", "linux-base-"];
 
 /// A kernel on disk.
 #[derive(Debug)]
@@ -105,7 +154,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &'static Row) -> Result<Kernel>
 fn resolve(workspace: &Workspace, row: &Row) -> Result<Resolved> {
     let mut refusals = Vec::new();
     for name in row.suites {
-        match Suite::open(workspace, name).and_then(|suite| newest(suite, row.name)) {
+        match Suite::open(workspace, name).and_then(|suite| newest(suite, row)) {
             Ok(resolved) => return Ok(resolved),
             Err(reason) => refusals.push(format!("{reason:#}")),
         }
@@ -120,10 +169,11 @@ fn resolve(workspace: &Workspace, row: &Row) -> Result<Resolved> {
     Err(anyhow!(refusals.join("; ")).context(format!("no kernel {} is to be had", row.name)))
 }
 
-/// The newest kernel of a series in a suite.
-fn newest(suite: Suite, series: &str) -> Result<Resolved> {
+/// The newest kernel of a row's series and flavour in a suite.
+fn newest(suite: Suite, row: &Row) -> Result<Resolved> {
+    let Row { series, flavour, .. } = *row;
     let mut names = suite.names(&format!("linux-image-{series}."))?;
-    names.retain(|name| name.ends_with("-cloud-amd64"));
+    names.retain(|name| flavour.is_of(name));
     let mut best: Option<Package> = None;
     for package in suite.versions(&names)? {
         let newer = match &best {
@@ -134,7 +184,8 @@ fn newest(suite: Suite, series: &str) -> Result<Resolved> {
             best = Some(package);
         }
     }
-    let package = best.with_context(|| format!("{} has no cloud kernel {series}", suite.name()))?;
+    let package =
+        best.with_context(|| format!("{} has no {} kernel {series}", suite.name(), flavour.suffix()))?;
     Ok(Resolved { suite, package })
 }
 
@@ -163,11 +214,12 @@ fn fetch(suite: &Suite, package: &Package, place: &Path, label: &str) -> Result<
     suite.unpack(&package.name, &package.version, &unpacked)?;
     for (name, version) in &package.exact_depends {
         let wanted = PARTS.iter().any(|part| name.starts_with(part));
-        // Backports do not carry it for every version; it only holds lists, which a guest can do without.
-        let lists = name.starts_with(LISTS)
-            && !suite.versions(std::slice::from_ref(name)).unwrap_or_default().is_empty();
-        if wanted || lists {
+        let optional = EXTRAS.iter().any(|part| name.starts_with(part));
+        let carried = || !suite.versions(std::slice::from_ref(name)).unwrap_or_default().is_empty();
+        if wanted || optional && carried() {
             suite.unpack(name, version, &unpacked)?;
+        } else if optional {
+            say("kernel", format_args!("{} no longer carries {name}", suite.name()));
         }
     }
     let modules = modules_of(&unpacked)?;
@@ -188,7 +240,10 @@ fn modules_of(unpacked: &Path) -> Result<PathBuf> {
             return Ok(version?.path());
         }
     }
-    bail!("the packages hold no modules in lib/modules or usr/lib/modules")
+    // Their package is gone.
+    let none = unpacked.join("modules");
+    empty_dir(&none)?;
+    Ok(none)
 }
 
 fn image_of(unpacked: &Path, modules: &Path) -> Result<PathBuf> {
@@ -214,6 +269,18 @@ fn open(row: &'static Row, place: &Path) -> Result<Kernel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flavour_is_not_taken_for_another() {
+        let of = |package: &str| {
+            let all = [Flavour::Cloud, Flavour::Ordinary, Flavour::Realtime];
+            all.into_iter().filter(|flavour| flavour.is_of(package)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("linux-image-6.1.0-50-amd64"), [Flavour::Ordinary]);
+        assert_eq!(of("linux-image-6.1.0-50-cloud-amd64"), [Flavour::Cloud]);
+        assert_eq!(of("linux-image-6.12.107+deb13-rt-amd64"), [Flavour::Realtime]);
+        assert_eq!(of("linux-image-6.1.0-50-amd64-dbg"), []);
+    }
 
     #[test]
     fn an_unknown_kernel_is_refused_with_the_known_ones() {

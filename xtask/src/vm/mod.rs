@@ -29,6 +29,9 @@ pub(crate) const PORT: u16 = 10124;
 /// Until PID 1 speaks.
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
+/// For the daemon to stop: the kernel takes the probes away one after the other, on PREEMPT_RT a third of a second each.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
 const NETQUEUE: &str = "/bin/netqueue";
 
 const CPUS: u32 = 2;
@@ -38,7 +41,7 @@ const DEADLINE: u64 = 600;
 /// What `cargo xtask vm` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.18, 7.0; the first four when none is named.
+    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.1-ordinary, 6.12-rt, 6.18, 7.0; the first four when none is named.
     #[arg(long = "kernel", value_name = "ROW")]
     pub(crate) kernels: Vec<String>,
     /// Virtual processors.
@@ -164,7 +167,7 @@ fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
         Step::Run { argv: netqueue(["doctor"]) },
         Step::Run { argv: run },
         Step::Get { address, path: "/api/v1/status".to_owned() },
-        Step::Stop { within: Duration::from_secs(5) },
+        Step::Stop { within: STOP_LIMIT },
     ]
 }
 

@@ -1,10 +1,10 @@
 //! The newest events of the namespace: each must say what the experiment did, and none may say anything else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use crate::lab::api::{Event, Queue};
-use crate::lab::scene::{ExpectedEvents, QueueState};
+use crate::lab::scene::{ExpectedEvents, QueueState, Waiting};
 
 /// Compares the new events of a namespace with the expected kinds of them.
 pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> {
@@ -26,6 +26,29 @@ pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> 
             seen.len()
         ));
     }
+    problems
+}
+
+/// Whether the drops are told to be so many clients', each of them dropped several times.
+pub(super) fn waiting(expected: &Waiting, seen: &[Event]) -> Vec<String> {
+    let mut times: HashMap<SocketAddr, usize> = HashMap::new();
+    for event in seen.iter().filter(|event| event.kind == "drop" && event.port == expected.port) {
+        if let Some(peer) = &event.peer {
+            *times.entry(peer.address()).or_default() += 1;
+        }
+    }
+    let Waiting { port, clients, times: least } = expected;
+    let mut problems = Vec::new();
+    if times.len() != *clients {
+        problems.push(format!(
+            "events: {} clients were dropped on port {port}, there are {clients}",
+            times.len()
+        ));
+    }
+    let seldom = times.iter().filter(|(_, times)| *times < least);
+    problems.extend(seldom.map(|(peer, times)| {
+        format!("events: {peer} waits and was dropped {times} times only, at least {least} expected")
+    }));
     problems
 }
 
@@ -117,6 +140,16 @@ mod tests {
         assert_eq!(check(&[want()], &[event(1, 80, "10.9.9.1:20000")]).len(), 1);
         assert_eq!(check(&[want()], &[]).len(), 1);
         assert_eq!(check(&[], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn more_packets_than_clients_are_not_more_clients() {
+        let seen: Vec<_> =
+            (1..=6).map(|seq| event(seq, 80, if seq > 3 { "10.9.9.1:1" } else { "10.9.9.2:1" })).collect();
+        let waits = |clients, times| waiting(&Waiting { port: 80, clients, times }, &seen);
+        assert_eq!(waits(2, 3), Vec::<String>::new());
+        assert_eq!(waits(6, 1).len(), 1);
+        assert_eq!(waits(2, 4).len(), 2);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> 
         problems.extend(listener::check(expected, kernel, &seen.rows));
     }
     problems.extend(resets(scene, kernel, seen));
+    if let Some(expected) = &scene.waiting {
+        problems.extend(events::waiting(expected, &seen.events));
+    }
     problems.extend(events::reasons(&scene.reasons, &seen.events));
     if let Some(expected) = &scene.events {
         problems.extend(events::check(expected, &seen.events));

@@ -60,6 +60,7 @@ pub(super) const ALL: &[Experiment] = &[
     resets::KEEP_ALIVE_RACE,
     resets::RESETS,
     reuseport::REUSEPORT,
+    reuseport::GROUP,
     syn_time::DUAL_STACK,
     final_ack::COOKIE_ACK,
     final_ack::COOKIE_ACK_V6,

@@ -1,18 +1,23 @@
 //! Four listeners on one port, one of which nobody accepts from: the address looks half sick, one socket is.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use socket2::Socket;
 
 use super::wait_for;
+use crate::lab::api::Row;
 use crate::lab::counters::Counter;
+use crate::lab::observation::Observation;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
-    stage,
+    Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share,
+    cause, stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
-use crate::lab::sysctl;
+use crate::lab::watch::Watch;
+use crate::lab::{metrics, sysctl};
 
 pub(super) const REUSEPORT: Experiment = Experiment {
     number: "14",
@@ -20,6 +25,15 @@ pub(super) const REUSEPORT: Experiment = Experiment {
     incident: "four SO_REUSEPORT listeners on one port, 200 clients; nobody accepts from the one with listen(16)",
     verdict: "accept queue full, of one of the four sockets only: one worker is stuck, the other three are well",
     provoke: Provoke::Inside(reuseport),
+};
+
+pub(super) const GROUP: Experiment = Experiment {
+    number: "14b",
+    name: "reuseport-group",
+    incident: "four SO_REUSEPORT listeners on one port; nobody accepts from the two with listen(8) and listen(24)",
+    verdict: "two of the four sockets are stuck: each has its own row and drops, as many as its sk_drops says, and the metrics show \
+              their sum",
+    provoke: Provoke::Watching(group),
 };
 
 const PORT: u16 = 8014;
@@ -72,4 +86,112 @@ fn reuseport(_: &Settings) -> Result<Scene> {
         open: vec![Box::new((stuck, healthy, clients, accepted))],
         ..Scene::default()
     })
+}
+
+/// A stuck member of the group: its limit tells it from the other.
+struct Stuck {
+    listener: Listener,
+    limit: u32,
+}
+
+impl Stuck {
+    fn open(limit: u32) -> Result<Self> {
+        Ok(Self { listener: Listener::reuseport(GROUP_PORT, limit as i32)?, limit })
+    }
+
+    fn is_full(&self) -> Result<bool> {
+        Ok(self.listener.queue_length()? == self.limit + 1)
+    }
+}
+
+const GROUP_PORT: u16 = 8114;
+
+fn group(bench: &Bench<'_>) -> Result<Scene> {
+    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), GROUP_PORT);
+    let watch = Watch::begin(bench, address)?;
+    let group = bench.netns.run(Group::overflow)?;
+    let drops = group.stuck.iter().map(|stuck| stuck.listener.socket_drops()).collect::<Result<Vec<_>>>()?;
+    let sum: u64 = drops.iter().copied().map(u64::from).sum();
+    let mut scene = Scene {
+        kernel: vec![
+            (Counter::ListenOverflows, Amount::Exactly(sum)),
+            (Counter::ListenDrops, Amount::Exactly(sum)),
+            (Counter::OutRsts, Amount::Exactly(0)),
+        ],
+        ..Scene::default()
+    };
+    for (stuck, drops) in group.stuck.iter().zip(&drops) {
+        let limit = u64::from(stuck.limit);
+        let said = |seen: &Observation| {
+            let of_member = |row: &&Row| row.accept_queue.is_some_and(|queue| queue.limit == limit);
+            let rows: Vec<_> = seen.rows.iter().filter(of_member).collect();
+            rows.iter().map(|row| row.counter(Counter::ListenDrops)).collect::<Vec<_>>()
+        };
+        let wanted = vec![u64::from(*drops)];
+        if let Some(seen) = watch.until(|seen| said(seen) == wanted)?
+            && said(&seen) != wanted
+        {
+            scene.problems.push(format!(
+                "the member with listen({limit}): netqueue says {:?}, sk_drops {drops}",
+                said(&seen)
+            ));
+        }
+        scene.measured.push(format!("the member with listen({limit}) dropped {drops} (sk_drops)"));
+    }
+    if let Some(server) = bench.server {
+        let metric = metrics::drops(server, bench.netns.inode(), GROUP_PORT)?;
+        if metric != Some(sum) {
+            scene
+                .problems
+                .push(format!("netqueue_listen_drops_total of the port is {metric:?}, the sum is {sum}"));
+        }
+    }
+    scene.open = vec![Box::new(group)];
+    Ok(scene)
+}
+
+/// The listeners, and the clients that are connected.
+struct Group {
+    stuck: [Stuck; 2],
+    _healthy: [Listener; 2],
+    _clients: Vec<Socket>,
+    _accepted: Vec<Socket>,
+}
+
+impl Group {
+    /// Fills both stuck members and lets each drop some SYNs; no client goes on asking afterwards.
+    fn overflow() -> Result<Self> {
+        const AT_LEAST: u32 = 3;
+        const CLIENTS: usize = 2000;
+        sysctl::defaults()?;
+        let stuck = [Stuck::open(8)?, Stuck::open(24)?];
+        let healthy = [Listener::reuseport(GROUP_PORT, 1024)?, Listener::reuseport(GROUP_PORT, 1024)?];
+        let (mut clients, mut accepted) = (Vec::new(), Vec::new());
+        for _ in 0..CLIENTS {
+            let dropped = Self::drops(&stuck)?;
+            let client = connect_nonblocking(stuck[0].listener.loopback())?;
+            // Either is a matter of microseconds. Who was dropped shall not ask again.
+            while client.peer_addr().is_err() && Self::drops(&stuck)? == dropped {
+                thread::sleep(Duration::from_micros(100));
+            }
+            if client.peer_addr().is_ok() {
+                clients.push(client);
+            }
+            for listener in &healthy {
+                accepted.extend(listener.try_accept()?);
+            }
+            let mut enough = true;
+            for stuck in &stuck {
+                enough &= stuck.is_full()? && stuck.listener.socket_drops()? >= AT_LEAST;
+            }
+            if enough {
+                return Ok(Self { stuck, _healthy: healthy, _clients: clients, _accepted: accepted });
+            }
+        }
+        bail!("the kernel's hash gave one of the stuck listeners too few of {CLIENTS} clients")
+    }
+
+    fn drops(stuck: &[Stuck; 2]) -> Result<u32> {
+        Ok(stuck[0].listener.socket_drops()? + stuck[1].listener.socket_drops()?)
+    }
 }

@@ -9,8 +9,8 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
-    stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share,
+    Waiting, cause, stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses, localhost};
 use crate::lab::sysctl;
@@ -96,6 +96,7 @@ fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> 
             accept_queue: Some(QueueState { length: 2..=2, limit: 1 }),
             syn_queue: None,
         }]),
+        waiting: Some(Waiting { port: listener.address().port(), clients: clients.len(), times: 2 }),
         open: vec![Box::new((listener, queued, clients))],
         ..Scene::default()
     })

@@ -1,0 +1,44 @@
+//! `netqueue top`: a running daemon, watched in a terminal.
+
+mod feed;
+mod history;
+mod keys;
+mod model;
+mod screen;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::client::{Client, Server};
+
+/// The arguments of `netqueue top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// The daemon to watch
+    #[arg(long, env = "NETQUEUE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:10124")]
+    server: Server,
+    /// Seconds between two looks, from 0.2 to 60
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = feed::period)]
+    interval: std::time::Duration,
+    /// What to sort by at first
+    #[arg(short, long, value_enum, value_name = "BY", default_value_t)]
+    sort: model::Sort,
+    /// Draws with plain ASCII characters
+    #[arg(long)]
+    ascii: bool,
+}
+
+/// Watches until the user has seen enough.
+///
+/// # Errors
+/// There is no terminal.
+pub fn command(args: TopArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(args.server.clone());
+    let look = view::Look { ascii: args.ascii || !view::speaks_utf8(), colour: view::wants_colour() };
+    let model = model::Model::new(args.server.to_string(), args.sort);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(screen::run(client, model, args.interval, look))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,94 @@
+//! One account: its causes below the table, and everything in words on a page of its own.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::{Block, Borders, Padding, Paragraph, Wrap},
+};
+
+use super::{bars, style::Look};
+use crate::{
+    cli::{
+        format,
+        narrative::{Paragraph as Told, Tone, narrate},
+        terminal::plain,
+    },
+    client::model::{Listener, Part},
+    domain::glossary,
+    tui::model::Model,
+};
+
+/// A headline over what follows.
+pub(super) fn block(title: String, look: Look) -> Block<'static> {
+    let block = Block::new().title(Span::styled(title, look.head()));
+    if look.ascii { block } else { block.borders(Borders::TOP).border_style(look.dim()) }
+}
+
+/// The chosen account's causes with their shares.
+pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener>, look: Look) {
+    let Some(chosen) = chosen else { return };
+    let block = block(format!(" {} ", format::listener(chosen)), look);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let mut lines = Vec::new();
+    for (kind, total, style) in [("drop", &chosen.drops, look.bad()), ("reset", &chosen.resets, look.reset())]
+    {
+        let mut parts: Vec<&Part> = total.by_cause.iter().collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.count));
+        lines.extend(parts.into_iter().map(|part| line(kind, part, total.total, style, look)));
+    }
+    if lines.is_empty() {
+        lines.push(Line::styled("  nothing dropped, no reset sent", look.dim()));
+    }
+    frame.render_widget(Paragraph::new(lines), inside);
+}
+
+fn line(kind: &str, part: &Part, total: u64, style: Style, look: Look) -> Line<'static> {
+    let share = part.count as f64 / (total.max(1)) as f64;
+    let entry = glossary::find(kind, &part.cause, part.stage.as_deref());
+    let title = entry.map_or_else(|| plain(&part.cause), |entry| entry.title.to_owned());
+    Line::from(vec![
+        Span::styled(format!("{:>9} ", format::count(part.count)), style),
+        Span::styled(bars::bar(share, 8, look), style),
+        Span::raw(format!(" {title}")),
+        Span::styled(if kind == "reset" { "  reset" } else { "" }, look.dim()),
+    ])
+}
+
+/// The same with everything known in words, where there is room for it.
+pub(super) fn story(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener>, model: &Model, look: Look) {
+    let Some(chosen) = chosen else { return };
+    let block = block(format!(" {} ", format::listener(chosen)), look);
+    let text = Paragraph::new(words(chosen, model, look)).wrap(Wrap { trim: true });
+    frame.render_widget(text.block(block.padding(Padding::right(2))), area);
+}
+
+/// Everything known of the chosen account, in words.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look) {
+    let rows = model.rows();
+    let Some(chosen) = rows.get(model.chosen(&rows)) else {
+        return frame.render_widget(Paragraph::new("it is not there any more: Esc goes back"), area);
+    };
+    let block =
+        block(format!(" {}   id:{}   Esc goes back ", format::listener(chosen), plain(&chosen.id)), look);
+    let mut lines = vec![Line::default()];
+    lines.extend(words(chosen, model, look));
+    let text = Paragraph::new(lines).wrap(Wrap { trim: true }).scroll((model.scroll, 0)).block(block);
+    frame.render_widget(text, area);
+}
+
+fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
+    let status = model.status();
+    let watched = status.and_then(|status| format::seconds_between(&status.attached, &status.taken));
+    let paragraph = |paragraph: Told| {
+        let style = match paragraph.tone {
+            Tone::Good => look.good(),
+            Tone::Bad => look.bad(),
+            Tone::Plain => Style::new(),
+        };
+        [Line::styled(paragraph.text, style), Line::default()]
+    };
+    narrate(chosen, watched).into_iter().flat_map(paragraph).collect()
+}

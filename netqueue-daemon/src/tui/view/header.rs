@@ -1,0 +1,79 @@
+//! The two lines at the top: whose numbers these are, and the one thing to know.
+
+use std::time::Instant;
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::style::Look;
+use crate::{
+    cli::{format, terminal::plain},
+    tui::model::{Link, Model},
+};
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look, now: Instant) {
+    let status = model.status();
+    let mut first = vec![Span::styled("netqueue", look.head())];
+    if let Some(status) = status {
+        let watched = format::seconds_between(&status.attached, &status.taken).map(format::span);
+        first.push(Span::raw(format!(" {} at {}", plain(&status.version), model.server)));
+        let since = format!("  watching for {}", watched.unwrap_or_else(|| "?".into()));
+        first.push(Span::styled(since, look.dim()));
+    } else {
+        first.push(Span::raw(format!(" at {}", model.server)));
+    }
+    if model.paused {
+        first.push(Span::styled("  HELD STILL (p goes on)", look.warn()));
+    }
+    frame.render_widget(Paragraph::new(vec![Line::from(first), verdict(model, look, now)]), area);
+}
+
+/// What is wrong, in a line.
+fn verdict(model: &Model, look: Look, now: Instant) -> Line<'static> {
+    let Some(seen) = &model.look else {
+        return match model.link(now) {
+            Link::Failing(_, why) => Line::styled(plain(&why), look.bad()),
+            Link::Waiting | Link::Live => Line::styled("asking the daemon", look.dim()),
+        };
+    };
+    let (mut dropping, mut drops, mut resets) = (0, 0.0, 0.0);
+    for listener in &seen.listeners {
+        let rate = model.history.drop_rate(&listener.id);
+        dropping += u64::from(rate > 0.0);
+        drops += rate;
+        resets += model.history.reset_rate(&listener.id);
+    }
+    let ghosts: u64 = seen.listeners.iter().map(|listener| listener.ghosts.live).sum();
+    let mut spans = match dropping {
+        0 => vec![Span::styled(look.sign("✓ ", "").to_owned() + "nothing is being dropped", look.good())],
+        number => vec![Span::styled(
+            format!(
+                "{}{} listener{} dropping, {}/s",
+                look.sign("● ", "! "),
+                format::count(number),
+                if number == 1 { "" } else { "s" },
+                rate(drops)
+            ),
+            look.bad(),
+        )],
+    };
+    spans.push(Span::raw(format!("   {} resets/s", rate(resets))));
+    if ghosts > 0 {
+        spans.push(Span::styled(format!("   {}", format::plural(ghosts, "ghost")), look.warn()));
+    }
+    Line::from(spans)
+}
+
+/// `0`, `<0.1`, `4.2`, `1,200`.
+pub(super) fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate <= 0.0 => "0".to_owned(),
+        rate if rate < 0.1 => "<0.1".to_owned(),
+        rate if rate < 9.95 => format!("{rate:.1}"),
+        rate => format::count(rate.round() as u64),
+    }
+}
