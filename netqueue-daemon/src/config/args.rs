@@ -50,6 +50,10 @@ pub(super) struct Flags {
     /// How to log: text or json [default: text]
     #[arg(long = "log.format", env = "NETQUEUE_LOG_FORMAT", value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
+    /// Does not look for the processes that hold listeners: series carry no process
+    #[arg(long = "no-owners", env = "NETQUEUE_NO_OWNERS", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    pub(super) no_owners: Option<String>,
     /// Size of the ring buffer for events, a power of two [default: 4MiB]
     #[arg(long = "ring-size", env = "NETQUEUE_RING_SIZE", value_name = "BYTES")]
     pub(super) ring_size: Option<String>,

@@ -27,6 +27,7 @@ pub(super) type Given = Spanned<Scalar>;
 pub(super) struct Table {
     pub(super) web: Web,
     pub(super) log: Log,
+    pub(super) no_owners: Option<Given>,
     pub(super) ring_size: Option<Given>,
     pub(super) event_capacity: Option<Given>,
     pub(super) event_rate: Option<Given>,

@@ -35,6 +35,8 @@ pub struct Config {
     pub hostnames: Vec<String>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Whether the processes that hold listeners are looked for.
+    pub owners: bool,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
     pub ring_bytes: u32,
     /// How many of the newest events are kept.
@@ -62,6 +64,7 @@ impl Default for Config {
             allow_unauthenticated: false,
             hostnames: Vec::new(),
             log: LogConfig::default(),
+            owners: true,
             ring_bytes: 4 << 20,
             event_capacity: 16_384,
             event_rate: Some(100),
@@ -131,6 +134,9 @@ impl Config {
                     .pick("log.format", &flags.log_format, &log.format, &rules::LOG_FORMAT)?
                     .unwrap_or(default.log.format),
             },
+            owners: layers
+                .pick("no-owners", &flags.no_owners, &table.no_owners, &rules::SWITCH)?
+                .map_or(default.owners, |off| !off),
             ring_bytes: layers
                 .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
                 .unwrap_or(default.ring_bytes),

@@ -98,6 +98,7 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("web.allow-unauthenticated", "yes", "true or false"),
         ("web.hostnames", "web1:10124", "without ports"),
         ("web.hostnames", "web1,,web2", "separated by commas"),
+        ("no-owners", "off", "true or false"),
         ("log.level", "verbose", "error, warn, info, debug or trace"),
         ("log.level", "info,hyper=loud", "directives such as"),
         ("log.level", "", "error, warn"),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::by_name::ByName;
+use super::{Census, by_name::ByName};
 
 /// How programs are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +145,8 @@ pub struct Health {
     pub flow: EventFlow,
     /// The kernel side's room for accounts.
     pub slots: Vec<SlotUse>,
+    /// The inventory of listeners.
+    pub census: Census,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Endpoint, Limit, Owner, QueueState, Timestamp, owner};
+use super::{Census, Endpoint, Limit, Owner, QueueState, Timestamp, owner};
 
 /// A value, or why there is none.
 pub type Known<T> = Result<T, Unknown>;
@@ -200,8 +200,10 @@ impl Listener {
 pub struct Changes {
     /// Listeners that are new, or of which something else is known now.
     pub listeners: Vec<Arc<Listener>>,
-    /// The accept queues of all that live and whose queues are known.
+    /// The accept queues that are not as they were told last.
     pub queues: Vec<(SocketInode, QueueState)>,
+    /// What looking has cost so far.
+    pub census: Census,
     /// What could not be found out, in words.
     pub warnings: Vec<String>,
 }

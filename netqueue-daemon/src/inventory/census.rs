@@ -1,30 +1,38 @@
 //! The thread that keeps the listeners known: it looks when told that something changed, and now and then by itself.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     path::Path,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc as channel;
 
 use super::{
     book::{self, Book},
+    owners::Owners,
     places,
     visit::{VisitError, Visitor},
 };
 use crate::{
     clock,
-    domain::{Changes, Unknown},
+    domain::{self, Changes, QueueState, SocketInode, Unknown},
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Between two looks there is at least this much time.
 const REST: Duration = Duration::from_millis(100);
+
+/// What the census does.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether the processes that hold listeners are looked for.
+    pub owners: bool,
+}
 
 /// Says that something changed.
 #[derive(Clone, Debug)]
@@ -50,18 +58,34 @@ pub struct Census {
 ///
 /// # Errors
 /// There can be no thread.
-pub fn start() -> io::Result<Census> {
+pub fn start(settings: Settings) -> io::Result<Census> {
     let (wake, woken) = mpsc::sync_channel(1);
     let (sender, changes) = channel::channel(1);
-    thread::Builder::new().name("inventory".to_owned()).spawn(move || run(&woken, &sender))?;
+    thread::Builder::new().name("inventory".to_owned()).spawn(move || run(settings, &woken, &sender))?;
     Ok(Census { changes, waker: Waker(wake) })
 }
 
-fn run(woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
-    let mut visitor = Visitor::of_this_thread();
-    let mut book = Book::default();
+/// Everything the thread keeps from one look to the next.
+struct Keeper {
+    visitor: Visitor,
+    book: Book,
+    /// `None` where nobody's owners are to be looked for.
+    owners: Option<Owners>,
+    /// The queues as they were told last.
+    told: HashMap<SocketInode, QueueState>,
+    cost: domain::Census,
+}
+
+fn run(settings: Settings, woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
+    let mut keeper = Keeper {
+        visitor: Visitor::of_this_thread(),
+        book: Book::default(),
+        owners: settings.owners.then(|| Owners::new("/proc")),
+        told: HashMap::new(),
+        cost: domain::Census::default(),
+    };
     loop {
-        if changes.blocking_send(look(&mut visitor, &mut book)).is_err() {
+        if changes.blocking_send(keeper.look()).is_err() {
             return;
         }
         thread::sleep(REST);
@@ -72,29 +96,47 @@ fn run(woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
     }
 }
 
-/// Looks at every namespace.
-fn look(visitor: &mut Visitor, book: &mut Book) -> Changes {
-    let mut changes = Changes::default();
-    let places = places::search(Path::new("/proc"));
-    let now = clock::now();
-    let owners = |_| Err(Unknown::NotYet);
-    for place in &places {
-        match visitor.visit(place) {
-            Ok(visit) => {
-                let queue = |seen: &super::sock_diag::Seen| Some((seen.inode, seen.queue.ok()?));
-                changes.queues.extend(visit.listeners.iter().filter_map(queue));
-                changes.listeners.extend(book.note(place.netns, visit, &owners, now));
-            }
-            Err(VisitError::Gone) => changes.listeners.extend(book.forget(place.netns, now)),
-            Err(error @ VisitError::Closed(_)) => {
-                changes.warnings.push(format!("listeners of namespace {}: {error}", place.netns));
+impl Keeper {
+    /// Looks at every namespace, and then for whoever holds what was found there.
+    fn look(&mut self) -> Changes {
+        let (mut changes, start) = (Changes::default(), Instant::now());
+        let places = places::search(Path::new("/proc"));
+        let now = clock::now();
+        let mut visits = Vec::new();
+        for place in &places {
+            match self.visitor.visit(place) {
+                Ok(visit) => visits.push((place.netns, visit)),
+                Err(VisitError::Gone) => changes.listeners.extend(self.book.forget(place.netns, now)),
+                Err(error @ VisitError::Closed(_)) => {
+                    changes.warnings.push(format!("listeners of namespace {}: {error}", place.netns));
+                }
             }
         }
+        self.visitor.go_home();
+        let found: HashSet<_> = places.iter().map(|place| place.netns).collect();
+        for netns in book::vanished(&self.book, &found) {
+            changes.listeners.extend(self.book.forget(netns, now));
+        }
+
+        let seen = || visits.iter().flat_map(|(_, visit)| &visit.listeners);
+        let queues: HashMap<_, _> = seen().filter_map(|seen| Some((seen.inode, seen.queue.ok()?))).collect();
+        let news = queues.iter().filter(|(inode, queue)| self.told.get(inode) != Some(queue));
+        changes.queues = news.map(|(inode, queue)| (*inode, *queue)).collect();
+        self.told = queues;
+        if let Some(owners) = &mut self.owners {
+            owners.refresh(&seen().map(|seen| seen.inode).collect(), Instant::now());
+        }
+        let owners = self.owners.as_ref();
+        let of = |socket| owners.map_or(Err(Unknown::SwitchedOff), |owners| owners.of(socket));
+        self.cost.namespaces = visits.len() as u64;
+        self.cost.listeners = visits.iter().map(|(_, visit)| visit.listeners.len() as u64).sum();
+        for (netns, visit) in visits {
+            changes.listeners.extend(self.book.note(netns, visit, &of, now));
+        }
+        self.cost.looks += 1;
+        self.cost.took += start.elapsed();
+        self.cost.owners = self.owners.as_ref().map(Owners::cost).unwrap_or_default();
+        changes.census = self.cost;
+        changes
     }
-    visitor.go_home();
-    let found: HashSet<_> = places.iter().map(|place| place.netns).collect();
-    for netns in book::vanished(book, &found) {
-        changes.listeners.extend(book.forget(netns, now));
-    }
-    changes
 }

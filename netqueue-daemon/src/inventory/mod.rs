@@ -3,10 +3,14 @@
 
 mod book;
 pub mod census;
+mod cgroup;
 pub mod netns;
 pub mod netstat;
+mod owners;
 mod places;
+mod privilege;
 mod proc_tcp;
+mod process;
 mod sock_diag;
 mod sysctls;
 mod visit;

@@ -6,7 +6,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{family::Scraped, health, kernel, listeners, series::fold};
+use super::{family::Scraped, health, info, kernel, listeners, series::fold};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
 /// The families of one snapshot.
@@ -15,7 +15,9 @@ pub(super) struct SnapshotCollector(Vec<Scraped>);
 impl SnapshotCollector {
     /// The snapshot's families.
     pub(super) fn new(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Self> {
-        let mut families = listeners::families(snapshot, &fold(snapshot))?;
+        let series = fold(snapshot);
+        let mut families = listeners::families(snapshot, &series)?;
+        families.extend(info::families(snapshot, &series)?);
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);
         Ok(Self(families))

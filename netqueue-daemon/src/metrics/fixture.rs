@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
-    EventFlow, EventLog, Health, KernelCounter, LossReason, NamespaceBalance, Netns, PeerCount, PerCounter,
-    ProbeStatus, QueueState, ResetCause, SlotUse, Snapshot, SocketId, Spike, SpikeScope, Timestamp,
+    EventFlow, EventLog, Family, Health, KernelCounter, Limit, Listener, LossReason, NamespaceBalance, Netns,
+    Owner, PeerCount, PerCounter, Place, ProbeStatus, QueueState, ResetCause, Runtime, SlotUse, Snapshot,
+    SocketId, SocketInode, Spike, SpikeScope, Sysctls, Timestamp, Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -58,7 +59,9 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
 pub(super) fn incident() -> Snapshot {
     let mut web = account(1, listener(1, "0.0.0.0", 80), drops(24));
     web.queues.accept = Some(QueueState { length: 2, limit: 1 });
+    (web.process, web.listener) = ("nginx".into(), Some(web_listener().into()));
     let mut web_member = account(2, listener(2, "0.0.0.0", 80), drops(6));
+    (web_member.process, web_member.listener) = (web.process.clone(), web.listener.clone());
     web_member.counts.add(&resets(ResetCause::OverflowAbort, 2));
     let pod_key = AccountKey::Listener { socket: SocketId(3), at: at(POD, "::", 8443) };
     let flooded = Counts::from_fn(
@@ -81,6 +84,45 @@ pub(super) fn incident() -> Snapshot {
     let over = Spike { ended: Some(snapshot.taken), ..spike(2, SpikeScope::Namespace(POD)) };
     snapshot.spikes = [spike(1, web_spike), over, spike(3, SpikeScope::Namespace(HOST))].into();
     snapshot
+}
+
+/// As nginx in a container has it.
+fn web_listener() -> Listener {
+    let place = Place {
+        cgroup: "/system.slice/docker-0123.scope".into(),
+        unit: Some("docker-0123.scope".into()),
+        container: Some("0123".into()),
+        runtime: Some(Runtime::Docker),
+        pod: None,
+    };
+    let owner = Owner {
+        pid: 10,
+        started: 1,
+        comm: "nginx".into(),
+        executable: Ok("/usr/sbin/nginx".into()),
+        place: Ok(place.into()),
+        ended: false,
+    };
+    let sysctls = Sysctls { somaxconn: Ok(4096), ..Sysctls::unknown(Unknown::NotYet) };
+    Listener {
+        at: at(HOST, "0.0.0.0", 80),
+        inode: SocketInode(900),
+        cookie: Ok(1),
+        family: Family::Ipv4,
+        interface: None,
+        uid: 0,
+        reuseport: None,
+        limit: Limit {
+            backlog: Ok(1),
+            argument: Ok(1),
+            somaxconn_then: Ok(4096),
+            sysctls: Arc::new(sysctls),
+        },
+        owners: Ok(vec![owner].into()),
+        opened: Err(Unknown::BeforeAttach),
+        found: Timestamp::from_nanos(1_790_000_000_000_000_000),
+        closed: None,
+    }
 }
 
 fn spike(id: u64, scope: SpikeScope) -> Spike {

@@ -5,6 +5,7 @@ mod family;
 #[cfg(test)]
 mod fixture;
 mod health;
+mod info;
 mod kernel;
 mod listeners;
 mod series;

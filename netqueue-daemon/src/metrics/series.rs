@@ -103,7 +103,8 @@ impl Series {
     }
 }
 
-fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
+/// The labels of an account that is called `process`.
+pub(super) fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
     let Some(addr) = key.addr() else { return bucket(snapshot, key, "other") };
     let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
     [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, process.to_owned()]

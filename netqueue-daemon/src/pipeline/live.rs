@@ -7,7 +7,7 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 use super::{Feed, Source};
 use crate::{
     clock,
-    domain::{Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Observation, Timestamp},
+    domain::{self, Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Observation, Timestamp},
     inventory::{census::Census, netns::HOST_NET, netstat},
     kernel::{Attached, Drained, Reading},
 };
@@ -27,6 +27,7 @@ pub struct Live {
     /// What the inventory found and was not told yet.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
+    census_cost: domain::Census,
     host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
@@ -47,6 +48,7 @@ impl Live {
             census,
             found: Vec::new(),
             inventory_warnings: Vec::new(),
+            census_cost: domain::Census::default(),
             host,
             undecodable_records: 0,
             undecodable_accounts: 0,
@@ -72,6 +74,7 @@ impl Live {
         if !changes.listeners.is_empty() {
             self.read(feed);
         }
+        self.census_cost = changes.census;
         self.inventory_warnings.clone_from(&changes.warnings);
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
@@ -185,7 +188,13 @@ impl Source for Live {
         let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
         let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
         let warnings = warnings.map(str::to_owned).collect();
-        let health = Health { probes: self.attached.probes(), flow, slots: self.attached.room(), warnings };
+        let health = Health {
+            probes: self.attached.probes(),
+            flow,
+            slots: self.attached.room(),
+            census: self.census_cost,
+            warnings,
+        };
         feed.tell(clock::now(), Observation::Health(health));
     }
 }
