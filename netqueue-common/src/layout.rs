@@ -129,6 +129,14 @@ pub struct KernelLayout {
     pub wake_bytes: u32,
     /// Nanoseconds after a wake-up during which this CPU does not wake the reader again (below [`Self::wake_bytes`]).
     pub wake_interval: u32,
+    /// 1 where the accept queue's length is noted with each connection that enters it.
+    pub queue_depth: u32,
+    /// 1 where accepted connections are counted and their wait is measured.
+    pub accept_wait: u32,
+    /// `tcp_sock.rcvq_space.time`
+    pub tcp_rcvq_time: u32,
+    /// Slots of listeners: the first ones.
+    pub listeners: u32,
     /// Possible CPUs: rows of counts per slot.
     pub cpus: u32,
     /// Fills the struct up to a multiple of eight bytes; 0.

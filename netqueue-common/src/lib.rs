@@ -12,6 +12,7 @@ mod layout;
 mod ledger;
 mod namespace;
 mod tally;
+mod traffic;
 
 pub use cell::Cell;
 pub use counts::Counts;
@@ -21,6 +22,7 @@ pub use layout::KernelLayout;
 pub use ledger::{Flow, Suspect};
 pub use namespace::{Lives, Namespace};
 pub use tally::{Tallies, Tally};
+pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
 
 /// Names of the maps and globals, as the loader looks them up.
 pub mod names {
@@ -36,6 +38,16 @@ pub mod names {
     pub const ACCOUNTS: &str = "ACCOUNTS";
     /// Memory-mapped array: slot times number of CPUs plus CPU to [`Counts`](crate::Counts).
     pub const COUNTS: &str = "COUNTS";
+    /// Memory-mapped array: slot of a listener times number of CPUs plus CPU to [`Traffic`](crate::Traffic).
+    pub const TRAFFIC: &str = "TRAFFIC";
+    /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
+    pub const WAITS: &str = "WAITS";
+    /// Memory-mapped array: slot of a listener to [`Look`](crate::Look).
+    pub const LOOKS: &str = "LOOKS";
+    /// Array: [`QueuedSet`](crate::QueuedSet), by a hash of the socket's address.
+    pub const QUEUED: &str = "QUEUED";
+    /// Memory-mapped array of one [`Control`](crate::Control), which the daemon writes.
+    pub const CONTROL: &str = "CONTROL";
     /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).
     pub const TALLIES: &str = "TALLIES";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).

@@ -26,6 +26,8 @@ pub enum Tally {
     ReturnMissed,
     /// A return did not match the entry on record; neither was charged.
     WrongFrame,
+    /// A connection in an accept queue was forgotten for want of room: when it is accepted, nobody will know where.
+    QueuedForgotten,
     /// Network namespaces made under an inode number that is beyond what generations are kept of: they are not told from
     /// others that have the number before or after them.
     NamespacesUntold,
@@ -47,6 +49,7 @@ impl Tally {
         Self::EntryMissed,
         Self::ReturnMissed,
         Self::WrongFrame,
+        Self::QueuedForgotten,
         Self::NamespacesUntold,
     ];
 }

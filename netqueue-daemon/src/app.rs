@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    domain::{Aggregator, Keep, Netns, Settings, Timestamp},
+    domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, EventAllowance, LoadSettings},
     metrics,
@@ -134,6 +134,7 @@ fn load_settings(config: &Config) -> LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
         event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
+        features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,
     }
 }

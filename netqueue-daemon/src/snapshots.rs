@@ -14,7 +14,7 @@ pub type Recording = mpsc::Receiver<Arc<Observed>>;
 pub enum Request {
     /// A fresh snapshot.
     Picture(Asked<Arc<Snapshot>>),
-    /// One for the metrics page: what is in it is from then on known outside.
+    /// One for the metrics page: what is in it is from then on known outside, and peaks since the last scrape begin anew.
     Scrape(Asked<Arc<Snapshot>>),
     /// Everything observed from now on; `None` where enough do that already.
     Record(Asked<Option<Recording>>),
@@ -67,8 +67,8 @@ impl Snapshots {
         self.ask(Request::Picture).await.unwrap_or_else(|| self.latest())
     }
 
-    /// The same for the metrics page: what is shown there is from then on known outside.
-    pub async fn scrape(&self) -> Arc<Snapshot> {
+    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
+    pub async fn scraped(&self) -> Arc<Snapshot> {
         self.ask(Request::Scrape).await.unwrap_or_else(|| self.latest())
     }
 

@@ -74,6 +74,12 @@ impl Sock {
         read(self.0, layout!(sock_state))
     }
 
+    /// The local port of this full socket.
+    #[inline(always)]
+    pub(crate) fn port(self) -> Result<u16, Fault> {
+        read(self.0, layout!(inet_sport)).map(u16::from_be)
+    }
+
     /// The account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
@@ -128,12 +134,12 @@ impl Sock {
 
     #[inline(always)]
     fn key(self, sock: u64) -> Result<ListenerKey, Fault> {
-        let port: u16 = read(self.0, layout!(inet_sport))?;
+        let port = self.port()?;
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
             netns: self.net()?.id()?,
-            port: u16::from_be(port),
+            port,
             family,
             addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
             reserved: 0,
@@ -152,6 +158,12 @@ impl Sock {
     #[inline(always)]
     fn address(self, family: u16, v4: u32, v6: u32) -> Result<[u8; 16], Fault> {
         if family == AF_INET6 { read(self.0, v6) } else { read(self.0, v4).map(widen) }
+    }
+
+    /// Connections in the accept queue.
+    #[inline(always)]
+    pub(crate) fn accept_length(self) -> Result<u32, Fault> {
+        read(self.0, layout!(sock_ack_backlog))
     }
 
     /// Queue lengths and limits at this moment.

@@ -5,8 +5,8 @@
 //! netqueue's kernel side: observe the functions that decide, charge what this CPU's counters moved, say so or count the loss.
 //!
 //! The path of a normal connection: an entry program notes this CPU's counter cells in a per-CPU slot, a return program
-//! reads them again, finds them unmoved and is done. No hash map, no time stamp, no ring buffer. Everything in
-//! [`account`] happens only when a cell moved.
+//! reads them again, finds them unmoved and is done. It is counted in mapped arrays ([`traffic`]): no hash map, no ring
+//! buffer, and one time stamp, at accept(). Everything in [`account`] happens only when a cell moved.
 
 mod account;
 mod hooks;
@@ -18,6 +18,8 @@ mod maps;
 mod mib;
 mod scope;
 mod slots;
+mod survey;
+mod traffic;
 
 /// Programs that call GPL-only helpers must carry a GPL-compatible licence.
 #[unsafe(link_section = "license")]

@@ -163,7 +163,7 @@ pub(crate) fn clear(slot: u32) {
 /// # Safety
 /// `cell` must point into a live map value and be aligned to eight.
 #[inline(always)]
-unsafe fn raise(cell: *mut u64, amount: u64) {
+pub(crate) unsafe fn raise(cell: *mut u64, amount: u64) {
     // The intrinsic, because core's AtomicU64 offers no addition for this target; it becomes one BPF_XADD.
     // SAFETY: see above; every writer of this cell is atomic.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, amount) };

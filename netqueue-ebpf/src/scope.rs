@@ -117,6 +117,12 @@ pub(crate) struct CpuState {
     /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: ListenOverflows, ListenDrops.
     /// Mark: it is a cookie's ACK, not a request's.
     pub(crate) ack: Scope<2>,
+    /// Where the kernel says whether the connection made in `ack` is the one for its request: a pointer to a bool.
+    pub(crate) own_request: u64,
+    /// `tcp_rtx_synack`: the socket is the listener, the packet the request.
+    pub(crate) synack: Scope<0>,
+    /// Slots of listeners seen lately, by a hash of their address; to be checked before use.
+    pub(crate) guesses: [u32; 16],
     /// `tcp_check_req`: EmbryonicRsts. Mark: the final ACK found the accept queue full.
     pub(crate) request: Scope<1>,
     /// A `tcp_check_req` call for a Fast Open child, which may run with bottom halves on and counts nothing of ours.

@@ -19,8 +19,9 @@ use aya_ebpf::{
 use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
 
 use crate::{
-    kernel::{Sock, monotonic_now, tcp_state},
+    kernel::{Sock, monotonic_now, tcp_state, volatile},
     maps::{BPF_F_MMAPABLE, clear},
+    traffic,
 };
 
 /// The slot of each owner. The loader sets the sizes of all maps of slots.
@@ -57,6 +58,31 @@ pub(crate) fn of(key: &ListenerKey) -> u32 {
 pub(crate) fn of_other(key: &ListenerKey) -> u32 {
     let known = known(key);
     if known != NO_SLOT { known } else { take(&FREE_OTHERS, key) }
+}
+
+/// Whether a listener's socket owns this slot, and may go on doing so: it was not closed, nor opened again.
+#[inline(always)]
+pub(crate) fn owns(slot: u32, sock: u64) -> bool {
+    let Some(owner) = ACCOUNTS.get(slot) else { return false };
+    owner.key.sock == sock && volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0
+}
+
+/// The socket of the listener that owns a slot; `None` where none does any more.
+#[inline(always)]
+pub(crate) fn listener_of(slot: u32) -> Option<u64> {
+    let owner = ACCOUNTS.get(slot)?;
+    let open = volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0;
+    if open && owner.key.sock != 0 { Some(owner.key.sock) } else { None }
+}
+
+/// Whether the owner of a slot is a socket that listens where it did.
+#[inline(always)]
+pub(crate) fn listens(slot: u32) -> bool {
+    let Some(owner) = ACCOUNTS.get(slot) else { return false };
+    let sock = Sock(owner.key.sock);
+    owns(slot, sock.0)
+        && sock.state().unwrap_or(0) == tcp_state::LISTEN
+        && sock.port().unwrap_or(0) == owner.key.port
 }
 
 /// A slot's generation.
@@ -137,6 +163,7 @@ pub(crate) fn release(slot: u32, generation: u32, free: Free) -> u32 {
     let owner = unsafe { &mut *owner };
     if owner.generation == generation && owner.state == Owner::RETIRED {
         clear(slot);
+        traffic::clear(slot);
         owner.closed = 0;
         owner.generation = generation.wrapping_add(1);
         owner.state = Owner::FREE;

@@ -68,6 +68,7 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         let lost = snapshot.health.flow.lost(reason);
         let what = match reason {
             LossReason::RingFull | LossReason::Undecodable => "events are missing, counts are exact",
+            LossReason::QueuedForgotten => "so many connections are missing among the accepted ones",
             LossReason::Unreadable
             | LossReason::EntryMissed
             | LossReason::ReturnMissed

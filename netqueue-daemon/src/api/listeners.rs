@@ -9,6 +9,7 @@ use super::{
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
+    traffic::TrafficView,
 };
 use crate::{
     domain::{AccountView, Counts, Handshakes, Snapshot, Untold},
@@ -32,6 +33,8 @@ struct Listener {
     listener: Option<ListenerView>,
     accept_queue: Option<Queue>,
     syn_queue: Option<Queue>,
+    /// `null` for what is no listener.
+    traffic: Option<TrafficView>,
     drops: Drops,
     resets: Resets,
     handshakes: HandshakesView,
@@ -146,6 +149,10 @@ impl Listener {
             listener: account.listener.as_deref().map(ListenerView::of),
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),
+            traffic: account
+                .key
+                .is_listener()
+                .then(|| TrafficView::of(&account.traffic, snapshot.health.features)),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
             handshakes: HandshakesView::of(account.counts.handshakes()),

@@ -14,6 +14,7 @@ mod recording;
 mod status;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use axum::{
     Router,

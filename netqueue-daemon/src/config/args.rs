@@ -75,6 +75,14 @@ pub(super) struct Flags {
     /// Addresses and ports the metrics tell apart; the rest is port="other" [default: 2000]
     #[arg(long = "max-series", env = "NETQUEUE_MAX_SERIES", value_name = "NUMBER")]
     pub(super) max_series: Option<String>,
+    /// Does not measure how long connections wait for accept(): spares each of them a probe
+    #[arg(long = "no-accept-wait", env = "NETQUEUE_NO_ACCEPT_WAIT", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    pub(super) no_accept_wait: Option<String>,
+    /// Does not note how long the accept queue is whenever a connection enters it: no peaks, no distribution
+    #[arg(long = "no-queue-depth", env = "NETQUEUE_NO_QUEUE_DEPTH", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    pub(super) no_queue_depth: Option<String>,
     /// From which level on programs in the kernel log, at a cost: off, error, warn, info, debug, trace [default: off]
     #[arg(long = "bpf-log", env = "NETQUEUE_BPF_LOG", value_name = "LEVEL")]
     pub(super) bpf_log: Option<String>,

@@ -35,6 +35,8 @@ pub(super) struct Table {
     pub(super) max_listeners: Option<Given>,
     pub(super) keep_closed: Option<Given>,
     pub(super) max_series: Option<Given>,
+    pub(super) no_accept_wait: Option<Given>,
+    pub(super) no_queue_depth: Option<Given>,
     pub(super) bpf_log: Option<Given>,
 }
 

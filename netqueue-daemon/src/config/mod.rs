@@ -51,6 +51,10 @@ pub struct Config {
     pub keep_closed: Duration,
     /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
     pub max_series: usize,
+    /// Whether the wait of connections for accept() is measured.
+    pub accept_wait: bool,
+    /// Whether the length of accept queues is noted with each connection that enters one.
+    pub queue_depth: bool,
     /// From which level on the kernel side's programs log; `None`: they do not.
     pub bpf_log: Option<tracing::Level>,
 }
@@ -72,6 +76,8 @@ impl Default for Config {
             max_listeners: None,
             keep_closed: Duration::from_secs(120),
             max_series: 2000,
+            accept_wait: true,
+            queue_depth: true,
             bpf_log: None,
         }
     }
@@ -158,6 +164,12 @@ impl Config {
             max_series: layers
                 .pick("max-series", &flags.max_series, &table.max_series, &rules::MAX_SERIES)?
                 .unwrap_or(default.max_series),
+            accept_wait: layers
+                .pick("no-accept-wait", &flags.no_accept_wait, &table.no_accept_wait, &rules::SWITCH)?
+                .map_or(default.accept_wait, |off| !off),
+            queue_depth: layers
+                .pick("no-queue-depth", &flags.no_queue_depth, &table.no_queue_depth, &rules::SWITCH)?
+                .map_or(default.queue_depth, |off| !off),
             bpf_log: layers
                 .pick("bpf-log", &flags.bpf_log, &table.bpf_log, &rules::BPF_LOG)?
                 .unwrap_or(default.bpf_log),

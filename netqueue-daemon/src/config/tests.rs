@@ -96,6 +96,7 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("web.telemetry-path", "/{path}", "letters, digits"),
         ("web.telemetry-path", "/a/../b", "a path"),
         ("web.allow-unauthenticated", "yes", "true or false"),
+        ("no-accept-wait", "off", "true or false"),
         ("web.hostnames", "web1:10124", "without ports"),
         ("web.hostnames", "web1,,web2", "separated by commas"),
         ("no-owners", "off", "true or false"),

@@ -86,6 +86,12 @@ impl AccountKey {
         }
     }
 
+    /// Whether it is a listening socket.
+    #[must_use]
+    pub const fn is_listener(&self) -> bool {
+        matches!(self, Self::Listener { .. })
+    }
+
     /// Its address, if it has one.
     #[must_use]
     pub const fn addr(&self) -> Option<IpAddr> {

@@ -6,11 +6,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
-    AccountKey, AccountView, Counts, Timestamp,
+    AccountKey, AccountView, Counts, Timestamp, Traffic,
     joining::is_found_only,
     places::{self, Place},
 };
@@ -92,6 +93,9 @@ pub(super) fn add(to: &mut AccountView, left: &AccountView) {
         }
     }
     to.counts.add(&left.counts);
+    if *left.traffic != Traffic::default() {
+        Arc::make_mut(&mut to.traffic).merge(&left.traffic);
+    }
     to.first_seen = to.first_seen.min(left.first_seen);
     to.last_seen = to.last_seen.max(left.last_seen);
     to.closed = to.closed.max(left.closed);

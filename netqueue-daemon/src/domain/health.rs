@@ -24,6 +24,22 @@ impl AttachMode {
     }
 }
 
+/// What is observed of healthy connections, at a price for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Features {
+    /// How long the accept queue is whenever a connection enters it.
+    pub queue_depth: bool,
+    /// Who is accepted, and how long connections wait for it.
+    pub accept_wait: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { queue_depth: true, accept_wait: true }
+    }
+}
+
 /// One program and whether it is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStatus {
@@ -64,11 +80,13 @@ pub enum LossReason {
     WrongFrame,
     /// Every map was full: a charge is missing.
     MapFull,
+    /// There were too many connections in accept queues: one was forgotten, and will be missing among the accepted.
+    QueuedForgotten,
 }
 
 impl LossReason {
     /// Every reason, in index order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RingFull,
         Self::Undecodable,
         Self::Unreadable,
@@ -76,6 +94,7 @@ impl LossReason {
         Self::ReturnMissed,
         Self::WrongFrame,
         Self::MapFull,
+        Self::QueuedForgotten,
     ];
 
     /// The label value.
@@ -89,6 +108,7 @@ impl LossReason {
             Self::ReturnMissed => "return_missed",
             Self::WrongFrame => "wrong_frame",
             Self::MapFull => "map_full",
+            Self::QueuedForgotten => "queued_forgotten",
         }
     }
 }
@@ -141,6 +161,8 @@ pub struct SlotUse {
 pub struct Health {
     /// The programs.
     pub probes: Vec<ProbeStatus>,
+    /// What is observed beyond drops and resets.
+    pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
     /// The kernel side's room for accounts.

@@ -37,7 +37,7 @@ pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use gone::Keep;
 pub use handshakes::Handshakes;
-pub use health::{AttachMode, EventFlow, Health, LossReason, ProbeStatus, SlotUse};
+pub use health::{AttachMode, EventFlow, Features, Health, LossReason, ProbeStatus, SlotUse};
 pub use histogram::Histogram;
 pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{

@@ -32,14 +32,14 @@ pub enum Observation {
     Closed(Vec<(AccountKey, Timestamp)>),
     /// What went through listeners, of those where it has moved or their queues have.
     Traffic(Vec<(AccountKey, TrafficReading)>),
+    /// The metrics page was made: what was known is known outside, and peaks since the last scrape begin anew.
+    Scraped,
     /// The state from which a namespace's counters are compared.
     Baseline(Netns, Bracket),
     /// A namespace's counters beside what was attributed to it.
     Compared(Netns, Bracket),
     /// What netqueue knows of itself.
     Health(Health),
-    /// The metrics page was made: what was known is known outside.
-    Scraped,
 }
 
 /// What was known at one moment, as far as it does not repeat itself in later observations.

@@ -80,6 +80,16 @@ impl Traffic {
         self.wait.merge(&other.wait);
     }
 
+    /// Whether both counted the same, whatever their peaks.
+    #[must_use]
+    pub fn counts_equal(&self, other: &Self) -> bool {
+        (self.established, self.accepted, self.abandoned)
+            == (other.established, other.accepted, other.abandoned)
+            && (self.unmeasured, self.synack_retransmits) == (other.unmeasured, other.synack_retransmits)
+            && self.depth == other.depth
+            && self.wait == other.wait
+    }
+
     /// The wait in seconds below which the share `of` (0 to 1) of the accepted connections stayed.
     #[must_use]
     pub fn wait_quantile(&self, of: f64) -> Option<f64> {

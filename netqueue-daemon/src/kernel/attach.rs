@@ -17,12 +17,13 @@ use super::{
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,
-    probes::{Need, PROBES, Probe},
+    probes::{self, Need, PROBES, Probe},
     recycle::Recycler,
     ring::Ring,
     slots::Slots,
+    traffic::TrafficRows,
 };
-use crate::domain::{AccountKey, Counts, ProbeStatus, SlotUse};
+use crate::domain::{AccountKey, Counts, Features, ProbeStatus, SlotUse, TrafficReading};
 
 /// How the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub struct LoadSettings {
     pub max_listeners: Option<u32>,
     /// How many events one account may send from one CPU; `None`: as many as there are.
     pub event_allowance: Option<EventAllowance>,
+    /// What is observed beyond drops and resets.
+    pub features: Features,
     /// From which level on the programs write lines to the log; `None`: they do not.
     pub log_level: Option<tracing::Level>,
 }
@@ -48,8 +51,13 @@ pub struct EventAllowance {
 
 impl LoadSettings {
     /// Enough to see whether the kernel takes everything.
-    pub const TRIAL: Self =
-        Self { ring_bytes: 1 << 16, max_listeners: Some(16), event_allowance: None, log_level: None };
+    pub const TRIAL: Self = Self {
+        ring_bytes: 1 << 16,
+        max_listeners: Some(16),
+        event_allowance: None,
+        features: Features { queue_depth: true, accept_wait: true },
+        log_level: None,
+    };
 
     fn describe(&self, layout: &KernelLayout) -> KernelLayout {
         let Some(EventAllowance { rate, burst }) = self.event_allowance else { return *layout };
@@ -66,6 +74,8 @@ pub struct Attached {
     pub counters: Counters,
     /// The events.
     pub ring: Ring,
+    traffic: TrafficRows,
+    features: Features,
     recycler: Recycler,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
@@ -83,20 +93,28 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let mut ebpf = load(&prepared.layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
     let counters = slots.map(&ebpf)?;
+    let traffic = slots.map_traffic(&ebpf)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
-    let probes = PROBES.iter().filter(|probe| probe.concerns(&prepared.symbols));
+    let wanted = |probe: &&Probe| settings.features.accept_wait || probe.function != probes::ACCEPT;
+    let probes = PROBES.iter().filter(wanted).filter(|probe| probe.concerns(&prepared.symbols));
     let probes =
         probes.map(|probe| attach_one(&mut ebpf, &prepared, probe)).collect::<Result<Vec<_>, _>>()?;
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
     let recycler = Recycler::new(slots, grace::possible());
-    Ok(Attached { ebpf, counters, ring, recycler, probes, logger })
+    let features = settings.features;
+    Ok(Attached { ebpf, counters, ring, traffic, features, recycler, probes, logger })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
-    let layout = settings.describe(&slots.describe(layout));
+    let features = settings.features;
+    let layout = KernelLayout {
+        queue_depth: features.queue_depth.into(),
+        accept_wait: features.accept_wait.into(),
+        ..settings.describe(&slots.describe(layout))
+    };
     let log_level = settings.log_level.map_or(0, aya_log_level);
     let mut loader = EbpfLoader::new();
     slots.size(&mut loader);
@@ -137,6 +155,29 @@ impl Attached {
             ..status.clone()
         };
         self.probes.iter().map(status).collect()
+    }
+
+    /// What went through each listener, and its queues at this moment. The longest of an accept queue is told once.
+    pub fn traffic(&mut self) -> Vec<(AccountKey, TrafficReading)> {
+        let owners = || self.counters.slots().filter_map(|slot| Some((slot.tenure.slot, slot.owner?)));
+        TrafficRows::survey(
+            Keeper(&self.ebpf),
+            owners().filter(|(_, owner)| owner.is_listener()).map(|(slot, _)| slot),
+        );
+        let traffic = &mut self.traffic;
+        owners().filter_map(|(slot, owner)| Some((owner, traffic.read(slot)?))).collect()
+    }
+
+    /// What is observed of healthy connections: what was asked for, as far as the kernel has it.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        let accept = self.probes.iter().find(|(status, _)| status.function == probes::ACCEPT);
+        Features { accept_wait: accept.is_some_and(|(status, _)| status.attached), ..self.features }
+    }
+
+    /// From now on, what [`Self::traffic`] tells as the longest of a queue is the longest since now.
+    pub fn begin_epoch(&mut self) {
+        self.traffic.begin_epoch();
     }
 
     /// Gives back slots whose owners are gone, a step further at each call, and returns what those that are free again had

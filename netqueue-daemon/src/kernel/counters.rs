@@ -136,6 +136,7 @@ impl Counters {
                 LossReason::ReturnMissed => value(Tally::ReturnMissed),
                 LossReason::WrongFrame => value(Tally::WrongFrame),
                 LossReason::MapFull => value(Tally::ChargesLost),
+                LossReason::QueuedForgotten => value(Tally::QueuedForgotten),
                 LossReason::Undecodable => 0,
             }),
         }

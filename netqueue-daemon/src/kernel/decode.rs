@@ -71,7 +71,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
     })
 }
 
-fn queue(length: u32, limit: u32) -> Option<QueueState> {
+pub(super) fn queue(length: u32, limit: u32) -> Option<QueueState> {
     (length != UNKNOWN_LENGTH && limit != UNKNOWN_LENGTH).then_some(QueueState { length, limit })
 }
 

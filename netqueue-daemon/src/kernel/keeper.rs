@@ -33,10 +33,11 @@ pub(super) enum Kept {
 const EXAMINE: &str = "keep_examine";
 const RETIRE: &str = "keep_retire";
 const RELEASE: &str = "keep_release";
+const SURVEY: &str = "survey_queues";
 
 /// Loads the programs.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {
-    for name in [EXAMINE, RETIRE, RELEASE] {
+    for name in [EXAMINE, RETIRE, RELEASE, SURVEY] {
         let program: &mut RawTracePoint = ebpf
             .program_mut(name)
             .ok_or_else(|| AttachError::Refused {
@@ -68,6 +69,12 @@ impl Keeper<'_> {
     /// Clears the slot and makes it free. To be called a grace period after it was retired.
     pub(super) fn release(self, Tenure { slot, generation }: Tenure, purpose: Purpose) -> Kept {
         self.run(RELEASE, [slot, generation, u32::from(purpose as u8)])
+    }
+
+    /// Looks at the queues of some listeners, from this slot on.
+    pub(super) fn survey(self, first: u32) {
+        // A program that could not be run is tried again with the next look; until then the last one stands.
+        let _looked = self.run(SURVEY, [first, 0, 0]);
     }
 
     fn run(self, name: &str, arguments: [u32; 3]) -> Kept {

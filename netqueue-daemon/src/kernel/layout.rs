@@ -81,9 +81,13 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reason_keepalive_timeout: optional(btf, "SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT"),
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
+        tcp_rcvq_time: offset("tcp_sock.rcvq_space.time"),
         // The loader knows these (attach.rs, slots.rs).
         event_cost: 0,
         event_savings: 0,
+        queue_depth: 0,
+        accept_wait: 0,
+        listeners: 0,
         cpus: 0,
         padding: 0,
     };

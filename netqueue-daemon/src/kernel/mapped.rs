@@ -10,6 +10,7 @@ pub(super) struct Mapped<T> {
     start: NonNull<u64>,
     bytes: NonZeroUsize,
     elements: usize,
+    writable: bool,
     element: PhantomData<T>,
 }
 
@@ -26,11 +27,35 @@ impl<T: FromBytes> Mapped<T> {
 
     /// Maps an array of `elements` elements, made with BPF_F_MMAPABLE.
     pub(super) fn new(map: impl AsFd, elements: usize) -> io::Result<Self> {
+        Self::map(map, elements, ProtFlags::PROT_READ)
+    }
+
+    /// The same, to be written, too.
+    pub(super) fn writable(map: impl AsFd, elements: usize) -> io::Result<Self> {
+        Self::map(map, elements, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    }
+
+    fn map(map: impl AsFd, elements: usize, protection: ProtFlags) -> io::Result<Self> {
         let bytes = elements.checked_mul(size_of::<T>()).and_then(NonZeroUsize::new);
         let bytes = bytes.ok_or_else(|| io::Error::other("an array without elements cannot be mapped"))?;
         // SAFETY: a fresh mapping at an address of the kernel's choice.
-        let start = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, map, 0) }?;
-        Ok(Self { start: start.cast(), bytes, elements, element: PhantomData })
+        let start = unsafe { mmap(None, bytes, protection, MapFlags::MAP_SHARED, map, 0) }?;
+        let writable = protection.contains(ProtFlags::PROT_WRITE);
+        Ok(Self { start: start.cast(), bytes, elements, writable, element: PhantomData })
+    }
+
+    /// Writes one word of an element: programs see it before or after, never in between.
+    ///
+    /// # Panics
+    /// There is no such word, or the map was not mapped to be written.
+    pub(super) fn write(&self, index: usize, word: usize, value: u64) {
+        assert!(
+            self.writable && index < self.elements && word < Self::WORDS,
+            "element {index} of {}",
+            self.elements
+        );
+        // SAFETY: inside a writable mapping by the assertion, aligned to eight; volatile, because the kernel reads it.
+        unsafe { self.start.add(index * Self::WORDS + word).write_volatile(value) }
     }
 
     /// How many elements there are.

@@ -17,6 +17,7 @@ mod recycle;
 mod ring;
 mod slots;
 mod symbols;
+mod traffic;
 
 pub use attach::{Attached, EventAllowance, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};

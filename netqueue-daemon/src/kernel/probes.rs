@@ -60,6 +60,12 @@ const ICMP: &str = "drops of pending requests by ICMP errors are not attributed"
 const LIFE: &str = "a listener opened again on its port may be taken for its predecessor";
 const STOP: &str = "a closed listener is noticed some seconds late";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
+const AGAIN: &str = "SYN-ACKs sent again are not counted";
+const WAIT: &str = "accepted connections are not counted and their wait is not measured";
+
+/// Where accept() is observed: program and function.
+pub(super) const ACCEPT: &str = "security_sock_graft";
+
 const BEGUN: &str = "network namespaces made later, under an inode number never used before, are compared from their first look on only";
 const FREED: &str = "network namespaces that had the same inode number one after the other are not told apart, and only the host's is compared";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
@@ -98,6 +104,9 @@ pub(super) const PROBES: &[Probe] = &[
     optional("inet_csk_listen_stop", "inet_csk_listen_stop", At::Entry, STOP),
     optional("inet_child_forget_return", "inet_child_forget", At::Return, CHILD),
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
+    optional("tcp_rtx_synack_return", "tcp_rtx_synack", At::Return, AGAIN),
+    optional("tcp_rtx_synack", "tcp_rtx_synack", At::Entry, AGAIN),
+    optional(ACCEPT, ACCEPT, At::Entry, WAIT),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
 ];
 

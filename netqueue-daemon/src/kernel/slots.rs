@@ -2,15 +2,16 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, Stack},
+    maps::{Map, MapData, Stack},
 };
-use netqueue_common::{Account, Counts, KernelLayout, Lives, Tallies, names};
+use netqueue_common::{Account, Control, Counts, KernelLayout, Lives, Look, Tallies, Traffic, Waits, names};
 use zerocopy::FromBytes;
 
 use super::{
     counters::Counters,
     error::{AttachError, refused},
     mapped::Mapped,
+    traffic::TrafficRows,
 };
 
 /// Room for accounts, by kind.
@@ -90,7 +91,7 @@ impl Slots {
 
     /// The layout with this machine's number of CPUs.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
-        KernelLayout { cpus: self.cpus, ..*layout }
+        KernelLayout { cpus: self.cpus, listeners: self.listeners, ..*layout }
     }
 
     /// Sets the sizes of the maps before they are made.
@@ -102,6 +103,9 @@ impl Slots {
             .map_max_entries(names::FREE_OTHERS, OTHERS)
             .map_max_entries(names::ACCOUNTS, self.all())
             .map_max_entries(names::COUNTS, self.all() * self.cpus)
+            .map_max_entries(names::TRAFFIC, self.listeners * self.cpus)
+            .map_max_entries(names::WAITS, self.listeners)
+            .map_max_entries(names::LOOKS, self.listeners)
             .map_max_entries(names::TALLIES, self.cpus)
             .map_max_entries(names::LEDGER, LEDGER)
             .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32);
@@ -134,13 +138,30 @@ impl Slots {
             cpus,
         ))
     }
+
+    /// Maps what went through listeners.
+    pub(super) fn map_traffic(self, ebpf: &Ebpf) -> Result<TrafficRows, AttachError> {
+        let (listeners, cpus) = (self.listeners as usize, self.cpus as usize);
+        let control = array(ebpf, names::CONTROL)?.fd();
+        Ok(TrafficRows::new(
+            mapped::<Traffic>(ebpf, names::TRAFFIC, listeners * cpus)?,
+            mapped::<Waits>(ebpf, names::WAITS, listeners)?,
+            mapped::<Look>(ebpf, names::LOOKS, listeners)?,
+            Mapped::<Control>::writable(control, 1).map_err(|error| refused(names::CONTROL, &error))?,
+            cpus,
+        ))
+    }
+}
+
+fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, AttachError> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => Ok(map),
+        Some(_) | None => Err(absent(name)),
+    }
 }
 
 fn mapped<T: FromBytes>(ebpf: &Ebpf, name: &str, elements: usize) -> Result<Mapped<T>, AttachError> {
-    match ebpf.map(name) {
-        Some(Map::Array(map)) => Mapped::new(map.fd(), elements).map_err(|error| refused(name, &error)),
-        Some(_) | None => Err(absent(name)),
-    }
+    Mapped::new(array(ebpf, name)?.fd(), elements).map_err(|error| refused(name, &error))
 }
 
 fn absent(name: &str) -> AttachError {

@@ -18,6 +18,8 @@ pub(super) struct Row {
     pub addr: Option<String>,
     pub port: Option<u16>,
     pub accept_queue: Option<Queue>,
+    pub syn_queue: Option<Queue>,
+    pub traffic: Option<TrafficRow>,
     pub drops: Breakdown,
     pub resets: Breakdown,
     pub handshakes: Handshakes,
@@ -51,6 +53,28 @@ pub(super) struct Told {
     pub shown: u64,
     pub suppressed: u64,
     pub lost: u64,
+}
+
+/// What went through a listener.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct TrafficRow {
+    pub established: u64,
+    /// These and what else accept() tells are absent where it is not observed.
+    pub accepted: Option<u64>,
+    pub abandoned: Option<u64>,
+    pub synack_retransmits: u64,
+    pub accept_queue_depth: Option<Distribution>,
+    pub accept_wait_seconds: Option<Distribution>,
+}
+
+/// Values by size.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Distribution {
+    pub count: u64,
+    pub mean: Option<f64>,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p99: Option<f64>,
 }
 
 /// A total and its split.

@@ -23,9 +23,18 @@ pub(super) fn tcp_ext(name: &str) -> Result<u64> {
     value(&text, name).with_context(|| format!("this kernel has no counter {name}"))
 }
 
+/// A counter of the `Tcp` line, likewise.
+pub(super) fn tcp(name: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/thread-self/net/snmp")?;
+    value_of(&text, "Tcp: ", name).with_context(|| format!("this kernel has no counter {name}"))
+}
+
 fn value(text: &str, name: &str) -> Option<u64> {
-    let mut lines =
-        text.lines().filter_map(|line| line.strip_prefix("TcpExt: ")).map(str::split_ascii_whitespace);
+    value_of(text, "TcpExt: ", name)
+}
+
+fn value_of(text: &str, line: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|text| text.strip_prefix(line)).map(str::split_ascii_whitespace);
     let (names, values) = (lines.next()?, lines.next()?);
     names.zip(values).find(|(known, _)| *known == name)?.1.parse().ok()
 }

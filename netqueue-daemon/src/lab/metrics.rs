@@ -8,8 +8,22 @@ const DROPS: &str = "netqueue_listen_drops_total{";
 
 /// What `netqueue_listen_drops_total` says of a port, all its causes and stages together; `None` if it has no series.
 pub(super) fn drops(server: &Server, netns: u64, port: u16) -> Result<Option<u64>> {
-    let page = String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")?;
-    Ok(drops_on(&page, netns, port))
+    Ok(drops_on(&page(server)?, netns, port))
+}
+
+/// The whole page.
+pub(super) fn page(server: &Server) -> Result<String> {
+    String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")
+}
+
+/// What a gauge says of a listener; `None` if it has no series.
+pub(super) fn gauge(server: &Server, family: &str, netns: u64, port: u16) -> Result<Option<u64>> {
+    Ok(gauge_on(&page(server)?, family, netns, port))
+}
+
+/// The same of a page that was read.
+pub(super) fn gauge_on(page: &str, family: &str, netns: u64, port: u16) -> Option<u64> {
+    sum_on(page, &format!("{family}{{"), netns, port)
 }
 
 /// How many series there are of drops, resets and whatever else is told by address and port.
@@ -22,11 +36,15 @@ pub(super) fn series(server: &Server) -> Result<usize> {
 pub(super) const OF_ONE_PLACE: usize = 64;
 
 fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
+    sum_on(page, DROPS, netns, port)
+}
+
+fn sum_on(page: &str, family: &str, netns: u64, port: u16) -> Option<u64> {
     // The inode number alone, or with the generation behind it.
     let netns = [format!("netns=\"{netns}\""), format!("netns=\"{netns}.")];
     let port = format!("port=\"{port}\"");
     let values = page.lines().filter_map(|line| {
-        let (labels, value) = line.strip_prefix(DROPS)?.rsplit_once("} ")?;
+        let (labels, value) = line.strip_prefix(family)?.rsplit_once("} ")?;
         let mut labels = labels.split(',');
         let ours = labels.any(|label| label == netns[0] || label.starts_with(&netns[1]))
             && labels.any(|label| label == port);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::api::Row;
+use super::api::{Row, TrafficRow};
 use super::observation::Observation;
 use super::scene::Bench;
 
@@ -42,6 +42,13 @@ impl<'a> Watch<'a> {
             }
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// What went through the listener, as netqueue says now; `None` if it must not be asked or does not know the listener.
+    pub(super) fn traffic(&self) -> Result<Option<TrafficRow>> {
+        let seen = self.until(|_| true)?;
+        let rows = seen.map(|seen| seen.rows).unwrap_or_default();
+        Ok(rows.into_iter().find(|row| row.is_listener(self.address)).and_then(|row| row.traffic))
     }
 
     /// Asks until one thing of the listener's row is what it must be; otherwise, the sentence that says so.

@@ -6,7 +6,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{family::Scraped, health, info, kernel, listeners, series::fold};
+use super::{family::Scraped, health, info, kernel, listeners, series::fold, traffic};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
 /// The families of one snapshot.
@@ -17,6 +17,7 @@ impl SnapshotCollector {
     pub(super) fn new(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Self> {
         let series = fold(snapshot);
         let mut families = listeners::families(snapshot, &series)?;
+        families.extend(traffic::families(&series, snapshot.health.features)?);
         families.extend(info::families(snapshot, &series)?);
         families.extend(kernel::families(snapshot)?);
         families.extend(health::families(snapshot, build)?);

@@ -2,7 +2,7 @@
 
 use prometheus::{
     core::Desc,
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
 /// What a family's values may do.
@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Counter,
     /// Go up and down.
     Gauge,
+    /// Are distributions, which only grow.
+    Histogram,
 }
 
 /// A family with `N` labels.
@@ -42,32 +44,76 @@ impl<const N: usize> Family<N> {
         family.set_field_type(match self.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
         });
         family.set_metric(samples.into_iter().map(|(values, value)| self.sample(values, value)).collect());
         Ok(Scraped { desc, family })
     }
 
-    fn sample(&self, values: [String; N], value: f64) -> Metric {
-        let labels = self.labels.iter().zip(values).map(|(name, value)| {
+    /// The same of distributions.
+    pub(super) fn with_distributions(
+        &self,
+        samples: impl IntoIterator<Item = ([String; N], Distribution)>,
+    ) -> prometheus::Result<Scraped> {
+        let mut scraped = self.with([])?;
+        let metrics = samples.into_iter().map(|(values, distribution)| {
+            let mut metric = Metric::from_label(self.pairs(values));
+            metric.set_histogram(distribution.into());
+            metric
+        });
+        scraped.family.set_metric(metrics.collect());
+        Ok(scraped)
+    }
+
+    fn pairs(&self, values: [String; N]) -> Vec<LabelPair> {
+        let pairs = self.labels.iter().zip(values).map(|(name, value)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
             pair.set_value(value);
             pair
         });
-        let mut metric = Metric::from_label(labels.collect());
+        pairs.collect()
+    }
+
+    fn sample(&self, values: [String; N], value: f64) -> Metric {
+        let mut metric = Metric::from_label(self.pairs(values));
         match self.kind {
             Kind::Counter => {
                 let mut counter = Counter::default();
                 counter.set_value(value);
                 metric.set_counter(counter);
             }
-            Kind::Gauge => {
+            Kind::Gauge | Kind::Histogram => {
                 let mut gauge = Gauge::default();
                 gauge.set_value(value);
                 metric.set_gauge(gauge);
             }
         }
         metric
+    }
+}
+
+/// A sample of a histogram.
+pub(super) struct Distribution {
+    /// Upper bounds and how many values were at or below each.
+    pub(super) buckets: Vec<(f64, u64)>,
+    pub(super) count: u64,
+    pub(super) sum: f64,
+}
+
+impl From<Distribution> for Histogram {
+    fn from(distribution: Distribution) -> Self {
+        let buckets = distribution.buckets.into_iter().map(|(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut histogram = Self::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(distribution.count);
+        histogram.set_sample_sum(distribution.sum);
+        histogram
     }
 }
 

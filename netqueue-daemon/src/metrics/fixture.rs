@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
-    EventFlow, EventLog, Family, Health, KernelCounter, Limit, Listener, LossReason, NamespaceBalance, Netns,
-    Owner, PeerCount, PerCounter, Place, ProbeStatus, QueueState, ResetCause, Runtime, SlotUse, Snapshot,
-    SocketId, SocketInode, Spike, SpikeScope, Sysctls, Timestamp, Unknown,
+    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
+    NamespaceBalance, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus, QueueState, ResetCause,
+    Runtime, SlotUse, Snapshot, SocketId, SocketInode, Spike, SpikeScope, Sysctls, Timestamp, Traffic,
+    Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -60,6 +61,7 @@ pub(super) fn incident() -> Snapshot {
     let mut web = account(1, listener(1, "0.0.0.0", 80), drops(24));
     web.queues.accept = Some(QueueState { length: 2, limit: 1 });
     (web.process, web.listener) = ("nginx".into(), Some(web_listener().into()));
+    web.traffic = Arc::new(web_traffic());
     let mut web_member = account(2, listener(2, "0.0.0.0", 80), drops(6));
     (web_member.process, web_member.listener) = (web.process.clone(), web.listener.clone());
     web_member.counts.add(&resets(ResetCause::OverflowAbort, 2));
@@ -138,6 +140,29 @@ fn spike(id: u64, scope: SpikeScope) -> Spike {
         peak_per_second: 24,
         baseline_per_second: 0.0,
         peers: PeerCount { addresses: 1, connections: 8, at_least: false },
+    }
+}
+
+/// 100 clients at once, one accepted each 20 ms, three still waiting.
+fn web_traffic() -> Traffic {
+    let counts = |bounds: &'static [u64], of: &[(u64, u64)]| {
+        let counts =
+            bounds.iter().map(|bound| of.iter().find(|(le, _)| le == bound).map_or(0, |(_, count)| *count));
+        counts.collect::<Vec<_>>()
+    };
+    let depths =
+        counts(Traffic::DEPTHS, &[(1, 1), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16), (64, 32), (128, 36)]);
+    let waits =
+        counts(Traffic::WAITS, &[(250, 1), (100_000, 5), (500_000, 20), (1_000_000, 25), (2_000_000, 46)]);
+    Traffic {
+        established: 100,
+        accepted: 97,
+        synack_retransmits: 5,
+        accept_peak: Peak { since_scrape: 100, window: 129 },
+        syn_peak: Peak { since_scrape: 2, window: 2 },
+        depth: Histogram::from_counts(Traffic::DEPTHS, depths, 5050),
+        wait: Histogram::from_counts(Traffic::WAITS, waits, 94_090_000),
+        ..Traffic::default()
     }
 }
 

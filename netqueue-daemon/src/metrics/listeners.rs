@@ -59,28 +59,28 @@ const GHOSTS_LIVE: Family<4> = Family {
 
 const ACCEPT_LENGTH: Family<4> = Family {
     name: "netqueue_accept_queue_length",
-    help: "Connections waiting for accept() as of the newest event of the listener; not read between events.",
+    help: "Connections waiting for accept(), at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const ACCEPT_LIMIT: Family<4> = Family {
     name: "netqueue_accept_queue_limit",
-    help: "Backlog the accept queue is compared with, as of the newest event of the listener; it holds one connection more.",
+    help: "Backlog the accept queue is compared with; it holds one connection more.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const SYN_LENGTH: Family<4> = Family {
     name: "netqueue_syn_queue_length",
-    help: "Handshakes in progress as of the newest event of the listener; not read between events.",
+    help: "Handshakes in progress, at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const SYN_LIMIT: Family<4> = Family {
     name: "netqueue_syn_queue_limit",
-    help: "Handshakes in progress at which the SYN queue is full, as of the newest event of the listener.",
+    help: "Handshakes in progress at which the SYN queue is full.",
     kind: Kind::Gauge,
     labels: LABELS,
 };

@@ -9,6 +9,7 @@ mod info;
 mod kernel;
 mod listeners;
 mod series;
+mod traffic;
 
 use axum::{
     Router,
@@ -28,7 +29,7 @@ pub fn router(snapshots: Snapshots, path: &str) -> Router {
 }
 
 async fn scrape(snapshots: Snapshots) -> Response {
-    let snapshot = snapshots.scrape().await;
+    let snapshot = snapshots.scraped().await;
     match page(&snapshot) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {

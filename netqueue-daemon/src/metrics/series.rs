@@ -5,7 +5,9 @@ use std::{
     net::IpAddr,
 };
 
-use crate::domain::{AccountKey, AccountView, Counts, DropCause, Queues, Snapshot, SpikeScope, Timestamp};
+use crate::domain::{
+    AccountKey, AccountView, Counts, DropCause, QueueState, Queues, Snapshot, SpikeScope, Traffic,
+};
 
 /// The labels every listener's series carry, in this order.
 pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
@@ -20,9 +22,10 @@ pub(super) struct Series {
     pub(super) listener: bool,
     /// The sum.
     pub(super) counts: Counts,
-    /// The queues seen last; `port="other"` has none.
+    /// Of the listeners that live, the queues of the fullest; `port="other"` has none.
     pub(super) queues: Queues,
-    queues_seen: Timestamp,
+    /// What went through all of them.
+    pub(super) traffic: Traffic,
     /// Spikes under way, by cause; what had one lately is 0.
     pub(super) spikes: BTreeMap<DropCause, u64>,
 }
@@ -79,20 +82,21 @@ impl Series {
             listener: false,
             counts: Counts::default(),
             queues: Queues::default(),
-            queues_seen: Timestamp::default(),
+            traffic: Traffic::default(),
             spikes: BTreeMap::new(),
         }
     }
 
     fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool) {
         self.counts.add(&counts);
+        self.traffic.merge(&account.traffic);
         if !own_place {
             return;
         }
         self.listener |= matches!(account.key, AccountKey::Listener { .. });
-        if account.queues != Queues::default() && account.last_seen >= self.queues_seen {
-            self.queues = account.queues;
-            self.queues_seen = account.last_seen;
+        if account.closed.is_none() {
+            self.queues.accept = fuller(self.queues.accept, account.queues.accept);
+            self.queues.syn = fuller(self.queues.syn, account.queues.syn);
         }
     }
 
@@ -100,6 +104,15 @@ impl Series {
     pub(super) fn labels_and(&self, last: &str) -> [String; 5] {
         let [netns, addr, port, process] = self.labels.clone();
         [netns, addr, port, process, last.to_owned()]
+    }
+}
+
+/// Members of a SO_REUSEPORT group fill up one by one: the fullest one's queue tells.
+fn fuller(left: Option<QueueState>, right: Option<QueueState>) -> Option<QueueState> {
+    let fullness = |queue: QueueState| f64::from(queue.length) / f64::from(queue.limit.max(1));
+    match (left, right) {
+        (Some(left), Some(right)) if fullness(left) >= fullness(right) => Some(left),
+        (left, right) => right.or(left),
     }
 }
 
@@ -143,16 +156,27 @@ mod tests {
         assert_eq!((series[0].labels[1].as_str(), series[1].labels[1].as_str()), ("0.0.0.0", "[::]"));
     }
 
+    fn with_queue(socket: u64, length: u32, closed: bool) -> AccountView {
+        let mut account = account(socket, listener(socket, "0.0.0.0", 80), drops(1));
+        account.queues.accept = Some(QueueState { length, limit: 16 });
+        account.closed = closed.then_some(account.last_seen);
+        account
+    }
+
     #[test]
-    fn the_newest_listener_on_a_port_tells_its_queues() {
-        let mut dead = account(1, listener(1, "0.0.0.0", 80), drops(5));
-        let mut alive = account(2, listener(2, "0.0.0.0", 80), drops(1));
-        dead.last_seen = Timestamp::from_nanos(10);
-        alive.last_seen = Timestamp::from_nanos(20);
-        alive.queues.accept = Some(crate::domain::QueueState { length: 9, limit: 8 });
-        let newest = alive.queues;
-        assert_eq!(fold(&snapshot(vec![alive.clone(), dead.clone()]))[0].queues, newest);
-        assert_eq!(fold(&snapshot(vec![dead, alive]))[0].queues, newest);
+    fn of_the_listeners_on_a_port_the_fullest_that_lives_tells_its_queues() {
+        let accounts = [
+            with_queue(1, 17, true),
+            with_queue(2, 3, false),
+            with_queue(3, 9, false),
+            with_queue(4, 0, false),
+        ];
+        let mut backwards = accounts.to_vec();
+        backwards.reverse();
+        for accounts in [accounts.to_vec(), backwards] {
+            let series = fold(&snapshot(accounts));
+            assert_eq!(series[0].queues.accept, Some(QueueState { length: 9, limit: 16 }));
+        }
     }
 
     #[test]

@@ -79,6 +79,15 @@ impl Live {
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
 
+    /// Tells what went through listeners.
+    fn flow(&mut self, feed: &mut Feed) {
+        let traffic = self.attached.traffic();
+        // What is noted from here on is told the next time.
+        self.attached.begin_epoch();
+        let flowed = feed.aggregator().flowed(traffic);
+        feed.tell_any(clock::now(), flowed, Observation::Traffic);
+    }
+
     /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
     fn recycle(&mut self, feed: &mut Feed) {
         let settled = self.attached.recycle();
@@ -169,6 +178,7 @@ impl Source for Live {
         let recycling = self.attached.is_recycling();
         if recycling && self.recycled.elapsed() >= HASTE {
             self.read(feed);
+            self.flow(feed);
             self.recycle(feed);
         }
         recycling
@@ -182,6 +192,7 @@ impl Source for Live {
     async fn look(&mut self, feed: &mut Feed) {
         self.recycle(feed);
         self.reconcile(feed).await;
+        self.flow(feed);
         feed.tick(clock::now());
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
@@ -190,6 +201,7 @@ impl Source for Live {
         let warnings = warnings.map(str::to_owned).collect();
         let health = Health {
             probes: self.attached.probes(),
+            features: self.attached.features(),
             flow,
             slots: self.attached.room(),
             census: self.census_cost,

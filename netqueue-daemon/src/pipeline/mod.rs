@@ -129,8 +129,7 @@ impl<S: Source> Pipeline<S> {
             Request::Picture(request) => request.answer(Arc::clone(snapshot)),
             Request::Scrape(request) => {
                 request.answer(Arc::clone(snapshot));
-                let now = self.source.now();
-                self.feed.tell(now, Observation::Scraped);
+                self.feed.tell(self.source.now(), Observation::Scraped);
             }
             Request::Record(request) => {
                 let now = self.source.now();

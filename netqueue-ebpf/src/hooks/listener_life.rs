@@ -19,7 +19,7 @@ use crate::{
     kernel::{Fault, Sock},
     maps::state,
     scope::Forgotten,
-    slots,
+    slots, traffic,
 };
 
 #[kprobe]
@@ -35,6 +35,7 @@ fn inet_csk_listen_stop(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn forget_child(listener: u64, child: u64) -> Result<(), Fault> {
     state()?.forgotten = Forgotten { listener, child };
+    traffic::abandoned(child);
     Ok(())
 }
 

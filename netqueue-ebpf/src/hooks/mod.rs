@@ -9,7 +9,9 @@ mod listener_life;
 mod namespace_life;
 mod peer_is_proven;
 mod req_err;
+mod rtx_synack;
 mod send_reset;
+mod sock_graft;
 mod syn_recv_sock;
 
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};

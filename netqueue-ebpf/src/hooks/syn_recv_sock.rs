@@ -4,7 +4,8 @@
 //! `req_unhash` is NULL for a cookie's ACK, and for a Fast Open SYN, which `tcp_conn_request` tries as a whole handshake
 //! first: one that is dropped here goes on as an ordinary SYN, so that nobody believes to be connected. IPv4 on a
 //! dual-stack listener passes through both functions, the outer of which counts nothing itself: the slot they share is
-//! charged once. They run with bottom halves off.
+//! charged once. They run with bottom halves off. `own_req` points to
+//! whether the socket is the one for its request; if so it enters the accept queue next.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
@@ -20,14 +21,16 @@ use crate::{
     maps::{Account, state},
     mib::Cells,
     scope::{CpuState, Frame},
+    traffic,
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, req_unhash: u64, frame: Frame) -> Result<(), Fault> {
+fn enter(sk: u64, skb: u64, req_unhash: u64, own_request: u64, frame: Frame) -> Result<(), Fault> {
     let state = state()?;
     let cells = Cells::linux(state, Sock(sk).net()?)?;
     state.ack.open(frame, sk, skb, cells.0, cells.listen()?);
     state.ack.mark = u64::from(req_unhash == 0);
+    state.own_request = own_request;
     Ok(())
 }
 
@@ -40,11 +43,14 @@ fn leave(child: u64, frame: Frame) -> Result<(), Fault> {
     let after = Cells(state.ack.cells).listen()?;
     let before = state.ack.before;
     if after == before {
-        return if child == 0 {
-            Ok(())
-        } else {
-            ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
-        };
+        if child == 0 {
+            return Ok(());
+        }
+        // Of two nested calls the outer one tells.
+        if !state.ack.is_open() {
+            traffic::entered(state, child)?;
+        }
+        return ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb);
     }
     state.ack.before = after;
     charge(state, after[0].wrapping_sub(before[0]), after[1].wrapping_sub(before[1]))
@@ -104,7 +110,7 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
 
 #[kprobe]
 fn tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx)))
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), arg(&ctx, 5), entry_frame(&ctx)))
 }
 
 #[kretprobe]
@@ -114,7 +120,7 @@ fn tcp_v4_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
 
 #[kprobe]
 fn tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), entry_frame(&ctx)))
+    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), arg(&ctx, 5), entry_frame(&ctx)))
 }
 
 #[kretprobe]

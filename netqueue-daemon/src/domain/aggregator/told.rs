@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::Aggregator;
-use crate::domain::{AccountKey, Counts, Observation, SocketInode, Standing, Timestamp};
+use crate::domain::{
+    AccountKey, Counts, Observation, Queues, SocketInode, Standing, Timestamp, TrafficReading,
+};
 
 impl Aggregator {
     /// Takes in what was observed at `now`. The daemon tells its aggregator everything this way, and a recording holds the
@@ -22,6 +24,7 @@ impl Aggregator {
             }
             Observation::Closed(closed) => self.close(closed),
             Observation::Traffic(readings) => self.flow(readings, now),
+            Observation::Scraped => self.scraped(),
             Observation::Baseline(netns, bracket) => {
                 self.set_baseline(netns, &bracket);
             }
@@ -29,7 +32,6 @@ impl Aggregator {
                 self.reconcile(netns, &bracket);
             }
             Observation::Health(health) => self.set_health(health),
-            Observation::Scraped => self.scraped(),
         }
     }
 
@@ -101,6 +103,23 @@ impl Aggregator {
             known != Some(sums.get(key).unwrap_or(counts))
         };
         readings.iter().filter(has_moved).copied().collect()
+    }
+
+    /// Of these readings, those that tell something new.
+    #[must_use]
+    pub fn flowed(
+        &self,
+        mut readings: Vec<(AccountKey, TrafficReading)>,
+    ) -> Vec<(AccountKey, TrafficReading)> {
+        readings.retain(|(key, reading)| {
+            let known = self.index.get(key).and_then(|index| self.accounts.get(*index));
+            known.is_none_or(|known| {
+                reading.accept_peak > 0
+                    || !known.traffic.counts_equal(&reading.counts)
+                    || reading.queues != Queues::default() && known.queues != reading.queues
+            })
+        });
+        readings
     }
 
     /// Of accounts whose sockets were read, those that were not yet known.

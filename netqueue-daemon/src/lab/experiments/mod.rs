@@ -1,5 +1,6 @@
 //! The table of the experiments, in the order they run, and what several of them share.
 
+mod accept_wait;
 mod after_close;
 mod bounds;
 mod burst;
@@ -18,6 +19,7 @@ mod migrated;
 mod mptcp;
 mod namespaces;
 mod other_drops;
+mod queues;
 mod reopen;
 mod resets;
 mod reuseport;
@@ -86,6 +88,14 @@ pub(super) const ALL: &[Experiment] = &[
     silent_peers::OUT_OF_MEMORY,
     resets::DISSOLVED,
     migrated::MIGRATED,
+    accept_wait::SLOW,
+    accept_wait::BLOCKING,
+    accept_wait::COOKIES,
+    accept_wait::CLOSED,
+    accept_wait::DEAD,
+    queues::SPIKE,
+    queues::CROWD,
+    queues::HALF_OPEN,
     flooded::FLOOD,
     flooded::STANDSTILL,
     bounds::FULL_MAPS,

@@ -1,0 +1,120 @@
+//! Reads what went through listeners, from mapped memory, and has their queues looked at.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use netqueue_common::{Control, Look, Traffic as Row, Waits};
+
+use super::{decode::queue, keeper::Keeper, mapped::Mapped};
+use crate::domain::{Histogram, Queues, Traffic, TrafficReading};
+
+/// The kernel side's traffic, by slot of a listener.
+pub(super) struct TrafficRows {
+    rows: Mapped<Row>,
+    waits: Mapped<Waits>,
+    looks: Mapped<Look>,
+    control: Mapped<Control>,
+    cpus: usize,
+    epoch: u64,
+    /// The peaks of each slot as they were read last.
+    peaks: Vec<[u64; 2]>,
+}
+
+impl TrafficRows {
+    pub(super) fn new(
+        rows: Mapped<Row>,
+        waits: Mapped<Waits>,
+        looks: Mapped<Look>,
+        control: Mapped<Control>,
+        cpus: usize,
+    ) -> Self {
+        let peaks = vec![[0; 2]; waits.len()];
+        Self { rows, waits, looks, control, cpus, epoch: 0, peaks }
+    }
+
+    /// Lets peaks begin anew: what is read next tells the longest since about now. What a program notes meanwhile under
+    /// the epoch that ends here is read with the next.
+    pub(super) fn begin_epoch(&mut self) {
+        // The epoch is the upper half of a word of peaks.
+        self.epoch = (self.epoch + 1) & u64::from(u32::MAX);
+        self.control.write(0, 0, self.epoch);
+    }
+
+    /// Looks at the queues of these slots' listeners.
+    pub(super) fn survey(keeper: Keeper<'_>, slots: impl Iterator<Item = u32>) {
+        let batches: BTreeSet<u32> = slots.map(|slot| slot / Look::BATCH).collect();
+        batches.into_iter().for_each(|batch| keeper.survey(batch * Look::BATCH));
+    }
+
+    /// What is known of a slot; `None` where it is no listener's.
+    pub(super) fn read(&mut self, slot: u32) -> Option<TrafficReading> {
+        let slot = slot as usize;
+        let (peaks, waits) = (self.peaks.get_mut(slot)?, self.waits.words(slot, 0..Waits::WORDS));
+        let mut words = [0; WORDS];
+        let mut longest = [0; 2];
+        for cpu in 0..self.cpus {
+            for (index, word) in self.rows.words(slot * self.cpus + cpu, 0..WORDS).enumerate() {
+                if PEAKS.contains(&index) {
+                    longest[index - PEAKS.start] = longest[index - PEAKS.start].max(word);
+                } else {
+                    words[index] += word;
+                }
+            }
+        }
+        // A word that has not changed was told before.
+        let length = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+        let fresh = longest.iter().zip(peaks.iter()).filter(|(now, before)| now != before);
+        let accept_peak = fresh.map(|(now, _)| length(*now)).max().unwrap_or(0);
+        *peaks = longest;
+        let mut waits: Vec<u64> = waits.collect();
+        let sums = waits.split_off(Waits::BUCKETS);
+        let depths = words.iter().skip(PEAKS.end).copied();
+        let [established, accepted, abandoned, unmeasured, synack_retransmits, depth_sum, ..] = words;
+        let counts = Traffic {
+            established,
+            accepted,
+            abandoned,
+            unmeasured,
+            synack_retransmits,
+            depth: Histogram::from_counts(Traffic::DEPTHS, depths, depth_sum),
+            wait: Histogram::from_sums(Traffic::WAITS, waits, sums),
+            ..Traffic::default()
+        };
+        Some(TrafficReading { counts, accept_peak, queues: self.look(slot) })
+    }
+
+    fn look(&self, slot: usize) -> Queues {
+        match self.looks.get(slot) {
+            Look { listening: 1, accept_length, accept_limit, syn_length } => {
+                Queues { accept: queue(accept_length, accept_limit), syn: queue(syn_length, accept_limit) }
+            }
+            _ => Queues::default(),
+        }
+    }
+}
+
+const WORDS: usize = size_of::<Row>() / 8;
+/// Where the peaks are in a row.
+const PEAKS: Range<usize> = {
+    let start = std::mem::offset_of!(Row, peaks) / 8;
+    start..start + 2
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_mean_the_same_buckets() {
+        let waits: Vec<u64> =
+            Waits::BOUNDS.iter().take(Waits::BUCKETS - 1).map(|bound| u64::from(*bound)).collect();
+        assert_eq!(waits, Traffic::WAITS);
+        let depths: Vec<u64> = (0..Row::DEPTHS - 1).map(|bucket| 1 << bucket).collect();
+        assert_eq!(depths, Traffic::DEPTHS);
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_is_written() {
+        assert_eq!(std::mem::offset_of!(Row, depth_sum), 5 * 8);
+        assert_eq!(PEAKS.end * 8, std::mem::offset_of!(Row, depth));
+    }
+}

@@ -1,0 +1,312 @@
+//! How long connections wait for accept(), as netqueue tells it and as the server itself sees it.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use socket2::Socket;
+
+use crate::lab::api::{Distribution, TrafficRow};
+use crate::lab::counters::Counter;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::{Listener, connect, local_address};
+use crate::lab::sysctl;
+use crate::lab::watch::Watch;
+
+pub(super) const SLOW: Experiment = Experiment {
+    number: "50",
+    name: "accept-wait",
+    incident: "listen(128), 100 clients connect at once, the server accepts one each 20 ms",
+    verdict: "no drop, and yet half of the clients wait a second or more: the process accepts 50 connections a second. netqueue's \
+              percentiles are within 5 % of a trace the server took itself",
+    provoke: Provoke::Watching(slow),
+};
+
+pub(super) const BLOCKING: Experiment = Experiment {
+    number: "51",
+    name: "accept-wait-blocking",
+    incident: "a server that sleeps in accept() serves 20 clients that come 50 ms apart",
+    verdict: "nobody waits: the time a server spends in accept() is not the time a connection spends in the queue",
+    provoke: Provoke::Watching(blocking),
+};
+
+pub(super) const COOKIES: Experiment = Experiment {
+    number: "52",
+    name: "accept-wait-cookies",
+    incident: "tcp_syncookies=2, 20 clients connect and are accepted half a second later",
+    verdict: "connections made from cookies wait like others, and are measured like others",
+    provoke: Provoke::Watching(cookies),
+};
+
+pub(super) const CLOSED: Experiment = Experiment {
+    number: "53",
+    name: "closed-with-full-queue",
+    incident: "listen(8), 9 clients are queued, the server closes its listener",
+    verdict: "9 connections were abandoned: each client is reset, and their wait, which has no end, is in no histogram",
+    provoke: Provoke::Watching(closed),
+};
+
+pub(super) const DEAD: Experiment = Experiment {
+    number: "54",
+    name: "dead-in-the-queue",
+    incident: "10 clients connect; 5 reset and 5 close their connections before anyone accepts; then the server accepts all",
+    verdict: "a connection that dies in the queue stays in it until it is accepted: it takes a place, is counted once, and is not \
+              forgotten",
+    provoke: Provoke::Watching(dead),
+};
+
+/// How far netqueue may be off.
+const TOLERANCE: f64 = 0.05;
+
+/// A connection, when it entered the queue and when it was accepted: what the server's own trace knows.
+struct Trace {
+    waits: Vec<Duration>,
+}
+
+impl Trace {
+    /// Connects `count` clients one after the other: over loopback each is queued when its connect() returns.
+    fn connect(listener: &Listener, count: usize) -> Result<Vec<(Socket, SocketAddr, Instant)>> {
+        let client = |_| {
+            let before = Instant::now();
+            let client = connect(listener.loopback().into())?;
+            let entered = before + before.elapsed() / 2;
+            let address = local_address(&client)?;
+            Ok((client, address, entered))
+        };
+        (0..count).map(client).collect()
+    }
+
+    /// Accepts all of them, one each `pace`.
+    fn accept(
+        listener: &Listener,
+        clients: &[(Socket, SocketAddr, Instant)],
+        pace: Duration,
+    ) -> Result<Self> {
+        let mut waits = Vec::new();
+        let mut next = Instant::now();
+        for _ in clients {
+            next += pace;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            let connection = listener.try_accept()?.context("a queued connection is gone")?;
+            let accepted = Instant::now();
+            let peer = connection.peer_addr()?.as_socket();
+            let (_, _, entered) = clients
+                .iter()
+                .find(|(_, address, _)| Some(*address) == peer)
+                .context("a connection of nobody was accepted")?;
+            waits.push(accepted.duration_since(*entered));
+        }
+        waits.sort();
+        Ok(Self { waits })
+    }
+
+    fn quantile(&self, of: f64) -> f64 {
+        let index = (of * self.waits.len() as f64).ceil() as usize;
+        self.waits.get(index.saturating_sub(1)).map_or(0.0, Duration::as_secs_f64)
+    }
+
+    fn mean(&self) -> f64 {
+        self.waits.iter().sum::<Duration>().as_secs_f64() / self.waits.len() as f64
+    }
+
+    /// The words of both, and where they differ.
+    fn compare(&self, said: &Distribution, scene: &mut Scene) {
+        if said.count != self.waits.len() as u64 {
+            scene.problems.push(format!(
+                "{} waits were measured, {} connections accepted",
+                said.count,
+                self.waits.len()
+            ));
+        }
+        for (name, own, theirs) in [
+            ("mean", self.mean(), said.mean),
+            ("p50", self.quantile(0.5), said.p50),
+            ("p90", self.quantile(0.9), said.p90),
+            ("p99", self.quantile(0.99), said.p99),
+        ] {
+            let theirs = theirs.unwrap_or(0.0);
+            scene.measured.push(format!("{name}: the server waited {own:.3} s, netqueue says {theirs:.3} s"));
+            if (theirs - own).abs() > TOLERANCE * own {
+                scene
+                    .problems
+                    .push(format!("{name} is {theirs:.4} s in netqueue and {own:.4} s in the server"));
+            }
+        }
+    }
+}
+
+fn slow(bench: &Bench<'_>) -> Result<Scene> {
+    traced(bench, 8130, 1, 100, Duration::ZERO, Duration::from_millis(20))
+}
+
+fn cookies(bench: &Bench<'_>) -> Result<Scene> {
+    let mut scene = traced(bench, 8132, 2, 20, Duration::from_millis(500), Duration::ZERO)?;
+    scene.kernel.push((Counter::SyncookiesRecv, Amount::Exactly(20)));
+    Ok(scene)
+}
+
+/// `count` clients connect; after `pause` they are accepted, one each `pace`.
+fn traced(
+    bench: &Bench<'_>,
+    port: u16,
+    cookies: u64,
+    count: usize,
+    pause: Duration,
+    pace: Duration,
+) -> Result<Scene> {
+    let listener = bench.netns.run(move || {
+        sysctl::defaults()?;
+        sysctl::ensure("ipv4/tcp_syncookies", cookies)?;
+        Listener::ipv4(port, 128)
+    })?;
+    let watch = Watch::begin(bench, listener.address())?;
+    let (listener, clients, trace) = bench.netns.run(move || {
+        let clients = Trace::connect(&listener, count)?;
+        thread::sleep(pause);
+        let trace = Trace::accept(&listener, &clients, pace)?;
+        Ok((listener, clients, trace))
+    })?;
+    let mut scene = undisturbed();
+    scene.problems.extend(watch.expect(
+        "when all are accepted",
+        passed,
+        Some((count as u64, count as u64)),
+    )?);
+    if let Some(said) = watch.traffic()?.and_then(|traffic| traffic.accept_wait_seconds) {
+        trace.compare(&said, &mut scene);
+    }
+    scene.open.push(Box::new((listener, clients)));
+    Ok(scene)
+}
+
+fn blocking(bench: &Bench<'_>) -> Result<Scene> {
+    const CLIENTS: u64 = 20;
+    const APART: Duration = Duration::from_millis(50);
+    /// Of the time the server sleeps in accept(), a small part.
+    const AT_ONCE: f64 = 0.025;
+    let listener = bench.netns.run(|| {
+        sysctl::defaults()?;
+        Listener::ipv4(8131, 128)
+    })?;
+    let watch = Watch::begin(bench, listener.address())?;
+    let (listener, slept) = bench.netns.run(move || {
+        let server = std::net::TcpListener::from(listener.share()?);
+        let server = thread::spawn(move || {
+            let start = Instant::now();
+            let mut accepted = Vec::new();
+            while accepted.len() < CLIENTS as usize {
+                accepted.push(server.accept()?);
+            }
+            Ok::<_, std::io::Error>(start.elapsed())
+        });
+        for _ in 0..CLIENTS {
+            thread::sleep(APART);
+            drop(connect(listener.loopback().into())?);
+        }
+        let slept = server.join().ok().context("the accepting thread panicked")??;
+        Ok((listener, slept))
+    })?;
+    let mut scene = undisturbed();
+    scene.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
+    if let Some(waits) = watch.traffic()?.and_then(|traffic| traffic.accept_wait_seconds) {
+        let p90 = waits.p90.unwrap_or(f64::MAX);
+        scene.measured.push(format!(
+            "the server was in accept() for {:.1} s; of the connections, 9 of 10 waited less than {:.1} ms",
+            slept.as_secs_f64(),
+            p90 * 1e3
+        ));
+        if p90 > AT_ONCE {
+            scene
+                .problems
+                .push(format!("connections seem to have waited {p90} s for a server that waited for them"));
+        }
+    }
+    scene.open.push(Box::new(listener));
+    Ok(scene)
+}
+
+fn closed(bench: &Bench<'_>) -> Result<Scene> {
+    const QUEUED: u64 = 9;
+    let listener = bench.netns.run(|| {
+        sysctl::defaults()?;
+        Listener::ipv4(8133, 8)
+    })?;
+    let address = listener.address();
+    let watch = Watch::begin(bench, address)?;
+    let clients = bench.netns.run(move || {
+        let clients = listener.fill(QUEUED as u32, false)?;
+        drop(listener);
+        Ok(clients)
+    })?;
+    let seen = |row: &crate::lab::api::Row| {
+        let traffic = row.traffic.as_ref()?;
+        let waits = traffic.accept_wait_seconds.as_ref()?.count;
+        Some((traffic.established, traffic.accepted?, traffic.abandoned?, waits))
+    };
+    let mut scene = Scene { kernel: vec![(Counter::OutRsts, Amount::Exactly(QUEUED))], ..Scene::default() };
+    scene.problems.extend(watch.expect(
+        "established, accepted, abandoned and measured",
+        seen,
+        Some((QUEUED, 0, QUEUED, 0)),
+    )?);
+    scene.open.push(Box::new(clients));
+    Ok(scene)
+}
+
+fn dead(bench: &Bench<'_>) -> Result<Scene> {
+    const CLIENTS: u64 = 10;
+    let listener = bench.netns.run(|| {
+        sysctl::defaults()?;
+        Listener::ipv4(8134, 16)
+    })?;
+    let watch = Watch::begin(bench, listener.address())?;
+    let (listener, taken) = bench.netns.run(move || {
+        for (n, client) in listener.fill(CLIENTS as u32, false)?.into_iter().enumerate() {
+            client.set_linger((n % 2 == 0).then_some(Duration::ZERO))?;
+        }
+        thread::sleep(Duration::from_millis(200));
+        let mut taken = 0;
+        while listener.try_accept()?.is_some() {
+            taken += 1;
+        }
+        Ok((listener, taken))
+    })?;
+    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+    if taken != CLIENTS {
+        scene.problems.push(format!("the server accepted {taken} of {CLIENTS} connections"));
+    }
+    scene.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
+    let measured = |row: &crate::lab::api::Row| {
+        row.traffic.as_ref()?.accept_wait_seconds.as_ref().map(|waits| waits.count)
+    };
+    scene.problems.extend(watch.expect("waits", measured, Some(CLIENTS))?);
+    scene.open.push(Box::new(listener));
+    Ok(scene)
+}
+
+/// Established and accepted.
+fn passed(row: &crate::lab::api::Row) -> Option<(u64, u64)> {
+    let TrafficRow { established, accepted, .. } = row.traffic.as_ref()?;
+    Some((*established, (*accepted)?))
+}
+
+fn undisturbed() -> Scene {
+    Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(0))],
+        events: Some(vec![]),
+        ..Scene::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_own_percentiles_are_those_of_its_list() {
+        let trace = Trace { waits: (1..=100).map(|n| Duration::from_millis(20 * n)).collect() };
+        assert_eq!((trace.quantile(0.5), trace.quantile(0.99)), (1.0, 1.98));
+        assert!((trace.mean() - 1.01).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,15 @@
+//! security/security.c `security_sock_graft(sk, parent)`: accept() gives a connection's socket to the process's new one.
+//!
+//! The one place on accept()'s way that is a function of its own, comes after the wait, and has bottom halves off
+//! (include/net/sock.h `sock_graft` holds `sk_callback_lock`): a softirq on top of a program elsewhere on that way would
+//! run its own functions without ours, and what it drops would be charged to nobody. Sockets of any protocol come here.
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+
+use super::arg;
+use crate::{account::observe, traffic};
+
+#[kprobe]
+fn security_sock_graft(ctx: ProbeContext) -> u32 {
+    observe(traffic::accepted(arg(&ctx, 0)))
+}
