@@ -20,7 +20,7 @@ pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
 pub use key::{Account, ListenerKey, kept};
 pub use layout::KernelLayout;
 pub use ledger::{Flow, Suspect};
-pub use namespace::{Lives, Namespace};
+pub use namespace::{Farewell, Lives, Namespace};
 pub use tally::{Tallies, Tally};
 pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
 
@@ -56,6 +56,8 @@ pub mod names {
     pub const REMEMBERING: &str = "REMEMBERING";
     /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.
     pub const LIVES: &str = "LIVES";
+    /// Ring buffer of [`Farewell`](crate::Farewell) records.
+    pub const FAREWELLS: &str = "FAREWELLS";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";
     /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).

@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::Cell;
+
 /// A network namespace. The kernel gives the number of a dead one to the next at once; the generation tells them apart.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -39,4 +41,29 @@ impl Lives {
             None => None,
         }
     }
+}
+
+/// What a namespace had counted when it ended: one record of its own ring buffer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Farewell {
+    /// Which one.
+    pub netns: Namespace,
+    /// Its counters, summed over all CPUs, in the order of [`Farewell::COUNTERS`].
+    pub counters: [u64; Farewell::COUNTERS.len()],
+}
+
+impl Farewell {
+    /// The cells that are charged with what these counters count.
+    pub const COUNTERS: [Cell; 9] = [
+        Cell::ListenOverflows,
+        Cell::ListenDrops,
+        Cell::ReqQFullDrop,
+        Cell::ReqQFullDoCookies,
+        Cell::SyncookiesSent,
+        Cell::SyncookiesReceived,
+        Cell::SyncookiesFailed,
+        Cell::EmbryonicRsts,
+        Cell::OutRsts,
+    ];
 }

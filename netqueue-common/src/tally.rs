@@ -31,11 +31,14 @@ pub enum Tally {
     /// Network namespaces made under an inode number that is beyond what generations are kept of: they are not told from
     /// others that have the number before or after them.
     NamespacesUntold,
+    /// Network namespaces that ended without their last counts being told: the ring buffer for them was full, or there are
+    /// more CPUs than are summed up.
+    FarewellsLost,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: usize = Self::NamespacesUntold as usize + 1;
+    pub const COUNT: usize = Self::FarewellsLost as usize + 1;
 
     /// Every tally, in index order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -51,6 +54,7 @@ impl Tally {
         Self::WrongFrame,
         Self::QueuedForgotten,
         Self::NamespacesUntold,
+        Self::FarewellsLost,
     ];
 }
 

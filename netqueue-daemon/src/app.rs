@@ -36,7 +36,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         }
         let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
         let feed = feed(config, host, clock::now());
-        let census = inventory::census::start(inventory::census::Settings { owners: config.owners })
+        let settings = inventory::census::Settings { owners: config.owners };
+        let census = inventory::census::start(settings, attached.numbers.numbering())
             .context("cannot start the inventory's thread")?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, Pipeline::start(source, feed).await).await;

@@ -6,7 +6,8 @@ use clap::{CommandFactory as _, Parser as _};
 use netqueue_daemon::{
     app,
     cli::{
-        Arguments, Command, doctor, documents, events, explain, record, replay::ReplayArgs, resets, status,
+        Arguments, Command, doctor, documents, events, explain, listeners, record, replay::ReplayArgs,
+        resets, status,
     },
     config::{Config, DaemonArgs},
     lab, tui,
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Command::Top(args) => tui::command(args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay(&args),
+        Command::Listeners(args) => listeners::command(args),
         Command::Events(args) => events::command(args),
         Command::Resets(args) => resets::command(args),
         Command::Explain(args) => explain::command(args),

@@ -1,7 +1,7 @@
 //! The binary as a person runs it, against real servers: what it prints, and what its exit code says.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use netqueue_daemon::{
@@ -14,7 +14,7 @@ use netqueue_daemon::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
 };
 
@@ -117,6 +117,19 @@ async fn events_come_as_a_log_without_colours_in_a_pipe() {
     assert_eq!(one["data"]["events"][0]["cause"], "no_listener");
     assert_eq!(one["data"]["events"].as_array().map(Vec::len), Some(1));
     assert_eq!(good(server, &["events", "--port", "1"]).await, "no such event\n");
+}
+
+#[tokio::test]
+async fn followed_events_go_on_where_the_past_ends() {
+    let server = daemon(true).await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_netqueue"));
+    command.args(["events", "--follow", "--server", &format!("http://{server}")]);
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut next = async || lines.next_line().await.expect("readable").expect("a line");
+    assert!(next().await.contains("0.0.0.0:8081           accept_queue_full/ack"));
+    assert!(next().await.contains("no_listener"));
+    assert_eq!(child.try_wait().expect("known"), None, "it goes on");
 }
 
 #[tokio::test]

@@ -1,17 +1,28 @@
-//! Which of the namespaces that had an inode number one after the other has it now.
+//! Which of the namespaces that had an inode number one after the other has it now, and what one had counted at its end.
 //!
 //! Looked up where something is charged, never on the path of a healthy connection.
 
-use aya_ebpf::{macros::map, maps::Array};
-use netqueue_common::{Lives, Tally};
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, RingBuf},
+};
+use netqueue_common::{Farewell, Lives, Tally};
 
-use crate::maps::tally;
+use crate::{
+    kernel::{Fault, Net, layout},
+    maps::tally,
+    mib::{self, MOST_CPUS},
+};
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The loader sets the size.
 #[map]
 static LIVES: Array<Lives> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What namespaces that ended had counted. The loader sets the size.
+#[map]
+static FAREWELLS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
 /// The generation of a number's namespace; 0 also for a number beyond what is kept.
 #[inline(always)]
@@ -45,6 +56,20 @@ pub(crate) fn freed(inode: u32) {
         // SAFETY: as above; whoever frees the number is the only one that has it.
         unsafe { cell.write_volatile(cell.read_volatile().wrapping_add(1)) };
     }
+}
+
+/// Tells what a namespace has counted: nothing in it will count any more.
+#[inline(always)]
+pub(crate) fn ended(net: Net) -> Result<(), Fault> {
+    let (netns, counters) = (net.id()?, mib::totals(net)?);
+    let room = if layout!(cpus) <= MOST_CPUS { FAREWELLS.reserve::<Farewell>(0) } else { None };
+    let Some(mut record) = room else {
+        tally(Tally::FarewellsLost);
+        return Ok(());
+    };
+    record.write(Farewell { netns, counters });
+    record.submit(0);
+    Ok(())
 }
 
 #[inline(always)]

@@ -13,6 +13,46 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cells(pub(crate) u64);
 
+/// The counters of [`Farewell::COUNTERS`](netqueue_common::Farewell::COUNTERS), summed over the CPUs.
+pub(crate) type Totals = [u64; 9];
+
+/// More CPUs than this are not summed up: the verifier follows each turn of the loop.
+pub(crate) const MOST_CPUS: u32 = 1024;
+
+/// What a namespace has counted on all CPUs together, as /proc/net/netstat sums it.
+#[inline(always)]
+pub(crate) fn totals(net: Net) -> Result<Totals, Fault> {
+    let linux: u64 = read(net.0, layout!(net_statistics))?;
+    let tcp: u64 = read(net.0, layout!(tcp_statistics))?;
+    let mut sums = [0; 9];
+    let mut cpu = 0;
+    while cpu < layout!(cpus) && cpu < MOST_CPUS {
+        let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
+        let (linux, tcp) = (Cells(linux.wrapping_add(offset)), Cells(tcp.wrapping_add(offset)));
+        let [overflows, drops] = linux.listen()?;
+        let [cookies, full] = linux.syn_queue()?;
+        let [received, failed] = linux.cookies_returned()?;
+        let here = [
+            overflows,
+            drops,
+            full,
+            cookies,
+            linux.cookies_sent()?,
+            received,
+            failed,
+            linux.embryonic()?,
+            tcp.resets()?,
+        ];
+        let mut index = 0;
+        while index < here.len() {
+            sums[index] += here[index];
+            index += 1;
+        }
+        cpu += 1;
+    }
+    Ok(sums)
+}
+
 impl Cells {
     /// `net->mib.net_statistics`: the LINUX_MIB_* counters.
     #[inline(always)]

@@ -43,12 +43,13 @@ pub(super) struct PlaceFilter {
     port: Option<u16>,
 }
 
-#[derive(Clone, Copy)]
 enum NetnsFilter {
     Host,
     /// Every one that has or had the number.
     Inode(u32),
     One(Netns),
+    /// Every one that is called so.
+    Name(String),
 }
 
 impl PlaceFilter {
@@ -57,7 +58,7 @@ impl PlaceFilter {
 
     pub(super) fn from_params(params: &Params) -> Result<Self, Problem> {
         Ok(Self {
-            netns: params.get("netns", "`host`, or a network namespace's inode number, alone or with its generation as in 4026532201.3", netns)?,
+            netns: params.get("netns", "`host`, or a network namespace's name, or its inode number, alone or with its generation as in 4026532201.3", netns)?,
             addr: params.get("addr", "an IP address such as 0.0.0.0, 127.0.0.1, :: or [::1]", address)?,
             port: params.get("port", "a port, 0 to 65535", |port| port.parse().ok())?,
         })
@@ -72,10 +73,11 @@ impl PlaceFilter {
     }
 
     fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
-        self.netns.is_none_or(|netns| match netns {
+        self.netns.as_ref().is_none_or(|netns| match netns {
             NetnsFilter::Host => key.netns() == snapshot.host,
-            NetnsFilter::Inode(inode) => key.netns().inode == inode,
-            NetnsFilter::One(netns) => key.netns() == netns,
+            NetnsFilter::Inode(inode) => key.netns().inode == *inode,
+            NetnsFilter::One(netns) => key.netns() == *netns,
+            NetnsFilter::Name(name) => snapshot.netns_name(key.netns()) == *name,
         }) && self.addr.is_none_or(|addr| key.addr() == Some(addr))
             && self.port.is_none_or(|asked| port == Some(asked))
     }
@@ -85,11 +87,15 @@ fn netns(text: &str) -> Option<NetnsFilter> {
     if text == "host" {
         return Some(NetnsFilter::Host);
     }
-    match text.split_once('.') {
-        None => text.parse().ok().map(NetnsFilter::Inode),
-        Some((inode, generation)) => {
-            Some(NetnsFilter::One(Netns { inode: inode.parse().ok()?, generation: generation.parse().ok()? }))
-        }
+    if let Ok(inode) = text.parse() {
+        return Some(NetnsFilter::Inode(inode));
+    }
+    let generation = text.split_once('.').and_then(|(inode, generation)| {
+        Some(Netns { inode: inode.parse().ok()?, generation: generation.parse().ok()? })
+    });
+    match generation {
+        Some(netns) => Some(NetnsFilter::One(netns)),
+        None => (!text.is_empty()).then(|| NetnsFilter::Name(text.to_owned())),
     }
 }
 

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     build_info::BuildInfo,
-    domain::{CounterBalance, LossReason, NamespaceBalance, ProbeStatus, SlotUse, Snapshot},
+    domain::{
+        CounterBalance, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus, SearchCost, SlotUse,
+        Snapshot, Start, Timestamp,
+    },
     snapshots::Snapshots,
 };
 
@@ -28,6 +31,9 @@ pub(super) struct Status {
     mode: String,
     probes: Vec<Probe>,
     reconciliation: Vec<Reconciliation>,
+    /// Namespaces in which something is charged and whose counters could not be compared.
+    not_compared: Vec<NotCompared>,
+    namespace_search: NamespaceSearch,
     events: EventCounts,
     /// The kernel side's room for accounts.
     slots: BTreeMap<String, Slots>,
@@ -57,7 +63,19 @@ struct Reconciliation {
     netns: String,
     netns_inode: u32,
     netns_generation: u32,
+    /// `alive`, `ended` (kept until it was scraped twice), or `gone` (the sum of those that ended before).
+    state: &'static str,
+    ended: Option<String>,
+    /// From when on it is compared: `attach`, `birth`, or `first_look` at `compared_since`.
+    compared_from: &'static str,
+    compared_since: Option<String>,
+    /// When its counters were read last.
+    read: String,
+    /// Whether that was at its end, so that nothing is missing.
+    last: bool,
     exact: bool,
+    /// A residual up to this may hide: drops went on whenever the counters were read. 0 as soon as they rest.
+    slack: u64,
     counters: ByName<Balance>,
 }
 
@@ -67,6 +85,29 @@ struct Balance {
     since_attach: i64,
     attributed: i64,
     residual: i64,
+    /// What was attributed since the counters were read.
+    charged_since: u64,
+}
+
+/// A namespace that could not be compared.
+#[derive(Serialize)]
+struct NotCompared {
+    netns: String,
+    netns_inode: u32,
+    netns_generation: u32,
+    state: &'static str,
+    why: Option<String>,
+    charged: ByName<u64>,
+}
+
+/// What looking for namespaces took so far, and the last time.
+#[derive(Serialize)]
+struct NamespaceSearch {
+    searches: u64,
+    seconds: f64,
+    processes: u64,
+    threads: u64,
+    denied: u64,
 }
 
 #[derive(Serialize)]
@@ -92,7 +133,8 @@ pub(super) async fn get(
 impl Status {
     fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
         let probes = &snapshot.health.probes;
-        let balances = snapshot.balances.iter();
+        let compared = snapshot.balances();
+        let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none());
         Self {
             version: build.version,
             revision: build.revision,
@@ -102,7 +144,9 @@ impl Status {
             host_netns_inode: snapshot.host.inode,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
-            reconciliation: balances.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
+            reconciliation: compared.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
+            not_compared: uncompared.map(NotCompared::of).collect(),
+            namespace_search: NamespaceSearch::from(snapshot.search),
             events: EventCounts::of(snapshot),
             slots: snapshot.health.slots.iter().map(Slots::named).collect(),
         }
@@ -134,22 +178,67 @@ impl Probe {
 
 impl Reconciliation {
     fn of(snapshot: &Snapshot, balance: &NamespaceBalance) -> Self {
+        let namespace = snapshot.namespaces.get(&balance.netns);
+        let since = |counter| namespace.map_or(0, |namespace| namespace.charged_since.get(counter));
         let counters = balance.counters.iter();
+        let (compared_from, compared_since) = match balance.start {
+            Start::Attach => ("attach", None),
+            Start::Birth => ("birth", None),
+            Start::FirstLook(at) => ("first_look", Some(at.to_rfc3339())),
+        };
         Self {
             netns: snapshot.netns_name(balance.netns),
             netns_inode: balance.netns.inode,
             netns_generation: balance.netns.generation,
+            state: namespace.map_or("ended", state),
+            ended: namespace.and_then(|namespace| namespace.ended).map(Timestamp::to_rfc3339),
+            compared_from,
+            compared_since,
+            read: balance.read.to_rfc3339(),
+            last: balance.last,
             exact: balance.is_exact(),
+            slack: balance.slack,
             counters: ByName(
-                counters.map(|(counter, balance)| (counter.as_str(), Balance::from(balance))).collect(),
+                counters
+                    .map(|(counter, balance)| (counter.as_str(), Balance::of(balance, since(counter))))
+                    .collect(),
             ),
         }
     }
 }
 
-impl From<CounterBalance> for Balance {
-    fn from(CounterBalance { kernel, since_attach, attributed, residual }: CounterBalance) -> Self {
-        Self { kernel, since_attach, attributed, residual }
+const fn state(namespace: &NamespaceView) -> &'static str {
+    match namespace.ended {
+        _ if namespace.netns.inode == Netns::GONE.inode => "gone",
+        Some(_) => "ended",
+        None => "alive",
+    }
+}
+
+impl Balance {
+    const fn of(balance: CounterBalance, charged_since: u64) -> Self {
+        let CounterBalance { kernel, since_attach, attributed, residual } = balance;
+        Self { kernel, since_attach, attributed, residual, charged_since }
+    }
+}
+
+impl NotCompared {
+    fn of(namespace: &NamespaceView) -> Self {
+        let charged = namespace.charged_since.iter();
+        Self {
+            netns: namespace.name.to_string(),
+            netns_inode: namespace.netns.inode,
+            netns_generation: namespace.netns.generation,
+            state: state(namespace),
+            why: namespace.why_not.as_deref().map(str::to_owned),
+            charged: ByName(charged.map(|(counter, value)| (counter.as_str(), value)).collect()),
+        }
+    }
+}
+
+impl From<SearchCost> for NamespaceSearch {
+    fn from(SearchCost { searches, spent, processes, threads, denied }: SearchCost) -> Self {
+        Self { searches, seconds: spent.as_secs_f64(), processes, threads, denied }
     }
 }
 

@@ -107,7 +107,7 @@ fn incident() -> Aggregator {
     }
     let all = |value| PerCounter::from_fn(|_| value);
     queues.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(0) });
-    queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) });
+    queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) }, at(5));
     let mut flow = EventFlow { seen: 30, submitted: 4, suppressed: 3, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
     let probes = vec![probe(true, true), probe(false, false)];
@@ -262,6 +262,7 @@ async fn events_are_chosen_by_every_filter() {
         ("netns=4026532201", &[3]),
         ("netns=4026532201.0", &[3]),
         ("netns=4026532201.1", &[]),
+        ("netns=blue", &[]),
         ("addr=[::1]", &[3]),
         ("port=80", &[4, 2, 1]),
         ("cause=no_listener", &[3]),
@@ -307,7 +308,7 @@ async fn a_refusal_names_the_parameter_the_value_and_what_would_be_right() {
         ("/api/v1/events?peer=10.0.0", "peer", "10.0.0", "IP address"),
         ("/api/v1/events?port=1&port=2", "port", "2", "given once"),
         ("/api/v1/listeners?port=65536", "port", "65536", "0 to 65535"),
-        ("/api/v1/listeners?netns=pod", "netns", "pod", "`host`"),
+        ("/api/v1/listeners?netns=", "netns", "", "`host`"),
         ("/api/v1/listeners?addr=", "addr", "", "IP address"),
         ("/api/v1/listeners?kind=socket", "kind", "socket", "listener, endpoint, ephemeral, other"),
     ] {
@@ -339,7 +340,7 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
     assert_eq!((&balance["netns"], &balance["exact"]), (&json!("host"), &json!(false)));
     assert_eq!(
         balance["counters"]["ListenDrops"],
-        json!({"kernel": 1027, "since_attach": 27, "attributed": 26, "residual": 1})
+        json!({"kernel": 1027, "since_attach": 27, "attributed": 26, "residual": 1, "charged_since": 0})
     );
     assert_eq!(data["probes"][1]["attached"], false);
     let events = &data["events"];

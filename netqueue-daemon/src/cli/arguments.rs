@@ -8,6 +8,7 @@ use super::{
     events::EventsArgs,
     exit,
     explain::ExplainArgs,
+    listeners::ListenersArgs,
     record::RecordArgs,
     replay::ReplayArgs,
     resets::ResetsArgs,
@@ -31,6 +32,8 @@ pub enum Command {
     Daemon(Box<DaemonArgs>),
     /// Watches a daemon in the terminal: listeners, queues, causes, events
     Top(TopArgs),
+    /// Shows every listener: queues, drops, resets, whose it is
+    Listeners(ListenersArgs),
     /// Shows single drops and resets
     Events(EventsArgs),
     /// Shows who sent resets, and why

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     ask::{Asking, Failure, Paper, run},
     exit::Exit,
-    format, style,
+    follow, format, style,
     table::{Cell, Column, Table},
     terminal::plain,
 };
@@ -24,6 +24,9 @@ pub struct EventsArgs {
     /// How many, of the newest
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
     limit: usize,
+    /// Goes on with each event as it comes, until it is interrupted
+    #[arg(short, long)]
+    follow: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -83,6 +86,11 @@ impl EventFilter {
 /// They cannot be printed.
 pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
     run(async move {
+        if args.follow {
+            let past = args.filter.query("/api/v1/events");
+            let stream = args.filter.query("/api/v1/events/stream");
+            return follow::run(&args.asking, &past, &stream, args.limit).await;
+        }
         let query = args.filter.query("/api/v1/events").with("limit", Some(args.limit));
         let answer = args.asking.client().get::<Events>(&query).await?;
         let mut paper = args.asking.paper();

@@ -118,6 +118,17 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// A waiting time in seconds: `120 µs`, `3.4 ms`, `1.5 s`.
+#[must_use]
+pub fn waited(seconds: f64) -> String {
+    match seconds {
+        short if short < 0.001 => format!("{:.0} µs", short * 1e6),
+        short if short < 0.01 => format!("{:.1} ms", short * 1e3),
+        short if short < 1.0 => format!("{:.0} ms", short * 1e3),
+        long => format!("{long:.1} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,14 @@
 //! What the numbers of one account say, in sentences.
 
 use super::{
-    format::{count, plural, span},
+    format::{count, plural, span, waited},
     terminal::plain,
 };
 use crate::{
-    client::model::{Listener, Part, Queue, Total},
+    client::{
+        model::{Listener, Part, Queue, Total},
+        socket::Owner,
+    },
     domain::glossary,
 };
 
@@ -54,13 +57,16 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     }
     handshakes(listener).into_iter().for_each(|text| say(Tone::Plain, text));
     queues(listener).into_iter().for_each(|(tone, text)| say(tone, text));
+    limits(listener).into_iter().chain(traffic(listener)).for_each(|text| say(Tone::Plain, text));
     said
 }
 
 fn who(listener: &Listener) -> String {
-    let process = match listener.process.as_str() {
-        "" => "a process netqueue does not know".to_owned(),
-        name => format!("process {}", plain(name)),
+    let owners = listener.listener.as_ref().and_then(|socket| socket.owners.as_deref()).unwrap_or_default();
+    let process = match (owners.first(), listener.process.as_str()) {
+        (Some(owner), _) => owner_words(owner, owners.len()),
+        (None, "") => "a process netqueue does not know".to_owned(),
+        (None, name) => format!("process {}", plain(name)),
     };
     match listener.kind.as_str() {
         "listener" => format!("A listening socket of {process}."),
@@ -72,6 +78,70 @@ fn who(listener: &Listener) -> String {
               not known."
             .to_owned(),
     }
+}
+
+fn owner_words(owner: &Owner, holders: usize) -> String {
+    let mut words = format!("process {} ({})", plain(&owner.comm), owner.pid);
+    let parts = [
+        ("", &owner.executable),
+        ("unit ", &owner.unit),
+        ("container ", &owner.container),
+        ("pod ", &owner.pod),
+    ];
+    for (name, part) in parts {
+        if let Some(part) = part {
+            words.push_str(&format!(", {name}{}", plain(part)));
+        }
+    }
+    if owner.ended {
+        words.push_str(", which has ended");
+    }
+    match holders {
+        0 | 1 => words,
+        more => format!("{words}, and {} with it", plural(more as u64 - 1, "other")),
+    }
+}
+
+/// What makes the accept queue as long as it is, and what would make it longer.
+fn limits(listener: &Listener) -> Option<String> {
+    let limit = &listener.listener.as_ref()?.limit;
+    let backlog = limit.backlog?;
+    let asked = limit.listen_argument.map_or_else(|| "?".to_owned(), |asked| asked.to_string());
+    let then = limit.somaxconn_then.map_or_else(|| "?".to_owned(), |then| then.to_string());
+    let now = limit.sysctls.get("net.core.somaxconn").copied().flatten();
+    let now = now.map_or_else(String::new, |now| format!("; it is {now} now"));
+    Some(match limit.limited_by.as_str() {
+        "listen_argument" => format!(
+            "Its limit {backlog} is what the program asked listen() for: raise its backlog setting{now}."
+        ),
+        "somaxconn" => format!(
+            "Its limit {backlog} comes from net.core.somaxconn; the program asked for {asked}. Raise the sysctl, then the \
+             program has to listen again."
+        ),
+        "earlier_somaxconn" => format!(
+            "Its limit {backlog} comes from net.core.somaxconn, which was {then} when the program began to listen{now}: \
+             reload or restart the program."
+        ),
+        _ => format!("Its limit is {backlog}; what the program asked for was not seen."),
+    })
+}
+
+fn traffic(listener: &Listener) -> Option<String> {
+    let traffic = listener.traffic.as_ref().filter(|traffic| traffic.established > 0)?;
+    let passed = format!(
+        "{} entered the accept queue, {} were accepted; at most {} waited at once in the last minute.",
+        plural(traffic.established, "connection"),
+        count(traffic.accepted),
+        count(traffic.accept_queue_peak.last_minute.into())
+    );
+    Some(match traffic.wait {
+        Some(wait) => format!(
+            "{passed} Half were accepted within {}, 99 of 100 within {}.",
+            waited(wait.p50),
+            waited(wait.p99)
+        ),
+        None => passed,
+    })
 }
 
 fn causes<'a>(kind: &'a str, total: &'a Total) -> impl Iterator<Item = String> + 'a {
@@ -197,6 +267,28 @@ mod tests {
         assert_eq!(text.matches("Look at: The process accepts too slowly").count(), 1, "{text}");
         assert!(text.contains("9 of the 9 that the accept queue holds (limit 8)"), "{text}");
         assert!(text.contains("2 clients believed"), "{text}");
+    }
+
+    #[test]
+    fn the_owner_and_what_would_make_the_queue_longer_are_named() {
+        let text = said(&listener(serde_json::json!({
+            "listener": {
+                "family": "ipv4", "unknown": [],
+                "owners": [{"pid": 7, "comm": "nginx", "executable": "/usr/sbin/nginx", "unit": "nginx.service"}, {"pid": 8, "comm": "nginx"}],
+                "limit": {"backlog": 128, "limited_by": "earlier_somaxconn", "listen_argument": 511, "somaxconn_then": 128,
+                    "sysctls": {"net.core.somaxconn": 4096}},
+            },
+            "traffic": {"established": 2000, "accepted": 1999, "accept_queue_peak": {"last_minute": 12}, "wait": {"p50": 0.00012, "p99": 1.5}},
+        })));
+        assert!(
+            text.contains("process nginx (7), /usr/sbin/nginx, unit nginx.service, and one other with it"),
+            "{text}"
+        );
+        assert!(
+            text.contains("which was 128 when the program began to listen; it is 4096 now: reload"),
+            "{text}"
+        );
+        assert!(text.contains("Half were accepted within 120 µs, 99 of 100 within 1.5 s."), "{text}");
     }
 
     #[test]

@@ -60,6 +60,20 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// What it says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How it looks.
+    #[must_use]
+    pub const fn style(&self) -> Style {
+        self.style
+    }
+}
+
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
         Self::styled(text, Style::new())

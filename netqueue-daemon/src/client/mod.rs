@@ -5,6 +5,7 @@ mod http;
 pub mod model;
 mod query;
 mod server;
+pub mod socket;
 mod sse;
 
 pub use error::ClientError;

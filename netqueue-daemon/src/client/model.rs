@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::socket::{Socket, Traffic};
+
 /// An answer, understood and as it was.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {
@@ -92,6 +94,12 @@ pub struct Listener {
     /// The owner's name; empty while unknown.
     #[serde(default)]
     pub process: String,
+    /// What is known of the socket; null for what is no listener, or has not been found.
+    #[serde(default)]
+    pub listener: Option<Socket>,
+    /// What went through it.
+    #[serde(default)]
+    pub traffic: Option<Traffic>,
     /// Connections waiting for accept().
     pub accept_queue: Option<Queue>,
     /// Handshakes in progress.

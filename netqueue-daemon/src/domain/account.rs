@@ -21,6 +21,9 @@ impl Netns {
     pub const fn at_attach(inode: u32) -> Self {
         Self { inode, generation: 0 }
     }
+
+    /// Stands for all that ended long ago: no namespace has this number.
+    pub const GONE: Self = Self::at_attach(0);
 }
 
 /// `4026532201`, and `4026532201.3` for one that was made since netqueue attached.

@@ -128,6 +128,8 @@ pub struct EventFlow {
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
+    /// Network namespaces whose last counts were not told.
+    pub farewells_lost: u64,
     /// Lost, by reason.
     #[serde(with = "ByName::<LossReason>")]
     pub lost: [u64; LossReason::ALL.len()],

@@ -203,6 +203,8 @@ pub struct Changes {
     /// The accept queues that are not as they were told last.
     pub queues: Vec<(SocketInode, QueueState)>,
     /// What looking has cost so far.
+    // Recordings from before the cost was told are read all the same.
+    #[serde(default)]
     pub census: Census,
     /// What could not be found out, in words.
     pub warnings: Vec<String>,

@@ -17,6 +17,7 @@ mod histogram;
 mod joining;
 mod limit;
 mod listener;
+mod namespaces;
 mod observation;
 mod owner;
 mod peaks;
@@ -43,10 +44,11 @@ pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };
+pub use namespaces::{Farewell, NamespaceNews, NamespaceView, SearchCost};
 pub use observation::{Observation, Observed, Standing};
 pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
-pub use reconcile::{Bracket, CounterBalance, NamespaceBalance, Reconciler};
+pub use reconcile::{Baseline, Bracket, CounterBalance, NamespaceBalance, Reconciler, Start};
 pub use snapshot::{AccountView, Snapshot};
 pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;

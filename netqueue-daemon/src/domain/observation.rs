@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Changes, Counts, Event, Health, Netns, QueuePeaks,
-    SocketInode, Timestamp, TrafficReading,
+    AccountId, AccountKey, AccountView, Baseline, Bracket, Changes, Counts, Event, Health, NamespaceNews,
+    Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, namespaces::Entry,
 };
 
 /// Something observed.
@@ -38,6 +38,8 @@ pub enum Observation {
     Baseline(Netns, Bracket),
     /// A namespace's counters beside what was attributed to it.
     Compared(Netns, Bracket),
+    /// Which namespaces there are and were.
+    Namespaces(NamespaceNews),
     /// What netqueue knows of itself.
     Health(Health),
 }
@@ -58,8 +60,12 @@ pub struct Standing {
     pub peaks: Vec<(AccountId, QueuePeaks)>,
     /// How many events were ever appended: the next one's number is one more.
     pub events: u64,
-    /// For each namespace that is compared, a bracket that sets its baseline, and the one compared last.
-    pub namespaces: Vec<(Netns, Bracket, Bracket)>,
+    /// Every namespace that is known.
+    pub namespaces: Vec<Entry>,
+    /// From where each is compared.
+    pub baselines: Vec<(Netns, Baseline)>,
+    /// What looking for them cost.
+    pub search: SearchCost,
     /// What netqueue knew of itself.
     pub health: Health,
 }

@@ -1,12 +1,12 @@
 //! The read model: one immutable picture that metrics, API, command line and pages share.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, Netns, Queues, Spike,
-    Timestamp, Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, NamespaceView, Netns,
+    Queues, SearchCost, Spike, Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -113,8 +113,10 @@ pub struct Snapshot {
     pub accounts: Arc<[AccountView]>,
     /// The newest events.
     pub events: EventLog,
-    /// The kernel's counters against ours, for every namespace that is compared.
-    pub balances: Vec<NamespaceBalance>,
+    /// Every namespace that was found or that something was charged to, with the kernel's counters against ours.
+    pub namespaces: Arc<BTreeMap<Netns, NamespaceView>>,
+    /// What looking for them costs.
+    pub search: SearchCost,
     /// What netqueue says about itself.
     pub health: Health,
     /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
@@ -128,9 +130,21 @@ impl Snapshot {
         self.accounts.iter().find(|account| account.key == *key)
     }
 
-    /// How a namespace is called: `host` for that of PID 1, else its inode number and generation.
+    /// How a namespace is called: `host` for that of PID 1, else its name, its container, or its inode number and
+    /// generation; the latter also for one that ended long ago.
     #[must_use]
     pub fn netns_name(&self, netns: Netns) -> String {
-        if netns == self.host { "host".to_owned() } else { netns.to_string() }
+        match self.namespaces.get(&netns) {
+            Some(namespace) => namespace.name.to_string(),
+            None if netns == self.host => "host".to_owned(),
+            None => netns.to_string(),
+        }
+    }
+
+    /// The comparisons there are, the host's first.
+    pub fn balances(&self) -> impl Iterator<Item = &NamespaceBalance> {
+        let (host, others): (Vec<_>, Vec<_>) =
+            self.namespaces.values().partition(|namespace| namespace.netns == self.host);
+        host.into_iter().chain(others).filter_map(|namespace| namespace.balance.as_ref())
     }
 }

@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     path::Path,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +16,7 @@ use tokio::sync::mpsc as channel;
 
 use super::{
     book::{self, Book},
+    netns::Numbering,
     owners::Owners,
     places,
     visit::{VisitError, Visitor},
@@ -58,15 +62,16 @@ pub struct Census {
 ///
 /// # Errors
 /// There can be no thread.
-pub fn start(settings: Settings) -> io::Result<Census> {
+pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
     let (wake, woken) = mpsc::sync_channel(1);
     let (sender, changes) = channel::channel(1);
-    thread::Builder::new().name("inventory".to_owned()).spawn(move || run(settings, &woken, &sender))?;
+    thread::Builder::new().name("inventory".to_owned()).spawn(move || run(settings, who, &woken, &sender))?;
     Ok(Census { changes, waker: Waker(wake) })
 }
 
 /// Everything the thread keeps from one look to the next.
 struct Keeper {
+    who: Numbering,
     visitor: Visitor,
     book: Book,
     /// `None` where nobody's owners are to be looked for.
@@ -76,12 +81,13 @@ struct Keeper {
     cost: domain::Census,
 }
 
-fn run(settings: Settings, woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
+fn run(settings: Settings, who: Numbering, woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
     let mut keeper = Keeper {
-        visitor: Visitor::of_this_thread(),
+        visitor: Visitor::of_this_thread(Arc::clone(&who)),
         book: Book::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
         told: HashMap::new(),
+        who,
         cost: domain::Census::default(),
     };
     loop {
@@ -100,7 +106,7 @@ impl Keeper {
     /// Looks at every namespace, and then for whoever holds what was found there.
     fn look(&mut self) -> Changes {
         let (mut changes, start) = (Changes::default(), Instant::now());
-        let places = places::search(Path::new("/proc"));
+        let places = places::search(Path::new("/proc"), &*self.who);
         let now = clock::now();
         let mut visits = Vec::new();
         for place in &places {

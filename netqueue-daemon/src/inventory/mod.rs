@@ -4,6 +4,11 @@
 mod book;
 pub mod census;
 mod cgroup;
+mod container;
+mod enter;
+mod member;
+mod mounts;
+mod namespaces;
 pub mod netns;
 pub mod netstat;
 mod owners;
@@ -11,6 +16,12 @@ mod places;
 mod privilege;
 mod proc_tcp;
 mod process;
+mod search;
 mod sock_diag;
 mod sysctls;
+#[cfg(test)]
+mod tree;
 mod visit;
+
+pub use namespaces::{Namespaces, ReadError};
+pub use search::{Depth, Found, Search, search};

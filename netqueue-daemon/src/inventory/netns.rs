@@ -1,27 +1,60 @@
-//! Network namespaces.
+//! Network namespaces by the files that stand for them.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use crate::domain::Netns;
 
 /// Where the namespace of PID 1 shows its counters.
 pub const HOST_NET: &str = "/proc/1/net";
 
+/// Which namespace has an inode number now, for those that live longer than a call.
+pub type Numbering = Arc<dyn Fn(u32) -> Netns + Send + Sync>;
+
+/// Which namespace has an inode number now.
+pub type WhoHas<'a> = &'a (dyn Fn(u32) -> Netns + Sync);
+
 /// The namespace of PID 1; where that may not be looked at, the daemon's own.
 ///
 /// # Errors
 /// Neither can be looked at.
 pub fn host() -> io::Result<Netns> {
-    of("/proc/1/ns/net").or_else(|_| of("/proc/self/ns/net"))
+    of_task(Path::new("/proc/1")).or_else(|_| of_task(Path::new("/proc/self"))).map(Netns::at_attach)
 }
 
-/// The namespace a file like /proc/PID/ns/net stands for: its inode number.
+/// The inode number of the namespace of a process or a thread, by its directory like /proc/PID or /proc/PID/task/TID.
 ///
 /// # Errors
-/// The file cannot be looked at.
-pub fn of(file: impl AsRef<Path>) -> io::Result<Netns> {
-    let inode = fs::metadata(file)?.ino();
-    u32::try_from(inode)
-        .map(Netns::at_attach)
-        .map_err(|_| io::Error::other(format!("inode {inode} is not a namespace's")))
+/// It is gone, or may not be looked at.
+pub(super) fn of_task(directory: &Path) -> io::Result<u32> {
+    let link = fs::read_link(directory.join("ns/net"))?;
+    let inode = link.to_str().and_then(inode_in);
+    inode.ok_or_else(|| io::Error::other(format!("{} is no network namespace", link.display())))
+}
+
+/// The number in `net:[4026531840]`.
+pub(super) fn inode_in(text: &str) -> Option<u32> {
+    text.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The namespace that a thread or a file leads to, `inode` saying its number: it must have that number still when it is
+/// known whose the number is.
+pub(super) fn identify(who: WhoHas<'_>, inode: impl Fn() -> Option<u32>) -> Option<Netns> {
+    let number = inode()?;
+    let netns = who(number);
+    (inode() == Some(number) && who(number) == netns).then_some(netns)
+}
+
+/// The namespace a file like /proc/PID/ns/net stands for.
+///
+/// # Errors
+/// The file cannot be looked at, or is another's a moment later.
+pub(super) fn of(file: impl AsRef<Path>, who: WhoHas<'_>) -> io::Result<Netns> {
+    let inode = || fs::metadata(&file).ok().and_then(|file| of_file(&file));
+    fs::metadata(&file)?;
+    identify(who, inode).ok_or_else(|| io::Error::other("its number is changing hands"))
+}
+
+/// The inode number of a file bound to a namespace.
+pub(super) fn of_file(file: &fs::Metadata) -> Option<u32> {
+    u32::try_from(file.ino()).ok()
 }

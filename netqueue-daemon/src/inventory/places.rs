@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::{netns, visit::Place};
+use super::{
+    netns::{self, WhoHas},
+    visit::Place,
+};
 use crate::domain::Netns;
 
 /// Every namespace a thread below `proc` is in, with the first such thread as the way to it.
 #[must_use]
-pub(super) fn search(proc: &Path) -> Vec<Place> {
+pub(super) fn search(proc: &Path, who: WhoHas<'_>) -> Vec<Place> {
     let mut found: BTreeMap<Netns, Place> = BTreeMap::new();
     let mut note = |directory: &Path| {
         let file = directory.join("ns/net");
-        if let Ok(netns) = netns::of(&file) {
+        if let Ok(netns) = netns::of(&file, who) {
             let shown = Some(directory.join("net"));
             found.entry(netns).or_insert(Place { netns, file, shown });
         }

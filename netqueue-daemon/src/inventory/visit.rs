@@ -8,6 +8,7 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 
 use super::{
+    netns::Numbering,
     proc_tcp,
     sock_diag::{self, Seen},
     sysctls,
@@ -46,8 +47,8 @@ pub(super) enum VisitError {
 }
 
 /// The thread that visits. It moves from namespace to namespace, so it serves nothing else.
-#[derive(Debug)]
 pub(super) struct Visitor {
+    who: Numbering,
     /// Where it is.
     here: Option<Netns>,
     /// Where it began.
@@ -57,10 +58,10 @@ pub(super) struct Visitor {
 impl Visitor {
     /// For the calling thread.
     #[must_use]
-    pub(super) fn of_this_thread() -> Self {
+    pub(super) fn of_this_thread(who: Numbering) -> Self {
         const HERE: &str = "/proc/thread-self/ns/net";
-        let here = super::netns::of(HERE).ok();
-        Self { here, home: here.zip(File::open(HERE).ok()) }
+        let here = super::netns::of(HERE, &*who).ok();
+        Self { who, here, home: here.zip(File::open(HERE).ok()) }
     }
 
     /// Goes back to where it began: whoever stays in a namespace keeps it alive.
@@ -89,7 +90,7 @@ impl Visitor {
                 let shown = place.shown.as_deref().ok_or(VisitError::Gone)?;
                 let visit = outside(shown, why, Sysctls::unknown(why))?;
                 // Whoever is in it may have left meanwhile.
-                let still = shown.parent().map(|of| super::netns::of(of.join("ns/net")));
+                let still = shown.parent().map(|of| super::netns::of(of.join("ns/net"), &*self.who));
                 still
                     .is_some_and(|now| now.is_ok_and(|now| now == place.netns))
                     .then_some(visit)
@@ -109,7 +110,7 @@ impl Visitor {
         })?;
         self.here = None;
         setns(&file, CloneFlags::CLONE_NEWNET).map_err(|_| NotEntered::Refused)?;
-        self.here = super::netns::of("/proc/thread-self/ns/net").ok();
+        self.here = super::netns::of("/proc/thread-self/ns/net", &*self.who).ok();
         if self.here == Some(place.netns) { Ok(()) } else { Err(NotEntered::Gone) }
     }
 }

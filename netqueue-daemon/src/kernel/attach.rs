@@ -14,13 +14,14 @@ use super::{
     error::{AttachError, in_one_line, refused},
     grace,
     keeper::{self, Keeper},
+    lives::{Farewells, Numbers},
     misses::Misses,
     object::OBJECT,
     preflight::Prepared,
     probes::{self, Need, PROBES, Probe},
     recycle::Recycler,
     ring::Ring,
-    slots::Slots,
+    slots::{self, Slots},
     traffic::TrafficRows,
 };
 use crate::domain::{AccountKey, Counts, Features, ProbeStatus, SlotUse, TrafficReading};
@@ -77,6 +78,10 @@ pub struct Attached {
     traffic: TrafficRows,
     features: Features,
     recycler: Recycler,
+    /// Which namespace has an inode number.
+    pub numbers: Arc<Numbers>,
+    /// Namespaces that ended.
+    pub farewells: Farewells,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
@@ -103,9 +108,14 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons);
+    let farewells = RingBuf::try_from(take(&mut ebpf, names::FAREWELLS)?)
+        .map_err(|error| refused(names::FAREWELLS, &error))?;
+    let told = probes.iter().any(|(status, _)| status.program == probes::NUMBER_FREED && status.attached);
+    let numbers = Arc::new(slots::map_lives(&ebpf, told)?);
     let recycler = Recycler::new(slots, grace::possible());
+    let farewells = Farewells::new(farewells);
     let features = settings.features;
-    Ok(Attached { ebpf, counters, ring, traffic, features, recycler, probes, logger })
+    Ok(Attached { ebpf, counters, ring, traffic, features, recycler, numbers, farewells, probes, logger })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {

@@ -129,6 +129,7 @@ impl Counters {
             suppressed: value(Tally::EventsSuppressed),
             folded: value(Tally::ChargesFolded),
             namespaces_untold: value(Tally::NamespacesUntold),
+            farewells_lost: value(Tally::FarewellsLost),
             lost: LossReason::ALL.map(|reason| match reason {
                 LossReason::RingFull => value(Tally::EventsRingFull),
                 LossReason::Unreadable => value(Tally::Unreadable),
@@ -176,7 +177,7 @@ impl Counters {
 }
 
 /// The two `u32` of one word, in the order of their addresses.
-fn halves(word: u64) -> [u32; 2] {
+pub(super) fn halves(word: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
@@ -186,16 +187,20 @@ fn add(sums: &mut [u64], row: impl Iterator<Item = u64>) {
 }
 
 impl Reading {
-    /// What the accounts of one namespace were charged together, those whose slots were given back included.
+    /// What the accounts of each namespace were charged together, those whose slots were given back included.
     #[must_use]
-    pub fn sum(&self, netns: Netns) -> PerCounter<u64> {
-        let mut sum = self.settled.get(&netns).copied().unwrap_or_default();
-        self.accounts.iter().filter(|(key, _)| key.netns() == netns).for_each(|(_, counts)| sum.add(counts));
-        *sum.kernel()
+    pub fn sums(&self) -> BTreeMap<Netns, PerCounter<u64>> {
+        let mut sums: BTreeMap<_, _> =
+            self.settled.iter().map(|(netns, counts)| (*netns, *counts.kernel())).collect();
+        for (key, counts) in &self.accounts {
+            let sum: &mut PerCounter<u64> = sums.entry(key.netns()).or_default();
+            *sum = PerCounter::from_fn(|counter| sum.get(counter) + counts.kernel().get(counter));
+        }
+        sums
     }
 }
 
-fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
+pub(super) fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
     Counts::from_fn(
         |kind| cells[decode::cell_of_drop(kind) as usize],
         |cause| cells[decode::cell_of_reset(cause) as usize],

@@ -68,13 +68,18 @@ pub(super) const ACCEPT: &str = "security_sock_graft";
 
 const BEGUN: &str = "network namespaces made later, under an inode number never used before, are compared from their first look on only";
 const FREED: &str = "network namespaces that had the same inode number one after the other are not told apart, and only the host's is compared";
+const ENDED: &str = "what a network namespace counts between the last look at it and its end is not compared";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
+
+/// The program without which namespaces are not told apart.
+pub(super) const NUMBER_FREED: &str = "proc_free_inum";
 
 /// Every probe. First what tells namespaces apart: nothing is charged without it. A return before its entry: a call
 /// caught in between is then counted as missed instead of left open.
 pub(super) const PROBES: &[Probe] = &[
-    optional("proc_free_inum", "proc_free_inum", At::Entry, FREED),
+    optional(NUMBER_FREED, "proc_free_inum", At::Entry, FREED),
     optional("tcp_sk_init", "tcp_sk_init", At::Entry, BEGUN),
+    optional("ipv4_mib_exit_net", "ipv4_mib_exit_net", At::Entry, ENDED),
     probe("tcp_v4_conn_request_return", "tcp_v4_conn_request", At::Return, SYN),
     probe("tcp_v4_conn_request", "tcp_v4_conn_request", At::Entry, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),

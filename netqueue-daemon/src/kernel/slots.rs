@@ -51,6 +51,9 @@ const LEDGER: u32 = 16_384;
 /// Inode numbers, from the first one on, whose generations are kept: 2 MiB. A network namespace uses about a hundred.
 const NUMBERS: u32 = 1 << 19;
 
+/// Bytes of the ring buffer of namespaces that ended: some 2,900 between two looks.
+const FAREWELLS: u32 = 1 << 18;
+
 /// Namespaces that have an `other` bucket.
 const OTHERS: u32 = 64;
 
@@ -108,7 +111,8 @@ impl Slots {
             .map_max_entries(names::LOOKS, self.listeners)
             .map_max_entries(names::TALLIES, self.cpus)
             .map_max_entries(names::LEDGER, LEDGER)
-            .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32);
+            .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32)
+            .map_max_entries(names::FAREWELLS, FAREWELLS);
     }
 
     /// Hands out the slots to the kernel side. To be called before anything is attached.
@@ -158,6 +162,12 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, AttachError> {
         Some(Map::Array(map)) => Ok(map),
         Some(_) | None => Err(absent(name)),
     }
+}
+
+/// The generations of inode numbers.
+pub(super) fn map_lives(ebpf: &Ebpf, told: bool) -> Result<super::lives::Numbers, AttachError> {
+    let elements = NUMBERS as usize / Lives::COUNT;
+    Ok(super::lives::Numbers::new(mapped::<Lives>(ebpf, names::LIVES, elements)?, told))
 }
 
 fn mapped<T: FromBytes>(ebpf: &Ebpf, name: &str, elements: usize) -> Result<Mapped<T>, AttachError> {

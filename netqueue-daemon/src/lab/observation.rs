@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::api::{Event, Row};
+use super::check::Reconciliation;
 use super::client::Server;
 use super::counters::Counters;
 
@@ -29,12 +30,19 @@ struct Events {
     events: Vec<Event>,
 }
 
+#[derive(Deserialize)]
+struct Status {
+    reconciliation: Vec<Reconciliation>,
+}
+
 /// Everything netqueue says of one namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observation {
     pub rows: Vec<Row>,
     /// Newest first.
     pub events: Vec<Event>,
+    /// The sums as netqueue's status shows them.
+    pub reconciliation: Option<Reconciliation>,
     /// What netqueue itself doubts.
     pub warnings: Vec<String>,
 }
@@ -44,8 +52,11 @@ impl Observation {
     pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
         let listeners: Answer<Listeners> = ask(server, &listeners_of(netns))?;
         let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
+        // The number may have been another's before: the last generation is the namespace's own.
+        let rows = reconciliation(server)?.into_iter().filter(|row| row.netns_inode == netns);
+        let reconciliation = rows.max_by_key(|row| row.netns_generation);
         let warnings = listeners.warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { rows: listeners.data.listeners, events: events.data.events, warnings })
+        Ok(Self { rows: listeners.data.listeners, events: events.data.events, reconciliation, warnings })
     }
 
     /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
@@ -67,6 +78,7 @@ impl Observation {
         Self {
             rows: rows.collect(),
             events: self.events.iter().filter(new).cloned().collect(),
+            reconciliation: self.reconciliation.clone(),
             warnings: self.warnings.clone(),
         }
     }
@@ -75,6 +87,11 @@ impl Observation {
     pub(super) fn sum(&self) -> Counters {
         Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter)).sum())
     }
+}
+
+/// The sums of every namespace.
+pub(super) fn reconciliation(server: &Server) -> Result<Vec<Reconciliation>> {
+    ask::<Status>(server, "/api/v1/status").map(|answer| answer.data.reconciliation)
 }
 
 /// The rows of one namespace.

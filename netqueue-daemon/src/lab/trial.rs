@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::check;
 use super::client::Server;
 use super::counters::{self, Counters};
+use super::endings::Endings;
 use super::netns::Netns;
 use super::observation::{self, Observation};
 use super::scene::{Bench, Provoke, Scene, Settings};
@@ -131,6 +132,7 @@ fn in_each(
 ) -> Result<Comparison> {
     let mut whole = Comparison::default();
     let mut lives = Lives::new();
+    let endings = Endings::begin(server)?;
     for n in 1..=times {
         let place = Place::create(server)?;
         let scene = place.netns.run(move || provoke(&settings))?;
@@ -142,6 +144,7 @@ fn in_each(
         let (_, counted) =
             lives.entry(closed.netns).or_insert_with(|| (place.known.clone(), Counters::default()));
         *counted = counters::sum(counted, &closed.kernel);
+        endings.add(closed.netns, closed.kernel);
         whole.add(closed);
     }
     if let Some(server) = server {
@@ -150,6 +153,7 @@ fn in_each(
             let lost = check::residuals(counted, &kept.sum());
             whole.problems.extend(lost.into_iter().map(|lost| format!("namespace {netns} is gone: {lost}")));
         }
+        whole.problems.extend(endings.check(server)?);
     }
     whole.measured.push(format!("{times} namespaces had {} inodes", lives.len()));
     Ok(whole)

@@ -1,13 +1,13 @@
 //! Snapshots for tests: small ones by hand, and one incident with something of everything.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
-    NamespaceBalance, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus, QueueState, ResetCause,
-    Runtime, SlotUse, Snapshot, SocketId, SocketInode, Spike, SpikeScope, Sysctls, Timestamp, Traffic,
-    Unknown,
+    NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
+    QueueState, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike, SpikeScope,
+    Start, Sysctls, Timestamp, Traffic, Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -50,7 +50,8 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         host: HOST,
         accounts: accounts.into(),
         events: EventLog::new(100),
-        balances: Vec::new(),
+        namespaces: namespaces([]),
+        search: SearchCost::default(),
         health: Health::default(),
         spikes: Arc::from([]),
     }
@@ -80,7 +81,7 @@ pub(super) fn incident() -> Snapshot {
     let unknown = account(6, other(), drops(1));
 
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
-    snapshot.balances = vec![balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)];
+    snapshot.namespaces = namespaces([balance(HOST, 1035, 35, 0), balance(POD, 7, 7, -1)]);
     snapshot.health = health();
     let web_spike = SpikeScope::Account(listener(1, "0.0.0.0", 80), DropCause::AcceptQueueFull);
     let over = Spike { ended: Some(snapshot.taken), ..spike(2, SpikeScope::Namespace(POD)) };
@@ -171,7 +172,26 @@ fn balance(netns: Netns, kernel: u64, since_attach: i64, residual: i64) -> Names
     let attributed = since_attach - residual;
     let drops = CounterBalance { kernel, since_attach, attributed, residual };
     counters.set(KernelCounter::ListenDrops, drops);
-    NamespaceBalance { netns, counters }
+    let read = Timestamp::from_nanos(1_790_000_060_000_000_000);
+    let charged = PerCounter::default();
+    NamespaceBalance { netns, counters, start: Start::Attach, read, last: false, slack: 0, charged }
+}
+
+fn namespaces<const N: usize>(balances: [NamespaceBalance; N]) -> Arc<BTreeMap<Netns, NamespaceView>> {
+    let view = |balance: NamespaceBalance| {
+        let name = if balance.netns == HOST { "host".to_owned() } else { balance.netns.to_string() };
+        let view = NamespaceView {
+            netns: balance.netns,
+            name: name.into(),
+            known: balance.read,
+            ended: None,
+            balance: Some(balance),
+            why_not: None,
+            charged_since: PerCounter::default(),
+        };
+        (view.netns, view)
+    };
+    Arc::new(balances.into_iter().map(view).collect())
 }
 
 fn health() -> Health {

@@ -1,7 +1,9 @@
 //! The kernel's own counters beside what could not be attributed of them.
 
+use std::collections::BTreeMap;
+
 use super::family::{Family, Kind, Scraped, count};
-use crate::domain::{CounterBalance, Snapshot};
+use crate::domain::{CounterBalance, NamespaceBalance, Snapshot, Timestamp};
 
 const KERNEL: Family<2> = Family {
     name: "netqueue_kernel_counter_total",
@@ -12,23 +14,47 @@ const KERNEL: Family<2> = Family {
 
 const UNATTRIBUTED: Family<2> = Family {
     name: "netqueue_unattributed",
-    help: "What the kernel counted since netqueue attached less what is attributed; anything but 0 is a defect or a loss.",
+    help: "What the kernel counted since the namespace is compared less what is attributed; anything but 0 is a defect or a loss.",
     kind: Kind::Gauge,
     labels: ["netns", "counter"],
 };
 
-/// The families of every namespace that is compared.
+const SINCE: Family<1> = Family {
+    name: "netqueue_namespace_compared_timestamp_seconds",
+    help: "When the namespace's counters were compared last, in seconds since the epoch: at its end, for one that ended.",
+    kind: Kind::Gauge,
+    labels: ["netns"],
+};
+
+const UNCOMPARED: Family<0> = Family {
+    name: "netqueue_namespaces_not_compared",
+    help: "Network namespaces in which something is charged and whose counters could not be compared; /api/v1/status says why.",
+    kind: Kind::Gauge,
+    labels: [],
+};
+
+/// The families of every namespace that is compared. Those of one name, one after the other, are one series.
 pub(super) fn families(snapshot: &Snapshot) -> prometheus::Result<Vec<Scraped>> {
+    let mut by_name: BTreeMap<String, NamespaceBalance> = BTreeMap::new();
+    for balance in snapshot.balances() {
+        by_name
+            .entry(snapshot.netns_name(balance.netns))
+            .and_modify(|sum| *sum = sum.and(balance))
+            .or_insert(*balance);
+    }
     let of_each = |family: &Family<2>, value: fn(&CounterBalance) -> f64| {
-        family.with(snapshot.balances.iter().flat_map(|balance| {
-            let netns = snapshot.netns_name(balance.netns);
+        family.with(by_name.iter().flat_map(|(netns, balance)| {
             balance.counters.iter().map(move |(counter, balance)| {
                 ([netns.clone(), counter.as_str().to_owned()], value(&balance))
             })
         }))
     };
+    let read = |balance: &NamespaceBalance| balance.read.since(Timestamp::default()).as_secs_f64();
+    let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none()).count();
     Ok(vec![
         of_each(&KERNEL, |balance| count(balance.kernel))?,
         of_each(&UNATTRIBUTED, |balance| balance.residual as f64)?,
+        SINCE.with(by_name.iter().map(|(netns, balance)| ([netns.clone()], read(balance))))?,
+        UNCOMPARED.with([([], count(uncompared as u64))])?,
     ])
 }

@@ -145,15 +145,16 @@ fn spikes(series: &Series) -> impl Iterator<Item = ([String; 5], f64)> {
 
 /// Of every namespace that is compared, and of those that had a spike lately.
 fn namespace_spikes(snapshot: &Snapshot) -> impl Iterator<Item = ([String; 5], f64)> {
-    let mut active: BTreeMap<_, _> = snapshot.balances.iter().map(|balance| (balance.netns, 0)).collect();
+    let compared = snapshot.balances().map(|balance| (snapshot.netns_name(balance.netns), 0));
+    let mut active: BTreeMap<_, _> = compared.collect();
     for spike in snapshot.spikes.iter() {
         if let SpikeScope::Namespace(netns) = spike.scope {
-            *active.entry(netns).or_default() += u64::from(spike.is_active());
+            *active.entry(snapshot.netns_name(netns)).or_default() += u64::from(spike.is_active());
         }
     }
     active.into_iter().map(|(netns, active)| {
         let none = String::new;
-        ([snapshot.netns_name(netns), none(), none(), none(), "any".to_owned()], count(active))
+        ([netns, none(), none(), none(), "any".to_owned()], count(active))
     })
 }
 

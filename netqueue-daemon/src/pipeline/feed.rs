@@ -182,7 +182,7 @@ mod tests {
     fn assert_same(replayed: &Aggregator, live: &Aggregator) {
         let (replayed, live) = (replayed.snapshot(at(99)), live.snapshot(at(99)));
         assert_eq!(replayed.accounts, live.accounts);
-        assert_eq!(replayed.balances, live.balances);
+        assert_eq!(replayed.namespaces, live.namespaces);
         assert_eq!(replayed.health, live.health);
         assert_eq!(replayed.events.appended(), live.events.appended());
         let shown = |log: &crate::domain::EventLog, number| {

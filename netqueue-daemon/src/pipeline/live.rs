@@ -1,14 +1,14 @@
 //! The running kernel as a source: drains the ring, reads the counts, and tells what it saw.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use tokio::{io::unix::AsyncFd, time::Instant};
 
-use super::{Feed, Source};
+use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
-    domain::{self, Bracket, Changes, Health, LossReason, NamespaceBalance, Netns, Observation, Timestamp},
-    inventory::{census::Census, netns::HOST_NET, netstat},
+    domain::{self, Changes, Health, LossReason, Netns, Observation, Timestamp},
+    inventory::census::Census,
     kernel::{Attached, Drained, Reading},
 };
 
@@ -16,23 +16,20 @@ use crate::{
 const DRAIN: usize = 4096;
 /// While slots are on their way back to the kernel side, this much passes between two steps.
 const HASTE: Duration = Duration::from_millis(100);
-/// How often a namespace's counters are compared again where they do not agree: what is under way comes to rest.
-const SETTLE: u32 = 5;
 
 /// The attached kernel side.
 pub struct Live {
-    attached: Attached,
+    pub(super) attached: Attached,
+    pub(super) comparison: Comparison,
     wakeups: AsyncFd<OwnedFd>,
     census: Census,
     /// What the inventory found and was not told yet.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
     census_cost: domain::Census,
-    host: Netns,
     undecodable_records: u64,
     undecodable_accounts: u64,
     recycled: Instant,
-    reconcile_error: Option<String>,
 }
 
 impl Live {
@@ -42,22 +39,22 @@ impl Live {
     /// The ring buffer cannot be watched; the daemon is blind then.
     pub fn new(attached: Attached, census: Census, host: Netns) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
+        let comparison = Comparison::new(host, Arc::clone(&attached.numbers));
         Ok(Self {
             attached,
+            comparison,
             wakeups,
             census,
             found: Vec::new(),
             inventory_warnings: Vec::new(),
             census_cost: domain::Census::default(),
-            host,
             undecodable_records: 0,
             undecodable_accounts: 0,
             recycled: Instant::now(),
-            reconcile_error: None,
         })
     }
 
-    fn read(&mut self, feed: &mut Feed) -> Reading {
+    pub(super) fn read(&mut self, feed: &mut Feed) -> Reading {
         let reading = self.attached.counters.read();
         self.undecodable_accounts = reading.undecodable;
         let sockets = feed.aggregator().unidentified(&reading.sockets);
@@ -94,33 +91,6 @@ impl Live {
         feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
         self.recycled = Instant::now();
     }
-
-    /// The kernel's counters between two readings of ours; `None` where they cannot be read, which is said.
-    fn bracket(&mut self, feed: &mut Feed) -> Option<Bracket> {
-        let before = self.read(feed).sum(self.host);
-        let kernel = netstat::read(HOST_NET);
-        let after = self.read(feed).sum(self.host);
-        self.reconcile_error =
-            kernel.as_ref().err().map(|error| format!("the host's counters are not compared: {error}"));
-        kernel.ok().map(|kernel| Bracket { before, kernel, after })
-    }
-
-    /// Compares the host's counters. A drop under way, counted by the kernel and not yet charged, is waited for; a
-    /// residual that stays is published, and not waited for again.
-    async fn reconcile(&mut self, feed: &mut Feed) {
-        for attempt in 0..SETTLE {
-            let Some(bracket) = self.bracket(feed) else { return };
-            let last = feed.aggregator().balance(self.host).copied();
-            feed.tell(clock::now(), Observation::Compared(self.host, bracket));
-            let settled = |now: &NamespaceBalance| {
-                now.is_exact() || last.as_ref().is_some_and(|last| now.same_residual(last))
-            };
-            if feed.aggregator().balance(self.host).is_none_or(settled) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
-        }
-    }
 }
 
 impl Source for Live {
@@ -129,16 +99,7 @@ impl Source for Live {
     }
 
     async fn start(&mut self, feed: &mut Feed) {
-        const ATTEMPTS: u32 = 20;
-        for _ in 0..ATTEMPTS {
-            let Some(bracket) = self.bracket(feed) else { return };
-            feed.tell(clock::now(), Observation::Baseline(self.host, bracket));
-            if bracket.is_still() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        tracing::warn!("drops go on while netqueue starts: the residual may be off by what moved meanwhile");
+        self.take_baselines(feed).await;
     }
 
     async fn ready(&mut self) -> io::Result<()> {
@@ -160,7 +121,8 @@ impl Source for Live {
             any |= !events.is_empty();
             // A charge precedes its event: an account the aggregator does not know has counts to read.
             if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
-                self.read(feed);
+                let sums = self.read(feed).sums();
+                self.comparison.begin_search(&sums);
             }
             if !events.is_empty() {
                 feed.tell(clock::now(), Observation::Events(events));
@@ -196,9 +158,9 @@ impl Source for Live {
         feed.tick(clock::now());
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        let warnings = self.reconcile_error.as_deref().into_iter().chain(self.attached.recycling_trouble());
-        let warnings = warnings.chain(self.inventory_warnings.iter().map(String::as_str));
-        let warnings = warnings.map(str::to_owned).collect();
+        let trouble = self.attached.recycling_trouble().map(str::to_owned);
+        let inventory = self.inventory_warnings.iter().cloned();
+        let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();
         let health = Health {
             probes: self.attached.probes(),
             features: self.attached.features(),

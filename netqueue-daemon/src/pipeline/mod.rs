@@ -1,8 +1,10 @@
 //! The one task that owns the aggregator: it lets its source tell what was observed, tells the time, publishes snapshots.
 
+mod compare;
 mod feed;
 mod live;
 mod recorded;
+mod schedule;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 

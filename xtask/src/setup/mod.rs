@@ -1,5 +1,6 @@
 //! Gets everything a build and a guest need, says what it did, and does nothing twice.
 
+mod apt;
 mod linker;
 pub(crate) mod programs;
 pub(crate) mod python;

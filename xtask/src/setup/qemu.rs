@@ -4,9 +4,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::Uid;
 
-use super::say;
+use super::{apt, say};
 use crate::process;
 
 /// The emulator's program.
@@ -26,7 +25,7 @@ pub(crate) fn ensure() -> Result<()> {
     let removals = match removals() {
         Ok(removals) => removals,
         Err(_) => {
-            process::output(&mut apt(&["-q", "update"])?)
+            process::output(&mut apt::command(PACKAGE, &["-q", "update"])?)
                 .context("apt's package index cannot be fetched, and QEMU is not in the one there is")?;
             removals()?
         }
@@ -39,8 +38,11 @@ pub(crate) fn ensure() -> Result<()> {
     for other in &removals {
         say("QEMU", format_args!("{other}, of another QEMU version, gives way"));
     }
-    process::output(&mut apt(&["-q", "install", "-y", "--no-install-recommends", PACKAGE])?)
-        .context("QEMU cannot be installed")?;
+    process::output(&mut apt::command(
+        PACKAGE,
+        &["-q", "install", "-y", "--no-install-recommends", PACKAGE],
+    )?)
+    .context("QEMU cannot be installed")?;
     process::on_path(NAME).with_context(|| format!("{PACKAGE} is installed, yet {NAME} is not on PATH"))?;
     say("QEMU", format_args!("installed in {} s", start.elapsed().as_secs()));
     Ok(())
@@ -59,23 +61,6 @@ fn removals() -> Result<Vec<String>> {
 fn removed(plan: &str) -> Vec<String> {
     let lines = plan.lines().filter_map(|line| line.strip_prefix("Remv "));
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
-}
-
-/// apt as root, through sudo where this user is not root.
-fn apt(arguments: &[&str]) -> Result<Command> {
-    let mut command = if Uid::effective().is_root() {
-        Command::new("apt-get")
-    } else if process::on_path("sudo").is_some() {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "apt-get"]);
-        sudo
-    } else {
-        bail!(
-            "{NAME} is not on PATH and this user may not install it: run `apt-get install {PACKAGE}` as root, or setup with sudo"
-        );
-    };
-    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
-    Ok(command)
 }
 
 #[cfg(test)]

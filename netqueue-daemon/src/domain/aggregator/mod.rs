@@ -2,14 +2,18 @@
 
 mod told;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Health, Keep, NamespaceBalance,
-    Netns, Peak, Peaks, QueueState, Queues, Reconciler, Sensitivity, Snapshot, SocketInode, SpikeDetector,
-    SpikeNotice, Timestamp, Traffic, TrafficReading, gone, places::Places,
+    AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, Keep,
+    NamespaceBalance, NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler,
+    SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic,
+    TrafficReading, gone, namespaces::Namespaces, places::Places,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -33,6 +37,9 @@ impl Settings {
     }
 }
 
+/// Of a namespace whose counters at attach nobody knows.
+const UNSEEN: &str = "it was there when netqueue attached, and ended before it was found";
+
 /// Accounts, events and balances.
 #[derive(Debug)]
 pub struct Aggregator {
@@ -53,7 +60,8 @@ pub struct Aggregator {
     quiet: Arc<Traffic>,
     events: EventLog,
     reconciler: Reconciler,
-    balances: Vec<NamespaceBalance>,
+    namespaces: Namespaces,
+    search: SearchCost,
     health: Health,
     spikes: SpikeDetector,
 }
@@ -76,7 +84,8 @@ impl Aggregator {
             quiet: Arc::default(),
             events: EventLog::new(settings.event_capacity),
             reconciler: Reconciler::default(),
-            balances: Vec::new(),
+            namespaces: Namespaces::new(settings.host, attached),
+            search: SearchCost::default(),
             health: Health::default(),
             spikes: SpikeDetector::new(Sensitivity::default()),
         }
@@ -193,8 +202,57 @@ impl Aggregator {
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
-    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) -> bool {
-        self.reconciler.set_baseline(netns, bracket)
+    pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) {
+        self.reconciler.set_baseline(netns, bracket);
+    }
+
+    /// Compares a namespace's counters.
+    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket, now: Timestamp) {
+        self.namespaces.know(netns, now);
+        let balance = self.reconciler.compare(netns, bracket, now);
+        self.namespaces.compared(balance);
+    }
+
+    /// A namespace's balance as compared last.
+    #[must_use]
+    pub fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
+        self.namespaces.balance(netns)
+    }
+
+    /// Why a namespace is not compared, where a reason was told.
+    #[must_use]
+    pub fn why_not_compared(&self, netns: Netns) -> Option<&str> {
+        self.namespaces.why_not(netns)
+    }
+
+    /// Namespaces that are known and may end.
+    pub fn living_namespaces(&self) -> impl Iterator<Item = Netns> + '_ {
+        self.namespaces.living()
+    }
+
+    fn hear(&mut self, news: NamespaceNews, now: Timestamp) {
+        let NamespaceNews { found, farewells, ended, not_compared, search } = news;
+        found.into_iter().for_each(|(netns, name)| self.namespaces.found(netns, name, now));
+        farewells.iter().for_each(|(farewell, charged)| self.take_leave(farewell, *charged, now));
+        ended.into_iter().for_each(|netns| self.namespaces.end(netns, now));
+        not_compared.into_iter().for_each(|(netns, why)| self.namespaces.not_compared(netns, &why));
+        self.search = search.unwrap_or(self.search);
+    }
+
+    /// A namespace ended, having been charged with this altogether: its last comparison. One in which nothing was ever
+    /// counted, and which was not found either, leaves no trace.
+    fn take_leave(&mut self, farewell: &Farewell, charged: PerCounter<u64>, now: Timestamp) {
+        let Farewell { netns, kernel } = *farewell;
+        if netns.generation > 0 && kernel != PerCounter::default() {
+            self.namespaces.know(netns, now);
+        }
+        if netns.generation == 0 && !self.reconciler.knows(netns) {
+            self.namespaces.not_compared(netns, UNSEEN);
+        } else if self.namespaces.knows(netns) {
+            let balance = self.reconciler.compare(netns, &Bracket::still(kernel, charged), now);
+            self.namespaces.compared(NamespaceBalance { last: true, ..balance });
+        }
+        self.reconciler.forget(netns);
     }
 
     /// Whether anything was ever charged to this account, as far as was read.
@@ -205,22 +263,6 @@ impl Aggregator {
 
     fn find(&self, account: &AccountKey) -> Option<&AccountView> {
         self.index.get(account).and_then(|index| self.accounts.get(*index))
-    }
-
-    /// A namespace's balance as compared last.
-    #[must_use]
-    pub fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
-        self.balances.iter().find(|balance| balance.netns == netns)
-    }
-
-    /// Compares a namespace's counters; `None` before its baseline was taken.
-    pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket) -> Option<NamespaceBalance> {
-        let balance = self.reconciler.balance(netns, bracket)?;
-        match self.balances.iter_mut().find(|known| known.netns == netns) {
-            Some(known) => *known = balance,
-            None => self.balances.push(balance),
-        }
-        Some(balance)
     }
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
@@ -291,10 +333,21 @@ impl Aggregator {
             host: self.settings.host,
             accounts: self.accounts.iter().map(|account| self.with_peaks(account, now)).collect(),
             events: self.events.clone(),
-            balances: self.balances.clone(),
+            namespaces: self.namespaces.views(&self.charged()).into(),
+            search: self.search,
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
         }
+    }
+
+    /// What is attributed to each namespace.
+    fn charged(&self) -> BTreeMap<Netns, PerCounter<u64>> {
+        let mut sums: BTreeMap<Netns, PerCounter<u64>> = BTreeMap::new();
+        for account in &self.accounts {
+            let sum = sums.entry(account.key.netns()).or_default();
+            *sum = PerCounter::from_fn(|counter| sum.get(counter) + account.counts.kernel().get(counter));
+        }
+        sums
     }
 
     /// The account with its peaks as they are now: a window moves on though nothing happens.
@@ -320,6 +373,7 @@ impl Aggregator {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
+            self.namespaces.know(key.netns(), now);
             self.opened += 1;
             let account = AccountView::new(AccountId(self.opened), key, Arc::clone(&self.quiet), now);
             self.accounts.push(AccountView { apart: self.places.admit(&key), ..account });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Aggregator;
 use crate::domain::{
-    AccountKey, Counts, Observation, Queues, SocketInode, Standing, Timestamp, TrafficReading,
+    AccountKey, Counts, Observation, Queues, Reconciler, SocketInode, Standing, Timestamp, TrafficReading,
 };
 
 impl Aggregator {
@@ -29,8 +29,9 @@ impl Aggregator {
                 self.set_baseline(netns, &bracket);
             }
             Observation::Compared(netns, bracket) => {
-                self.reconcile(netns, &bracket);
+                self.reconcile(netns, &bracket, now);
             }
+            Observation::Namespaces(news) => self.hear(news, now),
             Observation::Health(health) => self.set_health(health),
         }
     }
@@ -52,7 +53,8 @@ impl Aggregator {
             quiet: _,
             events,
             reconciler,
-            balances: _,
+            namespaces,
+            search,
             health,
             spikes: _,
             opened: _,
@@ -65,13 +67,26 @@ impl Aggregator {
             settled: settled.iter().map(|(key, counts)| (*key, *counts)).collect(),
             peaks: peaks.iter().map(|(id, peaks)| (*id, peaks.clone())).collect(),
             events: events.appended(),
-            namespaces: reconciler.standing().collect(),
+            namespaces: namespaces.standing(),
+            baselines: reconciler.standing().collect(),
+            search: *search,
             health: health.clone(),
         }
     }
 
     fn restore(&mut self, standing: Standing) {
-        let Standing { accounts, sockets, found, settled, peaks, events, namespaces, health } = standing;
+        let Standing {
+            accounts,
+            sockets,
+            found,
+            settled,
+            peaks,
+            events,
+            namespaces,
+            baselines,
+            search,
+            health,
+        } = standing;
         self.accounts = accounts;
         self.find_places();
         self.by_socket = sockets.into_iter().collect();
@@ -81,10 +96,9 @@ impl Aggregator {
         if events != self.events.appended() {
             self.events = self.events.continued_after(events);
         }
-        for (netns, baseline, compared) in namespaces {
-            self.set_baseline(netns, &baseline);
-            self.reconcile(netns, &compared);
-        }
+        self.namespaces.restore(namespaces);
+        self.reconciler = Reconciler::restored(baselines);
+        self.search = search;
         self.health = health;
     }
 

@@ -4,6 +4,7 @@ mod accept_wait;
 mod after_close;
 mod bounds;
 mod burst;
+mod churn;
 mod concurrency;
 mod deferred;
 mod established;
@@ -73,6 +74,7 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    churn::CHURN,
     mptcp::MPTCP,
     fast_open::FAST_OPEN,
     deferred::DEFERRED,

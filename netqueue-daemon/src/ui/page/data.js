@@ -3,8 +3,8 @@
 const PERIOD = 2000;
 const MANY_PERIOD = 5000;
 const MANY = 300;
-/** Samples of a listener: 15 minutes at one every two seconds. */
-const SAMPLES = 450;
+/** Samples of a listener: 15 minutes at one every two seconds, and what the daemon remembered. */
+const SAMPLES = 640;
 const EVENTS = 500;
 /** What "now" means where a rate is shown. */
 export const NOW_SECONDS = 15;
@@ -69,7 +69,9 @@ async function poll() {
     state.link = "live";
     state.lastAnswer = Date.now();
     state.error = "";
+    const first = !state.begun;
     sample(Date.parse(status.data.taken) || Date.now());
+    if (first) backfill();
   } catch (error) {
     state.error = error.name === "TimeoutError" ? "it does not answer in time" : error.message;
     state.link = Date.now() - state.lastAnswer > 10000 ? "gone" : "slow";
@@ -97,10 +99,53 @@ function sample(now) {
     // Nothing before the newest is ever looked at twice by time, so equal times would divide by zero.
     if (samples.length && samples.at(-1).t >= now) continue;
     samples.push(point);
-    if (samples.length > SAMPLES) samples.shift();
+    if (samples.length > SAMPLES) {
+      samples.shift();
+      if (samples.laid) samples.laid -= 1;
+    }
   }
   for (const id of state.history.keys()) if (!seen.has(id)) state.history.delete(id);
   state.begun = true;
+}
+
+/** The daemon's memory of the last minutes, laid before what the page has seen itself. */
+async function backfill() {
+  const past = 900;
+  const start = Math.floor(Date.parse(state.status.taken) / 1000) - past;
+  for (const [measure, what] of [["drop", "drops"], ["reset", "resets"]]) {
+    let series;
+    try {
+      series = (await ask(`api/v1/timeseries?measure=${measure}&step=5&start=${start}`)).data.series;
+    } catch {
+      // Then history begins with the page.
+      return;
+    }
+    const sums = new Map();
+    for (const one of series.filter((entry) => entry.listener)) {
+      const known = sums.get(one.listener);
+      if (known) one.values.forEach((value, index) => { known.values[index] += value; });
+      else sums.set(one.listener, { ...one, values: [...one.values] });
+    }
+    for (const [id, { start: begin, step, values }] of sums) lay(id, what, begin, step, values);
+  }
+  tell();
+}
+
+/** Turns what was added in each step into running totals that end at the first sample the page took. */
+function lay(id, what, begin, step, values) {
+  const samples = state.history.get(id);
+  if (!samples?.length) return;
+  if (!samples.laid) {
+    const first = samples[0];
+    const times = values.map((_, index) => (begin + (index + 1) * step) * 1000).filter((t) => t < first.t);
+    samples.unshift(...times.map((t) => ({ t, drops: first.drops, resets: first.resets, accept: null })));
+    samples.laid = times.length;
+  }
+  let total = samples[samples.laid][what];
+  for (let index = samples.laid - 1; index >= 0; index -= 1) {
+    samples[index][what] = total;
+    total -= values[index] ?? 0;
+  }
 }
 
 /** Drops or resets a second over the last moments. */
@@ -175,11 +220,12 @@ function stream() {
       state.streamLost += 1;
     }
   };
-  for (const kind of ["message", "event", "drop", "reset"]) source.addEventListener(kind, read);
+  for (const kind of ["drop", "reset"]) source.addEventListener(kind, read);
   source.addEventListener("lost", (message) => {
     try {
       const lost = JSON.parse(message.data);
-      state.streamLost += Number(lost.count ?? lost.lost ?? lost.events ?? 1);
+      // `null` says that it is not known how many: at least one.
+      state.streamLost += Number(lost.events ?? 1);
     } catch {
       state.streamLost += 1;
     }

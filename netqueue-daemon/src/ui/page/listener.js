@@ -88,7 +88,7 @@ export function listenerPage(id) {
   const [acceptText, synText] = [h("p", { class: "hint" }), h("p", { class: "hint" })];
   const drops = causeList("drop");
   const resets = causeList("reset");
-  const [handshakes, counters, limits] = [pairs(), pairs(), pairs()];
+  const [handshakes, counters, limits, traffic, owners] = [pairs(), pairs(), pairs(), pairs(), pairs()];
   const events = eventTable({ own: true });
   const noEvents = h("p", { class: "quiet" }, "None in the window that is held.");
   const plots = {
@@ -98,7 +98,9 @@ export function listenerPage(id) {
   const queues = [card(6, "Accept queue", "finished handshakes that wait for accept()", acceptBar.element, acceptText), card(6, "SYN queue", "handshakes under way", synBar.element, synText)];
   const depthCard = card(6, "Accept queue over time", "as seen with each answer", plots.depth.element);
   const handshakeCard = card(6, "What became of dropped final ACKs", null, handshakes.element);
-  const limitsCard = card(6, "Waiting and limits", null, limits.element);
+  const limitsCard = card(6, "Limits", "what makes the queue as long as it is", limits.element);
+  const trafficCard = card(6, "Traffic and waiting", null, traffic.element);
+  const ownerCard = card(6, "Owner", null, owners.element);
   const dropCard = card(6, "Dropped, by cause", "packets, not clients: who tries again counts again", drops.element);
   const resetCard = card(6, "Resets sent, by cause", null, resets.element);
   const content = h("div", {},
@@ -107,7 +109,7 @@ export function listenerPage(id) {
     h("div", { class: "grid" },
       queues, card(6, "Drops and resets per second", null, plots.flow.element), depthCard,
       dropCard, resetCard,
-      handshakeCard, limitsCard,
+      trafficCard, limitsCard, ownerCard, handshakeCard,
       card(6, "Its part of the kernel's counters", "what these add to /proc/net/netstat and snmp", counters.element),
       h("section", { class: "card span-12" }, h("header", {}, h("h2", {}, "What happened"), h("span", { class: "hint" }, "newest first")), h("div", { class: "body wide" }, events.element, noEvents))));
   const element = h("div", {}, h("div", { class: "crumb" }, h("a", { href: "#/" }, "← All listeners")), gone, content);
@@ -134,7 +136,7 @@ export function listenerPage(id) {
     text(said, verdict.text);
     const known = [
       ["Process", listener.process || (listener.kind === "listener" ? "not known" : null)],
-      ["Kind", listener.kind], ["Namespace", listener.netns], ["Family", listener.family], ["Id", listener.id],
+      ["Kind", listener.kind], ["Namespace", listener.netns], ["Family", listener.listener?.family?.replaceAll("_", " ") ?? listener.family], ["Id", listener.id],
       ["First charged", listener.first_seen && clock(listener.first_seen)], ["Last", listener.last_seen && ago(listener.last_seen, Date.parse(state.status.taken))],
     ].filter(([, value]) => value);
     sync(facts, known, ([name]) => name, ([name]) => {
@@ -143,8 +145,8 @@ export function listenerPage(id) {
     });
     const { accept_queue: accept, syn_queue: syn } = listener;
     queues.forEach((box) => { box.hidden = !accept && !syn; });
-    acceptBar.update(accept, listener.traffic?.accept_peak?.window);
-    synBar.update(syn, listener.traffic?.syn_peak?.window);
+    acceptBar.update(accept, listener.traffic?.accept_queue_peak?.last_minute);
+    synBar.update(syn, listener.traffic?.syn_queue_peak?.last_minute);
     if (accept) text(acceptText, `${count(accept.length)} wait, ${count(accept.limit + 1)} fit (limit ${count(accept.limit)}, and one more). ${accept.length > accept.limit ? "Full: new clients are dropped." : ""}`);
     if (syn) text(synText, `${count(syn.length)} under way, limit ${count(syn.limit)}.`);
     const samples = state.history.get(id) ?? [];
@@ -165,7 +167,7 @@ export function listenerPage(id) {
       ["Kept, may still get in", shakes.suspended ? `${count(shakes.suspended)}: ${count(shakes.recovered)} got in later, ${count(shakes.ended)} ended by a reset, ${count(shakes.expired)} were given up and reset when they spoke, of ${count(shakes.unresolved)} nothing was heard since` : null],
       ["Forgotten (ghosts)", ghosts.total ? `${count(ghosts.total)} by cookie: ${count(ghosts.live)} still believe they are connected, ${count(ghosts.recovered)} spoke and were let in, ${count(ghosts.ended)} spoke and were reset` : null],
     ]);
-    limitsCard.hidden = !limits.update(limitPairs(listener));
+    for (const [box, list, entries] of [[limitsCard, limits, limitPairs], [trafficCard, traffic, trafficPairs], [ownerCard, owners, ownerPairs]]) box.hidden = !list.update(entries(listener));
     counters.update(Object.entries(listener.counters ?? {}).map(([name, value]) => [name, count(value)]));
     const shown = new Map([...older, ...state.events.filter((event) => event.listener === id)].map((event) => [event.seq, event]));
     const rows = [...shown.values()].sort((a, b) => b.seq - a.seq);
@@ -181,16 +183,53 @@ export function listenerPage(id) {
   return { title: "Listener", page: "overview", element, update, end: () => { document.removeEventListener("netqueue-theme", onTheme); Object.values(plots).forEach((one) => one.end()); } };
 }
 
-/** Waiting times and limits, as far as the daemon tells them. */
-function limitPairs(listener) {
-  const { traffic, limit } = listener;
+/** What has to change for the queue to become longer. */
+const BINDS = {
+  listen_argument: "what the program asked for: raise its backlog setting",
+  somaxconn: "net.core.somaxconn: raise it, then the program has to listen again (reload or restart)",
+  earlier_somaxconn: "net.core.somaxconn as it was when the program began to listen: it is higher now, so a reload or restart is enough",
+  listen_call: "not known: the program began to listen before netqueue watched",
+  unknown: "not known",
+};
+
+/** What went through the listener and how long it waited. */
+function trafficPairs({ traffic }) {
+  if (!traffic) return [];
+  const { wait: waited, accept_queue_peak: peak } = traffic;
   return [
-    ["Connections", traffic ? `${count(traffic.established)} established, ${count(traffic.accepted)} accepted` : null],
-    ["Wait for accept()", traffic?.wait ? `median ${wait(traffic.wait.p50_seconds)}, 99 of 100 within ${wait(traffic.wait.p99_seconds)}` : null],
-    ["Longest accept queue", traffic?.accept_peak ? count(traffic.accept_peak.window) : null],
-    ["SYN-ACKs sent again", traffic ? count(traffic.synack_retransmits) : null],
-    ["listen() asked for", limit?.backlog],
-    ["net.core.somaxconn", limit?.somaxconn],
-    ["What binds", limit?.binds],
+    ["Connections", `${count(traffic.established)} entered the accept queue, ${count(traffic.accepted)} were taken out${traffic.abandoned ? `, ${count(traffic.abandoned)} were abandoned in it` : ""}`],
+    ["Wait for accept()", waited ? `half within ${wait(waited.p50)}, 90 of 100 within ${wait(waited.p90)}, 99 within ${wait(waited.p99)}` : "not measured"],
+    ["Longest accept queue", peak && `${count(peak.last_minute)} in the last minute`],
+    ["SYN-ACKs sent again", count(traffic.synack_retransmits)],
+  ];
+}
+
+/** What bounds the queues. */
+function limitPairs({ listener: socket }) {
+  if (!socket?.limit) return [];
+  const { limit } = socket;
+  const sysctls = Object.entries(limit.sysctls ?? {}).filter(([, value]) => value !== null);
+  return [
+    ["In force", limit.backlog === null ? null : `${count(limit.backlog)}; the queue holds one more`],
+    ["What binds", BINDS[limit.limited_by] ?? limit.limited_by],
+    ["listen() asked for", limit.listen_argument],
+    ["somaxconn at that time", limit.somaxconn_then],
+    ...sysctls.map(([name, value]) => [`${name}, now`, value]),
+  ];
+}
+
+/** Whose it is. */
+function ownerPairs({ listener: socket }) {
+  if (!socket) return [];
+  const owners = (socket.owners ?? []).flatMap((owner) => [
+    [`${owner.comm} (${owner.pid})${owner.ended ? ", ended" : ""}`, [owner.executable, owner.unit, owner.container && `container ${owner.container.slice(0, 12)}`, owner.pod && `pod ${owner.pod}`].filter(Boolean).join(" · ") || "holds the socket"],
+  ]);
+  const group = socket.reuseport;
+  return [
+    ...owners,
+    ["Group", group && `SO_REUSEPORT, member ${group.member} of ${group.members}: the kernel gives each its share of clients`],
+    ["Listening since", socket.opened && new Date(socket.opened).toLocaleString()],
+    ["Closed", socket.closed && new Date(socket.closed).toLocaleString()],
+    ...(socket.unknown ?? []).filter(({ what }) => ["owners", "executable", "opened"].includes(what)).map(({ what, detail }) => [`${what}: not known`, detail]),
   ];
 }

@@ -59,9 +59,10 @@ function makeRow(first) {
     attribute(dot, "title", MOODS[state]);
     text(name, place(listener));
     const space = listener.netns === "host" ? "" : `namespace ${listener.netns}`;
-    text(sub, [listener.process, KIND[listener.kind] ?? listener.kind, space].filter(Boolean).join(" · ") || "listener");
-    accept.update(listener.accept_queue, listener.traffic?.accept_peak?.window);
-    syn.update(listener.syn_queue, listener.traffic?.syn_peak?.window);
+    const closed = listener.closed ?? listener.listener?.closed ? "closed" : "";
+    text(sub, [listener.process, closed, KIND[listener.kind] ?? listener.kind, space].filter(Boolean).join(" · ") || "listener");
+    accept.update(listener.accept_queue, listener.traffic?.accept_queue_peak?.last_minute);
+    syn.update(listener.syn_queue, listener.traffic?.syn_queue_peak?.last_minute);
     const now = rateNow(listener.id, "drops");
     attribute(drops, "data-state", state);
     text(drops.firstChild, listener.drops.total ? count(listener.drops.total) : "–");
@@ -166,7 +167,7 @@ export function overviewPage() {
     const full = tiles.full;
     text(full.figure.firstChild, fullest ? `${Math.round(Math.min(1, Math.max(0, fullness(fullest))) * 100)} %` : "–");
     text(full.figure.lastChild, fullest ? place(fullest) : "no queue was looked at yet");
-    full.bar.update(fullest?.accept_queue ?? null, fullest?.traffic?.accept_peak?.window);
+    full.bar.update(fullest?.accept_queue ?? null, fullest?.traffic?.accept_queue_peak?.last_minute);
     text(full.under, fullest ? "of what waits for accept()" : "");
     attribute(full.element, "data-state", fullest && fullness(fullest) >= 1 ? "bad" : null);
     const live = sum(ghosts);

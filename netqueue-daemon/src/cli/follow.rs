@@ -1,0 +1,193 @@
+//! `netqueue events --follow`: a log that goes on, whatever becomes of the daemon or the way to it.
+
+use std::{io::Write as _, time::Duration};
+
+use anstyle::Style;
+use serde::Deserialize;
+
+use super::{
+    ask::{Asking, Failure, Paper},
+    events,
+    exit::Exit,
+    format, style,
+    table::{self, Cell},
+    terminal::plain,
+};
+use crate::client::{
+    Client, ClientError, Message, Query,
+    model::{Event, Events},
+};
+
+/// Between two looks at a daemon that has no stream.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Before another try, doubled up to the last.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+/// The most that one look asks for.
+const MOST: usize = 1000;
+/// Widths that hold IPv4 and the longest cause; longer text moves the rest of its line.
+const WIDTHS: [usize; 6] = [12, 21, 28, 21, 9, 9];
+
+/// What a stream says it could not deliver.
+#[derive(Debug, Deserialize)]
+struct Lost {
+    events: Option<u64>,
+    reason: String,
+}
+
+/// Prints `recent` of the past and then each event as it comes, until it is interrupted.
+///
+/// # Errors
+/// The daemon refuses, is not there at first, or nothing can be printed.
+pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -> Result<Exit, Failure> {
+    let client = asking.client();
+    let mut log = Log { paper: asking.paper(), json: asking.json, last: 0 };
+    log.past(&client, past, recent).await?;
+    let (mut last_id, mut pause, mut streams) = (None, PATIENCE[0], true);
+    loop {
+        let ended = if streams {
+            log.stream(&client, stream, &mut last_id, &mut pause).await
+        } else {
+            tokio::time::sleep(PERIOD).await;
+            log.past(&client, past, MOST).await
+        };
+        match ended {
+            // What came while the stream was being opened again.
+            Ok(()) if streams => log.past(&client, past, MOST).await?,
+            Ok(()) => pause = PATIENCE[0],
+            Err(Failure::Client(ClientError::Version { .. })) if streams => streams = false,
+            Err(Failure::Client(error)) if !error.is_refusal() => {
+                eprintln!("netqueue: {}; trying again", plain(&error.to_string()));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PATIENCE[1]);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+struct Log {
+    paper: Paper,
+    json: bool,
+    /// The number of the newest event printed.
+    last: u64,
+}
+
+impl Log {
+    /// Prints what is newer than what was printed, at most `limit`.
+    async fn past(&mut self, client: &Client, query: &Query, limit: usize) -> Result<(), Failure> {
+        let answer = client.get::<Events>(&query.clone().with("limit", Some(limit))).await?;
+        let raw = answer.raw["data"]["events"].as_array().cloned().unwrap_or_default();
+        let newest = answer.envelope.data.events.first().map(|event| event.seq);
+        // A daemon that has begun anew counts anew.
+        if newest.is_some_and(|newest| newest < self.last) {
+            self.note("the daemon has started again: its events are numbered anew")?;
+            self.last = 0;
+        }
+        for (event, raw) in answer.envelope.data.events.iter().zip(&raw).rev() {
+            self.print(event, &raw.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn stream(
+        &mut self,
+        client: &Client,
+        query: &Query,
+        last_id: &mut Option<String>,
+        pause: &mut Duration,
+    ) -> Result<(), Failure> {
+        let mut stream = client.stream(query, last_id.as_deref()).await?;
+        *pause = PATIENCE[0];
+        while let Some(messages) = stream.next().await? {
+            for message in messages {
+                self.hear(&message)?;
+                if !message.id.is_empty() {
+                    *last_id = Some(message.id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, message: &Message) -> Result<(), Failure> {
+        match message.event.as_str() {
+            "drop" | "reset" => match serde_json::from_str::<Event>(&message.data) {
+                Ok(event) => self.print(&event, &message.data),
+                Err(error) => self.note(&format!("an event that cannot be understood: {error}")),
+            },
+            "lost" => match serde_json::from_str::<Lost>(&message.data) {
+                Ok(Lost { events: Some(number), reason }) => {
+                    self.note(&format!("{} not shown: {}", format::plural(number, "event"), plain(&reason)))
+                }
+                Ok(Lost { events: None, reason }) => {
+                    self.note(&format!("events not shown: {}", plain(&reason)))
+                }
+                Err(_) => self.note("events not shown"),
+            },
+            "end" => self.note("the daemon ended the stream"),
+            _ => Ok(()),
+        }
+    }
+
+    fn print(&mut self, event: &Event, raw: &str) -> Result<(), Failure> {
+        if event.seq <= self.last {
+            return Ok(());
+        }
+        self.last = event.seq;
+        if self.json {
+            writeln!(self.paper.out, "{raw}")?;
+        } else {
+            let line = line(&events::cells(event), self.paper.width);
+            writeln!(self.paper.out, "{line}")?;
+        }
+        self.paper.out.flush()?;
+        Ok(())
+    }
+
+    /// What a reader must know between the lines; on standard error where lines are JSON.
+    fn note(&mut self, text: &str) -> Result<(), Failure> {
+        if self.json {
+            eprintln!("netqueue: {text}");
+        } else {
+            writeln!(self.paper.out, "{0}! {text}{0:#}", style::WARN)?;
+        }
+        Ok(())
+    }
+}
+
+/// One event in columns that stay where they are.
+fn line(cells: &[Cell], width: Option<usize>) -> String {
+    let mut room = width.unwrap_or(usize::MAX);
+    let mut line = String::new();
+    for (cell, column) in cells.iter().zip(WIDTHS) {
+        let text = table::cut(cell.text(), room);
+        let text = format!("{text:<column$}");
+        let text = if room < column { text.trim_end().to_owned() } else { text };
+        room = room.saturating_sub(column.max(text.chars().count()) + 2);
+        let style: Style = cell.style();
+        line.push_str(&format!("{style}{text}{style:#}"));
+        if room == 0 {
+            break;
+        }
+        line.push_str("  ");
+    }
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_keep_their_columns_and_the_terminals_width() {
+        let cells =
+            ["02:00:00.000", "0.0.0.0:80", "accept_queue_full/cookie_ack", "10.0.0.1:40000", "9/8", "-"];
+        let cells = cells.map(Cell::from);
+        let wide = line(&cells, None);
+        assert_eq!(wide.find("accept"), Some(37), "{wide}");
+        for width in 40..100 {
+            let narrow = line(&cells, Some(width));
+            assert!(narrow.chars().count() <= width, "{width}: {narrow:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Which namespace has an inode number now, from mapped memory, and what namespaces had counted when they ended.
+
+use std::sync::Arc;
+
+use aya::maps::{MapData, RingBuf};
+use netqueue_common::{Cell, Farewell as Record, Lives};
+use zerocopy::FromBytes;
+
+use super::{counters, decode, mapped::Mapped};
+use crate::domain::{Farewell, Netns};
+
+/// The generations of inode numbers.
+pub struct Numbers {
+    lives: Mapped<Lives>,
+    /// Whether the kernel side sees a number become free.
+    told: bool,
+}
+
+impl Numbers {
+    pub(super) const fn new(lives: Mapped<Lives>, told: bool) -> Self {
+        Self { lives, told }
+    }
+
+    /// The namespace that has the number now, or had it last; where that is not told apart, always the same.
+    #[must_use]
+    pub fn now(&self, inode: u32) -> Netns {
+        Netns { inode, generation: self.generation(inode).unwrap_or(0) }
+    }
+
+    /// The same as a function.
+    #[must_use]
+    pub fn numbering(self: &Arc<Self>) -> Arc<dyn Fn(u32) -> Netns + Send + Sync> {
+        let numbers = Arc::clone(self);
+        Arc::new(move |inode| numbers.now(inode))
+    }
+
+    /// Whether the namespace has ended: its number is free, or another's.
+    #[must_use]
+    pub fn has_ended(&self, netns: Netns) -> bool {
+        self.now(netns.inode) != netns
+    }
+
+    /// Whether namespaces that have this number one after the other are told apart.
+    #[must_use]
+    pub fn tells(&self, inode: u32) -> bool {
+        self.told && (Lives::place(inode).is_none() || self.generation(inode).is_some())
+    }
+
+    fn generation(&self, inode: u32) -> Option<u32> {
+        let (element, place) = Lives::place(inode)?;
+        let (element, place) = (usize::try_from(element).ok()?, usize::try_from(place).ok()?);
+        if element >= self.lives.len() {
+            return None;
+        }
+        let word = self.lives.words(element, place / 2..place / 2 + 1).next()?;
+        Some(counters::halves(word)[place % 2])
+    }
+}
+
+/// The reading end of the ring buffer of namespaces that ended.
+pub struct Farewells(RingBuf<MapData>);
+
+impl Farewells {
+    pub(super) const fn new(ring: RingBuf<MapData>) -> Self {
+        Self(ring)
+    }
+
+    /// Those that ended since the last call.
+    pub fn drain(&mut self) -> Vec<Farewell> {
+        let mut ended = Vec::new();
+        while let Some(record) = self.0.next() {
+            // What does not decode is no record of this kernel side: the ring holds nothing else.
+            ended.extend(Record::read_from_bytes(&record).ok().map(|record| farewell(&record)));
+        }
+        ended
+    }
+}
+
+fn farewell(record: &Record) -> Farewell {
+    let mut cells = [0; Cell::COUNT];
+    for (cell, value) in Record::COUNTERS.into_iter().zip(record.counters) {
+        cells[cell as usize] = value;
+    }
+    Farewell { netns: decode::netns(record.netns), kernel: *counters::counts(&cells).kernel() }
+}
+
+#[cfg(test)]
+mod tests {
+    use netqueue_common::Namespace;
+
+    use super::*;
+    use crate::domain::KernelCounter;
+
+    #[test]
+    fn each_last_count_is_that_of_its_counter() {
+        let netns = Namespace { inode: 4_026_532_201, generation: 3 };
+        let record = Record { netns, counters: [1, 2, 3, 4, 5, 6, 7, 8, 9] };
+        let told = farewell(&record);
+        assert_eq!(told.netns, Netns { inode: 4_026_532_201, generation: 3 });
+        assert_eq!(KernelCounter::ALL.map(|counter| told.kernel.get(counter)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn numbers_follow_one_another_from_the_first_one_the_kernel_gives_out() {
+        assert_eq!(Lives::place(Namespace::FIRST_INODE - 1), None);
+        assert_eq!(Lives::place(Namespace::FIRST_INODE), Some((0, 0)));
+        assert_eq!(Lives::place(Namespace::FIRST_INODE + 35), Some((2, 3)));
+    }
+}

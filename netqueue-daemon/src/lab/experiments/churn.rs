@@ -1,0 +1,113 @@
+//! Namespaces that come and go by the hundred, as on a host that runs short jobs: their inode numbers are used again and
+//! again, and each one's drops are its own.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use socket2::Socket;
+
+use super::wait_for;
+use crate::lab::counters::{Counter, Counters};
+use crate::lab::endings::Endings;
+use crate::lab::netns::Netns;
+use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, stage};
+use crate::lab::sockets::{Listener, connect_nonblocking};
+use crate::lab::{counters, sysctl};
+
+pub(super) const CHURN: Experiment = Experiment {
+    number: "38",
+    name: "namespace-churn",
+    incident: "240 network namespaces, 4 at a time: in each a listener overflows, each time by another number of clients, \
+               then all of it is destroyed at once; beside them, one namespace lives on",
+    verdict: "accept queue full in each: at its end every namespace's counters were exactly what its listener was charged, \
+              and none was taken for one that had its inode number before",
+    provoke: Provoke::Watching(churn),
+};
+
+const NAMESPACES: u64 = 240;
+const AT_ONCE: usize = 4;
+const PORT: u16 = 8028;
+
+fn churn(bench: &Bench<'_>) -> Result<Scene> {
+    let endings = Endings::begin(bench.server)?;
+    let mut scene = bench.netns.run(|| neighbour(PORT, 3))?;
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let work = || -> Result<()> {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= NAMESPACES {
+                    return Ok(());
+                }
+                live_and_die(number, &endings)?;
+            }
+        };
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a thread of the lab panicked"))?)
+    })?;
+    let (namespaces, inodes) = endings.numbers();
+    scene.measured.push(format!("{namespaces} namespaces had {inodes} inode numbers"));
+    if let Some(server) = bench.server {
+        scene.problems.extend(endings.check(server)?);
+    }
+    Ok(scene)
+}
+
+/// One that is there all the time.
+fn neighbour(port: u16, clients: u64) -> Result<Scene> {
+    sysctl::defaults()?;
+    let (listener, sockets) = overflow(port, clients)?;
+    Ok(Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(clients))],
+        listeners: vec![ExpectedListener::overflowed(
+            listener.address(),
+            stage::SYN,
+            Amount::All(Counter::ListenDrops),
+        )],
+        open: vec![Box::new((listener, sockets))],
+        ..Scene::default()
+    })
+}
+
+fn live_and_die(number: u64, endings: &Endings) -> Result<()> {
+    let netns = Netns::create()?;
+    let counted = netns.run(move || {
+        drop(overflow(PORT, 1 + number % 7)?);
+        // A port that nobody listens on, so that not only a listener is charged.
+        let refused = connect_nonblocking((Ipv4Addr::LOCALHOST, PORT + 1).into())?;
+        wait_for(Counter::OutRsts, 1, Duration::from_secs(2))?;
+        drop(refused);
+        at_rest()
+    })?;
+    endings.add(netns.inode(), counted);
+    Ok(())
+}
+
+/// The namespace's counters once they rest: packets of what was closed may still be under way.
+fn at_rest() -> Result<Counters> {
+    const REST: Duration = Duration::from_millis(200);
+    let (mut counted, mut since) = (counters::of_this_thread()?, Instant::now());
+    while since.elapsed() < REST {
+        thread::sleep(REST / 8);
+        let now = counters::of_this_thread()?;
+        if now != counted {
+            (counted, since) = (now, Instant::now());
+        }
+    }
+    Ok(counted)
+}
+
+fn overflow(port: u16, clients: u64) -> Result<(Listener, Vec<Socket>)> {
+    let listener = Listener::ipv4(port, 0)?;
+    let mut sockets = listener.fill(1, false)?;
+    for _ in 0..clients {
+        sockets.push(connect_nonblocking(listener.loopback())?);
+    }
+    wait_for(Counter::ListenDrops, clients, Duration::from_secs(5))?;
+    Ok((listener, sockets))
+}

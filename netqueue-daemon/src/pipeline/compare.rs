@@ -1,0 +1,243 @@
+//! Every namespace's counters against what is attributed to it: found, read in bounded portions, compared again where
+//! a drop is under way, and compared for the last time when it ends.
+
+use std::{path::Path, sync::Arc, time::Duration, time::Instant};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    Feed, Live,
+    schedule::{Due, Searches, Sums},
+};
+use crate::{
+    clock,
+    domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost},
+    inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
+    kernel::Numbers,
+};
+
+/// How often counters are compared again that do not agree: what is under way comes to rest.
+const SETTLE: u32 = 5;
+/// Namespaces read between two readings of what is attributed.
+const TOGETHER: usize = 8;
+const PROC: &str = "/proc";
+const UNTOLD: &str = "its inode number is one of those whose namespaces are not told apart";
+
+/// The namespaces as far as they are known.
+pub(super) struct Comparison {
+    host: Netns,
+    numbers: Arc<Numbers>,
+    numbering: Numbering,
+    namespaces: Namespaces,
+    due: Due,
+    searches: Searches,
+    running: Option<Running>,
+    cost: SearchCost,
+}
+
+struct Running {
+    search: JoinHandle<Search>,
+    /// Charged namespaces that were not known when it began.
+    wanted: Vec<Netns>,
+}
+
+impl Comparison {
+    pub(super) fn new(host: Netns, numbers: Arc<Numbers>) -> Self {
+        Self {
+            host,
+            numbering: numbers.numbering(),
+            numbers,
+            namespaces: Namespaces::new(Path::new(PROC)),
+            due: Due::default(),
+            searches: Searches::new(Duration::ZERO, Instant::now()),
+            running: None,
+            cost: SearchCost::default(),
+        }
+    }
+
+    /// What keeps namespaces from being compared, where something does.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        let denied = self.cost.denied;
+        let denied = (denied > 0).then(|| {
+            format!(
+                "the network namespaces of {denied} processes may not be looked at (that needs CAP_SYS_PTRACE): what they \
+                 drop is counted, and compared with the kernel's counters only when the namespace ends"
+            )
+        });
+        denied.into_iter()
+    }
+
+    fn is_over(&self, netns: Netns) -> bool {
+        self.numbers.has_ended(netns)
+    }
+
+    /// Whether a namespace can be told from others that have its number. The host's is there as long as the kernel.
+    fn tells(&self, netns: Netns) -> bool {
+        netns == self.host || self.numbers.tells(netns.inode)
+    }
+
+    /// Begins a search if one is due. It runs beside: looking through thousands of processes takes a while.
+    pub(super) fn begin_search(&mut self, sums: &Sums) {
+        if self.running.is_some() {
+            return;
+        }
+        let unknown = |netns: &Netns| !self.namespaces.knows(*netns) && !self.is_over(*netns);
+        let wanted: Vec<_> = sums.keys().copied().filter(unknown).collect();
+        if let Some(depth) = self.searches.due(&wanted, Instant::now()) {
+            self.running = Some(Running { search: self.search(depth), wanted });
+        }
+    }
+
+    fn search(&self, depth: Depth) -> JoinHandle<Search> {
+        let numbering = Arc::clone(&self.numbering);
+        tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &*numbering))
+    }
+
+    /// The result of a search that has ended.
+    async fn searched(&mut self) -> Option<(Search, Vec<Netns>)> {
+        let Running { search, wanted } = self.running.take_if(|running| running.search.is_finished())?;
+        search.await.ok().map(|search| (search, wanted))
+    }
+
+    fn learn(&mut self, search: Search, wanted: &[Netns]) -> Vec<(Netns, Option<Arc<str>>)> {
+        let (depth, took) = (search.depth, search.took);
+        self.cost = SearchCost {
+            searches: self.cost.searches + 1,
+            spent: self.cost.spent + took,
+            processes: search.processes,
+            threads: search.threads,
+            denied: search.denied,
+        };
+        let found = self.namespaces.learn(search);
+        let missed: Vec<_> = wanted.iter().copied().filter(|netns| !self.namespaces.knows(*netns)).collect();
+        self.searches.ended(depth, took, &missed, Instant::now());
+        found
+    }
+
+    /// Those that were found and have ended since.
+    fn forget_ended(&mut self) {
+        let over: Vec<_> = self.namespaces.all().filter(|netns| self.is_over(*netns)).collect();
+        for netns in over {
+            self.namespaces.forget(netns);
+            self.due.forget(netns);
+        }
+    }
+}
+
+impl Live {
+    /// Finds every namespace there is and takes the state from which it is compared.
+    pub(super) async fn take_baselines(&mut self, feed: &mut Feed) {
+        /// So long after it, what was under way at the first look is charged.
+        const LATER: Duration = Duration::from_millis(5);
+        let Ok(search) = self.comparison.search(Depth::Threads).await else { return };
+        let found = self.comparison.learn(search, &[]);
+        feed.tell(clock::now(), Observation::Namespaces(NamespaceNews { found, ..NamespaceNews::default() }));
+        let all: Vec<_> = self.comparison.namespaces.all().filter(|netns| netns.generation == 0).collect();
+        for look in 0..2 {
+            let mut news = NamespaceNews::default();
+            for (netns, bracket) in self.sample(feed, &all, &mut news) {
+                feed.tell(clock::now(), Observation::Baseline(netns, bracket));
+            }
+            tell(feed, news);
+            if look == 0 {
+                tokio::time::sleep(LATER).await;
+            }
+        }
+    }
+
+    /// Compares the counters of namespaces that are due, and those of all that ended. A drop under way, counted by the
+    /// kernel and not yet charged, is waited for; a residual that stays is published, and not waited for again.
+    pub(super) async fn reconcile(&mut self, feed: &mut Feed) {
+        let sums = self.take_leave(feed);
+        let mut news = NamespaceNews::default();
+        self.comparison.begin_search(&sums);
+        if let Some((search, wanted)) = self.comparison.searched().await {
+            news.found = self.comparison.learn(search, &wanted);
+            news.search = Some(self.comparison.cost);
+        }
+        tell(feed, std::mem::take(&mut news));
+        let comparison = &self.comparison;
+        let known = comparison.namespaces.all().filter(|netns| comparison.tells(*netns));
+        let mut left = comparison.due.choose(comparison.host, known, &sums, Instant::now());
+        for attempt in 1..=SETTLE {
+            for (netns, bracket) in self.sample(feed, &std::mem::take(&mut left), &mut news) {
+                let last = feed.aggregator().balance(netns).copied();
+                feed.tell(clock::now(), Observation::Compared(netns, bracket));
+                let settled = |now: &NamespaceBalance| {
+                    now.is_exact() || last.as_ref().is_some_and(|last| now.same_residual(last))
+                };
+                if attempt == SETTLE || feed.aggregator().balance(netns).is_none_or(settled) {
+                    // What was charged while it was read may be in neither: it is due again then.
+                    self.comparison.due.read(netns, bracket.before, Instant::now());
+                } else {
+                    left.push(netns);
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1 << (attempt - 1))).await;
+        }
+        tell(feed, news);
+    }
+
+    /// Tells of the namespaces that ended; what each had counted is compared with all that it was charged. Returns what
+    /// is attributed to each namespace.
+    fn take_leave(&mut self, feed: &mut Feed) -> Sums {
+        let ended = self.attached.farewells.drain();
+        // Read after their end: these sums are final.
+        let sums = self.read(feed).sums();
+        self.comparison.forget_ended();
+        let comparison = &self.comparison;
+        let charged = |netns| sums.get(&netns).copied().unwrap_or_default();
+        let told = ended.into_iter().filter(|farewell| comparison.tells(farewell.netns));
+        let known = feed.aggregator().living_namespaces();
+        let untold = sums.keys().filter(|netns| {
+            !comparison.tells(**netns) && feed.aggregator().why_not_compared(**netns) != Some(UNTOLD)
+        });
+        let news = NamespaceNews {
+            farewells: told.map(|farewell| (farewell, charged(farewell.netns))).collect(),
+            ended: known.filter(|netns| comparison.is_over(*netns)).collect(),
+            not_compared: untold.map(|netns| (*netns, UNTOLD.into())).collect(),
+            ..NamespaceNews::default()
+        };
+        tell(feed, news);
+        sums
+    }
+
+    /// The kernel's counters of these namespaces, each between two readings of ours.
+    fn sample(
+        &mut self,
+        feed: &mut Feed,
+        wanted: &[Netns],
+        news: &mut NamespaceNews,
+    ) -> Vec<(Netns, Bracket)> {
+        let mut samples = Vec::with_capacity(wanted.len());
+        let mut before = self.read(feed).sums();
+        for some in wanted.chunks(TOGETHER) {
+            let numbering = Arc::clone(&self.comparison.numbering);
+            let read = self.comparison.namespaces.read(some, &*numbering);
+            let after = self.read(feed).sums();
+            for (netns, read) in read {
+                match read {
+                    Ok(kernel) => {
+                        let sum = |sums: &Sums| sums.get(&netns).copied().unwrap_or_default();
+                        let bracket = Bracket { before: sum(&before), kernel, after: sum(&after) };
+                        samples.push((netns, bracket));
+                    }
+                    // Its end is told by the kernel side; while it lives, somebody else leads to it.
+                    Err(ReadError::Lost) => self.comparison.searches.want_threads(),
+                    Err(error) => news.not_compared.push((netns, error.to_string().into())),
+                }
+            }
+            before = after;
+        }
+        samples
+    }
+}
+
+fn tell(feed: &mut Feed, news: NamespaceNews) {
+    if !news.is_empty() {
+        feed.tell(clock::now(), Observation::Namespaces(news));
+    }
+}
