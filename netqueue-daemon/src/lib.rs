@@ -15,6 +15,7 @@ pub mod lab;
 pub mod metrics;
 pub mod pipeline;
 pub mod recording;
+pub mod runbooks;
 pub mod snapshots;
 pub mod spike_log;
 pub mod tui;

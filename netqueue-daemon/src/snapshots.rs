@@ -25,9 +25,9 @@ pub enum Request {
 pub struct Asked<T>(oneshot::Sender<T>);
 
 impl<T> Asked<T> {
-    /// Answers. A surface that has gone away meanwhile is no error.
-    pub fn answer(self, answer: T) {
-        let _gone = self.0.send(answer);
+    /// Answers. A surface that has gone away meanwhile is no error: false then.
+    pub fn answer(self, answer: T) -> bool {
+        self.0.send(answer).is_ok()
     }
 }
 

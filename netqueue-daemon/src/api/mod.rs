@@ -1,5 +1,6 @@
 //! The HTTP API over snapshots: listeners, events, status, and whether netqueue is ready.
 
+mod diagnosis;
 mod envelope;
 mod event_filter;
 mod events;
@@ -11,6 +12,8 @@ mod place;
 mod probes;
 mod problem;
 mod recording;
+mod runbooks;
+mod spikes;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -33,7 +36,11 @@ pub fn router(snapshots: Snapshots) -> Router {
         .route("/-/ready", get(probes::ready))
         .route("/api/v1/listeners", get(listeners::get))
         .route("/api/v1/events", get(events::get))
+        .route("/api/v1/diagnosis", get(diagnosis::get))
+        .route("/api/v1/spikes", get(spikes::get))
         .route("/api/v1/status", get(status::get))
+        .route("/runbooks", get(runbooks::list))
+        .route("/runbooks/{name}", get(runbooks::get))
         .route(recording::PATH, get(recording::get))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {

@@ -30,6 +30,17 @@ impl Place {
         }
     }
 
+    /// Of a whole namespace.
+    pub(super) fn of_namespace(snapshot: &Snapshot, netns: Netns) -> Self {
+        Self {
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.inode,
+            netns_generation: netns.generation,
+            addr: None,
+            port: None,
+        }
+    }
+
     /// Of an event: its account's place, but always with the port.
     pub(super) fn of_event(snapshot: &Snapshot, event: &Event) -> Self {
         Self { port: Some(event.local_port), ..Self::of(snapshot, &event.account) }
@@ -72,13 +83,23 @@ impl PlaceFilter {
         self.admits_at(snapshot, &event.account, Some(event.local_port))
     }
 
-    fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
+    /// Whether something that concerns all of a namespace is meant: where no address or port is asked for.
+    pub(super) fn admits_all_of(&self, snapshot: &Snapshot, netns: Netns) -> bool {
+        self.addr.is_none() && self.port.is_none() && self.admits_netns(snapshot, netns)
+    }
+
+    fn admits_netns(&self, snapshot: &Snapshot, asked: Netns) -> bool {
         self.netns.as_ref().is_none_or(|netns| match netns {
-            NetnsFilter::Host => key.netns() == snapshot.host,
-            NetnsFilter::Inode(inode) => key.netns().inode == *inode,
-            NetnsFilter::One(netns) => key.netns() == *netns,
-            NetnsFilter::Name(name) => snapshot.netns_name(key.netns()) == *name,
-        }) && self.addr.is_none_or(|addr| key.addr() == Some(addr))
+            NetnsFilter::Host => asked == snapshot.host,
+            NetnsFilter::Inode(inode) => asked.inode == *inode,
+            NetnsFilter::One(netns) => asked == *netns,
+            NetnsFilter::Name(name) => snapshot.netns_name(asked) == *name,
+        })
+    }
+
+    fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
+        self.admits_netns(snapshot, key.netns())
+            && self.addr.is_none_or(|addr| key.addr() == Some(addr))
             && self.port.is_none_or(|asked| port == Some(asked))
     }
 }

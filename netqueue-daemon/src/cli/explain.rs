@@ -1,9 +1,9 @@
-//! `netqueue explain`: what is known about one listener, in words.
+//! `netqueue explain`: what is the matter and what to do, and what is known about one listener, in words.
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     ask::{Asking, Failure, Paper, run},
@@ -14,17 +14,19 @@ use super::{
     style,
     table::{Column, Table},
     terminal::plain,
+    verdicts,
 };
 use crate::client::{
     Query,
-    model::{Listener, Listeners, Status},
+    model::{Diagnosis, Listener, Listeners, Status, Verdict},
 };
 
 /// The arguments of `netqueue explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
-    /// A port (80), address and port (0.0.0.0:80), id (id:7) or process (nginx)
-    listener: Selector,
+    /// A port (80), address and port (0.0.0.0:80), id (id:7), process (nginx, pid:812) or unit (nginx.service); every verdict
+    /// without it
+    listener: Option<Selector>,
     #[command(flatten)]
     asking: Asking,
 }
@@ -39,32 +41,70 @@ const MANY: usize = 6;
 pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     run(async move {
         let client = args.asking.client();
+        let diagnosis = client.get::<Diagnosis>(&Query::new("/api/v1/diagnosis")).await?;
+        let mut paper = args.asking.paper();
+        let Some(selector) = &args.listener else {
+            if args.asking.json {
+                paper.json(&diagnosis.raw)?;
+            } else {
+                everything(&mut paper, &diagnosis.envelope.data.verdicts)?;
+                paper.warnings(&diagnosis.envelope.warnings)?;
+            }
+            return Ok(Exit::Good);
+        };
         let status = client.get::<Status>(&Query::new("/api/v1/status")).await?;
         let answer = client.get::<Listeners>(&Query::new("/api/v1/listeners")).await?;
-        let meant: Vec<_> =
-            answer.envelope.data.listeners.iter().filter(|listener| args.listener.admits(listener)).collect();
+        let verdicts: Vec<_> = (diagnosis.envelope.data.verdicts.iter())
+            .filter(|verdict| selector.admits_subject(&verdict.subject))
+            .collect();
+        let spoken_of = |listener: &Listener| {
+            verdicts.iter().any(|verdict| verdict.subject.listener.as_ref() == Some(&listener.id))
+        };
+        let meant: Vec<_> = (answer.envelope.data.listeners.iter())
+            .filter(|listener| selector.admits(listener) || spoken_of(listener))
+            .collect();
         let watched = format::seconds_between(&status.envelope.data.attached, &status.envelope.data.taken);
-        let mut paper = args.asking.paper();
         if args.asking.json {
             let explained = meant.iter().map(|listener| {
                 let said = narrate(listener, watched);
                 let said = said.into_iter().map(|paragraph| paragraph.text);
                 json!({ "listener": listener.id, "said": said.collect::<Vec<_>>() })
             });
+            let of_these = |verdict: &&Value| {
+                let id = verdict["subject"]["listener"].as_str();
+                id.is_some_and(|id| {
+                    verdicts.iter().any(|verdict| verdict.subject.listener.as_deref() == Some(id))
+                })
+            };
+            let all = diagnosis.raw["data"]["verdicts"].as_array();
+            let told: Vec<_> = all.into_iter().flatten().filter(of_these).collect();
             let mut whole = answer.raw.clone();
-            whole["data"] = json!({ "explained": explained.collect::<Vec<_>>() });
+            whole["data"] = json!({ "explained": explained.collect::<Vec<_>>(), "verdicts": told });
             paper.json(&whole)?;
         } else {
-            print(&mut paper, &args, &meant, watched)?;
+            if !verdicts.is_empty() {
+                verdicts::print(&mut paper, &verdicts)?;
+                writeln!(paper.out)?;
+            }
+            print(&mut paper, selector, &meant, watched)?;
             paper.warnings(&answer.envelope.warnings)?;
         }
         Ok(if meant.is_empty() { Exit::BadNews } else { Exit::Good })
     })
 }
 
+/// Every verdict there is.
+fn everything(paper: &mut Paper, verdicts: &[Verdict]) -> Result<(), Failure> {
+    if verdicts.is_empty() {
+        writeln!(paper.out, "{0}Nothing is the matter{0:#} in the last quarter of an hour.", style::GOOD)?;
+        return Ok(());
+    }
+    verdicts::print(paper, &verdicts.iter().collect::<Vec<_>>())
+}
+
 fn print(
     paper: &mut Paper,
-    args: &ExplainArgs,
+    selector: &Selector,
     meant: &[&Listener],
     watched: Option<u64>,
 ) -> Result<(), Failure> {
@@ -72,13 +112,13 @@ fn print(
         let text = format!(
             "netqueue knows nothing of {}: nothing there was dropped or reset while it watched. `netqueue listeners` \
              shows what it knows.",
-            plain(&args.listener.to_string())
+            plain(&selector.to_string())
         );
         paper.text("", &text)?;
         return Ok(());
     }
     if meant.len() > MANY {
-        return choose(paper, args, meant);
+        return choose(paper, selector, meant);
     }
     for (index, listener) in meant.iter().enumerate() {
         if index > 0 {
@@ -100,11 +140,11 @@ fn print(
     Ok(())
 }
 
-fn choose(paper: &mut Paper, args: &ExplainArgs, meant: &[&Listener]) -> Result<(), Failure> {
+fn choose(paper: &mut Paper, selector: &Selector, meant: &[&Listener]) -> Result<(), Failure> {
     writeln!(
         paper.out,
         "{} are {} accounts: choose one by its id",
-        plain(&args.listener.to_string()),
+        plain(&selector.to_string()),
         meant.len()
     )?;
     let mut table = Table::new([

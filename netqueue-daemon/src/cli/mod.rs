@@ -19,5 +19,6 @@ pub mod status;
 pub mod style;
 pub mod table;
 pub mod terminal;
+mod verdicts;
 
 pub use arguments::{Arguments, Command};

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::client::model::Listener;
+use crate::client::model::{Listener, Subject};
 
 /// A listener, or several, as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub enum Selector {
     Id(String),
     /// `nginx`.
     Process(String),
+    /// `pid:812`.
+    Pid(u32),
+    /// `nginx.service`.
+    Unit(String),
 }
 
 impl Selector {
@@ -30,6 +34,22 @@ impl Selector {
             Self::Address(at) => listener.port == Some(at.port()) && listener.addr == Some(at.ip()),
             Self::Id(id) => listener.id == *id,
             Self::Process(name) => listener.process == *name,
+            // Rows do not name them: verdicts do.
+            Self::Pid(_) | Self::Unit(_) => false,
+        }
+    }
+
+    /// Whether what a verdict speaks of is meant.
+    #[must_use]
+    pub fn admits_subject(&self, subject: &Subject) -> bool {
+        let process = subject.process.as_ref();
+        match self {
+            Self::Port(port) => subject.port == Some(*port),
+            Self::Address(at) => subject.port == Some(at.port()) && subject.addr == Some(at.ip()),
+            Self::Id(id) => subject.listener.as_ref() == Some(id),
+            Self::Process(name) => process.is_some_and(|process| process.name == *name),
+            Self::Pid(pid) => process.is_some_and(|process| process.pid == *pid),
+            Self::Unit(unit) => process.is_some_and(|process| process.unit.as_ref() == Some(unit)),
         }
     }
 }
@@ -38,9 +58,18 @@ impl FromStr for Selector {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected a port (80), an address and port (0.0.0.0:80, [::]:80), an id (id:7) or a process (nginx)";
+        let expected = "expected a port (80), an address and port (0.0.0.0:80, [::]:80), an id (id:7), a process (nginx, pid:812) or a unit (nginx.service)";
         if let Some(id) = text.strip_prefix("id:").filter(|id| !id.is_empty()) {
             return Ok(Self::Id(id.to_owned()));
+        }
+        if let Some(pid) = text.strip_prefix("pid:") {
+            return pid.parse().map(Self::Pid).map_err(|_| expected.to_owned());
+        }
+        if [".service", ".scope", ".socket"]
+            .iter()
+            .any(|kind| text.len() > kind.len() && text.ends_with(kind))
+        {
+            return Ok(Self::Unit(text.to_owned()));
         }
         if let Ok(port) = text.trim_start_matches(':').parse() {
             return Ok(Self::Port(port));
@@ -63,6 +92,8 @@ impl fmt::Display for Selector {
             Self::Address(at) => write!(f, "{at}"),
             Self::Id(id) => write!(f, "id {id}"),
             Self::Process(name) => write!(f, "process {name}"),
+            Self::Pid(pid) => write!(f, "process {pid}"),
+            Self::Unit(unit) => write!(f, "unit {unit}"),
         }
     }
 }
@@ -78,11 +109,13 @@ mod tests {
             (":80", Selector::Port(80)),
             ("[::]:80", Selector::Address("[::]:80".parse().expect("an address"))),
             ("id:7", Selector::Id("7".into())),
+            ("pid:812", Selector::Pid(812)),
+            ("nginx.service", Selector::Unit("nginx.service".into())),
             ("nginx: worker", Selector::Process("nginx: worker".into())),
         ] {
             assert_eq!(text.parse(), Ok(selector), "{text}");
         }
-        for wrong in ["", "65536", "10.0.0.1", "id:"] {
+        for wrong in ["", "65536", "10.0.0.1", "id:", "pid:nginx"] {
             let error = wrong.parse::<Selector>().expect_err(wrong);
             assert!(error.contains("a port (80)"), "{error}");
         }

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::socket::{Socket, Traffic};
 
+pub use super::diagnosis::{Diagnosis, Knob, Process, Subject, Verdict};
+
 /// An answer, understood and as it was.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {

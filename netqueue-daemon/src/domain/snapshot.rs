@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, NamespaceView, Netns,
-    Queues, SearchCost, Spike, Timestamp, Traffic,
+    Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -121,6 +121,8 @@ pub struct Snapshot {
     pub health: Health,
     /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
     pub spikes: Arc<[Spike]>,
+    /// What every account was charged lately, and when.
+    pub recent: Recent,
 }
 
 impl Snapshot {

@@ -7,6 +7,7 @@ mod client;
 mod cost;
 mod counters;
 mod demo;
+mod diagnosis;
 mod endings;
 mod experiments;
 mod metrics;

@@ -12,10 +12,11 @@ use super::counters::Counters;
 /// More events than any experiment looks at.
 const EVENTS: usize = 1000;
 
+/// An answer of the API.
 #[derive(Deserialize)]
-struct Answer<T> {
+pub(super) struct Answer<T> {
     status: String,
-    data: T,
+    pub data: T,
     #[serde(default)]
     warnings: Vec<serde_json::Value>,
 }
@@ -133,7 +134,8 @@ pub(super) fn status<T: DeserializeOwned>(server: &Server) -> Result<T> {
     ask(server, "/api/v1/status").map(|answer| answer.data)
 }
 
-fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Answer<T>> {
+/// Asks for what is at `path`.
+pub(super) fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Answer<T>> {
     let body = server.get(path)?;
     let answer: Answer<T> = serde_json::from_slice(&body)
         .with_context(|| format!("{}{path} answered something netqueue would not", server.url()))?;

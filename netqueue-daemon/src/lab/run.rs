@@ -11,7 +11,7 @@ use super::netns::Netns;
 use super::report::{self, ExperimentReport, Report};
 use super::scene::{Experiment, Settings};
 use super::verdict::{Outcome, Skip};
-use super::{experiments, observation, sockets, trial};
+use super::{diagnosis, experiments, observation, sockets, trial};
 
 /// The arguments of `netqueue lab run`.
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ fn choose(args: &RunArgs) -> Result<Vec<&'static Experiment>> {
 fn run_one(experiment: &'static Experiment, settings: Settings, server: Option<&Server>) -> ExperimentReport {
     let start = Instant::now();
     let mut report = ExperimentReport::of(experiment);
-    match trial::run(&experiment.provoke, settings, server) {
+    match trial::run(&experiment.provoke, settings, server, diagnosis::expected(experiment.name)) {
         Ok(comparison) => report.compared(comparison),
         Err(error) => {
             report.outcome = if error.is::<Skip>() { Outcome::Skipped } else { Outcome::Failed };

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
 use super::check;
 use super::client::Server;
 use super::counters::{self, Counters};
+use super::diagnosis::{self, Expected};
 use super::endings::Endings;
 use super::netns::Netns;
 use super::observation::{self, Observation};
@@ -33,15 +34,20 @@ pub(super) struct Comparison {
 }
 
 /// Provokes and compares; the namespaces are gone afterwards.
-pub(super) fn run(provoke: &Provoke, settings: Settings, server: Option<&Server>) -> Result<Comparison> {
+pub(super) fn run(
+    provoke: &Provoke,
+    settings: Settings,
+    server: Option<&Server>,
+    expected: Expected,
+) -> Result<Comparison> {
     let mut comparison = match *provoke {
         Provoke::Inside(provoke) => {
-            let place = Place::create(server)?;
+            let place = Place::create(server, expected)?;
             let scene = place.netns.run(move || provoke(&settings))?;
             place.compare(&scene)?
         }
         Provoke::Watching(provoke) => {
-            let place = Place::create(server)?;
+            let place = Place::create(server, expected)?;
             let scene = provoke(&Bench { server, settings, netns: &place.netns })?;
             place.compare(&scene)?
         }
@@ -61,17 +67,20 @@ struct Place<'a> {
     baseline: Counters,
     server: Option<&'a Server>,
     known: Observation,
+    since: SystemTime,
+    expected: Expected,
 }
 
 impl<'a> Place<'a> {
-    fn create(server: Option<&'a Server>) -> Result<Self> {
+    fn create(server: Option<&'a Server>, expected: Expected) -> Result<Self> {
+        let since = SystemTime::now();
         let netns = Netns::create()?;
         let baseline = netns.counters()?;
         let known = match server {
             Some(server) => Observation::of(server, netns.inode())?,
             None => Observation::default(),
         };
-        Ok(Self { netns, baseline, server, known })
+        Ok(Self { netns, baseline, server, known, since, expected })
     }
 
     fn kernel(&self) -> Result<Counters> {
@@ -81,7 +90,7 @@ impl<'a> Place<'a> {
     /// Asks both sides until they agree at a moment when the kernel counted nothing, or too much time has passed.
     fn compare(&self, scene: &Scene) -> Result<Comparison> {
         let netns = self.netns.inode();
-        let measured = scene.measured.clone();
+        let mut measured = scene.measured.clone();
         let Some(server) = self.server else {
             let kernel = self.kernel()?;
             let mut problems = scene.problems.clone();
@@ -90,7 +99,7 @@ impl<'a> Place<'a> {
         };
         let start = Instant::now();
         let mut disagree_since = None;
-        let mut last = None;
+        let (mut last, mut first_verdict) = (None, None);
         while start.elapsed() < STABLE_WITHIN {
             let kernel = self.kernel()?;
             let seen = Observation::of(server, netns).context("the daemon stopped answering")?;
@@ -102,6 +111,9 @@ impl<'a> Place<'a> {
             let mut problems = scene.problems.clone();
             problems.extend(check::incident(scene, &kernel));
             problems.extend(check::netqueue(scene, &kernel, &seen));
+            let verdicts = diagnosis::verdicts(server, netns, self.since)?;
+            problems.extend(diagnosis::wrong(self.expected, &verdicts));
+            first_verdict = verdicts.first().map(|first| format!("diagnosis: {}", first.words()));
             let agree = problems.is_empty();
             last = Some((kernel, seen, problems));
             if agree || disagree_since.get_or_insert_with(Instant::now).elapsed() > AGREE_WITHIN {
@@ -115,6 +127,7 @@ impl<'a> Place<'a> {
                 STABLE_WITHIN.as_secs()
             )
         };
+        measured.extend(first_verdict);
         Ok(Comparison { netns, kernel, netqueue: Some(seen), measured, problems })
     }
 }
@@ -134,7 +147,7 @@ fn in_each(
     let mut lives = Lives::new();
     let endings = Endings::begin(server)?;
     for n in 1..=times {
-        let place = Place::create(server)?;
+        let place = Place::create(server, Expected::Any("one of many"))?;
         let scene = place.netns.run(move || provoke(&settings))?;
         let open = place.compare(&scene)?;
         drop(scene);

@@ -6,8 +6,8 @@ use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
     NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
-    QueueState, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike, SpikeScope,
-    Start, Sysctls, Timestamp, Traffic, Unknown,
+    QueueState, Recent, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike,
+    SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -54,6 +54,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         search: SearchCost::default(),
         health: Health::default(),
         spikes: Arc::from([]),
+        recent: Recent::default(),
     }
 }
 

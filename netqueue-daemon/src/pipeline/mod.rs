@@ -128,10 +128,14 @@ impl<S: Source> Pipeline<S> {
 
     fn serve(&mut self, request: Request, snapshot: &Arc<Snapshot>) {
         match request {
-            Request::Picture(request) => request.answer(Arc::clone(snapshot)),
-            Request::Scrape(request) => {
+            Request::Picture(request) => {
                 request.answer(Arc::clone(snapshot));
-                self.feed.tell(self.source.now(), Observation::Scraped);
+            }
+            Request::Scrape(request) => {
+                // One that gave up waiting was told of no peak.
+                if request.answer(Arc::clone(snapshot)) {
+                    self.feed.tell(self.source.now(), Observation::Scraped);
+                }
             }
             Request::Record(request) => {
                 let now = self.source.now();

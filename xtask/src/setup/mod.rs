@@ -1,6 +1,7 @@
 //! Gets everything a build and a guest need, says what it did, and does nothing twice.
 
 mod apt;
+pub(crate) mod chromium;
 mod linker;
 pub(crate) mod programs;
 pub(crate) mod python;

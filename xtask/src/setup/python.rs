@@ -24,6 +24,9 @@ pub(crate) const KUBERNETES: Environment = Environment {
     packages: &["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "PyYAML==6.0.3"],
 };
 
+/// Drives a browser.
+pub(crate) const BROWSER: Environment = Environment { name: "browser", packages: &["playwright==1.65.2"] };
+
 impl Environment {
     /// The interpreter that sees the packages; they are fetched unless they are there already.
     pub(crate) fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {

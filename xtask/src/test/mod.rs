@@ -3,6 +3,7 @@
 mod cargo;
 mod chart;
 mod lab;
+mod page;
 mod rules;
 mod tally;
 
@@ -46,6 +47,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("tidy", || Ok(Tally::of(tidy::check(workspace)?)));
     steps.step("unit tests", || cargo::unit_tests(workspace));
     steps.step("Kubernetes", || chart::check(workspace));
+    steps.step("page in Chromium", || page::check(workspace));
     steps.step("alert rules", || rules::check(workspace));
     if !options.no_vm {
         let mut payload = None;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, Keep,
-    NamespaceBalance, NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Reconciler,
+    NamespaceBalance, NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Recent, Reconciler,
     SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic,
     TrafficReading, gone, namespaces::Namespaces, places::Places,
 };
@@ -64,6 +64,7 @@ pub struct Aggregator {
     search: SearchCost,
     health: Health,
     spikes: SpikeDetector,
+    recent: Recent,
 }
 
 impl Aggregator {
@@ -88,6 +89,7 @@ impl Aggregator {
             search: SearchCost::default(),
             health: Health::default(),
             spikes: SpikeDetector::new(Sensitivity::default()),
+            recent: Recent::default(),
         }
     }
 
@@ -268,6 +270,7 @@ impl Aggregator {
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
         self.fold(now);
+        self.recent.tick(&self.accounts, now);
         // What took over others' counts rose at once by what had happened before.
         let keys: Vec<_> = self
             .accounts
@@ -302,6 +305,8 @@ impl Aggregator {
                 }
             };
             gone::add(&mut self.accounts[into], &left);
+            self.recent.forget(&left.key);
+            self.recent.forget(&self.accounts[into].key);
         }
         let stays = |index: usize| !moves.contains_key(&index);
         self.by_socket.retain(|_, index| stays(*index));
@@ -337,6 +342,7 @@ impl Aggregator {
             search: self.search,
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
+            recent: self.recent.clone(),
         }
     }
 

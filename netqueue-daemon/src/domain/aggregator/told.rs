@@ -59,6 +59,7 @@ impl Aggregator {
             spikes: _,
             opened: _,
             places: _,
+            recent: _,
         } = self;
         Standing {
             accounts: accounts.clone(),

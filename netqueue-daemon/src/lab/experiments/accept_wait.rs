@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use socket2::Socket;
 
 use crate::lab::api::{Distribution, TrafficRow};
-use crate::lab::counters::Counter;
+use crate::lab::counters::{self, Counter};
 use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
-use crate::lab::sockets::{Listener, connect, local_address};
+use crate::lab::sockets::{Listener, connect, connect_fast_open, local_address};
 use crate::lab::sysctl;
 use crate::lab::watch::Watch;
 
@@ -39,6 +39,14 @@ pub(super) const COOKIES: Experiment = Experiment {
     provoke: Provoke::Watching(cookies),
 };
 
+pub(super) const FAST_OPEN: Experiment = Experiment {
+    number: "52b",
+    name: "accept-wait-fast-open",
+    incident: "20 clients send their SYNs with data (TCP_FASTOPEN) and are accepted half a second later",
+    verdict: "such a connection is in the queue from its SYN on, and its wait is counted from there",
+    provoke: Provoke::Watching(fast_open),
+};
+
 pub(super) const CLOSED: Experiment = Experiment {
     number: "53",
     name: "closed-with-full-queue",
@@ -65,11 +73,15 @@ struct Trace {
 }
 
 impl Trace {
-    /// Connects `count` clients one after the other: over loopback each is queued when its connect() returns.
-    fn connect(listener: &Listener, count: usize) -> Result<Vec<(Socket, SocketAddr, Instant)>> {
+    /// Lets `count` clients come one after the other: over loopback each is queued when `connect` returns.
+    fn connect(
+        listener: &Listener,
+        count: usize,
+        connect: fn(SocketAddr) -> Result<Socket>,
+    ) -> Result<Vec<(Socket, SocketAddr, Instant)>> {
         let client = |_| {
             let before = Instant::now();
-            let client = connect(listener.loopback().into())?;
+            let client = connect(listener.loopback())?;
             let entered = before + before.elapsed() / 2;
             let address = local_address(&client)?;
             Ok((client, address, entered))
@@ -136,33 +148,70 @@ impl Trace {
     }
 }
 
+/// Who comes, and when they are accepted.
+#[derive(Clone, Copy)]
+struct Crowd {
+    port: u16,
+    cookies: u64,
+    fast_open: bool,
+    clients: usize,
+    /// Before the first is accepted.
+    pause: Duration,
+    /// From one accept() to the next.
+    pace: Duration,
+}
+
+/// Half a second is far from what a machine that is busy adds to it.
+const LATE: Crowd = Crowd {
+    port: 8132,
+    cookies: 1,
+    fast_open: false,
+    clients: 20,
+    pause: Duration::from_millis(500),
+    pace: Duration::ZERO,
+};
+
 fn slow(bench: &Bench<'_>) -> Result<Scene> {
-    traced(bench, 8130, 1, 100, Duration::ZERO, Duration::from_millis(20))
+    let pace = Duration::from_millis(20);
+    traced(bench, Crowd { port: 8130, clients: 100, pause: Duration::ZERO, pace, ..LATE })
+}
+
+fn fast_open(bench: &Bench<'_>) -> Result<Scene> {
+    let mut scene = traced(bench, Crowd { port: 8138, fast_open: true, ..LATE })?;
+    let opened = bench.netns.run(|| counters::tcp_ext("TCPFastOpenPassive"))?;
+    if opened != LATE.clients as u64 {
+        scene
+            .problems
+            .push(format!("the incident did not happen: {opened} SYNs with data opened a connection"));
+    }
+    Ok(scene)
 }
 
 fn cookies(bench: &Bench<'_>) -> Result<Scene> {
-    let mut scene = traced(bench, 8132, 2, 20, Duration::from_millis(500), Duration::ZERO)?;
+    let mut scene = traced(bench, Crowd { cookies: 2, ..LATE })?;
     scene.kernel.push((Counter::SyncookiesRecv, Amount::Exactly(20)));
     Ok(scene)
 }
 
-/// `count` clients connect; after `pause` they are accepted, one each `pace`.
-fn traced(
-    bench: &Bench<'_>,
-    port: u16,
-    cookies: u64,
-    count: usize,
-    pause: Duration,
-    pace: Duration,
-) -> Result<Scene> {
+/// The clients come and are accepted; netqueue's words and the server's own are compared.
+fn traced(bench: &Bench<'_>, crowd: Crowd) -> Result<Scene> {
+    /// Client, server, and both without cookies: the first SYN already carries data.
+    const FAST_OPEN: u64 = 0x1 | 0x2 | 0x4 | 0x200;
+    let Crowd { port, cookies, fast_open, clients: count, pause, pace } = crowd;
     let listener = bench.netns.run(move || {
         sysctl::defaults()?;
         sysctl::ensure("ipv4/tcp_syncookies", cookies)?;
-        Listener::ipv4(port, 128)
+        let listener = Listener::ipv4(port, 128)?;
+        if fast_open {
+            sysctl::ensure("ipv4/tcp_fastopen", FAST_OPEN)?;
+            listener.fast_open(4096)?;
+        }
+        Ok(listener)
     })?;
     let watch = Watch::begin(bench, listener.address())?;
     let (listener, clients, trace) = bench.netns.run(move || {
-        let clients = Trace::connect(&listener, count)?;
+        let come = if fast_open { connect_fast_open } else { connect };
+        let clients = Trace::connect(&listener, count, come)?;
         thread::sleep(pause);
         let trace = Trace::accept(&listener, &clients, pace)?;
         Ok((listener, clients, trace))
@@ -202,7 +251,7 @@ fn blocking(bench: &Bench<'_>) -> Result<Scene> {
         });
         for _ in 0..CLIENTS {
             thread::sleep(APART);
-            drop(connect(listener.loopback().into())?);
+            drop(connect(listener.loopback())?);
         }
         let slept = server.join().ok().context("the accepting thread panicked")??;
         Ok((listener, slept))

@@ -21,6 +21,7 @@ mod mptcp;
 mod namespaces;
 mod other_drops;
 mod queues;
+mod remedy;
 mod reopen;
 mod resets;
 mod reuseport;
@@ -58,6 +59,7 @@ pub(super) const ALL: &[Experiment] = &[
     flood::LAST_QUARTER,
     burst::BURST,
     burst::PACED,
+    remedy::REMEDY,
     ghosts::GHOSTS,
     ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,
@@ -93,6 +95,7 @@ pub(super) const ALL: &[Experiment] = &[
     accept_wait::SLOW,
     accept_wait::BLOCKING,
     accept_wait::COOKIES,
+    accept_wait::FAST_OPEN,
     accept_wait::CLOSED,
     accept_wait::DEAD,
     queues::SPIKE,

@@ -22,7 +22,7 @@ export function judgement() {
   if (off.length) return { state: "bad", words: `${plural(off.length, "sum")} off` };
   if (status.reconciliation.length === 0) return { state: "warn", words: "Not compared yet" };
   const lost = losses(status).reduce((sum, [, number]) => sum + number, 0) + state.streamLost;
-  if (lost) return { state: "warn", words: `Counts exact, ${plural(lost, "event")} missing` };
+  if (lost) return { state: "warn", words: `Sums exact, ${plural(lost, "event")} missing` };
   if (blind.length) return { state: "warn", words: "Exact, with gaps" };
   return { state: "good", words: "Exact" };
 }

@@ -1,0 +1,80 @@
+//! Verdicts on paper: what is the matter, what clients saw, what to do.
+
+use std::{io::Write as _, net::IpAddr};
+
+use super::{
+    ask::{Failure, Paper},
+    style,
+    terminal::plain,
+};
+use crate::client::model::{Knob, Process, Subject, Verdict};
+
+/// Prints verdicts in the order given.
+pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Failure> {
+    for (index, verdict) in verdicts.iter().enumerate() {
+        if index > 0 {
+            writeln!(paper.out)?;
+        }
+        one(paper, verdict)?;
+    }
+    Ok(())
+}
+
+fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
+    let colour = match verdict.harm.as_str() {
+        "never_served" | "reset" => style::BAD,
+        "absorbed" => style::GOOD,
+        _ => style::WARN,
+    };
+    writeln!(
+        paper.out,
+        "{0}{1}{0:#}  {2}{3}, {4} confidence{2:#}",
+        style::HEAD,
+        subject(&verdict.subject),
+        style::DIM,
+        plain(&verdict.harm.replace('_', " ")),
+        plain(&verdict.confidence)
+    )?;
+    write!(paper.out, "{colour}")?;
+    paper.text("  ", &plain(&verdict.title))?;
+    write!(paper.out, "{colour:#}")?;
+    paper.text("  ", &plain(&verdict.summary))?;
+    paper.text("  ", &format!("Clients see: {}.", plain(&verdict.clients_see)))?;
+    for knob in &verdict.knobs {
+        paper.text("  ", &format!("Set {}", words(knob)))?;
+    }
+    for advice in &verdict.advice {
+        paper.text("  - ", &plain(advice))?;
+    }
+    for check in &verdict.check_next {
+        paper.text("  ? ", &plain(check))?;
+    }
+    if !verdict.missing.is_empty() {
+        paper.text("  ", &format!("Not known: {}.", plain(&verdict.missing.join("; "))))?;
+    }
+    paper.text("  ", &format!("Runbook: {}", plain(&verdict.runbook)))?;
+    Ok(())
+}
+
+fn words(knob: &Knob) -> String {
+    let from = knob.current.as_ref().map_or(String::new(), |current| format!(" from {}", plain(current)));
+    format!("{}{from} to {}: {}.", plain(&knob.name), plain(&knob.proposed), plain(&knob.set_by))
+}
+
+fn subject(subject: &Subject) -> String {
+    let at = match (subject.addr, subject.port) {
+        (Some(IpAddr::V6(addr)), Some(port)) => format!("[{addr}]:{port}"),
+        (Some(addr), Some(port)) => format!("{addr}:{port}"),
+        (Some(addr), None) => addr.to_string(),
+        (None, _) => plain(&subject.kind),
+    };
+    let netns = match subject.netns.as_deref() {
+        None | Some("host") => String::new(),
+        Some(netns) => format!(" in namespace {}", plain(netns)),
+    };
+    let process = subject.process.as_ref().map_or(String::new(), |Process { name, pid, unit }| {
+        let unit = unit.as_ref().map_or(String::new(), |unit| format!(", {}", plain(unit)));
+        format!(" {} (pid {pid}{unit})", plain(name))
+    });
+    format!("{at}{netns}{process}")
+}

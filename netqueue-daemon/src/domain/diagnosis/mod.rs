@@ -1,0 +1,42 @@
+//! Diagnosis: evidence in, verdicts out, ranked by what clients suffer. Pure.
+
+mod counterfactual;
+mod evidence;
+mod gather;
+mod known;
+mod rule;
+mod rules;
+mod software;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use counterfactual::{Counterfactual, Flow, Overflow, Refusal, Remedy, last_arrival};
+pub use evidence::{Bound, Evidence, Group, Process, Settings, Sight};
+pub use gather::evidence;
+pub use rule::{Finding, Need, Rule};
+pub use rules::RULES;
+pub use verdict::{Confidence, Fact, Harm, Knob, Subject, Verdict};
+
+/// The rule that speaks of netqueue itself.
+pub(crate) const BLIND: &str = "netqueue_blind";
+
+/// Every verdict the evidence supports, the worst for clients first: by harm, then by how many, then in the order of the
+/// rules.
+#[must_use]
+pub fn judge<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
+    let mut verdicts: Vec<(usize, Verdict)> = evidence
+        .into_iter()
+        .flat_map(|evidence| {
+            RULES.iter().enumerate().filter_map(|(place, rule)| Some((place, rule.apply(evidence)?)))
+        })
+        .collect();
+    verdicts.sort_by(|(place, one), (other_place, other)| {
+        one.harm
+            .cmp(&other.harm)
+            .then(other.affected.cmp(&one.affected))
+            .then(place.cmp(other_place))
+            .then(one.subject.cmp(&other.subject))
+    });
+    verdicts.into_iter().map(|(_, verdict)| verdict).collect()
+}

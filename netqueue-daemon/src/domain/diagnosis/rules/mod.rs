@@ -1,0 +1,53 @@
+//! The table of rules. Where two fit equally, the one that stands first is told first.
+
+mod accept_queue;
+mod application;
+mod blind;
+mod handshake;
+mod resets;
+mod syn_queue;
+
+use super::{Fact, Rule};
+
+/// Every rule.
+pub const RULES: &[Rule] = &[
+    accept_queue::REUSEPORT_MEMBER_STALLED,
+    accept_queue::LIMIT_NEEDS_RELISTEN,
+    accept_queue::STALLED,
+    accept_queue::SLOW,
+    accept_queue::BURST,
+    handshake::GHOSTS,
+    handshake::OVERFLOW_ABORT,
+    handshake::EXPIRED,
+    syn_queue::FULL,
+    syn_queue::LAST_QUARTER,
+    syn_queue::ABSORBED,
+    resets::LISTENER_CLOSED,
+    resets::KEEPALIVE_RACE,
+    resets::CLOSED_PORT,
+    resets::UNKNOWN_CONNECTION,
+    application::UNREAD_DATA,
+    application::LINGER_ZERO,
+    application::PEER_GONE,
+    application::OUT_OF_MEMORY,
+    application::OTHER_RESETS,
+    syn_queue::OTHER_DROPS,
+    handshake::ABORTED,
+    handshake::RESET_BY_PEERS,
+    blind::BLIND,
+];
+
+/// A fact.
+fn fact(name: &'static str, value: impl Into<f64>, unit: &'static str) -> Fact {
+    Fact { name, value: value.into(), unit }
+}
+
+/// A count as a fact. Exact up to 2^53.
+fn count(name: &'static str, value: u64, unit: &'static str) -> Fact {
+    fact(name, value as f64, unit)
+}
+
+/// `1 client`, `2 clients`.
+fn number(of: u64, what: &str) -> String {
+    if of == 1 { format!("1 {what}") } else { format!("{of} {what}s") }
+}

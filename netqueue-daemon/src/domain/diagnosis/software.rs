@@ -1,0 +1,143 @@
+//! What well-known server software does unless it is told otherwise, and where it is told.
+
+/// Defaults of one program.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Software {
+    /// Names of its processes.
+    pub(super) names: &'static [&'static str],
+    /// What it calls listen() with by default on Linux; `None`: as much as somaxconn allows.
+    pub(super) backlog: Option<u32>,
+    /// How its backlog is set, and what brings it into force.
+    pub(super) backlog_set_by: &'static str,
+    /// After how many seconds it closes an idle connection by default.
+    pub(super) idle_seconds: Option<u64>,
+    /// How that is set.
+    pub(super) idle_set_by: &'static str,
+}
+
+pub(super) const KNOWN: &[Software] = &[
+    Software {
+        names: &["nginx", "openresty", "tengine", "angie"],
+        backlog: Some(511),
+        backlog_set_by: "`listen PORT backlog=N;`, then nginx -s reload: it listens again",
+        idle_seconds: Some(75),
+        idle_set_by: "keepalive_timeout (and keepalive_requests) in the http, server or location block",
+    },
+    Software {
+        names: &["apache2", "httpd"],
+        backlog: Some(511),
+        backlog_set_by: "ListenBacklog N, then a restart",
+        idle_seconds: Some(5),
+        idle_set_by: "KeepAliveTimeout",
+    },
+    Software {
+        names: &["node", "nodejs"],
+        backlog: Some(511),
+        backlog_set_by: "the backlog argument of server.listen(), then a restart",
+        idle_seconds: Some(5),
+        idle_set_by: "server.keepAliveTimeout",
+    },
+    Software {
+        names: &["gunicorn"],
+        backlog: Some(2048),
+        backlog_set_by: "--backlog N, then a restart",
+        idle_seconds: Some(2),
+        idle_set_by: "--keep-alive",
+    },
+    Software {
+        names: &["uvicorn"],
+        backlog: Some(2048),
+        backlog_set_by: "--backlog N, then a restart",
+        idle_seconds: Some(5),
+        idle_set_by: "--timeout-keep-alive",
+    },
+    Software {
+        names: &["uwsgi"],
+        backlog: Some(100),
+        backlog_set_by: "--listen N, then a restart",
+        idle_seconds: None,
+        idle_set_by: "http-keepalive",
+    },
+    Software {
+        names: &["java"],
+        backlog: Some(50),
+        backlog_set_by: "the backlog argument of ServerSocket, or acceptCount in Tomcat (100), then a restart",
+        idle_seconds: Some(60),
+        idle_set_by: "keepAliveTimeout of the connector in Tomcat",
+    },
+    Software {
+        names: &["redis-server", "valkey-server"],
+        backlog: Some(511),
+        backlog_set_by: "tcp-backlog N, then a restart",
+        idle_seconds: None,
+        idle_set_by: "timeout (0: never)",
+    },
+    Software {
+        names: &["mysqld", "mariadbd"],
+        backlog: Some(80),
+        backlog_set_by: "back_log=N, then a restart",
+        idle_seconds: Some(28_800),
+        idle_set_by: "wait_timeout",
+    },
+    Software {
+        names: &["haproxy"],
+        backlog: None,
+        backlog_set_by: "backlog N in the frontend (else maxconn), then a reload",
+        idle_seconds: None,
+        idle_set_by: "timeout http-keep-alive, else timeout http-request",
+    },
+    Software {
+        names: &["envoy"],
+        backlog: None,
+        backlog_set_by: "tcp_backlog_size of the listener, then a restart",
+        idle_seconds: Some(3600),
+        idle_set_by: "idle_timeout of the HTTP connection manager",
+    },
+    Software {
+        names: &["caddy"],
+        backlog: None,
+        backlog_set_by: "Go listens with somaxconn as it is at the start: raise it, then restart",
+        idle_seconds: Some(300),
+        idle_set_by: "the idle time-out of the server",
+    },
+    Software {
+        names: &["php-fpm"],
+        backlog: Some(511),
+        backlog_set_by: "listen.backlog = N in the pool, then a restart",
+        idle_seconds: None,
+        idle_set_by: "it keeps no connections",
+    },
+];
+
+/// What is known of the program whose process has that name, `php-fpm8.2` and `nginx: worker` included.
+pub(super) fn of(process: &str) -> Option<&'static Software> {
+    let matches = |name: &str| {
+        process.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    };
+    KNOWN.iter().find(|software| software.names.iter().any(|name| matches(name)))
+}
+
+/// Protocols in which the server speaks first, by their usual port: their clients wait for a greeting that never comes.
+pub(super) fn server_speaks_first(port: u16) -> Option<&'static str> {
+    Some(match port {
+        21 => "FTP",
+        22 => "SSH",
+        25 | 465 | 587 => "SMTP",
+        110 | 995 => "POP3",
+        143 | 993 => "IMAP",
+        3306 => "MySQL",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_name_and_not_by_one_that_begins_alike() {
+        assert_eq!(of("nginx").and_then(|software| software.backlog), Some(511));
+        assert!(of("php-fpm8.2").is_some() && of("nginx: worker").is_some());
+        assert!(of("nodelocaldns").is_none() && of("").is_none() && of("javascript").is_none());
+    }
+}

@@ -1,0 +1,183 @@
+//! What netqueue must say first of each experiment: the verdict that stands at the head of `/api/v1/diagnosis`.
+
+use std::time::SystemTime;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::client::Server;
+use super::observation::{Answer, ask};
+
+/// What must be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// This verdict first.
+    First(&'static str),
+    /// No verdict at all: nobody was harmed.
+    Nothing,
+    /// Several are right; why.
+    Any(&'static str),
+}
+
+use Expected::{Any, First, Nothing};
+
+/// Every experiment, by name.
+const EXPECTED: &[(&str, Expected)] = &[
+    ("accept-queue-full", First("accept_queue_stalled")),
+    ("abort-on-overflow-at-syn", First("accept_queue_stalled")),
+    ("final-ack-overflow", First("accept_queue_stalled")),
+    ("final-ack-overflow-deferred", First("accept_queue_stalled")),
+    ("abort-on-overflow", First("overflow_abort")),
+    ("abort-on-overflow-deferred", First("overflow_abort")),
+    ("expired-handshake", First("expired_handshakes")),
+    ("syn-flood", First("syn_queue_full")),
+    ("syn-flood-cookies", First("syn_flood_absorbed")),
+    ("syn-backlog-reserve", First("syn_backlog_reserve")),
+    ("burst", First("accept_queue_stalled")),
+    ("paced", Nothing),
+    ("backlog-that-would-do", Any("bursts that pass and bursts that do not")),
+    ("ghosts", First("ghost_connections")),
+    ("ghosts-without-cookies", First("accept_queue_burst")),
+    ("keep-alive-race", First("keepalive_race")),
+    ("resets", First("listener_closed")),
+    ("reuseport", Any("not settled yet")),
+    ("dual-stack", First("accept_queue_stalled")),
+    ("cookie-ack-overflow", First("ghost_connections")),
+    ("syn-scan", First("handshakes_reset_by_peers")),
+    ("somaxconn", First("accept_queue_stalled")),
+    ("deferred", Any("not settled yet")),
+    ("concurrency", Any("three listeners of different kinds, and which one is worst is a matter of luck")),
+    ("final-ack-overflow-ipv6", First("accept_queue_stalled")),
+    ("abort-on-overflow-ipv6", First("overflow_abort")),
+    ("expired-handshake-ipv6", First("expired_handshakes")),
+    ("cookie-ack-overflow-ipv6", First("ghost_connections")),
+    ("mptcp", Any("not settled yet")),
+    ("fast-open", Any("slow accepts, ghosts and resets of abandoned clients at once")),
+    ("broadcast-syn", Any("not settled yet")),
+    ("no-route-at-syn", Any("not settled yet")),
+    ("no-route-at-ack", Any("not settled yet")),
+    ("icmp-error", Any("not settled yet")),
+    ("handshake-aborted", Any("not settled yet")),
+    ("data-after-close", Any("not settled yet")),
+    ("forgotten-connection", Any("not settled yet")),
+    ("fin-never-came", Any("not settled yet")),
+    ("keepalive-timeout", Any("not settled yet")),
+    ("out-of-memory", Any("not settled yet")),
+    ("dissolved", Any("not settled yet")),
+    ("migrated-queue", Any("a listener is closed and its successor overflows")),
+    ("reuseport-group", Any("not settled yet")),
+    ("accept-wait", Any("not settled yet")),
+    ("accept-wait-blocking", Any("not settled yet")),
+    ("accept-wait-cookies", Any("not settled yet")),
+    ("closed-with-full-queue", Any("not settled yet")),
+    ("dead-in-the-queue", Any("not settled yet")),
+    ("established-exactly", Any("not settled yet")),
+    ("half-open", Any("not settled yet")),
+    ("spike-between-scrapes", Any("not settled yet")),
+    ("namespace-churn", Any("not settled yet")),
+    ("visible", Any("single drops, asked for before a stall can be told from a pause")),
+    ("reopen", Any("listeners are closed and overflow at once")),
+    ("many-listeners", Any("a thousand listeners, each with its own")),
+    ("namespaces", Any("asked for before a stall can be told from a pause")),
+];
+
+/// What must be said of the experiment of that name.
+pub(super) fn expected(name: &str) -> Expected {
+    let unknown = Any("nothing is stated for it");
+    EXPECTED.iter().find(|(known, _)| *known == name).map_or(unknown, |(_, expected)| *expected)
+}
+
+/// A verdict, as far as the lab reads it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Verdict {
+    pub rule: String,
+    pub harm: String,
+    pub affected: u64,
+    pub confidence: String,
+    pub summary: String,
+    pub missing: Vec<String>,
+    pub counterfactual: Option<Counterfactual>,
+}
+
+/// What would have helped.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Counterfactual {
+    pub smallest_backlog: Option<u32>,
+    pub proposed_backlog: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    verdicts: Vec<Verdict>,
+}
+
+/// What netqueue says of a namespace since a moment, the worst first. What it says of itself is left out.
+pub(super) fn verdicts(server: &Server, netns: u64, since: SystemTime) -> Result<Vec<Verdict>> {
+    asked(server, &format!("netns={netns}"), since)
+}
+
+/// The same of one port in it.
+pub(super) fn at_port(server: &Server, netns: u64, port: u16, since: SystemTime) -> Result<Vec<Verdict>> {
+    asked(server, &format!("netns={netns}&port={port}"), since)
+}
+
+fn asked(server: &Server, place: &str, since: SystemTime) -> Result<Vec<Verdict>> {
+    let since = since.duration_since(SystemTime::UNIX_EPOCH)?;
+    let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
+    let answer: Answer<Data> = ask(server, &format!("/api/v1/diagnosis?{place}&since={seconds}.{nanos:09}"))?;
+    Ok(answer.data.verdicts.into_iter().filter(|verdict| verdict.rule != "netqueue_blind").collect())
+}
+
+/// What is wrong with what was said.
+pub(super) fn wrong(expected: Expected, verdicts: &[Verdict]) -> Option<String> {
+    let said = || match verdicts {
+        [] => "nothing".to_owned(),
+        verdicts => verdicts.iter().map(Verdict::words).collect::<Vec<_>>().join("; "),
+    };
+    let right = match expected {
+        First(rule) => verdicts.first().is_some_and(|first| first.rule == rule || first.is_as_good_as(rule)),
+        Nothing => verdicts.is_empty(),
+        Any(_) => true,
+    };
+    let wanted = match expected {
+        First(rule) => format!("{rule} first"),
+        Nothing => "nothing".to_owned(),
+        Any(why) => format!("anything ({why})"),
+    };
+    (!right).then(|| format!("the diagnosis must say {wanted}, and says: {}", said()))
+}
+
+impl Verdict {
+    /// Where nobody counts accepts, a stall cannot be told from a burst, and that is said.
+    fn is_as_good_as(&self, rule: &str) -> bool {
+        let uncounted = self.missing.iter().any(|missing| missing.contains("were accepted"));
+        rule == "accept_queue_stalled" && self.rule == "accept_queue_burst" && uncounted
+    }
+
+    /// In one line.
+    pub(super) fn words(&self) -> String {
+        let Self { rule, harm, affected, confidence, summary, .. } = self;
+        format!("{rule} ({harm}, {affected} affected, {confidence} confidence): {summary}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::diagnosis::RULES;
+    use crate::lab::experiments;
+
+    #[test]
+    fn every_experiment_states_its_first_verdict_and_every_verdict_is_one_netqueue_knows() {
+        let stated: BTreeSet<_> = EXPECTED.iter().map(|(name, _)| *name).collect();
+        let there: BTreeSet<_> = experiments::ALL.iter().map(|experiment| experiment.name).collect();
+        assert_eq!(stated, there, "src/lab/diagnosis.rs states what must be said first of each");
+        for (name, expected) in EXPECTED {
+            if let First(rule) = expected {
+                assert!(RULES.iter().any(|known| known.id == *rule), "{name}: no rule is called {rule}");
+            }
+        }
+    }
+}
