@@ -138,7 +138,7 @@ impl Past {
 
 impl Recent {
     /// The account's counts were joined with others': what they rise by in that is not of this moment.
-    pub fn forget(&mut self, key: &AccountKey) {
+    pub fn set_apart(&mut self, key: &AccountKey) {
         self.pasts.remove(key);
     }
 

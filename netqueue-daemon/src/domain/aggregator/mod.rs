@@ -305,8 +305,8 @@ impl Aggregator {
                 }
             };
             gone::add(&mut self.accounts[into], &left);
-            self.recent.forget(&left.key);
-            self.recent.forget(&self.accounts[into].key);
+            self.recent.set_apart(&left.key);
+            self.recent.set_apart(&self.accounts[into].key);
         }
         let stays = |index: usize| !moves.contains_key(&index);
         self.by_socket.retain(|_, index| stays(*index));
