@@ -12,34 +12,24 @@ pub fn write(notice: &SpikeNotice) {
     let (addr, netns) = (addr.map(tracing::field::display), tracing::field::display(spike.scope.netns()));
     let (cause, drops, clients) = (spike.scope.cause(), spike.drops, spike.peers.connections);
     let (at_least, per_second) = (spike.peers.at_least, spike.peak_per_second);
-    match notice {
-        SpikeNotice::Started(_) => tracing::warn!(
-            id = spike.id,
-            netns,
-            addr,
-            port,
-            cause,
-            drops,
-            per_second,
-            clients,
-            at_least,
-            since = %spike.started.to_rfc3339(),
-            usual_per_second = spike.baseline_per_second,
-            "spike_started"
-        ),
-        SpikeNotice::Ended(_) => tracing::warn!(
-            id = spike.id,
-            netns,
-            addr,
-            port,
-            cause,
-            drops,
-            per_second,
-            clients,
-            at_least,
-            since = %spike.started.to_rfc3339(),
-            seconds = spike.duration().as_secs_f64(),
-            "spike_ended"
-        ),
-    }
+    // A member that is `None` is not written.
+    let (what, usual_per_second, seconds) = match notice {
+        SpikeNotice::Started(_) => ("spike_started", Some(spike.baseline_per_second), None),
+        SpikeNotice::Ended(_) => ("spike_ended", None, Some(spike.duration().as_secs_f64())),
+    };
+    tracing::warn!(
+        id = spike.id,
+        netns,
+        addr,
+        port,
+        cause,
+        drops,
+        per_second,
+        clients,
+        at_least,
+        since = %spike.started.to_rfc3339(),
+        usual_per_second,
+        seconds,
+        "{what}"
+    );
 }

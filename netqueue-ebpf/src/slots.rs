@@ -150,7 +150,8 @@ pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
     }
     owner.state = Owner::RETIRED;
     if known(&owner.key) == slot {
-        let _was_there = SLOTS.remove(&owner.key);
+        let key = &owner.key;
+        let _was_there = SLOTS.remove(key);
     }
     kept::DONE
 }

@@ -134,7 +134,7 @@ impl Suite {
 }
 
 /// The higher of two Debian versions, by dpkg's own rules.
-pub(crate) fn compare_versions(left: &str, right: &str) -> Result<Ordering> {
+fn compare_versions(left: &str, right: &str) -> Result<Ordering> {
     if left == right {
         return Ok(Ordering::Equal);
     }
@@ -144,6 +144,21 @@ pub(crate) fn compare_versions(left: &str, right: &str) -> Result<Ordering> {
         Some(1) => Ok(Ordering::Greater),
         _ => bail!("dpkg cannot compare the versions {left} and {right}"),
     }
+}
+
+/// The package with the highest version; `None` of none.
+pub(crate) fn newest(packages: Vec<Package>) -> Result<Option<Package>> {
+    let mut best: Option<Package> = None;
+    for package in packages {
+        let newer = match &best {
+            Some(best) => compare_versions(&best.version, &package.version)? == Ordering::Less,
+            None => true,
+        };
+        if newer {
+            best = Some(package);
+        }
+    }
+    Ok(best)
 }
 
 /// Makes `dir` exist and be empty.

@@ -10,7 +10,6 @@ mod moment;
 mod params;
 mod place;
 mod probes;
-mod problem;
 mod recording;
 mod runbooks;
 mod spikes;
@@ -24,10 +23,12 @@ use axum::{
     http::{Method, Uri},
     routing::get,
 };
-use problem::Problem;
 pub use recording::PATH as RECORDING;
 
-use crate::snapshots::Snapshots;
+use crate::{
+    snapshots::Snapshots,
+    web::problem::{self, Problem},
+};
 
 /// Everything below `/api` and `/-`, and the refusal of everything else.
 pub fn router(snapshots: Snapshots) -> Router {

@@ -89,10 +89,18 @@ impl Paper {
     /// # Errors
     /// Where it cannot be written.
     pub fn text(&mut self, indent: &str, text: &str) -> io::Result<()> {
+        self.item(indent, indent, text)
+    }
+
+    /// Text whose first line begins with `bullet` and the others with `indent`.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn item(&mut self, bullet: &str, indent: &str, text: &str) -> io::Result<()> {
         /// Wider lines are hard to read.
         const READABLE: usize = 100;
         let width = self.width.unwrap_or(READABLE).min(READABLE);
-        let options = textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent);
+        let options = textwrap::Options::new(width).initial_indent(bullet).subsequent_indent(indent);
         writeln!(self.out, "{}", textwrap::fill(text, options))
     }
 

@@ -44,10 +44,10 @@ fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
         paper.text("  ", &format!("Set {}", words(knob)))?;
     }
     for advice in &verdict.advice {
-        paper.text("  - ", &plain(advice))?;
+        paper.item("  - ", "    ", &plain(advice))?;
     }
     for check in &verdict.check_next {
-        paper.text("  ? ", &plain(check))?;
+        paper.item("  ? ", "    ", &plain(check))?;
     }
     if !verdict.missing.is_empty() {
         paper.text("  ", &format!("Not known: {}.", plain(&verdict.missing.join("; "))))?;

@@ -23,6 +23,8 @@ pub enum Unknown {
     BeforeAttach,
     /// It happened while netqueue was attached, and was missed.
     Missed,
+    /// Only that it was at least as much as is in force: somaxconn cut it down.
+    CutDown,
     /// This kernel has no such thing.
     NotInKernel,
     /// No process holds the socket: the kernel itself opened it, or its holder has gone.
@@ -66,6 +68,7 @@ impl Unknown {
             Self::NoSockDiag => "no_sock_diag",
             Self::BeforeAttach => "before_attach",
             Self::Missed => "missed",
+            Self::CutDown => "cut_down",
             Self::NotInKernel => "not_in_kernel",
             Self::Nobody => "nobody",
             Self::SwitchedOff => "switched_off",
@@ -85,6 +88,7 @@ impl fmt::Display for Unknown {
             Self::NoSockDiag => "sock_diag is not to be had (modules inet_diag and tcp_diag)",
             Self::BeforeAttach => "before netqueue attached",
             Self::Missed => "missed",
+            Self::CutDown => "cut down by somaxconn: at least that",
             Self::NotInKernel => "this kernel has none",
             Self::Nobody => "no process holds it",
             Self::SwitchedOff => "switched off",

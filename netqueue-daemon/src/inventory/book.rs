@@ -118,11 +118,7 @@ fn listener(
         }
         Some(_) | None => Limit {
             backlog,
-            argument: Err(if somaxconn == Err(Unknown::BeforeAttach) {
-                Unknown::BeforeAttach
-            } else {
-                Unknown::Missed
-            }),
+            argument: argument(backlog, somaxconn),
             // A backlog as high as somaxconn is what somaxconn left of the argument, or the argument itself: either way
             // somaxconn was no higher.
             somaxconn_then: if backlog.is_ok() && backlog == sysctls.somaxconn { backlog } else { somaxconn },
@@ -149,6 +145,15 @@ fn listener(
         ),
         found: known.map_or(now, |known| known.found),
         closed: None,
+    }
+}
+
+/// What listen() was asked for under this somaxconn: a backlog below it is the argument itself, one as high is what was left
+/// of something as high or higher.
+fn argument(backlog: Known<u32>, somaxconn: Known<u32>) -> Known<i32> {
+    match (backlog?, somaxconn?) {
+        (backlog, somaxconn) if backlog < somaxconn => i32::try_from(backlog).map_err(|_| Unknown::CutDown),
+        _ => Err(Unknown::CutDown),
     }
 }
 

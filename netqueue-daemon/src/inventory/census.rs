@@ -18,7 +18,7 @@ use super::{
     book::{self, Book},
     netns::Numbering,
     owners::Owners,
-    places,
+    places::Places,
     visit::{VisitError, Visitor},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_millis(800);
 /// Between two looks there is at least this much time.
 const REST: Duration = Duration::from_millis(100);
 
@@ -73,20 +73,24 @@ pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
 struct Keeper {
     who: Numbering,
     visitor: Visitor,
+    places: Places,
     book: Book,
     /// `None` where nobody's owners are to be looked for.
     owners: Option<Owners>,
     /// The queues as they were told last.
     told: HashMap<SocketInode, QueueState>,
+    last_took: Duration,
     cost: domain::Census,
 }
 
 fn run(settings: Settings, who: Numbering, woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
     let mut keeper = Keeper {
         visitor: Visitor::of_this_thread(Arc::clone(&who)),
+        places: Places::default(),
         book: Book::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
         told: HashMap::new(),
+        last_took: Duration::ZERO,
         who,
         cost: domain::Census::default(),
     };
@@ -95,7 +99,8 @@ fn run(settings: Settings, who: Numbering, woken: &mpsc::Receiver<()>, changes: 
             return;
         }
         thread::sleep(REST);
-        match woken.recv_timeout(PERIOD) {
+        // However many listeners there are, looking takes at most a twentieth of one CPU.
+        match woken.recv_timeout(PERIOD.max(keeper.last_took * 20)) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -106,7 +111,7 @@ impl Keeper {
     /// Looks at every namespace, and then for whoever holds what was found there.
     fn look(&mut self) -> Changes {
         let (mut changes, start) = (Changes::default(), Instant::now());
-        let places = places::search(Path::new("/proc"), &*self.who);
+        let places = self.places.search(Path::new("/proc"), &*self.who, start);
         let now = clock::now();
         let mut visits = Vec::new();
         for place in &places {
@@ -140,7 +145,8 @@ impl Keeper {
             changes.listeners.extend(self.book.note(netns, visit, &of, now));
         }
         self.cost.looks += 1;
-        self.cost.took += start.elapsed();
+        self.last_took = start.elapsed();
+        self.cost.took += self.last_took;
         self.cost.owners = self.owners.as_ref().map(Owners::cost).unwrap_or_default();
         changes.census = self.cost;
         changes

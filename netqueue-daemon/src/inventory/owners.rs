@@ -17,6 +17,8 @@ use crate::domain::{Known, Owner, OwnerSearch, SocketInode, Unknown};
 
 /// At least this often all processes are looked at: who got a descriptor since is found.
 const PERIOD: Duration = Duration::from_secs(30);
+/// After a new socket was found, those who get it from its first holder are looked for at these times.
+const FOLLOW_UPS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(12)];
 /// A pass is made no sooner than so many times its own length after the last: at most a tenth of one CPU.
 const SHARE: u32 = 10;
 /// So many owners of one socket are kept, the oldest.
@@ -30,6 +32,7 @@ pub(super) struct Owners {
     holders: BTreeMap<SocketInode, BTreeSet<Process>>,
     known: HashMap<SocketInode, Known<Arc<[Owner]>>>,
     last: Option<Instant>,
+    follow_ups: Vec<Instant>,
     last_took: Duration,
     cost: OwnerSearch,
 }
@@ -43,6 +46,7 @@ impl Owners {
             holders: BTreeMap::new(),
             known: HashMap::new(),
             last: None,
+            follow_ups: Vec::new(),
             last_took: Duration::ZERO,
             cost: OwnerSearch::default(),
         }
@@ -64,8 +68,13 @@ impl Owners {
         let new = wanted.iter().any(|socket| !self.known.contains_key(socket));
         let due = self.last.is_none_or(|last| now.duration_since(last) >= PERIOD);
         let rested = self.last.is_none_or(|last| now.duration_since(last) >= self.last_took * SHARE);
-        let asked_for = !wanted.is_empty() && (new || someone_ended || due);
+        let follow_up = self.follow_ups.iter().any(|at| *at <= now);
+        let asked_for = !wanted.is_empty() && (new || someone_ended || due || follow_up);
         if asked_for && rested {
+            self.follow_ups.retain(|at| *at > now);
+            if new {
+                self.follow_ups = FOLLOW_UPS.map(|after| now + after).into();
+            }
             self.pass(wanted);
             (self.last, self.last_took) = (Some(now), now.elapsed());
             self.cost.took += self.last_took;

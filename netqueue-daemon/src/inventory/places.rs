@@ -1,33 +1,79 @@
-//! The network namespaces threads are in, and the ways to them.
+//! The ways into the namespaces that are there: found by the search for namespaces, as often as that costs little.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use super::{
     netns::{self, WhoHas},
+    search::{Depth, search},
     visit::Place,
 };
 use crate::domain::Netns;
 
-/// Every namespace a thread below `proc` is in, with the first such thread as the way to it.
-#[must_use]
-pub(super) fn search(proc: &Path, who: WhoHas<'_>) -> Vec<Place> {
-    let mut found: BTreeMap<Netns, Place> = BTreeMap::new();
-    let mut note = |directory: &Path| {
-        let file = directory.join("ns/net");
-        if let Ok(netns) = netns::of(&file, who) {
-            let shown = Some(directory.join("net"));
-            found.entry(netns).or_insert(Place { netns, file, shown });
-        }
-    };
-    for process in numbered(proc) {
-        note(&process);
-        numbered(&process.join("task")).iter().for_each(|thread| note(thread));
-    }
-    found.into_values().collect()
+/// Looking at every thread is followed by so many times its own length without that: it takes 2 % of one CPU at most.
+const SHARE: u32 = 50;
+
+/// The namespaces known, and when every thread was looked at last.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    known: BTreeMap<Netns, Place>,
+    thorough: Option<(Instant, Duration)>,
 }
 
-fn numbered(directory: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let is_number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
-    entries.filter(|entry| is_number(&entry.file_name())).map(|entry| entry.path()).collect()
+impl Places {
+    /// Every namespace a process or thread below `proc` is in, or that a file is bound to.
+    pub(super) fn search(&mut self, proc: &Path, who: WhoHas<'_>, now: Instant) -> Vec<Place> {
+        let due = self.thorough.is_none_or(|(last, took)| now.duration_since(last) >= took * SHARE);
+        let found = search(proc, if due { Depth::Threads } else { Depth::Processes }, who);
+        if due {
+            self.thorough = Some((now, found.took));
+        }
+        let way = |(netns, found): (Netns, super::search::Found)| {
+            let directory = found.members.first().map(|member| member.directory(proc));
+            let file = directory.as_ref().map(|directory| directory.join("ns/net")).or(found.file)?;
+            Some((netns, Place { netns, file, shown: directory.map(|directory| directory.join("net")) }))
+        };
+        let mut places: BTreeMap<_, _> = found.found.into_iter().filter_map(way).collect();
+        if !due {
+            // Those that only a thread is in are not found by their processes, and are still there.
+            let still = |(netns, place): &(Netns, Place)| {
+                let directory = place.shown.as_deref().and_then(Path::parent);
+                let inode = || directory.and_then(|directory| netns::of_task(directory).ok());
+                netns::identify(who, inode) == Some(*netns)
+            };
+            for (netns, place) in std::mem::take(&mut self.known).into_iter().filter(still) {
+                places.entry(netns).or_insert(place);
+            }
+        }
+        self.known = places;
+        self.known.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::tree::Tree;
+
+    const HOST: u32 = 4_026_531_840;
+    const POD: u32 = 4_026_532_201;
+
+    #[test]
+    fn a_namespace_only_a_thread_is_in_is_kept_between_looks_at_threads_and_goes_with_the_thread() {
+        let tree = Tree::new();
+        tree.process(1, HOST);
+        tree.thread(1, 71, POD);
+        let (mut places, start) = (Places::default(), Instant::now());
+        let mut inodes = |after: u64| -> Vec<u32> {
+            let now = start + Duration::from_secs(after);
+            places.search(tree.proc(), &Netns::at_attach, now).iter().map(|place| place.netns.inode).collect()
+        };
+        assert_eq!(inodes(0), [HOST, POD]);
+        assert_eq!(inodes(0), [HOST, POD]);
+        tree.thread(1, 71, HOST);
+        assert_eq!(inodes(3600), [HOST]);
+    }
 }

@@ -18,6 +18,10 @@ pub(super) struct Row {
     pub addr: Option<String>,
     pub port: Option<u16>,
     pub accept_queue: Option<Queue>,
+    #[serde(default)]
+    pub process: String,
+    #[serde(default)]
+    pub listener: Option<Details>,
     pub syn_queue: Option<Queue>,
     pub traffic: Option<TrafficRow>,
     pub drops: Breakdown,
@@ -26,6 +30,35 @@ pub(super) struct Row {
     pub ghosts: Ghosts,
     pub events: Told,
     counters: BTreeMap<String, u64>,
+}
+
+/// What netqueue knows of a listener's socket.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Details {
+    pub inode: u64,
+    pub limit: Limit,
+    owners: Option<Vec<Owner>>,
+    pub closed: Option<String>,
+}
+
+/// What bounds it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Limit {
+    pub backlog: Option<u32>,
+    pub limited_by: String,
+    pub listen_argument: Option<i32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Owner {
+    pid: u32,
+}
+
+impl Details {
+    /// The processes that hold it, in the order netqueue names them.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.owners.iter().flatten().map(|owner| owner.pid).collect()
+    }
 }
 
 /// Handshakes whose final ACK was dropped while the listener kept the request, and what became of them.

@@ -2,19 +2,16 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
+use super::{Exposure, Secured, access::CameInAt, problem::Problem, secured::Current};
 use axum::{
-    Json,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE},
+        header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use serde_json::json;
-
-use super::{Exposure, Secured, access::CameInAt, secured::Current};
 
 /// What the guard knows.
 #[derive(Clone, Debug)]
@@ -54,11 +51,12 @@ async fn refuse(
         if current.users.admit(headers.get(AUTHORIZATION)).await {
             return None;
         }
-        let mut response = problem(
+        let mut response = Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
             "a name and a password of basic_auth_users are asked for".to_owned(),
-        );
+        )
+        .into_response();
         let realm = HeaderValue::from_static("Basic realm=\"netqueue\", charset=\"UTF-8\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, realm);
         return Some(response);
@@ -68,7 +66,7 @@ async fn refuse(
     }
     let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
     let refusal = guard.exposure.judge(at, path, host.as_deref()).err()?;
-    Some(problem(StatusCode::FORBIDDEN, "forbidden", refusal.explain()))
+    Some(Problem::new(StatusCode::FORBIDDEN, "forbidden", refusal.explain()).into_response())
 }
 
 fn is_reload(request: &Request) -> bool {
@@ -84,17 +82,7 @@ fn reload(secured: &Secured) -> Response {
         }
         Err(error) => {
             tracing::error!(%error, "the web configuration is not used");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "not_reloaded", error.to_string())
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "not_reloaded", error.to_string()).into_response()
         }
     }
-}
-
-/// An RFC 9457 problem, with the members every error of the API has.
-fn problem(code: StatusCode, error_type: &str, error: String) -> Response {
-    let title = code.canonical_reason().unwrap_or("Error");
-    let body = json!({
-        "type": "about:blank", "title": title, "status": "error",
-        "detail": error, "errorType": error_type, "error": error,
-    });
-    (code, [(CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
 }

@@ -6,6 +6,7 @@ mod connection;
 mod file;
 mod guard;
 mod limits;
+pub(crate) mod problem;
 mod secured;
 #[cfg(test)]
 mod secured_tests;

@@ -98,6 +98,8 @@ def overview(page, base):
 
 def listener(page, base):
     page.get_by_role("link", name=WORST, exact=True).first.click()
+    # The page draws what it has been told next, which need not be at once.
+    page.locator("h1", has_text=WORST).wait_for()
     judge("the listener's page", page.locator("h1").inner_text() == WORST, page.locator("h1").inner_text())
     listeners = api(base, "/api/v1/listeners")["listeners"]
     one = max(listeners, key=lambda one: one["drops"]["total"])

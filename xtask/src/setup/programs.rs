@@ -1,13 +1,12 @@
 //! Real programs for tests, from Debian packages unpacked below `target/programs`: nothing of the machine is touched.
 
-use std::cmp::Ordering;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use super::say;
-use crate::debian::{Package, Suite, compare_versions, empty_dir};
+use crate::debian::{self, Package, Suite, empty_dir};
 use crate::workspace::Workspace;
 
 /// A program and the package that carries it. Go programs need nothing but the C library, so any suite's will run.
@@ -53,16 +52,7 @@ impl Program {
     }
 
     fn newest(self, suite: &Suite) -> Result<Package> {
-        let mut best: Option<Package> = None;
-        for package in suite.versions(&[self.package.to_owned()])? {
-            let newer = match &best {
-                Some(best) => compare_versions(&best.version, &package.version)? == Ordering::Less,
-                None => true,
-            };
-            if newer {
-                best = Some(package);
-            }
-        }
+        let best = debian::newest(suite.versions(&[self.package.to_owned()])?)?;
         best.with_context(|| format!("{} has no package {}", suite.name(), self.package))
     }
 

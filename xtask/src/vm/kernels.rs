@@ -1,13 +1,12 @@
 //! Stock Debian kernels, mostly of the cloud flavour: one row per kernel line, resolved to the newest of its suite and
 //! cached.
 
-use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::debian::{Package, Suite, compare_versions, empty_dir};
+use crate::debian::{self, Package, Suite, empty_dir};
 use crate::setup::say;
 use crate::workspace::Workspace;
 
@@ -174,16 +173,7 @@ fn newest(suite: Suite, row: &Row) -> Result<Resolved> {
     let Row { series, flavour, .. } = *row;
     let mut names = suite.names(&format!("linux-image-{series}."))?;
     names.retain(|name| flavour.is_of(name));
-    let mut best: Option<Package> = None;
-    for package in suite.versions(&names)? {
-        let newer = match &best {
-            Some(best) => compare_versions(&best.version, &package.version)? == Ordering::Less,
-            None => true,
-        };
-        if newer {
-            best = Some(package);
-        }
-    }
+    let best = debian::newest(suite.versions(&names)?)?;
     let package =
         best.with_context(|| format!("{} has no {} kernel {series}", suite.name(), flavour.suffix()))?;
     Ok(Resolved { suite, package })

@@ -70,6 +70,8 @@ const TOLERANCE: f64 = 0.05;
 /// A connection, when it entered the queue and when it was accepted: what the server's own trace knows.
 struct Trace {
     waits: Vec<Duration>,
+    /// Closing one that has data unread would reset it.
+    open: Vec<Socket>,
 }
 
 impl Trace {
@@ -95,7 +97,7 @@ impl Trace {
         clients: &[(Socket, SocketAddr, Instant)],
         pace: Duration,
     ) -> Result<Self> {
-        let mut waits = Vec::new();
+        let (mut waits, mut open) = (Vec::new(), Vec::new());
         let mut next = Instant::now();
         for _ in clients {
             next += pace;
@@ -108,9 +110,10 @@ impl Trace {
                 .find(|(_, address, _)| Some(*address) == peer)
                 .context("a connection of nobody was accepted")?;
             waits.push(accepted.duration_since(*entered));
+            open.push(connection);
         }
         waits.sort();
-        Ok(Self { waits })
+        Ok(Self { waits, open })
     }
 
     fn quantile(&self, of: f64) -> f64 {
@@ -225,7 +228,7 @@ fn traced(bench: &Bench<'_>, crowd: Crowd) -> Result<Scene> {
     if let Some(said) = watch.traffic()?.and_then(|traffic| traffic.accept_wait_seconds) {
         trace.compare(&said, &mut scene);
     }
-    scene.open.push(Box::new((listener, clients)));
+    scene.open.push(Box::new((listener, clients, trace.open)));
     Ok(scene)
 }
 
@@ -354,7 +357,8 @@ mod tests {
 
     #[test]
     fn the_servers_own_percentiles_are_those_of_its_list() {
-        let trace = Trace { waits: (1..=100).map(|n| Duration::from_millis(20 * n)).collect() };
+        let trace =
+            Trace { waits: (1..=100).map(|n| Duration::from_millis(20 * n)).collect(), open: Vec::new() };
         assert_eq!((trace.quantile(0.5), trace.quantile(0.99)), (1.0, 1.98));
         assert!((trace.mean() - 1.01).abs() < 1e-9);
     }

@@ -14,6 +14,7 @@ mod final_ack;
 mod flood;
 mod flooded;
 mod ghosts;
+mod inventory;
 mod load;
 mod many_listeners;
 mod migrated;
@@ -76,6 +77,8 @@ pub(super) const ALL: &[Experiment] = &[
     reopen::REOPEN,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
+    inventory::OWNERS,
+    inventory::LIMITS,
     churn::CHURN,
     mptcp::MPTCP,
     fast_open::FAST_OPEN,

@@ -226,11 +226,11 @@ fn why(row: &Listener) -> String {
     }
 }
 
-/// What is shown of all there is, for the status line.
+/// What is left out, for the status line: nothing where everything is shown.
 pub(super) const fn shown(show: Show) -> &'static str {
     match show {
-        Show::Everything => "everything",
-        Show::Listeners => "listeners",
-        Show::Trouble => "with drops",
+        Show::Everything => "",
+        Show::Listeners => "  listeners",
+        Show::Trouble => "  with drops",
     }
 }

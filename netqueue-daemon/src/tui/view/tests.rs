@@ -153,7 +153,7 @@ fn what_does_not_add_up_is_said_in_the_last_line() {
     bad.status.events.lost.insert("ring_full".into(), 1200);
     model.hear((now + Duration::from_secs(1), Ok(Box::new(bad))));
     let text = screen(&model, (80, 24), now, LOOK);
-    assert!(text.contains("NOT EXACT: residual 3  1,200 events lost"), "{text}");
+    assert!(text.contains("NOT EXACT: residual 3  1,200 lost"), "{text}");
 }
 
 #[test]

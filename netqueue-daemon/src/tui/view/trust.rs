@@ -38,14 +38,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look,
         if let Some(seen) = &model.look {
             let lost = status.lost();
             let style = if lost > 0 { look.warn() } else { look.dim() };
-            spans.push(Span::styled(format!("  {} events lost", format::count(lost)), style));
+            spans.push(Span::styled(format!("  {} lost", format::count(lost)), style));
             if !seen.warnings.is_empty() {
                 let warnings = format::plural(seen.warnings.len() as u64, "warning");
                 spans.push(Span::styled(format!("  {warnings}"), look.warn()));
             }
             let at = format::clock(&status.taken);
             let at = at.split('.').next().unwrap_or_default().to_owned();
-            spans.push(Span::styled(format!("  {at} UTC  {}", table::shown(model.show)), look.dim()));
+            spans.push(Span::styled(format!("  {at} UTC{}", table::shown(model.show)), look.dim()));
         }
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);

@@ -4,7 +4,11 @@ import { h, icon, text, attribute, sync } from "./dom.js";
 import { clock, count, plural, span } from "./format.js";
 import { state } from "./data.js";
 
-const losses = (status) => Object.entries(status.events?.lost ?? {}).filter(([, lost]) => lost > 0);
+/** Losses that cost an event and no count; any other may cost a charge, which the residuals would show. */
+const EVENTS_ONLY = new Set(["ring_full", "undecodable", "suppressed"]);
+const losses = (status, events) => Object.entries(status.events?.lost ?? {}).filter(([reason, lost]) => lost > 0 && EVENTS_ONLY.has(reason) === events);
+const summed = (list) => list.reduce((sum, [, number]) => sum + number, 0);
+const listed = (list) => list.map(([reason, number]) => `${count(number)} (${reason.replaceAll("_", " ")})`).join(", ");
 const missing = (status) => status.probes.filter((probe) => !probe.attached);
 const uneven = (status) =>
   status.reconciliation.flatMap((space) =>
@@ -21,7 +25,9 @@ export function judgement() {
   const off = uneven(status);
   if (off.length) return { state: "bad", words: `${plural(off.length, "sum")} off` };
   if (status.reconciliation.length === 0) return { state: "warn", words: "Not compared yet" };
-  const lost = losses(status).reduce((sum, [, number]) => sum + number, 0) + state.streamLost;
+  const blinks = summed(losses(status, false));
+  if (blinks) return { state: "warn", words: `Sums exact, ${plural(blinks, "call")} not seen whole` };
+  const lost = summed(losses(status, true)) + state.streamLost;
   if (lost) return { state: "warn", words: `Sums exact, ${plural(lost, "event")} missing` };
   if (blind.length) return { state: "warn", words: "Exact, with gaps" };
   return { state: "good", words: "Exact" };
@@ -43,7 +49,8 @@ function checks() {
   const { status } = state;
   const blind = missing(status);
   const off = uneven(status);
-  const lost = losses(status);
+  const lost = losses(status, true);
+  const blinks = losses(status, false);
   const skipped = status.probes.reduce((sum, probe) => sum + (probe.missed ?? 0), 0);
   const spaces = status.reconciliation.length;
   const list = [
@@ -68,9 +75,17 @@ function checks() {
       state: lost.length || state.streamLost ? "warn" : "good",
       title: lost.length || state.streamLost ? "Some single events are missing" : "No event is missing",
       text:
-        (lost.length ? `Lost: ${lost.map(([reason, number]) => `${count(number)} (${reason.replaceAll("_", " ")})`).join(", ")}. ` : "") +
+        (lost.length ? `Lost: ${listed(lost)}. ` : "") +
         (state.streamLost ? `${plural(state.streamLost, "event")} did not reach this page. ` : "") +
         `${count(status.events.seen)} arose in the kernel, ${count(status.events.stored)} reached the store. Counts never depend on events.`,
+    },
+    {
+      id: "calls",
+      state: blinks.length ? "warn" : "good",
+      title: blinks.length ? "Some calls were not seen whole" : "Every call was seen whole",
+      text: blinks.length
+        ? `${listed(blinks)}. A charge may be missing for each; if one is, the sums above do not add up.`
+        : "Each kernel function that decides was seen at its beginning and at its end.",
     },
     {
       id: "window",
@@ -106,7 +121,7 @@ export function trustPage() {
       h("h1", {}, "Can I trust these numbers?"),
       h("p", {}, "netqueue does not guess. It charges what the kernel's own counters moved by, and shows here what it could not see, could not keep, or cannot tell whose it is."))),
     h("div", { class: "grid" },
-      h("section", { class: "card span-12" }, h("header", {}, h("h2", {}, "Four questions")), h("div", { class: "body" }, list)),
+      h("section", { class: "card span-12" }, h("header", {}, h("h2", {}, "What there is to know")), h("div", { class: "body" }, list)),
       h("section", { class: "card span-12" }, h("header", {}, h("h2", {}, "The kernel's counters against netqueue's"), h("span", { class: "hint" }, "The right column is the promise: 0.")), h("div", { class: "body wide" }, table)),
       h("section", { class: "card span-12" }, h("header", {}, h("h2", {}, "Probes")), h("div", { class: "body wide" }, probeTable))),
   );

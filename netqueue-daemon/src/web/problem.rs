@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// A refused request.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     code: StatusCode,
     error_type: &'static str,
     error: String,
@@ -40,41 +40,42 @@ struct Body {
 }
 
 impl Problem {
-    const fn new(code: StatusCode, error_type: &'static str, error: String) -> Self {
+    /// Any other refusal; `error_type` is a word for programs.
+    pub(crate) const fn new(code: StatusCode, error_type: &'static str, error: String) -> Self {
         Self { code, error_type, error, parameter: None }
     }
 
     /// The request cannot be understood.
-    pub(super) const fn bad_request(error: String) -> Self {
+    pub(crate) const fn bad_request(error: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_data", error)
     }
 
     /// A query parameter is not what it should be.
-    pub(super) fn bad_parameter(name: &str, value: &str, expected: &str) -> Self {
+    pub(crate) fn bad_parameter(name: &str, value: &str, expected: &str) -> Self {
         let error = format!("query parameter `{name}` is {value:?}: expected {expected}");
         let parameter = Parameter { name: name.to_owned(), value: value.to_owned() };
         Self { parameter: Some(parameter), ..Self::bad_request(error) }
     }
 
     /// There is nothing at that path.
-    pub(super) fn not_found(path: &str) -> Self {
+    pub(crate) fn not_found(path: &str) -> Self {
         let error = format!("there is nothing at {path:?}: / lists what there is");
         Self::new(StatusCode::NOT_FOUND, "not_found", error)
     }
 
     /// There is something at that path, but not for that method.
-    pub(super) fn method_not_allowed(method: &str, path: &str) -> Self {
+    pub(crate) fn method_not_allowed(method: &str, path: &str) -> Self {
         let error = format!("{path:?} does not answer {method}: use GET");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", error)
     }
 
     /// Enough of that is being done already.
-    pub(super) const fn too_many(error: String) -> Self {
+    pub(crate) const fn too_many(error: String) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", error)
     }
 
     /// netqueue cannot do its work.
-    pub(super) const fn unavailable(error: String) -> Self {
+    pub(crate) const fn unavailable(error: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
     }
 }

@@ -1,0 +1,130 @@
+//! What netqueue knows of a listener that dropped nothing: who holds it, and what bounds it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::lab::api::{Details, Row};
+use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::Listener;
+use crate::lab::worker::{Acceptor, spawn_acceptor};
+use crate::lab::{observation, sysctl};
+
+pub(super) const OWNERS: Experiment = Experiment {
+    number: "60",
+    name: "owners",
+    incident: "a listener that never drops: it is opened, passed on to a second process, which then ends; then it is closed",
+    verdict: "the listener is shown soon after it opened, with the process that opened it, then with both, then with the first alone; \
+              closed, it keeps its name",
+    provoke: Provoke::Watching(owners),
+};
+
+pub(super) const LIMITS: Experiment = Experiment {
+    number: "61",
+    name: "limits",
+    incident: "a listener asks for 16 while somaxconn is 4; somaxconn is raised to 4096; the listener asks again",
+    verdict: "limited by somaxconn; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
+    provoke: Provoke::Watching(limits),
+};
+
+const OWNED: u16 = 8030;
+const LIMITED: u16 = 8031;
+/// A listener that is new is to be found in this time, on an emulated machine full of namespaces too.
+const PROMISED: Duration = Duration::from_secs(4);
+/// Whatever else changes, in this.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn owners(bench: &Bench<'_>) -> Result<Scene> {
+    let mut scene = Scene::default();
+    bench.netns.run(sysctl::defaults)?;
+    let listener = bench.netns.run(|| Listener::ipv4(OWNED, 16))?;
+    let mut watch = Watch { bench, port: OWNED, scene: &mut scene };
+    let own = std::process::id();
+    watch.until("it is found, with its owner", PROMISED, |row, details| {
+        details.pids() == [own] && !row.process.is_empty() && details.inode != 0
+    })?;
+    let how = Acceptor { pause_ms: 1000, seconds: 60 };
+    let mut worker = spawn_acceptor(&listener, how)?;
+    let both = [own, worker.id()];
+    watch.until("both processes are its owners", PATIENCE, |_, details| {
+        let mut pids = details.pids();
+        pids.sort_unstable();
+        let mut both = both;
+        both.sort_unstable();
+        pids == both && details.pids().first() == Some(&own)
+    })?;
+    worker.kill()?;
+    worker.wait()?;
+    watch.until("the one that ended is its owner no more", PATIENCE, |_, details| details.pids() == [own])?;
+    drop(listener);
+    watch.until("it is closed and keeps its name", PATIENCE, |row, details| {
+        details.closed.is_some() && !row.process.is_empty() && details.pids() == [own]
+    })?;
+    Ok(scene)
+}
+
+fn limits(bench: &Bench<'_>) -> Result<Scene> {
+    let mut scene = Scene::default();
+    bench.netns.run(sysctl::defaults)?;
+    // Looked at once before, so that the sysctl is known to have been what it was when the listener was opened.
+    bench.netns.run(|| sysctl::ensure("core/somaxconn", 4))?;
+    let listener = bench.netns.run(|| Listener::ipv4(LIMITED, 16))?;
+    let mut watch = Watch { bench, port: LIMITED, scene: &mut scene };
+    let is = |details: &Details, backlog: u32, by: &str| {
+        details.limit.backlog == Some(backlog) && details.limit.limited_by == by
+    };
+    watch.until("4, by somaxconn", PATIENCE, |_, details| is(details, 4, "somaxconn"))?;
+    bench.netns.run(|| sysctl::ensure("core/somaxconn", 4096))?;
+    watch.until("still 4, by what somaxconn was", PATIENCE, |_, details| {
+        is(details, 4, "earlier_somaxconn")
+    })?;
+    let listener = bench.netns.run(move || {
+        listener.listen_again(16)?;
+        Ok(listener)
+    })?;
+    watch.until("16, by its argument", PATIENCE, |_, details| {
+        is(details, 16, "listen_argument") && details.limit.listen_argument == Some(16)
+    })?;
+    scene.open.push(Box::new(listener));
+    Ok(scene)
+}
+
+/// One listener of one namespace, asked for until netqueue says what it must.
+struct Watch<'a> {
+    bench: &'a Bench<'a>,
+    port: u16,
+    scene: &'a mut Scene,
+}
+
+impl Watch<'_> {
+    /// Asks until `right`, and notes how long that took, or that it was in vain.
+    fn until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        right: impl Fn(&Row, &Details) -> bool,
+    ) -> Result<()> {
+        let Some(server) = self.bench.server else { return Ok(()) };
+        let start = Instant::now();
+        loop {
+            let rows = observation::rows(server, self.bench.netns.inode())?;
+            let row = rows.iter().rev().find(|row| row.port == Some(self.port) && row.listener.is_some());
+            let details = row.and_then(|row| Some((row, row.listener.as_ref()?)));
+            let took = start.elapsed();
+            if details.is_some_and(|(row, details)| right(row, details)) {
+                self.scene.measured.push(format!("{what}: after {} ms", took.as_millis()));
+                return Ok(());
+            }
+            if took > patience {
+                let said =
+                    details.map_or_else(|| "nothing".to_owned(), |(_, details)| format!("{details:?}"));
+                self.scene
+                    .problems
+                    .push(format!("{what}: not after {} ms; netqueue says {said}", took.as_millis()));
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
