@@ -1,8 +1,9 @@
 //! What becomes of accounts that are over: after a while they are put together, so that ports that come and go leave
 //! nothing behind but their sums.
 //!
-//! A series is all accounts of one address and port. While a listener lives there, nothing leaves the series: its closed
-//! predecessors become one. Where none does, the whole series goes to the namespace's [`AccountKey::Gone`].
+//! A series is all accounts of one address and port. While one of them lives, or was not told often enough, nothing leaves
+//! the series, which would fall: closed listeners become one. The whole series goes to the namespace's
+//! [`AccountKey::Gone`] at once, and ends.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -56,16 +57,17 @@ pub(super) fn fold(accounts: &[AccountView], keep: Keep, now: Timestamp) -> BTre
         return BTreeMap::new();
     }
 
-    let ended: HashSet<usize> = ended.into_iter().collect();
     let mut inhabited = HashSet::new();
-    let mut eldest: HashMap<Place, usize> = HashMap::new();
+    let mut eldest: HashMap<(Place, bool), usize> = HashMap::new();
     for (index, account) in accounts.iter().enumerate() {
-        if matches!(account.key, AccountKey::Listener { .. }) {
-            if ended.contains(&index) {
-                eldest.entry(place(account)).or_insert(index);
-            } else {
-                inhabited.insert(place(account));
-            }
+        if !ripe.contains(&index) {
+            inhabited.insert(place(account));
+        }
+    }
+    for index in ended {
+        let account = &accounts[index];
+        if account.key.is_listener() {
+            eldest.entry((place(account), account.apart)).or_insert(index);
         }
     }
     let goes = |index: usize| {
@@ -73,9 +75,8 @@ pub(super) fn fold(accounts: &[AccountView], keep: Keep, now: Timestamp) -> BTre
         if !inhabited.contains(&place(account)) {
             return Some(Into::Gone);
         }
-        // What nobody listened for joins nobody: it is one account and shares its series with the listener.
-        let eldest =
-            eldest.get(&place(account)).filter(|_| matches!(account.key, AccountKey::Listener { .. }));
+        // What nobody listened for joins nobody: it is one account and shares its series with the others.
+        let eldest = eldest.get(&(place(account), account.apart)).filter(|_| account.key.is_listener());
         eldest.filter(|eldest| **eldest != index).map(|eldest| Into::Account(*eldest))
     };
     ripe.into_iter().filter_map(|index| Some((index, goes(index)?))).collect()
@@ -121,7 +122,8 @@ fn is_shown(account: &AccountView) -> bool {
     account.over.is_none_or(|scrapes| scrapes >= SCRAPES) || account.counts == Counts::default()
 }
 
-/// The oldest of those that are more than may be kept, and then a few more, for not to come back with each that ends.
+/// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
+/// come back with each that ends.
 fn surplus(accounts: &[AccountView], ended: &[usize], keep: Keep) -> Vec<usize> {
     if ended.len() <= keep.most {
         return Vec::new();
@@ -129,7 +131,8 @@ fn surplus(accounts: &[AccountView], ended: &[usize], keep: Keep) -> Vec<usize> 
     let mut oldest = ended.to_vec();
     oldest.sort_by_key(|index| accounts[*index].last_seen);
     oldest.truncate(ended.len() - keep.most * 3 / 4);
-    oldest
+    let places: HashSet<Place> = oldest.iter().map(|index| place(&accounts[*index])).collect();
+    ended.iter().copied().filter(|index| places.contains(&place(&accounts[*index]))).collect()
 }
 
 const fn place(account: &AccountView) -> Place {
@@ -236,6 +239,55 @@ mod tests {
         queues.tick(second(500));
         queues.count([(scanned, drops(1))], second(600));
         assert_eq!(sum(&queues.snapshot(second(600))), 8);
+    }
+
+    #[test]
+    fn a_series_goes_as_a_whole_or_not_at_all() {
+        let mut queues = aggregator(100);
+        let end = |queues: &mut Aggregator, life: u64, at: u64| {
+            queues.count([(listener(life, 80), drops(life))], second(at));
+            queues.close([(listener(life, 80), second(at))]);
+            queues.settle(listener(life, 80), drops(life), second(at));
+        };
+        let shown = |queues: &Aggregator, at: u64| {
+            let taken = queues.snapshot(second(at));
+            let there = taken.accounts.iter().filter(|account| account.key.port() == Some(80));
+            there.map(|account| account.counts.drop_total()).sum::<u64>()
+        };
+        end(&mut queues, 1, 10);
+        end(&mut queues, 2, 100);
+        scrape(&mut queues, 2);
+        queues.tick(second(150));
+        assert_eq!(shown(&queues, 150), 3, "the second was closed a minute ago");
+        queues.tick(second(230));
+        assert_eq!(shown(&queues, 230), 0);
+        assert_eq!(sum(&queues.snapshot(second(230))), 3);
+    }
+
+    #[test]
+    fn what_had_no_series_of_its_own_is_counted_once_in_other() {
+        let keep = Keep { most: 100, ..Keep::default() };
+        let mut queues = Aggregator::new(Settings { keep, max_series: 1, ..Settings::of(HOST) }, second(0));
+        for n in 1..=10_u16 {
+            let key = listener(n.into(), n);
+            queues.count([(key, drops(2))], second(n.into()));
+            queues.close([(key, second(n.into()))]);
+            queues.settle(key, drops(2), second(n.into()));
+        }
+        scrape(&mut queues, 2);
+        queues.tick(second(200));
+        let other = |queues: &Aggregator| {
+            queues
+                .snapshot(second(200))
+                .account(&AccountKey::Other(HOST))
+                .map(|other| other.counts.drop_total())
+        };
+        assert_eq!((other(&queues), sum(&queues.snapshot(second(200)))), (Some(18), 20));
+        // The bucket is charged itself, and gives its slot back.
+        queues.count([(AccountKey::Other(HOST), drops(5))], second(201));
+        assert_eq!((other(&queues), sum(&queues.snapshot(second(201)))), (Some(23), 25));
+        queues.settle(AccountKey::Other(HOST), drops(5), second(202));
+        assert_eq!((other(&queues), sum(&queues.snapshot(second(202)))), (Some(23), 25));
     }
 
     #[test]

@@ -142,6 +142,14 @@ impl Recent {
         self.pasts.remove(key);
     }
 
+    /// The account is no more: should it come back, it begins at nothing.
+    pub fn remove(&mut self, key: &AccountKey) {
+        self.pasts.remove(key);
+        if self.charged.contains(key) {
+            Arc::make_mut(&mut self.charged).remove(key);
+        }
+    }
+
     /// The accounts as they are at `now`.
     pub fn tick(&mut self, accounts: &[AccountView], now: Timestamp) {
         let told = |account: &&AccountView| {

@@ -300,12 +300,13 @@ impl Aggregator {
                 // It was part of that series, which must not fall.
                 gone::Into::Gone => {
                     let other = AccountKey::Other(left.key.netns());
-                    self.settle(other, left.counts, now);
+                    // The next reading of its slot is added to what is settled.
+                    self.settled.entry(other).or_default().add(&left.counts);
                     self.open(other, now)
                 }
             };
             gone::add(&mut self.accounts[into], &left);
-            self.recent.set_apart(&left.key);
+            self.recent.remove(&left.key);
             self.recent.set_apart(&self.accounts[into].key);
         }
         let stays = |index: usize| !moves.contains_key(&index);
