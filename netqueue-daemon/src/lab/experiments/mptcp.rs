@@ -3,12 +3,9 @@
 use anyhow::Result;
 use socket2::{Protocol, Socket};
 
-use super::wait_for;
-use crate::lab::counters::Counter;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, cause, stage,
-};
-use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, local_addresses, start_to_connect};
+use super::syn_time::dropped_at_syn;
+use crate::lab::scene::{Experiment, Provoke, Scene, Settings};
+use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, start_to_connect};
 use crate::lab::sysctl;
 
 pub(super) const MPTCP: Experiment = Experiment {
@@ -31,28 +28,5 @@ fn mptcp(_: &Settings) -> Result<Scene> {
         clients.push(start_to_connect(to, Protocol::MPTCP)?);
     }
     let dropped = clients.len() as u64;
-    wait_for(Counter::ListenDrops, dropped, PATIENCE)?;
-    Ok(Scene {
-        kernel: vec![
-            (Counter::ListenOverflows, Amount::AtLeast(dropped)),
-            (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
-            (Counter::OutRsts, Amount::Exactly(0)),
-        ],
-        listeners: vec![ExpectedListener {
-            sole: true,
-            ..ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::All(Counter::ListenDrops))
-        }],
-        events: Some(vec![ExpectedEvents {
-            kind: "drop",
-            cause: cause::ACCEPT_QUEUE_FULL,
-            stages: stage::SYN,
-            port: listener.address().port(),
-            peers: local_addresses(&clients)?,
-            at_least: clients.len(),
-            accept_queue: Some(QueueState { length: 2..=2, limit: 1 }),
-            syn_queue: None,
-        }]),
-        open: vec![Box::new((listener, queued, clients))],
-        ..Scene::default()
-    })
+    dropped_at_syn(listener, queued, clients, dropped, PATIENCE)
 }

@@ -5,12 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use socket2::Socket;
 
-use super::wait_for;
-use crate::lab::counters::Counter;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, cause, stage,
-};
-use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
+use super::syn_time::dropped_at_syn;
+use crate::lab::scene::{Experiment, Provoke, Scene, Settings};
+use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::sysctl;
 
 pub(super) const NAMESPACES: Experiment = Experiment {
@@ -31,27 +28,5 @@ fn overflow(_: &Settings) -> Result<Scene> {
     let queued = listener.fill(2, false)?;
     let clients: Vec<Socket> =
         (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<_>>()?;
-    wait_for(Counter::ListenDrops, CLIENTS, Duration::from_secs(5))?;
-    Ok(Scene {
-        kernel: vec![
-            (Counter::ListenOverflows, Amount::AtLeast(CLIENTS)),
-            (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
-        ],
-        listeners: vec![ExpectedListener {
-            sole: true,
-            ..ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::All(Counter::ListenDrops))
-        }],
-        events: Some(vec![ExpectedEvents {
-            kind: "drop",
-            cause: cause::ACCEPT_QUEUE_FULL,
-            stages: stage::SYN,
-            port: listener.address().port(),
-            peers: local_addresses(&clients)?,
-            at_least: CLIENTS as usize,
-            accept_queue: Some(QueueState { length: 2..=2, limit: 1 }),
-            syn_queue: None,
-        }]),
-        open: vec![Box::new((listener, queued, clients))],
-        ..Scene::default()
-    })
+    dropped_at_syn(listener, queued, clients, CLIENTS, Duration::from_secs(5))
 }

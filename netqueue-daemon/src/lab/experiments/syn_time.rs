@@ -9,8 +9,8 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share,
-    Waiting, cause, stage,
+    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Waiting,
+    cause, stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses, localhost};
 use crate::lab::sysctl;
@@ -67,24 +67,31 @@ fn dual_stack(_: &Settings) -> Result<Scene> {
     overflowed(listener, queued, clients)
 }
 
-/// What is true of both: every drop is the listener's, at SYN time, and nobody is reset.
+/// Clients that are dropped again and again: one waiting client is one peer with several packets.
 fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> Result<Scene> {
-    wait_for(Counter::ListenDrops, ENOUGH, PATIENCE)?;
+    let waiting = Waiting { port: listener.address().port(), clients: clients.len(), times: 2 };
+    Ok(Scene { waiting: Some(waiting), ..dropped_at_syn(listener, queued, clients, ENOUGH, PATIENCE)? })
+}
+
+/// Clients of a listener with listen(1) whose queue is full, once at least `drops` of their SYNs were dropped: every drop is
+/// the listener's, at SYN time, and nobody is reset.
+pub(super) fn dropped_at_syn(
+    listener: Listener,
+    queued: Vec<Socket>,
+    clients: Vec<Socket>,
+    drops: u64,
+    patience: Duration,
+) -> Result<Scene> {
+    wait_for(Counter::ListenDrops, drops, patience)?;
     Ok(Scene {
         kernel: vec![
-            (Counter::ListenOverflows, Amount::AtLeast(ENOUGH)),
+            (Counter::ListenOverflows, Amount::AtLeast(drops)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
             (Counter::OutRsts, Amount::Exactly(0)),
         ],
         listeners: vec![ExpectedListener {
-            address: listener.address(),
-            drops: vec![Share {
-                cause: cause::ACCEPT_QUEUE_FULL,
-                stages: stage::SYN,
-                amount: Amount::All(Counter::ListenDrops),
-            }],
-            resets: Some(vec![]),
             sole: true,
+            ..ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::All(Counter::ListenDrops))
         }],
         events: Some(vec![ExpectedEvents {
             kind: "drop",
@@ -92,11 +99,10 @@ fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> 
             stages: stage::SYN,
             port: listener.address().port(),
             peers: local_addresses(&clients)?,
-            at_least: ENOUGH as usize,
+            at_least: drops as usize,
             accept_queue: Some(QueueState { length: 2..=2, limit: 1 }),
             syn_queue: None,
         }]),
-        waiting: Some(Waiting { port: listener.address().port(), clients: clients.len(), times: 2 }),
         open: vec![Box::new((listener, queued, clients))],
         ..Scene::default()
     })
