@@ -18,8 +18,7 @@ use axum::{
     routing::get,
 };
 
-use collector::SnapshotCollector;
-use prometheus::{core::Collector, process_collector::ProcessCollector};
+use prometheus::process_collector::ProcessCollector;
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
@@ -41,8 +40,9 @@ async fn scrape(snapshots: Snapshots) -> Response {
 }
 
 fn page(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
-    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS)?;
-    collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(ProcessCollector::for_self())])
+    let mut page = collector::page(snapshot, BuildInfo::THIS)?;
+    page.extend(family::text(Box::new(ProcessCollector::for_self()))?);
+    Ok(page)
 }
 
 #[cfg(test)]
