@@ -96,12 +96,13 @@ impl OwnDaemon {
         kill(self.pid()?, Signal::SIGCONT).context("cannot let the daemon go on")
     }
 
-    /// Its resident memory in KiB.
+    /// Memory of its own that is resident, in KiB: neither its program nor the maps it shares with the kernel, whose sizes
+    /// are fixed.
     pub(super) fn memory(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.process.id());
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.trim().parse().ok()).with_context(|| format!("{path} tells no VmRSS"))
+        let kib = text.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.trim().parse().ok()).with_context(|| format!("{path} tells no RssAnon"))
     }
 
     fn pid(&self) -> Result<Pid> {

@@ -97,6 +97,7 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
     let series = |own: &OwnDaemon| metrics::series(own.server());
     let used = |own: &OwnDaemon| Ok::<_, anyhow::Error>(own.status()?.slots("listeners")?.used);
     let before = own.as_ref().map(|own| Ok::<_, anyhow::Error>((series(own)?, used(own)?))).transpose()?;
+    let fresh = own.as_ref().map(OwnDaemon::memory).transpose()?;
 
     let mut fake = bench.netns.run(|| prepare())?;
     let start = Instant::now();
@@ -137,12 +138,13 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
         scene.problems.extend(status.identity());
         let (after, slots) = (own.memory()?, status.slots("listeners")?);
         scene.measured.push(format!(
-            "{ports} ports in {took:.1} s: {} slots given back, {} used of {}; {} charges folded; memory {} KiB after {WARM_UP} ports, \
-             {after} KiB at the end; {series_before} series before, {} after",
+            "{ports} ports in {took:.1} s: {} slots given back, {} used of {}; {} charges folded; memory {} KiB at first, {} KiB after {WARM_UP} \
+             ports, {after} KiB at the end; {series_before} series before, {} after",
             slots.given_back,
             slots.used,
             slots.capacity,
             status.events.folded,
+            fresh.unwrap_or(0),
             warm.unwrap_or(0),
             series(&own)?,
         ));
