@@ -1,20 +1,19 @@
 //! What becomes of accounts that are over: after a while they are put together, so that ports that come and go leave
 //! nothing behind but their sums.
 //!
-//! A series is all accounts of one address and port. While one of them lives, or was not told often enough, nothing leaves
+//! A series is all accounts of one address and port in namespaces of one name. While one of them lives, or was not told often enough, nothing leaves
 //! the series, which would fall: closed listeners become one. The whole series goes to the namespace's
 //! [`AccountKey::Gone`] at once, and ends.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    AccountKey, AccountView, Counts, Timestamp, Traffic,
-    joining::is_found_only,
-    places::{self, Place},
+    AccountKey, AccountView, Counts, Timestamp, Traffic, joining::is_found_only, namespaces::Namespaces,
 };
 
 /// How long what is over is kept apart.
@@ -33,51 +32,63 @@ impl Default for Keep {
 }
 
 /// Enough for whoever scrapes to have seen the last counts, should one scrape have been under way or lost.
-const SCRAPES: u8 = 2;
+pub(super) const SCRAPES: u8 = 2;
+
+/// So many names that processes had on one port are told apart when they are gone; what more there were joins the last.
+const MOST_NAMES: usize = 32;
 
 /// Where an account's counts go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Into {
     /// Another account of the same series, by its index.
     Account(usize),
-    /// Its namespace's [`AccountKey::Gone`].
-    Gone,
+    /// This bucket.
+    Bucket(AccountKey),
 }
 
+/// What makes accounts one series. Namespaces of one name, one after the other, have the same series.
+type Place = (Arc<str>, Option<IpAddr>, Option<u16>);
+
 /// Which accounts are to be put together, by their indices.
-pub(super) fn fold(accounts: &[AccountView], keep: Keep, now: Timestamp) -> BTreeMap<usize, Into> {
-    let ended: Vec<usize> = (0..accounts.len()).filter(|index| has_ended(&accounts[*index])).collect();
+pub(super) fn fold(
+    accounts: &[AccountView],
+    namespaces: &Namespaces,
+    keep: Keep,
+    now: Timestamp,
+) -> BTreeMap<usize, Into> {
+    let ended: Vec<usize> =
+        (0..accounts.len()).filter(|index| has_ended(&accounts[*index], namespaces)).collect();
     let rested = |index: &usize| {
         let account = &accounts[*index];
         is_shown(account) && now.since(account.closed.unwrap_or_default().max(account.last_seen)) >= keep.time
     };
+    let place = |index: usize| -> Place {
+        let key = &accounts[index].key;
+        (namespaces.name(key.netns()), key.addr(), key.port())
+    };
     let mut ripe: HashSet<usize> = ended.iter().copied().filter(rested).collect();
-    ripe.extend(surplus(accounts, &ended, keep));
+    ripe.extend(surplus(accounts, &ended, keep, place));
     if ripe.is_empty() {
         return BTreeMap::new();
     }
 
-    let mut inhabited = HashSet::new();
-    let mut eldest: HashMap<(Place, bool), usize> = HashMap::new();
-    for (index, account) in accounts.iter().enumerate() {
-        if !ripe.contains(&index) {
-            inhabited.insert(place(account));
-        }
-    }
+    let inhabited: HashSet<Place> =
+        (0..accounts.len()).filter(|index| !ripe.contains(index)).map(place).collect();
+    // A name that a listener's series carry is lost where an endpoint takes over.
+    let kind = |index: usize| (place(index), accounts[index].apart, accounts[index].key.is_listener());
+    let mut eldest = HashMap::new();
     for index in ended {
-        let account = &accounts[index];
-        if account.key.is_listener() {
-            eldest.entry((place(account), account.apart)).or_insert(index);
-        }
+        eldest.entry(kind(index)).or_insert(index);
     }
     let goes = |index: usize| {
-        let account = &accounts[index];
-        if !inhabited.contains(&place(account)) {
-            return Some(Into::Gone);
+        if !inhabited.contains(&place(index)) {
+            let account = &accounts[index];
+            let netns = account.key.netns();
+            // Else it was part of that series, which must not fall.
+            let bucket = if account.apart { AccountKey::Gone(netns) } else { AccountKey::Other(netns) };
+            return Some(Into::Bucket(bucket));
         }
-        // What nobody listened for joins nobody: it is one account and shares its series with the others.
-        let eldest = eldest.get(&(place(account), account.apart)).filter(|_| account.key.is_listener());
-        eldest.filter(|eldest| **eldest != index).map(|eldest| Into::Account(*eldest))
+        eldest.get(&kind(index)).filter(|eldest| **eldest != index).map(|eldest| Into::Account(*eldest))
     };
     ripe.into_iter().filter_map(|index| Some((index, goes(index)?))).collect()
 }
@@ -87,9 +98,11 @@ pub(super) fn add(to: &mut AccountView, left: &AccountView) {
     // Each part stays in the series of its name.
     if matches!(to.key, AccountKey::Listener { .. }) {
         for (name, counts) in left.by_name().filter(|(name, _)| *name != &*to.process) {
+            let room = to.earlier.len() < MOST_NAMES;
             match to.earlier.iter_mut().find(|(known, _)| **known == *name) {
                 Some((_, sum)) => sum.add(&counts),
-                None => to.earlier.push((name.into(), counts)),
+                None if room => to.earlier.push((name.into(), counts)),
+                None => {}
             }
         }
     }
@@ -106,12 +119,13 @@ pub(super) fn add(to: &mut AccountView, left: &AccountView) {
 }
 
 /// Nothing can be charged to it any more, or nothing has been for so long that it lost its slot.
-fn has_ended(account: &AccountView) -> bool {
+fn has_ended(account: &AccountView, namespaces: &Namespaces) -> bool {
     match account.key {
-        AccountKey::Listener { .. } => {
-            // One that was found and never charged has no slot to lose.
-            account.closed.is_some() && (account.over.is_some() || is_found_only(&account.key))
+        // One that was found and never charged has no slot to lose.
+        AccountKey::Listener { .. } if is_found_only(&account.key) => {
+            account.closed.is_some() || namespaces.has_ended(account.key.netns())
         }
+        AccountKey::Listener { .. } => account.closed.is_some() && account.over.is_some(),
         AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => account.over.is_some(),
         AccountKey::Other(_) | AccountKey::Gone(_) => false,
     }
@@ -124,19 +138,20 @@ fn is_shown(account: &AccountView) -> bool {
 
 /// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
 /// come back with each that ends.
-fn surplus(accounts: &[AccountView], ended: &[usize], keep: Keep) -> Vec<usize> {
+fn surplus(
+    accounts: &[AccountView],
+    ended: &[usize],
+    keep: Keep,
+    place: impl Fn(usize) -> Place,
+) -> Vec<usize> {
     if ended.len() <= keep.most {
         return Vec::new();
     }
     let mut oldest = ended.to_vec();
     oldest.sort_by_key(|index| accounts[*index].last_seen);
     oldest.truncate(ended.len() - keep.most * 3 / 4);
-    let places: HashSet<Place> = oldest.iter().map(|index| place(&accounts[*index])).collect();
-    ended.iter().copied().filter(|index| places.contains(&place(&accounts[*index]))).collect()
-}
-
-const fn place(account: &AccountView) -> Place {
-    places::place(&account.key)
+    let places: HashSet<Place> = oldest.iter().map(|index| place(*index)).collect();
+    ended.iter().copied().filter(|index| places.contains(&place(*index))).collect()
 }
 
 #[cfg(test)]

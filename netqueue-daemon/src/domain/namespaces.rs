@@ -1,10 +1,14 @@
 //! Which network namespaces there are and were, how they are called, and how far each is compared.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{NamespaceBalance, Netns, PerCounter, Timestamp};
+use super::{NamespaceBalance, Netns, PerCounter, Timestamp, gone};
 
 /// What a namespace had counted when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +88,13 @@ pub(super) struct Namespaces {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     view: NamespaceView,
+    /// How many scrapes have shown it since it ended.
+    #[serde(default)]
+    shown: u8,
 }
+
+/// So many that ended are kept, whether or not they were shown.
+const MOST: usize = 512;
 
 const UNTOLD_END: &str = "it ended before it was found, and what it had counted was not told";
 const NOT_FOUND: &str =
@@ -166,16 +176,85 @@ impl Namespaces {
         self.entries = standing.into_iter().map(|entry| (entry.view.netns, entry)).collect();
     }
 
+    /// How it is called.
+    pub(super) fn name(&self, netns: Netns) -> Arc<str> {
+        let known = self.entries.get(&netns).map(|entry| Arc::clone(&entry.view.name));
+        known.unwrap_or_else(|| self.label(netns, None))
+    }
+
+    /// Whether it is known to have ended.
+    pub(super) fn has_ended(&self, netns: Netns) -> bool {
+        self.entries.get(&netns).is_some_and(|entry| entry.view.ended.is_some())
+    }
+
+    /// The metrics page was made from the last snapshot.
+    pub(super) fn scraped(&mut self) {
+        for entry in self.entries.values_mut().filter(|entry| entry.view.ended.is_some()) {
+            entry.shown = entry.shown.saturating_add(1);
+        }
+    }
+
+    /// Takes out those that ended at least `time` ago and were shown often enough, or are too many, and in which nobody is
+    /// `busy`: who has counts of his own. Their balances are added to another's: each is returned with that.
+    ///
+    /// While there is another of the same name, its series are theirs, too, and must not fall: they join the eldest that
+    /// ended. Else all of that name go to [`Netns::GONE`].
+    pub(super) fn fold(
+        &mut self,
+        busy: impl FnOnce() -> HashSet<Netns>,
+        time: Duration,
+        now: Timestamp,
+    ) -> BTreeMap<Netns, Netns> {
+        let ended = self.entries.values().filter_map(|entry| Some((entry.view.ended?, entry)));
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable_by_key(|(at, entry)| (*at, entry.view.netns));
+        let surplus = ended.len().saturating_sub(MOST);
+        let shown = |at, entry: &Entry| entry.shown >= gone::SCRAPES && now.since(at) >= time;
+        let ripe =
+            ended.iter().enumerate().filter(|(index, (at, entry))| *index < surplus || shown(*at, entry));
+        let mut ripe: HashSet<Netns> = ripe.map(|(_, (_, entry))| entry.view.netns).collect();
+        if ripe.is_empty() {
+            return BTreeMap::new();
+        }
+        let busy = busy();
+        ripe.retain(|netns| !busy.contains(netns));
+        let stay = self.entries.values().filter(|entry| !ripe.contains(&entry.view.netns));
+        let names: HashSet<_> = stay.map(|entry| &entry.view.name).collect();
+        let mut eldest = HashMap::new();
+        for (_, entry) in &ended {
+            eldest.entry(&entry.view.name).or_insert(entry.view.netns);
+        }
+        let goes = |netns: &Netns| {
+            let name = &self.entries.get(netns)?.view.name;
+            let to = if names.contains(name) { *eldest.get(name)? } else { Netns::GONE };
+            (to != *netns).then_some((*netns, to))
+        };
+        let folded: BTreeMap<_, _> = ripe.iter().filter_map(goes).collect();
+        for (netns, to) in &folded {
+            let balance = self.entries.remove(netns).and_then(|entry| entry.view.balance);
+            let into = &mut self.entry(*to, now).view;
+            if let Some(balance) = balance {
+                let balance = NamespaceBalance { netns: *to, ..balance };
+                into.balance = Some(into.balance.map_or(balance, |before| before.and(&balance)));
+            }
+        }
+        folded
+    }
+
     /// Everything known; `charged` says what is attributed to each.
     pub(super) fn views(&self, charged: &BTreeMap<Netns, PerCounter<u64>>) -> BTreeMap<Netns, NamespaceView> {
         let view = |entry: &Entry| {
             let mut view = entry.view.clone();
             let charged = charged.get(&view.netns).copied().unwrap_or_default();
             let compared = view.balance.map(|balance| balance.charged).unwrap_or_default();
-            view.charged_since =
-                PerCounter::from_fn(|counter| charged.get(counter).saturating_sub(compared.get(counter)));
+            // After the last comparison nothing is charged any more, but it may stand for others that ended.
+            if !view.balance.is_some_and(|balance| balance.last) {
+                view.charged_since =
+                    PerCounter::from_fn(|counter| charged.get(counter).saturating_sub(compared.get(counter)));
+            }
             if view.balance.is_none() && view.why_not.is_none() {
-                view.why_not = Some(if view.ended.is_some() { UNTOLD_END } else { NOT_FOUND }.into());
+                let over = view.ended.is_some() || view.netns == Netns::GONE;
+                view.why_not = Some(if over { UNTOLD_END } else { NOT_FOUND }.into());
             }
             (view.netns, view)
         };
@@ -194,6 +273,7 @@ impl Namespaces {
                 why_not: None,
                 charged_since: PerCounter::default(),
             },
+            shown: 0,
         })
     }
 
@@ -214,7 +294,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         AccountKey, Aggregator, Bracket, Counts, Endpoint, KernelCounter, Observation, Settings, Snapshot,
-        Start,
+        SocketId, Start,
     };
 
     const HOST: Netns = Netns::at_attach(1);
@@ -307,6 +387,95 @@ mod tests {
         assert_eq!(told(1, ended(FIRST, 0, 0), &mut queues).namespaces.len(), 1, "the host's");
         let taken = told(2, ended(SECOND, 2, 0), &mut queues);
         assert_eq!(residual(&taken, SECOND), Some(2));
+    }
+
+    fn pod(number: u32) -> Netns {
+        Netns { inode: 100 + number, generation: 1 }
+    }
+
+    /// A life in which a port without a listener and a closed listener were charged.
+    fn life(queues: &mut Aggregator, netns: Netns, name: Option<&str>, at_second: u64) {
+        let place = Endpoint { netns, addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
+        let key = AccountKey::Endpoint(place);
+        if let Some(name) = name {
+            queues.apply(at(at_second), found(netns, name));
+        }
+        let socket = SocketId(u64::from(netns.inode));
+        let listener = AccountKey::Listener { socket, at: Endpoint { port: 81, ..place } };
+        let counts = Counts::from_fn(|_| 0, |_| 0, |_| 3);
+        for key in [key, listener] {
+            queues.apply(at(at_second), Observation::Counts(vec![(key, counts)]));
+        }
+        queues.apply(at(at_second), Observation::Closed(vec![(listener, at(at_second))]));
+        queues.apply(at(at_second), ended(netns, 6, 6));
+        queues.apply(at(at_second), Observation::Settled(vec![(key, counts), (listener, counts)]));
+    }
+
+    fn sum(taken: &Snapshot, of: impl Fn(Netns) -> bool) -> u64 {
+        let counted = taken.accounts.iter().filter(|account| of(account.key.netns()));
+        counted.map(|account| account.counts.kernel().get(KernelCounter::ListenDrops)).sum()
+    }
+
+    fn scraped(queues: &mut Aggregator, times: usize) {
+        (0..times).for_each(|_| queues.scraped());
+    }
+
+    #[test]
+    fn a_namespace_that_ended_is_shown_in_two_scrapes_and_then_part_of_those_gone() {
+        let mut queues = aggregator();
+        life(&mut queues, pod(1), None, 10);
+        scraped(&mut queues, 1);
+        queues.tick(at(500));
+        assert!(queues.snapshot(at(500)).namespaces.contains_key(&pod(1)), "it was shown once");
+        scraped(&mut queues, 1);
+        queues.tick(at(501));
+        let taken = queues.snapshot(at(501));
+        assert!(!taken.namespaces.contains_key(&pod(1)));
+        assert_eq!((sum(&taken, |netns| netns == pod(1)), sum(&taken, |netns| netns == Netns::GONE)), (0, 6));
+        let gone = &taken.namespaces[&Netns::GONE];
+        let balance = gone.balance.expect("all were compared");
+        assert_eq!((&*gone.name, balance.last, gone.charged_since), ("gone", true, all(0)));
+        let drops = balance.counters.get(KernelCounter::ListenDrops);
+        assert_eq!((drops.since_attach, drops.attributed, drops.residual), (6, 6, 0));
+    }
+
+    #[test]
+    fn while_a_namespace_of_the_same_name_lives_its_series_do_not_fall() {
+        let mut queues = aggregator();
+        for number in 1..=100 {
+            life(&mut queues, pod(number), Some("job"), u64::from(number) * 200);
+            let living = pod(number + 1);
+            told(u64::from(number) * 200 + 1, found(living, "job"), &mut queues);
+            told(u64::from(number) * 200 + 1, charged(living, 3), &mut queues);
+            scraped(&mut queues, 2);
+            queues.tick(at(u64::from(number) * 200 + 150));
+            let taken = queues.snapshot(at(u64::from(number) * 200 + 150));
+            let there = taken.accounts.iter().filter(|account| account.key.port() == Some(80));
+            let there = there.map(|account| account.counts.kernel().get(KernelCounter::ListenDrops));
+            assert_eq!(there.sum::<u64>(), u64::from(number) * 3 + 3);
+            assert_eq!(sum(&taken, |_| true), u64::from(number) * 6 + 3);
+            assert!(taken.accounts.len() <= 8 && taken.namespaces.len() <= 5, "{number}");
+            let balances = taken.balances().filter(|balance| taken.netns_name(balance.netns) == "job");
+            let attributed =
+                balances.map(|balance| balance.counters.get(KernelCounter::ListenDrops).attributed);
+            assert_eq!(attributed.sum::<i64>(), i64::from(number) * 6);
+        }
+    }
+
+    #[test]
+    fn nobody_scrapes_and_thousands_of_namespaces_come_and_go_in_bounded_memory() {
+        let keep = crate::domain::Keep { most: 300, ..crate::domain::Keep::default() };
+        let mut queues = Aggregator::new(Settings { keep, ..Settings::of(HOST) }, at(0));
+        for number in 1..=1500 {
+            life(&mut queues, pod(number), None, u64::from(number));
+            queues.tick(at(number.into()));
+            if number % 500 == 0 {
+                let taken = queues.snapshot(at(number.into()));
+                assert!(taken.accounts.len() <= 1200, "{}", taken.accounts.len());
+                assert!(taken.namespaces.len() <= MOST + 10, "{}", taken.namespaces.len());
+                assert_eq!(sum(&taken, |_| true), u64::from(number) * 6);
+            }
+        }
     }
 
     #[test]

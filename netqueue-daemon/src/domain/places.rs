@@ -6,10 +6,10 @@ use std::{collections::HashMap, net::IpAddr};
 use super::{AccountKey, Netns};
 
 /// What makes accounts one series.
-pub(super) type Place = (Netns, Option<IpAddr>, Option<u16>);
+type Place = (Netns, Option<IpAddr>, Option<u16>);
 
 /// Where an account's series is.
-pub(super) const fn place(key: &AccountKey) -> Place {
+const fn place(key: &AccountKey) -> Place {
     (key.netns(), key.addr(), key.port())
 }
 

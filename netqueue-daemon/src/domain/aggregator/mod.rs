@@ -1,5 +1,6 @@
 //! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
 
+mod folding;
 mod told;
 
 use std::{
@@ -13,7 +14,7 @@ use super::{
     AccountId, AccountKey, AccountView, Bracket, Counts, Event, EventLog, Farewell, Health, Keep,
     NamespaceBalance, NamespaceNews, Netns, Peak, Peaks, PerCounter, QueueState, Queues, Recent, Reconciler,
     SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice, Timestamp, Traffic,
-    TrafficReading, gone, namespaces::Namespaces, places::Places,
+    TrafficReading, namespaces::Namespaces, places::Places,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -201,6 +202,7 @@ impl Aggregator {
         for account in &mut self.accounts {
             account.over = account.over.map(|scrapes| scrapes.saturating_add(1));
         }
+        self.namespaces.scraped();
     }
 
     /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
@@ -284,47 +286,6 @@ impl Aggregator {
         self.spikes.tick(keys.iter().zip(counts), now)
     }
 
-    /// Puts together what is long over.
-    fn fold(&mut self, now: Timestamp) {
-        let moves = gone::fold(&self.accounts, self.settings.keep, now);
-        if moves.is_empty() {
-            return;
-        }
-        for (from, into) in &moves {
-            let left = self.accounts[*from].clone();
-            self.settled.remove(&left.key);
-            self.peaks.remove(&left.id);
-            let into = match into {
-                gone::Into::Account(index) => *index,
-                gone::Into::Gone if left.apart => self.open(AccountKey::Gone(left.key.netns()), now),
-                // It was part of that series, which must not fall.
-                gone::Into::Gone => {
-                    let other = AccountKey::Other(left.key.netns());
-                    // The next reading of its slot is added to what is settled.
-                    self.settled.entry(other).or_default().add(&left.counts);
-                    self.open(other, now)
-                }
-            };
-            gone::add(&mut self.accounts[into], &left);
-            self.recent.remove(&left.key);
-            self.recent.set_apart(&self.accounts[into].key);
-        }
-        let stays = |index: usize| !moves.contains_key(&index);
-        self.by_socket.retain(|_, index| stays(*index));
-        for index in self.by_socket.values_mut() {
-            *index -= moves.range(..*index).count();
-        }
-        remove(&mut self.accounts, |index| moves.contains_key(&index));
-        self.find_places();
-    }
-
-    /// Finds again where each account is.
-    fn find_places(&mut self) {
-        self.places.keep(self.accounts.iter().filter(|account| account.apart).map(|account| &account.key));
-        self.index = self.accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
-        self.opened = self.accounts.iter().map(|account| account.id.0).fold(self.opened, u64::max);
-    }
-
     /// What netqueue knows about itself was read.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
@@ -387,12 +348,6 @@ impl Aggregator {
         }
         index
     }
-}
-
-/// Removes the elements at some indices.
-fn remove<T>(from: &mut Vec<T>, leaves: impl Fn(usize) -> bool) {
-    let mut index = 0..;
-    from.retain(|_| !index.next().is_some_and(&leaves));
 }
 
 /// High-water marks of a listener's two queues.
