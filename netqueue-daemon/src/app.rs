@@ -72,7 +72,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
     let settings = Settings {
         host,
-        event_capacity: config.event_capacity,
+        event_memory: config.event_memory,
+        history_memory: config.history_memory,
         max_series: config.max_series,
         keep: Keep { time: config.keep_closed, ..Keep::default() },
     };

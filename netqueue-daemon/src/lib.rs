@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod kernel;
 pub mod lab;
 pub mod metrics;
+pub mod model;
 pub mod pipeline;
 pub mod recording;
 pub mod runbooks;

@@ -1,6 +1,12 @@
 //! How surfaces get the picture: the latest one at once, or a fresh one made for them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -35,6 +41,7 @@ impl<T> Asked<T> {
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     latest: watch::Receiver<Arc<Snapshot>>,
+    followers: Arc<AtomicUsize>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -42,6 +49,7 @@ pub struct Snapshots {
 #[derive(Debug)]
 pub struct Publisher {
     latest: watch::Sender<Arc<Snapshot>>,
+    followers: Arc<AtomicUsize>,
     requests: mpsc::Receiver<Request>,
 }
 
@@ -52,7 +60,10 @@ pub fn channel(first: Snapshot) -> (Publisher, Snapshots) {
     const WAITING: usize = 64;
     let (latest, latest_receiver) = watch::channel(Arc::new(first));
     let (sender, requests) = mpsc::channel(WAITING);
-    (Publisher { latest, requests }, Snapshots { latest: latest_receiver, requests: sender })
+    let followers = Arc::<AtomicUsize>::default();
+    let snapshots =
+        Snapshots { latest: latest_receiver, followers: Arc::clone(&followers), requests: sender };
+    (Publisher { latest, followers, requests }, snapshots)
 }
 
 impl Snapshots {
@@ -60,6 +71,13 @@ impl Snapshots {
     #[must_use]
     pub fn latest(&self) -> Arc<Snapshot> {
         self.latest.borrow().clone()
+    }
+
+    /// Every picture from now on, with new events within a tenth of a second.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        Live { latest: self.latest.clone(), followers: Arc::clone(&self.followers) }
     }
 
     /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
@@ -88,15 +106,42 @@ impl Snapshots {
     }
 }
 
+/// Pictures as they are published, for who follows them.
+#[derive(Debug)]
+pub struct Live {
+    latest: watch::Receiver<Arc<Snapshot>>,
+    followers: Arc<AtomicUsize>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Live {
+    /// The picture published last.
+    #[must_use]
+    pub fn latest(&self) -> Arc<Snapshot> {
+        self.latest.borrow().clone()
+    }
+
+    /// Waits for one that [`Self::latest`] has not given yet; false when none will come: the daemon stops.
+    pub async fn changed(&mut self) -> bool {
+        self.latest.changed().await.is_ok()
+    }
+}
+
 impl Publisher {
+    /// Whether anyone follows what happens as it happens.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.followers.load(Ordering::Relaxed) > 0
+    }
+
     /// The next request; `None` when no surface is left.
     pub async fn request(&mut self) -> Option<Request> {
         self.requests.recv().await
-    }
-
-    /// Requests that wait already: one picture serves them all.
-    pub fn more_requests(&mut self) -> impl Iterator<Item = Request> + '_ {
-        std::iter::from_fn(|| self.requests.try_recv().ok())
     }
 
     /// Publishes a picture.

@@ -2,23 +2,21 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use super::{
-    envelope::Envelope,
+    Api,
+    answer::Form,
     moment,
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
     spikes::SpikeView,
 };
-use crate::{
-    domain::{
-        AccountId, Past, Snapshot, SpikeScope, Timestamp,
-        diagnosis::{self, Counterfactual, Knob, Process, Remedy, Subject, Verdict},
-    },
-    snapshots::Snapshots,
+use crate::domain::{
+    AccountId, Past, Snapshot, SpikeScope, Timestamp,
+    diagnosis::{self, Counterfactual, Knob, Process, Remedy, Subject, Verdict},
 };
 
 #[derive(Serialize)]
@@ -119,7 +117,8 @@ struct Asked {
 impl Asked {
     fn from_params(params: Params) -> Result<Self, Problem> {
         const MOST: usize = 1000;
-        let known: Vec<_> = PlaceFilter::PARAMS.into_iter().chain(["listener", "since", "limit"]).collect();
+        let known: Vec<_> =
+            ["netns", "addr", "port"].into_iter().chain(["listener", "since", "limit"]).collect();
         let params = params.only(&known)?;
         let place = PlaceFilter::from_params(&params)?;
         let listener =
@@ -159,14 +158,11 @@ impl Asked {
 }
 
 /// Answers the request.
-pub(super) async fn get(
-    State(snapshots): State<Snapshots>,
-    params: Params,
-) -> Result<Envelope<Diagnosis>, Problem> {
+pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
     let asked = Asked::from_params(params)?;
-    let snapshot = snapshots.fresh().await;
+    let snapshot = api.snapshots.fresh().await;
     let (diagnosis, warnings) = diagnose(&snapshot, &asked);
-    Ok(Envelope::of(&snapshot, diagnosis, warnings))
+    Ok(form.one(&snapshot, diagnosis, warnings))
 }
 
 fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {

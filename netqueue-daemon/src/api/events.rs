@@ -1,98 +1,131 @@
-//! `/api/v1/events`: single drops and resets, newest first.
+//! `/api/v1/events`: single drops and resets, in pages.
 
-use std::collections::HashMap;
-
-use axum::extract::State;
-use serde::Serialize;
+use axum::{extract::State, response::Response};
 
 use super::{
-    envelope::{Envelope, Queue},
-    event_filter::EventFilter,
+    Api,
+    answer::Form,
+    cursor::{self, Cursor},
+    event_filter::{Charged, EventFilter, charged},
     params::Params,
-    place::Place,
     problem::Problem,
+    query::{EventQuery, PageQuery},
 };
 use crate::{
-    domain::{AccountId, AccountKey, Event, Peer, Snapshot},
-    snapshots::Snapshots,
+    domain::{self, Snapshot},
+    model::{Envelope, Event, Events, Peer, Problem as Refused, Queue},
 };
 
-#[derive(Serialize)]
-pub(super) struct Events {
-    events: Vec<EventView>,
+/// Most events of one page.
+pub(super) const MOST: usize = 1000;
+
+/// Single drops and resets
+///
+/// Newest first, in pages: `next` is the cursor of the following one. With `order=asc` and the cursor of the last event seen,
+/// a client gets what has come since.
+#[utoipa::path(get, path = "/api/v1/events", tag = "query", params(EventQuery, PageQuery), responses(
+    (status = 200, description = "The events that match", content(
+        (Envelope<Events> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+    let params = params.only(&[&EventFilter::PARAMS[..], &Page::PARAMS].concat())?;
+    let (filter, page) = (EventFilter::from_params(&params)?, Page::from_params(&params)?);
+    let snapshot = api.snapshots.fresh().await;
+    let (events, warnings) = page.of(&snapshot, &filter);
+    Ok(form.list(&snapshot, events, warnings))
 }
 
-#[derive(Serialize)]
-struct EventView {
-    seq: u64,
-    time: String,
-    time_ns: String,
-    kind: &'static str,
-    listener: Option<String>,
-    #[serde(flatten)]
-    place: Place,
-    peer: Option<PeerView>,
-    stage: Option<&'static str>,
-    cause: &'static str,
-    kernel_reason: Option<String>,
-    accept_queue: Option<Queue>,
-    syn_queue: Option<Queue>,
-    cpu: u32,
-    /// For a reset of an expired handshake: seconds since its final ACK was dropped.
-    age_seconds: Option<f64>,
+/// Which part of the events that match.
+struct Page {
+    limit: usize,
+    cursor: Option<Cursor>,
+    ascending: bool,
 }
 
-#[derive(Serialize)]
-struct PeerView {
-    addr: String,
-    port: u16,
-}
+impl Page {
+    const PARAMS: [&str; 3] = ["limit", "cursor", "order"];
 
-/// Answers the request.
-pub(super) async fn get(
-    State(snapshots): State<Snapshots>,
-    params: Params,
-) -> Result<Envelope<Events>, Problem> {
-    let filter = EventFilter::from_params(params)?;
-    let snapshot = snapshots.fresh().await;
-    let (events, warnings) = select(&snapshot, &filter);
-    Ok(Envelope::of(&snapshot, events, warnings))
-}
-
-/// The newest events the filter admits, and what the client should know of those not shown.
-fn select(snapshot: &Snapshot, filter: &EventFilter) -> (Events, Vec<String>) {
-    let ids: HashMap<_, _> = snapshot.accounts.iter().map(|account| (account.key, account.id)).collect();
-    let mut warnings = Vec::new();
-    if let Some(listener) = filter.listener
-        && !snapshot.accounts.iter().any(|account| account.id == listener)
-    {
-        warnings.push(format!("no listener has the id {}: see /api/v1/listeners", listener.0));
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        let limit = params.get("limit", &format!("a number, 1 to {MOST}"), |limit| {
+            limit.parse().ok().filter(|limit| (1..=MOST).contains(limit))
+        })?;
+        Ok(Self {
+            limit: limit.unwrap_or(100),
+            cursor: params.get("cursor", cursor::EXPECTED, Cursor::parse)?,
+            ascending: params.one_of("order", &["desc", "asc"])? == Some("asc"),
+        })
     }
-    let mut admitted = snapshot
-        .events
-        .newest_first()
-        .filter(|(_, event)| filter.admits(snapshot, event, ids.get(&event.account).copied()));
-    let shown = admitted.by_ref().take(filter.limit);
-    let events = shown.map(|(seq, event)| EventView::of(snapshot, &ids, seq, event)).collect();
-    if admitted.next().is_some() {
-        warnings
-            .push(format!("only the newest {} of the matching events are shown: see `limit`", filter.limit));
+
+    fn of(&self, snapshot: &Snapshot, filter: &EventFilter) -> (Events, Vec<String>) {
+        let mut warnings = filter.remarks(snapshot);
+        let from = self.cursor.map(|cursor| cursor.of_this_run(snapshot));
+        if from == Some(None) {
+            warnings.push("the cursor is from another run of the daemon: the page begins where one without a cursor does".to_owned());
+        }
+        let from = from.flatten();
+        let charged = charged(snapshot);
+        let admitted = |(_, event): &(u64, domain::Event)| filter.admits(snapshot, &charged, event);
+        let log = &snapshot.events;
+        let mut found: Vec<_> = if self.ascending {
+            log.after(from.unwrap_or(0)).filter(admitted).take(self.limit + 1).collect()
+        } else {
+            log.before(from.unwrap_or(u64::MAX), filter.earliest())
+                .filter(admitted)
+                .take(self.limit + 1)
+                .collect()
+        };
+        let more = found.len() > self.limit;
+        found.truncate(self.limit);
+        let last = found.last().map(|(seq, _)| Cursor::at(snapshot, *seq).to_string());
+        // Where to go on: oldest first also from the end, for what will have come by then.
+        let next = if more {
+            last
+        } else if self.ascending {
+            last.or_else(|| self.cursor.map(|cursor| cursor.to_string()))
+        } else {
+            None
+        };
+        let reached_end = self.ascending || !more;
+        let truncated_before =
+            truncated(snapshot, filter, from.filter(|_| self.ascending)).filter(|_| reached_end);
+        let events = found.iter().map(|(seq, event)| Event::of(snapshot, &charged, *seq, event)).collect();
+        (Events { events, next, truncated_before }, warnings)
     }
-    (Events { events }, warnings)
 }
 
-impl EventView {
-    fn of(snapshot: &Snapshot, ids: &HashMap<AccountKey, AccountId>, seq: u64, event: &Event) -> Self {
+/// The number below which events are gone that may have matched: after `from`, or since the window's start.
+pub(super) fn truncated(snapshot: &Snapshot, filter: &EventFilter, from: Option<u64>) -> Option<u64> {
+    if snapshot.events.evicted() == 0 {
+        return None;
+    }
+    let (oldest, time) = snapshot.events.oldest().unwrap_or((snapshot.events.appended() + 1, snapshot.taken));
+    let seen = from.is_some_and(|from| from + 1 >= oldest) || filter.earliest() >= time;
+    (!seen).then_some(oldest)
+}
+
+impl Event {
+    /// An event as the API writes it.
+    pub(super) fn of(snapshot: &Snapshot, charged: &Charged, seq: u64, event: &domain::Event) -> Self {
+        let account = charged.get(&event.account);
+        let netns = event.account.netns();
         Self {
             seq,
             time: event.time.to_rfc3339(),
             time_ns: event.time.as_nanos().to_string(),
-            kind: event.what.kind(),
-            listener: ids.get(&event.account).map(|id| id.0.to_string()),
-            place: Place::of_event(snapshot, event),
-            peer: event.peer.map(|Peer { addr, port }| PeerView { addr: addr.to_string(), port }),
-            stage: event.what.stage(),
-            cause: event.what.cause(),
+            kind: event.what.kind().to_owned(),
+            listener: account.map(|(id, _)| id.0.to_string()),
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.inode,
+            netns_generation: netns.generation,
+            addr: event.account.addr(),
+            port: Some(event.local_port),
+            process: account.map_or_else(String::new, |(_, process)| process.to_string()),
+            peer: event.peer.map(|domain::Peer { addr, port }| Peer { addr, port }),
+            stage: event.what.stage().map(str::to_owned),
+            cause: event.what.cause().to_owned(),
             kernel_reason: event.kernel_reason.as_deref().map(str::to_owned),
             accept_queue: event.queues.accept.map(Queue::from),
             syn_queue: event.queues.syn.map(Queue::from),

@@ -1,172 +1,113 @@
-//! `/api/v1/listeners`: every account, what it was charged, and its queues.
+//! `/api/v1/listeners`: every account, what it was charged, its queues and its owner; and one of them with its history.
 
-use axum::extract::State;
-use serde::Serialize;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
 
 use super::{
-    envelope::{ByName, Envelope, Queue},
-    listener::ListenerView,
-    params::Params,
-    place::{Place, PlaceFilter},
-    problem::Problem,
-    traffic::TrafficView,
+    Api, answer::Form, listener_filter::ListenerFilter, params::Params, problem::Problem,
+    query::ListenerQuery, timeseries,
 };
 use crate::{
-    domain::{AccountView, Counts, Handshakes, Snapshot, Untold},
-    snapshots::Snapshots,
+    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Timestamp, Untold},
+    model::{
+        DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
+        Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
+    },
 };
 
-#[derive(Serialize)]
-pub(super) struct Listeners {
-    listeners: Vec<Listener>,
+/// Every account
+///
+/// Listeners, local endpoints that sent resets without one, an address's client ports, and buckets of what did not fit.
+#[utoipa::path(get, path = "/api/v1/listeners", tag = "query", params(ListenerQuery), responses(
+    (status = 200, description = "The accounts that match", content(
+        (Envelope<Listeners> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+    let filter = ListenerFilter::from_params(params)?;
+    let snapshot = api.snapshots.fresh().await;
+    let (listeners, warnings) = filter.select(&snapshot);
+    Ok(form.list(&snapshot, listeners, warnings))
 }
 
-#[derive(Serialize)]
-struct Listener {
-    id: String,
-    kind: &'static str,
-    #[serde(flatten)]
-    place: Place,
-    family: Option<&'static str>,
-    process: String,
-    /// What the inventory knows of the socket; null for what is no listener, or has not been found.
-    listener: Option<ListenerView>,
-    accept_queue: Option<Queue>,
-    syn_queue: Option<Queue>,
-    /// `null` for what is no listener.
-    traffic: Option<TrafficView>,
-    drops: Drops,
-    resets: Resets,
-    handshakes: HandshakesView,
-    ghosts: Ghosts,
-    events: Events,
-    counters: ByName<u64>,
-    first_seen: String,
-    last_seen: String,
-}
-
-/// How many of the drops and resets have an event of their own.
-#[derive(Serialize)]
-struct Events {
-    /// That happened: drops and resets together.
-    total: u64,
-    /// That were sent, whether or not they are still held.
-    shown: u64,
-    /// That were not, because the listener had used up its allowance.
-    suppressed: u64,
-    /// That were not, because the ring buffer was full.
-    lost: u64,
-}
-
-#[derive(Serialize)]
-struct Drops {
-    total: u64,
-    by_cause: Vec<DropCount>,
-}
-
-#[derive(Serialize)]
-struct DropCount {
-    cause: &'static str,
-    stage: &'static str,
-    count: u64,
-}
-
-#[derive(Serialize)]
-struct Resets {
-    total: u64,
-    by_cause: Vec<ResetCount>,
-}
-
-#[derive(Serialize)]
-struct ResetCount {
-    cause: &'static str,
-    count: u64,
-}
-
-/// Handshakes whose final ACK was dropped while the listener kept the request.
-#[derive(Serialize)]
-struct HandshakesView {
-    suspended: u64,
-    recovered: u64,
-    ended: u64,
-    expired: u64,
-    unresolved: u64,
-}
-
-/// Clients that believe they are connected and of which the listener knows nothing.
-#[derive(Serialize)]
-struct Ghosts {
-    live: u64,
-    total: u64,
-    recovered: u64,
-    ended: u64,
-}
-
-/// Answers the request.
-pub(super) async fn get(
-    State(snapshots): State<Snapshots>,
+/// One account with its history
+///
+/// What happened to it by second over the last 15 minutes; `/api/v1/timeseries` has more.
+#[utoipa::path(get, path = "/api/v1/listeners/{id}", tag = "query",
+    params(("id" = String, Path, description = "As `/api/v1/listeners` says it", pattern = "^[0-9]{1,19}$")), responses(
+    (status = 200, description = "The account", content(
+        (Envelope<ListenerDetail> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "There are parameters and none is known", body = Refused, content_type = "application/problem+json"),
+    (status = 404, description = "No account has this id", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn one(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    form: Form,
     params: Params,
-) -> Result<Envelope<Listeners>, Problem> {
-    let filter = Filter::from_params(params)?;
-    let snapshot = snapshots.fresh().await;
-    Ok(Envelope::of(&snapshot, select(&snapshot, &filter), []))
-}
-
-struct Filter {
-    place: PlaceFilter,
-    kind: Option<&'static str>,
-}
-
-impl Filter {
-    fn from_params(params: Params) -> Result<Self, Problem> {
-        let [netns, addr, port] = PlaceFilter::PARAMS;
-        let params = params.only(&[netns, addr, port, "kind"])?;
-        Ok(Self {
-            place: PlaceFilter::from_params(&params)?,
-            kind: params.one_of("kind", &["listener", "endpoint", "ephemeral", "other", "gone"])?,
-        })
-    }
-}
-
-fn select(snapshot: &Snapshot, filter: &Filter) -> Listeners {
-    let admitted = snapshot.accounts.iter().filter(|account| {
-        filter.kind.is_none_or(|kind| account.key.kind() == kind)
-            && filter.place.admits(snapshot, &account.key)
-    });
-    Listeners { listeners: admitted.map(|account| Listener::of(snapshot, account)).collect() }
+) -> Result<Response, Problem> {
+    params.only(&[])?;
+    let snapshot = api.snapshots.fresh().await;
+    let id = id.parse().ok().map(AccountId);
+    let Some(account) = snapshot.accounts.iter().find(|account| Some(account.id) == id) else {
+        return Err(Problem::no_such_listener());
+    };
+    let (history, since) = timeseries::recent(&snapshot, account);
+    let listener = Listener::of(&snapshot, account);
+    let detail = ListenerDetail { listener, history, history_since: since.to_rfc3339() };
+    Ok(form.one(&snapshot, detail, Vec::new()))
 }
 
 impl Listener {
-    fn of(snapshot: &Snapshot, account: &AccountView) -> Self {
+    /// An account as the API writes it.
+    pub(super) fn of(snapshot: &Snapshot, account: &AccountView) -> Self {
         let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
+        let netns = account.key.netns();
         let counters = account.counts.kernel().iter();
         Self {
             id: account.id.0.to_string(),
-            kind: account.key.kind(),
-            place: Place::of(snapshot, &account.key),
-            family: account.key.addr().map(family),
+            kind: account.key.kind().to_owned(),
+            netns: snapshot.netns_name(netns),
+            netns_inode: netns.inode,
+            netns_generation: netns.generation,
+            addr: account.key.addr(),
+            port: account.key.port(),
+            family: account.key.addr().map(|addr| family(addr).to_owned()),
             process: account.process.to_string(),
-            listener: account.listener.as_deref().map(ListenerView::of),
+            listener: account.listener.as_deref().map(Socket::of),
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),
             traffic: account
                 .key
                 .is_listener()
-                .then(|| TrafficView::of(&account.traffic, snapshot.health.features)),
+                .then(|| Traffic::of(&account.traffic, snapshot.health.features)),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
-            handshakes: HandshakesView::of(account.counts.handshakes()),
+            handshakes: Handshakes::of(account.counts.handshakes()),
             ghosts: Ghosts::of(account.counts.handshakes()),
-            events: Events::of(&account.counts),
-            counters: ByName(counters.map(|(counter, value)| (counter.as_str(), value)).collect()),
-            first_seen: account.first_seen.to_rfc3339(),
-            last_seen: account.last_seen.to_rfc3339(),
+            events: EventShare::of(&account.counts),
+            counters: counters.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
+            first_seen: Some(account.first_seen.to_rfc3339()),
+            last_seen: Some(account.last_seen.to_rfc3339()),
+            closed: account.closed.map(Timestamp::to_rfc3339),
         }
     }
 }
 
-impl HandshakesView {
-    const fn of(seen: &Handshakes) -> Self {
+impl From<QueueState> for Queue {
+    fn from(QueueState { length, limit }: QueueState) -> Self {
+        Self { length, limit }
+    }
+}
+
+impl Handshakes {
+    const fn of(seen: &domain::Handshakes) -> Self {
         Self {
             suspended: seen.suspended,
             recovered: seen.recovered,
@@ -178,7 +119,7 @@ impl HandshakesView {
 }
 
 impl Ghosts {
-    const fn of(seen: &Handshakes) -> Self {
+    const fn of(seen: &domain::Handshakes) -> Self {
         Self {
             live: seen.live_ghosts(),
             total: seen.ghosts,
@@ -188,7 +129,7 @@ impl Ghosts {
     }
 }
 
-impl Events {
+impl EventShare {
     fn of(counts: &Counts) -> Self {
         let total = counts.drop_total() + counts.reset_total();
         let Untold { suppressed, lost } = counts.untold();
@@ -199,21 +140,19 @@ impl Events {
 impl Drops {
     fn of(counts: &Counts) -> Self {
         let happened = counts.drops().filter(|(_, count)| *count > 0);
-        let by_cause = happened
-            .map(|(kind, count)| DropCount {
-                cause: kind.cause().as_str(),
-                stage: kind.stage().as_str(),
-                count,
-            })
-            .collect();
-        Self { total: counts.drop_total(), by_cause }
+        let by_cause = happened.map(|(kind, count)| DropCount {
+            cause: kind.cause().as_str().to_owned(),
+            stage: kind.stage().as_str().to_owned(),
+            count,
+        });
+        Self { total: counts.drop_total(), by_cause: by_cause.collect() }
     }
 }
 
 impl Resets {
     fn of(counts: &Counts) -> Self {
         let happened = counts.resets().filter(|(_, count)| *count > 0);
-        let by_cause = happened.map(|(cause, count)| ResetCount { cause: cause.as_str(), count }).collect();
-        Self { total: counts.reset_total(), by_cause }
+        let by_cause = happened.map(|(cause, count)| ResetCount { cause: cause.as_str().to_owned(), count });
+        Self { total: counts.reset_total(), by_cause: by_cause.collect() }
     }
 }

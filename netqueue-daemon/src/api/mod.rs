@@ -1,51 +1,101 @@
-//! The HTTP API over snapshots: listeners, events, status, and whether netqueue is ready.
+//! The HTTP API over snapshots: listeners, events, time series, peers, status, a stream, a recording; and whether netqueue is
+//! ready.
 
+mod answer;
+mod crowd;
+mod cursor;
 mod diagnosis;
-mod envelope;
 mod event_filter;
 mod events;
-mod listener;
+mod listener_filter;
 mod listeners;
 mod moment;
+mod openapi;
 mod params;
+mod peers;
 mod place;
 mod probes;
+mod query;
+#[cfg(test)]
+mod query_tests;
 mod recording;
 mod runbooks;
+mod socket;
 mod spikes;
 mod status;
+mod stream;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
+mod timeseries;
 mod traffic;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
     http::{Method, Uri},
+    middleware,
     routing::get,
 };
+pub use openapi::document;
 pub use recording::PATH as RECORDING;
+use tokio::sync::Semaphore;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     snapshots::Snapshots,
     web::problem::{self, Problem},
 };
 
+/// What every handler is given.
+#[derive(Clone)]
+struct Api {
+    snapshots: Snapshots,
+    /// Places for streams.
+    streams: Arc<Semaphore>,
+    /// Places for queries.
+    queries: Arc<Semaphore>,
+}
+
 /// Everything below `/api` and `/-`, and the refusal of everything else.
 pub fn router(snapshots: Snapshots) -> Router {
+    let api = Api {
+        snapshots,
+        streams: Arc::new(Semaphore::new(stream::SUBSCRIBERS)),
+        queries: Arc::new(Semaphore::new(crowd::QUERIES)),
+    };
+    let (routes, document) = routes().split_for_parts();
+    let document = openapi::finish(document);
     Router::new()
         .route("/-/healthy", get(probes::healthy))
         .route("/-/ready", get(probes::ready))
-        .route("/api/v1/listeners", get(listeners::get))
-        .route("/api/v1/events", get(events::get))
-        .route("/api/v1/diagnosis", get(diagnosis::get))
-        .route("/api/v1/spikes", get(spikes::get))
-        .route("/api/v1/status", get(status::get))
         .route("/runbooks", get(runbooks::list))
         .route("/runbooks/{name}", get(runbooks::get))
-        .route(recording::PATH, get(recording::get))
+        .route("/api/v1/openapi.json", get(async move || axum::Json(document)))
+        .merge(
+            routes
+                .route("/api/v1/diagnosis", get(diagnosis::get))
+                .route("/api/v1/spikes", get(spikes::get))
+                .layer(middleware::from_fn_with_state(api.clone(), crowd::queue)),
+        )
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())
         })
-        .with_state(snapshots)
+        .with_state(api)
+}
+
+/// What is documented: the handlers and where they are.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(listeners::list))
+        .routes(routes!(listeners::one))
+        .routes(routes!(events::get))
+        .routes(routes!(stream::get))
+        .routes(routes!(timeseries::get))
+        .routes(routes!(peers::get))
+        .routes(routes!(status::get))
+        .routes(routes!(recording::get))
 }

@@ -1,4 +1,4 @@
-//! Where an account is: as the API writes it, and as a client asks for it.
+//! Where an account is, as a client asks for it.
 
 use std::net::IpAddr;
 
@@ -40,20 +40,17 @@ impl Place {
             port: None,
         }
     }
-
-    /// Of an event: its account's place, but always with the port.
-    pub(super) fn of_event(snapshot: &Snapshot, event: &Event) -> Self {
-        Self { port: Some(event.local_port), ..Self::of(snapshot, &event.account) }
-    }
 }
 
 /// Accounts asked for by where they are.
+#[derive(Clone)]
 pub(super) struct PlaceFilter {
     netns: Option<NetnsFilter>,
     addr: Option<IpAddr>,
     port: Option<u16>,
 }
 
+#[derive(Clone)]
 enum NetnsFilter {
     Host,
     /// Every one that has or had the number.
@@ -64,9 +61,6 @@ enum NetnsFilter {
 }
 
 impl PlaceFilter {
-    /// The parameters it is made of.
-    pub(super) const PARAMS: [&str; 3] = ["netns", "addr", "port"];
-
     pub(super) fn from_params(params: &Params) -> Result<Self, Problem> {
         Ok(Self {
             netns: params.get("netns", "`host`, or a network namespace's name, or its inode number, alone or with its generation as in 4026532201.3", netns)?,

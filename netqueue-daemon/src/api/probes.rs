@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 
-use super::problem::Problem;
-use crate::{domain::Snapshot, snapshots::Snapshots};
+use super::{Api, problem::Problem};
+use crate::domain::Snapshot;
 
 /// The process answers.
 pub(super) async fn healthy() -> &'static str {
@@ -11,8 +11,8 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 /// Every required probe is attached.
-pub(super) async fn ready(State(snapshots): State<Snapshots>) -> Result<&'static str, Problem> {
-    match unready(&snapshots.latest()) {
+pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
+    match unready(&api.snapshots.latest()) {
         None => Ok("netqueue is ready.\n"),
         Some(reason) => Err(Problem::unavailable(format!("not ready: {reason}"))),
     }

@@ -10,18 +10,27 @@ use axum::{
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 
-use super::{params::Params, problem::Problem};
+use super::{Api, params::Params, problem::Problem};
 use crate::{
+    model::Problem as Refused,
     recording::{self, Header},
-    snapshots::{Recording, Snapshots},
+    snapshots::Recording,
 };
 
 /// Where it is.
 pub const PATH: &str = "/api/v1/recording";
 
-/// Answers with lines for as long as the client reads and the daemon runs.
-pub(super) async fn get(State(snapshots): State<Snapshots>, params: Params) -> Result<Response, Problem> {
+/// Everything observed from now on
+///
+/// For `netqueue record`: a header, then one observation a line, for as long as the client reads and the daemon runs.
+#[utoipa::path(get, path = "/api/v1/recording", tag = "recording", responses(
+    (status = 200, description = "The recording", body = String, content_type = "application/x-ndjson"),
+    (status = 400, description = "There are parameters and none is known", body = Refused, content_type = "application/problem+json"),
+    (status = 429, description = "Enough recordings are being made", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(State(api): State<Api>, params: Params) -> Result<Response, Problem> {
     params.only(&[])?;
+    let snapshots = api.snapshots;
     let latest = snapshots.latest();
     let kernel = nix::sys::utsname::uname()
         .map(|names| names.release().to_string_lossy().into_owned())

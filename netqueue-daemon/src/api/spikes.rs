@@ -1,13 +1,10 @@
 //! `/api/v1/spikes`: sudden rises of drops, those that go on and the newest of those that are over, newest first.
 
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 
-use super::{envelope::Envelope, params::Params, place::Place, problem::Problem};
-use crate::{
-    domain::{Snapshot, Spike, SpikeScope},
-    snapshots::Snapshots,
-};
+use super::{Api, answer::Form, params::Params, place::Place, problem::Problem};
+use crate::domain::{Snapshot, Spike, SpikeScope};
 
 #[derive(Serialize)]
 pub(super) struct Spikes {
@@ -44,13 +41,10 @@ struct Clients {
 }
 
 /// Answers the request.
-pub(super) async fn get(
-    State(snapshots): State<Snapshots>,
-    params: Params,
-) -> Result<Envelope<Spikes>, Problem> {
+pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
     let params = params.only(&["active"])?;
     let active = params.one_of("active", &["true", "false"])?;
-    let snapshot = snapshots.fresh().await;
+    let snapshot = api.snapshots.fresh().await;
     let meant = |spike: &&Spike| active.is_none_or(|active| spike.is_active() == (active == "true"));
     let spikes = Spikes {
         active: snapshot.spikes.iter().filter(|spike| spike.is_active()).count(),
@@ -62,7 +56,7 @@ pub(super) async fn get(
             .map(|spike| SpikeView::of(&snapshot, spike))
             .collect(),
     };
-    Ok(Envelope::of(&snapshot, spikes, []))
+    Ok(form.one(&snapshot, spikes, Vec::new()))
 }
 
 impl SpikeView {

@@ -1,133 +1,32 @@
 //! `/api/v1/status`: how netqueue sees, and whether its sums add up.
 
-use std::collections::BTreeMap;
+use axum::{extract::State, response::Response};
 
-use axum::extract::State;
-use serde::Serialize;
-
-use super::{
-    envelope::{ByName, Envelope},
-    params::Params,
-    problem::Problem,
-};
+use super::{Api, answer::Form, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
     domain::{
         CounterBalance, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus, SearchCost, SlotUse,
         Snapshot, Start, Timestamp,
     },
-    snapshots::Snapshots,
+    model::{
+        Balance, Envelope, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Problem as Refused,
+        Reconciliation, Slots, Status,
+    },
 };
 
-#[derive(Serialize)]
-pub(super) struct Status {
-    version: &'static str,
-    revision: &'static str,
-    rustc: &'static str,
-    attached: String,
-    taken: String,
-    host_netns_inode: u32,
-    /// How programs are attached: one mode, or those in use joined by `+`, or `none`.
-    mode: String,
-    probes: Vec<Probe>,
-    reconciliation: Vec<Reconciliation>,
-    /// Namespaces in which something is charged and whose counters could not be compared.
-    not_compared: Vec<NotCompared>,
-    namespace_search: NamespaceSearch,
-    events: EventCounts,
-    /// The kernel side's room for accounts.
-    slots: BTreeMap<String, Slots>,
-}
-
-#[derive(Serialize)]
-struct Slots {
-    capacity: u64,
-    used: u64,
-    given_back: u64,
-}
-
-#[derive(Serialize)]
-struct Probe {
-    program: String,
-    function: String,
-    at: String,
-    mode: &'static str,
-    required: bool,
-    attached: bool,
-    detail: Option<String>,
-    missed: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Reconciliation {
-    netns: String,
-    netns_inode: u32,
-    netns_generation: u32,
-    /// `alive`, `ended` (kept until it was scraped twice), or `gone` (the sum of those that ended before).
-    state: &'static str,
-    ended: Option<String>,
-    /// From when on it is compared: `attach`, `birth`, or `first_look` at `compared_since`.
-    compared_from: &'static str,
-    compared_since: Option<String>,
-    /// When its counters were read last.
-    read: String,
-    /// Whether that was at its end, so that nothing is missing.
-    last: bool,
-    exact: bool,
-    /// A residual up to this may hide: drops went on whenever the counters were read. 0 as soon as they rest.
-    slack: u64,
-    counters: ByName<Balance>,
-}
-
-#[derive(Serialize)]
-struct Balance {
-    kernel: u64,
-    since_attach: i64,
-    attributed: i64,
-    residual: i64,
-    /// What was attributed since the counters were read.
-    charged_since: u64,
-}
-
-/// A namespace that could not be compared.
-#[derive(Serialize)]
-struct NotCompared {
-    netns: String,
-    netns_inode: u32,
-    netns_generation: u32,
-    state: &'static str,
-    why: Option<String>,
-    charged: ByName<u64>,
-}
-
-/// What looking for namespaces took so far, and the last time.
-#[derive(Serialize)]
-struct NamespaceSearch {
-    searches: u64,
-    seconds: f64,
-    processes: u64,
-    threads: u64,
-    denied: u64,
-}
-
-#[derive(Serialize)]
-struct EventCounts {
-    seen: u64,
-    submitted: u64,
-    suppressed: u64,
-    stored: u64,
-    lost: ByName<u64>,
-    folded: u64,
-}
-
-/// Answers the request.
-pub(super) async fn get(
-    State(snapshots): State<Snapshots>,
-    params: Params,
-) -> Result<Envelope<Status>, Problem> {
+/// How netqueue sees, and whether its sums add up
+#[utoipa::path(get, path = "/api/v1/status", tag = "query", responses(
+    (status = 200, description = "Mode, probes, residuals, losses", content(
+        (Envelope<Status> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "There are parameters and none is known", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
     params.only(&[])?;
-    let snapshot = snapshots.fresh().await;
-    Ok(Envelope::of(&snapshot, Status::of(&snapshot, BuildInfo::THIS), []))
+    let snapshot = api.snapshots.fresh().await;
+    Ok(form.one(&snapshot, Status::of(&snapshot, BuildInfo::THIS), Vec::new()))
 }
 
 impl Status {
@@ -136,9 +35,9 @@ impl Status {
         let compared = snapshot.balances();
         let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none());
         Self {
-            version: build.version,
-            revision: build.revision,
-            rustc: build.rustc,
+            version: build.version.to_owned(),
+            revision: build.revision.to_owned(),
+            rustc: build.rustc.to_owned(),
             attached: snapshot.attached.to_rfc3339(),
             taken: snapshot.taken.to_rfc3339(),
             host_netns_inode: snapshot.host.inode,
@@ -147,7 +46,11 @@ impl Status {
             reconciliation: compared.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
             not_compared: uncompared.map(NotCompared::of).collect(),
             namespace_search: NamespaceSearch::from(snapshot.search),
-            events: EventCounts::of(snapshot),
+            events: EventFlow::of(snapshot),
+            memory: Memory {
+                event_bytes: snapshot.events.bytes() as u64,
+                history_bytes: snapshot.accounts.iter().map(|account| account.history.bytes() as u64).sum(),
+            },
             slots: snapshot.health.slots.iter().map(Slots::named).collect(),
         }
     }
@@ -167,7 +70,7 @@ impl Probe {
             program: probe.program.to_string(),
             function: probe.function.to_string(),
             at: probe.at.to_string(),
-            mode: probe.mode.as_str(),
+            mode: probe.mode.as_str().to_owned(),
             required: probe.required,
             attached: probe.attached,
             detail: probe.detail.clone(),
@@ -190,19 +93,17 @@ impl Reconciliation {
             netns: snapshot.netns_name(balance.netns),
             netns_inode: balance.netns.inode,
             netns_generation: balance.netns.generation,
-            state: namespace.map_or("ended", state),
+            state: namespace.map_or("ended", state).to_owned(),
             ended: namespace.and_then(|namespace| namespace.ended).map(Timestamp::to_rfc3339),
-            compared_from,
+            compared_from: compared_from.to_owned(),
             compared_since,
             read: balance.read.to_rfc3339(),
             last: balance.last,
             exact: balance.is_exact(),
             slack: balance.slack,
-            counters: ByName(
-                counters
-                    .map(|(counter, balance)| (counter.as_str(), Balance::of(balance, since(counter))))
-                    .collect(),
-            ),
+            counters: counters
+                .map(|(counter, balance)| (counter.as_str().to_owned(), Balance::of(balance, since(counter))))
+                .collect(),
         }
     }
 }
@@ -229,9 +130,9 @@ impl NotCompared {
             netns: namespace.name.to_string(),
             netns_inode: namespace.netns.inode,
             netns_generation: namespace.netns.generation,
-            state: state(namespace),
+            state: state(namespace).to_owned(),
             why: namespace.why_not.as_deref().map(str::to_owned),
-            charged: ByName(charged.map(|(counter, value)| (counter.as_str(), value)).collect()),
+            charged: charged.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
         }
     }
 }
@@ -249,17 +150,18 @@ impl Slots {
     }
 }
 
-impl EventCounts {
+impl EventFlow {
     fn of(snapshot: &Snapshot) -> Self {
         let flow = &snapshot.health.flow;
-        let lost = LossReason::ALL.map(|reason| (reason.as_str(), flow.lost(reason)));
+        let lost = LossReason::ALL.map(|reason| (reason.as_str().to_owned(), flow.lost(reason)));
         Self {
             seen: flow.seen,
             submitted: flow.submitted,
             suppressed: flow.suppressed,
             stored: snapshot.events.appended(),
-            lost: ByName(lost.into()),
+            lost: lost.into(),
             folded: flow.folded,
+            namespaces_untold: flow.namespaces_untold,
         }
     }
 }

@@ -20,29 +20,29 @@ use crate::{
     snapshots,
 };
 
-const HOST: Netns = Netns::at_attach(4_026_531_840);
+pub(super) const HOST: Netns = Netns::at_attach(4_026_531_840);
 const POD: Netns = Netns::at_attach(4_026_532_201);
 const SECOND: u64 = 1_000_000_000;
-const ATTACHED: u64 = 1_790_000_000;
+pub(super) const ATTACHED: u64 = 1_790_000_000;
 
-fn at(seconds: u64) -> Timestamp {
+pub(super) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_nanos((ATTACHED + seconds) * SECOND)
 }
 
-fn address(text: &str) -> IpAddr {
+pub(super) fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn web() -> AccountKey {
+pub(super) fn web() -> AccountKey {
     let at = Endpoint { netns: HOST, addr: address("0.0.0.0"), port: 80 };
     AccountKey::Listener { socket: SocketId(1), at }
 }
 
-fn nobody() -> AccountKey {
+pub(super) fn nobody() -> AccountKey {
     AccountKey::Endpoint(Endpoint { netns: POD, addr: address("::1"), port: 81 })
 }
 
-fn drops(number: u64) -> Counts {
+pub(super) fn drops(number: u64) -> Counts {
     Counts::from_fn(
         |kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 },
         |_| 0,
@@ -53,11 +53,11 @@ fn drops(number: u64) -> Counts {
     )
 }
 
-fn resets(number: u64) -> Counts {
+pub(super) fn resets(number: u64) -> Counts {
     Counts::from_fn(|_| 0, |cause| if cause == ResetCause::NoListener { number } else { 0 }, |_| 0)
 }
 
-fn drop_event(seconds: u64, port: u16) -> Event {
+pub(super) fn drop_event(seconds: u64, port: u16) -> Event {
     Event {
         time: at(seconds),
         account: web(),
@@ -71,7 +71,7 @@ fn drop_event(seconds: u64, port: u16) -> Event {
     }
 }
 
-fn reset_event(seconds: u64) -> Event {
+pub(super) fn reset_event(seconds: u64) -> Event {
     Event {
         time: at(seconds),
         account: nobody(),
@@ -99,8 +99,8 @@ fn probe(attached: bool, required: bool) -> ProbeStatus {
 }
 
 /// A listener with 24 drops of which 3 are events, a port nobody serves, a full map.
-fn incident() -> Aggregator {
-    let mut queues = Aggregator::new(Settings { event_capacity: 1000, ..Settings::of(HOST) }, at(0));
+pub(super) fn incident() -> Aggregator {
+    let mut queues = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
     queues.count([(web(), drops(24)), (nobody(), resets(1)), (AccountKey::Other(HOST), drops(2))], at(9));
     for event in [drop_event(1, 1001), drop_event(2, 1002), reset_event(3), drop_event(4, 1004)] {
         queues.observe(event);
@@ -120,22 +120,22 @@ fn incident() -> Aggregator {
     queues
 }
 
-async fn ask_of(snapshot: Snapshot, method: Method, uri: &str) -> Response {
+pub(super) async fn ask_of(snapshot: Snapshot, method: Method, uri: &str) -> Response {
     let (_publisher, snapshots) = snapshots::channel(snapshot);
     let request = Request::builder().method(method).uri(uri).body(Body::empty()).expect("a request");
     super::router(snapshots).oneshot(request).await.expect("an answer")
 }
 
-async fn text(response: Response) -> String {
+pub(super) async fn text(response: Response) -> String {
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     String::from_utf8(body.to_vec()).expect("text")
 }
 
-async fn json_of(response: Response) -> Value {
+pub(super) async fn json_of(response: Response) -> Value {
     serde_json::from_str(&text(response).await).expect("JSON")
 }
 
-async fn get(uri: &str) -> Value {
+pub(super) async fn get(uri: &str) -> Value {
     let response = ask_of(incident().snapshot(at(10)), Method::GET, uri).await;
     assert_eq!(response.status(), StatusCode::OK, "{uri}");
     json_of(response).await
@@ -184,7 +184,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
             "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
             "counters": {"ListenOverflows": 24, "ListenDrops": 24, "TCPReqQFullDrop": 0,
                 "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "SyncookiesRecv": 0, "SyncookiesFailed": 0, "EmbryonicRsts": 0, "OutRsts": 0},
-            "first_seen": at(1).to_rfc3339(), "last_seen": at(9).to_rfc3339(),
+            "first_seen": at(1).to_rfc3339(), "last_seen": at(9).to_rfc3339(), "closed": null,
         })
     );
     let endpoint = &answer["data"]["listeners"][1];
@@ -202,7 +202,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
     let answer = get("/api/v1/listeners").await;
     assert_eq!(
         answer["coverage"],
-        json!({"since": at(0).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23})
+        json!({"since": at(0).to_rfc3339(), "taken": at(10).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23})
     );
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("23 lost (ring_full): events are missing, counts are exact"), "{warnings}");
@@ -212,7 +212,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn once_events_were_evicted_the_window_begins_at_the_oldest_held() {
-    let mut queues = Aggregator::new(Settings { event_capacity: 1, ..Settings::of(HOST) }, at(0));
+    let mut queues = Aggregator::new(Settings { event_memory: 1, ..Settings::of(HOST) }, at(0));
     (1..=600).for_each(|second| queues.observe(drop_event(second, 1)));
     let response = ask_of(queues.snapshot(at(601)), Method::GET, "/api/v1/events").await;
     let answer = json_of(response).await;
@@ -221,8 +221,8 @@ async fn once_events_were_evicted_the_window_begins_at_the_oldest_held() {
     assert!(evicted > 0);
     assert_eq!(coverage["since"], at(evicted + 1).to_rfc3339());
     assert_eq!(answer["data"]["events"][0]["listener"], Value::Null);
-    let warnings = answer["warnings"].to_string();
-    assert!(warnings.contains("only the newest 100 of the matching events are shown"), "{warnings}");
+    assert_eq!(answer["data"]["truncated_before"], Value::Null, "the first page does not reach that far");
+    assert!(answer["data"]["next"].is_string());
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,14 +235,14 @@ async fn events_come_newest_first_with_what_is_known_of_them() {
             {
                 "seq": 4, "time": at(4).to_rfc3339(), "time_ns": at(4).as_nanos().to_string(), "kind": "drop",
                 "listener": "1", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0, "addr": "0.0.0.0",
-                "port": 80, "peer": {"addr": "10.9.9.3", "port": 1004}, "stage": "syn",
+                "port": 80, "process": "", "peer": {"addr": "10.9.9.3", "port": 1004}, "stage": "syn",
                 "cause": "accept_queue_full", "kernel_reason": null,
                 "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1, "age_seconds": null,
             },
             {
                 "seq": 3, "time": at(3).to_rfc3339(), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
                 "listener": "2", "netns": "4026532201", "netns_inode": 4_026_532_201_u32, "netns_generation": 0, "addr": "::1",
-                "port": 81, "peer": null, "stage": null, "cause": "no_listener",
+                "port": 81, "process": "", "peer": null, "stage": null, "cause": "no_listener",
                 "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0, "age_seconds": null,
             },
         ])
@@ -322,7 +322,10 @@ async fn a_refusal_names_the_parameter_the_value_and_what_would_be_right() {
 #[tokio::test(start_paused = true)]
 async fn parameters_nobody_knows_are_refused_by_name() {
     let problem = refused("/api/v1/listeners?prot=80").await;
-    assert_eq!(problem["error"], "unknown query parameter `prot`: known are netns, addr, port, kind");
+    assert_eq!(
+        problem["error"],
+        "unknown query parameter `prot`: known are netns, addr, port, kind, process, closed, sort, limit"
+    );
     let problem = refused("/api/v1/status?verbose=1").await;
     assert_eq!(problem["detail"], "unknown query parameter `verbose`: none is known here");
 }

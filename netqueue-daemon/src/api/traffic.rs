@@ -1,60 +1,12 @@
 //! What went through a listener, as the API writes it.
 
-use serde::Serialize;
+use crate::{
+    domain::{self, Features, Histogram, Peak},
+    model::{Bucket, Distribution, QueuePeak, Traffic},
+};
 
-use crate::domain::{Features, Histogram, Peak, Traffic};
-
-/// A listener's healthy traffic since netqueue attached.
-#[derive(Serialize)]
-pub(super) struct TrafficView {
-    /// Connections that entered the accept queue.
-    established: u64,
-    /// Of these: taken by accept(); `null` where accept() is not observed.
-    accepted: Option<u64>,
-    /// Of these: never accepted, because the listener was closed.
-    abandoned: Option<u64>,
-    synack_retransmits: u64,
-    /// The longest queues.
-    accept_queue_peak: Option<PeakView>,
-    syn_queue_peak: PeakView,
-    /// Length of the accept queue with each connection that entered it.
-    accept_queue_depth: Option<Distribution>,
-    /// Seconds that accepted connections had waited for accept().
-    accept_wait_seconds: Option<Distribution>,
-    /// Accepted connections whose wait could not be measured.
-    accept_wait_unmeasured: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct PeakView {
-    /// Since the metrics page was last asked for.
-    since_scrape: u32,
-    /// Within the last 60 seconds.
-    last_minute: u32,
-}
-
-/// Values by size. Percentiles take those of one bucket to be spread evenly.
-#[derive(Serialize)]
-struct Distribution {
-    count: u64,
-    mean: Option<f64>,
-    p50: Option<f64>,
-    p90: Option<f64>,
-    p99: Option<f64>,
-    /// Those that are not empty, in rising order.
-    buckets: Vec<Bucket>,
-}
-
-#[derive(Serialize)]
-struct Bucket {
-    /// Where it ends; `null`: it does not.
-    le: Option<f64>,
-    /// How many values were in it, and in none before.
-    count: u64,
-}
-
-impl TrafficView {
-    pub(super) fn of(traffic: &Traffic, features: Features) -> Self {
+impl Traffic {
+    pub(super) fn of(traffic: &domain::Traffic, features: Features) -> Self {
         let depth = features.queue_depth.then(|| Distribution::of(&traffic.depth, 1.0));
         let wait = features.accept_wait.then(|| Distribution::of(&traffic.wait, 1e6));
         let of_accept = |count| features.accept_wait.then_some(count);
@@ -63,8 +15,8 @@ impl TrafficView {
             accepted: of_accept(traffic.accepted),
             abandoned: of_accept(traffic.abandoned),
             synack_retransmits: traffic.synack_retransmits,
-            accept_queue_peak: features.queue_depth.then(|| PeakView::of(traffic.accept_peak)),
-            syn_queue_peak: PeakView::of(traffic.syn_peak),
+            accept_queue_peak: features.queue_depth.then(|| QueuePeak::of(traffic.accept_peak)),
+            syn_queue_peak: QueuePeak::of(traffic.syn_peak),
             accept_queue_depth: depth,
             accept_wait_seconds: wait,
             accept_wait_unmeasured: of_accept(traffic.unmeasured),
@@ -72,7 +24,7 @@ impl TrafficView {
     }
 }
 
-impl PeakView {
+impl QueuePeak {
     const fn of(peak: Peak) -> Self {
         Self { since_scrape: peak.since_scrape, last_minute: peak.window }
     }
@@ -106,7 +58,8 @@ mod tests {
     #[test]
     fn what_is_switched_off_is_null_and_not_zero() {
         let off = Features { queue_depth: false, accept_wait: false };
-        let json = serde_json::to_value(TrafficView::of(&Traffic::default(), off)).expect("it serializes");
+        let json =
+            serde_json::to_value(Traffic::of(&domain::Traffic::default(), off)).expect("it serializes");
         assert_eq!((json["accepted"].is_null(), json["accept_wait_seconds"].is_null()), (true, true));
         assert_eq!((json["accept_queue_peak"].is_null(), json["accept_queue_depth"].is_null()), (true, true));
         assert_eq!(json["established"], 0);
@@ -114,12 +67,11 @@ mod tests {
 
     #[test]
     fn waits_are_seconds_and_empty_buckets_are_left_out() {
-        let mut counts = vec![0; Traffic::WAITS.len() + 1];
+        let mut counts = vec![0; domain::Traffic::WAITS.len() + 1];
         counts[40] = 10;
-        let wait = Histogram::from_counts(Traffic::WAITS, counts, 9_000_000);
-        let traffic = Traffic { accepted: 10, wait, ..Traffic::default() };
-        let json =
-            serde_json::to_value(TrafficView::of(&traffic, Features::default())).expect("it serializes");
+        let wait = Histogram::from_counts(domain::Traffic::WAITS, counts, 9_000_000);
+        let traffic = domain::Traffic { accepted: 10, wait, ..domain::Traffic::default() };
+        let json = serde_json::to_value(Traffic::of(&traffic, Features::default())).expect("it serializes");
         let wait = &json["accept_wait_seconds"];
         assert_eq!((&wait["mean"], &wait["p50"]), (&0.9.into(), &0.9.into()));
         assert_eq!(wait["buckets"], serde_json::json!([{"le": 1.0, "count": 10}]));

@@ -57,9 +57,12 @@ pub(super) struct Flags {
     /// Size of the ring buffer for events, a power of two [default: 4MiB]
     #[arg(long = "ring-size", env = "NETQUEUE_RING_SIZE", value_name = "BYTES")]
     pub(super) ring_size: Option<String>,
-    /// How many of the newest events to keep [default: 16384]
-    #[arg(long = "event-capacity", env = "NETQUEUE_EVENT_CAPACITY", value_name = "NUMBER")]
-    pub(super) event_capacity: Option<String>,
+    /// Memory for the newest events, about 70 bytes each [default: 16MiB]
+    #[arg(long = "event-memory", env = "NETQUEUE_EVENT_MEMORY", value_name = "BYTES")]
+    pub(super) event_memory: Option<String>,
+    /// Memory for what happened to listeners over the last two days, at most 78 KB for each cause of one [default: 32MiB]
+    #[arg(long = "history-memory", env = "NETQUEUE_HISTORY_MEMORY", value_name = "BYTES")]
+    pub(super) history_memory: Option<String>,
     /// Events a second each listener may send from each CPU; the rest is counted, not shown; or unlimited [default: 100]
     #[arg(long = "event-rate", env = "NETQUEUE_EVENT_RATE", value_name = "NUMBER")]
     pub(super) event_rate: Option<String>,

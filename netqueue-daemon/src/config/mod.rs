@@ -39,8 +39,10 @@ pub struct Config {
     pub owners: bool,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
     pub ring_bytes: u32,
-    /// How many of the newest events are kept.
-    pub event_capacity: usize,
+    /// Bytes the newest events may take in memory.
+    pub event_memory: usize,
+    /// Bytes the histories of listeners may take in memory.
+    pub history_memory: usize,
     /// Events a second that each listener may send from each CPU; `None`: as many as there are.
     pub event_rate: Option<u32>,
     /// Events each listener may send at once from each CPU after a silence.
@@ -70,7 +72,8 @@ impl Default for Config {
             log: LogConfig::default(),
             owners: true,
             ring_bytes: 4 << 20,
-            event_capacity: 16_384,
+            event_memory: 16 << 20,
+            history_memory: 32 << 20,
             event_rate: Some(100),
             event_burst: 1000,
             max_listeners: None,
@@ -146,9 +149,12 @@ impl Config {
             ring_bytes: layers
                 .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
                 .unwrap_or(default.ring_bytes),
-            event_capacity: layers
-                .pick("event-capacity", &flags.event_capacity, &table.event_capacity, &rules::EVENT_CAPACITY)?
-                .unwrap_or(default.event_capacity),
+            event_memory: layers
+                .pick("event-memory", &flags.event_memory, &table.event_memory, &rules::MEMORY)?
+                .unwrap_or(default.event_memory),
+            history_memory: layers
+                .pick("history-memory", &flags.history_memory, &table.history_memory, &rules::MEMORY)?
+                .unwrap_or(default.history_memory),
             event_rate: layers
                 .pick("event-rate", &flags.event_rate, &table.event_rate, &rules::EVENT_RATE)?
                 .unwrap_or(default.event_rate),

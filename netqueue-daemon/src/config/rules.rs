@@ -66,8 +66,10 @@ pub(super) const RING_SIZE: Rule<u32> = Rule {
     },
 };
 
-pub(super) const EVENT_CAPACITY: Rule<usize> =
-    Rule { expected: "a number from 1 to 1048576", parse: |text| number(text, 1..=1 << 20) };
+pub(super) const MEMORY: Rule<usize> = Rule {
+    expected: "a size from 64KiB to 64GiB such as 16MiB or 16777216",
+    parse: |text| bytes(text, 64 << 10..=64 << 30).and_then(|bytes| usize::try_from(bytes).ok()),
+};
 
 pub(super) const EVENT_RATE: Rule<Option<u32>> = Rule {
     expected: "unlimited or a number from 1 to 1000000",
@@ -115,6 +117,10 @@ pub(super) const BPF_LOG: Rule<Option<Level>> = Rule {
         _ => None,
     },
 };
+
+fn bytes(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    text.parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|bytes| range.contains(bytes))
+}
 
 fn number<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
     text.parse().ok().filter(|number| range.contains(number))

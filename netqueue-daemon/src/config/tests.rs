@@ -29,10 +29,10 @@ fn config(given: &[&str], text: &str) -> Result<Config, String> {
 
 #[test]
 fn a_flag_is_stronger_than_the_file_and_the_file_than_the_default() {
-    let text = "max-series = 7\nevent-capacity = \"8\"\n[web]\nlisten-address = \"[::]:1\"\n";
+    let text = "max-series = 7\nevent-memory = \"1MiB\"\n[web]\nlisten-address = \"[::]:1\"\n";
     let config = config(&["--max-series", "9"], text).expect("all is right");
     let listen_address = "[::]:1".parse().expect("an address");
-    assert_eq!(config, Config { max_series: 9, event_capacity: 8, listen_address, ..Config::default() });
+    assert_eq!(config, Config { max_series: 9, event_memory: 1 << 20, listen_address, ..Config::default() });
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_defaults_in_the_help_are_the_defaults() {
             given.push(format!("--{}={default}", arg.get_long().expect("a flag")));
         }
     }
-    assert_eq!(given.len(), 13);
+    assert_eq!(given.len(), 14);
     let given: Vec<_> = given.iter().map(String::as_str).collect();
     assert_eq!(config(&given, ""), Ok(Config::default()));
     assert_eq!(config(&[], ""), Ok(Config::default()));
@@ -109,8 +109,9 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("ring-size", "2GiB", "to 1GiB"),
         ("ring-size", "4MB", "such as 4MiB"),
         ("ring-size", "big", "a power of two"),
-        ("event-capacity", "0", "from 1"),
-        ("event-capacity", "many", "a number"),
+        ("event-memory", "0", "from 64KiB"),
+        ("event-memory", "much", "a size"),
+        ("history-memory", "65TiB", "to 64GiB"),
         ("event-rate", "0", "unlimited or a number from 1"),
         ("event-burst", "unlimited", "a number from 1"),
         ("keep-closed", "120", "120s or 10m"),

@@ -1,44 +1,96 @@
-//! The newest events, in bounded memory, shared with readers without copying.
+//! The newest events, packed into bounded memory, shared with readers without copying.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::Event;
+use super::{AccountKey, DropKind, Event, Peer, QueueState, Queues, ResetCause, Timestamp, What};
 
+/// Events packed together.
 const CHUNK: usize = 256;
 
-/// A bounded log of events, newest kept. Every event ever appended has a sequence number, from 1 without gaps.
+/// A bounded log of events, newest kept. Every event ever appended has a number, rising from 1.
 ///
-/// Cloning shares the full chunks and copies only the last, unfinished one.
+/// Full chunks are packed, 64 bytes an event and its account once a chunk, and shared by clones; the open one is copied.
 #[derive(Clone, Debug)]
 pub struct EventLog {
-    full: VecDeque<Arc<[Event]>>,
+    full: VecDeque<Arc<Chunk>>,
     open: Vec<Event>,
-    capacity: usize,
+    /// Bytes the full chunks take, and may take.
+    bytes: usize,
+    most: usize,
     appended: u64,
+    evicted: u64,
 }
 
+/// Events with consecutive numbers.
+#[derive(Debug)]
+struct Chunk {
+    first: u64,
+    times: RangeInclusive<Timestamp>,
+    events: Box<[Packed]>,
+    accounts: Box<[AccountKey]>,
+    reasons: Box<[Arc<str>]>,
+}
+
+/// An event without what it shares with others.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    time: Timestamp,
+    age: u64,
+    peer: [u8; 16],
+    queues: [u32; 4],
+    /// Place in the chunk's accounts, and in its reasons from 1.
+    account: u16,
+    reason: u16,
+    peer_port: u16,
+    local_port: u16,
+    cpu: u16,
+    /// Bytes of the peer's address: 0, 4 or 16.
+    peer_length: u8,
+    /// Place among the drops, then the resets.
+    what: u8,
+}
+
+/// A length or limit that is not known.
+const UNKNOWN: u32 = u32::MAX;
+
 impl EventLog {
-    /// A log that keeps at least the newest `capacity` events and drops older ones in chunks.
+    /// A log that keeps the newest events in about `most` bytes: at least two chunks.
     #[must_use]
-    pub const fn new(capacity: usize) -> Self {
-        Self { full: VecDeque::new(), open: Vec::new(), capacity, appended: 0 }
+    pub const fn new(most: usize) -> Self {
+        Self { full: VecDeque::new(), open: Vec::new(), bytes: 0, most, appended: 0, evicted: 0 }
     }
 
-    /// The same log, empty, for events numbered after `appended`.
-    #[must_use]
-    pub const fn continued_after(&self, appended: u64) -> Self {
-        Self { full: VecDeque::new(), open: Vec::new(), capacity: self.capacity, appended }
+    /// Goes on with events numbered after `appended`: those between were never seen here.
+    pub fn continue_after(&mut self, appended: u64) {
+        if appended > self.appended {
+            self.seal();
+            self.evicted += appended - self.appended;
+            self.appended = appended;
+        }
     }
 
-    /// Appends the newest event.
-    pub fn append(&mut self, event: Event) {
+    /// Appends the newest event. Returns its number.
+    pub fn append(&mut self, event: Event) -> u64 {
         self.appended += 1;
         self.open.push(event);
         if self.open.len() == CHUNK {
-            self.full.push_back(std::mem::take(&mut self.open).into());
-            while self.full.len() > 1 && (self.full.len() - 1) * CHUNK >= self.capacity {
-                self.full.pop_front();
-            }
+            self.seal();
+        }
+        self.appended
+    }
+
+    fn seal(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let first = self.appended + 1 - self.open.len() as u64;
+        let chunk = Chunk::pack(first, &std::mem::take(&mut self.open));
+        self.bytes += chunk.bytes();
+        self.full.push_back(Arc::new(chunk));
+        while self.bytes > self.most && self.full.len() > 1 {
+            let Some(oldest) = self.full.pop_front() else { return };
+            self.bytes -= oldest.bytes();
+            self.evicted += oldest.events.len() as u64;
         }
     }
 
@@ -51,66 +103,249 @@ impl EventLog {
     /// How many events are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.full.len() * CHUNK + self.open.len()
+        self.full.iter().map(|chunk| chunk.events.len()).sum::<usize>() + self.open.len()
     }
 
     /// Whether none is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.full.is_empty() && self.open.is_empty()
     }
 
     /// How many events were appended and are no longer held.
     #[must_use]
-    pub fn evicted(&self) -> u64 {
-        self.appended - self.len() as u64
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
-    /// Held events with their sequence numbers, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = (u64, &Event)> {
-        let events =
-            self.open.iter().rev().chain(self.full.iter().rev().flat_map(|chunk| chunk.iter().rev()));
-        (1..=self.appended).rev().zip(events)
+    /// Bytes its full chunks take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number and time of the oldest event held.
+    #[must_use]
+    pub fn oldest(&self) -> Option<(u64, Timestamp)> {
+        self.after(0).next().map(|(seq, event)| (seq, event.time))
+    }
+
+    /// Held events with their numbers, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = (u64, Event)> {
+        self.before(u64::MAX, Timestamp::default())
+    }
+
+    /// Those numbered below `seq`, newest first; whole chunks older than `since` are passed over.
+    pub fn before(&self, seq: u64, since: Timestamp) -> impl Iterator<Item = (u64, Event)> {
+        let open = self.open.iter().cloned().enumerate().rev();
+        let open = open.map(|(index, event)| (self.open_first() + index as u64, event));
+        let full =
+            self.full.iter().rev().filter(move |chunk| chunk.first < seq && *chunk.times.end() >= since);
+        let full =
+            full.flat_map(|chunk| (0..chunk.events.len()).rev().filter_map(|index| chunk.event(index)));
+        open.chain(full).filter(move |(number, _)| *number < seq)
+    }
+
+    /// Those numbered above `seq`, oldest first.
+    pub fn after(&self, seq: u64) -> impl Iterator<Item = (u64, Event)> {
+        let start = self
+            .full
+            .partition_point(|chunk| chunk.first + (chunk.events.len() as u64) <= seq.saturating_add(1));
+        let full = self.full.iter().skip(start);
+        let full = full.flat_map(|chunk| (0..chunk.events.len()).filter_map(|index| chunk.event(index)));
+        let open = self.open.iter().cloned().enumerate();
+        let open = open.map(|(index, event)| (self.open_first() + index as u64, event));
+        full.chain(open).filter(move |(number, _)| *number > seq)
+    }
+
+    fn open_first(&self) -> u64 {
+        self.appended + 1 - self.open.len() as u64
+    }
+}
+
+impl Chunk {
+    fn pack(first: u64, events: &[Event]) -> Self {
+        let (mut accounts, mut reasons) = (Vec::new(), Vec::<Arc<str>>::new());
+        let packed = events.iter().map(|event| {
+            let account = place(&mut accounts, &event.account);
+            let reason = event.kernel_reason.as_ref().map_or(0, |reason| place(&mut reasons, reason) + 1);
+            Packed::of(event, account, reason)
+        });
+        let events: Box<[Packed]> = packed.collect();
+        let times = || events.iter().map(|event| event.time);
+        let times = times().min().unwrap_or_default()..=times().max().unwrap_or_default();
+        Self { first, times, events, accounts: accounts.into(), reasons: reasons.into() }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.events)
+            + size_of_val(&*self.accounts)
+            + size_of_val(&*self.reasons)
+    }
+
+    fn event(&self, index: usize) -> Option<(u64, Event)> {
+        let packed = self.events.get(index)?;
+        let account = *self.accounts.get(usize::from(packed.account))?;
+        let reason = usize::from(packed.reason).checked_sub(1).and_then(|reason| self.reasons.get(reason));
+        Some((self.first + index as u64, packed.unpack(account, reason.cloned())?))
+    }
+}
+
+/// Where `item` is among `items`, put there if it was not. Few differ within one chunk, and the newest repeat most.
+fn place<T: Clone + PartialEq>(items: &mut Vec<T>, item: &T) -> u16 {
+    let found = items.iter().rposition(|known| known == item).unwrap_or_else(|| {
+        items.push(item.clone());
+        items.len() - 1
+    });
+    // A chunk has no more items than events.
+    u16::try_from(found).unwrap_or(u16::MAX)
+}
+
+impl Packed {
+    fn of(event: &Event, account: u16, reason: u16) -> Self {
+        let mut peer = [0; 16];
+        let (peer_length, peer_port) = match event.peer {
+            None => (0, 0),
+            Some(Peer { addr: IpAddr::V4(addr), port }) => {
+                peer[..4].copy_from_slice(&addr.octets());
+                (4, port)
+            }
+            Some(Peer { addr: IpAddr::V6(addr), port }) => {
+                peer = addr.octets();
+                (16, port)
+            }
+        };
+        let queue =
+            |queue: Option<QueueState>| queue.map_or([UNKNOWN; 2], |queue| [queue.length, queue.limit]);
+        let ([accept, accept_limit], [syn, syn_limit]) =
+            (queue(event.queues.accept), queue(event.queues.syn));
+        Self {
+            time: event.time,
+            age: event.age.map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX - 1)),
+            peer,
+            queues: [accept, accept_limit, syn, syn_limit],
+            account,
+            reason,
+            peer_port,
+            local_port: event.local_port,
+            cpu: u16::try_from(event.cpu).unwrap_or(u16::MAX),
+            peer_length,
+            what: match event.what {
+                What::Drop(kind) => kind as u8,
+                What::Reset(cause) => DropKind::ALL.len() as u8 + cause as u8,
+            },
+        }
+    }
+
+    fn unpack(&self, account: AccountKey, kernel_reason: Option<Arc<str>>) -> Option<Event> {
+        let [a, b, c, d, ..] = self.peer;
+        let addr: Option<IpAddr> = match self.peer_length {
+            4 => Some([a, b, c, d].into()),
+            16 => Some(self.peer.into()),
+            _ => None,
+        };
+        let what = usize::from(self.what);
+        let [accept, accept_limit, syn, syn_limit] = self.queues;
+        let queue = |length, limit| (length != UNKNOWN).then_some(QueueState { length, limit });
+        Some(Event {
+            time: self.time,
+            account,
+            local_port: self.local_port,
+            peer: addr.map(|addr| Peer { addr, port: self.peer_port }),
+            what: match DropKind::ALL.get(what) {
+                Some(kind) => What::Drop(*kind),
+                None => What::Reset(*ResetCause::ALL.get(what - DropKind::ALL.len())?),
+            },
+            kernel_reason,
+            queues: Queues { accept: queue(accept, accept_limit), syn: queue(syn, syn_limit) },
+            cpu: u32::from(self.cpu),
+            age: (self.age != u64::MAX).then(|| Duration::from_nanos(self.age)),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::domain::{AccountKey, Endpoint, Netns, Queues, ResetCause, Timestamp, What};
+    use crate::domain::{Endpoint, Netns};
 
     fn event(number: u64) -> Event {
-        let at = Endpoint { netns: Netns::at_attach(1), addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
+        let port = (number % 5) as u16;
+        let at = Endpoint { netns: Netns::at_attach(1), addr: Ipv4Addr::LOCALHOST.into(), port };
+        let addr = if number.is_multiple_of(2) {
+            Ipv4Addr::from_bits(number as u32).into()
+        } else {
+            Ipv6Addr::from_bits(number.into()).into()
+        };
         Event {
             time: Timestamp::from_nanos(number),
             account: AccountKey::Endpoint(at),
-            local_port: 80,
-            peer: None,
-            what: What::Reset(ResetCause::NoListener),
-            kernel_reason: None,
-            queues: Queues::default(),
-            cpu: 0,
-            age: None,
+            local_port: port,
+            peer: (!number.is_multiple_of(7)).then_some(Peer { addr, port: number as u16 }),
+            what: match number % 3 {
+                0 => What::Drop(DropKind::OtherCookieAck),
+                _ => What::Reset(ResetCause::Other),
+            },
+            kernel_reason: number.is_multiple_of(4).then(|| format!("REASON {}", number % 8).into()),
+            queues: Queues {
+                accept: number.is_multiple_of(3).then_some(QueueState { length: 2, limit: number as u32 }),
+                syn: None,
+            },
+            cpu: 3,
+            age: number.is_multiple_of(9).then_some(Duration::from_nanos(number)),
         }
     }
 
     #[test]
-    fn newest_come_first_and_memory_is_bounded() {
-        let mut log = EventLog::new(1000);
-        for number in 1..=100_000 {
-            log.append(event(number));
-            assert!(log.len() <= 1000 + 2 * CHUNK);
+    fn events_come_out_as_they_went_in_and_memory_is_bounded() {
+        const MOST: usize = 1 << 17;
+        let mut log = EventLog::new(MOST);
+        for number in 1..=20_000 {
+            assert_eq!(log.append(event(number)), number);
+            assert!(log.bytes <= MOST);
         }
-        assert!(log.len() >= 1000);
-        let newest: Vec<_> =
-            log.newest_first().take(3).map(|(seq, event)| (seq, event.time.as_nanos())).collect();
-        assert_eq!(newest, [(100_000, 100_000), (99_999, 99_999), (99_998, 99_998)]);
-        assert_eq!(log.newest_first().count(), log.len());
-        assert_eq!(log.evicted() + log.len() as u64, 100_000);
-        let (oldest, event) = log.newest_first().last().expect("events are held");
-        assert_eq!((oldest, event.time.as_nanos()), (log.evicted() + 1, log.evicted() + 1));
+        assert!(log.len() > 1000 && log.evicted() + log.len() as u64 == 20_000, "{}", log.len());
+        let expected: Vec<_> = (log.evicted() + 1..=20_000).map(|number| (number, event(number))).collect();
+        assert!(log.after(0).eq(expected.iter().cloned()));
+        assert!(log.newest_first().eq(expected.iter().rev().cloned()));
+        assert_eq!(log.oldest(), Some((log.evicted() + 1, Timestamp::from_nanos(log.evicted() + 1))));
+    }
+
+    #[test]
+    fn an_event_takes_64_bytes_and_a_share_of_its_chunk() {
+        assert_eq!(size_of::<Packed>(), 64);
+        let mut log = EventLog::new(usize::MAX);
+        (1..=CHUNK as u64 * 16).for_each(|number| assert!(log.append(event(number)) > 0));
+        assert!(log.bytes / log.len() < 72, "{}", log.bytes / log.len());
+    }
+
+    #[test]
+    fn reading_starts_anywhere() {
+        let mut log = EventLog::new(1 << 20);
+        (1..=1000).for_each(|number| assert!(log.append(event(number)) > 0));
+        for start in [0, 1, 255, 256, 257, 511, 512, 767, 999, 1000, 5000] {
+            assert!(log.after(start).map(|(number, _)| number).eq(start + 1..=1000), "{start}");
+            let below = start.clamp(1, 1001);
+            assert!(
+                log.before(start, Timestamp::default()).map(|(number, _)| number).eq((1..below).rev()),
+                "{start}"
+            );
+        }
+        let since = log.before(u64::MAX, Timestamp::from_nanos(700)).last().map(|(number, _)| number);
+        assert_eq!(since, Some(513), "a chunk is passed over only as a whole");
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_is_not_filled() {
+        let mut log = EventLog::new(1 << 20);
+        (1..=3).for_each(|number| assert!(log.append(event(number)) > 0));
+        log.continue_after(700);
+        assert_eq!(log.append(event(9)), 701);
+        assert!(log.after(2).map(|(number, _)| number).eq([3, 701]));
+        assert_eq!((log.len(), log.evicted(), log.appended()), (4, 697, 701));
     }
 
     #[test]
@@ -118,7 +353,7 @@ mod tests {
         let mut log = EventLog::new(10);
         log.append(event(1));
         let reader = log.clone();
-        (2..2000).for_each(|number| log.append(event(number)));
+        (2..2000).for_each(|number| assert_eq!(log.append(event(number)), number));
         assert_eq!(reader.newest_first().map(|(seq, _)| seq).collect::<Vec<_>>(), [1]);
     }
 }

@@ -74,8 +74,13 @@ pub(super) fn fold(
 
     let inhabited: HashSet<Place> =
         (0..accounts.len()).filter(|index| !ripe.contains(index)).map(place).collect();
-    // A name that a listener's series carry is lost where an endpoint takes over.
-    let kind = |index: usize| (place(index), accounts[index].apart, accounts[index].key.is_listener());
+    // A name that a listener's series carry is lost where an endpoint takes over; what a namespace that lives was charged
+    // stays in it.
+    let kind = |index: usize| {
+        let key = &accounts[index].key;
+        let home = (!namespaces.has_ended(key.netns())).then_some(key.netns());
+        (place(index), home, accounts[index].apart, key.is_listener())
+    };
     let mut eldest = HashMap::new();
     for index in ended {
         eldest.entry(kind(index)).or_insert(index);

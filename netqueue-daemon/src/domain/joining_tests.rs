@@ -15,7 +15,7 @@ fn at(nanos: u64) -> Timestamp {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { event_capacity: 100, ..Settings::of(HOST) }, at(1))
+    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(1))
 }
 
 fn charged(slot: u64) -> AccountKey {

@@ -15,6 +15,7 @@ mod gone;
 mod handshakes;
 mod health;
 mod histogram;
+mod history;
 mod joining;
 mod limit;
 mod listener;
@@ -42,6 +43,7 @@ pub use gone::Keep;
 pub use handshakes::Handshakes;
 pub use health::{AttachMode, EventFlow, Features, Health, LossReason, ProbeStatus, SlotUse};
 pub use histogram::Histogram;
+pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,

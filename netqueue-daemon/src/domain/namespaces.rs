@@ -91,6 +91,9 @@ pub struct Entry {
     /// How many scrapes have shown it since it ended.
     #[serde(default)]
     shown: u8,
+    /// It stands for others, too.
+    #[serde(default)]
+    joined: bool,
 }
 
 /// So many that ended are kept, whether or not they were shown.
@@ -187,6 +190,18 @@ impl Namespaces {
         self.entries.get(&netns).is_some_and(|entry| entry.view.ended.is_some())
     }
 
+    /// Something of another namespace was added to it.
+    pub(super) fn join(&mut self, netns: Netns) {
+        if let Some(entry) = self.entries.get_mut(&netns) {
+            entry.joined = true;
+        }
+    }
+
+    /// Whether it stands for others, too.
+    pub(super) fn is_joined(&self, netns: Netns) -> bool {
+        self.entries.get(&netns).is_some_and(|entry| entry.joined)
+    }
+
     /// The metrics page was made from the last snapshot.
     pub(super) fn scraped(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| entry.view.ended.is_some()) {
@@ -274,6 +289,7 @@ impl Namespaces {
                 charged_since: PerCounter::default(),
             },
             shown: 0,
+            joined: false,
         })
     }
 
@@ -334,7 +350,7 @@ mod tests {
     }
 
     fn aggregator() -> Aggregator {
-        Aggregator::new(Settings { event_capacity: 10, ..Settings::of(HOST) }, at(0))
+        Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0))
     }
 
     fn residual(snapshot: &Snapshot, netns: Netns) -> Option<i64> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, Listener, NamespaceBalance, NamespaceView, Netns,
-    Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, History, Listener, NamespaceBalance, NamespaceView,
+    Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -33,6 +33,9 @@ pub struct AccountView {
     /// What went through it, and how full its queues were.
     #[serde(default)]
     pub traffic: Arc<Traffic>,
+    /// What happened to it over time.
+    #[serde(skip)]
+    pub history: Arc<History>,
     /// When it was first charged or found.
     pub first_seen: Timestamp,
     /// When its counts last moved.
@@ -41,11 +44,18 @@ pub struct AccountView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Timestamp>,
     /// How many more listeners it stands for that listened here before and are closed, too.
+    #[serde(default)]
     pub predecessors: u64,
     /// How many scrapes have shown it since the kernel side gave it up; `None` while more can be charged to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<u8>,
     /// Whether it has a place of its own among the series; else it is part of its namespace's `other`. It stays so.
+    #[serde(default = "yes")]
     pub apart: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// So many names an account may have had; then it keeps the one it has.
@@ -61,6 +71,7 @@ impl AccountView {
             counts: Counts::default(),
             queues: Queues::default(),
             traffic,
+            history: Arc::default(),
             listener: None,
             process: Arc::from(""),
             earlier: Vec::new(),

@@ -115,6 +115,11 @@ impl Counters {
         Some((owner, counts))
     }
 
+    /// Forgets what was counted in namespaces that nobody asks for any more.
+    pub fn keep(&mut self, asked: impl Fn(Netns) -> bool) {
+        self.settled.retain(|netns, _| asked(*netns));
+    }
+
     /// The kernel side's own tallies.
     #[must_use]
     pub fn flow(&self) -> EventFlow {

@@ -115,12 +115,12 @@ fn parts(what: Observation) -> std::vec::IntoIter<Observation> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{collections::HashMap, net::Ipv4Addr};
 
     use super::*;
     use crate::domain::{
-        AccountKey, Bracket, Counts, DropKind, Endpoint, Event, Health, Netns, PerCounter, Queues, Settings,
-        SocketId, What,
+        AccountKey, AccountView, Bracket, Counts, DropKind, Endpoint, Event, Health, Netns, PerCounter,
+        Queues, Settings, SocketId, What,
     };
 
     const HOST: Netns = Netns::at_attach(7);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings { event_capacity: 100_000, ..Settings::of(HOST) }
+        Settings { event_memory: 1 << 20, ..Settings::of(HOST) }
     }
 
     fn web() -> AccountKey {
@@ -181,15 +181,17 @@ mod tests {
 
     fn assert_same(replayed: &Aggregator, live: &Aggregator) {
         let (replayed, live) = (replayed.snapshot(at(99)), live.snapshot(at(99)));
-        assert_eq!(replayed.accounts, live.accounts);
+        // A recording begins with what stood then: what had happened before is not in its history.
+        let known = |snapshot: &crate::domain::Snapshot| {
+            let known = |account: &AccountView| AccountView { history: Arc::default(), ..account.clone() };
+            snapshot.accounts.iter().map(known).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&replayed), known(&live));
         assert_eq!(replayed.namespaces, live.namespaces);
         assert_eq!(replayed.health, live.health);
         assert_eq!(replayed.events.appended(), live.events.appended());
-        let shown = |log: &crate::domain::EventLog, number| {
-            log.newest_first().take(number).map(|(seq, event)| (seq, event.clone())).collect::<Vec<_>>()
-        };
-        let common = replayed.events.len();
-        assert_eq!(shown(&replayed.events, common), shown(&live.events, common));
+        let all: HashMap<_, _> = live.events.newest_first().collect();
+        assert!(replayed.events.newest_first().all(|(seq, event)| all.get(&seq) == Some(&event)));
     }
 
     #[test]
@@ -221,7 +223,7 @@ mod tests {
         (81..=82).for_each(|number| second(&mut feed, number, number * 10, 10));
         take(&mut recording, usize::MAX);
         assert_same(&aggregator, feed.aggregator());
-        assert!(aggregator.snapshot(at(82)).events.len() < 100);
+        assert!(aggregator.snapshot(at(82)).events.len() < feed.aggregator().snapshot(at(82)).events.len());
     }
 
     #[test]

@@ -60,10 +60,16 @@ pub struct Pipeline<S> {
     feed: Feed,
 }
 
+/// Between two pictures taken because someone asked lies at least this: whoever asks meanwhile shares the next one.
+const SHARED: Duration = Duration::from_millis(10);
+/// Who follows events gets them after no more than this.
+const FOLLOWED: Duration = Duration::from_millis(100);
+
 /// What ended a wait.
 enum Turn {
     Drain,
-    Serve(Request),
+    Wait(Request),
+    Serve,
     Stop,
 }
 
@@ -92,35 +98,42 @@ impl<S: Source> Pipeline<S> {
     ) -> anyhow::Result<()> {
         let mut stop = std::pin::pin!(stop);
         let (mut pause, mut published) = (IDLE, Instant::now());
-        let mut watched = published;
+        let (mut watched, mut followed, mut waiting) = (published, published, Vec::new());
         loop {
+            let shared = published + SHARED;
             let turn = tokio::select! {
                 biased;
                 () = &mut stop => Turn::Stop,
-                Some(request) = publisher.request() => Turn::Serve(request),
+                Some(request) = publisher.request() => Turn::Wait(request),
+                () = tokio::time::sleep_until(shared), if !waiting.is_empty() => Turn::Serve,
                 woken = self.source.ready() => { woken?; Turn::Drain }
                 () = tokio::time::sleep(pause) => Turn::Drain,
             };
             match turn {
                 Turn::Stop => return Ok(()),
+                Turn::Wait(request) => waiting.push(request),
                 Turn::Drain => {
-                    let busy = self.source.drain(&mut self.feed) | self.source.hurry(&mut self.feed);
+                    let any = self.source.drain(&mut self.feed);
+                    let busy = any | self.source.hurry(&mut self.feed);
                     pause = if busy { BUSY } else { IDLE };
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         (published, watched) = (Instant::now(), Instant::now());
-                    } else if pause == BUSY && watched.elapsed() >= WATCH {
+                    } else if busy && watched.elapsed() >= WATCH {
                         self.source.glance(&mut self.feed);
                         watched = Instant::now();
                     }
+                    if any && publisher.is_followed() && followed.elapsed() >= FOLLOWED {
+                        publisher.publish(Arc::new(self.feed.aggregator().snapshot(self.source.now())));
+                        followed = Instant::now();
+                    }
                 }
-                Turn::Serve(request) => {
-                    // Those that wait already asked before this picture is taken: it serves them too.
-                    let waiting: Vec<_> = publisher.more_requests().chain([request]).collect();
+                Turn::Serve => {
+                    // All of them asked before this picture is taken: it serves them all.
                     let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));
                     published = Instant::now();
-                    waiting.into_iter().for_each(|request| self.serve(request, &snapshot));
+                    waiting.drain(..).for_each(|request| self.serve(request, &snapshot));
                 }
             }
         }

@@ -1,10 +1,14 @@
 //! Refusals: an RFC 9457 problem that says what was wrong and what would be right.
 
 use axum::{
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+
+use crate::model;
 
 /// A refused request.
 #[derive(Debug)]
@@ -20,23 +24,6 @@ pub(crate) struct Problem {
 struct Parameter {
     name: String,
     value: String,
-}
-
-/// A problem as sent. `status` is what every answer of this API has there; RFC 9457 readers ignore it for its type and
-/// take the response's own. Beside the members of the RFC stand those Prometheus clients look for.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    r#type: &'static str,
-    title: &'static str,
-    status: &'static str,
-    detail: String,
-    error_type: &'static str,
-    error: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameter: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
 }
 
 impl Problem {
@@ -63,6 +50,19 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", error)
     }
 
+    /// The account is not known.
+    pub(crate) fn no_such_listener() -> Self {
+        let error =
+            "no account has this id: /api/v1/listeners lists them; ids are given anew when the daemon starts";
+        Self::new(StatusCode::NOT_FOUND, "not_found", error.to_owned())
+    }
+
+    /// The client accepts no form there is.
+    pub(crate) fn not_acceptable(accept: &str) -> Self {
+        let error = format!("`Accept: {accept}` admits neither application/json nor application/x-ndjson");
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", error)
+    }
+
     /// There is something at that path, but not for that method.
     pub(crate) fn method_not_allowed(method: &str, path: &str) -> Self {
         let error = format!("{path:?} does not answer {method}: use GET");
@@ -84,16 +84,21 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (parameter, value) =
             self.parameter.map_or((None, None), |parameter| (Some(parameter.name), Some(parameter.value)));
-        let body = Body {
-            r#type: "about:blank",
-            title: self.code.canonical_reason().unwrap_or("Error"),
-            status: "error",
+        let body = model::Problem {
+            r#type: "about:blank".to_owned(),
+            title: self.code.canonical_reason().unwrap_or("Error").to_owned(),
+            status: "error".to_owned(),
             detail: self.error.clone(),
-            error_type: self.error_type,
+            error_type: self.error_type.to_owned(),
             error: self.error,
             parameter,
             value,
         };
-        (self.code, [(CONTENT_TYPE, "application/problem+json")], axum::Json(body)).into_response()
+        let mut response =
+            (self.code, [(CONTENT_TYPE, "application/problem+json")], axum::Json(body)).into_response();
+        if matches!(self.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }

@@ -26,6 +26,9 @@ pub(crate) const KUBERNETES: Environment = Environment {
 
 /// Drives a browser.
 pub(crate) const BROWSER: Environment = Environment { name: "browser", packages: &["playwright==1.65.2"] };
+/// Asks an API whatever its OpenAPI document admits.
+pub(crate) const SCHEMATHESIS: Environment =
+    Environment { name: "schemathesis", packages: &["schemathesis==4.32.0"] };
 
 impl Environment {
     /// The interpreter that sees the packages; they are fetched unless they are there already.

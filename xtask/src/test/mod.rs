@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
 
+mod api;
 mod cargo;
 mod chart;
 mod lab;
@@ -46,6 +47,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("clippy, kernel side", || cargo::clippy_ebpf(workspace));
     steps.step("tidy", || Ok(Tally::of(tidy::check(workspace)?)));
     steps.step("unit tests", || cargo::unit_tests(workspace));
+    steps.step("query API", || api::check(workspace));
     steps.step("Kubernetes", || chart::check(workspace));
     steps.step("page in Chromium", || page::check(workspace));
     steps.step("alert rules", || rules::check(workspace));

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
+use crate::domain::{Peak, TrafficReading};
 
 const HOST: Netns = Netns::at_attach(7);
 
@@ -31,7 +32,7 @@ fn drops(number: u64) -> Counts {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { event_capacity: 100, ..Settings::of(HOST) }, Timestamp::from_nanos(1))
+    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, Timestamp::from_nanos(1))
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Aggregator {
             namespaces,
             search,
             health,
+            history_bytes: _,
             spikes: _,
             opened: _,
             places: _,
@@ -94,9 +95,7 @@ impl Aggregator {
         self.found = found;
         self.settled = settled.into_iter().collect();
         self.peaks = peaks.into_iter().collect();
-        if events != self.events.appended() {
-            self.events = self.events.continued_after(events);
-        }
+        self.events.continue_after(events);
         self.namespaces.restore(namespaces);
         self.reconciler = Reconciler::restored(baselines);
         self.search = search;

@@ -54,10 +54,10 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
 }
 
 /// Events of the window by account, oldest first.
-fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<&Event>> {
+fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event>> {
     /// The ring orders by CPU: an event may stand behind one that is a little younger.
     const DISORDER: Duration = Duration::from_secs(2);
-    let mut by_account: HashMap<_, Vec<&Event>> = HashMap::new();
+    let mut by_account: HashMap<_, Vec<Event>> = HashMap::new();
     let held = snapshot.events.newest_first().map(|(_, event)| event);
     for event in
         held.take_while(|event| event.time >= from.before(DISORDER)).filter(|event| event.time >= from)
@@ -73,7 +73,7 @@ struct Look<'a> {
     snapshot: &'a Snapshot,
     account: &'a AccountView,
     past: Option<&'a Past>,
-    events: &'a [&'a Event],
+    events: &'a [Event],
     window: (Timestamp, Timestamp),
 }
 
@@ -124,7 +124,7 @@ impl Look<'_> {
 
     /// What a full queue dropped.
     fn refusals(&self) -> Vec<Refusal> {
-        let refused = |event: &&Event| match event.what {
+        let refused = |event: &Event| match event.what {
             What::Drop(kind) => match kind.cause() {
                 DropCause::AcceptQueueFull | DropCause::SynQueueFull => Some(Refusal {
                     at: event.time,
@@ -227,7 +227,7 @@ fn is_same(one: Endpoint, other: Endpoint) -> bool {
 }
 
 /// Addresses by how often they were met, most first.
-fn peers(events: &[&Event]) -> Vec<(IpAddr, u64)> {
+fn peers(events: &[Event]) -> Vec<(IpAddr, u64)> {
     let mut met: HashMap<IpAddr, u64> = HashMap::new();
     for peer in events.iter().filter_map(|event| event.peer) {
         if met.len() < PEERS || met.contains_key(&peer.addr) {
@@ -239,7 +239,7 @@ fn peers(events: &[&Event]) -> Vec<(IpAddr, u64)> {
     met
 }
 
-fn reset_clients(events: &[&Event]) -> u64 {
+fn reset_clients(events: &[Event]) -> u64 {
     let resets = events.iter().filter(|event| matches!(event.what, What::Reset(_)));
     resets.filter_map(|event| event.peer.map(|peer| (peer.addr, peer.port))).collect::<HashSet<_>>().len()
         as u64

@@ -92,7 +92,7 @@ fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
 
 fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
     let ports = bench.settings.ports.max(WARM_UP);
-    let settings = ["--max-listeners=1024", "--keep-closed=1s", "--event-capacity=1000"];
+    let settings = ["--max-listeners=1024", "--keep-closed=1s", "--event-memory=64KiB"];
     let own = bench.server.map(|_| OwnDaemon::start(&settings)).transpose()?;
     let series = |own: &OwnDaemon| metrics::series(own.server());
     let used = |own: &OwnDaemon| Ok::<_, anyhow::Error>(own.status()?.slots("listeners")?.used);

@@ -1,0 +1,214 @@
+//! What stands around every answer, and the two forms it can have.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{
+        HeaderName, HeaderValue,
+        header::{ACCEPT, CONTENT_TYPE, VARY},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::problem::Problem;
+use crate::{
+    domain::{LossReason, Snapshot},
+    model::{Coverage, Envelope, Events, Listeners, Page, Peers, Series, Timeseries},
+};
+
+/// The form a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One object.
+    Json,
+    /// One line for each item, and a last one for what stands around them.
+    Ndjson,
+}
+
+/// An answer that is a list.
+pub(super) trait Lines {
+    type Item: Serialize;
+
+    fn items(&self) -> &[Self::Item];
+
+    fn next(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Lines for Listeners {
+    type Item = crate::model::Listener;
+
+    fn items(&self) -> &[Self::Item] {
+        &self.listeners
+    }
+}
+
+impl Lines for Events {
+    type Item = crate::model::Event;
+
+    fn items(&self) -> &[Self::Item] {
+        &self.events
+    }
+
+    fn next(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+}
+
+impl Lines for Peers {
+    type Item = crate::model::PeerCount;
+
+    fn items(&self) -> &[Self::Item] {
+        &self.peers
+    }
+}
+
+impl Lines for Timeseries {
+    type Item = Series;
+
+    fn items(&self) -> &[Self::Item] {
+        &self.series
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Form {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let accepted: Vec<_> =
+            parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        form(&accepted.join(","))
+    }
+}
+
+/// The first form a client names, in its order; weights other than 0 are not weighed.
+fn form(accept: &str) -> Result<Form, Problem> {
+    if accept.trim().is_empty() {
+        return Ok(Form::Json);
+    }
+    let ranges = accept.split(',').map(|range| range.trim().to_ascii_lowercase().replace(' ', ""));
+    let wanted = ranges.filter(|range| !range.ends_with(";q=0") && !range.ends_with(";q=0.0"));
+    let form = wanted.filter_map(|range| match range.split(';').next()? {
+        "application/json" | "application/*" | "*/*" => Some(Form::Json),
+        "application/x-ndjson" | "application/jsonl" => Some(Form::Ndjson),
+        _ => None,
+    });
+    form.into_iter().next().ok_or_else(|| Problem::not_acceptable(accept))
+}
+
+impl Form {
+    /// A list in this form.
+    pub(super) fn list<T: Lines + Serialize>(
+        self,
+        snapshot: &Snapshot,
+        data: T,
+        warnings: Vec<String>,
+    ) -> Response {
+        let envelope = envelope(snapshot, data, warnings);
+        match self {
+            Self::Json => json(&envelope),
+            Self::Ndjson => ndjson(envelope),
+        }
+    }
+
+    /// Anything else: as NDJSON it is one line.
+    pub(super) fn one<T: Serialize>(self, snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Response {
+        let mut response = json(&envelope(snapshot, data, warnings));
+        if self == Self::Ndjson {
+            response.headers_mut().insert(CONTENT_TYPE, NDJSON);
+        }
+        response
+    }
+}
+
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const AS_NDJSON: [(HeaderName, HeaderValue); 2] =
+    [(CONTENT_TYPE, NDJSON), (VARY, HeaderValue::from_static("accept"))];
+
+fn json<T: Serialize>(envelope: &Envelope<T>) -> Response {
+    ([(VARY, "accept")], axum::Json(envelope)).into_response()
+}
+
+fn ndjson<T: Lines>(envelope: Envelope<T>) -> Response {
+    let Envelope { data, warnings, coverage, .. } = envelope;
+    let page = Page { warnings, coverage, next: data.next().map(str::to_owned) };
+    let items = data.items().iter().map(serde_json::to_vec).chain([serde_json::to_vec(&page)]);
+    let mut body = Vec::new();
+    for line in items.flatten() {
+        body.extend(line);
+        body.push(b'\n');
+    }
+    (AS_NDJSON, body).into_response()
+}
+
+fn envelope<T>(snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Envelope<T> {
+    let warnings = health_warnings(snapshot).into_iter().chain(warnings).collect();
+    Envelope { status: "success".to_owned(), data, warnings, coverage: coverage(snapshot) }
+}
+
+/// The window of events held, and what is missing in it.
+pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
+    let events = &snapshot.events;
+    let since = match events.oldest() {
+        Some((_, oldest)) if events.evicted() > 0 => oldest,
+        Some(_) | None => snapshot.attached,
+    };
+    Coverage {
+        since: since.to_rfc3339(),
+        taken: snapshot.taken.to_rfc3339(),
+        events_held: events.len() as u64,
+        events_evicted: events.evicted(),
+        events_suppressed: snapshot.health.flow.suppressed,
+        events_lost: snapshot.health.flow.lost.iter().sum(),
+    }
+}
+
+fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
+    let probes = snapshot.health.probes.iter().filter(|probe| !probe.attached).map(|probe| {
+        let why = probe.detail.as_deref().unwrap_or("no reason is known");
+        format!("probe {} on {} is not attached: {why}", probe.program, probe.function)
+    });
+    let losses = LossReason::ALL.into_iter().filter_map(|reason| {
+        let lost = snapshot.health.flow.lost(reason);
+        let what = match reason {
+            LossReason::RingFull | LossReason::Undecodable => "events are missing, counts are exact",
+            LossReason::QueuedForgotten => "so many connections are missing among the accepted ones",
+            LossReason::Unreadable
+            | LossReason::EntryMissed
+            | LossReason::ReturnMissed
+            | LossReason::WrongFrame
+            | LossReason::MapFull => "charges may be missing, see the residuals at /api/v1/status",
+        };
+        (lost > 0).then(|| format!("{lost} lost ({}): {what}", reason.as_str()))
+    });
+    let untold = snapshot.health.flow.namespaces_untold;
+    let untold = (untold > 0).then(|| {
+        format!(
+            "{untold} network namespaces have inode numbers too high to be told from others that have the number before or after \
+             them: what they dropped is counted under one number"
+        )
+    });
+    snapshot.health.warnings.iter().cloned().chain(probes).chain(losses).chain(untold).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_gets_the_form_it_names_or_is_told_which_there_are() {
+        for (accept, expected) in [
+            ("", Form::Json),
+            ("*/*", Form::Json),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Form::Json),
+            ("application/x-ndjson", Form::Ndjson),
+            ("application/x-ndjson, application/json;q=0.5", Form::Ndjson),
+            ("application/json, application/x-ndjson", Form::Json),
+        ] {
+            assert_eq!(form(accept).expect("it is one of both"), expected, "{accept}");
+        }
+        assert!(form("text/csv").is_err() && form("application/json;q=0").is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! Which accounts a client asks for, in which order, and how many of them.
+
+use std::cmp::Reverse;
+
+use super::{params::Params, place::PlaceFilter, problem::Problem};
+use crate::{
+    domain::{AccountView, Snapshot},
+    model::{Listener, Listeners},
+};
+
+/// The accounts asked for.
+pub(super) struct ListenerFilter {
+    place: PlaceFilter,
+    kind: Option<&'static str>,
+    process: Option<String>,
+    closed: Option<&'static str>,
+    sort: &'static str,
+    limit: usize,
+}
+
+/// What accounts can be.
+pub(super) const KINDS: [&str; 5] = ["listener", "endpoint", "ephemeral", "other", "gone"];
+/// What they can be sorted by: by `id` rising, by all else falling.
+pub(super) const SORTS: [&str; 5] = ["id", "drops", "resets", "fullness", "last_seen"];
+/// Most that one answer holds.
+pub(super) const MOST: usize = 10_000;
+
+impl ListenerFilter {
+    /// The parameters it is made of.
+    pub(super) const PARAMS: [&str; 8] =
+        ["netns", "addr", "port", "kind", "process", "closed", "sort", "limit"];
+
+    pub(super) fn from_params(params: Params) -> Result<Self, Problem> {
+        let params = params.only(&Self::PARAMS)?;
+        let limit = params.get("limit", &format!("a number, 1 to {MOST}"), |limit| {
+            limit.parse().ok().filter(|limit| (1..=MOST).contains(limit))
+        })?;
+        Ok(Self {
+            place: PlaceFilter::from_params(&params)?,
+            kind: params.one_of("kind", &KINDS)?,
+            process: params.get("process", "the name of a process", |name| Some(name.to_owned()))?,
+            closed: params.one_of("closed", &["true", "false"])?,
+            sort: params.one_of("sort", &SORTS)?.unwrap_or("id"),
+            limit: limit.unwrap_or(MOST),
+        })
+    }
+
+    /// The accounts, and what the client should know of those not shown.
+    pub(super) fn select(&self, snapshot: &Snapshot) -> (Listeners, Vec<String>) {
+        let mut admitted: Vec<_> =
+            snapshot.accounts.iter().filter(|account| self.admits(snapshot, account)).collect();
+        match self.sort {
+            "drops" => admitted.sort_by_key(|account| Reverse(account.counts.drop_total())),
+            "resets" => admitted.sort_by_key(|account| Reverse(account.counts.reset_total())),
+            "fullness" => admitted.sort_by(|a, b| fullness(b).total_cmp(&fullness(a))),
+            "last_seen" => admitted.sort_by_key(|account| Reverse(account.last_seen)),
+            _ => {}
+        }
+        let total = admitted.len();
+        let listeners =
+            admitted.into_iter().take(self.limit).map(|account| Listener::of(snapshot, account)).collect();
+        let cut = total > self.limit;
+        let warnings =
+            cut.then(|| format!("only the first {} of {total} are shown: see `limit`", self.limit));
+        (Listeners { listeners, total: total as u64 }, warnings.into_iter().collect())
+    }
+
+    fn admits(&self, snapshot: &Snapshot, account: &AccountView) -> bool {
+        self.kind.is_none_or(|kind| account.key.kind() == kind)
+            && self.process.as_deref().is_none_or(|process| *account.process == *process)
+            && self.closed.is_none_or(|closed| account.closed.is_some() == (closed == "true"))
+            && self.place.admits(snapshot, &account.key)
+    }
+}
+
+/// How full the fuller of its queues is, 1 being full.
+fn fullness(account: &AccountView) -> f64 {
+    let share = |queue: Option<crate::domain::QueueState>| {
+        queue.map_or(0.0, |queue| f64::from(queue.length) / f64::from(queue.limit.max(1)))
+    };
+    if account.closed.is_some() { 0.0 } else { share(account.queues.accept).max(share(account.queues.syn)) }
+}

@@ -1,0 +1,85 @@
+//! What the inventory knows of a listener, as the API writes it.
+
+use crate::{
+    domain::{self, Known, Place, Timestamp},
+    model::{Limit, Owner, Reuseport, Socket, Unknown},
+};
+
+impl Socket {
+    pub(super) fn of(listener: &domain::Listener) -> Self {
+        let limit = &listener.limit;
+        let sysctls = limit.sysctls.named().map(|(name, value)| (name.to_owned(), value.ok())).collect();
+        let owners = listener.owners.as_ref().ok().map(|owners| owners.iter().map(Owner::of).collect());
+        Self {
+            inode: listener.inode.0,
+            cookie: listener.cookie.ok().map(|cookie| cookie.to_string()),
+            family: listener.family.as_str().to_owned(),
+            interface: listener.interface,
+            uid: listener.uid,
+            reuseport: listener
+                .reuseport
+                .map(|group| Reuseport { members: group.members, member: group.member }),
+            limit: Limit {
+                backlog: limit.backlog.ok(),
+                limited_by: limit.limited_by().as_str().to_owned(),
+                listen_argument: limit.argument.ok(),
+                somaxconn_then: limit.somaxconn_then.ok(),
+                syn_last_quarter: limit.sysctls.last_quarter(),
+                sysctls,
+            },
+            owners,
+            opened: listener.opened.ok().map(Timestamp::to_rfc3339),
+            found: listener.found.to_rfc3339(),
+            closed: listener.closed.map(Timestamp::to_rfc3339),
+            unknown: unknown(listener),
+        }
+    }
+}
+
+impl Owner {
+    fn of(owner: &domain::Owner) -> Self {
+        let place = owner.place.as_deref().ok();
+        let part = |part: fn(&Place) -> Option<&str>| place.and_then(part).map(str::to_owned);
+        Self {
+            pid: owner.pid,
+            comm: owner.comm.to_string(),
+            executable: owner.executable.as_deref().ok().map(str::to_owned),
+            cgroup: part(|place| Some(&place.cgroup)),
+            unit: part(|place| place.unit.as_deref()),
+            container: part(|place| place.container.as_deref()),
+            runtime: place.and_then(|place| place.runtime).map(|runtime| runtime.as_str().to_owned()),
+            pod: part(|place| place.pod.as_deref()),
+            ended: owner.ended,
+        }
+    }
+}
+
+fn unknown(listener: &domain::Listener) -> Vec<Unknown> {
+    let limit = &listener.limit;
+    let sysctls = limit.sysctls.named().map(|(name, value)| (name, value.err()));
+    let owner = |part: fn(&domain::Owner) -> Option<domain::Unknown>| {
+        listener.owners.as_ref().ok().and_then(|owners| owners.iter().find_map(part))
+    };
+    let members = [
+        ("cookie", listener.cookie.err()),
+        ("backlog", limit.backlog.err()),
+        ("listen_argument", limit.argument.err()),
+        ("somaxconn_then", limit.somaxconn_then.err()),
+        ("owners", why(&listener.owners)),
+        ("executable", owner(|owner| why(&owner.executable))),
+        ("cgroup", owner(|owner| why(&owner.place))),
+        ("opened", listener.opened.err()),
+    ];
+    let unknown = members.into_iter().chain(sysctls).filter_map(|(what, why)| Some((what, why?)));
+    unknown
+        .map(|(what, why)| Unknown {
+            what: what.to_owned(),
+            why: why.as_str().to_owned(),
+            detail: why.to_string(),
+        })
+        .collect()
+}
+
+fn why<T>(known: &Known<T>) -> Option<domain::Unknown> {
+    known.as_ref().err().copied()
+}

@@ -1,0 +1,182 @@
+//! `/api/v1/events/stream`: events as they come, as server-sent events.
+//!
+//! A stream reads the event log like anyone else, at its own pace: nothing is queued for it, and one that does not keep up
+//! misses what is evicted meanwhile, is told so, and harms nobody.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event as Message, KeepAlive},
+    },
+};
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{
+    Api,
+    cursor::{self, Cursor},
+    event_filter::{EventFilter, charged},
+    params::Params,
+    problem::Problem,
+    query::{EventQuery, StreamQuery},
+};
+use crate::{
+    domain::{LossReason, Snapshot},
+    model::{Ended, Event, Lost, Problem as Refused},
+    snapshots::Live,
+};
+
+/// Streams that may be open at once.
+pub(super) const SUBSCRIBERS: usize = 32;
+/// Events looked at before anything else gets its turn.
+const TURN: usize = 1000;
+/// A client that reads nothing for so long is cut off.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A comment is sent as often where nothing else is.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Events as they come
+///
+/// Server-sent events: `event: drop` and `event: reset` with an event as data; `event: lost` with what this client did not
+/// get and why; `event: end` with the reason, before the stream ends. Ids resume a stream, by `Last-Event-ID` or `cursor`.
+/// A comment comes every 10 seconds when there is nothing else.
+#[utoipa::path(get, path = "/api/v1/events/stream", tag = "query", params(EventQuery, StreamQuery), responses(
+    (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
+    (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "As many streams as there may be are open", body = Refused, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    let params = params.only(&[&EventFilter::PARAMS[..], &["cursor"]].concat())?;
+    let filter = EventFilter::from_params(&params)?;
+    let cursor = params.get("cursor", cursor::EXPECTED, Cursor::parse)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    // What a client remembers may be anything; what it does not understand itself is no reason to refuse it.
+    let cursor = last.map_or(cursor, |id| Cursor::parse(id).or(Some(Cursor { run: 0, seq: 0 })));
+    let Ok(place) = Arc::clone(&api.streams).try_acquire_owned() else {
+        return Err(Problem::unavailable(format!(
+            "{SUBSCRIBERS} streams are open, which is as many as there may be: close one, or poll /api/v1/events"
+        )));
+    };
+    let subscriber = Subscriber::new(api.snapshots.live(), filter, cursor, place);
+    let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
+    Ok(Sse::new(messages(subscriber)).keep_alive(keep_alive).into_response())
+}
+
+fn messages(subscriber: Subscriber) -> impl Stream<Item = Result<Message, Infallible>> {
+    stream::unfold(subscriber, |mut subscriber| async move {
+        let message = subscriber.next().await?;
+        Some((Ok(message), subscriber))
+    })
+}
+
+struct Subscriber {
+    live: Live,
+    filter: EventFilter,
+    /// The number of the newest event looked at.
+    last: u64,
+    /// What was lost before, by reason.
+    lost: [u64; LossReason::ALL.len()],
+    ready: VecDeque<Message>,
+    /// When the client took its last message.
+    taken: Instant,
+    ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Subscriber {
+    fn new(live: Live, filter: EventFilter, cursor: Option<Cursor>, place: OwnedSemaphorePermit) -> Self {
+        let snapshot = live.latest();
+        let newest = snapshot.events.appended();
+        let (last, restarted) = match cursor.map(|cursor| cursor.of_this_run(&snapshot)) {
+            None => (newest, false),
+            Some(Some(seq)) => (seq.min(newest), false),
+            // From another run: everything of this one is new to the client, and what it missed there is gone.
+            Some(None) => (0, true),
+        };
+        let mut subscriber = Self {
+            live,
+            filter,
+            last,
+            lost: snapshot.health.flow.lost,
+            ready: VecDeque::new(),
+            taken: Instant::now(),
+            ended: false,
+            _place: place,
+        };
+        subscriber.ready.push_back(Message::default().comment("netqueue").retry(Duration::from_secs(2)));
+        if restarted {
+            subscriber.say(&snapshot, "lost", &Lost { events: None, reason: "restart".to_owned() });
+        }
+        subscriber
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        // Between two messages that are ready, time passes only while the client takes none.
+        if !self.ready.is_empty() && self.taken.elapsed() > PATIENCE {
+            self.end("slow", "the client took nothing for 15 seconds");
+        }
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                self.taken = Instant::now();
+                return Some(message);
+            }
+            if self.ended {
+                return None;
+            }
+            let snapshot = self.live.latest();
+            if snapshot.events.appended() <= self.last && snapshot.health.flow.lost == self.lost {
+                if !self.live.changed().await {
+                    self.end("stopping", "the daemon stops");
+                }
+                continue;
+            }
+            self.look(&snapshot);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Makes messages of what is new.
+    fn look(&mut self, snapshot: &Snapshot) {
+        for reason in LossReason::ALL {
+            let lost = snapshot.health.flow.lost(reason).saturating_sub(self.lost[reason as usize]);
+            if lost > 0 {
+                self.say(snapshot, "lost", &Lost { events: Some(lost), reason: reason.as_str().to_owned() });
+            }
+        }
+        self.lost = snapshot.health.flow.lost;
+        let charged = charged(snapshot);
+        for (seq, event) in snapshot.events.after(self.last).take(TURN) {
+            if seq > self.last + 1 {
+                let evicted = Lost { events: Some(seq - self.last - 1), reason: "evicted".to_owned() };
+                self.say(snapshot, "lost", &evicted);
+            }
+            self.last = seq;
+            if self.filter.admits(snapshot, &charged, &event) {
+                self.say(snapshot, event.what.kind(), &Event::of(snapshot, &charged, seq, &event));
+            }
+        }
+    }
+
+    fn say(&mut self, snapshot: &Snapshot, name: &str, data: &impl Serialize) {
+        let message = Message::default().event(name).id(Cursor::at(snapshot, self.last).to_string());
+        // What cannot be written as JSON does not exist among these types.
+        self.ready.extend(message.json_data(data));
+    }
+
+    fn end(&mut self, reason: &str, detail: &str) {
+        self.ready.clear();
+        let ended = Ended { reason: reason.to_owned(), detail: detail.to_owned() };
+        self.ready.extend(Message::default().event("end").json_data(ended));
+        self.ended = true;
+        self.taken = Instant::now();
+    }
+}

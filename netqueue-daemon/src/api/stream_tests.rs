@@ -1,0 +1,172 @@
+//! Streams as clients follow them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+    response::Response,
+};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+
+use super::tests::{HOST, at, drop_event, reset_event};
+use crate::{
+    domain::{Aggregator, EventFlow, Health, LossReason, Settings},
+    snapshots::{self, Publisher, Snapshots},
+};
+
+/// A message: its name, id and data.
+type Message = (String, String, Value);
+
+struct Daemon {
+    queues: Aggregator,
+    publisher: Publisher,
+    snapshots: Snapshots,
+    router: axum::Router,
+}
+
+impl Daemon {
+    fn start(event_memory: usize) -> Self {
+        let queues = Aggregator::new(Settings { event_memory, ..Settings::of(HOST) }, at(0));
+        let (publisher, snapshots) = snapshots::channel(queues.snapshot(at(0)));
+        let router = super::router(snapshots.clone());
+        Self { queues, publisher, snapshots, router }
+    }
+
+    fn publish(&mut self, second: u64) {
+        self.publisher.publish(Arc::new(self.queues.snapshot(at(second))));
+    }
+
+    async fn ask(&self, query: &str, last: Option<&str>) -> Response {
+        let mut request = Request::get(format!("/api/v1/events/stream?{query}"));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        self.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer")
+    }
+
+    async fn follow(&self, query: &str, last: Option<&str>) -> Body {
+        let response = self.ask(query, last).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let mut body = response.into_body();
+        // The greeting: the stream stands.
+        body.frame().await.expect("a frame").expect("whole");
+        body
+    }
+}
+
+async fn next(body: &mut Body) -> Message {
+    let frame = timeout(Duration::from_secs(5), body.frame())
+        .await
+        .expect("in time")
+        .expect("a frame")
+        .expect("whole");
+    let text = String::from_utf8(frame.into_data().expect("data").to_vec()).expect("text");
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(|value| value.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let data = serde_json::from_str(&field("data:")).expect("JSON");
+    (field("event:"), field("id:"), data)
+}
+
+#[tokio::test]
+async fn events_come_as_they_happen_and_only_those_asked_for() {
+    let mut daemon = Daemon::start(1 << 20);
+    daemon.queues.observe(drop_event(1, 1));
+    daemon.publish(1);
+    let mut all = daemon.follow("", None).await;
+    let mut resets = daemon.follow("kind=reset", None).await;
+    daemon.queues.observe(drop_event(2, 2));
+    daemon.queues.observe(reset_event(3));
+    daemon.publish(3);
+    let (name, id, data) = next(&mut all).await;
+    assert_eq!(
+        (name.as_str(), data["seq"].as_u64(), data["peer"]["port"].as_u64()),
+        ("drop", Some(2), Some(2))
+    );
+    assert!(id.ends_with("-2"), "{id}");
+    assert_eq!(next(&mut all).await.0, "reset");
+    assert_eq!(next(&mut resets).await.2["seq"], 3);
+}
+
+#[tokio::test]
+async fn a_client_that_lost_its_connection_goes_on_where_it_was() {
+    let mut daemon = Daemon::start(1 << 20);
+    let mut body = daemon.follow("", None).await;
+    (1..=3).for_each(|second| daemon.queues.observe(drop_event(second, 1)));
+    daemon.publish(3);
+    let (_, id, _) = next(&mut body).await;
+    drop(body);
+    let mut again = daemon.follow("", Some(&id)).await;
+    assert_eq!(next(&mut again).await.2["seq"], 2);
+    let mut by_cursor = daemon.follow(&format!("cursor={id}"), None).await;
+    assert_eq!(next(&mut by_cursor).await.2["seq"], 2);
+}
+
+#[tokio::test]
+async fn what_was_evicted_lost_or_of_another_run_is_told_in_the_stream() {
+    let mut daemon = Daemon::start(1);
+    let mut body = daemon.follow("", None).await;
+    (1..=1000).for_each(|second| daemon.queues.observe(drop_event(second, 1)));
+    let mut flow = EventFlow::default();
+    flow.lost[LossReason::RingFull as usize] = 7;
+    daemon.queues.set_health(Health { flow, ..Health::default() });
+    daemon.publish(1000);
+    let (name, _, lost) = next(&mut body).await;
+    assert_eq!(
+        (name.as_str(), lost["events"].as_u64(), lost["reason"].as_str()),
+        ("lost", Some(7), Some("ring_full"))
+    );
+    let (name, _, evicted) = next(&mut body).await;
+    let gone = evicted["events"].as_u64().expect("a number");
+    assert!(name == "lost" && evicted["reason"] == "evicted" && gone > 0);
+    assert_eq!(next(&mut body).await.2["seq"], gone + 1);
+    let mut other_run = daemon.follow("", Some("whatever this was")).await;
+    assert_eq!(next(&mut other_run).await.2["reason"], "restart");
+}
+
+#[tokio::test]
+async fn no_more_streams_than_there_may_be_and_a_place_is_free_when_one_ends() {
+    let daemon = Daemon::start(1 << 20);
+    let mut open = Vec::new();
+    for _ in 0..super::stream::SUBSCRIBERS {
+        open.push(daemon.follow("", None).await);
+    }
+    assert!(daemon.publisher.is_followed());
+    let refused = daemon.ask("", None).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    open.clear();
+    assert_eq!(daemon.ask("", None).await.status(), StatusCode::OK);
+    assert!(!daemon.publisher.is_followed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_cut_off_with_the_reason() {
+    let mut daemon = Daemon::start(1 << 20);
+    let mut body = daemon.follow("", None).await;
+    (1..=10).for_each(|second| daemon.queues.observe(drop_event(second, 1)));
+    daemon.publish(10);
+    assert_eq!(next(&mut body).await.0, "drop");
+    tokio::time::advance(Duration::from_secs(16)).await;
+    let (name, _, ended) = next(&mut body).await;
+    assert_eq!((name.as_str(), ended["reason"].as_str()), ("end", Some("slow")));
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_daemon_and_says_so() {
+    let Daemon { publisher, snapshots, router, .. } = Daemon::start(1 << 20);
+    let request = Request::get("/api/v1/events/stream").body(Body::empty()).expect("a request");
+    let mut body = router.oneshot(request).await.expect("an answer").into_body();
+    body.frame().await.expect("a frame").expect("whole");
+    drop((publisher, snapshots));
+    assert_eq!(next(&mut body).await.2["reason"], "stopping");
+}

@@ -1,0 +1,76 @@
+//! What happened to accounts over time, all of it in bounded memory.
+
+use std::sync::Arc;
+
+use super::Aggregator;
+use crate::domain::{AccountKey, Counts, History, Measure, Queues, Timestamp, Traffic};
+
+impl Aggregator {
+    /// An account was charged the difference of these counts.
+    pub(super) fn remember_charges(
+        &mut self,
+        key: &AccountKey,
+        before: &Counts,
+        after: &Counts,
+        now: Timestamp,
+    ) {
+        self.remember(key, |history| history.charge(before, after, now), now);
+    }
+
+    /// Connections went through a listener, and its queues were so long.
+    pub(super) fn remember_traffic(
+        &mut self,
+        key: &AccountKey,
+        went: (&Traffic, &Traffic),
+        queues: Queues,
+        longest: u32,
+        now: Timestamp,
+    ) {
+        let (before, after) = went;
+        let length = |queue: Option<super::QueueState>| queue.map_or(0, |queue| queue.length);
+        let measured = [
+            (Measure::Established, after.established.saturating_sub(before.established)),
+            (Measure::Accepted, after.accepted.saturating_sub(before.accepted)),
+            (Measure::AcceptQueue, u64::from(length(queues.accept).max(longest))),
+            (Measure::SynQueue, u64::from(length(queues.syn))),
+        ];
+        if measured.iter().any(|(_, value)| *value > 0) {
+            self.remember(
+                key,
+                |history| measured.into_iter().for_each(|(measure, value)| history.add(measure, value, now)),
+                now,
+            );
+        }
+    }
+
+    /// An event told how long the queues were.
+    pub(super) fn remember_queues(&mut self, key: &AccountKey, queues: Queues, at: Timestamp) {
+        self.remember_traffic(key, (&Traffic::default(), &Traffic::default()), queues, 0, at);
+    }
+
+    fn remember(&mut self, key: &AccountKey, add: impl FnOnce(&mut History), now: Timestamp) {
+        let Some(account) = self.index.get(key).and_then(|index| self.accounts.get_mut(*index)) else {
+            return;
+        };
+        let history = Arc::make_mut(&mut account.history);
+        let before = history.bytes();
+        add(history);
+        self.history_bytes = self.history_bytes + history.bytes() - before;
+        while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
+    }
+
+    /// Histories were put together, or went away.
+    pub(super) fn weigh_histories(&mut self, now: Timestamp) {
+        self.history_bytes = self.accounts.iter().map(|account| account.history.bytes()).sum();
+        while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
+    }
+
+    /// Forgets the history that has not moved for longest. Returns whether there was one.
+    fn forget_one(&mut self, now: Timestamp) -> bool {
+        let held = self.accounts.iter_mut().filter(|account| account.history.bytes() > 0);
+        let Some(idle) = held.min_by_key(|account| account.history.moved()) else { return false };
+        self.history_bytes -= idle.history.bytes();
+        idle.history = Arc::new(History::forgotten(now));
+        true
+    }
+}

@@ -1,0 +1,24 @@
+//! The answers of the API, as the daemon writes them and its clients read them: one definition of each.
+//!
+//! Clients ignore members they do not know, and take what an older daemon does not tell as unknown (`serde(default)`).
+
+mod envelope;
+mod event;
+mod listener;
+mod socket;
+mod status;
+mod timeseries;
+mod traffic;
+
+pub use envelope::{Coverage, Envelope, Page, Problem};
+pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
+pub use listener::{
+    DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount,
+    Resets,
+};
+pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
+pub use status::{
+    Balance, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Slots, Status,
+};
+pub use timeseries::{Series, Timeseries};
+pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

@@ -1,0 +1,76 @@
+//! The query API against its own OpenAPI document: schemathesis asks a daemon on a replay whatever the document admits.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use guest_init::http;
+
+use super::tally::Tally;
+use crate::build::{self, Flavour};
+use crate::process;
+use crate::setup::python::SCHEMATHESIS;
+use crate::workspace::Workspace;
+
+/// What is asked for: everything but streams, which do not end.
+const ENDLESS: [&str; 2] = ["/api/v1/events/stream", "/api/v1/recording"];
+
+/// No server error, no undocumented answer, nothing refused that the document admits.
+pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
+    let python = SCHEMATHESIS.ensure(workspace)?;
+    let daemon = Daemon::replay(workspace)?;
+    let mut schemathesis = Command::new(python.with_file_name("schemathesis"));
+    // It keeps a folder of its own where it runs.
+    schemathesis.current_dir(workspace.target(""));
+    schemathesis.args(["run", &format!("http://{}/api/v1/openapi.json", daemon.address)]);
+    schemathesis.args(["--phases", "examples,coverage,fuzzing", "--max-examples", "50", "--seed", "1"]);
+    for path in ENDLESS {
+        schemathesis.args(["--exclude-path", path]);
+    }
+    let (status, _) = process::tee(&mut schemathesis)?;
+    Ok(Tally::of(status.success()))
+}
+
+/// A daemon on a recording; it is killed when this is dropped.
+struct Daemon {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Daemon {
+    fn replay(workspace: &Workspace) -> Result<Self> {
+        let binary = build::netqueue(workspace, Flavour::HOST)?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let log = workspace.target("replay.log");
+        let recording = workspace.root().join("netqueue-daemon/tests/recordings/demo-6.12.nqr");
+        let mut command = Command::new(binary);
+        command.arg("replay").arg(recording).args([
+            "--speed",
+            "max",
+            "--web.listen-address",
+            &address.to_string(),
+        ]);
+        command.stdout(Stdio::null()).stderr(File::create(&log)?);
+        let child = command.spawn().context("netqueue cannot be started")?;
+        let daemon = Self { child, address };
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if http::get(address, "/-/ready", Duration::from_secs(1)).is_ok_and(|answer| answer.status == 200)
+            {
+                return Ok(daemon);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        bail!("the replay does not answer; it said: {}", std::fs::read_to_string(&log).unwrap_or_default())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
