@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::{
     AccountId, Past, Snapshot, SpikeScope, Timestamp,
-    diagnosis::{self, Counterfactual, Knob, Process, Remedy, Subject, Verdict},
+    diagnosis::{self, Because, Counterfactual, Knob, Process, Remedy, Subject, Verdict},
 };
 
 #[derive(Serialize)]
@@ -46,6 +46,8 @@ struct VerdictView {
     confidence: &'static str,
     summary: String,
     clients_see: String,
+    /// Why it came to that: another verdict on the same subject is its cause.
+    because: Option<BecauseView>,
     subject: SubjectView,
     evidence: Vec<FactView>,
     counterfactual: Option<CounterfactualView>,
@@ -58,6 +60,12 @@ struct VerdictView {
     runbook: String,
     /// Where the events are, on this server.
     events: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BecauseView {
+    rule: &'static str,
+    summary: String,
 }
 
 #[derive(Serialize)]
@@ -210,6 +218,7 @@ impl VerdictView {
             confidence: verdict.confidence.as_str(),
             summary: verdict.summary,
             clients_see: verdict.clients_see,
+            because: verdict.because.map(|Because { rule, summary }| BecauseView { rule, summary }),
             subject: SubjectView::of(snapshot, &verdict.subject, verdict.owner),
             evidence: verdict
                 .evidence

@@ -40,6 +40,9 @@ fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
     write!(paper.out, "{colour:#}")?;
     paper.text("  ", &plain(&verdict.summary))?;
     paper.text("  ", &format!("Clients see: {}.", plain(&verdict.clients_see)))?;
+    if let Some(because) = &verdict.because {
+        paper.text("  ", &format!("Because: {}", plain(&because.summary)))?;
+    }
     for knob in &verdict.knobs {
         paper.text("  ", &format!("Set {}", words(knob)))?;
     }

@@ -28,6 +28,9 @@ pub struct Verdict {
     pub summary: String,
     /// What clients saw.
     pub clients_see: String,
+    /// Why it came to that.
+    #[serde(default)]
+    pub because: Option<Because>,
     /// Of what.
     pub subject: Subject,
     /// What to do.
@@ -45,6 +48,15 @@ pub struct Verdict {
     /// Where its runbook is.
     #[serde(default)]
     pub runbook: String,
+}
+
+/// The cause of a verdict: another one on the same subject.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Because {
+    /// The rule that says so.
+    pub rule: String,
+    /// What happened.
+    pub summary: String,
 }
 
 /// Of what a verdict speaks.

@@ -13,13 +13,15 @@ use super::observation::{Answer, ask};
 pub(super) enum Expected {
     /// This verdict first.
     First(&'static str),
+    /// The first verdict names this one as the cause, itself or as that of which it is a consequence.
+    Root(&'static str),
     /// No verdict at all: nobody was harmed.
     Nothing,
     /// Several are right; why.
     Any(&'static str),
 }
 
-use Expected::{Any, First, Nothing};
+use Expected::{Any, First, Nothing, Root};
 
 /// Every experiment, by name.
 const EXPECTED: &[(&str, Expected)] = &[
@@ -36,6 +38,9 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("burst", First("accept_queue_stalled")),
     ("paced", Nothing),
     ("backlog-that-would-do", Any("bursts that pass and bursts that do not")),
+    ("crawler-start", Any("each step is judged by itself")),
+    ("idle-connections", First("keepalive_race")),
+    ("more-weight", Root("accept_queue_slow")),
     ("ghosts", First("ghost_connections")),
     ("ghosts-without-cookies", Any("which of the two queues fills first differs by kernel")),
     ("keep-alive-race", First("keepalive_race")),
@@ -102,8 +107,16 @@ pub(super) struct Verdict {
     pub affected: u64,
     pub confidence: String,
     pub summary: String,
+    pub because: Option<Because>,
     pub missing: Vec<String>,
     pub counterfactual: Option<Counterfactual>,
+}
+
+/// Why it came to that.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Because {
+    pub rule: String,
+    pub summary: String,
 }
 
 /// What would have helped.
@@ -143,11 +156,13 @@ pub(super) fn wrong(expected: Expected, verdicts: &[Verdict]) -> Option<String> 
     };
     let right = match expected {
         First(rule) => verdicts.first().is_some_and(|first| first.rule == rule || first.is_as_good_as(rule)),
+        Root(rule) => verdicts.first().is_some_and(|first| first.root() == rule),
         Nothing => verdicts.is_empty(),
         Any(_) => true,
     };
     let wanted = match expected {
         First(rule) => format!("{rule} first"),
+        Root(rule) => format!("first what comes from {rule}"),
         Nothing => "nothing".to_owned(),
         Any(why) => format!("anything ({why})"),
     };
@@ -161,10 +176,19 @@ impl Verdict {
         rule == "accept_queue_stalled" && self.rule == "accept_queue_burst" && uncounted
     }
 
+    /// The rule that names the cause: its own, or the one it says it is a consequence of.
+    pub(super) fn root(&self) -> &str {
+        self.because.as_ref().map_or(&self.rule, |because| &because.rule)
+    }
+
     /// In one line.
     pub(super) fn words(&self) -> String {
         let Self { rule, harm, affected, confidence, summary, .. } = self;
-        format!("{rule} ({harm}, {affected} affected, {confidence} confidence): {summary}")
+        let because = self
+            .because
+            .as_ref()
+            .map_or(String::new(), |because| format!(" Because ({}): {}", because.rule, because.summary));
+        format!("{rule} ({harm}, {affected} affected, {confidence} confidence): {summary}{because}")
     }
 }
 
@@ -182,7 +206,7 @@ mod tests {
         let there: BTreeSet<_> = experiments::ALL.iter().map(|experiment| experiment.name).collect();
         assert_eq!(stated, there, "src/lab/diagnosis.rs states what must be said first of each");
         for (name, expected) in EXPECTED {
-            if let First(rule) = expected {
+            if let First(rule) | Root(rule) = expected {
                 assert!(RULES.iter().any(|known| known.id == *rule), "{name}: no rule is called {rule}");
             }
         }

@@ -16,7 +16,7 @@ pub use evidence::{Bound, Evidence, Group, Process, Settings, Sight};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;
-pub use verdict::{Confidence, Fact, Harm, Knob, Subject, Verdict};
+pub use verdict::{Because, Confidence, Fact, Harm, Knob, Subject, Verdict};
 
 /// The rule that speaks of netqueue itself.
 pub(crate) const BLIND: &str = "netqueue_blind";

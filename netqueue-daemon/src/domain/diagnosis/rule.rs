@@ -1,6 +1,6 @@
 //! A rule: what it needs to know, when it speaks, and what it says. Rules are data; the table is in `rules/`.
 
-use super::{Confidence, Evidence, Fact, Harm, Knob, Verdict};
+use super::{Because, Confidence, Evidence, Fact, Harm, Knob, Verdict};
 
 /// One rule.
 pub struct Rule {
@@ -12,6 +12,9 @@ pub struct Rule {
     pub needs: &'static [Need],
     /// Whether it applies, and how: pure.
     pub judge: fn(&Evidence) -> Option<Finding>,
+    /// Rules one of which is its cause, where it is a consequence: the first that speaks too. What they would set is what
+    /// helps here as well.
+    pub causes: &'static [&'static Rule],
     /// What to do, whatever the numbers.
     pub advice: &'static [&'static str],
     /// What to look at next.
@@ -115,6 +118,11 @@ impl Rule {
         let blind = evidence.sight.is_impaired() && self.id != super::BLIND;
         let doubts = unmet().filter(|need| need.weighs()).count() + usize::from(blind);
         let confidence = (0..doubts).fold(finding.confidence, |confidence, _| confidence.lower());
+        let cause = self.causes.iter().find_map(|rule| Some((rule.id, (rule.judge)(evidence)?)));
+        let (because, remedies) = match cause {
+            Some((rule, cause)) => (Some(Because { rule, summary: cause.summary }), cause.knobs),
+            None => (None, Vec::new()),
+        };
         let blind = blind.then_some("what netqueue itself missed: see the verdict netqueue_blind");
         Some(Verdict {
             rule: self.id,
@@ -127,6 +135,7 @@ impl Rule {
             confidence,
             summary: finding.summary,
             clients_see: finding.clients_see,
+            because,
             evidence: finding.facts,
             counterfactual: evidence.counterfactual.clone(),
             advice: finding
@@ -134,7 +143,7 @@ impl Rule {
                 .into_iter()
                 .chain(self.advice.iter().map(|advice| (*advice).to_owned()))
                 .collect(),
-            knobs: finding.knobs,
+            knobs: [finding.knobs, remedies].concat(),
             check_next: self.check_next,
             missing: unmet().map(|need| need.missing()).chain(blind).collect(),
         })

@@ -122,6 +122,15 @@ impl Subject {
     }
 }
 
+/// The cause of a verdict: another one on the same subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Because {
+    /// The rule that says so.
+    pub rule: &'static str,
+    /// What happened here.
+    pub summary: String,
+}
+
 /// One verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
@@ -145,6 +154,8 @@ pub struct Verdict {
     pub summary: String,
     /// What clients saw.
     pub clients_see: String,
+    /// Why it came to that, where another verdict on the same subject is the cause of this one.
+    pub because: Option<Because>,
     /// The numbers.
     pub evidence: Vec<Fact>,
     /// What would have helped, where that can be told.

@@ -14,6 +14,7 @@ mod final_ack;
 mod flood;
 mod flooded;
 mod ghosts;
+mod incidents;
 mod inventory;
 mod load;
 mod many_listeners;
@@ -61,6 +62,9 @@ pub(super) const ALL: &[Experiment] = &[
     burst::BURST,
     burst::PACED,
     remedy::REMEDY,
+    incidents::CRAWLER,
+    incidents::IDLE_CONNECTIONS,
+    incidents::MORE_WEIGHT,
     ghosts::GHOSTS,
     ghosts::NO_GHOSTS,
     resets::KEEP_ALIVE_RACE,

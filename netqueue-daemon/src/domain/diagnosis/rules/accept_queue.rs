@@ -24,6 +24,7 @@ pub(super) const STALLED: Rule = Rule {
     title: "accept queue full: the process accepts nothing",
     needs: &[Need::Flow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     judge: stalled,
+    causes: &[],
     advice: &[
         "find out what the process waits for: it is stopped, deadlocked, out of file descriptors (EMFILE in accept()), or its event \
          loop is blocked",
@@ -41,6 +42,7 @@ pub(super) const SLOW: Rule = Rule {
     title: "accept queue full: the process accepts more slowly than clients come",
     needs: &[Need::Flow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     judge: slow,
+    causes: &[],
     advice: &[
         "make the process accept faster: more workers or threads that accept, accept in a loop until EAGAIN, no slow work between \
          two accepts, more CPU",
@@ -55,6 +57,7 @@ pub(super) const BURST: Rule = Rule {
     title: "accept queue full: a burst larger than the backlog",
     needs: &[Need::Flow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     judge: burst,
+    causes: &[],
     advice: &[
         "or spread the burst: clients that connect with some milliseconds between them, or with jitter, need no larger queue",
     ],
@@ -66,6 +69,7 @@ pub(super) const LIMIT_NEEDS_RELISTEN: Rule = Rule {
     title: "accept queue full: somaxconn was raised, but the listener still has its old backlog",
     needs: &[Need::Refusals, Need::Owner],
     judge: needs_relisten,
+    causes: &[],
     advice: &["a sysctl is read by listen() only: the program must call it again, by a reload or a restart"],
     check_next: &[
         "Send-Q of the listener in ss -lnt: the backlog in force",
@@ -78,6 +82,7 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     title: "accept queue full: one member of an SO_REUSEPORT group does not keep up",
     needs: &[Need::Flow, Need::Refusals, Need::Owner],
     judge: reuseport_member,
+    causes: &[],
     advice: &[
         "the kernel gives each client to a member by its address and port, busy or not: its clients are not helped by the other \
          members",
@@ -88,6 +93,10 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
         "net.ipv4.tcp_migrate_req=1 (from 5.14) moves what waits to another member when the socket is closed",
     ],
 };
+
+/// Why an accept queue was full: what most explains it comes first.
+pub(super) const REASONS: &[&Rule] =
+    &[&REUSEPORT_MEMBER_STALLED, &LIMIT_NEEDS_RELISTEN, &STALLED, &SLOW, &BURST];
 
 fn stalled(evidence: &Evidence) -> Option<Finding> {
     if overflows(evidence) == 0 || evidence.not_accepting_for? < STALL {

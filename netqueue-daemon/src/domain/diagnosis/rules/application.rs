@@ -9,6 +9,7 @@ pub(super) const UNREAD_DATA: Rule = Rule {
     title: "the application closes connections with received data unread: the kernel resets them",
     needs: &[Need::Owner, Need::Peers],
     judge: unread_data,
+    causes: &[],
     advice: &[
         "read what the client sent before close(), or shutdown(SHUT_WR) first and read until end of file",
         "a reset may destroy the answer that is still on its way: a client that gets an error instead of a response is often this",
@@ -24,6 +25,7 @@ pub(super) const LINGER_ZERO: Rule = Rule {
     title: "the application resets its connections on purpose (SO_LINGER 0)",
     needs: &[Need::Owner, Need::Peers],
     judge: linger_zero,
+    causes: &[],
     advice: &[
         "where it is not meant: remove SO_LINGER with time-out 0; data not yet acknowledged is thrown away with it",
     ],
@@ -38,6 +40,7 @@ pub(super) const PEER_GONE: Rule = Rule {
     title: "peers vanished: their keep-alive probes went unanswered",
     needs: &[Need::Peers],
     judge: peer_gone,
+    causes: &[],
     advice: &[
         "look at the way between: a firewall or balancer that drops idle flows, or clients that lost their network",
     ],
@@ -49,6 +52,7 @@ pub(super) const OTHER_RESETS: Rule = Rule {
     title: "connections were reset for a reason without a name of its own",
     needs: &[Need::Owner, Need::Peers],
     judge: other_resets,
+    causes: &[],
     advice: &["look at the kernel's own reason in the events, which kernels from 6.10 on give"],
     check_next: &[
         "kernel_reason in the events; connect() to AF_UNSPEC, and tools that destroy sockets (ss -K), do this",
@@ -60,6 +64,7 @@ pub(super) const OUT_OF_MEMORY: Rule = Rule {
     title: "TCP is out of memory or of orphans: connections are reset",
     needs: &[],
     judge: out_of_memory,
+    causes: &[],
     advice: &["raise net.ipv4.tcp_mem or tcp_max_orphans, or find what holds so many sockets"],
     check_next: &[
         "TCP: mem and orphan in /proc/net/sockstat against tcp_mem and tcp_max_orphans",

@@ -8,6 +8,7 @@ pub(super) const BLIND: Rule = Rule {
     title: "netqueue does not see everything: what it says may be incomplete",
     needs: &[],
     judge: blind,
+    causes: &[],
     advice: &[
         "run netqueue doctor on this machine: it says what is missing and what to do",
         "until then take counts as a lower bound; where a residual is not 0 the kernel counted what was not attributed",

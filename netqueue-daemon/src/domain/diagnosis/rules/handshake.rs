@@ -9,16 +9,14 @@ pub(super) const GHOSTS: Rule = Rule {
     title: "ghosts: clients believe they are connected to a server that knows nothing of them",
     needs: &[Need::Refusals, Need::Limit, Need::Owner, Need::Syncookies],
     judge: ghosts,
+    causes: super::accept_queue::REASONS,
     advice: &[
         "give clients a time-out for the first answer: nothing else ends their wait where the server speaks first",
         "raise the backlog: it bounds the SYN queue too, and where that is not full no cookie is sent and no client forgotten",
         "with tcp_syncookies=0 the listener keeps each handshake and lets it in when there is room, but then a flood of SYNs shuts \
          everybody out",
     ],
-    check_next: &[
-        "netqueue_ghost_connections of this listener: those that have not spoken since",
-        "the verdict on its accept queue, which was full",
-    ],
+    check_next: &["netqueue_ghost_connections of this listener: those that have not spoken since"],
 };
 
 pub(super) const OVERFLOW_ABORT: Rule = Rule {
@@ -26,11 +24,12 @@ pub(super) const OVERFLOW_ABORT: Rule = Rule {
     title: "accept queue full and tcp_abort_on_overflow=1: clients are reset at the end of the handshake",
     needs: &[Need::AbortOnOverflow, Need::Limit, Need::Owner],
     judge: overflow_abort,
+    causes: super::accept_queue::REASONS,
     advice: &[
         "set tcp_abort_on_overflow back to 0: the client's ACK, or its data, is sent again and lets it in as soon as there is room",
         "it does not act at the SYN, where most drops of a full accept queue happen since 4.10: those clients still wait",
     ],
-    check_next: &["the verdict on the accept queue of this listener: why it was full"],
+    check_next: &["how long the accept queue was full: netqueue_accept_queue_peak against its limit"],
 };
 
 pub(super) const EXPIRED: Rule = Rule {
@@ -38,8 +37,9 @@ pub(super) const EXPIRED: Rule = Rule {
     title: "handshakes interrupted by a full accept queue were given up, and their clients reset later",
     needs: &[Need::SynackRetries, Need::Owner],
     judge: expired,
+    causes: super::accept_queue::REASONS,
     advice: &[
-        "the cause is the full accept queue some seconds before: see its verdict",
+        "the cause is the full accept queue some seconds before",
         "the resets come long after the overflow, when the client sends its first data: do not look for their cause in that second",
     ],
     check_next: &[
@@ -53,6 +53,7 @@ pub(super) const ABORTED: Rule = Rule {
     title: "handshakes went wrong: an unacceptable packet ended them with a reset",
     needs: &[Need::Peers],
     judge: aborted,
+    causes: &[],
     advice: &[
         "look at who sends them: a client that restarted and uses the same port again, a middlebox that changes sequence numbers, or \
          forged packets",
@@ -65,6 +66,7 @@ pub(super) const RESET_BY_PEERS: Rule = Rule {
     title: "peers reset handshakes: a SYN scan or half-open health checks, harmless",
     needs: &[Need::Peers],
     judge: reset_by_peers,
+    causes: &[],
     advice: &[
         "nothing has to be done: no reset was sent and no client turned away. EmbryonicRsts also counts resets received",
     ],

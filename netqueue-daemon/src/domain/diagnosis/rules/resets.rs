@@ -9,6 +9,7 @@ pub(super) const LISTENER_CLOSED: Rule = Rule {
     title: "a listener was closed with connections waiting in its accept queue: they were reset",
     needs: &[Need::Owner, Need::Peers],
     judge: listener_closed,
+    causes: &[],
     advice: &[
         "close a listener only after everything that waits was accepted: stop new clients first, accept until EAGAIN, then close",
         "or hand the socket over to the next process (systemd socket activation, SCM_RIGHTS): nothing is reset then",
@@ -24,6 +25,7 @@ pub(super) const KEEPALIVE_RACE: Rule = Rule {
     title: "keep-alive race: clients sent on connections the server had just closed",
     needs: &[Need::IdleLimit, Need::Owner, Need::Peers],
     judge: keepalive_race,
+    causes: &[],
     advice: &[
         "make the client give up idle connections before the server does: its idle time-out (idleConnTimeout, keepAliveTimeout, \
          maxIdleTime ..) some seconds below the server's",
@@ -41,6 +43,7 @@ pub(super) const CLOSED_PORT: Rule = Rule {
     title: "clients knock at a port nobody listens on",
     needs: &[Need::Peers],
     judge: closed_port,
+    causes: &[],
     advice: &[
         "if a service should be there: it is down, bound to another address, or in another network namespace",
         "if not: tell those who knock, or leave it; a scan needs no answer",
@@ -56,6 +59,7 @@ pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
     title: "packets of connections this host does not know were answered with a reset",
     needs: &[Need::Peers],
     judge: unknown_connection,
+    causes: &[],
     advice: &[
         "after a restart or a failover it is normal: clients still send on connections of the one before",
         "else look for a balancer or NAT that forgot or moved the flow, and for the keep-alive race: once TIME_WAIT or FIN_WAIT2 is \

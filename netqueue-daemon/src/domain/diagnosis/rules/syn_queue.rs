@@ -9,6 +9,7 @@ pub(super) const FULL: Rule = Rule {
     title: "SYN queue full with cookies off: new clients are dropped",
     needs: &[Need::Syncookies, Need::Peers, Need::Limit],
     judge: full,
+    causes: &[],
     advice: &[
         "turn cookies on: with tcp_syncookies=1 a flood of SYNs costs no client its connection",
         "the SYN queue of a listener is bounded by its own backlog, min(listen argument, somaxconn); tcp_max_syn_backlog does not \
@@ -26,6 +27,7 @@ pub(super) const LAST_QUARTER: Rule = Rule {
     title: "last-quarter rule: cookies are off and unknown clients are dropped early",
     needs: &[Need::Syncookies, Need::Peers],
     judge: last_quarter,
+    causes: &[],
     advice: &[
         "turn cookies on: the rule exists only without them",
         "or raise tcp_max_syn_backlog: with cookies off, a listener with three quarters of it in its SYN queue takes only clients it \
@@ -42,6 +44,7 @@ pub(super) const ABSORBED: Rule = Rule {
     title: "SYN queue full, absorbed by cookies: nothing was lost",
     needs: &[Need::Peers],
     judge: absorbed,
+    causes: &[],
     advice: &[
         "nothing has to be done now: every SYN was answered with a cookie; connections opened that way lose window scaling and SACK \
          where the client sends no timestamps",
@@ -58,6 +61,7 @@ pub(super) const OTHER_DROPS: Rule = Rule {
     title: "SYNs or ACKs dropped for a reason other than a queue",
     needs: &[Need::Peers],
     judge: other,
+    causes: &[],
     advice: &[
         "look for a missing route back to the client, a security module or BPF program that refuses the connection, and memory \
          pressure",

@@ -119,6 +119,10 @@ fn two_ghosts_are_worse_than_eight_hundred_drops() {
     let evidence = Evidence { counterfactual: answer(backlog(499), 371), ..charged(counts) };
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("ghost_connections", Harm::NeverServed, 2));
+    let because = verdict.because.expect("the queue was full, and why is known");
+    assert_eq!(because.rule, "accept_queue_burst");
+    assert!(because.summary.contains("A backlog of 499 would have been enough"), "{}", because.summary);
+    assert_eq!(verdict.knobs[0].proposed, "530", "what helps against the cause helps here");
     let mut mail = at();
     mail.port = 25;
     let key = AccountKey::Listener { socket: SocketId(1), at: mail };

@@ -1,0 +1,213 @@
+//! The incidents people are paged for, played as they happened, with what netqueue must say of each step.
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Result, bail};
+use socket2::Socket;
+
+use super::after_close::wait_until_none;
+use super::load::Processes;
+use super::wait_for;
+use crate::lab::counters::Counter;
+use crate::lab::diagnosis::{self, Verdict};
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, Settings, cause};
+use crate::lab::sockets::{Listener, PATIENCE, connect, connect_nonblocking, send_byte};
+use crate::lab::sysctl;
+use crate::lab::tcp_table::State;
+use crate::lab::worker::{Acceptor, spawn_acceptor};
+
+pub(super) const CRAWLER: Experiment = Experiment {
+    number: "I1",
+    name: "crawler-start",
+    incident: "a crawler starts 500 connections at once against listen(1024) with somaxconn 128; somaxconn is raised to 10000 and it \
+               starts again; then the server listens again",
+    verdict: "a burst against a queue that somaxconn limits to 128; after the sysctl was raised: the old limit is still in force until \
+              the server listens again; after that: nothing",
+    provoke: Provoke::Watching(crawler),
+};
+
+pub(super) const IDLE_CONNECTIONS: Experiment = Experiment {
+    number: "I2",
+    name: "idle-connections",
+    incident: "a server closes connections that were idle for 2 s; 8 clients keep theirs longer and send their next request on them",
+    verdict: "a keep-alive race, no queue problem: the server closes after about 2 s, clients must give up idle connections earlier",
+    provoke: Provoke::Inside(idle_connections),
+};
+
+pub(super) const MORE_WEIGHT: Experiment = Experiment {
+    number: "I4",
+    name: "more-weight",
+    incident: "a server that accepts 50 connections a second behind listen(128) is given 200 a second, for 12 s",
+    verdict: "accept queue full because the process accepts too slowly: no backlog would have been enough",
+    provoke: Provoke::Inside(more_weight),
+};
+
+const CRAWLER_PORT: u16 = 8201;
+const IDLE_PORT: u16 = 8202;
+const WEIGHT_PORT: u16 = 8204;
+/// Verdicts follow the counts, which are looked at twice a second.
+const SAID_WITHIN: Duration = Duration::from_secs(3);
+/// What was charged is told apart in steps of five seconds: what is asked for must not begin in one with something else.
+const APART: Duration = Duration::from_secs(6);
+
+/// How the queue of a burst was limited, step by step, and what must be said first of each.
+const STEPS: [(&str, Option<&str>); 3] = [
+    ("somaxconn 128", Some("accept_queue_burst")),
+    ("somaxconn raised", Some("limit_needs_relisten")),
+    ("listening again", None),
+];
+
+fn crawler(bench: &Bench<'_>) -> Result<Scene> {
+    const BACKLOG: i32 = 1024;
+    let (listener, _server) = bench.netns.run(|| {
+        sysctl::defaults()?;
+        sysctl::ensure("core/somaxconn", 128)?;
+        let listener = Listener::ipv4(CRAWLER_PORT, BACKLOG)?;
+        let server = spawn_acceptor(&listener, Acceptor { pause_ms: 2, seconds: 60 })?;
+        Ok((listener, Processes(vec![server])))
+    })?;
+    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Scene::default() };
+    let listener = std::sync::Arc::new(listener);
+    for (n, (step, expected)) in STEPS.into_iter().enumerate() {
+        let since = SystemTime::now();
+        let at = std::sync::Arc::clone(&listener);
+        let clients = bench.netns.run(move || {
+            match n {
+                0 => {}
+                1 => sysctl::ensure("core/somaxconn", 10_000)?,
+                _ => at.listen_again(BACKLOG)?,
+            }
+            crawl(&at)
+        })?;
+        if let Some(server) = bench.server {
+            let said = said_first(expected, || {
+                diagnosis::at_port(server, bench.netns.inode(), CRAWLER_PORT, since)
+            })?;
+            match said {
+                Ok(words) => scene.measured.push(format!("{step}: {words}")),
+                Err(wrong) => scene.problems.push(format!("{step}: {wrong}")),
+            }
+        }
+        drop(clients);
+        // What is left of the clients of this step must not count in the next one.
+        let at = std::sync::Arc::clone(&listener);
+        bench.netns.run(move || {
+            at.wait_for_queue(0)?;
+            wait_until_none(CRAWLER_PORT, &[State::SynReceived, State::Established])
+        })?;
+        thread::sleep(APART);
+    }
+    scene.open = vec![Box::new(listener)];
+    Ok(scene)
+}
+
+/// 500 clients at once, which go on for one second more.
+fn crawl(listener: &Listener) -> Result<Vec<Socket>> {
+    let clients = (0..500)
+        .map(|_| {
+            let client = connect_nonblocking(listener.loopback())?;
+            client.set_linger(Some(Duration::ZERO))?;
+            Ok(client)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    thread::sleep(Duration::from_millis(1200));
+    Ok(clients)
+}
+
+/// Asks until the expected verdict stands first, or, if none is expected, whether there is none for all that time.
+fn said_first(
+    expected: Option<&str>,
+    ask: impl Fn() -> Result<Vec<Verdict>>,
+) -> Result<Result<String, String>> {
+    let start = Instant::now();
+    loop {
+        let verdicts = ask()?;
+        let first = verdicts.first();
+        let words = first.map_or("nothing".to_owned(), Verdict::words);
+        let right = first.map(Verdict::root) == expected;
+        let over = start.elapsed() > SAID_WITHIN;
+        match (right, expected) {
+            (true, Some(_)) => return Ok(Ok(words)),
+            (true, None) if over => return Ok(Ok(words)),
+            (false, None) => return Ok(Err(format!("nothing must be said, and this was: {words}"))),
+            (false, Some(rule)) if over => {
+                return Ok(Err(format!("the first verdict must come from {rule}, and this was: {words}")));
+            }
+            _ => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn idle_connections(_: &Settings) -> Result<Scene> {
+    const CLIENTS: usize = 8;
+    const IDLE: Duration = Duration::from_secs(2);
+    const ROUNDS: u64 = 2;
+    sysctl::defaults()?;
+    let listener = Listener::ipv4(IDLE_PORT, 128)?;
+    let mut open = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut kept: Vec<(Instant, Option<Socket>)> = Vec::new();
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let client = connect(listener.loopback())?;
+            let connection = listener.accept()?;
+            send_byte(&client)?;
+            read_byte(&connection)?;
+            send_byte(&connection)?;
+            read_byte(&client)?;
+            kept.push((Instant::now(), Some(connection)));
+            clients.push(client);
+            thread::sleep(Duration::from_millis(130));
+        }
+        for (since, connection) in &mut kept {
+            thread::sleep(IDLE.saturating_sub(since.elapsed()));
+            drop(connection.take());
+        }
+        thread::sleep(Duration::from_millis(50));
+        clients.iter().try_for_each(send_byte)?;
+        open.push(clients);
+    }
+    let resets = ROUNDS * CLIENTS as u64;
+    wait_for(Counter::OutRsts, resets, PATIENCE)?;
+    Ok(Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(resets))],
+        resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(resets))],
+        open: vec![Box::new((listener, open))],
+        ..Scene::default()
+    })
+}
+
+fn read_byte(mut socket: &Socket) -> Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let read = std::io::Read::read(&mut socket, &mut [0; 1])?;
+    if read == 0 {
+        bail!("the other side closed before it was to");
+    }
+    Ok(())
+}
+
+fn more_weight(_: &Settings) -> Result<Scene> {
+    const CLIENTS: u32 = 2400;
+    const ARRIVAL: Duration = Duration::from_millis(5);
+    sysctl::defaults()?;
+    let listener = Listener::ipv4(WEIGHT_PORT, 128)?;
+    let server = spawn_acceptor(&listener, Acceptor { pause_ms: 20, seconds: 60 })?;
+    let start = Instant::now();
+    let mut clients = Vec::new();
+    for n in 0..CLIENTS {
+        clients.push(connect_nonblocking(listener.loopback())?);
+        thread::sleep((ARRIVAL * n).saturating_sub(start.elapsed()));
+    }
+    // Who was not let in gives up without a word: the counters stand still while they are compared.
+    clients.retain(|client| client.peer_addr().is_ok());
+    Ok(Scene {
+        kernel: vec![
+            (Counter::ListenDrops, Amount::AtLeast(100)),
+            (Counter::ListenOverflows, Amount::All(Counter::ListenDrops)),
+        ],
+        open: vec![Box::new((listener, Processes(vec![server]), clients))],
+        ..Scene::default()
+    })
+}
