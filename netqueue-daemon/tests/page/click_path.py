@@ -81,6 +81,21 @@ def overview(page, base):
     full = rows.first.locator(".bar[data-state=full] .track")
     judge("a full queue is said to be full", "full" in (full.first.get_attribute("aria-label") or ""))
 
+    verdicts = api(base, "/api/v1/diagnosis")["verdicts"]
+    judge("the recording has verdicts", len(verdicts) > 3, len(verdicts))
+    findings = page.locator(".finding")
+    judge("the three worst verdicts", findings.count() == 3, findings.count())
+    page.get_by_role("button", name=f"Show all {len(verdicts)}").click()
+    titles = [one.inner_text() for one in findings.locator("h3").all()]
+    judge("every verdict, the worst first", titles == [one["title"] for one in verdicts], titles)
+    findings.first.locator("summary").click()
+    advice = findings.first.locator("li").all_inner_texts()
+    judge("what to do is told", set(verdicts[0]["advice"]) <= set(advice), advice)
+    runbook = findings.first.get_by_role("link", name="Runbook").get_attribute("href")
+    with urllib.request.urlopen(f"{base}/{runbook}", timeout=10) as answer:
+        judge("its runbook is there", answer.status == 200 and b"## Fix" in answer.read(), runbook)
+    shot(page, "verdicts")
+
     page.keyboard.press("/")
     page.keyboard.type("8084")
     judge("a search narrows", rows.count() == sum(one["port"] == 8084 for one in listeners), f"{rows.count()}")
@@ -96,6 +111,11 @@ def overview(page, base):
     page.get_by_role("button", name="Everything").click()
 
 
+def one_id(page):
+    """The id of the listener whose page is open."""
+    return page.url.rsplit("/", 1)[1]
+
+
 def listener(page, base):
     page.get_by_role("link", name=WORST, exact=True).first.click()
     # The page draws what it has been told next, which need not be at once.
@@ -108,6 +128,9 @@ def listener(page, base):
     said |= {part["cause"]: part["count"] for part in one["resets"]["by_cause"]}
     judge("its causes", shown == said, f"{shown}, the API says {said}")
     judge("causes are explained", all(row.locator(".text").inner_text() for row in page.locator(".causes li").all()))
+    said = [one["title"] for one in api(base, "/api/v1/diagnosis")["verdicts"] if one["subject"]["listener"] == one_id(page)]
+    titles = [title.inner_text() for title in page.locator(".finding h3").all()]
+    judge("its own verdicts", titles == said[:3] and titles, f"{titles}, the API says {said}")
     judge("its plots are drawn", page.locator(".plot canvas").count() >= 2)
     judge("its events", page.locator(".events tbody tr").count() > 0)
     shot(page, "listener")
@@ -163,12 +186,13 @@ def crowd(page):
 
     page.route("**/api/v1/listeners", multiply)
     page.reload()
-    page.wait_for_selector(".more:not([hidden])", timeout=15000)
+    more = page.get_by_role("button", name="Show more")
+    more.wait_for(timeout=15000)
     rows = page.locator(".listeners tbody tr")
     judge("a thousand are not drawn at once", rows.count() == 60, rows.count())
     begun = time.monotonic()
-    while page.locator(".more button").is_visible() and time.monotonic() - begun < 20:
-        page.locator(".more button").click()
+    while more.is_visible() and time.monotonic() - begun < 20:
+        more.click()
     judge("all of them on demand", rows.count() == 1000, rows.count())
     slow = page.evaluate("new Promise(done => { const t = performance.now(); requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - t))) })")
     judge("it still draws", slow < 1000, f"{slow} ms for a frame")

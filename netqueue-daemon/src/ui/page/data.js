@@ -13,6 +13,8 @@ export const state = {
   /** Answers, as the API gives them. */
   status: null,
   listeners: [],
+  /** Verdicts and spikes; null until the first answer. */
+  diagnosis: null,
   warnings: [],
   coverage: null,
   /** Newest first. */
@@ -61,11 +63,12 @@ async function poll() {
   clearTimeout(timer);
   const begun = performance.now();
   try {
-    const [listeners, status] = await Promise.all([ask("api/v1/listeners"), ask("api/v1/status")]);
+    const [listeners, status, diagnosis] = await Promise.all(["listeners", "status", "diagnosis"].map((what) => ask(`api/v1/${what}`)));
     state.listeners = listeners.data.listeners;
     state.warnings = listeners.warnings ?? [];
     state.coverage = listeners.coverage ?? null;
     state.status = status.data;
+    state.diagnosis = diagnosis.data;
     state.link = "live";
     state.lastAnswer = Date.now();
     state.error = "";

@@ -5,6 +5,7 @@ import { ago, count, place, plural, rate, span } from "./format.js";
 import { allBuckets, buckets, rateNow, state } from "./data.js";
 import { queueBar, sparkline } from "./charts.js";
 import { eventTable } from "./events.js";
+import { verdictCard } from "./verdicts.js";
 import { words } from "./words.js";
 
 /** The span of sparklines, and their columns. */
@@ -140,6 +141,7 @@ export function overviewPage() {
     update();
   } }, label));
   const number = h("span", { class: "hint right" });
+  const matter = verdictCard();
   const events = eventTable({ short: true });
   const noEvents = h("div", { class: "empty" }, h("p", {}, "No drop and no reset in the window that is held."));
   const listenersCard = h("section", { class: "card span-12", "aria-label": "Listeners" },
@@ -148,7 +150,7 @@ export function overviewPage() {
   const element = h("div", {},
     h("div", { class: "verdict" }, mark, h("div", {}, title, said)),
     h("div", { class: "grid" }, Object.values(tiles).map((one) => one.element)),
-    h("div", { class: "grid" }, listenersCard,
+    h("div", { class: "grid" }, matter.element, listenersCard,
       h("section", { class: "card span-12", "aria-label": "Latest events" }, h("header", {}, h("h2", {}, "Latest events"), h("a", { class: "right hint", href: "#/events" }, "All events")), h("div", { class: "body wide" }, events.element, noEvents))));
 
   const updateTiles = (listeners) => {
@@ -194,6 +196,7 @@ export function overviewPage() {
     text(title, verdict.title);
     text(said, verdict.text);
     updateTiles(listeners);
+    matter.update();
     const chosen = listeners.filter((one) => (filter === "all" || (filter === "trouble" ? one.drops.total > 0 : one.kind === "listener")) &&
       (!asked || `${place(one)} ${one.process} ${one.netns} ${one.kind}`.toLowerCase().includes(asked)));
     const [key, sign] = sort;
