@@ -157,6 +157,7 @@ impl Source for Live {
         self.flow(feed);
         feed.tick(clock::now());
         self.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
+        self.census.raced.set(feed.aggregator().raced(clock::now()));
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
