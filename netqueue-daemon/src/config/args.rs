@@ -44,6 +44,12 @@ pub(super) struct Flags {
     /// Names clients of the API may know this host by, separated by commas, beside localhost and its own
     #[arg(long = "web.hostnames", env = "NETQUEUE_WEB_HOSTNAMES", value_name = "NAMES")]
     pub(super) web_hostnames: Option<String>,
+    /// Alertmanager that is told of spikes: http://ADDRESS:PORT, names are not looked up
+    #[arg(long = "alerts.alertmanager-url", env = "NETQUEUE_ALERTS_ALERTMANAGER_URL", value_name = "URL")]
+    pub(super) alerts_alertmanager_url: Option<String>,
+    /// Webhook that is told of spikes as an Alertmanager would: http://ADDRESS:PORT/PATH, names are not looked up
+    #[arg(long = "alerts.webhook-url", env = "NETQUEUE_ALERTS_WEBHOOK_URL", value_name = "URL")]
+    pub(super) alerts_webhook_url: Option<String>,
     /// What to log: error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
     #[arg(long = "log.level", env = "NETQUEUE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,

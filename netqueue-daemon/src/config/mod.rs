@@ -20,6 +20,8 @@ pub use log::{LogConfig, LogFilter, LogFormat};
 use rules::Rule;
 pub use source::{ConfigError, Source};
 
+use crate::delivery::Place;
+
 /// What the daemon is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -33,6 +35,10 @@ pub struct Config {
     pub allow_unauthenticated: bool,
     /// Names this host is known by to clients of the API, beside `localhost` and its own.
     pub hostnames: Vec<String>,
+    /// The Alertmanager that is told of spikes.
+    pub alertmanager: Option<Place>,
+    /// The webhook that is told of spikes.
+    pub webhook: Option<Place>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Whether the processes that hold listeners are looked for.
@@ -69,6 +75,8 @@ impl Default for Config {
             web_config_file: None,
             allow_unauthenticated: false,
             hostnames: Vec::new(),
+            alertmanager: None,
+            webhook: None,
             log: LogConfig::default(),
             owners: true,
             ring_bytes: 4 << 20,
@@ -103,7 +111,7 @@ impl Config {
     fn resolve(args: &DaemonArgs, file: &ConfigFile) -> Result<Self, ConfigError> {
         let layers = Layers { args, file };
         let (flags, table, default) = (args.flags(), file.table(), Self::default());
-        let (web, log) = (&table.web, &table.log);
+        let (web, alerts, log) = (&table.web, &table.alerts, &table.log);
         Ok(Self {
             listen_address: layers
                 .pick(
@@ -135,6 +143,17 @@ impl Config {
             hostnames: layers
                 .pick("web.hostnames", &flags.web_hostnames, &web.hostnames, &rules::HOSTNAMES)?
                 .unwrap_or(default.hostnames),
+            alertmanager: layers
+                .pick(
+                    "alerts.alertmanager-url",
+                    &flags.alerts_alertmanager_url,
+                    &alerts.alertmanager_url,
+                    &rules::PLACE,
+                )?
+                .unwrap_or(default.alertmanager),
+            webhook: layers
+                .pick("alerts.webhook-url", &flags.alerts_webhook_url, &alerts.webhook_url, &rules::PLACE)?
+                .unwrap_or(default.webhook),
             log: LogConfig {
                 level: layers
                     .pick("log.level", &flags.log_level, &log.level, &rules::LOG_LEVEL)?

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use tracing::Level;
 
 use super::log::{LogFilter, LogFormat};
+use crate::delivery::Place;
 
 /// How a setting is understood, wherever it came from.
 pub(super) struct Rule<T> {
@@ -42,6 +43,12 @@ pub(super) const HOSTNAMES: Rule<Vec<String>> = Rule {
             text.split(',').map(|name| hostname(name.trim())).collect()
         }
     },
+};
+
+pub(super) const PLACE: Rule<Option<Place>> = Rule {
+    expected: "http://ADDRESS:PORT such as http://10.0.0.7:9093, with a path where there is one, or nothing (names are not \
+               looked up, TLS is not spoken: put a proxy before it)",
+    parse: |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
 };
 
 pub(super) const LOG_LEVEL: Rule<LogFilter> = Rule {

@@ -12,11 +12,10 @@ use super::{
     layout::{self, Addresses},
     misses,
     probes::{self, PROBES},
-    symbols::Symbols,
+    symbols::{self, FILE as SYMBOLS_FILE, Symbols},
 };
 
 const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
-const SYMBOLS_FILE: &str = "/proc/kallsyms";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
@@ -85,8 +84,7 @@ fn btf() -> Result<Btf, AttachError> {
 
 fn symbols() -> Result<Symbols, AttachError> {
     let hidden = |reason: String| AttachError::SymbolsHidden(reason);
-    let file = fs::File::open(SYMBOLS_FILE)
-        .map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
+    let file = symbols::open().map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
     let wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| probe.function)
