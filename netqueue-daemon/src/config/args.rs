@@ -60,6 +60,9 @@ pub(super) struct Flags {
     #[arg(long = "no-owners", env = "NETQUEUE_NO_OWNERS", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_owners: Option<String>,
+    /// How programs are attached: fentry, kprobe, or auto: fentry where the kernel has it [default: auto]
+    #[arg(long = "attach", env = "NETQUEUE_ATTACH", value_name = "WAY")]
+    pub(super) attach: Option<String>,
     /// Size of the ring buffer for events, a power of two [default: 4MiB]
     #[arg(long = "ring-size", env = "NETQUEUE_RING_SIZE", value_name = "BYTES")]
     pub(super) ring_size: Option<String>,

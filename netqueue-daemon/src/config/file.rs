@@ -29,6 +29,7 @@ pub(super) struct Table {
     pub(super) alerts: Alerts,
     pub(super) log: Log,
     pub(super) no_owners: Option<Given>,
+    pub(super) attach: Option<Given>,
     pub(super) ring_size: Option<Given>,
     pub(super) event_memory: Option<Given>,
     pub(super) history_memory: Option<Given>,

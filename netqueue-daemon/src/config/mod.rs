@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use crate::domain::AttachWay;
+
 pub use args::DaemonArgs;
 use file::{ConfigFile, Given};
 pub use log::{LogConfig, LogFilter, LogFormat};
@@ -43,6 +45,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Whether the processes that hold listeners are looked for.
     pub owners: bool,
+    /// How programs are attached.
+    pub attach: AttachWay,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
     pub ring_bytes: u32,
     /// Bytes the newest events may take in memory.
@@ -79,6 +83,7 @@ impl Default for Config {
             webhook: None,
             log: LogConfig::default(),
             owners: true,
+            attach: AttachWay::Auto,
             ring_bytes: 4 << 20,
             event_memory: 16 << 20,
             history_memory: 32 << 20,
@@ -165,6 +170,9 @@ impl Config {
             owners: layers
                 .pick("no-owners", &flags.no_owners, &table.no_owners, &rules::SWITCH)?
                 .map_or(default.owners, |off| !off),
+            attach: layers
+                .pick("attach", &flags.attach, &table.attach, &rules::ATTACH)?
+                .unwrap_or(default.attach),
             ring_bytes: layers
                 .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
                 .unwrap_or(default.ring_bytes),

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use tracing::Level;
 
 use super::log::{LogFilter, LogFormat};
-use crate::delivery::Place;
+use crate::{delivery::Place, domain::AttachWay};
 
 /// How a setting is understood, wherever it came from.
 pub(super) struct Rule<T> {
@@ -64,6 +64,8 @@ pub(super) const LOG_FORMAT: Rule<LogFormat> = Rule {
         _ => None,
     },
 };
+
+pub(super) const ATTACH: Rule<AttachWay> = Rule { expected: AttachWay::EXPECTED, parse: AttachWay::named };
 
 pub(super) const RING_SIZE: Rule<u32> = Rule {
     expected: "a power of two from 4KiB to 1GiB such as 4MiB or 4194304",

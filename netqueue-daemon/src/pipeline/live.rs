@@ -170,6 +170,7 @@ impl Source for Live {
             slots: self.attached.room(),
             census: self.census_cost,
             warnings,
+            caveats: self.attached.caveats().into_iter().collect(),
         };
         feed.tell(clock::now(), Observation::Health(health));
     }
