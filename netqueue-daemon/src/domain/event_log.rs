@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{AccountKey, DropKind, Event, Peer, QueueState, Queues, ResetCause, Timestamp, What};
+use super::{AccountKey, DropKind, Earlier, Event, Peer, QueueState, Queues, ResetCause, Timestamp, What};
 
 /// Events packed together.
 const CHUNK: usize = 256;
@@ -19,6 +19,9 @@ pub struct EventLog {
     most: usize,
     appended: u64,
     evicted: u64,
+    /// Up to this number they are of earlier runs.
+    before: u64,
+    earlier: Arc<Earlier>,
 }
 
 /// Events with consecutive numbers.
@@ -56,8 +59,49 @@ const UNKNOWN: u32 = u32::MAX;
 impl EventLog {
     /// A log that keeps the newest events in about `most` bytes: at least two chunks.
     #[must_use]
-    pub const fn new(most: usize) -> Self {
-        Self { full: VecDeque::new(), open: Vec::new(), bytes: 0, most, appended: 0, evicted: 0 }
+    pub fn new(most: usize) -> Self {
+        Self {
+            full: VecDeque::new(),
+            open: Vec::new(),
+            bytes: 0,
+            most,
+            appended: 0,
+            evicted: 0,
+            before: 0,
+            earlier: Arc::default(),
+        }
+    }
+
+    /// Takes back an event of an earlier run, which had this number. One that is not newer than those there is passed over.
+    pub fn remember(&mut self, number: u64, event: Event) {
+        if number > self.appended {
+            self.continue_after(number - 1);
+            self.append(event);
+        }
+    }
+
+    /// Everything so far was of earlier runs, whose last number was `last`.
+    pub fn begin(&mut self, earlier: Earlier, last: u64) {
+        self.continue_after(last);
+        self.before = self.appended;
+        self.earlier = Arc::new(earlier);
+    }
+
+    /// The runs before this one.
+    #[must_use]
+    pub fn earlier(&self) -> &Earlier {
+        &self.earlier
+    }
+
+    /// How many numbers were given out before this run.
+    #[must_use]
+    pub const fn before_this_run(&self) -> u64 {
+        self.before
+    }
+
+    /// Events of this run, newest first.
+    pub fn of_this_run(&self) -> impl Iterator<Item = Event> {
+        self.newest_first().take_while(|(number, _)| *number > self.before).map(|(_, event)| event)
     }
 
     /// Goes on with events numbered after `appended`: those between were never seen here.

@@ -129,6 +129,11 @@ impl Namespaces {
         self.entries.contains_key(&netns)
     }
 
+    /// How it is called.
+    pub(super) fn name(&self, netns: Netns) -> Arc<str> {
+        self.entries.get(&netns).map_or_else(|| self.label(netns, None), |entry| Arc::clone(&entry.view.name))
+    }
+
     /// It was compared.
     pub(super) fn compared(&mut self, balance: NamespaceBalance) {
         if let Some(entry) = self.entries.get_mut(&balance.netns) {
@@ -177,12 +182,6 @@ impl Namespaces {
     /// Knows what was known elsewhere.
     pub(super) fn restore(&mut self, standing: Vec<Entry>) {
         self.entries = standing.into_iter().map(|entry| (entry.view.netns, entry)).collect();
-    }
-
-    /// How it is called.
-    pub(super) fn name(&self, netns: Netns) -> Arc<str> {
-        let known = self.entries.get(&netns).map(|entry| Arc::clone(&entry.view.name));
-        known.unwrap_or_else(|| self.label(netns, None))
     }
 
     /// Whether it is known to have ended.

@@ -60,7 +60,7 @@ fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event
     /// The ring orders by CPU: an event may stand behind one that is a little younger.
     const DISORDER: Duration = Duration::from_secs(2);
     let mut by_account: HashMap<_, Vec<Event>> = HashMap::new();
-    let held = snapshot.events.newest_first().map(|(_, event)| event);
+    let held = snapshot.events.of_this_run();
     for event in
         held.take_while(|event| event.time >= from.before(DISORDER)).filter(|event| event.time >= from)
     {
