@@ -20,6 +20,7 @@ mod idle;
 mod joining;
 mod journal;
 mod limit;
+mod listen_call;
 mod listener;
 mod namespaces;
 mod observation;
@@ -48,6 +49,7 @@ pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use idle::{IdleClosings, IdleLimit, Sighting};
 pub use journal::JournalState;
 pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listen_call::ListenCall;
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };
