@@ -147,14 +147,9 @@ mod tests {
         assert_eq!(&*name, "a\"} 1?# \\?\u{fffd}-and");
         let named = AccountView { process: name, ..account(1, listener(1, "0.0.0.0", 80), drops(3)) };
         let snapshot = snapshot(vec![named]);
-        let families =
-            crate::metrics::listeners::families(&snapshot, &fold(&snapshot, 10)).expect("families");
-        let families: Vec<_> = families
-            .into_iter()
-            .map(|scraped| scraped.family)
-            .filter(|family| !family.get_metric().is_empty())
-            .collect();
-        let page = prometheus::TextEncoder::new().encode_to_string(&families).expect("a page");
+        let families = crate::metrics::listeners::families(&snapshot, &fold(&snapshot)).expect("families");
+        let page: Vec<u8> = families.into_iter().flat_map(|scraped| scraped.text).collect();
+        let page = String::from_utf8(page).expect("text");
         let line =
             page.lines().find(|line| line.starts_with("netqueue_listen_drops_total{")).expect("a line");
         assert!(line.contains("process=\"a\\\"} 1?# \\\\?\u{fffd}-and\",") && line.ends_with(" 3"), "{line}");
