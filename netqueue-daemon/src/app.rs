@@ -1,6 +1,6 @@
 //! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
 
-use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs::File, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -177,7 +177,10 @@ fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
     if let Some(directive) = programs.and_then(|level| format!("netqueue_ebpf={level}").parse().ok()) {
         filter = filter.add_directive(directive);
     }
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: in a journal or a file they are noise.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let layer = match config.format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().boxed(),

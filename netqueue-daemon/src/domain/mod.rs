@@ -18,6 +18,7 @@ mod history;
 mod idle;
 mod joining;
 mod limit;
+mod listen_call;
 mod listener;
 mod namespaces;
 mod observation;
@@ -44,6 +45,7 @@ pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use idle::{IdleClosings, IdleLimit, Sighting};
 pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listen_call::ListenCall;
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };

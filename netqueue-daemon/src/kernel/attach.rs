@@ -14,6 +14,7 @@ use super::{
     grace,
     hook::{Hooks, Probed},
     keeper::{self, Keeper},
+    listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
     object::OBJECT,
@@ -56,6 +57,8 @@ pub struct Attached {
     pub numbers: Arc<Numbers>,
     /// Namespaces that ended.
     pub farewells: Farewells,
+    /// What listen() is called with; else why this kernel does not tell.
+    pub listens: Result<Listens, String>,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
@@ -92,8 +95,24 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let numbers = Arc::new(slots::map_lives(&ebpf, told)?);
     let recycler = Recycler::new(slots, grace::possible());
     let farewells = Farewells::new(farewells);
+    let listens = Listens::attach(&mut ebpf);
+    if let Err(reason) = &listens {
+        tracing::warn!(reason, "arguments of listen() that somaxconn cuts down stay unknown");
+    }
     let features = settings.features;
-    Ok(Attached { ebpf, counters, ring, traffic, features, recycler, numbers, farewells, probes, logger })
+    Ok(Attached {
+        ebpf,
+        counters,
+        ring,
+        traffic,
+        features,
+        recycler,
+        numbers,
+        farewells,
+        listens,
+        probes,
+        logger,
+    })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
@@ -227,6 +246,7 @@ pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
         if let Program::KProbe(program) = program {
             program.load().map_err(|error| refused(name, &error))?;
         }
+        // Those of fentry are verified against one function, when they are attached.
         accepted += usize::from(!matches!(program, Program::FEntry(_) | Program::FExit(_)));
     }
     Ok(accepted)

@@ -167,6 +167,26 @@ mod tests {
     use super::*;
     use crate::metrics::fixture::{account, drops, endpoint, listener, other, snapshot};
 
+    /// Whatever a process calls itself, its line of the page is one line, and its name is in quotes.
+    #[test]
+    fn a_name_cannot_break_out_of_its_label() {
+        let name = crate::domain::printable(b"a\"} 1\n# \\\x1b\xff-and-much-more", 15);
+        assert_eq!(&*name, "a\"} 1?# \\?\u{fffd}-and");
+        let named = AccountView { process: name, ..account(1, listener(1, "0.0.0.0", 80), drops(3)) };
+        let snapshot = snapshot(vec![named]);
+        let families =
+            crate::metrics::listeners::families(&snapshot, &fold(&snapshot, 10)).expect("families");
+        let families: Vec<_> = families
+            .into_iter()
+            .map(|scraped| scraped.family)
+            .filter(|family| !family.get_metric().is_empty())
+            .collect();
+        let page = prometheus::TextEncoder::new().encode_to_string(&families).expect("a page");
+        let line =
+            page.lines().find(|line| line.starts_with("netqueue_listen_drops_total{")).expect("a line");
+        assert!(line.contains("process=\"a\\\"} 1?# \\\\?\u{fffd}-and\",") && line.ends_with(" 3"), "{line}");
+    }
+
     fn totals(series: &[Series]) -> Vec<(&str, u64)> {
         series.iter().map(|series| (series.labels[2].as_str(), series.counts.drop_total())).collect()
     }

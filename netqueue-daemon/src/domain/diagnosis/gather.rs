@@ -170,8 +170,8 @@ impl Look<'_> {
         })
     }
 
-    /// The longest time in which clients were refused and nothing was accepted. It counts from the first refusal: what
-    /// comes before may have been a time without clients.
+    /// The longest time in which clients were refused, others waited, and nothing was accepted. It counts from the first
+    /// refusal: what comes before may have been a time without clients.
     fn not_accepting_for(&self) -> Option<Duration> {
         let runs = self.past?.runs();
         if runs.back()?.entered == 0 {
@@ -183,7 +183,10 @@ impl Look<'_> {
             if run.accepted > before.accepted {
                 refused_since = None;
             }
-            if run.drops > before.drops && run.since >= self.window.0 {
+            if run.accepted >= run.entered {
+                // Nobody waits: it may be quick and have nothing to do.
+                refused_since = None;
+            } else if run.drops > before.drops && run.since >= self.window.0 {
                 refused_since.get_or_insert(run.since);
             }
             if let Some(since) = refused_since {

@@ -19,8 +19,10 @@ mod many_listeners;
 mod migrated;
 mod mptcp;
 mod namespaces;
+mod nginx;
 mod other_drops;
 mod queues;
+mod real_servers;
 mod remedy;
 mod reopen;
 mod resets;
@@ -80,6 +82,7 @@ pub(super) const ALL: &[Experiment] = &[
     inventory::LIMITS,
     churn::CHURN,
     mptcp::MPTCP,
+    mptcp::ACCEPTED,
     fast_open::FAST_OPEN,
     deferred::DEFERRED,
     other_drops::BROADCAST,
@@ -103,6 +106,10 @@ pub(super) const ALL: &[Experiment] = &[
     queues::SPIKE,
     queues::CROWD,
     queues::HALF_OPEN,
+    real_servers::REAL_SERVERS,
+    nginx::STOPPED,
+    nginx::SHORT_QUEUE,
+    nginx::KEEP_ALIVE,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
