@@ -205,7 +205,12 @@ impl Attached {
         };
         let functions: BTreeSet<_> =
             self.probes.iter().filter(interrupted).map(|(status, _)| &*status.function).collect();
-        (!functions.is_empty()).then(|| {
+        let of_softirqs = |(status, _): &Probed| {
+            status.attached
+                && status.mode == AttachMode::Kprobe
+                && !probes::may_be_preempted(&status.function)
+        };
+        (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(
                 "attached by kprobe where a softirq may interrupt the program: while it does, the kernel skips netqueue's other                  kprobe programs on that CPU and does not count it, and what is dropped meanwhile shows as a residual                  (seen about once in 20,000 drops on a busy host): {}",
                 functions.into_iter().collect::<Vec<_>>().join(", ")
