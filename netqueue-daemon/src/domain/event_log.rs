@@ -60,16 +60,8 @@ impl EventLog {
     /// A log that keeps the newest events in about `most` bytes: at least two chunks.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self {
-            full: VecDeque::new(),
-            open: Vec::new(),
-            bytes: 0,
-            most,
-            appended: 0,
-            evicted: 0,
-            before: 0,
-            earlier: Arc::default(),
-        }
+        let (full, open, earlier) = (VecDeque::new(), Vec::new(), Arc::default());
+        Self { full, open, bytes: 0, most, appended: 0, evicted: 0, before: 0, earlier }
     }
 
     /// Takes back an event of an earlier run, which had this number. One that is not newer than those there is passed over.
