@@ -30,7 +30,7 @@ static LISTENS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 fn listen_asked(ctx: FEntryContext) -> i32 {
     let task = bpf_get_current_pid_tgid();
     let argument: i32 = ctx.arg(1);
-    let _no_room = ASKED.insert(&task, &argument, 0);
+    let _no_room = ASKED.insert(task, argument, 0);
     0
 }
 
@@ -39,8 +39,8 @@ fn listen_begun(ctx: FEntryContext) -> i32 {
     let task = bpf_get_current_pid_tgid();
     let (socket, backlog): (u64, i32) = (ctx.arg(0), ctx.arg(1));
     // SAFETY: the entry is this task's own, and it is here.
-    let argument = unsafe { ASKED.get(&task) }.copied().unwrap_or(backlog);
-    let _was_there = ASKED.remove(&task);
+    let argument = unsafe { ASKED.get(task) }.copied().unwrap_or(backlog);
+    let _was_there = ASKED.remove(task);
     let Ok(inode) = socket_inode(socket) else { return 0 };
     if let Some(mut record) = LISTENS.reserve::<ListenCall>(0) {
         record.write(ListenCall { time: monotonic_now(), inode, argument, backlog });
