@@ -63,6 +63,11 @@ pub enum Cell {
     /// Of these: answered with a reset.
     GhostsEnded,
 
+    /// Events that were not sent because the account's allowance was used up.
+    EventsSuppressed,
+    /// Events that were lost because the ring buffer was full.
+    EventsLost,
+
     /// The kernel's ListenOverflows.
     ListenOverflows,
     /// The kernel's ListenDrops.
@@ -116,6 +121,8 @@ impl Cell {
         Self::Ghosts,
         Self::GhostsRecovered,
         Self::GhostsEnded,
+        Self::EventsSuppressed,
+        Self::EventsLost,
         Self::ListenOverflows,
         Self::ListenDrops,
         Self::ReqQFullDrop,

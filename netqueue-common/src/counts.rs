@@ -4,19 +4,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Cell;
 
-/// One CPU's exact counts of one [`ListenerKey`](crate::ListenerKey), indexed by [`Cell`]. They only grow.
+/// One CPU's exact counts of one [`ListenerKey`](crate::ListenerKey), indexed by [`Cell`]. They only grow while
+/// the slot has one owner.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Counts {
     /// The cells, in the order of [`Cell::ALL`].
     pub cells: [u64; Cell::COUNT],
+    /// The kernel side's own: when the events sent so far are paid for at the allowed rate, in nanoseconds of
+    /// CLOCK_MONOTONIC.
+    pub paid_until: u64,
     /// Zero; rounds the size up to whole cache lines, so that no two CPUs write to one.
-    pub reserved: [u64; Counts::WORDS - Cell::COUNT],
+    pub reserved: [u64; Counts::WORDS - Cell::COUNT - 1],
 }
 
 impl Counts {
     /// Size in words of eight bytes.
-    pub const WORDS: usize = Cell::COUNT.next_multiple_of(8);
+    pub const WORDS: usize = (Cell::COUNT + 1).next_multiple_of(8);
 }
 
 #[cfg(feature = "user")]

@@ -21,6 +21,11 @@ pub struct KernelLayout {
     /// The same of `tcp_send_active_reset`.
     pub code_of_active_reset: [u64; 2],
 
+    /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
+    pub event_cost: u64,
+    /// How many nanoseconds of allowance an account that was silent has saved, less one event's.
+    pub event_savings: u64,
+
     /// `sock.__sk_common.skc_net.net`
     pub sock_net: u32,
     /// `inet_sock.inet_sport`: the local port, network byte order; unlike `skc_num` it outlives the port's release.

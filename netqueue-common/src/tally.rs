@@ -6,10 +6,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
-    /// Events that arose. It equals the delivered and the lost ones together.
+    /// Events that arose. It equals the submitted, the suppressed and the lost ones together.
     EventsSeen,
     /// Events put into the ring buffer.
     EventsSubmitted,
+    /// Events not sent because their account's allowance was used up.
+    EventsSuppressed,
     /// Events lost because the ring buffer was full.
     EventsRingFull,
     /// Charges that found no free slot and went to the namespace's `other` bucket; the sum stays exact.
@@ -42,6 +44,7 @@ impl Tally {
     pub const ALL: [Self; Self::COUNT] = [
         Self::EventsSeen,
         Self::EventsSubmitted,
+        Self::EventsSuppressed,
         Self::EventsRingFull,
         Self::ChargesFolded,
         Self::ChargesLost,

@@ -13,10 +13,10 @@ use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
     delivery::{self, Kind, Place, Target},
-    domain::{Aggregator, Features, Netns, Settings, Timestamp},
+    domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp},
     inventory,
     journal::{self, JournalSettings},
-    kernel::{self, LoadSettings},
+    kernel::{self, EventAllowance, LoadSettings},
     metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     privileges,
@@ -77,8 +77,13 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn feed(config: &Config, host: Netns, attached: Timestamp) -> anyhow::Result<Feed> {
-    let settings =
-        Settings { host, event_memory: config.event_memory, history_memory: config.history_memory };
+    let settings = Settings {
+        host,
+        event_memory: config.event_memory,
+        history_memory: config.history_memory,
+        max_series: config.max_series,
+        keep: Keep { time: config.keep_closed, ..Keep::default() },
+    };
     let aggregator = Aggregator::new(settings, attached);
     let Some(directory) = &config.event_log else { return Ok(Feed::new(aggregator)) };
     let settings = JournalSettings {
@@ -113,9 +118,9 @@ impl Front {
         reload_on_hangup(Arc::clone(&secured))?;
         let told = delivery::Tally::new()?;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
-        let router = api::router(snapshots.clone()).merge(ui::router(&config.telemetry_path)).merge(
-            metrics::router(snapshots.clone(), config.max_series, &config.telemetry_path, told.collector()),
-        );
+        let router = api::router(snapshots.clone())
+            .merge(ui::router(&config.telemetry_path))
+            .merge(metrics::router(snapshots.clone(), &config.telemetry_path, told.collector()));
         let exposure = exposure(config, server.local_addr());
         if let Some(warning) = exposure.warning(&secured) {
             tracing::warn!("{warning}");
@@ -176,6 +181,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
         attach: config.attach,
         features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,

@@ -20,7 +20,7 @@ pub type Recording = mpsc::Receiver<Arc<Observed>>;
 pub enum Request {
     /// A fresh snapshot.
     Picture(Asked<Arc<Snapshot>>),
-    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
+    /// One for the metrics page: what is in it is from then on known outside, and peaks since the last scrape begin anew.
     Scrape(Asked<Arc<Snapshot>>),
     /// Everything observed from now on; `None` where enough do that already.
     Record(Asked<Option<Recording>>),

@@ -41,8 +41,7 @@ fn event(seconds: u64, account: AccountKey, port: u16, what: What) -> Event {
 
 /// A daemon's surfaces over one picture, without a kernel.
 async fn daemon(probe_attached: bool) -> SocketAddr {
-    let mut aggregator =
-        Aggregator::new(Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }, at(0));
+    let mut aggregator = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
     let place = |port| Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port };
     let web = AccountKey::Listener { socket: SocketId(1), at: place(8081) };
     aggregator.observe(event(1, web, 8081, What::Drop(DropKind::AcceptQueueFullAck)));

@@ -28,7 +28,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> String {
 
 #[tokio::test]
 async fn every_surface_answers_on_one_port_and_stops_when_told() {
-    let settings = Settings { host: Netns::at_attach(1), event_memory: 1 << 20, history_memory: 1 << 20 };
+    let settings = Settings { event_memory: 1 << 20, ..Settings::of(Netns::at_attach(1)) };
     let aggregator = Aggregator::new(settings, Timestamp::from_nanos(1));
     let (mut publisher, snapshots) = snapshots::channel(aggregator.snapshot(Timestamp::from_nanos(2)));
     let fresh = Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
@@ -42,7 +42,6 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
 
     let router = api::router(snapshots.clone()).merge(ui::router("/telemetry")).merge(metrics::router(
         snapshots,
-        10,
         "/telemetry",
         delivery::Tally::new().expect("counters").collector(),
     ));

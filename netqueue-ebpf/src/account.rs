@@ -1,6 +1,6 @@
 //! When something moved: charge the account, and say what happened, or count that it could not be said.
 
-use netqueue_common::{Event, ListenerKey, Tally};
+use netqueue_common::{Cell, Event, ListenerKey, Tally};
 
 use crate::{
     kernel::{Fault, Peer, Queues, layout, monotonic_now},
@@ -34,14 +34,20 @@ pub(crate) struct Facts {
     pub(crate) age: u64,
 }
 
-/// Puts one event into the ring buffer, or counts it as lost.
+/// Puts one event into the ring buffer, or counts it as suppressed or lost.
 #[inline(always)]
 pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     tally(Tally::EventsSeen);
     let now = monotonic_now();
+    if !facts.account.affords_event(now) {
+        facts.account.add(Cell::EventsSuppressed, 1);
+        tally(Tally::EventsSuppressed);
+        return;
+    }
     // Asked before there is a reservation: the answer is about what is unread already.
     let wake = wake_flag(state, now);
     let Some(mut record) = EVENTS.reserve::<Event>(0) else {
+        facts.account.add(Cell::EventsLost, 1);
         tally(Tally::EventsRingFull);
         return;
     };

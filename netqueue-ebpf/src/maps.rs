@@ -114,6 +114,26 @@ impl Account {
         }
     }
 
+    /// Whether this account may send an event now on this CPU; if so it is paid for. A flood thus takes neither the ring
+    /// nor the reader's time from the others.
+    #[inline(always)]
+    pub(crate) fn affords_event(self, now: u64) -> bool {
+        if self.row.is_null() || layout!(event_cost) == 0 {
+            return true;
+        }
+        // SAFETY: a live map value, aligned to eight. A softirq on top of a program in process context may write it
+        // between the two: then one event is not paid for.
+        let paid_until = unsafe { &raw mut (*self.row).paid_until };
+        let due = unsafe { paid_until.read_volatile() };
+        if due > now + layout!(event_savings) {
+            return false;
+        }
+        let due = if due > now { due } else { now };
+        // SAFETY: as above.
+        unsafe { paid_until.write_volatile(due + layout!(event_cost)) };
+        true
+    }
+
     /// # Safety
     /// `index` must be below `Cell::COUNT`.
     #[inline(always)]

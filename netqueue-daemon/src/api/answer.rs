@@ -160,6 +160,7 @@ pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
         taken: snapshot.taken.to_rfc3339(),
         events_held: events.len() as u64,
         events_evicted: events.evicted(),
+        events_suppressed: snapshot.health.flow.suppressed,
         events_lost: snapshot.health.flow.lost.iter().sum(),
         gaps: gaps(snapshot),
     }

@@ -19,7 +19,7 @@ pub(super) struct ListenerFilter {
 }
 
 /// What accounts can be.
-pub(super) const KINDS: [&str; 4] = ["listener", "endpoint", "ephemeral", "other"];
+pub(super) const KINDS: [&str; 5] = ["listener", "endpoint", "ephemeral", "other", "gone"];
 /// What they can be sorted by: by `id` rising, by all else falling.
 pub(super) const SORTS: [&str; 5] = ["id", "drops", "resets", "fullness", "last_seen"];
 /// Most that one answer holds.

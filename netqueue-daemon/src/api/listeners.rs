@@ -10,9 +10,9 @@ use super::{
     query::ListenerQuery, timeseries,
 };
 use crate::{
-    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Timestamp},
+    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Timestamp, Untold},
     model::{
-        DropCount, Drops, Envelope, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
+        DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
         Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
     },
 };
@@ -91,6 +91,7 @@ impl Listener {
             resets: Resets::of(&account.counts),
             handshakes: Handshakes::of(account.counts.handshakes()),
             ghosts: Ghosts::of(account.counts.handshakes()),
+            events: EventShare::of(&account.counts),
             counters: counters.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
             first_seen: Some(account.first_seen.to_rfc3339()),
             last_seen: Some(account.last_seen.to_rfc3339()),
@@ -125,6 +126,14 @@ impl Ghosts {
             recovered: seen.ghosts_recovered,
             ended: seen.ghosts_ended,
         }
+    }
+}
+
+impl EventShare {
+    fn of(counts: &Counts) -> Self {
+        let total = counts.drop_total() + counts.reset_total();
+        let Untold { suppressed, lost } = counts.untold();
+        Self { total, shown: total.saturating_sub(suppressed).saturating_sub(lost), suppressed, lost }
     }
 }
 

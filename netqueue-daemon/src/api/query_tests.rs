@@ -15,7 +15,7 @@ use crate::{
 
 /// So many drops, one a second, of which the log holds what fits.
 fn long_incident(events: u64, event_memory: usize) -> Snapshot {
-    let mut queues = Aggregator::new(Settings { host: HOST, event_memory, history_memory: 1 << 20 }, at(0));
+    let mut queues = Aggregator::new(Settings { event_memory, ..Settings::of(HOST) }, at(0));
     for second in 1..=events {
         queues.count([(web(), drops(second))], at(second));
         queues.observe(drop_event(second, second as u16));

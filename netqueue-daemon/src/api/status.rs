@@ -7,11 +7,11 @@ use crate::{
     build_info::BuildInfo,
     domain::{
         CounterBalance, JournalState, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
-        SearchCost, Snapshot, Start, Timestamp,
+        SearchCost, SlotUse, Snapshot, Start, Timestamp,
     },
     model::{
         Balance, Envelope, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe,
-        Problem as Refused, Reconciliation, Status,
+        Problem as Refused, Reconciliation, Slots, Status,
     },
 };
 
@@ -52,6 +52,7 @@ impl Status {
                 event_bytes: snapshot.events.bytes() as u64,
                 history_bytes: snapshot.accounts.iter().map(|account| account.history.bytes() as u64).sum(),
             },
+            slots: snapshot.health.slots.iter().map(Slots::named).collect(),
             event_log: snapshot.journal.as_ref().map(EventFiles::of),
         }
     }
@@ -162,6 +163,13 @@ impl From<SearchCost> for NamespaceSearch {
     }
 }
 
+impl Slots {
+    fn named(slots: &SlotUse) -> (String, Self) {
+        let SlotUse { ref kind, capacity, used, given_back } = *slots;
+        (kind.to_string(), Self { capacity, used, given_back })
+    }
+}
+
 impl EventFlow {
     fn of(snapshot: &Snapshot) -> Self {
         let flow = &snapshot.health.flow;
@@ -169,6 +177,7 @@ impl EventFlow {
         Self {
             seen: flow.seen,
             submitted: flow.submitted,
+            suppressed: flow.suppressed,
             stored: snapshot.events.appended() - snapshot.events.before_this_run(),
             lost: lost.into(),
             folded: flow.folded,

@@ -30,7 +30,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(event_memory: usize) -> Self {
-        let queues = Aggregator::new(Settings { host: HOST, event_memory, history_memory: 1 << 20 }, at(0));
+        let queues = Aggregator::new(Settings { event_memory, ..Settings::of(HOST) }, at(0));
         let (publisher, snapshots) = snapshots::channel(queues.snapshot(at(0)));
         let router = super::router(snapshots.clone());
         Self { queues, publisher, snapshots, router }

@@ -100,8 +100,7 @@ fn probe(attached: bool, required: bool) -> ProbeStatus {
 
 /// A listener with 24 drops of which 3 are events, a port nobody serves, a full map.
 pub(super) fn incident() -> Aggregator {
-    let mut queues =
-        Aggregator::new(Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }, at(0));
+    let mut queues = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
     queues.count([(web(), drops(24)), (nobody(), resets(1)), (AccountKey::Other(HOST), drops(2))], at(9));
     for event in [drop_event(1, 1001), drop_event(2, 1002), reset_event(3), drop_event(4, 1004)] {
         queues.observe(event);
@@ -109,7 +108,7 @@ pub(super) fn incident() -> Aggregator {
     let all = |value| PerCounter::from_fn(|_| value);
     queues.set_baseline(HOST, &Bracket { before: all(0), kernel: all(1000), after: all(0) });
     queues.reconcile(HOST, &Bracket { before: all(26), kernel: all(1027), after: all(26) }, at(5));
-    let mut flow = EventFlow { seen: 27, submitted: 4, folded: 2, ..EventFlow::default() };
+    let mut flow = EventFlow { seen: 30, submitted: 4, suppressed: 3, folded: 2, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 23;
     let probes = vec![probe(true, true), probe(false, false)];
     queues.set_health(Health {
@@ -180,6 +179,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
                 "accept_wait_unmeasured": 0},
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
             "resets": {"total": 0, "by_cause": []},
+            "events": {"total": 24, "shown": 24, "suppressed": 0, "lost": 0},
             "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},
             "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
             "counters": {"ListenOverflows": 24, "ListenDrops": 24, "TCPReqQFullDrop": 0,
@@ -202,7 +202,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
     let answer = get("/api/v1/listeners").await;
     assert_eq!(
         answer["coverage"],
-        json!({"since": at(0).to_rfc3339(), "taken": at(10).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_lost": 23, "gaps": []})
+        json!({"since": at(0).to_rfc3339(), "taken": at(10).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23, "gaps": []})
     );
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("23 lost (ring_full): events are missing, counts are exact"), "{warnings}");
@@ -212,8 +212,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn once_events_were_evicted_the_window_begins_at_the_oldest_held() {
-    let mut queues =
-        Aggregator::new(Settings { host: HOST, event_memory: 1, history_memory: 1 << 20 }, at(0));
+    let mut queues = Aggregator::new(Settings { event_memory: 1, ..Settings::of(HOST) }, at(0));
     (1..=600).for_each(|second| queues.observe(drop_event(second, 1)));
     let response = ask_of(queues.snapshot(at(601)), Method::GET, "/api/v1/events").await;
     let answer = json_of(response).await;
@@ -348,7 +347,7 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
     );
     assert_eq!(data["probes"][1]["attached"], false);
     let events = &data["events"];
-    assert_eq!((&events["seen"], &events["stored"]), (&json!(27), &json!(4)));
+    assert_eq!((&events["seen"], &events["stored"]), (&json!(30), &json!(4)));
     assert_eq!((&events["lost"]["ring_full"], &events["lost"]["map_full"]), (&json!(23), &json!(0)));
 }
 

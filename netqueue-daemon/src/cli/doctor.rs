@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
-use crate::domain::{AttachWay, Features};
+use crate::domain::AttachWay;
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
 
 /// The arguments of `netqueue doctor`.
@@ -33,14 +33,7 @@ fn way(name: &str) -> Result<AttachWay, String> {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let settings = LoadSettings {
-        ring_bytes: 1 << 16,
-        max_listeners: Some(16),
-        attach: args.attach,
-        features: Features::default(),
-        log_level: None,
-    };
-    let checks = examine(&settings);
+    let checks = examine(&LoadSettings { attach: args.attach, ..LoadSettings::TRIAL });
     let out = io::stdout().lock();
     if args.json {
         write_json(out, &checks)?

@@ -78,9 +78,18 @@ pub(super) struct Flags {
     /// Memory for what happened to listeners over the last two days, at most 78 KB for each cause of one [default: 32MiB]
     #[arg(long = "history-memory", env = "NETQUEUE_HISTORY_MEMORY", value_name = "BYTES")]
     pub(super) history_memory: Option<String>,
+    /// Events a second each listener may send from each CPU; the rest is counted, not shown; or unlimited [default: 100]
+    #[arg(long = "event-rate", env = "NETQUEUE_EVENT_RATE", value_name = "NUMBER")]
+    pub(super) event_rate: Option<String>,
+    /// Events each listener may send at once from each CPU after a silence [default: 1000]
+    #[arg(long = "event-burst", env = "NETQUEUE_EVENT_BURST", value_name = "NUMBER")]
+    pub(super) event_burst: Option<String>,
     /// Listeners the kernel side tells apart; auto sizes by the number of CPUs [default: auto]
     #[arg(long = "max-listeners", env = "NETQUEUE_MAX_LISTENERS", value_name = "NUMBER")]
     pub(super) max_listeners: Option<String>,
+    /// How long a closed listener keeps its own counts, and a port that nobody listens on and that is silent [default: 120s]
+    #[arg(long = "keep-closed", env = "NETQUEUE_KEEP_CLOSED", value_name = "TIME")]
+    pub(super) keep_closed: Option<String>,
     /// Addresses and ports the metrics tell apart; the rest is port="other" [default: 2000]
     #[arg(long = "max-series", env = "NETQUEUE_MAX_SERIES", value_name = "NUMBER")]
     pub(super) max_series: Option<String>,

@@ -11,6 +11,7 @@ mod tests;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use crate::domain::AttachWay;
@@ -56,8 +57,14 @@ pub struct Config {
     pub event_log_bytes: u64,
     /// Bytes the histories of listeners may take in memory.
     pub history_memory: usize,
+    /// Events a second that each listener may send from each CPU; `None`: as many as there are.
+    pub event_rate: Option<u32>,
+    /// Events each listener may send at once from each CPU after a silence.
+    pub event_burst: u32,
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
+    /// How long a closed listener keeps its own counts, at least.
+    pub keep_closed: Duration,
     /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
     pub max_series: usize,
     /// Whether the wait of connections for accept() is measured.
@@ -86,7 +93,10 @@ impl Default for Config {
             event_log: None,
             event_log_bytes: 256 << 20,
             history_memory: 32 << 20,
+            event_rate: Some(100),
+            event_burst: 1000,
             max_listeners: None,
+            keep_closed: Duration::from_secs(120),
             max_series: 2000,
             accept_wait: true,
             queue_depth: true,
@@ -184,9 +194,18 @@ impl Config {
             history_memory: layers
                 .pick("history-memory", &flags.history_memory, &table.history_memory, &rules::MEMORY)?
                 .unwrap_or(default.history_memory),
+            event_rate: layers
+                .pick("event-rate", &flags.event_rate, &table.event_rate, &rules::EVENT_RATE)?
+                .unwrap_or(default.event_rate),
+            event_burst: layers
+                .pick("event-burst", &flags.event_burst, &table.event_burst, &rules::EVENT_BURST)?
+                .unwrap_or(default.event_burst),
             max_listeners: layers
                 .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
                 .unwrap_or(default.max_listeners),
+            keep_closed: layers
+                .pick("keep-closed", &flags.keep_closed, &table.keep_closed, &rules::KEEP_CLOSED)?
+                .unwrap_or(default.keep_closed),
             max_series: layers
                 .pick("max-series", &flags.max_series, &table.max_series, &rules::MAX_SERIES)?
                 .unwrap_or(default.max_series),

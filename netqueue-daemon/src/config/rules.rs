@@ -1,6 +1,6 @@
 //! What each setting must be: one parser and the words for what it expects.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 use tracing::Level;
@@ -80,6 +80,17 @@ pub(super) const MEMORY: Rule<usize> = Rule {
     parse: |text| bytes(text, 64 << 10..=64 << 30).and_then(|bytes| usize::try_from(bytes).ok()),
 };
 
+pub(super) const EVENT_RATE: Rule<Option<u32>> = Rule {
+    expected: "unlimited or a number from 1 to 1000000",
+    parse: |text| match text {
+        "unlimited" => Some(None),
+        text => number(text, 1..=1_000_000).map(Some),
+    },
+};
+
+pub(super) const EVENT_BURST: Rule<u32> =
+    Rule { expected: "a number from 1 to 1000000", parse: |text| number(text, 1..=1_000_000) };
+
 pub(super) const DIRECTORY: Rule<Option<PathBuf>> = Rule {
     expected: "the absolute path of a folder such as /var/lib/netqueue/events, or nothing",
     parse: |text| match text {
@@ -98,6 +109,18 @@ pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
     parse: |text| match text {
         "auto" => Some(None),
         text => number(text, 16..=1 << 20).map(Some),
+    },
+};
+
+pub(super) const KEEP_CLOSED: Rule<Duration> = Rule {
+    expected: "seconds or minutes such as 120s or 10m, from 1s to 1440m",
+    parse: |text| {
+        let seconds = match (text.strip_suffix('s'), text.strip_suffix('m')) {
+            (Some(seconds), _) => number(seconds, 1..=86_400),
+            (None, Some(minutes)) => number(minutes, 1..=1440).map(|minutes: u64| minutes * 60),
+            (None, None) => None,
+        };
+        seconds.map(Duration::from_secs)
     },
 };
 

@@ -74,6 +74,9 @@ pub enum AccountKey {
     },
     /// What a namespace was charged after the kernel side's maps were full.
     Other(Netns),
+    /// What listeners of a namespace were charged that are long closed, and ports nobody listens on that are long silent.
+    /// It takes over whole counts at once: how fast it rises means nothing.
+    Gone(Netns),
 }
 
 impl AccountKey {
@@ -82,7 +85,7 @@ impl AccountKey {
     pub const fn netns(&self) -> Netns {
         match self {
             Self::Listener { at, .. } | Self::Endpoint(at) => at.netns,
-            Self::Ephemeral { netns, .. } | Self::Other(netns) => *netns,
+            Self::Ephemeral { netns, .. } | Self::Other(netns) | Self::Gone(netns) => *netns,
         }
     }
 
@@ -98,7 +101,7 @@ impl AccountKey {
         match self {
             Self::Listener { at, .. } | Self::Endpoint(at) => Some(at.addr),
             Self::Ephemeral { addr, .. } => Some(*addr),
-            Self::Other(_) => None,
+            Self::Other(_) | Self::Gone(_) => None,
         }
     }
 
@@ -107,11 +110,11 @@ impl AccountKey {
     pub const fn port(&self) -> Option<u16> {
         match self {
             Self::Listener { at, .. } | Self::Endpoint(at) => Some(at.port),
-            Self::Ephemeral { .. } | Self::Other(_) => None,
+            Self::Ephemeral { .. } | Self::Other(_) | Self::Gone(_) => None,
         }
     }
 
-    /// `listener`, `endpoint`, `ephemeral` or `other`.
+    /// `listener`, `endpoint`, `ephemeral`, `other` or `gone`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -119,6 +122,7 @@ impl AccountKey {
             Self::Endpoint(_) => "endpoint",
             Self::Ephemeral { .. } => "ephemeral",
             Self::Other(_) => "other",
+            Self::Gone(_) => "gone",
         }
     }
 }

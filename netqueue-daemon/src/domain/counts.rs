@@ -15,6 +15,18 @@ pub struct Counts {
     kernel: PerCounter<u64>,
     #[serde(skip_serializing_if = "super::event::is_default")]
     handshakes: Handshakes,
+    #[serde(skip_serializing_if = "super::event::is_default")]
+    untold: Untold,
+}
+
+/// Drops and resets that were counted and of which there is no event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Untold {
+    /// The account had used up its allowance of events.
+    pub suppressed: u64,
+    /// The ring buffer was full.
+    pub lost: u64,
 }
 
 impl Counts {
@@ -29,6 +41,7 @@ impl Counts {
             resets: ResetCause::ALL.map(resets),
             kernel: PerCounter::from_fn(kernel),
             handshakes: Handshakes::default(),
+            untold: Untold::default(),
         }
     }
 
@@ -36,6 +49,18 @@ impl Counts {
     #[must_use]
     pub const fn with_handshakes(self, handshakes: Handshakes) -> Self {
         Self { handshakes, ..self }
+    }
+
+    /// The same counts with how many have no event.
+    #[must_use]
+    pub const fn with_untold(self, untold: Untold) -> Self {
+        Self { untold, ..self }
+    }
+
+    /// How many of the drops and resets have no event.
+    #[must_use]
+    pub const fn untold(&self) -> Untold {
+        self.untold
     }
 
     /// Handshakes whose final ACK was dropped.
@@ -87,12 +112,22 @@ impl Counts {
         rest
     }
 
+    /// Whether nothing in it is more than in the other.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        self.drop_total() <= other.drop_total()
+            && self.reset_total() <= other.reset_total()
+            && self.kernel.iter().all(|(counter, value)| value <= other.kernel.get(counter))
+    }
+
     /// Adds another account's counts.
     pub fn add(&mut self, other: &Self) {
         let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
         add(&mut self.drops, &other.drops);
         add(&mut self.resets, &other.resets);
         self.handshakes.add(&other.handshakes);
+        self.untold.suppressed += other.untold.suppressed;
+        self.untold.lost += other.untold.lost;
         self.kernel = PerCounter::from_fn(|counter| self.kernel.get(counter) + other.kernel.get(counter));
     }
 }

@@ -144,8 +144,8 @@ impl LossReason {
     }
 }
 
-/// Events from the kernel side to the store. `seen = submitted + lost(RingFull)`, and, once the ring is drained,
-/// `submitted = stored + lost(Undecodable)`.
+/// Events from the kernel side to the store. `seen = submitted + suppressed + lost(RingFull)`, and, once the ring is
+/// drained, `submitted = stored + lost(Undecodable)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventFlow {
@@ -153,6 +153,8 @@ pub struct EventFlow {
     pub seen: u64,
     /// Put into the ring buffer.
     pub submitted: u64,
+    /// Not sent, because their account had used up its allowance: events are missing, counts are not.
+    pub suppressed: u64,
     /// Charges that went to a namespace's `other` bucket because a map was full; sums stay exact.
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
@@ -172,6 +174,20 @@ impl EventFlow {
     }
 }
 
+/// Rows of counts in the kernel side, of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlotUse {
+    /// `listeners`, `endpoints` (ports nobody listens on) or `namespaces` (their `other` buckets).
+    pub kind: Cow<'static, str>,
+    /// How many there are. What finds none is charged to its namespace's `other` bucket.
+    pub capacity: u64,
+    /// How many are somebody's, or on their way back.
+    pub used: u64,
+    /// How often one was given back, to be another's.
+    pub given_back: u64,
+}
+
 /// What netqueue says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -182,6 +198,8 @@ pub struct Health {
     pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
+    /// The kernel side's room for accounts.
+    pub slots: Vec<SlotUse>,
     /// The inventory of listeners.
     pub census: Census,
     /// What it could not do, in words.

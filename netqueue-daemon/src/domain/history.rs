@@ -1,6 +1,10 @@
 //! What happened to one account over time: buckets of a second, of ten, and of a minute, in bounded memory.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Counts, DropKind, ResetCause, Timestamp, What};
 
@@ -99,6 +103,31 @@ impl History {
     #[must_use]
     pub fn forgotten(now: Timestamp) -> Self {
         Self { forgotten: now, ..Self::default() }
+    }
+
+    /// What happened to several accounts, as of one.
+    pub fn together<'a>(all: impl IntoIterator<Item = &'a Self> + Clone) -> Self {
+        let measures: Vec<_> = Measure::all().collect();
+        let mut sum = Self::default();
+        for (number, (tier, resolution)) in sum.tiers.iter_mut().zip(RESOLUTIONS).enumerate() {
+            let mut buckets: BTreeMap<(u32, u8), u64> = BTreeMap::new();
+            let tiers = all.clone().into_iter().filter_map(|history| history.tiers.get(number));
+            for bucket in tiers.flat_map(Tier::buckets) {
+                let value = buckets.entry((bucket.at, bucket.measure)).or_default();
+                let peak = measures.get(usize::from(bucket.measure)).copied().is_some_and(Measure::is_peak);
+                *value = if peak { bucket.value.max(*value) } else { bucket.value + *value };
+            }
+            for ((at, measure), value) in buckets {
+                if let Some(measure) = measures.get(usize::from(measure)) {
+                    tier.add(*measure, value, at, resolution);
+                }
+            }
+        }
+        for history in all {
+            sum.moved = sum.moved.max(history.moved);
+            sum.forgotten = sum.forgotten.max(history.forgotten);
+        }
+        sum
     }
 
     /// Before this moment nothing is known, though it may have happened.
@@ -250,6 +279,26 @@ mod tests {
         assert_eq!(history.values(DROP, 2, START + day, 60, 1440), vec![60; 1440]);
         assert!(history.values(DROP, 0, START + day, 1, 60).iter().all(|value| *value == 0));
         assert_eq!(History::MOST_PER_MEASURE, 77_760);
+    }
+
+    #[test]
+    fn several_histories_are_one_that_adds_up() {
+        let (mut first, mut second) = (History::default(), History::default());
+        (0..500).for_each(|n| first.add(DROP, 1, at(n)));
+        first.add(Measure::AcceptQueue, 7, at(499));
+        (400..900).for_each(|n| {
+            second.add(DROP, 2, at(n));
+            second.add(Measure::AcceptQueue, u64::from(n == 499) * 5, at(n));
+        });
+        let both = History::together([&first, &second]);
+        for (tier, resolution) in RESOLUTIONS.iter().enumerate() {
+            let values = both.values(DROP, tier, START, resolution.step, 900 / resolution.step as usize);
+            assert_eq!(values.iter().sum::<u64>(), 1500, "{resolution:?}");
+        }
+        assert_eq!(both.values(DROP, 0, START + 399, 1, 3), [1, 3, 3]);
+        assert_eq!(both.values(Measure::AcceptQueue, 0, START + 499, 1, 1), [7]);
+        assert_eq!(both.moved(), at(899));
+        assert_eq!(History::together([&both]), both);
     }
 
     #[test]

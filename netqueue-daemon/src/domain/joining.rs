@@ -75,7 +75,7 @@ const fn found_only(number: u64) -> SocketId {
     SocketId(FOUND_ONLY | number)
 }
 
-const fn is_found_only(key: &AccountKey) -> bool {
+pub(super) const fn is_found_only(key: &AccountKey) -> bool {
     matches!(key, AccountKey::Listener { socket, .. } if socket.0 >= FOUND_ONLY)
 }
 

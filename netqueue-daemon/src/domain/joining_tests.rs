@@ -15,7 +15,7 @@ fn at(nanos: u64) -> Timestamp {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }, at(1))
+    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(1))
 }
 
 fn charged(slot: u64) -> AccountKey {

@@ -1,10 +1,14 @@
 //! Which network namespaces there are and were, how they are called, and how far each is compared.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{NamespaceBalance, Netns, PerCounter, Timestamp};
+use super::{NamespaceBalance, Netns, PerCounter, Timestamp, gone};
 
 /// What a namespace had counted when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +88,16 @@ pub(super) struct Namespaces {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     view: NamespaceView,
+    /// How many scrapes have shown it since it ended.
+    #[serde(default)]
+    shown: u8,
+    /// It stands for others, too.
+    #[serde(default)]
+    joined: bool,
 }
+
+/// So many that ended are kept, whether or not they were shown.
+const MOST: usize = 512;
 
 const UNTOLD_END: &str = "it ended before it was found, and what it had counted was not told";
 const NOT_FOUND: &str =
@@ -171,16 +184,91 @@ impl Namespaces {
         self.entries = standing.into_iter().map(|entry| (entry.view.netns, entry)).collect();
     }
 
+    /// Whether it is known to have ended.
+    pub(super) fn has_ended(&self, netns: Netns) -> bool {
+        self.entries.get(&netns).is_some_and(|entry| entry.view.ended.is_some())
+    }
+
+    /// Something of another namespace was added to it.
+    pub(super) fn join(&mut self, netns: Netns) {
+        if let Some(entry) = self.entries.get_mut(&netns) {
+            entry.joined = true;
+        }
+    }
+
+    /// Whether it stands for others, too.
+    pub(super) fn is_joined(&self, netns: Netns) -> bool {
+        self.entries.get(&netns).is_some_and(|entry| entry.joined)
+    }
+
+    /// The metrics page was made from the last snapshot.
+    pub(super) fn scraped(&mut self) {
+        for entry in self.entries.values_mut().filter(|entry| entry.view.ended.is_some()) {
+            entry.shown = entry.shown.saturating_add(1);
+        }
+    }
+
+    /// Takes out those that ended at least `time` ago and were shown often enough, or are too many, and in which nobody is
+    /// `busy`: who has counts of his own. Their balances are added to another's: each is returned with that.
+    ///
+    /// While there is another of the same name, its series are theirs, too, and must not fall: they join the eldest that
+    /// ended. Else all of that name go to [`Netns::GONE`].
+    pub(super) fn fold(
+        &mut self,
+        busy: impl FnOnce() -> HashSet<Netns>,
+        time: Duration,
+        now: Timestamp,
+    ) -> BTreeMap<Netns, Netns> {
+        let ended = self.entries.values().filter_map(|entry| Some((entry.view.ended?, entry)));
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable_by_key(|(at, entry)| (*at, entry.view.netns));
+        let surplus = ended.len().saturating_sub(MOST);
+        let shown = |at, entry: &Entry| entry.shown >= gone::SCRAPES && now.since(at) >= time;
+        let ripe =
+            ended.iter().enumerate().filter(|(index, (at, entry))| *index < surplus || shown(*at, entry));
+        let mut ripe: HashSet<Netns> = ripe.map(|(_, (_, entry))| entry.view.netns).collect();
+        if ripe.is_empty() {
+            return BTreeMap::new();
+        }
+        let busy = busy();
+        ripe.retain(|netns| !busy.contains(netns));
+        let stay = self.entries.values().filter(|entry| !ripe.contains(&entry.view.netns));
+        let names: HashSet<_> = stay.map(|entry| &entry.view.name).collect();
+        let mut eldest = HashMap::new();
+        for (_, entry) in &ended {
+            eldest.entry(&entry.view.name).or_insert(entry.view.netns);
+        }
+        let goes = |netns: &Netns| {
+            let name = &self.entries.get(netns)?.view.name;
+            let to = if names.contains(name) { *eldest.get(name)? } else { Netns::GONE };
+            (to != *netns).then_some((*netns, to))
+        };
+        let folded: BTreeMap<_, _> = ripe.iter().filter_map(goes).collect();
+        for (netns, to) in &folded {
+            let balance = self.entries.remove(netns).and_then(|entry| entry.view.balance);
+            let into = &mut self.entry(*to, now).view;
+            if let Some(balance) = balance {
+                let balance = NamespaceBalance { netns: *to, ..balance };
+                into.balance = Some(into.balance.map_or(balance, |before| before.and(&balance)));
+            }
+        }
+        folded
+    }
+
     /// Everything known; `charged` says what is attributed to each.
     pub(super) fn views(&self, charged: &BTreeMap<Netns, PerCounter<u64>>) -> BTreeMap<Netns, NamespaceView> {
         let view = |entry: &Entry| {
             let mut view = entry.view.clone();
             let charged = charged.get(&view.netns).copied().unwrap_or_default();
             let compared = view.balance.map(|balance| balance.charged).unwrap_or_default();
-            view.charged_since =
-                PerCounter::from_fn(|counter| charged.get(counter).saturating_sub(compared.get(counter)));
+            // After the last comparison nothing is charged any more, but it may stand for others that ended.
+            if !view.balance.is_some_and(|balance| balance.last) {
+                view.charged_since =
+                    PerCounter::from_fn(|counter| charged.get(counter).saturating_sub(compared.get(counter)));
+            }
             if view.balance.is_none() && view.why_not.is_none() {
-                view.why_not = Some(if view.ended.is_some() { UNTOLD_END } else { NOT_FOUND }.into());
+                let over = view.ended.is_some() || view.netns == Netns::GONE;
+                view.why_not = Some(if over { UNTOLD_END } else { NOT_FOUND }.into());
             }
             (view.netns, view)
         };
@@ -199,6 +287,8 @@ impl Namespaces {
                 why_not: None,
                 charged_since: PerCounter::default(),
             },
+            shown: 0,
+            joined: false,
         })
     }
 
@@ -213,112 +303,5 @@ impl Namespaces {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::domain::{
-        AccountKey, Aggregator, Bracket, Counts, Endpoint, KernelCounter, Observation, Settings, Snapshot,
-        Start,
-    };
-
-    const HOST: Netns = Netns::at_attach(1);
-    const FIRST: Netns = Netns { inode: 7, generation: 1 };
-    const SECOND: Netns = Netns { inode: 7, generation: 2 };
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_nanos(seconds * 1_000_000_000)
-    }
-
-    fn all(value: u64) -> PerCounter<u64> {
-        PerCounter::from_fn(|_| value)
-    }
-
-    fn told(seconds: u64, what: Observation, queues: &mut Aggregator) -> Snapshot {
-        queues.apply(at(seconds), what);
-        queues.snapshot(at(seconds))
-    }
-
-    fn charged(netns: Netns, value: u64) -> Observation {
-        let place = Endpoint { netns, addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
-        let counts = Counts::from_fn(|_| 0, |_| 0, |_| value);
-        Observation::Counts(vec![(AccountKey::Endpoint(place), counts)])
-    }
-
-    fn ended(netns: Netns, kernel: u64, charged: u64) -> Observation {
-        Observation::Namespaces(NamespaceNews {
-            farewells: vec![(Farewell { netns, kernel: all(kernel) }, all(charged))],
-            ended: vec![netns],
-            ..NamespaceNews::default()
-        })
-    }
-
-    fn found(netns: Netns, name: &str) -> Observation {
-        let found = vec![(netns, Some(name.into()))];
-        Observation::Namespaces(NamespaceNews { found, ..NamespaceNews::default() })
-    }
-
-    fn aggregator() -> Aggregator {
-        Aggregator::new(Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }, at(0))
-    }
-
-    fn residual(snapshot: &Snapshot, netns: Netns) -> Option<i64> {
-        let balance = snapshot.namespaces.get(&netns)?.balance?;
-        Some(balance.counters.get(KernelCounter::ListenDrops).residual)
-    }
-
-    #[test]
-    fn two_that_had_one_inode_number_are_each_compared_with_their_own_counters() {
-        let mut queues = aggregator();
-        told(1, charged(FIRST, 9), &mut queues);
-        told(2, ended(FIRST, 9, 9), &mut queues);
-        told(3, charged(SECOND, 4), &mut queues);
-        let taken = told(4, ended(SECOND, 5, 4), &mut queues);
-        assert_eq!((residual(&taken, FIRST), residual(&taken, SECOND)), (Some(0), Some(1)));
-        assert_eq!(taken.netns_name(SECOND), "7.2");
-        let first = &taken.namespaces[&FIRST];
-        let balance = first.balance.expect("it was compared");
-        assert_eq!((first.ended, balance.last, balance.start), (Some(at(2)), true, Start::Birth));
-    }
-
-    #[test]
-    fn one_whose_end_was_not_told_says_how_old_its_comparison_is_and_what_was_charged_since() {
-        let mut queues = aggregator();
-        told(1, charged(FIRST, 9), &mut queues);
-        told(2, Observation::Compared(FIRST, Bracket::still(all(9), all(9))), &mut queues);
-        told(3, charged(FIRST, 12), &mut queues);
-        let news = NamespaceNews { ended: vec![FIRST], ..NamespaceNews::default() };
-        let taken = told(4, Observation::Namespaces(news), &mut queues);
-        let view = &taken.namespaces[&FIRST];
-        let balance = view.balance.expect("it was compared");
-        assert_eq!((balance.read, balance.last, view.ended), (at(2), false, Some(at(4))));
-        assert_eq!(view.charged_since, all(3));
-    }
-
-    #[test]
-    fn one_that_was_there_at_attach_and_ended_unseen_is_not_said_to_be_exact() {
-        let old = Netns::at_attach(9);
-        let mut queues = aggregator();
-        told(1, charged(old, 3), &mut queues);
-        let taken = told(2, ended(old, 5000, 3), &mut queues);
-        let view = &taken.namespaces[&old];
-        assert_eq!(view.balance, None);
-        assert!(view.why_not.as_deref().is_some_and(|why| why.contains("ended before it was found")));
-    }
-
-    #[test]
-    fn one_in_which_nothing_ever_happened_leaves_no_trace_and_one_that_lost_a_charge_does() {
-        let mut queues = aggregator();
-        assert_eq!(told(1, ended(FIRST, 0, 0), &mut queues).namespaces.len(), 1, "the host's");
-        let taken = told(2, ended(SECOND, 2, 0), &mut queues);
-        assert_eq!(residual(&taken, SECOND), Some(2));
-    }
-
-    #[test]
-    fn a_name_is_shown_wherever_the_namespace_is() {
-        let mut queues = aggregator();
-        told(1, found(FIRST, "blue"), &mut queues);
-        let taken = told(2, found(HOST, "not this one"), &mut queues);
-        assert_eq!((taken.netns_name(FIRST), taken.netns_name(HOST)), ("blue".to_owned(), "host".to_owned()));
-    }
-}
+#[path = "namespaces_tests.rs"]
+mod tests;

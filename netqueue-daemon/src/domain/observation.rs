@@ -32,7 +32,7 @@ pub enum Observation {
     Closed(Vec<(AccountKey, Timestamp)>),
     /// What went through listeners, of those where it has moved or their queues have.
     Traffic(Vec<(AccountKey, TrafficReading)>),
-    /// The metrics page was asked for: peaks since the last scrape begin anew.
+    /// The metrics page was made: what was known is known outside, and peaks since the last scrape begin anew.
     Scraped,
     /// The state from which a namespace's counters are compared.
     Baseline(Netns, Bracket),

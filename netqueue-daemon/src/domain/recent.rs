@@ -137,17 +137,26 @@ impl Past {
 }
 
 impl Recent {
+    /// The account's counts were joined with others': its past begins anew, with what they are now.
+    pub fn set_apart(&mut self, account: &AccountView, now: Timestamp) {
+        if is_told(account) {
+            let past = Past::new((now, account.counts), run(account, now));
+            self.pasts.insert(account.key, Arc::new(past));
+        }
+    }
+
+    /// The account is no more: should it come back, it begins at nothing.
+    pub fn remove(&mut self, key: &AccountKey) {
+        self.pasts.remove(key);
+        if self.charged.contains(key) {
+            Arc::make_mut(&mut self.charged).remove(key);
+        }
+    }
+
     /// The accounts as they are at `now`.
     pub fn tick(&mut self, accounts: &[AccountView], now: Timestamp) {
-        for account in accounts.iter().filter(|account| account.counts != Counts::default()) {
-            let traffic = &account.traffic;
-            let run = Run {
-                since: now,
-                until: now,
-                drops: queue_drops(&account.counts),
-                entered: traffic.established,
-                accepted: traffic.accepted,
-            };
+        for account in accounts.iter().filter(|account| is_told(account)) {
+            let run = run(account, now);
             let known = self.charged.contains(&account.key);
             if !known {
                 Arc::make_mut(&mut self.charged).insert(account.key);
@@ -205,6 +214,21 @@ impl Recent {
         for (_, key) in moved.iter().take(self.pasts.len() - ACCOUNTS) {
             self.pasts.remove(key);
         }
+    }
+}
+
+/// Buckets of what is over have no past: what they rise by happened long ago.
+fn is_told(account: &AccountView) -> bool {
+    account.counts != Counts::default() && !matches!(account.key, AccountKey::Gone(_))
+}
+
+fn run(account: &AccountView, now: Timestamp) -> Run {
+    Run {
+        since: now,
+        until: now,
+        drops: queue_drops(&account.counts),
+        entered: account.traffic.established,
+        accepted: account.traffic.accepted,
     }
 }
 

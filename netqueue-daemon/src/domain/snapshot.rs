@@ -43,6 +43,19 @@ pub struct AccountView {
     /// When the listener was closed; `None` while it listens, and for what is no listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Timestamp>,
+    /// How many more listeners it stands for that listened here before and are closed, too.
+    #[serde(default)]
+    pub predecessors: u64,
+    /// How many scrapes have shown it since the kernel side gave it up; `None` while more can be charged to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<u8>,
+    /// Whether it has a place of its own among the series; else it is part of its namespace's `other`. It stays so.
+    #[serde(default = "yes")]
+    pub apart: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// So many names an account may have had; then it keeps the one it has.
@@ -65,6 +78,9 @@ impl AccountView {
             first_seen: now,
             last_seen: now,
             closed: None,
+            predecessors: 0,
+            over: None,
+            apart: !matches!(key, AccountKey::Other(_) | AccountKey::Gone(_)),
         }
     }
 
@@ -103,7 +119,8 @@ pub struct Snapshot {
     pub attached: Timestamp,
     /// The namespace of PID 1.
     pub host: Netns,
-    /// Every listener, and every account ever charged, in the order they were first met.
+    /// Every listener, and every account ever charged, in the order they were first met; those that are long over are in
+    /// [`AccountKey::Gone`].
     pub accounts: Arc<[AccountView]>,
     /// The newest events.
     pub events: EventLog,

@@ -25,7 +25,9 @@ use super::{
     slots::{self, Slots},
     traffic::TrafficRows,
 };
-use crate::domain::{AccountKey, AttachMode, AttachWay, Counts, Features, ProbeStatus, TrafficReading};
+use crate::domain::{
+    AccountKey, AttachMode, AttachWay, Counts, Features, ProbeStatus, SlotUse, TrafficReading,
+};
 
 /// How the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +36,41 @@ pub struct LoadSettings {
     pub ring_bytes: u32,
     /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as a few MiB hold.
     pub max_listeners: Option<u32>,
+    /// How many events one account may send from one CPU; `None`: as many as there are.
+    pub event_allowance: Option<EventAllowance>,
     /// How programs are attached.
     pub attach: AttachWay,
     /// What is observed beyond drops and resets.
     pub features: Features,
     /// From which level on the programs write lines to the log; `None`: they do not.
     pub log_level: Option<tracing::Level>,
+}
+
+/// How many events a listener may send from one CPU. Those beyond it are counted and not sent; counts stay exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventAllowance {
+    /// In a second, for as long as it goes on: at least 1.
+    pub rate: u32,
+    /// At once, after a silence: at least 1.
+    pub burst: u32,
+}
+
+impl LoadSettings {
+    /// Enough to see whether the kernel takes everything.
+    pub const TRIAL: Self = Self {
+        ring_bytes: 1 << 16,
+        max_listeners: Some(16),
+        event_allowance: None,
+        attach: AttachWay::Auto,
+        features: Features { queue_depth: true, accept_wait: true },
+        log_level: None,
+    };
+
+    fn describe(&self, layout: &KernelLayout) -> KernelLayout {
+        let Some(EventAllowance { rate, burst }) = self.event_allowance else { return *layout };
+        let event_cost = 1_000_000_000 / u64::from(rate.max(1));
+        KernelLayout { event_cost, event_savings: event_cost * u64::from(burst.saturating_sub(1)), ..*layout }
+    }
 }
 
 /// The attached kernel side.
@@ -120,7 +151,7 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
     let layout = KernelLayout {
         queue_depth: features.queue_depth.into(),
         accept_wait: features.accept_wait.into(),
-        ..slots.describe(layout)
+        ..settings.describe(&slots.describe(layout))
     };
     let log_level = settings.log_level.map_or(0, aya_log_level);
     let mut loader = EbpfLoader::new();
@@ -174,7 +205,12 @@ impl Attached {
         };
         let functions: BTreeSet<_> =
             self.probes.iter().filter(interrupted).map(|(status, _)| &*status.function).collect();
-        (!functions.is_empty()).then(|| {
+        let of_softirqs = |(status, _): &Probed| {
+            status.attached
+                && status.mode == AttachMode::Kprobe
+                && !probes::may_be_preempted(&status.function)
+        };
+        (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(
                 "attached by kprobe where a softirq may interrupt the program: while it does, the kernel skips netqueue's other                  kprobe programs on that CPU and does not count it, and what is dropped meanwhile shows as a residual                  (seen about once in 20,000 drops on a busy host): {}",
                 functions.into_iter().collect::<Vec<_>>().join(", ")
@@ -218,6 +254,12 @@ impl Attached {
         self.recycler.is_busy()
     }
 
+    /// The kernel side's room for accounts, as of the last reading.
+    #[must_use]
+    pub fn room(&self) -> Vec<SlotUse> {
+        self.recycler.room(&self.counters)
+    }
+
     /// Why slots are not given back, where they are not.
     #[must_use]
     pub fn recycling_trouble(&self) -> Option<&str> {
@@ -227,14 +269,7 @@ impl Attached {
 
 /// Verifies every program without attaching any: what can be known where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
-    let settings = LoadSettings {
-        ring_bytes: 1 << 16,
-        max_listeners: Some(16),
-        attach: AttachWay::Auto,
-        features: Features::default(),
-        log_level: None,
-    };
-    let mut ebpf = load(layout, &settings, Slots::new(settings.max_listeners))?;
+    let mut ebpf = load(layout, &LoadSettings::TRIAL, Slots::new(LoadSettings::TRIAL.max_listeners))?;
     keeper::load(&mut ebpf)?;
     let mut accepted = 0;
     for (name, program) in ebpf.programs_mut() {

@@ -10,7 +10,7 @@ use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 use super::{decode, keeper::Tenure, mapped::Mapped, ring::monotonic_epoch};
 use crate::domain::{
     AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, SocketInode,
-    Timestamp,
+    Timestamp, Untold,
 };
 
 /// The kernel side's counts.
@@ -115,6 +115,11 @@ impl Counters {
         Some((owner, counts))
     }
 
+    /// Forgets what was counted in namespaces that nobody asks for any more.
+    pub fn keep(&mut self, asked: impl Fn(Netns) -> bool) {
+        self.settled.retain(|netns, _| asked(*netns));
+    }
+
     /// The kernel side's own tallies.
     #[must_use]
     pub fn flow(&self) -> EventFlow {
@@ -126,6 +131,7 @@ impl Counters {
         EventFlow {
             seen: value(Tally::EventsSeen),
             submitted: value(Tally::EventsSubmitted),
+            suppressed: value(Tally::EventsSuppressed),
             folded: value(Tally::ChargesFolded),
             namespaces_untold: value(Tally::NamespacesUntold),
             farewells_lost: value(Tally::FarewellsLost),
@@ -218,6 +224,10 @@ pub(super) fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
             cells[cell as usize]
         },
     )
+    .with_untold(Untold {
+        suppressed: cells[Cell::EventsSuppressed as usize],
+        lost: cells[Cell::EventsLost as usize],
+    })
     .with_handshakes(Handshakes {
         suspended: cells[Cell::HandshakesSuspended as usize],
         recovered: cells[Cell::HandshakesRecovered as usize],

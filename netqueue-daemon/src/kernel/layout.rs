@@ -90,6 +90,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         sock_protocol: offset("sock.sk_protocol"),
         mptcp_first: btf.offset("mptcp_sock.first").unwrap_or(KernelLayout::ABSENT),
         // The loader knows these (attach.rs, slots.rs).
+        event_cost: 0,
+        event_savings: 0,
         queue_depth: 0,
         accept_wait: 0,
         listeners: 0,

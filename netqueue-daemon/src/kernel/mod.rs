@@ -22,7 +22,7 @@ mod slots;
 mod symbols;
 mod traffic;
 
-pub use attach::{Attached, LoadSettings, Logger, attach};
+pub use attach::{Attached, EventAllowance, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};
 pub use error::AttachError;
 pub use listens::Listens;

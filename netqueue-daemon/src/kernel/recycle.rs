@@ -11,11 +11,13 @@ use super::{
     keeper::{Keeper, Kept, Tenure},
     slots::{Purpose, Slots},
 };
-use crate::domain::{AccountKey, Counts};
+use crate::domain::{AccountKey, Counts, SlotUse};
 
 /// A closed listener keeps its slot until nothing was charged for this long: what is still under way is then charged to
 /// it, rather than to another slot of the same listener.
 const QUIET: Duration = Duration::from_secs(1);
+/// A port nobody listens on, and a namespace's `other` bucket, keeps its slot for this long after its last charge.
+const IDLE: Duration = Duration::from_secs(60);
 /// How often listeners are looked at whose end was not noticed.
 const EXAMINE: Duration = Duration::from_secs(5);
 /// Slots given back together: each costs two system calls of some microseconds.
@@ -33,6 +35,8 @@ pub(super) struct Recycler {
     examined: Instant,
     /// Few slots are free.
     low: bool,
+    /// How many were given back, by purpose.
+    given_back: [u64; 3],
 }
 
 impl Recycler {
@@ -50,6 +54,7 @@ impl Recycler {
             cleared: Vec::new(),
             examined: Instant::now(),
             low: false,
+            given_back: [0; 3],
         }
     }
 
@@ -110,7 +115,7 @@ impl Recycler {
 
     fn release(&mut self, keeper: Keeper<'_>, tenure: Tenure) {
         match keeper.release(tenure, self.slots.purpose(tenure.slot)) {
-            Kept::Done => {}
+            Kept::Done => self.given_back[self.slots.purpose(tenure.slot) as usize] += 1,
             Kept::Busy => self.cleared.push(tenure),
             Kept::Stale | Kept::Closed => {
                 tracing::error!(slot = tenure.slot, "a retired slot changed hands: a defect of netqueue");
@@ -140,7 +145,13 @@ impl Recycler {
         self.low = hurry || crowded;
         let gone = listeners.into_iter().filter(|slot| slot.is_closed());
         let gone = gone.filter(|slot| hurry || slot.moved.elapsed() >= QUIET);
-        let idle = if crowded { oldest(endpoints, room / 4) } else { Vec::new() };
+        let mut idle = if crowded {
+            oldest(endpoints, room / 4)
+        } else {
+            endpoints.into_iter().filter(|slot| slot.moved.elapsed() >= IDLE).collect()
+        };
+        let others = self.of(counters, Purpose::Other).into_iter();
+        idle.extend(others.filter(|slot| slot.moved.elapsed() >= IDLE));
         for tenure in gone.chain(idle).map(|slot| slot.tenure).take(BATCH) {
             if keeper.retire(tenure) == Kept::Done {
                 self.retired.push(tenure);
@@ -149,6 +160,23 @@ impl Recycler {
         if !self.retired.is_empty() {
             self.wait_again();
         }
+    }
+
+    /// How many slots there are, and how many are used.
+    pub(super) fn room(&self, counters: &Counters) -> Vec<SlotUse> {
+        let mut used = [0; 3];
+        let on_their_way = self.cleared.iter().map(|tenure| tenure.slot);
+        for slot in counters.slots().map(|slot| slot.tenure.slot).chain(on_their_way) {
+            used[self.slots.purpose(slot) as usize] += 1;
+        }
+        Purpose::ALL
+            .map(|purpose| SlotUse {
+                kind: purpose.as_str().into(),
+                capacity: self.slots.number(purpose).into(),
+                used: used[purpose as usize],
+                given_back: self.given_back[purpose as usize],
+            })
+            .into()
     }
 
     fn of(&self, counters: &Counters, purpose: Purpose) -> Vec<Slot> {

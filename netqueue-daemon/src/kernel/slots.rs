@@ -31,6 +31,20 @@ pub(super) enum Purpose {
     Other = 2,
 }
 
+impl Purpose {
+    /// Each.
+    pub(super) const ALL: [Self; 3] = [Self::Listener, Self::Endpoint, Self::Other];
+
+    /// The label value.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listener => "listeners",
+            Self::Endpoint => "endpoints",
+            Self::Other => "namespaces",
+        }
+    }
+}
+
 /// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
 const LEDGER: u32 = 16_384;
 

@@ -13,6 +13,8 @@ use super::counters::Counter;
 pub(super) struct Row {
     pub id: String,
     pub kind: String,
+    /// As netqueue calls the namespace: two that had one inode number have two names.
+    pub netns: String,
     pub addr: Option<String>,
     pub port: Option<u16>,
     pub accept_queue: Option<Queue>,
@@ -26,6 +28,7 @@ pub(super) struct Row {
     pub resets: Breakdown,
     pub handshakes: Handshakes,
     pub ghosts: Ghosts,
+    pub events: Told,
     counters: BTreeMap<String, u64>,
 }
 
@@ -84,6 +87,14 @@ pub(super) struct Ghosts {
     pub total: u64,
     pub recovered: u64,
     pub ended: u64,
+}
+
+/// How many of the drops and resets have an event of their own, and why the others have none.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Told {
+    pub shown: u64,
+    pub suppressed: u64,
+    pub lost: u64,
 }
 
 /// What went through a listener.
@@ -287,6 +298,7 @@ pub(super) mod tests {
             "resets": {"total": 0, "by_cause": []},
             "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "expired": 0, "unresolved": 0},
             "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0},
+            "events": {"total": drops, "shown": drops, "suppressed": 0, "lost": 0},
             "counters": {"ListenOverflows": drops, "ListenDrops": drops, "TCPReqQFullDrop": 0, "TCPReqQFullDoCookies": 0,
                 "SyncookiesSent": 0, "EmbryonicRsts": 0, "OutRsts": 0},
             "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z"

@@ -34,6 +34,15 @@ pub(super) fn gauge_on(page: &str, family: &str, netns: u64, port: u16) -> Optio
     sum_on(page, &format!("{family}{{"), netns, port)
 }
 
+/// How many series there are of drops, resets and whatever else is told by address and port.
+pub(super) fn series(server: &Server) -> Result<usize> {
+    let page = String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")?;
+    Ok(page.lines().filter(|line| line.contains(",port=\"")).count())
+}
+
+/// More series than one address and port has.
+pub(super) const OF_ONE_PLACE: usize = 64;
+
 fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
     sum_on(page, DROPS, netns, port)
 }

@@ -14,6 +14,7 @@ mod metrics;
 mod netlink;
 mod netns;
 mod observation;
+mod own_daemon;
 mod packet;
 mod programs;
 mod raw;

@@ -64,11 +64,18 @@ impl Observation {
 
     /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        let rows =
-            self.rows.iter().filter_map(|row| match earlier.rows.iter().find(|old| old.id == row.id) {
-                Some(old) => Some(row.since(old)).filter(Row::counted_anything),
-                None => Some(row.clone()),
-            });
+        // What was closed for long is put together in one row, which then counts for those that are no more.
+        let vanished = earlier.rows.iter().filter(|old| !self.rows.iter().any(|row| row.id == old.id));
+        let vanished: Vec<_> = vanished.collect();
+        let rows = self.rows.iter().filter_map(|row| {
+            let old = earlier.rows.iter().find(|old| old.id == row.id);
+            let mut new = old.map_or_else(|| row.clone(), |old| row.since(old));
+            if row.kind == "gone" {
+                let mine = vanished.iter().filter(|old| old.netns == row.netns);
+                new = mine.fold(new, |new, old| new.since(old));
+            }
+            (old.is_none() && row.kind != "gone" || new.counted_anything()).then_some(new)
+        });
         let last = earlier.events.iter().map(|event| event.seq).max();
         let new = |event: &&Event| last.is_none_or(|last| event.seq > last);
         Self {
@@ -137,6 +144,11 @@ pub(super) fn losses(server: &Server) -> Result<String> {
     let status: Answer<serde_json::Value> = ask(server, "/api/v1/status")?;
     let parts = ["mode", "events", "reconciliation"].map(|key| format!("{key} {}", status.data[key]));
     Ok(parts.join(", "))
+}
+
+/// The daemon's status, as far as `T` names it.
+pub(super) fn status<T: DeserializeOwned>(server: &Server) -> Result<T> {
+    ask(server, "/api/v1/status").map(|answer| answer.data)
 }
 
 /// Asks for what is at `path`.

@@ -31,6 +31,12 @@ pub(super) struct RunArgs {
     /// How many drops the concurrency experiment must provoke
     #[arg(long, value_name = "N", default_value_t = 1000)]
     min_drops: u64,
+    /// How many SYNs the experiment flood-100k sends
+    #[arg(long, value_name = "N", default_value_t = experiments::SYNS)]
+    syns: u32,
+    /// How many listeners the experiment ports-come-and-go opens and closes
+    #[arg(long, value_name = "N", default_value_t = experiments::PORTS)]
+    ports: u32,
     /// Lets experiments change settings of the whole machine for a second or two: only where nothing else runs
     #[arg(long)]
     host_settings: bool,
@@ -44,7 +50,12 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let chosen = choose(args)?;
     let server = Server::parse(&args.server)?;
     let server = (!args.no_daemon).then_some(&server);
-    let settings = Settings { min_drops: args.min_drops, host_settings: args.host_settings };
+    let settings = Settings {
+        min_drops: args.min_drops,
+        syns: args.syns,
+        ports: args.ports,
+        host_settings: args.host_settings,
+    };
     sockets::raise_descriptor_limit()?;
     // Both are the caller's mistakes rather than an experiment's failure: said once, before anything runs.
     Netns::create()?;

@@ -55,6 +55,10 @@ pub(super) mod stage {
 pub(super) struct Settings {
     /// How many drops the concurrency experiment must reach.
     pub min_drops: u64,
+    /// How many SYNs the great flood has.
+    pub syns: u32,
+    /// How many ports come and go.
+    pub ports: u32,
     /// Whether settings of the whole machine may be changed for a moment.
     pub host_settings: bool,
 }

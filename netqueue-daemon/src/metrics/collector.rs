@@ -1,46 +1,21 @@
 //! One snapshot as Prometheus sees it: everything is built at the scrape, nothing is kept that could go stale.
 
-use prometheus::{
-    Encoder as _, Registry, TextEncoder,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
-
 use super::{family::Scraped, health, info, kernel, listeners, series::fold, traffic};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
-/// The families of one snapshot.
-pub(super) struct SnapshotCollector(Vec<Scraped>);
-
-impl SnapshotCollector {
-    /// The snapshot's families, with at most `max_series` addresses and ports told apart.
-    pub(super) fn new(snapshot: &Snapshot, build: BuildInfo, max_series: usize) -> prometheus::Result<Self> {
-        let series = fold(snapshot, max_series);
-        let mut families = listeners::families(snapshot, &series)?;
-        families.extend(traffic::families(&series, snapshot.health.features)?);
-        families.extend(info::families(snapshot, &series)?);
-        families.extend(kernel::families(snapshot)?);
-        families.extend(health::families(snapshot, build)?);
-        Ok(Self(families))
+/// The snapshot's families in the text format, by name.
+pub(super) fn page(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Vec<u8>> {
+    let series = fold(snapshot);
+    let mut families = listeners::families(snapshot, &series)?;
+    families.extend(traffic::families(&series, snapshot.health.features)?);
+    families.extend(info::families(snapshot, &series)?);
+    families.extend(kernel::families(snapshot)?);
+    families.extend(health::families(snapshot, build)?);
+    families.sort_unstable_by_key(|family| family.name);
+    let mut page = Vec::with_capacity(families.iter().map(|family| family.text.len()).sum());
+    for Scraped { text, .. } in families {
+        page.extend(text);
     }
-}
-
-impl Collector for SnapshotCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.0.iter().map(|scraped| &scraped.desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.0.iter().map(|scraped| scraped.family.clone()).collect()
-    }
-}
-
-/// What is collected, as a page in the text format 0.0.4.
-pub(super) fn page(collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> prometheus::Result<Vec<u8>> {
-    let registry = Registry::new();
-    collectors.into_iter().try_for_each(|collector| registry.register(collector))?;
-    let mut page = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut page)?;
     Ok(page)
 }
 
@@ -52,9 +27,7 @@ mod tests {
     const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abcdef0", rustc: "1.95.0" };
 
     fn text(snapshot: &Snapshot) -> String {
-        let collector = SnapshotCollector::new(snapshot, BUILD, 3).expect("it renders");
-        String::from_utf8(page([Box::new(collector) as Box<dyn Collector>]).expect("it renders"))
-            .expect("it is text")
+        String::from_utf8(page(snapshot, BUILD).expect("it renders")).expect("it is text")
     }
 
     /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the page has become.

@@ -1,7 +1,11 @@
-//! One metric family: its name, help and labels stated once, its samples filled in at the scrape.
+//! One metric family: its name, help and labels stated once, its samples filled in at the scrape and at once made text. A
+//! sample takes ten times the memory of its line: a page is never held as samples.
+
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::{
-    core::Desc,
+    Encoder as _, Registry, TextEncoder,
+    core::{Collector, Desc},
     proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
@@ -26,8 +30,9 @@ pub(super) struct Family<const N: usize> {
 
 /// A family as scraped.
 pub(super) struct Scraped {
-    pub(super) desc: Desc,
-    pub(super) family: MetricFamily,
+    pub(super) name: &'static str,
+    /// In the text format 0.0.4.
+    pub(super) text: Vec<u8>,
 }
 
 impl<const N: usize> Family<N> {
@@ -36,6 +41,23 @@ impl<const N: usize> Family<N> {
         &self,
         samples: impl IntoIterator<Item = ([String; N], f64)>,
     ) -> prometheus::Result<Scraped> {
+        self.scrape(samples.into_iter().map(|(values, value)| self.sample(values, value)).collect())
+    }
+
+    /// The same of distributions.
+    pub(super) fn with_distributions(
+        &self,
+        samples: impl IntoIterator<Item = ([String; N], Distribution)>,
+    ) -> prometheus::Result<Scraped> {
+        let metrics = samples.into_iter().map(|(values, distribution)| {
+            let mut metric = Metric::from_label(self.pairs(values));
+            metric.set_histogram(distribution.into());
+            metric
+        });
+        self.scrape(metrics.collect())
+    }
+
+    fn scrape(&self, metrics: Vec<Metric>) -> prometheus::Result<Scraped> {
         let names = self.labels.iter().map(|&name| name.to_owned()).collect();
         let desc = Desc::new(self.name.to_owned(), self.help.to_owned(), names, Default::default())?;
         let mut family = MetricFamily::default();
@@ -46,23 +68,9 @@ impl<const N: usize> Family<N> {
             Kind::Gauge => MetricType::GAUGE,
             Kind::Histogram => MetricType::HISTOGRAM,
         });
-        family.set_metric(samples.into_iter().map(|(values, value)| self.sample(values, value)).collect());
-        Ok(Scraped { desc, family })
-    }
-
-    /// The same of distributions.
-    pub(super) fn with_distributions(
-        &self,
-        samples: impl IntoIterator<Item = ([String; N], Distribution)>,
-    ) -> prometheus::Result<Scraped> {
-        let mut scraped = self.with([])?;
-        let metrics = samples.into_iter().map(|(values, distribution)| {
-            let mut metric = Metric::from_label(self.pairs(values));
-            metric.set_histogram(distribution.into());
-            metric
-        });
-        scraped.family.set_metric(metrics.collect());
-        Ok(scraped)
+        family.set_metric(metrics);
+        let text = text(Box::new(Collected { desc, family: Mutex::new(family) }))?;
+        Ok(Scraped { name: self.name, text })
     }
 
     fn pairs(&self, values: [String; N]) -> Vec<LabelPair> {
@@ -90,6 +98,31 @@ impl<const N: usize> Family<N> {
             }
         }
         metric
+    }
+}
+
+/// What is collected, checked and sorted, in the text format.
+pub(super) fn text(collector: Box<dyn Collector>) -> prometheus::Result<Vec<u8>> {
+    let registry = Registry::new();
+    registry.register(collector)?;
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    Ok(text)
+}
+
+/// One family, which is collected once.
+struct Collected {
+    desc: Desc,
+    family: Mutex<MetricFamily>,
+}
+
+impl Collector for Collected {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        vec![std::mem::take(&mut *self.family.lock().unwrap_or_else(PoisonError::into_inner))]
     }
 }
 

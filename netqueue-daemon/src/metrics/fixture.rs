@@ -6,8 +6,8 @@ use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
     NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
-    QueueState, Recent, ResetCause, Runtime, SearchCost, Snapshot, SocketId, SocketInode, Spike, SpikeScope,
-    Start, Sysctls, Timestamp, Traffic, Unknown,
+    QueueState, Recent, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike,
+    SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -79,7 +79,8 @@ pub(super) fn incident() -> Snapshot {
     pod.queues.accept = Some(QueueState { length: 129, limit: 128 });
     pod.queues.syn = Some(QueueState { length: 128, limit: 128 });
     let nobody = account(4, endpoint("127.0.0.1", 81), resets(ResetCause::NoListener, 3));
-    let one_too_many = account(5, listener(5, "127.0.0.1", 9000), drops(4));
+    let mut one_too_many = account(5, listener(5, "127.0.0.1", 9000), drops(4));
+    one_too_many.apart = false;
     let unknown = account(6, other(), drops(1));
 
     let mut snapshot = snapshot(vec![web, web_member, pod, nobody, one_too_many, unknown]);
@@ -207,12 +208,17 @@ fn health() -> Health {
         detail: None,
         missed,
     };
-    let mut flow = EventFlow { seen: 47, submitted: 45, folded: 1, ..EventFlow::default() };
+    let mut flow = EventFlow { seen: 47, submitted: 40, suppressed: 5, folded: 1, ..EventFlow::default() };
     flow.lost[LossReason::RingFull as usize] = 2;
     let probes = vec![
         probe("conn_request_enter", "entry", true, Some(0)),
         probe("conn_request_leave", "return", true, None),
         probe("send_reset_enter", "entry", false, Some(4)),
     ];
-    Health { probes, flow, ..Health::default() }
+    let slots = vec![
+        SlotUse { kind: "listeners".into(), capacity: 4096, used: 5, given_back: 2 },
+        SlotUse { kind: "endpoints".into(), capacity: 4096, used: 1, given_back: 0 },
+        SlotUse { kind: "namespaces".into(), capacity: 64, used: 1, given_back: 0 },
+    ];
+    Health { probes, flow, slots, ..Health::default() }
 }

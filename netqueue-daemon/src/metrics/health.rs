@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::family::{Family, Kind, Scraped, count};
 use crate::{
     build_info::BuildInfo,
-    domain::{JournalState, LossReason, ProbeStatus, Snapshot, Timestamp},
+    domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot, Timestamp},
 };
 
 const ATTACHED: Family<2> = Family {
@@ -29,6 +29,27 @@ const EVENTS: Family<1> = Family {
     labels: ["kind"],
 };
 
+const SEEN: Family<0> = Family {
+    name: "netqueue_events_seen_total",
+    help: "Events that arose in the kernel; equals those delivered, suppressed, and lost as ring_full or undecodable.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
+const DELIVERED: Family<0> = Family {
+    name: "netqueue_events_delivered_total",
+    help: "Events that arrived and were kept, if only for a while.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
+const SUPPRESSED: Family<0> = Family {
+    name: "netqueue_events_suppressed_total",
+    help: "Events not sent because their listener had used up its allowance (--event-rate, --event-burst); counts stay exact.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
 const LOST: Family<1> = Family {
     name: "netqueue_events_lost_total",
     help: "Events or charges that are missing, by reason; ring_full and undecodable leave every count exact.",
@@ -41,6 +62,27 @@ const FOLDED: Family<0> = Family {
     help: "Charges that went to port=\"other\" because the kernel side's map was full; sums stay exact.",
     kind: Kind::Counter,
     labels: [],
+};
+
+const SLOTS: Family<1> = Family {
+    name: "netqueue_slots",
+    help: "Accounts the kernel side has room for; what finds none goes to port=\"other\".",
+    kind: Kind::Gauge,
+    labels: ["kind"],
+};
+
+const SLOTS_USED: Family<1> = Family {
+    name: "netqueue_slots_used",
+    help: "Accounts the kernel side holds.",
+    kind: Kind::Gauge,
+    labels: ["kind"],
+};
+
+const SLOTS_GIVEN_BACK: Family<1> = Family {
+    name: "netqueue_slots_given_back_total",
+    help: "Accounts the kernel side held and gave up, their listener being closed or their port silent; no count is lost.",
+    kind: Kind::Counter,
+    labels: ["kind"],
 };
 
 const LOG_BYTES: Family<1> = Family {
@@ -77,6 +119,9 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
     let probes = by_probe(&snapshot.health.probes);
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
     let flow = &snapshot.health.flow;
+    let slots = |value: fn(&SlotUse) -> u64| {
+        snapshot.health.slots.iter().map(move |slot| ([slot.kind.clone().into_owned()], count(value(slot))))
+    };
     let drops = snapshot.accounts.iter().map(|account| account.counts.drop_total()).sum();
     let resets = snapshot.accounts.iter().map(|account| account.counts.reset_total()).sum();
     Ok(vec![
@@ -85,8 +130,14 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
         MISSED.with(probes.iter().filter_map(|(key, probe)| Some((labels(key), count(probe.missed?)))))?,
         EVENTS
             .with([("drop", drops), ("reset", resets)].map(|(kind, sum)| ([kind.to_owned()], count(sum))))?,
+        SEEN.with([([], count(flow.seen))])?,
+        DELIVERED.with([([], count(snapshot.events.appended() - snapshot.events.before_this_run()))])?,
+        SUPPRESSED.with([([], count(flow.suppressed))])?,
         LOST.with(LossReason::ALL.map(|reason| ([reason.as_str().to_owned()], count(flow.lost(reason)))))?,
         FOLDED.with([([], count(flow.folded))])?,
+        SLOTS.with(slots(|slot| slot.capacity))?,
+        SLOTS_USED.with(slots(|slot| slot.used))?,
+        SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back))?,
         LOG_BYTES.with(log_bytes(snapshot))?,
         LOG_EVENTS.with(log_events(snapshot))?,
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)])?,

@@ -18,23 +18,21 @@ use axum::{
     routing::get,
 };
 
-use collector::SnapshotCollector;
 use prometheus::{core::Collector, process_collector::ProcessCollector};
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
-/// Answers scrapes at `path`, which begins with a slash. At most `max_series` addresses and ports are told apart. What
-/// other parts of the daemon count of themselves comes after the snapshot.
-pub fn router<C>(snapshots: Snapshots, max_series: usize, path: &str, others: C) -> Router
+/// Answers scrapes at `path`, which begins with a slash. What other parts of the daemon count of themselves comes after the snapshot.
+pub fn router<C>(snapshots: Snapshots, path: &str, others: C) -> Router
 where
     C: Collector + Clone + 'static,
 {
-    Router::new().route(path, get(move || scrape(snapshots.clone(), max_series, others.clone())))
+    Router::new().route(path, get(move || scrape(snapshots.clone(), others.clone())))
 }
 
-async fn scrape(snapshots: Snapshots, max_series: usize, others: impl Collector + 'static) -> Response {
+async fn scrape(snapshots: Snapshots, others: impl Collector + 'static) -> Response {
     let snapshot = snapshots.scraped().await;
-    match page(&snapshot, max_series, others) {
+    match page(&snapshot, others) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
@@ -44,14 +42,11 @@ async fn scrape(snapshots: Snapshots, max_series: usize, others: impl Collector 
     }
 }
 
-fn page(
-    snapshot: &Snapshot,
-    max_series: usize,
-    others: impl Collector + 'static,
-) -> prometheus::Result<Vec<u8>> {
-    let ours = SnapshotCollector::new(snapshot, BuildInfo::THIS, max_series)?;
-    let process = ProcessCollector::for_self();
-    collector::page([Box::new(ours) as Box<dyn Collector>, Box::new(others), Box::new(process)])
+fn page(snapshot: &Snapshot, others: impl Collector + 'static) -> prometheus::Result<Vec<u8>> {
+    let mut page = collector::page(snapshot, BuildInfo::THIS)?;
+    page.extend(family::text(Box::new(others))?);
+    page.extend(family::text(Box::new(ProcessCollector::for_self()))?);
+    Ok(page)
 }
 
 #[cfg(test)]
@@ -67,7 +62,7 @@ mod tests {
         let (_publisher, snapshots) = crate::snapshots::channel(fixture::incident());
         let request = Request::get("/m").body(Body::empty()).expect("a request");
         let others = prometheus::IntCounter::new("others_total", "Of another part.").expect("a name");
-        let response = router(snapshots, 10, "/m", others).oneshot(request).await.expect("an answer");
+        let response = router(snapshots, "/m", others).oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
         let page = response.into_body().collect().await.expect("a page").to_bytes();

@@ -13,7 +13,7 @@ use crate::domain::{
 pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
 
 /// All accounts that share one set of labels: members of a SO_REUSEPORT group, a dead listener and its successor,
-/// or, under `port="other"`, those beyond the cap and those the kernel side had no room for.
+/// or, under `port="other"`, those beyond the cap and those the kernel side had no room for; under `port="gone"` those over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Series {
     /// The values of [`LABELS`].
@@ -30,27 +30,25 @@ pub(super) struct Series {
     pub(super) spikes: BTreeMap<DropCause, u64>,
 }
 
-/// The snapshot's accounts as at most `max_series` series, and one more per namespace for the rest.
-///
-/// Accounts come in the order of their first charge and never leave, so that an account once in a series stays in it
-/// and no counter goes backwards.
-pub(super) fn fold(snapshot: &Snapshot, max_series: usize) -> Vec<Series> {
+/// The snapshot's accounts as series, and for each namespace one for those without a place of their own and one for those
+/// long gone. No account changes its series but to go to the last.
+pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
     let mut series = Vec::new();
     let mut by_labels = HashMap::new();
-    let mut cap = Cap::new(max_series);
     let mut spikes = spikes(snapshot);
     for (account, name, counts, now) in snapshot.accounts.iter().flat_map(names) {
-        let mut labels = place(snapshot, &account.key, name);
-        let own_place = match account.key {
-            AccountKey::Listener { .. } => by_labels.contains_key(&labels) || cap.admits_listener(),
-            AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => {
-                by_labels.contains_key(&labels) || cap.admits_endpoint()
+        let (labels, own_place) = match account.key {
+            AccountKey::Listener { .. } | AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. }
+                if account.apart =>
+            {
+                (place(snapshot, &account.key, name), true)
             }
-            AccountKey::Other(_) => false,
+            AccountKey::Gone(_) => (bucket(snapshot, &account.key, "gone"), false),
+            AccountKey::Listener { .. }
+            | AccountKey::Endpoint(_)
+            | AccountKey::Ephemeral { .. }
+            | AccountKey::Other(_) => (bucket(snapshot, &account.key, "other"), false),
         };
-        if !own_place {
-            labels = other(snapshot, &account.key);
-        }
         let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
             series.push(Series::new(labels));
             series.len() - 1
@@ -83,31 +81,6 @@ fn spikes(snapshot: &Snapshot) -> HashMap<AccountKey, Vec<(DropCause, bool)>> {
         }
     }
     spikes
-}
-
-/// How many more series may be told apart.
-struct Cap {
-    all: usize,
-    /// Of these, for ports nobody listens on: a port scan must not take the places of listeners to come.
-    endpoints: usize,
-}
-
-impl Cap {
-    const fn new(max_series: usize) -> Self {
-        Self { all: max_series, endpoints: max_series.div_ceil(4) }
-    }
-
-    const fn admits_listener(&mut self) -> bool {
-        let admitted = self.all > 0;
-        self.all -= admitted as usize;
-        admitted
-    }
-
-    const fn admits_endpoint(&mut self) -> bool {
-        let admitted = self.endpoints > 0 && self.admits_listener();
-        self.endpoints -= admitted as usize;
-        admitted
-    }
 }
 
 impl Series {
@@ -156,13 +129,13 @@ fn fuller(left: Option<QueueState>, right: Option<QueueState>) -> Option<QueueSt
 
 /// The labels of an account that is called `process`.
 pub(super) fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
-    let Some(addr) = key.addr() else { return other(snapshot, key) };
+    let Some(addr) = key.addr() else { return bucket(snapshot, key, "other") };
     let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
     [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, process.to_owned()]
 }
 
-fn other(snapshot: &Snapshot, key: &AccountKey) -> [String; 4] {
-    [snapshot.netns_name(key.netns()), String::new(), "other".to_owned(), String::new()]
+fn bucket(snapshot: &Snapshot, key: &AccountKey, name: &str) -> [String; 4] {
+    [snapshot.netns_name(key.netns()), String::new(), name.to_owned(), String::new()]
 }
 
 /// `127.0.0.1`, `[::1]`.
@@ -185,14 +158,9 @@ mod tests {
         assert_eq!(&*name, "a\"} 1?# \\?\u{fffd}-and");
         let named = AccountView { process: name, ..account(1, listener(1, "0.0.0.0", 80), drops(3)) };
         let snapshot = snapshot(vec![named]);
-        let families =
-            crate::metrics::listeners::families(&snapshot, &fold(&snapshot, 10)).expect("families");
-        let families: Vec<_> = families
-            .into_iter()
-            .map(|scraped| scraped.family)
-            .filter(|family| !family.get_metric().is_empty())
-            .collect();
-        let page = prometheus::TextEncoder::new().encode_to_string(&families).expect("a page");
+        let families = crate::metrics::listeners::families(&snapshot, &fold(&snapshot)).expect("families");
+        let page: Vec<u8> = families.into_iter().flat_map(|scraped| scraped.text).collect();
+        let page = String::from_utf8(page).expect("text");
         let line =
             page.lines().find(|line| line.starts_with("netqueue_listen_drops_total{")).expect("a line");
         assert!(line.contains("process=\"a\\\"} 1?# \\\\?\u{fffd}-and\",") && line.ends_with(" 3"), "{line}");
@@ -209,7 +177,7 @@ mod tests {
             account(2, listener(2, "0.0.0.0", 80), drops(7)),
             account(3, listener(3, "::", 80), drops(1)),
         ]);
-        let series = fold(&taken, 10);
+        let series = fold(&taken);
         assert_eq!(totals(&series), [("80", 12), ("80", 1)]);
         assert_eq!((series[0].labels[1].as_str(), series[1].labels[1].as_str()), ("0.0.0.0", "[::]"));
     }
@@ -232,34 +200,21 @@ mod tests {
         let mut backwards = accounts.to_vec();
         backwards.reverse();
         for accounts in [accounts.to_vec(), backwards] {
-            let series = fold(&snapshot(accounts), 9);
+            let series = fold(&snapshot(accounts));
             assert_eq!(series[0].queues.accept, Some(QueueState { length: 9, limit: 16 }));
         }
     }
 
     #[test]
-    fn beyond_the_cap_the_sum_stays_exact_and_nothing_moves_between_series() {
+    fn those_without_a_place_of_their_own_and_those_long_gone_are_summed_by_namespace() {
         let mut accounts: Vec<_> =
             (1..=5).map(|n| account(n, listener(n, "0.0.0.0", n as u16), drops(10 * n))).collect();
+        accounts[2..].iter_mut().for_each(|account| account.apart = false);
         accounts.push(account(6, other(), drops(100)));
-        let before = fold(&snapshot(accounts.clone()), 2);
-        assert_eq!(totals(&before), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100)]);
-
-        accounts[0].counts = drops(1000);
-        accounts.push(account(7, listener(7, "0.0.0.0", 1), drops(1)));
-        accounts.push(account(8, listener(8, "0.0.0.0", 8), drops(1)));
-        let after = fold(&snapshot(accounts), 2);
-        assert_eq!(totals(&after), [("1", 1001), ("2", 20), ("other", 221)]);
-        assert!(!after[2].listener);
-    }
-
-    #[test]
-    fn a_port_scan_does_not_take_the_places_of_listeners() {
-        let mut accounts: Vec<_> =
-            (1..=100).map(|n| account(n, endpoint("0.0.0.0", n as u16), drops(0))).collect();
-        accounts.push(account(101, listener(1, "0.0.0.0", 8080), drops(3)));
-        let series = fold(&snapshot(accounts), 8);
-        assert_eq!(totals(&series), [("1", 0), ("2", 0), ("other", 0), ("8080", 3)]);
+        accounts.push(account(7, AccountKey::Gone(other().netns()), drops(1000)));
+        let series = fold(&snapshot(accounts));
+        assert_eq!(totals(&series), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100), ("gone", 1000)]);
+        assert!(!series[2].listener);
     }
 
     #[test]
@@ -268,7 +223,7 @@ mod tests {
             account(1, endpoint("0.0.0.0", 80), drops(0)),
             account(2, listener(1, "0.0.0.0", 80), drops(3)),
         ]);
-        let series = fold(&taken, 10);
+        let series = fold(&taken);
         assert_eq!(totals(&series), [("80", 3)]);
         assert!(series[0].listener);
     }

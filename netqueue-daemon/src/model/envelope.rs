@@ -30,6 +30,8 @@ pub struct Coverage {
     pub events_held: u64,
     /// Events that are no longer held.
     pub events_evicted: u64,
+    /// Events that were not sent because their listener had used up its allowance.
+    pub events_suppressed: u64,
     /// Events and charges that never arrived, for whatever reason; `/api/v1/status` tells them apart.
     pub events_lost: u64,
     /// When netqueue did not run, between runs whose events are held: with an event log on disk. Oldest first.

@@ -33,7 +33,8 @@ pub struct ListenerDetail {
 pub struct Listener {
     /// Its name while the daemon runs.
     pub id: String,
-    /// `listener`, `endpoint` (a local address and port without one), `ephemeral` (an address's client ports) or `other`.
+    /// `listener`, `endpoint` (a local address and port without one), `ephemeral` (an address's client ports), `other` or
+    /// `gone` (the sum of what is long closed).
     pub kind: String,
     /// The namespace's name: `host`, or its inode number.
     pub netns: String,
@@ -74,6 +75,9 @@ pub struct Listener {
     /// Clients that believe they are connected.
     #[serde(default)]
     pub ghosts: Ghosts,
+    /// How many of the drops and resets have an event of their own.
+    #[serde(default)]
+    pub events: EventShare,
     /// Its parts of the kernel's counters.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -163,4 +167,18 @@ pub struct Ghosts {
     pub recovered: u64,
     /// Answered with a reset.
     pub ended: u64,
+}
+
+/// How many drops and resets have an event of their own: `total = shown + suppressed + lost`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct EventShare {
+    /// That happened: drops and resets together.
+    pub total: u64,
+    /// That were sent, whether or not they are still held.
+    pub shown: u64,
+    /// That were not, because the listener had used up its allowance.
+    pub suppressed: u64,
+    /// That were not, because the ring buffer was full.
+    pub lost: u64,
 }

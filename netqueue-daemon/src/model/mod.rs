@@ -13,11 +13,13 @@ mod traffic;
 pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
 pub use listener::{
-    DropCount, Drops, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount, Resets,
+    DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount,
+    Resets,
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use status::{
-    Balance, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Status,
+    Balance, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Slots,
+    Status,
 };
 pub use timeseries::{Series, Timeseries};
 pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

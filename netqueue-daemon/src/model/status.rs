@@ -46,6 +46,9 @@ pub struct Status {
     /// What is held in memory.
     #[serde(default)]
     pub memory: Memory,
+    /// The kernel side's room for accounts: `listeners`, `endpoints`, and `namespaces` for what finds no room there.
+    #[serde(default)]
+    pub slots: BTreeMap<String, Slots>,
     /// The event log on disk; null where there is none.
     #[serde(default)]
     pub event_log: Option<EventFiles>,
@@ -171,6 +174,8 @@ pub struct EventFlow {
     pub seen: u64,
     /// Were put into the ring.
     pub submitted: u64,
+    /// Were not, because their listener had used up its allowance.
+    pub suppressed: u64,
     /// Reached the store.
     pub stored: u64,
     /// Events or charges that are missing, by reason.
@@ -179,6 +184,18 @@ pub struct EventFlow {
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
+}
+
+/// Accounts of one kind in the kernel side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Slots {
+    /// For how many there is room.
+    pub capacity: u64,
+    /// How many are held.
+    pub used: u64,
+    /// How many were held and given up, their listener being closed or their port silent.
+    pub given_back: u64,
 }
 
 /// What is held in memory.

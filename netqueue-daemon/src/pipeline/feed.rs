@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 }
+        Settings { event_memory: 1 << 20, ..Settings::of(HOST) }
     }
 
     fn web() -> AccountKey {

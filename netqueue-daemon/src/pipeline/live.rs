@@ -167,10 +167,11 @@ impl Source for Live {
     }
 
     async fn look(&mut self, feed: &mut Feed) {
+        self.recycle(feed);
         self.reconcile(feed).await;
         self.flow(feed);
-        self.recycle(feed);
         feed.tick(clock::now());
+        self.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
         self.census.raced.set(feed.aggregator().raced(clock::now()));
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
@@ -181,6 +182,7 @@ impl Source for Live {
             probes: self.attached.probes(),
             features: self.attached.features(),
             flow,
+            slots: self.attached.room(),
             census: self.census_cost,
             warnings,
             caveats: self.attached.caveats().into_iter().collect(),

@@ -23,7 +23,7 @@ impl Aggregator {
     pub fn raced(&self, now: Timestamp) -> BTreeSet<(Netns, u16)> {
         let place = |key: &AccountKey| match key {
             AccountKey::Listener { at, .. } | AccountKey::Endpoint(at) => Some((at.netns, at.port)),
-            AccountKey::Ephemeral { .. } | AccountKey::Other(_) => None,
+            AccountKey::Ephemeral { .. } | AccountKey::Other(_) | AccountKey::Gone(_) => None,
         };
         let mut raced: Vec<_> = self
             .accounts

@@ -59,6 +59,12 @@ impl Aggregator {
         while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
     }
 
+    /// Histories were put together, or went away.
+    pub(super) fn weigh_histories(&mut self, now: Timestamp) {
+        self.history_bytes = self.accounts.iter().map(|account| account.history.bytes()).sum();
+        while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
+    }
+
     /// Forgets the history that has not moved for longest. Returns whether there was one.
     fn forget_one(&mut self, now: Timestamp) -> bool {
         let held = self.accounts.iter_mut().filter(|account| account.history.bytes() > 0);

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::domain::{DropKind, Endpoint, QueueState, SocketId, What};
+use crate::domain::{Peak, TrafficReading};
 
 const HOST: Netns = Netns::at_attach(7);
 
@@ -31,10 +32,7 @@ fn drops(number: u64) -> Counts {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(
-        Settings { host: HOST, event_memory: 1 << 20, history_memory: 1 << 20 },
-        Timestamp::from_nanos(1),
-    )
+    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, Timestamp::from_nanos(1))
 }
 
 #[test]
@@ -83,6 +81,17 @@ fn a_listener_opened_again_on_its_port_is_another_and_the_dead_one_stays() {
 }
 
 #[test]
+fn a_snapshot_does_not_change_afterwards() {
+    let mut queues = aggregator();
+    queues.count([(web(1), drops(1))], Timestamp::from_nanos(10));
+    queues.observe(syn_dropped(web(1), 10));
+    let before = queues.snapshot(Timestamp::from_nanos(15));
+    queues.count([(web(2), drops(1))], Timestamp::from_nanos(20));
+    queues.observe(syn_dropped(web(2), 20));
+    assert_eq!((before.accounts.len(), before.events.len()), (1, 1));
+}
+
+#[test]
 fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
     let scanned = AccountKey::Endpoint(Endpoint { netns: HOST, addr: Ipv4Addr::LOCALHOST.into(), port: 81 });
     let at = Timestamp::from_nanos;
@@ -95,21 +104,20 @@ fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
     // A packet came while its slot was on the way back: it has two for a while.
     queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
     assert_eq!(seen(&queues), 8);
-    queues.settle(scanned, drops(7));
+    queues.settle(scanned, drops(7), at(25));
     queues.count([(scanned, drops(2))], at(30));
     assert_eq!(seen(&queues), 9);
-    queues.settle(scanned, drops(2));
+    queues.settle(scanned, drops(2), at(25));
     queues.count([], at(40));
     assert_eq!(seen(&queues), 9);
 }
 
 #[test]
-fn a_snapshot_does_not_change_afterwards() {
+fn what_a_listener_was_charged_after_the_last_look_is_not_lost_with_its_slot() {
     let mut queues = aggregator();
-    queues.count([(web(1), drops(1))], Timestamp::from_nanos(10));
-    queues.observe(syn_dropped(web(1), 10));
-    let before = queues.snapshot(Timestamp::from_nanos(15));
-    queues.count([(web(2), drops(1))], Timestamp::from_nanos(20));
-    queues.observe(syn_dropped(web(2), 20));
-    assert_eq!((before.accounts.len(), before.events.len()), (1, 1));
+    queues.count([(web(1), drops(5))], Timestamp::from_nanos(10));
+    queues.settle(web(1), drops(6), Timestamp::from_nanos(20));
+    queues.count([], Timestamp::from_nanos(30));
+    let snapshot = queues.snapshot(Timestamp::from_nanos(40));
+    assert_eq!(snapshot.account(&web(1)).map(|account| account.counts.drop_total()), Some(6));
 }

@@ -20,7 +20,7 @@ impl Aggregator {
             }
             Observation::Listeners(changes) => self.learn(changes, now),
             Observation::Settled(slots) => {
-                slots.into_iter().for_each(|(key, counts)| self.settle(key, counts))
+                slots.into_iter().for_each(|(key, counts)| self.settle(key, counts, now));
             }
             Observation::Closed(closed) => self.close(closed),
             Observation::Traffic(readings) => self.flow(readings, now),
@@ -58,6 +58,8 @@ impl Aggregator {
             health,
             history_bytes: _,
             spikes: _,
+            opened: _,
+            places: _,
             recent: _,
             idle_limits,
         } = self;
@@ -90,8 +92,8 @@ impl Aggregator {
             health,
             idle_limits,
         } = standing;
-        self.index = accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();
         self.accounts = accounts;
+        self.find_places();
         self.by_socket = sockets.into_iter().collect();
         self.found = found;
         self.settled = settled.into_iter().collect();

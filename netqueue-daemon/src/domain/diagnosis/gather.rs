@@ -27,7 +27,9 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let none = Vec::new();
     let mut all: Vec<Evidence> = Vec::new();
     let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
-    for account in snapshot.accounts.iter() {
+    // What is long over is evidence of nothing that is the matter.
+    let over = |account: &&AccountView| matches!(account.key, AccountKey::Gone(_));
+    for account in snapshot.accounts.iter().filter(|account| !over(account)) {
         let past = snapshot.recent.of(&account.key);
         let counts = past.map_or(account.counts, |past| account.counts.less(past.counts_at(from)));
         if counts == Counts::default() || past.is_none() && account.last_seen < from {

@@ -39,7 +39,10 @@ fn on_its_port<'a>(snapshot: &'a Snapshot, account: &AccountView) -> Option<&'a 
                 && place.port == at.port
                 && (place.addr.is_unspecified() || place.addr == at.addr)
         }
-        AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } | AccountKey::Other(_) => false,
+        AccountKey::Endpoint(_)
+        | AccountKey::Ephemeral { .. }
+        | AccountKey::Other(_)
+        | AccountKey::Gone(_) => false,
     };
     let listening = snapshot.accounts.iter().filter(|account| takes(&account.key));
     listening.filter_map(|account| account.listener.as_ref()).next_back()

@@ -97,14 +97,16 @@ impl SpikeDetector {
     }
 }
 
-/// Drops by scope; scopes without any are left out.
+/// Drops by scope; scopes without any are left out, and accounts that take over what others had counted.
 fn readings<'a>(accounts: impl IntoIterator<Item = (&'a AccountKey, &'a Counts)>) -> Vec<(SpikeScope, u64)> {
     let mut namespaces: HashMap<Netns, u64> = HashMap::new();
     let mut readings: HashMap<SpikeScope, u64> = HashMap::new();
     for (key, counts) in accounts {
         for (kind, drops) in counts.drops().filter(|(_, drops)| *drops > 0) {
             *namespaces.entry(key.netns()).or_default() += drops;
-            *readings.entry(SpikeScope::Account(*key, kind.cause())).or_default() += drops;
+            if !matches!(key, AccountKey::Gone(_)) {
+                *readings.entry(SpikeScope::Account(*key, kind.cause())).or_default() += drops;
+            }
         }
     }
     readings.extend(namespaces.into_iter().map(|(netns, drops)| (SpikeScope::Namespace(netns), drops)));

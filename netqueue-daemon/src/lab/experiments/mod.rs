@@ -2,6 +2,7 @@
 
 mod accept_wait;
 mod after_close;
+mod bounds;
 mod burst;
 mod churn;
 mod concurrency;
@@ -11,6 +12,7 @@ mod expired;
 mod fast_open;
 mod final_ack;
 mod flood;
+mod flooded;
 mod ghosts;
 mod incidents;
 mod inventory;
@@ -40,6 +42,9 @@ use anyhow::Result;
 
 use super::counters::{self, Counter};
 use super::scene::Experiment;
+
+pub(super) use bounds::PORTS;
+pub(super) use flooded::SYNS;
 
 /// Every experiment. A new one is a line here and a function in its family's file.
 pub(super) const ALL: &[Experiment] = &[
@@ -106,6 +111,10 @@ pub(super) const ALL: &[Experiment] = &[
     queues::SPIKE,
     queues::CROWD,
     queues::HALF_OPEN,
+    flooded::FLOOD,
+    flooded::STANDSTILL,
+    bounds::FULL_MAPS,
+    bounds::COME_AND_GO,
     real_servers::REAL_SERVERS,
     nginx::STOPPED,
     nginx::SHORT_QUEUE,

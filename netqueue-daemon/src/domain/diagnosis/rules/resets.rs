@@ -243,6 +243,7 @@ pub(super) const fn serves(evidence: &Evidence) -> bool {
     match evidence.subject {
         Subject::Account(_, AccountKey::Listener { .. } | AccountKey::Endpoint(_))
         | Subject::Namespace(_) => true,
-        Subject::Account(_, AccountKey::Ephemeral { .. } | AccountKey::Other(_)) | Subject::Netqueue => false,
+        Subject::Account(_, AccountKey::Ephemeral { .. } | AccountKey::Other(_) | AccountKey::Gone(_))
+        | Subject::Netqueue => false,
     }
 }

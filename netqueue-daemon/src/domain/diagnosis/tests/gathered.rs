@@ -20,7 +20,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let settings =
-            AggregatorSettings { host: Netns::at_attach(7), event_memory: 1 << 20, history_memory: 1 << 20 };
+            AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(Netns::at_attach(7)) };
         let mut queues = Aggregator::new(settings, seconds(0));
         (1..=20).for_each(|second| drop(queues.tick(seconds(second))));
         Self { queues, counts: Counts::default(), traffic: Traffic::default() }

@@ -1,0 +1,328 @@
+//! What becomes of accounts that are over: after a while they are put together, so that ports that come and go leave
+//! nothing behind but their sums.
+//!
+//! A series is all accounts of one address and port in namespaces of one name. While one of them lives, or was not told often enough, nothing leaves
+//! the series, which would fall: closed listeners become one. The whole series goes to the namespace's
+//! [`AccountKey::Gone`] at once, and ends.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    AccountKey, AccountView, Counts, Timestamp, Traffic, joining::is_found_only, namespaces::Namespaces,
+};
+
+/// How long what is over is kept apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// At least this long, and until two scrapes have shown its last counts..
+    pub time: Duration,
+    /// .. unless so many are over that the oldest must make room.
+    pub most: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(120), most: 4096 }
+    }
+}
+
+/// Enough for whoever scrapes to have seen the last counts, should one scrape have been under way or lost.
+pub(super) const SCRAPES: u8 = 2;
+
+/// So many names that processes had on one port are told apart when they are gone; what more there were joins the last.
+const MOST_NAMES: usize = 32;
+
+/// Where an account's counts go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Into {
+    /// Another account of the same series, by its index.
+    Account(usize),
+    /// This bucket.
+    Bucket(AccountKey),
+}
+
+/// What makes accounts one series. Namespaces of one name, one after the other, have the same series.
+type Place = (Arc<str>, Option<IpAddr>, Option<u16>);
+
+/// Which accounts are to be put together, by their indices.
+pub(super) fn fold(
+    accounts: &[AccountView],
+    namespaces: &Namespaces,
+    keep: Keep,
+    now: Timestamp,
+) -> BTreeMap<usize, Into> {
+    let ended: Vec<usize> =
+        (0..accounts.len()).filter(|index| has_ended(&accounts[*index], namespaces)).collect();
+    let rested = |index: &usize| {
+        let account = &accounts[*index];
+        is_shown(account) && now.since(account.closed.unwrap_or_default().max(account.last_seen)) >= keep.time
+    };
+    let place = |index: usize| -> Place {
+        let key = &accounts[index].key;
+        (namespaces.name(key.netns()), key.addr(), key.port())
+    };
+    let mut ripe: HashSet<usize> = ended.iter().copied().filter(rested).collect();
+    ripe.extend(surplus(accounts, &ended, keep, place));
+    if ripe.is_empty() {
+        return BTreeMap::new();
+    }
+
+    let inhabited: HashSet<Place> =
+        (0..accounts.len()).filter(|index| !ripe.contains(index)).map(place).collect();
+    // A name that a listener's series carry is lost where an endpoint takes over; what a namespace that lives was charged
+    // stays in it.
+    let kind = |index: usize| {
+        let key = &accounts[index].key;
+        let home = (!namespaces.has_ended(key.netns())).then_some(key.netns());
+        (place(index), home, accounts[index].apart, key.is_listener())
+    };
+    let mut eldest = HashMap::new();
+    for index in ended {
+        eldest.entry(kind(index)).or_insert(index);
+    }
+    let goes = |index: usize| {
+        if !inhabited.contains(&place(index)) {
+            let account = &accounts[index];
+            let netns = account.key.netns();
+            // Else it was part of that series, which must not fall.
+            let bucket = if account.apart { AccountKey::Gone(netns) } else { AccountKey::Other(netns) };
+            return Some(Into::Bucket(bucket));
+        }
+        eldest.get(&kind(index)).filter(|eldest| **eldest != index).map(|eldest| Into::Account(*eldest))
+    };
+    ripe.into_iter().filter_map(|index| Some((index, goes(index)?))).collect()
+}
+
+/// Adds an account that leaves to the one that takes over its counts.
+pub(super) fn add(to: &mut AccountView, left: &AccountView) {
+    // Each part stays in the series of its name.
+    if matches!(to.key, AccountKey::Listener { .. }) {
+        for (name, counts) in left.by_name().filter(|(name, _)| *name != &*to.process) {
+            let room = to.earlier.len() < MOST_NAMES;
+            match to.earlier.iter_mut().find(|(known, _)| **known == *name) {
+                Some((_, sum)) => sum.add(&counts),
+                None if room => to.earlier.push((name.into(), counts)),
+                None => {}
+            }
+        }
+    }
+    to.counts.add(&left.counts);
+    if *left.traffic != Traffic::default() {
+        Arc::make_mut(&mut to.traffic).merge(&left.traffic);
+    }
+    to.first_seen = to.first_seen.min(left.first_seen);
+    to.last_seen = to.last_seen.max(left.last_seen);
+    to.closed = to.closed.max(left.closed);
+    if matches!(left.key, AccountKey::Listener { .. }) {
+        to.predecessors += 1 + left.predecessors;
+    }
+}
+
+/// Nothing can be charged to it any more, or nothing has been for so long that it lost its slot.
+fn has_ended(account: &AccountView, namespaces: &Namespaces) -> bool {
+    match account.key {
+        // One that was found and never charged has no slot to lose.
+        AccountKey::Listener { .. } if is_found_only(&account.key) => {
+            account.closed.is_some() || namespaces.has_ended(account.key.netns())
+        }
+        AccountKey::Listener { .. } => account.closed.is_some() && account.over.is_some(),
+        AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. } => account.over.is_some(),
+        AccountKey::Other(_) | AccountKey::Gone(_) => false,
+    }
+}
+
+/// Whoever scrapes has seen its last counts, or there are none.
+fn is_shown(account: &AccountView) -> bool {
+    account.over.is_none_or(|scrapes| scrapes >= SCRAPES) || account.counts == Counts::default()
+}
+
+/// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
+/// come back with each that ends.
+fn surplus(
+    accounts: &[AccountView],
+    ended: &[usize],
+    keep: Keep,
+    place: impl Fn(usize) -> Place,
+) -> Vec<usize> {
+    if ended.len() <= keep.most {
+        return Vec::new();
+    }
+    let mut oldest = ended.to_vec();
+    oldest.sort_by_key(|index| accounts[*index].last_seen);
+    oldest.truncate(ended.len() - keep.most * 3 / 4);
+    let places: HashSet<Place> = oldest.iter().map(|index| place(*index)).collect();
+    ended.iter().copied().filter(|index| places.contains(&place(*index))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::domain::{
+        AccountKey, Aggregator, Counts, DropKind, Endpoint, Keep, Netns, Settings, Snapshot, SocketId,
+        Timestamp,
+    };
+
+    const HOST: Netns = Netns::at_attach(7);
+
+    fn at(port: u16) -> Endpoint {
+        Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port }
+    }
+
+    fn listener(socket: u64, port: u16) -> AccountKey {
+        AccountKey::Listener { socket: SocketId(socket), at: at(port) }
+    }
+
+    fn drops(number: u64) -> Counts {
+        Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
+    }
+
+    const fn second(number: u64) -> Timestamp {
+        Timestamp::from_nanos(number * 1_000_000_000)
+    }
+
+    fn aggregator(most: usize) -> Aggregator {
+        let keep = Keep { most, ..Keep::default() };
+        Aggregator::new(Settings { keep, ..Settings::of(HOST) }, second(0))
+    }
+
+    fn sum(snapshot: &Snapshot) -> u64 {
+        snapshot.accounts.iter().map(|account| account.counts.drop_total()).sum()
+    }
+
+    fn scrape(queues: &mut Aggregator, times: u32) {
+        (0..times).for_each(|_| queues.scraped());
+    }
+
+    #[test]
+    fn a_port_that_is_gone_for_good_leaves_its_sum_after_two_scrapes_and_two_minutes() {
+        let mut queues = aggregator(100);
+        queues.count([(listener(1, 80), drops(24))], second(10));
+        queues.close([(listener(1, 80), second(11))]);
+        queues.settle(listener(1, 80), drops(24), second(12));
+        let shown = |queues: &Aggregator| queues.snapshot(second(999)).account(&listener(1, 80)).is_some();
+        queues.tick(second(200));
+        assert!(shown(&queues), "nobody has scraped it");
+        scrape(&mut queues, 2);
+        queues.tick(second(100));
+        assert!(shown(&queues), "it was there a minute ago");
+        queues.tick(second(200));
+        assert!(!shown(&queues));
+        let taken = queues.snapshot(second(200));
+        let gone = taken.account(&AccountKey::Gone(HOST)).expect("its sum stays");
+        assert_eq!((gone.counts.drop_total(), gone.predecessors, sum(&taken)), (24, 1, 24));
+    }
+
+    #[test]
+    fn a_server_that_restarts_every_minute_is_one_series_that_never_falls() {
+        let mut queues = aggregator(100);
+        let mut before = 0;
+        for life in 1..=60 {
+            queues.count([(listener(life, 80), drops(life))], second(60 * life));
+            queues.close([(listener(life, 80), second(60 * life + 30))]);
+            queues.settle(listener(life, 80), drops(life), second(60 * life + 31));
+            queues.count([(listener(life + 1, 80), drops(0))], second(60 * life + 32));
+            scrape(&mut queues, 4);
+            queues.tick(second(60 * life + 1));
+            let taken = queues.snapshot(second(60 * life + 1));
+            assert_eq!(sum(&taken), before + life);
+            assert!(taken.account(&AccountKey::Gone(HOST)).is_none());
+            assert!(taken.accounts.len() <= 5, "{} accounts", taken.accounts.len());
+            before += life;
+        }
+    }
+
+    #[test]
+    fn resets_of_a_port_that_is_listened_on_stay_in_its_series() {
+        let mut queues = aggregator(100);
+        queues.count([(AccountKey::Endpoint(at(80)), drops(1)), (listener(1, 80), drops(2))], second(10));
+        queues.settle(AccountKey::Endpoint(at(80)), drops(1), second(15));
+        queues.count([(listener(1, 80), drops(2))], second(20));
+        scrape(&mut queues, 2);
+        queues.tick(second(500));
+        assert_eq!(queues.snapshot(second(500)).accounts.len(), 2);
+    }
+
+    #[test]
+    fn an_endpoint_that_wakes_up_after_it_was_folded_is_counted_once() {
+        let scanned = AccountKey::Endpoint(at(81));
+        let mut queues = aggregator(100);
+        queues.count([(scanned, drops(7))], second(10));
+        queues.settle(scanned, drops(7), second(15));
+        queues.count([], second(20));
+        scrape(&mut queues, 2);
+        queues.tick(second(500));
+        queues.count([(scanned, drops(1))], second(600));
+        assert_eq!(sum(&queues.snapshot(second(600))), 8);
+    }
+
+    #[test]
+    fn a_series_goes_as_a_whole_or_not_at_all() {
+        let mut queues = aggregator(100);
+        let end = |queues: &mut Aggregator, life: u64, at: u64| {
+            queues.count([(listener(life, 80), drops(life))], second(at));
+            queues.close([(listener(life, 80), second(at))]);
+            queues.settle(listener(life, 80), drops(life), second(at));
+        };
+        let shown = |queues: &Aggregator, at: u64| {
+            let taken = queues.snapshot(second(at));
+            let there = taken.accounts.iter().filter(|account| account.key.port() == Some(80));
+            there.map(|account| account.counts.drop_total()).sum::<u64>()
+        };
+        end(&mut queues, 1, 10);
+        end(&mut queues, 2, 100);
+        scrape(&mut queues, 2);
+        queues.tick(second(150));
+        assert_eq!(shown(&queues, 150), 3, "the second was closed a minute ago");
+        queues.tick(second(230));
+        assert_eq!(shown(&queues, 230), 0);
+        assert_eq!(sum(&queues.snapshot(second(230))), 3);
+    }
+
+    #[test]
+    fn what_had_no_series_of_its_own_is_counted_once_in_other() {
+        let keep = Keep { most: 100, ..Keep::default() };
+        let mut queues = Aggregator::new(Settings { keep, max_series: 1, ..Settings::of(HOST) }, second(0));
+        for n in 1..=10_u16 {
+            let key = listener(n.into(), n);
+            queues.count([(key, drops(2))], second(n.into()));
+            queues.close([(key, second(n.into()))]);
+            queues.settle(key, drops(2), second(n.into()));
+        }
+        scrape(&mut queues, 2);
+        queues.tick(second(200));
+        let other = |queues: &Aggregator| {
+            queues
+                .snapshot(second(200))
+                .account(&AccountKey::Other(HOST))
+                .map(|other| other.counts.drop_total())
+        };
+        assert_eq!((other(&queues), sum(&queues.snapshot(second(200)))), (Some(18), 20));
+        // The bucket is charged itself, and gives its slot back.
+        queues.count([(AccountKey::Other(HOST), drops(5))], second(201));
+        assert_eq!((other(&queues), sum(&queues.snapshot(second(201)))), (Some(23), 25));
+        queues.settle(AccountKey::Other(HOST), drops(5), second(202));
+        assert_eq!((other(&queues), sum(&queues.snapshot(second(202)))), (Some(23), 25));
+    }
+
+    #[test]
+    fn nobody_scrapes_and_a_hundred_thousand_ports_come_and_go_in_bounded_memory() {
+        let mut queues = aggregator(1000);
+        for n in 1..=100_000_u64 {
+            let key = listener(n, (n % 60_000) as u16);
+            queues.count([(key, drops(1))], second(n));
+            queues.close([(key, second(n))]);
+            queues.settle(key, drops(1), second(n));
+            if n % 500 == 0 {
+                queues.tick(second(n));
+                assert!(queues.snapshot(second(n)).accounts.len() <= 1502);
+            }
+        }
+        assert_eq!(sum(&queues.snapshot(second(100_000))), 100_000);
+    }
+}

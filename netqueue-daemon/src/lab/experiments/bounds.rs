@@ -1,0 +1,194 @@
+//! More listeners than there is room for, at once and one after the other: sums stay exact, memory stays where it was.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::wait_for;
+use crate::lab::check;
+use crate::lab::counters::{self, Counter};
+use crate::lab::metrics;
+use crate::lab::observation::Observation;
+use crate::lab::own_daemon::{OwnDaemon, Status};
+use crate::lab::raw::FakePeers;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::Listener;
+use crate::lab::sysctl;
+
+pub(super) const FULL_MAPS: Experiment = Experiment {
+    number: "42",
+    name: "maps-full",
+    incident: "a daemon with room for 16 listeners (--max-listeners=16), 40 listeners that drop SYNs",
+    verdict: "16 listeners have counts of their own, the drops of the others are in port=\"other\" and no drop is missing; when all are \
+              closed, all the room is there again",
+    provoke: Provoke::Watching(full_maps),
+};
+
+pub(super) const COME_AND_GO: Experiment = Experiment {
+    number: "43",
+    name: "ports-come-and-go",
+    incident: "8,000 listeners (--ports changes the number), 250 at a time on ports of their own, each of which drops SYNs and is \
+               closed; a daemon with room for 1,024 that keeps closed ones for a second",
+    verdict: "every drop counted, those of closed listeners under port=\"gone\" in the end; slots, series and memory are where they were",
+    provoke: Provoke::Watching(come_and_go),
+};
+
+/// The number of ports that come and go where the command line says nothing.
+pub(in crate::lab) const PORTS: u32 = 8000;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const FIRST: u16 = 12_000;
+const LAST: u16 = 62_000;
+/// SYNs each listener gets: the first finds room, on most kernels.
+const SYNS: u16 = 3;
+const WARM_UP: u32 = 4000;
+/// So many come and go at once, then there is a pause: slots take a fraction of a second to come back.
+const BATCH: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(150);
+/// What the daemon may take more after all ports than after the first of them, in KiB.
+const GROWTH: u64 = 40 << 10;
+
+fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
+    const LISTENERS: u16 = 40;
+    const ROOM: usize = 16;
+    let own = bench.server.map(|_| OwnDaemon::start(&["--max-listeners=16"])).transpose()?;
+    let (listeners, fake) = bench.netns.run(|| {
+        let fake = prepare()?;
+        let listeners =
+            (FIRST..FIRST + LISTENERS).map(|port| drop_syns(&fake, port)).collect::<Result<Vec<_>>>()?;
+        wait_for(Counter::ListenDrops, u64::from(LISTENERS) * 2, PATIENCE)?;
+        Ok((listeners, fake))
+    })?;
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(LISTENERS) * 2))],
+        ..Scene::default()
+    };
+    if let Some(own) = own {
+        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let apart = seen.rows.iter().filter(|row| row.kind == "listener").count();
+        let other: u64 = seen.rows.iter().filter(|row| row.kind == "other").map(|row| row.drops.total).sum();
+        let folded = own.status()?.events.folded;
+        scene.measured.push(format!(
+            "{apart} listeners of their own, {other} drops of others, {folded} charges folded"
+        ));
+        if apart != ROOM || other == 0 || folded == 0 {
+            scene.problems.push(format!("expected {ROOM} listeners of their own and the rest in `other`"));
+        }
+        drop(listeners);
+        scene.problems.extend(until(&own, "all listeners are closed", |status| {
+            let slots = status.slots("listeners")?;
+            Ok((slots.used > 0).then(|| format!("{} of {} slots are still used", slots.used, slots.capacity)))
+        })?);
+        let closed = Observation::of(own.server(), bench.netns.inode())?;
+        scene.problems.extend(check::residuals(&bench.netns.counters()?, &closed.sum()));
+    } else {
+        scene.open.push(Box::new(listeners));
+    }
+    scene.open.push(Box::new(fake));
+    Ok(scene)
+}
+
+fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
+    let ports = bench.settings.ports.max(WARM_UP);
+    let settings = ["--max-listeners=1024", "--keep-closed=1s", "--event-memory=64KiB"];
+    let own = bench.server.map(|_| OwnDaemon::start(&settings)).transpose()?;
+    let series = |own: &OwnDaemon| metrics::series(own.server());
+    let used = |own: &OwnDaemon| Ok::<_, anyhow::Error>(own.status()?.slots("listeners")?.used);
+    let before = own.as_ref().map(|own| Ok::<_, anyhow::Error>((series(own)?, used(own)?))).transpose()?;
+    let fresh = own.as_ref().map(OwnDaemon::memory).transpose()?;
+
+    let mut fake = bench.netns.run(prepare)?;
+    let start = Instant::now();
+    let mut warm = None;
+    for first in (0..ports).step_by(BATCH as usize) {
+        fake = bench.netns.run(move || {
+            let batch = first..(first + BATCH).min(ports);
+            let port = |n: u32| FIRST + (n % u32::from(LAST - FIRST)) as u16;
+            let before = counters::of_this_thread()?.get(Counter::ListenDrops);
+            let open = batch.clone().map(|n| drop_syns(&fake, port(n))).collect::<Result<Vec<_>>>()?;
+            // A SYN that comes after its listener's end would be answered with a reset.
+            wait_for(Counter::ListenDrops, before + u64::from(SYNS - 1) * open.len() as u64, PATIENCE)?;
+            thread::sleep(PAUSE);
+            drop(open);
+            thread::sleep(PAUSE);
+            Ok(fake)
+        })?;
+        if let Some(own) = own.as_ref().filter(|_| first >= WARM_UP && warm.is_none()) {
+            // What it needs while ports come and go; the last of those closed are told in a scrape.
+            series(own)?;
+            warm = Some(own.memory()?);
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(ports) * 2))],
+        ..Scene::default()
+    };
+    if let (Some(own), Some((series_before, used_before))) = (own, before) {
+        scene.problems.extend(until(&own, "all listeners are closed", |status| {
+            // Each look is a scrape, too: without any, what was counted last would be kept.
+            let (series, used) = (series(&own)?, status.slots("listeners")?.used);
+            // One series of drops for those that are gone, by cause and stage, and what goes with it.
+            let back = used <= used_before && series <= series_before + metrics::OF_ONE_PLACE;
+            Ok((!back).then(|| {
+                format!("{used} slots are used, {used_before} were; {series} series, {series_before} were")
+            }))
+        })?);
+        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let status = own.status()?;
+        scene.problems.extend(status.identity());
+        let (after, slots) = (own.memory()?, status.slots("listeners")?);
+        scene.measured.push(format!(
+            "{ports} ports in {took:.1} s: {} slots given back, {} used of {}; {} charges folded; memory {} KiB at first, {} KiB after {WARM_UP} \
+             ports, {after} KiB at the end; {series_before} series before, {} after",
+            slots.given_back,
+            slots.used,
+            slots.capacity,
+            status.events.folded,
+            fresh.unwrap_or(0),
+            warm.unwrap_or(0),
+            series(&own)?,
+        ));
+        // Those that found no room in a hurry were charged to `other`, without a slot of their own.
+        if slots.given_back < slots.capacity || slots.given_back + status.events.folded < u64::from(ports) {
+            scene.problems.push(format!("only {} slots were given back", slots.given_back));
+        }
+        if warm.is_some_and(|warm| after > warm + GROWTH) {
+            scene.problems.push(format!("the daemon's memory grew to {after} KiB"));
+        }
+    }
+    scene.open.push(Box::new(fake));
+    Ok(scene)
+}
+
+/// Asks until nothing is wrong any more; otherwise, what still was.
+fn until(
+    own: &OwnDaemon,
+    when: &str,
+    wrong: impl Fn(&Status) -> Result<Option<String>>,
+) -> Result<Option<String>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match wrong(&own.status()?)? {
+            Some(wrong) if Instant::now() > deadline => return Ok(Some(format!("{when}: {wrong}"))),
+            Some(_) => thread::sleep(Duration::from_millis(200)),
+            None => return Ok(None),
+        }
+    }
+}
+
+fn prepare() -> Result<FakePeers> {
+    sysctl::defaults()?;
+    sysctl::ensure("ipv4/tcp_syncookies", 0)?;
+    FakePeers::create()
+}
+
+/// A listener with room for one handshake that gets more SYNs than that: loopback delivers them while they are sent.
+fn drop_syns(fake: &FakePeers, port: u16) -> Result<Listener> {
+    let listener = Listener::ipv4(port, 0)?;
+    fake.send_syns(SYNS, listener.loopback())?;
+    Ok(listener)
+}

@@ -1,0 +1,193 @@
+//! More happens than can be told one by one: what is told, what is not, and that every count is right all the same.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::wait_for;
+use crate::lab::check;
+use crate::lab::counters::{self, Counter};
+use crate::lab::observation::Observation;
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::packet::Segment;
+use crate::lab::raw::{FakePeers, peer};
+use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
+use crate::lab::sockets::Listener;
+use crate::lab::sysctl;
+
+pub(super) const FLOOD: Experiment = Experiment {
+    number: "40",
+    name: "flood-100k",
+    incident: "100,000 SYNs from peers that never answer (--syns changes the number), tcp_syncookies=0, listen(1); meanwhile a neighbour's \
+               listener drops one SYN in 2,000",
+    verdict: "SYN queue full, every drop counted; some thousand of them are shown one by one, the others are counted as suppressed; each \
+              drop of the neighbour is shown; the daemon's memory stays where it is",
+    provoke: Provoke::Watching(flood),
+};
+
+pub(super) const STANDSTILL: Experiment = Experiment {
+    number: "41",
+    name: "reader-stands-still",
+    incident: "a daemon with the smallest ring there is (--ring-size=4096, --event-rate=unlimited) is stopped with SIGSTOP while 2,000 SYNs \
+               are dropped",
+    verdict: "every drop counted, some two dozen events delivered and each of the others counted as lost: the ring was full; afterwards \
+              events come again",
+    provoke: Provoke::Watching(standstill),
+};
+
+/// Peers of their own; after them the same come again.
+const PEERS: u32 = 40_000;
+const ONE_IN: u32 = 2000;
+/// What the daemon may take more after a flood than before, in KiB: room for the events it keeps.
+const GROWTH: u64 = 16 << 10;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn flood(bench: &Bench<'_>) -> Result<Scene> {
+    let syns = bench.settings.syns;
+    let own = bench.server.map(|_| OwnDaemon::start(&[])).transpose()?;
+    let before = own.as_ref().map(OwnDaemon::memory).transpose()?;
+    let start = Instant::now();
+    let (flooded, neighbour, fake) = bench.netns.run(move || flood_two(syns))?;
+    let took = start.elapsed().as_secs_f64();
+    let mut scene = Scene {
+        kernel: vec![
+            // The queues below TCP may lose a few.
+            (Counter::ListenDrops, Amount::AtLeast(u64::from(syns) * 99 / 100)),
+            (Counter::ReqQFullDrop, Amount::All(Counter::ListenDrops)),
+        ],
+        listeners: vec![
+            dropped(&flooded, Amount::AtLeast(u64::from(syns) * 98 / 100)),
+            dropped(&neighbour, Amount::AtLeast(u64::from(syns / ONE_IN) / 2)),
+        ],
+        ..Scene::default()
+    };
+    if let (Some(own), Some(before)) = (own, before) {
+        let counted = bench.netns.counters()?;
+        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        scene.problems.extend(check::residuals(&counted, &seen.sum()));
+        let after = own.memory()?;
+        let status = own.status()?;
+        scene.problems.extend(status.identity());
+        if after > before + GROWTH {
+            scene.problems.push(format!("the daemon's memory grew from {before} to {after} KiB"));
+        }
+        let row = |listener: &Listener| seen.rows.iter().find(|row| row.is_listener(listener.address()));
+        if let (Some(flooded), Some(neighbour)) = (row(&flooded), row(&neighbour)) {
+            let (told, drops) = (flooded.events.shown, flooded.drops.total);
+            scene.measured.push(format!(
+                "{syns} SYNs in {took:.1} s: of {drops} drops {told} are shown, {} suppressed, {} lost; memory {before} KiB before, \
+                 {after} KiB after",
+                flooded.events.suppressed, flooded.events.lost
+            ));
+            if flooded.events.suppressed == 0 {
+                scene.problems.push("a flood was told event by event".to_owned());
+            }
+            if neighbour.events.shown != neighbour.drops.total {
+                let events = neighbour.events;
+                scene.problems.push(format!("the neighbour's drops are not all shown: {events:?}"));
+            }
+        } else {
+            scene.problems.push("the lab's own daemon does not know both listeners".to_owned());
+        }
+    }
+    scene.open.push(Box::new((flooded, neighbour, fake)));
+    Ok(scene)
+}
+
+/// Two listeners whose SYN queues are full; one gets all SYNs, the other a few in between.
+fn flood_two(syns: u32) -> Result<(Listener, Listener, FakePeers)> {
+    let (flooded, fake) = full_listener(8040)?;
+    let neighbour = Listener::ipv4(8041, 0)?;
+    fake.send_syns(2, neighbour.loopback())?;
+    for n in 0..syns {
+        fake.send(peer((n % PEERS) as u16), flooded.loopback(), Segment::Syn)?;
+        if n % ONE_IN == 0 {
+            fake.send(peer((n / ONE_IN + 10) as u16), neighbour.loopback(), Segment::Syn)?;
+        }
+    }
+    wait_for(Counter::ListenDrops, u64::from(syns) * 99 / 100, PATIENCE)?;
+    Ok((flooded, neighbour, fake))
+}
+
+fn full_listener(port: u16) -> Result<(Listener, FakePeers)> {
+    sysctl::defaults()?;
+    sysctl::ensure("ipv4/tcp_syncookies", 0)?;
+    let listener = Listener::ipv4(port, 1)?;
+    let fake = FakePeers::create()?;
+    fake.send_syns(2, listener.loopback())?;
+    Ok((listener, fake))
+}
+
+fn dropped(listener: &Listener, amount: Amount) -> ExpectedListener {
+    ExpectedListener {
+        address: listener.address(),
+        drops: vec![Share { cause: cause::SYN_QUEUE_FULL, stages: stage::SYN, amount }],
+        resets: Some(vec![]),
+        sole: false,
+    }
+}
+
+fn standstill(bench: &Bench<'_>) -> Result<Scene> {
+    const SYNS: u16 = 2000;
+    const AFTERWARDS: u64 = 8;
+    let own = match bench.server {
+        Some(_) => Some(OwnDaemon::start(&["--ring-size=4096", "--event-rate=unlimited"])?),
+        None => None,
+    };
+    if let Some(own) = &own {
+        own.freeze()?;
+    }
+    let provoked = bench.netns.run(|| {
+        let (listener, fake) = full_listener(8042)?;
+        fake.send_syns(SYNS, listener.loopback())?;
+        wait_for(Counter::ListenDrops, u64::from(SYNS) - 2, PATIENCE)?;
+        Ok((listener, fake))
+    });
+    if let Some(own) = &own {
+        own.wake()?;
+    }
+    let (listener, fake) = provoked?;
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(SYNS) - 2))],
+        listeners: vec![dropped(&listener, Amount::All(Counter::ListenDrops))],
+        ..Scene::default()
+    };
+    let mut open = (listener, fake);
+    if let Some(own) = own {
+        let status = own.status()?;
+        let (delivered, lost) = (status.events.stored, status.lost("ring_full"));
+        scene.measured.push(format!("{delivered} events delivered, {lost} lost"));
+        scene.problems.extend(status.identity());
+        if delivered == 0 || lost < 1000 {
+            scene
+                .problems
+                .push(format!("{delivered} events were delivered and {lost} lost: the ring was not full"));
+        }
+        open = bench.netns.run(move || {
+            let before = counters::of_this_thread()?.get(Counter::ListenDrops);
+            // The first two have requests of their own.
+            open.1.send_syns(2 + AFTERWARDS as u16, open.0.loopback())?;
+            wait_for(Counter::ListenDrops, before + AFTERWARDS, PATIENCE)?;
+            Ok(open)
+        })?;
+        let again = own.status()?;
+        scene.problems.extend(again.identity());
+        if again.events.stored < delivered + AFTERWARDS {
+            scene.problems.push(format!(
+                "afterwards {} more events were delivered, of {AFTERWARDS} drops",
+                again.events.stored - delivered
+            ));
+        }
+        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let says = |warning: &String| warning.contains("ring_full");
+        if !seen.warnings.iter().any(says) {
+            scene.problems.push("the answer does not say that events are missing".to_owned());
+        }
+    }
+    scene.open.push(Box::new(open));
+    Ok(scene)
+}
+
+/// The number of SYNs a flood has where the command line says nothing.
+pub(in crate::lab) const SYNS: u32 = 100_000;
