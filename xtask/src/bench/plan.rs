@@ -68,6 +68,8 @@ pub(crate) enum Setting {
     Empty(Mode),
     /// The daemon, with some of its features switched off.
     Daemon(Mode, &'static [&'static str]),
+    /// A script for bpftrace, by its place in the guest.
+    Script(&'static str),
 }
 
 impl Setting {
@@ -76,6 +78,7 @@ impl Setting {
         match self {
             Self::Nothing => "none",
             Self::Empty(mode) | Self::Daemon(mode, _) => mode.as_str(),
+            Self::Script(_) => "kprobe",
         }
     }
 
@@ -86,6 +89,7 @@ impl Setting {
             Self::Empty(_) => "empty probes".to_owned(),
             Self::Daemon(_, []) => "all".to_owned(),
             Self::Daemon(_, off) => off.join(" ").replace("--", ""),
+            Self::Script(place) => format!("bpftrace {}", place),
         }
     }
 }
@@ -94,13 +98,18 @@ impl Setting {
 const OFF: [&[&str]; 4] =
     [&[], &["--no-accept-wait"], &["--no-queue-depth"], &["--no-accept-wait", "--no-queue-depth"]];
 
-/// Everything measured of these modes.
-pub(crate) fn settings(modes: &[Mode]) -> Vec<Setting> {
+/// Everything measured of these modes, and of others' programs where they are there.
+pub(crate) fn settings(modes: &[Mode], scripts: bool) -> Vec<Setting> {
     let of =
         |mode: Mode| std::iter::once(Setting::Empty(mode)).chain(OFF.map(|off| Setting::Daemon(mode, off)));
     let within = modes.iter().copied().flat_map(of);
-    std::iter::once(Setting::Nothing).chain(within).chain([Setting::Nothing]).collect()
+    let others = SCRIPTS.into_iter().filter(|_| scripts).map(|(place, _)| Setting::Script(place));
+    std::iter::once(Setting::Nothing).chain(within).chain(others).chain([Setting::Nothing]).collect()
 }
+
+/// Scripts for bpftrace: where in the guest, and where below the workspace's top.
+pub(crate) const SCRIPTS: [(&str, &str); 2] =
+    [("exact.bt", "xtask/src/bench/scripts/exact.bt"), ("entries.bt", "xtask/src/bench/scripts/entries.bt")];
 
 /// Each setting is measured so often, in a namespace of its own each time: sockets lie elsewhere, and hash otherwise.
 pub(crate) const ROUNDS: usize = 3;
@@ -121,6 +130,16 @@ fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
             cost.extend(["--empty-probes", mode.as_str()]);
             vec![Step::Run { argv: netqueue(cost) }]
         }
+        Setting::Script(place) => {
+            let bpftrace = ["/usr/bin/bpftrace".to_owned(), format!("/{place}")];
+            vec![
+                Step::Daemon { argv: bpftrace.into() },
+                // Time is what instructions take here: it is compiled and attached long before.
+                Step::Wait { time: Duration::from_secs(60) },
+                Step::Run { argv: netqueue(cost) },
+                Step::Stop { within: STOP_LIMIT },
+            ]
+        }
         Setting::Daemon(mode, off) => {
             let daemon = ["daemon", "--log.level=warn", "--attach", mode.as_str()];
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
@@ -140,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_base_is_measured_before_and_after_everything() {
-        let settings = settings(&[Mode::Auto, Mode::Kprobe]);
+        let settings = settings(&[Mode::Auto, Mode::Kprobe], true);
         assert_eq!(settings.first(), Some(&Setting::Nothing));
         assert_eq!(settings.last(), Some(&Setting::Nothing));
         assert!(settings.contains(&Setting::Empty(Mode::Kprobe)));
