@@ -24,6 +24,7 @@ mod traffic;
 
 pub use attach::{Attached, EventAllowance, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};
+pub use decode::Decoder;
 pub use error::AttachError;
 pub use listens::Listens;
 pub use lives::{Farewells, Numbers};
