@@ -25,6 +25,7 @@ mod traffic;
 
 pub use attach::{Attached, EventAllowance, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};
+pub use decode::Decoder;
 pub use empty::EmptyProbes;
 pub use error::AttachError;
 pub use listens::Listens;
