@@ -45,7 +45,7 @@ impl Work {
         }
     }
 
-    /// Which of a round's figures counts; of all rounds it is the middle one. Of a connection the middle one: what the kernel puts off and does every now and then is
+    /// Which of a round's figures counts; of all rounds it is the least one, for whatever disturbs one adds to it. Of a connection the middle one: what the kernel puts off and does every now and then is
     /// part of its cost. The others leave nothing behind, and timers that happen to run are none of theirs.
     pub(crate) const fn figure(self) -> &'static str {
         match self {
@@ -111,8 +111,9 @@ pub(crate) fn settings(modes: &[Mode], scripts: bool) -> Vec<Setting> {
 pub(crate) const SCRIPTS: [(&str, &str); 2] =
     [("exact.bt", "xtask/src/bench/scripts/exact.bt"), ("entries.bt", "xtask/src/bench/scripts/entries.bt")];
 
-/// Each setting is measured so often, in a namespace of its own each time: sockets lie elsewhere, and hash otherwise.
-pub(crate) const ROUNDS: usize = 3;
+/// Each setting is measured so often, in a namespace of its own each time: sockets lie elsewhere, and hash otherwise, and what
+/// the kernel does after something was attached or detached is over at last.
+pub(crate) const ROUNDS: usize = 5;
 
 /// The steps of a guest: for each setting one run that prints [`ROUNDS`] lines for each kind of work. What comes first after
 /// power-on is not like the rest, and counts nowhere.
@@ -122,7 +123,7 @@ pub(crate) fn job(settings: &[Setting], works: &[Work]) -> Vec<Step> {
 }
 
 fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
-    let mut cost = vec!["lab", "cost", "--json", "--cycles", "2000"];
+    let mut cost = vec!["lab", "cost", "--json", "--cycles", "1200"];
     cost.extend(works.iter().flat_map(|work| [["--of", work.as_str()]; ROUNDS].concat()));
     match setting {
         Setting::Nothing => vec![Step::Run { argv: netqueue(cost) }],
