@@ -279,6 +279,16 @@ impl Packet {
         self.end(12, 8, 0)
     }
 
+    /// Whether its TCP header has the RST flag.
+    #[inline(always)]
+    pub(crate) fn is_reset(self) -> Result<bool, Fault> {
+        const FLAGS: u32 = 13;
+        const RST: u8 = 1 << 2;
+        let head: u64 = read(self.0, layout!(skb_head))?;
+        let transport: u16 = read(self.0, layout!(skb_transport_header))?;
+        Ok(read::<u8>(head + u64::from(transport), FLAGS)? & RST != 0)
+    }
+
     /// The account of the local address and port it was sent to.
     #[inline(always)]
     pub(crate) fn destination_key(self, net: Net) -> Result<ListenerKey, Fault> {

@@ -6,11 +6,11 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LruHashMap},
 };
-use netqueue_common::{Cell, Flow, Suspect};
+use netqueue_common::{Cell, Flow, Suspect, Tally};
 
 use crate::{
     kernel::{Fault, Packet, Sock, monotonic_now},
-    maps::Account,
+    maps::{Account, tally},
 };
 
 /// The loader sets the size.
@@ -31,16 +31,18 @@ pub(crate) fn remember(
     account: Account,
 ) -> Result<(), Fault> {
     Packet(skb).note_flow(sk.net()?.id()?, flow)?;
-    if let Some(suspect) = suspect(flow)
-        && suspect.state != Suspect::ENDED
-    {
+    let known = match suspect(flow) {
         // The same client again: one handshake, however many packets.
-        return Ok(());
-    }
+        Some(suspect) if suspect.state != Suspect::ENDED => return Ok(()),
+        suspect => suspect.is_some(),
+    };
     let (state, cell) =
         if cookie { (Suspect::GHOST, Cell::Ghosts) } else { (Suspect::SUSPENDED, Cell::HandshakesSuspended) };
     if write(flow, &Suspect { since: monotonic_now(), state }) {
         account.add(cell, 1);
+        if !known {
+            tally(Tally::LedgerEntered);
+        }
     }
     if let Some(remembering) = REMEMBERING.get_ptr_mut(0) {
         // SAFETY: a live map value; every writer writes the same.
@@ -69,7 +71,7 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault
     Ok(())
 }
 
-/// A request was ended by a reset while the listener still had it.
+/// A request was ended by a reset, sent or received, while the listener still had it.
 #[inline(always)]
 pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Result<(), Fault> {
     if !remembering() {
@@ -79,9 +81,29 @@ pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Re
     if let Some(suspect) = suspect(flow)
         && suspect.state == Suspect::SUSPENDED
     {
+        let client = Packet(skb).is_reset()?;
         strike(flow);
-        account.add(Cell::HandshakesEnded, 1);
+        account.add(if client { Cell::HandshakesGivenUp } else { Cell::HandshakesEnded }, 1);
     }
+    Ok(())
+}
+
+/// A client's reset reached a listener that has no request of it: if it is one whose ACK was dropped, it waits no more.
+#[inline(always)]
+pub(crate) fn hung_up(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
+    if !remembering() || !Packet(skb).is_reset()? {
+        return Ok(());
+    }
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
+    let Some(suspect) = suspect(flow) else { return Ok(()) };
+    let state = suspect.state;
+    strike(flow);
+    if state == Suspect::ENDED {
+        return Ok(());
+    }
+    let mut key = sk.listener_key()?;
+    let account = Account::open(&mut key);
+    account.add(if state == Suspect::GHOST { Cell::GhostsGivenUp } else { Cell::HandshakesGivenUp }, 1);
     Ok(())
 }
 
@@ -122,7 +144,9 @@ fn write(flow: &Flow, suspect: &Suspect) -> bool {
 
 #[inline(always)]
 fn strike(flow: &Flow) {
-    let _was_there = LEDGER.remove(flow);
+    if LEDGER.remove(flow).is_ok() {
+        tally(Tally::LedgerStruck);
+    }
 }
 
 #[inline(always)]

@@ -190,7 +190,16 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
              them: what they dropped is counted under one number"
         )
     });
-    snapshot.health.warnings.iter().cloned().chain(probes).chain(losses).chain(untold).collect()
+    let ledger = &snapshot.health.ledger;
+    let forgotten = (!ledger.is_complete()).then(|| {
+        format!(
+            "up to {} handshakes whose final ACK was dropped were forgotten, more than {} being remembered: ghosts and unresolved \
+             handshakes may be fewer than shown (--ledger-capacity)",
+            ledger.forgotten_at_most, ledger.capacity
+        )
+    });
+    let told = snapshot.health.warnings.iter().cloned();
+    told.chain(probes).chain(losses).chain(untold).chain(forgotten).collect()
 }
 
 #[cfg(test)]

@@ -112,6 +112,7 @@ impl Handshakes {
             suspended: seen.suspended,
             recovered: seen.recovered,
             ended: seen.ended,
+            given_up: seen.given_up,
             expired: seen.expired,
             unresolved: seen.unresolved(),
         }
@@ -125,6 +126,7 @@ impl Ghosts {
             total: seen.ghosts,
             recovered: seen.ghosts_recovered,
             ended: seen.ghosts_ended,
+            given_up: seen.ghosts_given_up,
         }
     }
 }

@@ -6,12 +6,12 @@ use super::{Api, answer::Form, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
     domain::{
-        CounterBalance, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus, SearchCost, SlotUse,
-        Snapshot, Start, Timestamp,
+        CounterBalance, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
+        SearchCost, SlotUse, Snapshot, Start, Timestamp,
     },
     model::{
-        Balance, Envelope, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Problem as Refused,
-        Reconciliation, Slots, Status,
+        Balance, Envelope, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
+        Problem as Refused, Reconciliation, Slots, Status,
     },
 };
 
@@ -52,6 +52,7 @@ impl Status {
                 history_bytes: snapshot.accounts.iter().map(|account| account.history.bytes() as u64).sum(),
             },
             slots: snapshot.health.slots.iter().map(Slots::named).collect(),
+            ledger: Ledger::of(&snapshot.health.ledger),
         }
     }
 }
@@ -140,6 +141,18 @@ impl NotCompared {
 impl From<SearchCost> for NamespaceSearch {
     fn from(SearchCost { searches, spent, processes, threads, denied }: SearchCost) -> Self {
         Self { searches, seconds: spent.as_secs_f64(), processes, threads, denied }
+    }
+}
+
+impl Ledger {
+    fn of(ledger: &LedgerUse) -> Self {
+        Self {
+            capacity: ledger.capacity,
+            entered: ledger.entered,
+            held: ledger.outstanding.min(ledger.capacity),
+            forgotten_at_most: ledger.forgotten_at_most,
+            complete: ledger.is_complete(),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     slots::{self, Slots},
     traffic::TrafficRows,
 };
-use crate::domain::{AccountKey, Counts, Features, ProbeStatus, SlotUse, TrafficReading};
+use crate::domain::{AccountKey, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading};
 
 /// How the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,8 @@ pub struct LoadSettings {
     pub ring_bytes: u32,
     /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as a few MiB hold.
     pub max_listeners: Option<u32>,
+    /// Handshakes whose final ACK was dropped that are remembered.
+    pub ledger_capacity: u32,
     /// How many events one account may send from one CPU; `None`: as many as there are.
     pub event_allowance: Option<EventAllowance>,
     /// What is observed beyond drops and resets.
@@ -55,6 +57,7 @@ impl LoadSettings {
     pub const TRIAL: Self = Self {
         ring_bytes: 1 << 16,
         max_listeners: Some(16),
+        ledger_capacity: 1024,
         event_allowance: None,
         features: Features { queue_depth: true, accept_wait: true },
         log_level: None,
@@ -97,7 +100,7 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let slots = Slots::new(settings.max_listeners);
     let mut ebpf = load(&prepared.layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
-    let counters = slots.map(&ebpf)?;
+    let counters = slots.map(&ebpf, settings.ledger_capacity)?;
     let traffic = slots.map_traffic(&ebpf)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
@@ -127,7 +130,7 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
     };
     let log_level = settings.log_level.map_or(0, aya_log_level);
     let mut loader = EbpfLoader::new();
-    slots.size(&mut loader);
+    slots.size(&mut loader, settings.ledger_capacity);
     loader
         .btf(None)
         .override_global(names::LAYOUT, &layout, true)
@@ -207,6 +210,12 @@ impl Attached {
     #[must_use]
     pub fn room(&self) -> Vec<SlotUse> {
         self.recycler.room(&self.counters)
+    }
+
+    /// The kernel side's memory of handshakes, as of the last reading.
+    #[must_use]
+    pub const fn ledger(&self) -> LedgerUse {
+        self.counters.ledger()
     }
 
     /// Why slots are not given back, where they are not.

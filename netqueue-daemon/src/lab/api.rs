@@ -67,6 +67,8 @@ pub(super) struct Handshakes {
     pub suspended: u64,
     pub recovered: u64,
     pub ended: u64,
+    #[serde(default)]
+    pub given_up: u64,
     pub expired: u64,
     pub unresolved: u64,
 }
@@ -78,6 +80,8 @@ pub(super) struct Ghosts {
     pub total: u64,
     pub recovered: u64,
     pub ended: u64,
+    #[serde(default)]
+    pub given_up: u64,
 }
 
 /// How many of the drops and resets have an event of their own, and why the others have none.

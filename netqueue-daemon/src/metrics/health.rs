@@ -85,6 +85,27 @@ const SLOTS_GIVEN_BACK: Family<1> = Family {
     labels: ["kind"],
 };
 
+const LEDGER: Family<0> = Family {
+    name: "netqueue_ledger_capacity",
+    help: "Handshakes whose final ACK was dropped that can be remembered.",
+    kind: Kind::Gauge,
+    labels: [],
+};
+
+const LEDGER_USED: Family<0> = Family {
+    name: "netqueue_ledger_entries",
+    help: "Handshakes whose final ACK was dropped that are remembered, at most.",
+    kind: Kind::Gauge,
+    labels: [],
+};
+
+const LEDGER_FORGOTTEN: Family<0> = Family {
+    name: "netqueue_ledger_forgotten_total",
+    help: "Remembered handshakes that newer ones may have pushed out, at most; their end is not counted.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
 const BUILD: Family<3> = Family {
     name: "netqueue_build_info",
     help: "What this netqueue was built from; always 1.",
@@ -104,6 +125,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
     let probes = by_probe(&snapshot.health.probes);
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
     let flow = &snapshot.health.flow;
+    let ledger = &snapshot.health.ledger;
     let slots = |value: fn(&SlotUse) -> u64| {
         snapshot.health.slots.iter().map(move |slot| ([slot.kind.clone().into_owned()], count(value(slot))))
     };
@@ -123,6 +145,9 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
         SLOTS.with(slots(|slot| slot.capacity))?,
         SLOTS_USED.with(slots(|slot| slot.used))?,
         SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back))?,
+        LEDGER.with([([], count(ledger.capacity))])?,
+        LEDGER_USED.with([([], count(ledger.outstanding.min(ledger.capacity)))])?,
+        LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))])?,
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)])?,
         SINCE.with([([], seconds(snapshot.attached))])?,
     ])

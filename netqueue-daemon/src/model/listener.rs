@@ -147,8 +147,10 @@ pub struct Handshakes {
     pub suspended: u64,
     /// Of these: completed by a later ACK.
     pub recovered: u64,
-    /// Of these: ended by a reset.
+    /// Of these: ended by a reset the listener sent.
     pub ended: u64,
+    /// Of these: given up by the client, with a reset.
+    pub given_up: u64,
     /// Of these: given up, and answered with a reset later.
     pub expired: u64,
     /// Of these: not heard of since.
@@ -167,6 +169,8 @@ pub struct Ghosts {
     pub recovered: u64,
     /// Answered with a reset.
     pub ended: u64,
+    /// Given up by the client, with a reset.
+    pub given_up: u64,
 }
 
 /// How many drops and resets have an event of their own: `total = shown + suppressed + lost`.

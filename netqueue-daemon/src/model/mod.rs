@@ -18,7 +18,7 @@ pub use listener::{
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use status::{
-    Balance, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Slots, Status,
+    Balance, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Slots, Status,
 };
 pub use timeseries::{Series, Timeseries};
 pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

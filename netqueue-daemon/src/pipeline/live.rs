@@ -167,6 +167,7 @@ impl Source for Live {
             features: self.attached.features(),
             flow,
             slots: self.attached.room(),
+            ledger: self.attached.ledger(),
             census: self.census_cost,
             warnings,
         };

@@ -1,7 +1,8 @@
 //! net/ipv4/syncookies.c `cookie_v4_check(sk, skb)` and net/ipv6/syncookies.c `cookie_v6_check(sk, skb)`: an ACK that
 //! belongs to no request reached a listener, perhaps with a cookie.
 //!
-//! SyncookiesRecv or SyncookiesFailed moves. It runs with bottom halves off.
+//! SyncookiesRecv or SyncookiesFailed moves. It runs with bottom halves off, and for everything but a SYN: a client's reset
+//! that no request is there for passes through here, too, before it is discarded.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
@@ -13,6 +14,7 @@ use super::{arg, entry_frame, return_frame};
 use crate::{
     account::observe,
     kernel::{Fault, Sock},
+    ledger,
     maps::{Account, state},
     mib::Cells,
     scope::Frame,
@@ -23,7 +25,7 @@ fn enter(sk: u64, skb: u64, frame: Frame) -> Result<(), Fault> {
     let state = state()?;
     let cells = Cells::linux(state, Sock(sk).net()?)?;
     state.cookie.open(frame, sk, skb, cells.0, cells.cookies_returned()?);
-    Ok(())
+    ledger::hung_up(&mut state.flow, Sock(sk), skb)
 }
 
 #[inline(always)]

@@ -16,6 +16,7 @@ mod flooded;
 mod ghosts;
 mod incidents;
 mod inventory;
+mod ledger;
 mod load;
 mod many_listeners;
 mod migrated;
@@ -112,6 +113,8 @@ pub(super) const ALL: &[Experiment] = &[
     flooded::STANDSTILL,
     bounds::FULL_MAPS,
     bounds::COME_AND_GO,
+    ledger::GIVING_UP,
+    ledger::TOO_SMALL,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
