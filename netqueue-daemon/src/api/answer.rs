@@ -190,6 +190,13 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
              them: what they dropped is counted under one number"
         )
     });
+    let unheard = snapshot.health.flow.farewells_lost;
+    let unheard = (unheard > 0).then(|| {
+        format!(
+            "{unheard} network namespaces ended and were not compared for a last time, too many having ended at once: what is charged \
+             in them is exact, what the kernel counted at their end is not known"
+        )
+    });
     let ledger = &snapshot.health.ledger;
     let forgotten = (!ledger.is_complete()).then(|| {
         format!(
@@ -199,7 +206,7 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         )
     });
     let told = snapshot.health.warnings.iter().cloned();
-    told.chain(probes).chain(losses).chain(untold).chain(forgotten).collect()
+    told.chain(probes).chain(losses).chain(untold).chain(unheard).chain(forgotten).collect()
 }
 
 #[cfg(test)]

@@ -175,6 +175,7 @@ impl EventFlow {
             lost: lost.into(),
             folded: flow.folded,
             namespaces_untold: flow.namespaces_untold,
+            farewells_lost: flow.farewells_lost,
         }
     }
 }

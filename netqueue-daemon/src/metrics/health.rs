@@ -106,6 +106,20 @@ const LEDGER_FORGOTTEN: Family<0> = Family {
     labels: [],
 };
 
+const UNTOLD: Family<0> = Family {
+    name: "netqueue_namespaces_untold_total",
+    help: "Network namespaces made under an inode number that no generation is kept of: not told from others that have it.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
+const UNHEARD: Family<0> = Family {
+    name: "netqueue_namespace_farewells_lost_total",
+    help: "Network namespaces that ended without a last comparison, too many having ended at once; counts stay exact.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
 const BUILD: Family<3> = Family {
     name: "netqueue_build_info",
     help: "What this netqueue was built from; always 1.",
@@ -148,6 +162,8 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
         LEDGER.with([([], count(ledger.capacity))])?,
         LEDGER_USED.with([([], count(ledger.outstanding.min(ledger.capacity)))])?,
         LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))])?,
+        UNTOLD.with([([], count(flow.namespaces_untold))])?,
+        UNHEARD.with([([], count(flow.farewells_lost))])?,
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)])?,
         SINCE.with([([], seconds(snapshot.attached))])?,
     ])
