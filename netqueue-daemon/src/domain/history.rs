@@ -114,7 +114,7 @@ impl History {
             let tiers = all.clone().into_iter().filter_map(|history| history.tiers.get(number));
             for bucket in tiers.flat_map(Tier::buckets) {
                 let value = buckets.entry((bucket.at, bucket.measure)).or_default();
-                let peak = measures.get(usize::from(bucket.measure)).is_some_and(|measure| measure.is_peak());
+                let peak = measures.get(usize::from(bucket.measure)).copied().is_some_and(Measure::is_peak);
                 *value = if peak { bucket.value.max(*value) } else { bucket.value + *value };
             }
             for ((at, measure), value) in buckets {

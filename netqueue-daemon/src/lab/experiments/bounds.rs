@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::check;
-use crate::lab::counters::Counter;
+use crate::lab::counters::{self, Counter};
 use crate::lab::metrics;
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::{OwnDaemon, Status};
@@ -28,7 +28,7 @@ pub(super) const FULL_MAPS: Experiment = Experiment {
 pub(super) const COME_AND_GO: Experiment = Experiment {
     number: "43",
     name: "ports-come-and-go",
-    incident: "8,000 listeners (--ports changes the number), one after the other on ports of their own, each of which drops SYNs and is \
+    incident: "8,000 listeners (--ports changes the number), 250 at a time on ports of their own, each of which drops SYNs and is \
                closed; a daemon with room for 1,024 that keeps closed ones for a second",
     verdict: "every drop counted, those of closed listeners under port=\"gone\" in the end; slots, series and memory are where they were",
     provoke: Provoke::Watching(come_and_go),
@@ -45,7 +45,7 @@ const SYNS: u16 = 3;
 const WARM_UP: u32 = 4000;
 /// So many come and go at once, then there is a pause: slots take a fraction of a second to come back.
 const BATCH: u32 = 250;
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(150);
 /// What the daemon may take more after all ports than after the first of them, in KiB.
 const GROWTH: u64 = 24 << 10;
 
@@ -99,15 +99,19 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
     let before = own.as_ref().map(|own| Ok::<_, anyhow::Error>((series(own)?, used(own)?))).transpose()?;
     let fresh = own.as_ref().map(OwnDaemon::memory).transpose()?;
 
-    let mut fake = bench.netns.run(|| prepare())?;
+    let mut fake = bench.netns.run(prepare)?;
     let start = Instant::now();
     let mut warm = None;
     for first in (0..ports).step_by(BATCH as usize) {
         fake = bench.netns.run(move || {
-            for n in first..(first + BATCH).min(ports) {
-                let port = FIRST + (n % u32::from(LAST - FIRST)) as u16;
-                drop(drop_syns(&fake, port)?);
-            }
+            let batch = first..(first + BATCH).min(ports);
+            let port = |n: u32| FIRST + (n % u32::from(LAST - FIRST)) as u16;
+            let before = counters::of_this_thread()?.get(Counter::ListenDrops);
+            let open = batch.clone().map(|n| drop_syns(&fake, port(n))).collect::<Result<Vec<_>>>()?;
+            // A SYN that comes after its listener's end would be answered with a reset.
+            wait_for(Counter::ListenDrops, before + u64::from(SYNS - 1) * open.len() as u64, PATIENCE)?;
+            thread::sleep(PAUSE);
+            drop(open);
             thread::sleep(PAUSE);
             Ok(fake)
         })?;
