@@ -31,12 +31,18 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
         if env::var("CARGO_CFG_TARGET_ENDIAN")? == "big" { "eb" } else { "el" }
     );
     let target_dir = root.join("target/bpf").join(env::var("CARGO_CFG_TARGET_ARCH")?);
+    // The verifier's log quotes source lines: of paths that are the same wherever this is built.
+    let sources = [(Some(root.to_owned()), "/netqueue"), (cargo_home(), "/cargo"), (sysroot(), "/rust")];
+    let remapped = sources
+        .into_iter()
+        .filter_map(|(from, to)| from.map(|from| format!("--remap-path-prefix={}={to}", from.display())));
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", env::var("CARGO_CFG_TARGET_ARCH")?),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={}", linker(root)?.display()),
     ];
+    let flags: Vec<_> = flags.into_iter().chain(remapped).collect();
     let status = Command::new(env::var("CARGO")?)
         .current_dir(root)
         .args(["build", "--locked", "--package", OBJECT, "--profile", "bpf"])
@@ -58,6 +64,16 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
         );
     }
     Ok(target_dir.join(target).join("bpf").join(OBJECT))
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
+}
+
+/// Where the compiler's own files are, the standard library's source among them.
+fn sysroot() -> Option<PathBuf> {
+    let output = Command::new(env::var_os("RUSTC")?).args(["--print", "sysroot"]).output().ok()?;
+    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// bpf-linker from set-up's folder, else from the search path.

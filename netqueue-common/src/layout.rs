@@ -18,6 +18,8 @@ pub struct KernelLayout {
     pub code_of_close: [u64; 2],
     /// The same of `tcp_keepalive_timer`.
     pub code_of_keepalive: [u64; 2],
+    /// The same of `tcp_send_active_reset`.
+    pub code_of_active_reset: [u64; 2],
 
     /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
     pub event_cost: u64,
@@ -116,6 +118,10 @@ pub struct KernelLayout {
     pub reset_reason_arg: u32,
     /// Position of the `reason` argument of `tcp_send_active_reset`; [`Self::ABSENT`] before 6.10.
     pub active_reset_reason_arg: u32,
+    /// Parameters of `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: 6, from 7.0 on 7.
+    pub syn_recv_sock_parameters: u32,
+    /// 1 where fentry programs may load an argument that points to a number.
+    pub traced_numbers: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
     pub reason_abort_on_close: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_LINGER, or [`Self::ABSENT`].

@@ -12,13 +12,15 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
+    delivery::{self, Kind, Place, Target},
     domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp},
     inventory,
     kernel::{self, EventAllowance, LoadSettings},
     metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
+    privileges,
     recording::{Header, Reader},
-    snapshots, ui,
+    service_manager, snapshots, ui,
     web::{self, Exposure, Secured},
 };
 
@@ -28,17 +30,21 @@ use crate::{
 /// The address is taken, the kernel side cannot be attached, or an essential task failed.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     start_log(&config.log, config.bpf_log);
+    let front = Front::open(config)?;
+    privileges::take_up_granted().context("cannot take up the capabilities that were granted")?;
+    let attached = kernel::attach(&load_settings(config))?;
+    for probe in attached.probes().iter().filter(|probe| !probe.attached) {
+        tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
+    }
+    let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
+    // Before there is a second thread.
+    let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
+    tracing::info!(?left, "attached; other capabilities given up");
+    let settings = inventory::census::Settings { owners: config.owners };
+    let census = inventory::census::start(settings, attached.numbers.numbering())
+        .context("cannot start the inventory's thread")?;
     runtime()?.block_on(async {
-        let front = Front::open(config).await?;
-        let attached = kernel::attach(&load_settings(config))?;
-        for probe in attached.probes().iter().filter(|probe| !probe.attached) {
-            tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
-        }
-        let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
         let feed = feed(config, host, clock::now());
-        let settings = inventory::census::Settings { owners: config.owners };
-        let census = inventory::census::start(settings, attached.numbers.numbering())
-            .context("cannot start the inventory's thread")?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, Pipeline::start(source, feed).await).await;
         // The pipeline held the kernel side: by now every program is detached.
@@ -56,8 +62,8 @@ pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result
     let name = recording.display().to_string();
     let file = File::open(recording).with_context(|| format!("cannot read the recording {name}"))?;
     let reader = Reader::new(file).with_context(|| format!("cannot replay {name}"))?;
+    let front = Front::open(config)?;
     runtime()?.block_on(async {
-        let front = Front::open(config).await?;
         let Header { version, kernel, host, attached, .. } = reader.header().clone();
         tracing::info!(recording = name, by = version, kernel, "replaying");
         let source = Recorded::new(reader, &name, speed);
@@ -84,35 +90,47 @@ fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
 struct Front {
     server: web::Server,
     secured: Arc<Secured>,
-    stop: watch::Receiver<bool>,
 }
 
 impl Front {
-    async fn open(config: &Config) -> anyhow::Result<Self> {
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        privileges::raise_open_files();
         let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
-        let server = web::bind(config.listen_address, Arc::clone(&secured)).await?;
-        Ok(Self { server, secured, stop: stop_signals()? })
+        let server = web::bind(config.listen_address, Arc::clone(&secured))?;
+        Ok(Self { server, secured })
     }
 
     /// Serves what the pipeline makes until told to stop.
     async fn serve<S: Source>(self, config: &Config, mut pipeline: Pipeline<S>) -> anyhow::Result<()> {
-        let Self { server, secured, stop } = self;
+        let Self { server, secured } = self;
+        let stop = stop_signals()?;
+        reload_on_hangup(Arc::clone(&secured))?;
+        let told = delivery::Tally::new()?;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
         let router = api::router(snapshots.clone())
             .merge(ui::router(&config.telemetry_path))
-            .merge(metrics::router(snapshots, &config.telemetry_path));
+            .merge(metrics::router(snapshots.clone(), &config.telemetry_path, told.collector()));
         let exposure = exposure(config, server.local_addr());
         if let Some(warning) = exposure.warning(&secured) {
             tracing::warn!("{warning}");
         }
         tracing::info!(address = %server.local_addr(), "serving");
+        service_manager::ready(server.local_addr());
+        // Best effort: without it the service manager restarts us, which is what it is for.
+        tokio::spawn(service_manager::keep_alive(snapshots.clone()));
+
+        // Best effort, and counted.
+        for target in targets(config) {
+            let instance = instance(server.local_addr());
+            tokio::spawn(delivery::deliver(target, instance, snapshots.clone(), told.clone()));
+        }
 
         // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
         let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
         tokio::select! {
             outcome = pipeline.run(publisher, stopped(stop)) => outcome,
             drained = served => {
-                let drained = drained.context("the web server failed")?;
+                let drained = drained.context("the web server failed")?.context("the web server cannot serve")?;
                 tracing::info!(cut = drained.cut, "stopped serving");
                 Ok(())
             }
@@ -120,14 +138,31 @@ impl Front {
     }
 }
 
-fn exposure(config: &Config, address: SocketAddr) -> Exposure {
+/// Who is told of spikes.
+fn targets(config: &Config) -> impl Iterator<Item = Target> {
+    let of = |kind, place: &Option<Place>| place.clone().map(|place| Target::new(kind, place));
+    [of(Kind::Alertmanager, &config.alertmanager), of(Kind::Webhook, &config.webhook)].into_iter().flatten()
+}
+
+/// How Prometheus would call this daemon: by the address it listens on, or this host's name where that is any address.
+fn instance(address: SocketAddr) -> String {
+    match hostname().filter(|_| address.ip().is_unspecified() || address.ip().is_loopback()) {
+        Some(host) => format!("{host}:{}", address.port()),
+        None => address.to_string(),
+    }
+}
+
+fn hostname() -> Option<String> {
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let own = Some(own.trim().to_owned()).filter(|own| !own.is_empty());
+    Some(own.trim().to_owned()).filter(|own| !own.is_empty())
+}
+
+fn exposure(config: &Config, address: SocketAddr) -> Exposure {
     Exposure {
         address,
         telemetry_path: config.telemetry_path.clone(),
         allow_unauthenticated: config.allow_unauthenticated,
-        hostnames: config.hostnames.iter().cloned().chain(own).collect(),
+        hostnames: config.hostnames.iter().cloned().chain(hostname()).collect(),
     }
 }
 
@@ -137,6 +172,7 @@ fn load_settings(config: &Config) -> LoadSettings {
         max_listeners: config.max_listeners,
         ledger_capacity: config.ledger_capacity,
         event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
+        attach: config.attach,
         features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
         log_level: config.bpf_log,
     }
@@ -167,9 +203,24 @@ fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
             _ = interrupt.recv() => "SIGINT",
         };
         tracing::info!(signal = name, "stopping");
+        service_manager::stopping();
         sender.send_replace(true);
     });
     Ok(receiver)
+}
+
+/// SIGHUP reads the web configuration again, as POST /-/reload does.
+fn reload_on_hangup(secured: Arc<Secured>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match secured.reload() {
+                Ok(()) => tracing::info!("the web configuration was read again"),
+                Err(error) => tracing::error!(%error, "the web configuration is not used"),
+            }
+        }
+    });
+    Ok(())
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

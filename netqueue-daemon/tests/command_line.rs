@@ -67,7 +67,7 @@ async fn daemon(probe_attached: bool) -> SocketAddr {
         }
     });
     let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
-    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).await.expect("a free port");
+    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).expect("a free port");
     let address = server.local_addr();
     let exposure = web::Exposure {
         address,

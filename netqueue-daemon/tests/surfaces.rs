@@ -6,7 +6,7 @@ use std::{
 };
 
 use netqueue_daemon::{
-    api,
+    api, delivery,
     domain::{Aggregator, Netns, Settings, Timestamp},
     metrics,
     snapshots::{self, Request},
@@ -40,11 +40,13 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
         }
     });
 
-    let router = api::router(snapshots.clone())
-        .merge(ui::router("/telemetry"))
-        .merge(metrics::router(snapshots, "/telemetry"));
+    let router = api::router(snapshots.clone()).merge(ui::router("/telemetry")).merge(metrics::router(
+        snapshots,
+        "/telemetry",
+        delivery::Tally::new().expect("counters").collector(),
+    ));
     let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
-    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).await.expect("a free port");
+    let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).expect("a free port");
     let address = server.local_addr();
     let exposure = web::Exposure {
         address,
@@ -70,5 +72,5 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
         assert!(answer.starts_with(start) && answer.contains(holds), "{method} {path}: {answer}");
     }
     stop.send(()).expect("it serves");
-    assert_eq!(serving.await.expect("ended"), web::Drained { cut: 0 });
+    assert_eq!(serving.await.expect("ended").expect("it served"), web::Drained { cut: 0 });
 }

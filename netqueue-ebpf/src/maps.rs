@@ -45,8 +45,8 @@ static STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn state() -> Result<&'static mut CpuState, Fault> {
     let pointer = STATE.get_ptr_mut(0).ok_or(Fault)?;
-    // SAFETY: the map's value lives as long as the program, belongs to this CPU, and its programs are not preempted
-    // while they run; scopes of process context are kept apart (scope.rs).
+    // SAFETY: the map's value lives as long as the program and belongs to this CPU. Programs of functions that run with
+    // bottom halves off have it to themselves; those of the others use none of it, or what is kept apart (send_reset.rs).
     Ok(unsafe { &mut *pointer })
 }
 

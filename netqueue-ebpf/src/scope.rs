@@ -8,18 +8,36 @@ use netqueue_common::{Flow, Tally};
 
 use crate::{kernel::Peer, maps::tally};
 
-/// The stack address of one call: at its entry, and, a few words off, at its return.
+/// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
-pub(crate) struct Frame(pub(crate) u64);
+pub(crate) struct Frame {
+    at: u64,
+    /// How far entry and return may be apart.
+    slack: u64,
+}
 
 impl Frame {
     const NONE: u64 = 0;
-    /// A return program sees the stack pointer after the return address was popped, and a trampoline's words on it.
-    const SLACK: u64 = 64;
+
+    /// Of a call whose two ends see the same address.
+    #[inline(always)]
+    pub(crate) fn exactly(at: u64) -> Self {
+        Self { at, slack: 0 }
+    }
+
+    /// The stack pointer: a return program sees it after the return address was popped, and a trampoline's words on it.
+    #[inline(always)]
+    pub(crate) fn near(at: u64) -> Self {
+        Self { at, slack: 64 }
+    }
 
     #[inline(always)]
     fn is(self, entry: u64) -> bool {
-        self.0.wrapping_sub(entry).wrapping_add(Self::SLACK) <= 2 * Self::SLACK
+        if self.slack == 0 {
+            self.at == entry
+        } else {
+            self.at.wrapping_sub(entry).wrapping_add(self.slack) <= 2 * self.slack
+        }
     }
 }
 
@@ -57,7 +75,7 @@ impl<const N: usize> Scope<N> {
                 tally(Tally::ReturnMissed);
             }
         }
-        self.frame = frame.0;
+        self.frame = frame.at;
         self.sk = sk;
         self.skb = skb;
         self.cells = cells;
@@ -123,6 +141,8 @@ pub(crate) struct CpuState {
     pub(crate) synack: Scope<0>,
     /// Slots of listeners seen lately, by a hash of their address; to be checked before use.
     pub(crate) guesses: [u32; 16],
+    /// For a moment, with bottom halves off: see hooks/call.rs.
+    pub(crate) place: u64,
     /// `tcp_check_req`: EmbryonicRsts. Mark: the final ACK found the accept queue full.
     pub(crate) request: Scope<1>,
     /// A `tcp_check_req` call for a Fast Open child, which may run with bottom halves on and counts nothing of ours.
@@ -140,12 +160,22 @@ pub(crate) struct CpuState {
     /// `tcp_v4_send_reset` and `tcp_v6_send_reset`: OutRsts. Mark: see hooks/send_reset.rs. The second slot is for a
     /// softirq's call on top of one in process context.
     pub(crate) reset: [Scope<1>; 2],
+    /// Resets sent, and charged, on top of calls in the first of these slots. It only grows.
+    pub(crate) sent_on_top: u64,
 }
 
 impl CpuState {
+    /// Resets were sent in the namespace with these cells, perhaps on top of a call that is open.
+    #[inline(always)]
+    pub(crate) fn note_sent_on_top(&mut self, cells: u64, sent: u64) {
+        if self.reset[0].is_open() && self.reset[0].cells == cells {
+            self.sent_on_top = self.sent_on_top.wrapping_add(sent);
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn open_fastopen(&mut self, frame: Frame) {
-        self.fastopen = frame.0;
+        self.fastopen = frame.at;
     }
 
     /// Whether this return is that of the Fast Open call on record; if so it is closed.

@@ -23,6 +23,8 @@ pub(crate) struct Flavour {
 impl Flavour {
     /// What guests run.
     pub(crate) const GUEST: Self = Self { fully_static: true, debug: false };
+    /// What is handed out: the very same.
+    pub(crate) const HANDED_OUT: Self = Self::GUEST;
     /// What this host runs.
     pub(crate) const HOST: Self = Self { fully_static: false, debug: false };
 }
@@ -43,7 +45,7 @@ fn binary(workspace: &Workspace, package: &str, name: &str, flavour: Flavour) ->
     cargo.args(["build", "--package", package, "--bin", name]);
     let mut place = workspace.artifacts();
     if flavour.fully_static {
-        cargo.args(["--target", STATIC_TARGET]).env("RUSTFLAGS", static_flags());
+        cargo.args(["--target", STATIC_TARGET]).env("RUSTFLAGS", static_flags(workspace));
         // It would win over RUSTFLAGS.
         cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
         place.push(STATIC_TARGET);
@@ -58,7 +60,14 @@ fn binary(workspace: &Workspace, package: &str, name: &str, flavour: Flavour) ->
     Ok(place.join(name))
 }
 
-fn static_flags() -> String {
+/// Everything linked in, and no path of this machine in it: the same source is the same binary wherever it is built.
+fn static_flags(workspace: &Workspace) -> String {
     let given = env::var("RUSTFLAGS").unwrap_or_default();
-    format!("{given} -C target-feature=+crt-static").trim_start().to_owned()
+    let mut flags = vec![given, "-C target-feature=+crt-static".to_owned()];
+    let home = env::var_os("CARGO_HOME").or_else(|| env::home_dir().map(|home| home.join(".cargo").into()));
+    if let Some(cargo) = home {
+        flags.push(format!("--remap-path-prefix={}=/cargo", cargo.display()));
+    }
+    flags.push(format!("--remap-path-prefix={}=/netqueue", workspace.root().display()));
+    flags.join(" ").trim_start().to_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -83,6 +84,33 @@ impl Suite {
         fs::remove_dir_all(&downloads).with_context(|| format!("{} cannot be removed", downloads.display()))
     }
 
+    /// Downloads the named packages and all they depend on, and unpacks them into `into`, as on an empty machine: no
+    /// package's own scripts are run. dpkg knows there what is installed. Returns each package and its version.
+    pub(crate) fn unpack_all(&self, names: &[&str], into: &Path) -> Result<Vec<String>> {
+        let downloads = self.root.join("downloads");
+        empty_dir(&downloads)?;
+        fs::create_dir_all(downloads.join("partial"))
+            .with_context(|| format!("{} cannot be made", downloads.display()))?;
+        let archives = format!("Dir::Cache::archives={}", downloads.display());
+        let fetch = ["-q", "-y", "--no-install-recommends", "--download-only", "-o", &archives, "install"];
+        process::output(self.tool("apt-get").args(fetch).args(names))?;
+        let files = fs::read_dir(&downloads)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+        let mut files: Vec<_> =
+            files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "deb")).collect();
+        files.sort();
+        fs::create_dir_all(into).with_context(|| format!("{} cannot be made", into.display()))?;
+        let mut unpacked = Vec::new();
+        for deb in &files {
+            process::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into))?;
+            let shown = ["-W", "--showformat=${Package} ${Version}"];
+            unpacked.push(process::output(Command::new("dpkg-deb").args(shown).arg(deb))?);
+            register(deb, into)?;
+        }
+        fs::remove_dir_all(&downloads)
+            .with_context(|| format!("{} cannot be removed", downloads.display()))?;
+        Ok(unpacked)
+    }
+
     fn configure(&self) -> Result<()> {
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(self.root.join(folder))
@@ -131,6 +159,34 @@ impl Suite {
         ];
         options.map(|(option, value)| format!("{option} \"{value}\";\n")).concat()
     }
+}
+
+/// Tells the dpkg of the Debian in `root` that the package is installed there, and what belongs to it.
+fn register(deb: &Path, root: &Path) -> Result<()> {
+    let database = root.join("var/lib/dpkg");
+    let shown = || format!("{} cannot be written", database.display());
+    fs::create_dir_all(database.join("info")).with_context(shown)?;
+    let ask = |option: &str| process::output(Command::new("dpkg-deb").arg(option).arg(deb));
+    let control = ask("--field")?.trim_end().replacen('\n', "\nStatus: install ok installed\n", 1);
+    let mut status =
+        fs::OpenOptions::new().create(true).append(true).open(database.join("status")).with_context(shown)?;
+    writeln!(status, "{control}\n").with_context(shown)?;
+    let names = process::output(
+        Command::new("dpkg-deb")
+            .args(["-W", "--showformat=${Package} ${Multi-Arch} ${Architecture}"])
+            .arg(deb),
+    )?;
+    let owner = match names.split(' ').collect::<Vec<_>>().as_slice() {
+        [name, "same", architecture] => format!("{name}:{architecture}"),
+        [name, ..] => (*name).to_owned(),
+        [] => bail!("{} has no name", deb.display()),
+    };
+    let files = ask("--contents")?;
+    let files = files.lines().filter_map(|line| line.split_whitespace().nth(5)?.strip_prefix('.'));
+    let files: String = files
+        .map(|file| format!("{}\n", if file == "/" { "/." } else { file.trim_end_matches('/') }))
+        .collect();
+    fs::write(database.join("info").join(format!("{owner}.list")), files).with_context(shown)
 }
 
 /// The higher of two Debian versions, by dpkg's own rules.

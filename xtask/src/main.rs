@@ -3,6 +3,7 @@
 mod build;
 mod dashboards;
 mod debian;
+mod dist;
 mod process;
 mod run;
 mod setup;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Options),
     /// Write the Grafana dashboards.
     Dashboards,
+    /// Make everything that is handed out: binary, packages, container image, bill of materials, licences.
+    Dist(dist::Options),
     /// Check what ARCHITECTURE.md promises and a machine can check.
     Tidy,
     /// Run the daemon here, or in a guest where this host cannot attach.
@@ -78,6 +81,10 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
         }
         Task::Dashboards => {
             dashboards::write(workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Dist(options) => {
+            dist::command(workspace, &options)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Run(options) => run::command(workspace, &options),

@@ -31,6 +31,11 @@ impl Workspace {
         Ok(Self { root })
     }
 
+    /// A copy of the repository.
+    pub(crate) const fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The repository's top folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root

@@ -43,6 +43,7 @@ impl Status {
             host_netns_inode: snapshot.host.inode,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
+            caveats: snapshot.health.caveats.clone(),
             reconciliation: compared.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
             not_compared: uncompared.map(NotCompared::of).collect(),
             namespace_search: NamespaceSearch::from(snapshot.search),

@@ -10,6 +10,7 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
+use crate::domain::AttachWay;
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
 
 /// The arguments of `netqueue doctor`.
@@ -18,6 +19,13 @@ pub struct DoctorArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+    /// How to attach the programs: fentry, kprobe, or auto: fentry where the kernel has it
+    #[arg(long, value_name = "WAY", default_value = "auto", value_parser = way)]
+    attach: AttachWay,
+}
+
+fn way(name: &str) -> Result<AttachWay, String> {
+    AttachWay::named(name).ok_or_else(|| format!("expected {}", AttachWay::EXPECTED))
 }
 
 /// Examines the machine and prints the report. The exit code is 0 only if netqueue can run here.
@@ -25,7 +33,7 @@ pub struct DoctorArgs {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let checks = examine(&LoadSettings::TRIAL);
+    let checks = examine(&LoadSettings { attach: args.attach, ..LoadSettings::TRIAL });
     let out = io::stdout().lock();
     if args.json {
         write_json(out, &checks)?

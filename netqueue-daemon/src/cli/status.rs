@@ -78,7 +78,11 @@ fn probes(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
         plain(&status.mode),
         format::plural(missed, "run")
     );
-    line(paper, "Probes", status.is_ready() && attached == all && missed == 0, &text)
+    line(paper, "Probes", status.is_ready() && attached == all && missed == 0, &text)?;
+    for caveat in &status.caveats {
+        writeln!(paper.out, "                  {}", plain(caveat))?;
+    }
+    Ok(())
 }
 
 fn events(paper: &mut Paper, answer: &Envelope<Status>) -> std::io::Result<()> {

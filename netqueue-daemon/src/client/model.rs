@@ -255,6 +255,9 @@ pub struct Status {
     /// Each program.
     #[serde(default)]
     pub probes: Vec<Probe>,
+    /// What may go wrong without being counted.
+    #[serde(default)]
+    pub caveats: Vec<String>,
     /// The kernel's counters against netqueue's, by namespace.
     #[serde(default)]
     pub reconciliation: Vec<Reconciliation>,

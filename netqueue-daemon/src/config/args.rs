@@ -44,6 +44,12 @@ pub(super) struct Flags {
     /// Names clients of the API may know this host by, separated by commas, beside localhost and its own
     #[arg(long = "web.hostnames", env = "NETQUEUE_WEB_HOSTNAMES", value_name = "NAMES")]
     pub(super) web_hostnames: Option<String>,
+    /// Alertmanager that is told of spikes: http://ADDRESS:PORT, names are not looked up
+    #[arg(long = "alerts.alertmanager-url", env = "NETQUEUE_ALERTS_ALERTMANAGER_URL", value_name = "URL")]
+    pub(super) alerts_alertmanager_url: Option<String>,
+    /// Webhook that is told of spikes as an Alertmanager would: http://ADDRESS:PORT/PATH, names are not looked up
+    #[arg(long = "alerts.webhook-url", env = "NETQUEUE_ALERTS_WEBHOOK_URL", value_name = "URL")]
+    pub(super) alerts_webhook_url: Option<String>,
     /// What to log: error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
     #[arg(long = "log.level", env = "NETQUEUE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
@@ -54,6 +60,9 @@ pub(super) struct Flags {
     #[arg(long = "no-owners", env = "NETQUEUE_NO_OWNERS", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_owners: Option<String>,
+    /// How programs are attached: fentry, kprobe, or auto: fentry where the kernel has it [default: auto]
+    #[arg(long = "attach", env = "NETQUEUE_ATTACH", value_name = "WAY")]
+    pub(super) attach: Option<String>,
     /// Size of the ring buffer for events, a power of two [default: 4MiB]
     #[arg(long = "ring-size", env = "NETQUEUE_RING_SIZE", value_name = "BYTES")]
     pub(super) ring_size: Option<String>,

@@ -26,8 +26,10 @@ pub(super) type Given = Spanned<Scalar>;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Table {
     pub(super) web: Web,
+    pub(super) alerts: Alerts,
     pub(super) log: Log,
     pub(super) no_owners: Option<Given>,
+    pub(super) attach: Option<Given>,
     pub(super) ring_size: Option<Given>,
     pub(super) event_memory: Option<Given>,
     pub(super) history_memory: Option<Given>,
@@ -51,6 +53,14 @@ pub(super) struct Web {
     pub(super) config_file: Option<Given>,
     pub(super) allow_unauthenticated: Option<Given>,
     pub(super) hostnames: Option<Given>,
+}
+
+/// The keys under `[alerts]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Alerts {
+    pub(super) alertmanager_url: Option<Given>,
+    pub(super) webhook_url: Option<Given>,
 }
 
 /// The keys under `[log]`.

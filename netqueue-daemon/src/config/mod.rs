@@ -14,11 +14,15 @@ use std::{
     time::Duration,
 };
 
+use crate::domain::AttachWay;
+
 pub use args::DaemonArgs;
 use file::{ConfigFile, Given};
 pub use log::{LogConfig, LogFilter, LogFormat};
 use rules::Rule;
 pub use source::{ConfigError, Source};
+
+use crate::delivery::Place;
 
 /// What the daemon is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +37,16 @@ pub struct Config {
     pub allow_unauthenticated: bool,
     /// Names this host is known by to clients of the API, beside `localhost` and its own.
     pub hostnames: Vec<String>,
+    /// The Alertmanager that is told of spikes.
+    pub alertmanager: Option<Place>,
+    /// The webhook that is told of spikes.
+    pub webhook: Option<Place>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Whether the processes that hold listeners are looked for.
     pub owners: bool,
+    /// How programs are attached.
+    pub attach: AttachWay,
     /// Bytes of the ring buffer for events: a power of two, at least 4096.
     pub ring_bytes: u32,
     /// Bytes the newest events may take in memory.
@@ -71,8 +81,11 @@ impl Default for Config {
             web_config_file: None,
             allow_unauthenticated: false,
             hostnames: Vec::new(),
+            alertmanager: None,
+            webhook: None,
             log: LogConfig::default(),
             owners: true,
+            attach: AttachWay::Auto,
             ring_bytes: 4 << 20,
             event_memory: 16 << 20,
             history_memory: 32 << 20,
@@ -106,7 +119,7 @@ impl Config {
     fn resolve(args: &DaemonArgs, file: &ConfigFile) -> Result<Self, ConfigError> {
         let layers = Layers { args, file };
         let (flags, table, default) = (args.flags(), file.table(), Self::default());
-        let (web, log) = (&table.web, &table.log);
+        let (web, alerts, log) = (&table.web, &table.alerts, &table.log);
         Ok(Self {
             listen_address: layers
                 .pick(
@@ -138,6 +151,17 @@ impl Config {
             hostnames: layers
                 .pick("web.hostnames", &flags.web_hostnames, &web.hostnames, &rules::HOSTNAMES)?
                 .unwrap_or(default.hostnames),
+            alertmanager: layers
+                .pick(
+                    "alerts.alertmanager-url",
+                    &flags.alerts_alertmanager_url,
+                    &alerts.alertmanager_url,
+                    &rules::PLACE,
+                )?
+                .unwrap_or(default.alertmanager),
+            webhook: layers
+                .pick("alerts.webhook-url", &flags.alerts_webhook_url, &alerts.webhook_url, &rules::PLACE)?
+                .unwrap_or(default.webhook),
             log: LogConfig {
                 level: layers
                     .pick("log.level", &flags.log_level, &log.level, &rules::LOG_LEVEL)?
@@ -149,6 +173,9 @@ impl Config {
             owners: layers
                 .pick("no-owners", &flags.no_owners, &table.no_owners, &rules::SWITCH)?
                 .map_or(default.owners, |off| !off),
+            attach: layers
+                .pick("attach", &flags.attach, &table.attach, &rules::ATTACH)?
+                .unwrap_or(default.attach),
             ring_bytes: layers
                 .pick("ring-size", &flags.ring_size, &table.ring_size, &rules::RING_SIZE)?
                 .unwrap_or(default.ring_bytes),

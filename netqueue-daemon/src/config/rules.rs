@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use tracing::Level;
 
 use super::log::{LogFilter, LogFormat};
+use crate::{delivery::Place, domain::AttachWay};
 
 /// How a setting is understood, wherever it came from.
 pub(super) struct Rule<T> {
@@ -44,6 +45,12 @@ pub(super) const HOSTNAMES: Rule<Vec<String>> = Rule {
     },
 };
 
+pub(super) const PLACE: Rule<Option<Place>> = Rule {
+    expected: "http://ADDRESS:PORT such as http://10.0.0.7:9093, with a path where there is one, or nothing (names are not \
+               looked up, TLS is not spoken: put a proxy before it)",
+    parse: |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
+};
+
 pub(super) const LOG_LEVEL: Rule<LogFilter> = Rule {
     expected: "error, warn, info, debug or trace, or directives such as info,netqueue_daemon::web=debug",
     parse: LogFilter::new,
@@ -57,6 +64,8 @@ pub(super) const LOG_FORMAT: Rule<LogFormat> = Rule {
         _ => None,
     },
 };
+
+pub(super) const ATTACH: Rule<AttachWay> = Rule { expected: AttachWay::EXPECTED, parse: AttachWay::named };
 
 pub(super) const RING_SIZE: Rule<u32> = Rule {
     expected: "a power of two from 4KiB to 1GiB such as 4MiB or 4194304",

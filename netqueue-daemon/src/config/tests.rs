@@ -104,6 +104,7 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("log.level", "info,hyper=loud", "directives such as"),
         ("log.level", "", "error, warn"),
         ("log.format", "xml", "text or json"),
+        ("attach", "uprobe", "auto, fentry or kprobe"),
         ("ring-size", "0", "a power of two"),
         ("ring-size", "2048", "from 4KiB"),
         ("ring-size", "2GiB", "to 1GiB"),

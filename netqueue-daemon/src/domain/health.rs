@@ -12,6 +12,36 @@ use super::{Census, by_name::ByName};
 pub enum AttachMode {
     /// kprobe at entry, kretprobe at return.
     Kprobe,
+    /// fentry at entry, fexit at return.
+    Fentry,
+}
+
+/// How programs are to be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttachWay {
+    /// By fentry and fexit where the kernel has them for a function, else by kprobes.
+    #[default]
+    Auto,
+    /// By fentry and fexit only.
+    Fentry,
+    /// By kprobes only.
+    Kprobe,
+}
+
+impl AttachWay {
+    /// What a user may call it.
+    pub const EXPECTED: &str = "auto, fentry or kprobe";
+
+    /// The way of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "fentry" => Some(Self::Fentry),
+            "kprobe" => Some(Self::Kprobe),
+            _ => None,
+        }
+    }
 }
 
 impl AttachMode {
@@ -20,6 +50,7 @@ impl AttachMode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Kprobe => "kprobe",
+            Self::Fentry => "fentry",
         }
     }
 }
@@ -55,7 +86,7 @@ pub struct ProbeStatus {
     pub required: bool,
     /// Whether it is attached.
     pub attached: bool,
-    /// Why not, and what that costs.
+    /// Why not, and what that costs; of an attached one, why not by fentry.
     pub detail: Option<String>,
     /// Runs the kernel says it skipped, where it says so.
     pub missed: Option<u64>,
@@ -207,6 +238,8 @@ pub struct Health {
     pub census: Census,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
+    /// What may go wrong without being counted, as long as it is attached as it is.
+    pub caveats: Vec<String>,
 }
 
 #[cfg(test)]

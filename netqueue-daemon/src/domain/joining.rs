@@ -35,6 +35,7 @@ impl Aggregator {
         for listener in changes.listeners {
             self.learn_one(listener, now);
         }
+        self.infer(changes.idle_limits);
         for (inode, queue) in changes.queues {
             let index = self.by_socket.get(&inode);
             if let Some(account) = index.and_then(|index| self.accounts.get_mut(*index)) {

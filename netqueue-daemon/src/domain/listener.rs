@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Census, Endpoint, Limit, Owner, QueueState, Timestamp, owner};
+use super::{Census, Endpoint, IdleLimit, Limit, Netns, Owner, QueueState, Timestamp, owner};
 
 /// A value, or why there is none.
 pub type Known<T> = Result<T, Unknown>;
@@ -210,6 +210,9 @@ pub struct Changes {
     // Recordings from before the cost was told are read all the same.
     #[serde(default)]
     pub census: Census,
+    /// How long servers let connections idle, by namespace and port, of those looked at lately.
+    #[serde(default)]
+    pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
     /// What could not be found out, in words.
     pub warnings: Vec<String>,
 }

@@ -16,6 +16,7 @@ mod handshakes;
 mod health;
 mod histogram;
 mod history;
+mod idle;
 mod joining;
 mod limit;
 mod listener;
@@ -32,7 +33,7 @@ mod time;
 mod traffic;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
-pub use aggregator::{Aggregator, QueuePeaks, Settings};
+pub use aggregator::{Aggregator, IdleLimits, QueuePeaks, Settings};
 pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
 pub use census::{Census, OwnerSearch};
 pub use counter::{KernelCounter, PerCounter};
@@ -41,9 +42,12 @@ pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use gone::Keep;
 pub use handshakes::Handshakes;
-pub use health::{AttachMode, EventFlow, Features, Health, LedgerUse, LossReason, ProbeStatus, SlotUse};
+pub use health::{
+    AttachMode, AttachWay, EventFlow, Features, Health, LedgerUse, LossReason, ProbeStatus, SlotUse,
+};
 pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
+pub use idle::{IdleClosings, IdleLimit, Sighting};
 pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,

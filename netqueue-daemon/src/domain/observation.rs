@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Baseline, Bracket, Changes, Counts, Event, Health, NamespaceNews,
-    Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, namespaces::Entry,
+    AccountId, AccountKey, AccountView, Baseline, Bracket, Changes, Counts, Event, Health, IdleLimit,
+    NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, namespaces::Entry,
 };
 
 /// Something observed.
@@ -68,6 +68,8 @@ pub struct Standing {
     pub search: SearchCost,
     /// What netqueue knew of itself.
     pub health: Health,
+    /// The idle time-outs that were inferred, by namespace and port.
+    pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
 }
 
 /// An observation and when it was made.

@@ -137,9 +137,12 @@ impl Past {
 }
 
 impl Recent {
-    /// The account's counts were joined with others': what they rise by in that is not of this moment.
-    pub fn set_apart(&mut self, key: &AccountKey) {
-        self.pasts.remove(key);
+    /// The account's counts were joined with others': its past begins anew, with what they are now.
+    pub fn set_apart(&mut self, account: &AccountView, now: Timestamp) {
+        if is_told(account) {
+            let past = Past::new((now, account.counts), run(account, now));
+            self.pasts.insert(account.key, Arc::new(past));
+        }
     }
 
     /// The account is no more: should it come back, it begins at nothing.
@@ -152,18 +155,8 @@ impl Recent {
 
     /// The accounts as they are at `now`.
     pub fn tick(&mut self, accounts: &[AccountView], now: Timestamp) {
-        let told = |account: &&AccountView| {
-            account.counts != Counts::default() && !matches!(account.key, AccountKey::Gone(_))
-        };
-        for account in accounts.iter().filter(told) {
-            let traffic = &account.traffic;
-            let run = Run {
-                since: now,
-                until: now,
-                drops: queue_drops(&account.counts),
-                entered: traffic.established,
-                accepted: traffic.accepted,
-            };
+        for account in accounts.iter().filter(|account| is_told(account)) {
+            let run = run(account, now);
             let known = self.charged.contains(&account.key);
             if !known {
                 Arc::make_mut(&mut self.charged).insert(account.key);
@@ -211,6 +204,21 @@ impl Recent {
         for (_, key) in moved.iter().take(self.pasts.len() - ACCOUNTS) {
             self.pasts.remove(key);
         }
+    }
+}
+
+/// Buckets of what is over have no past: what they rise by happened long ago.
+fn is_told(account: &AccountView) -> bool {
+    account.counts != Counts::default() && !matches!(account.key, AccountKey::Gone(_))
+}
+
+fn run(account: &AccountView, now: Timestamp) -> Run {
+    Run {
+        since: now,
+        until: now,
+        drops: queue_drops(&account.counts),
+        entered: account.traffic.established,
+        accepted: account.traffic.accepted,
     }
 }
 

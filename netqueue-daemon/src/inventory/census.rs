@@ -16,6 +16,7 @@ use tokio::sync::mpsc as channel;
 
 use super::{
     book::{self, Book},
+    idle::{IdleWatch, Raced},
     netns::Numbering,
     owners::Owners,
     places::Places,
@@ -56,6 +57,8 @@ pub struct Census {
     pub changes: channel::Receiver<Changes>,
     /// Makes it look.
     pub waker: Waker,
+    /// Tells it whose connections to look at.
+    pub raced: Raced,
 }
 
 /// Starts the thread.
@@ -65,8 +68,12 @@ pub struct Census {
 pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
     let (wake, woken) = mpsc::sync_channel(1);
     let (sender, changes) = channel::channel(1);
-    thread::Builder::new().name("inventory".to_owned()).spawn(move || run(settings, who, &woken, &sender))?;
-    Ok(Census { changes, waker: Waker(wake) })
+    let raced = Raced::default();
+    let told = raced.clone();
+    thread::Builder::new()
+        .name("inventory".to_owned())
+        .spawn(move || run(settings, who, told, &woken, &sender))?;
+    Ok(Census { changes, waker: Waker(wake), raced })
 }
 
 /// Everything the thread keeps from one look to the next.
@@ -79,17 +86,27 @@ struct Keeper {
     owners: Option<Owners>,
     /// The queues as they were told last.
     told: HashMap<SocketInode, QueueState>,
+    raced: Raced,
+    idle: IdleWatch,
     last_took: Duration,
     cost: domain::Census,
 }
 
-fn run(settings: Settings, who: Numbering, woken: &mpsc::Receiver<()>, changes: &channel::Sender<Changes>) {
+fn run(
+    settings: Settings,
+    who: Numbering,
+    raced: Raced,
+    woken: &mpsc::Receiver<()>,
+    changes: &channel::Sender<Changes>,
+) {
     let mut keeper = Keeper {
         visitor: Visitor::of_this_thread(Arc::clone(&who)),
         places: Places::default(),
         book: Book::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
         told: HashMap::new(),
+        raced,
+        idle: IdleWatch::default(),
         last_took: Duration::ZERO,
         who,
         cost: domain::Census::default(),
@@ -114,9 +131,13 @@ impl Keeper {
         let places = self.places.search(Path::new("/proc"), &*self.who, start);
         let now = clock::now();
         let mut visits = Vec::new();
+        self.idle.begin(&self.raced);
         for place in &places {
             match self.visitor.visit(place) {
-                Ok(visit) => visits.push((place.netns, visit)),
+                Ok(visit) => {
+                    self.idle.look(place.netns, clock::now());
+                    visits.push((place.netns, visit));
+                }
                 Err(VisitError::Gone) => changes.listeners.extend(self.book.forget(place.netns, now)),
                 Err(error @ VisitError::Closed(_)) => {
                     changes.warnings.push(format!("listeners of namespace {}: {error}", place.netns));
@@ -148,6 +169,7 @@ impl Keeper {
         self.last_took = start.elapsed();
         self.cost.took += self.last_took;
         self.cost.owners = self.owners.as_ref().map(Owners::cost).unwrap_or_default();
+        changes.idle_limits = self.idle.limits();
         changes.census = self.cost;
         changes
     }

@@ -6,6 +6,7 @@ pub mod census;
 mod cgroup;
 mod container;
 mod enter;
+mod idle;
 mod member;
 mod mounts;
 mod namespaces;
@@ -23,5 +24,6 @@ mod sysctls;
 mod tree;
 mod visit;
 
+pub use idle::Raced;
 pub use namespaces::{Namespaces, ReadError};
 pub use search::{Depth, Found, Search, search};

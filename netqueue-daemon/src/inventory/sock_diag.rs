@@ -1,16 +1,21 @@
 //! Asks the kernel for the TCP listeners of the calling thread's network namespace: one netlink dump per family.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    mem::offset_of,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
     SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_ESTABLISHED},
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
-use crate::domain::{Family, Known, QueueState, SocketInode};
+use crate::domain::{Family, Known, QueueState, Sighting, SocketInode};
 
 /// A listener as one source shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +44,49 @@ pub(super) struct Seen {
 /// There is no sock_diag for TCP here, or it broke off.
 pub(super) fn listeners() -> io::Result<Vec<Seen>> {
     let mut seen = Vec::new();
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    let socket = open()?;
     for family in [AF_INET, AF_INET6] {
-        dump(&socket, family, &mut seen)?;
+        dump(&socket, request(family, 0, StateFlags::LISTEN, ExtensionFlags::empty()), |one| {
+            seen.extend(decode(one))
+        })?;
     }
     Ok(seen)
 }
 
-fn dump(socket: &Socket, family: u8, seen: &mut Vec<Seen>) -> io::Result<()> {
+/// The connections of the calling thread's namespace whose local port is `port`, open ones and those it has closed.
+///
+/// # Errors
+/// There is no sock_diag for TCP here, or it broke off.
+pub(super) fn connections(port: u16) -> io::Result<Vec<(SocketAddr, Sighting)>> {
+    let states = || {
+        StateFlags::ESTABLISHED
+            | StateFlags::FIN_WAIT1
+            | StateFlags::FIN_WAIT2
+            | StateFlags::CLOSING
+            | StateFlags::TIME_WAIT
+    };
+    let mut seen = Vec::new();
+    let socket = open()?;
+    for family in [AF_INET, AF_INET6] {
+        dump(&socket, request(family, port, states(), ExtensionFlags::INFO), |one| {
+            seen.extend(sighting(one))
+        })?;
+    }
+    Ok(seen)
+}
+
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Sends a request and gives each socket of the answer to `each`.
+fn dump(socket: &Socket, request: Vec<u8>, mut each: impl FnMut(&InetResponse)) -> io::Result<()> {
     /// As much as the kernel puts into one answer.
     const ANSWER: usize = 1 << 16;
-    socket.send(&request(family), 0)?;
+    socket.send(&request, 0)?;
     let mut buffer = vec![0; ANSWER];
     loop {
         let size = socket.recv(&mut &mut buffer[..], 0)?;
@@ -64,7 +99,7 @@ fn dump(socket: &Socket, family: u8, seen: &mut Vec<Seen>) -> io::Result<()> {
             // Messages begin at multiples of four.
             let length = (message.header.length as usize).next_multiple_of(4);
             match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(one)) => seen.extend(decode(&one)),
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(one)) => each(&one),
                 NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
@@ -74,8 +109,10 @@ fn dump(socket: &Socket, family: u8, seen: &mut Vec<Seen>) -> io::Result<()> {
     }
 }
 
-fn request(family: u8) -> Vec<u8> {
-    let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+/// A request for all sockets in one of `states`, of one local port where that is not 0.
+fn request(family: u8, port: u16, states: StateFlags, extensions: ExtensionFlags) -> Vec<u8> {
+    let mut socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+    socket_id.source_port = port;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(
@@ -83,8 +120,8 @@ fn request(family: u8) -> Vec<u8> {
         SockDiagMessage::InetRequest(InetRequest {
             family,
             protocol: IPPROTO_TCP,
-            extensions: ExtensionFlags::empty(),
-            states: StateFlags::LISTEN,
+            extensions,
+            states,
             socket_id,
         })
         .into(),
@@ -117,6 +154,24 @@ fn decode(response: &InetResponse) -> Option<Seen> {
         uid: header.uid,
         queue: Ok(QueueState { length: header.recv_queue, limit: header.send_queue }),
     })
+}
+
+/// Where a connection's other end is, and whether it is idle or closed from here.
+fn sighting(response: &InetResponse) -> Option<(SocketAddr, Sighting)> {
+    let id = &response.header.socket_id;
+    let peer = SocketAddr::new(id.destination_address, id.destination_port);
+    if response.header.state != TCP_ESTABLISHED {
+        return Some((peer, Sighting::ClosedHere));
+    }
+    let info = response.nlas.iter().find_map(|nla| match nla {
+        Nla::TcpInfo(info) => Some(info.as_slice()),
+        _ => None,
+    })?;
+    // struct tcp_info of the kernel's interface: both in milliseconds.
+    let number = |at: usize| Some(u32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
+    let sent = number(offset_of!(libc::tcp_info, tcpi_last_data_sent))?;
+    let received = number(offset_of!(libc::tcp_info, tcpi_last_data_recv))?;
+    Some((peer, Sighting::Idle(Duration::from_millis(sent.min(received).into()))))
 }
 
 /// What an IPv6 socket bound to `addr` takes; only one bound to no address, or to an IPv4 one, takes IPv4.

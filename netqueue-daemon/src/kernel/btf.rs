@@ -118,14 +118,22 @@ impl Btf {
 
     /// Position of the parameter of a function whose type is the named enum.
     pub(super) fn enum_parameter(&self, function: &str, name: &str) -> Option<u32> {
-        let function = self.all().find(|record| record.kind() == KIND_FUNC && record.has_name(function))?;
-        let prototype = self.resolve(function.size_or_type())?;
-        let parameters = (prototype.kind() == KIND_FUNC_PROTO).then(|| prototype.length())?;
-        (0..parameters).find_map(|index| {
+        let prototype = self.prototype(function)?;
+        (0..prototype.length()).find_map(|index| {
             let id = self.word(prototype.at + RECORD + index * 8 + 4)?;
             let parameter = self.resolve(id)?;
             (parameter.is_enum() && parameter.has_name(name)).then_some(u32::try_from(index).ok()?)
         })
+    }
+
+    /// How many parameters a function has.
+    pub(super) fn parameters(&self, function: &str) -> Option<u32> {
+        u32::try_from(self.prototype(function)?.length()).ok()
+    }
+
+    fn prototype(&self, function: &str) -> Option<Type<'_>> {
+        let function = self.all().find(|record| record.kind() == KIND_FUNC && record.has_name(function))?;
+        self.resolve(function.size_or_type()).filter(|prototype| prototype.kind() == KIND_FUNC_PROTO)
     }
 
     fn all(&self) -> impl Iterator<Item = Type<'_>> {
@@ -298,6 +306,8 @@ mod tests {
         );
         assert_eq!(btf.enum_parameter("send_reset", "why"), Some(1));
         assert_eq!(btf.enum_parameter("send_reset", "other"), None);
+        assert_eq!(btf.parameters("send_reset"), Some(2));
+        assert_eq!(btf.parameters("why"), None);
     }
 
     #[test]

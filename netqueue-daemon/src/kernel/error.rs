@@ -61,6 +61,16 @@ pub enum AttachError {
         /// The kernel's reason, with the end of the verifier's log where there is one.
         reason: String,
     },
+    /// A function has no trampoline, and nothing else was to be tried.
+    #[error(
+        "cannot attach to {function} by fentry: {reason}; use --attach auto, which takes kprobes where fentry does not work"
+    )]
+    NoFentry {
+        /// The function.
+        function: &'static str,
+        /// The kernel's reason.
+        reason: String,
+    },
     /// A probe could not be attached.
     #[error(
         "cannot attach to {function}: {reason}; if it says 'busy' or 'invalid', look for the function in /sys/kernel/debug/kprobes/blacklist"

@@ -18,6 +18,7 @@ pub(super) struct Addresses {
     pub(super) disconnect: [u64; 2],
     pub(super) close: [u64; 2],
     pub(super) keepalive: [u64; 2],
+    pub(super) active_reset: [u64; 2],
 }
 
 /// Reads the layout; on failure, everything that is missing.
@@ -29,6 +30,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         code_of_disconnect: addresses.disconnect,
         code_of_close: addresses.close,
         code_of_keepalive: addresses.keepalive,
+        code_of_active_reset: addresses.active_reset,
         sock_net: offset("sock.__sk_common.skc_net.net"),
         inet_sport: offset("inet_sock.inet_sport"),
         sock_family: offset("sock.__sk_common.skc_family"),
@@ -75,6 +77,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         mib_out_rsts: 0,
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
         active_reset_reason_arg: reason_argument(btf, "tcp_send_active_reset"),
+        syn_recv_sock_parameters: btf.parameters("tcp_v4_syn_recv_sock").unwrap_or(KernelLayout::ABSENT),
+        // They came in one release, 5.17.
+        traced_numbers: u32::from(btf.enumerator("BPF_FUNC_get_func_ret").is_some()),
         reason_abort_on_close: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_CLOSE"),
         reason_abort_on_linger: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_LINGER"),
         reason_abort_on_memory: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_MEMORY"),

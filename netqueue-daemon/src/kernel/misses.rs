@@ -1,7 +1,8 @@
-//! Runs the kernel skipped: a kprobe program does not run while another runs on its CPU.
+//! Runs the kernel skipped. A kprobe program does not run while another, or a map operation by system call, is under way
+//! on its CPU; a fentry or fexit program does not run on top of itself.
 //!
-//! The kernel counts them per program since 6.7 and shows them in the descriptor's fdinfo. The field is there since 5.12,
-//! but stays 0 for kprobes until then: what does not count is not shown.
+//! The kernel counts them per program and shows them in the descriptor's fdinfo: of kprobes since 6.7, until when the
+//! field stays 0, so that it is not shown; of the others since 5.12, before which none of their runs is skipped.
 
 use std::{
     fs,
@@ -19,17 +20,25 @@ pub(super) fn counted(btf: &Btf) -> bool {
 pub(super) struct Misses {
     /// The program, and where its fdinfo is.
     program: OwnedFd,
+    /// Runs skipped where the kernel has no field for them; `None`: that is not known.
+    without_field: Option<u64>,
 }
 
 impl Misses {
     /// Of the program behind a descriptor.
     pub(super) fn of(program: impl AsFd) -> Option<Self> {
-        Some(Self { program: program.as_fd().try_clone_to_owned().ok()? })
+        Some(Self { program: program.as_fd().try_clone_to_owned().ok()?, without_field: None })
+    }
+
+    /// Of the fentry or fexit program behind a descriptor.
+    pub(super) fn of_traced(program: impl AsFd) -> Option<Self> {
+        Some(Self { without_field: Some(0), ..Self::of(program)? })
     }
 
     /// How many runs were skipped so far.
     pub(super) fn read(&self) -> Option<u64> {
-        parse(&fs::read_to_string(format!("/proc/self/fdinfo/{}", self.program.as_raw_fd())).ok()?)
+        let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.program.as_raw_fd())).ok()?;
+        parse(&fdinfo).or(self.without_field)
     }
 }
 

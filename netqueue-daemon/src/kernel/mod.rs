@@ -6,6 +6,7 @@ mod counters;
 mod decode;
 mod error;
 mod grace;
+mod hook;
 mod keeper;
 mod layout;
 mod lives;

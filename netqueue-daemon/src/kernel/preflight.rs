@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 
 use netqueue_common::KernelLayout;
 
+use crate::domain::AttachWay;
+
 use super::{
     attach::{self, LoadSettings, ResetReasons},
     btf::Btf,
@@ -12,11 +14,10 @@ use super::{
     layout::{self, Addresses},
     misses,
     probes::{self, PROBES},
-    symbols::Symbols,
+    symbols::{self, FILE as SYMBOLS_FILE, Symbols},
 };
 
 const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
-const SYMBOLS_FILE: &str = "/proc/kallsyms";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
@@ -24,6 +25,8 @@ const PER_CPU_OFFSET: &str = "__per_cpu_offset";
 const DISCONNECT: &str = "tcp_disconnect";
 const CLOSE: &str = "__tcp_close";
 const KEEPALIVE: &str = "tcp_keepalive_timer";
+/// Above whose return address a fentry program finds its caller's.
+const ACTIVE_RESET: &str = "tcp_send_active_reset";
 
 /// Everything known about the kernel that loading needs.
 pub(super) struct Prepared {
@@ -36,9 +39,11 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Finds it out.
-    pub(super) fn new() -> Result<Self, AttachError> {
+    pub(super) fn new(way: AttachWay) -> Result<Self, AttachError> {
         privileges()?;
-        kprobes()?;
+        if way == AttachWay::Kprobe {
+            kprobes()?;
+        }
         let (btf, symbols) = (btf()?, symbols()?);
         probes::require(&symbols)?;
         let layout = layout(&btf, &symbols)?;
@@ -85,12 +90,11 @@ fn btf() -> Result<Btf, AttachError> {
 
 fn symbols() -> Result<Symbols, AttachError> {
     let hidden = |reason: String| AttachError::SymbolsHidden(reason);
-    let file = fs::File::open(SYMBOLS_FILE)
-        .map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
+    let file = symbols::open().map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
     let wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| probe.function)
-        .chain([PER_CPU_OFFSET, DISCONNECT, CLOSE, KEEPALIVE])
+        .chain([PER_CPU_OFFSET, DISCONNECT, CLOSE, KEEPALIVE, ACTIVE_RESET])
         .collect();
     Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
 }
@@ -112,6 +116,7 @@ fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
         disconnect: symbols.code(DISCONNECT),
         close: symbols.code(CLOSE),
         keepalive: symbols.code(KEEPALIVE),
+        active_reset: symbols.code(ACTIVE_RESET),
     };
     layout::read(btf, addresses).map_err(AttachError::FieldsMissing)
 }
@@ -164,7 +169,7 @@ pub fn examine(settings: &LoadSettings) -> Vec<Check> {
     let mut checks = vec![
         check("privileges", &privileges, String::clone),
         check("kernel types (BTF)", &btf, |_| format!("{BTF_FILE} readable")),
-        check("kprobes", &kprobes(), String::clone),
+        kprobe_check(settings.attach),
     ];
     if let Ok(symbols) = &symbols {
         checks.push(check("kernel functions", &probes::require(symbols), |()| "all there".to_owned()));
@@ -185,27 +190,48 @@ pub fn examine(settings: &LoadSettings) -> Vec<Check> {
 /// The programs: attached one by one where that is possible, else at least verified.
 fn programs(settings: &LoadSettings, blocked: bool) -> Vec<Check> {
     if blocked {
-        let layout = btf()
-            .and_then(|btf| layout::read(&btf, Addresses::default()).map_err(AttachError::FieldsMissing));
-        let verified = layout.and_then(|layout| attach::verify(&layout));
-        let verdict =
-            check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"));
-        return vec![verdict, skipped("probes", "not attached: see above")];
+        return vec![verified(), skipped("probes", "not attached: see above")];
     }
     match attach::attach(settings) {
-        Ok(attached) => attached.probes().iter().map(probe_check).collect(),
-        Err(error) => vec![check("probes", &Err(error), |()| String::new())],
+        Ok(attached) => {
+            let caveats = attached.caveats().map(|detail| Check {
+                subject: "exactness".to_owned(),
+                outcome: Outcome::Limited,
+                detail,
+            });
+            attached.probes().iter().map(probe_check).chain(caveats).collect()
+        }
+        Err(error) => vec![verified(), check("probes", &Err(error), |()| String::new())],
+    }
+}
+
+fn verified() -> Check {
+    let layout =
+        btf().and_then(|btf| layout::read(&btf, Addresses::default()).map_err(AttachError::FieldsMissing));
+    let verified = layout.and_then(|layout| attach::verify(&layout));
+    check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"))
+}
+
+/// Where fentry may do, kprobes are not needed.
+fn kprobe_check(way: AttachWay) -> Check {
+    let found = check("kprobes", &kprobes(), String::clone);
+    match (way, found.outcome) {
+        (AttachWay::Auto | AttachWay::Fentry, Outcome::Bad) => {
+            Check { outcome: Outcome::Limited, detail: format!("{}; fentry is tried", found.detail), ..found }
+        }
+        _ => found,
     }
 }
 
 fn probe_check(status: &crate::domain::ProbeStatus) -> Check {
     let subject = format!("probe {} ({})", status.function, status.at);
-    match &status.detail {
-        None => {
-            Check { subject, outcome: Outcome::Good, detail: format!("attached ({})", status.mode.as_str()) }
-        }
-        Some(reason) => Check { subject, outcome: Outcome::Limited, detail: reason.clone() },
-    }
+    let mode = status.mode.as_str();
+    let (outcome, detail) = match (&status.detail, status.attached) {
+        (None, _) => (Outcome::Good, format!("attached ({mode})")),
+        (Some(remark), true) => (Outcome::Good, format!("attached ({mode}); {remark}")),
+        (Some(reason), false) => (Outcome::Limited, reason.clone()),
+    };
+    Check { subject, outcome, detail }
 }
 
 fn found_layout(layout: &KernelLayout) -> String {

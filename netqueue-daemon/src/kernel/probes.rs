@@ -71,6 +71,24 @@ const FREED: &str = "network namespaces that had the same inode number one after
 const ENDED: &str = "what a network namespace counts between the last look at it and its end is not compared";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
+/// Functions that run with bottom halves on, or may: a softirq can come on top of their programs.
+const INTERRUPTIBLE: [&str; 9] = [
+    NUMBER_FREED,
+    "tcp_sk_init",
+    "ipv4_mib_exit_net",
+    "inet_csk_listen_start",
+    "inet_csk_listen_stop",
+    "tcp_send_active_reset",
+    "tcp_v4_send_reset",
+    "tcp_v6_send_reset",
+    "tcp_check_req",
+];
+
+/// Whether a softirq can come on top of this function's programs.
+pub(super) fn may_be_interrupted(function: &str) -> bool {
+    INTERRUPTIBLE.contains(&function)
+}
+
 /// The program without which namespaces are not told apart.
 pub(super) const NUMBER_FREED: &str = "proc_free_inum";
 
@@ -122,7 +140,7 @@ impl Probe {
     }
 
     /// What surfaces say of it.
-    pub(super) fn status(&self, attached: Result<(), String>) -> ProbeStatus {
+    pub(super) fn status(&self, mode: AttachMode, attached: Result<(), String>) -> ProbeStatus {
         ProbeStatus {
             program: self.program.into(),
             function: self.function.into(),
@@ -131,7 +149,7 @@ impl Probe {
                 At::Return => "return",
             }
             .into(),
-            mode: AttachMode::Kprobe,
+            mode,
             required: self.need == Need::Required,
             attached: attached.is_ok(),
             detail: attached.err().map(|reason| format!("{reason}; {}", self.cost)),
@@ -173,7 +191,8 @@ mod tests {
         assert!(require(&kernel_without("tcp_v6_send_reset")).is_ok());
         let probe =
             PROBES.iter().find(|probe| probe.function == "tcp_v6_send_reset").expect("it is in the table");
-        let status = probe.status(Err("the kernel has no function tcp_v6_send_reset".into()));
+        let status =
+            probe.status(AttachMode::Kprobe, Err("the kernel has no function tcp_v6_send_reset".into()));
         assert!(status.detail.is_some_and(|detail| detail.ends_with("IPv6 packets are not attributed")));
     }
 
@@ -183,6 +202,21 @@ mod tests {
         let probe = PROBES.iter().find(named).expect("it is in the table");
         assert!(probe.concerns(&kernel_without("tcp_check_req")));
         assert!(!probe.concerns(&kernel_without("subflow_v4_conn_request")));
+    }
+
+    #[test]
+    fn whatever_a_softirq_may_interrupt_is_in_the_table() {
+        for function in INTERRUPTIBLE {
+            assert!(PROBES.iter().any(|probe| probe.function == function), "{function}");
+        }
+    }
+
+    #[test]
+    fn the_programs_of_a_function_stand_together() {
+        let groups = PROBES.chunk_by(|one, next| one.function == next.function);
+        let mut functions: Vec<_> = groups.map(|group| group[0].function).collect();
+        functions.sort_unstable();
+        assert!(functions.is_sorted_by(|one, next| one < next), "a function is attached one way");
     }
 
     #[test]

@@ -2,8 +2,36 @@
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead, BufReader, Read},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read, Seek as _},
+    os::fd::AsFd as _,
+    path::Path,
 };
+
+/// Where the kernel lists its symbols.
+pub(super) const FILE: &str = "/proc/kallsyms";
+
+/// Opens the list: the one that standard input is, where whoever started us has opened it (systemd's
+/// `StandardInput=file:/proc/kallsyms`), else by its path.
+///
+/// The kernel shows addresses to who could see them when the file was opened (kernel/kallsyms.c kallsyms_open()). So the
+/// daemon needs no CAP_SYSLOG, and its unit may hide the file (`ProtectKernelTunables=`).
+///
+/// # Errors
+/// It cannot be opened, or not be read from the beginning.
+pub(super) fn open() -> io::Result<File> {
+    if !is_list(&fs::read_link("/proc/self/fd/0").unwrap_or_default()) {
+        return File::open(FILE);
+    }
+    let mut handed_in = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    handed_in.rewind()?;
+    Ok(handed_in)
+}
+
+/// Whether the file is the kernel's, as the link to an open one names it.
+fn is_list(link: &Path) -> bool {
+    link == Path::new(FILE)
+}
 
 /// Symbols asked for. One that is absent is not in the kernel; address 0 means that addresses are hidden.
 pub(super) struct Symbols(HashMap<&'static str, Symbol>);
@@ -74,6 +102,14 @@ fn parse(line: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_kernels_own_list_is_taken_from_standard_input() {
+        assert!(is_list(Path::new("/proc/kallsyms")));
+        for other in ["/dev/null", "pipe:[4711]", "/tmp/proc/kallsyms", ""] {
+            assert!(!is_list(Path::new(other)), "{other}");
+        }
+    }
 
     #[test]
     fn absent_hidden_and_known_symbols_are_told_apart() {

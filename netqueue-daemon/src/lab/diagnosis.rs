@@ -111,7 +111,15 @@ pub(super) struct Verdict {
     pub summary: String,
     pub because: Option<Because>,
     pub missing: Vec<String>,
+    pub evidence: Vec<Fact>,
     pub counterfactual: Option<Counterfactual>,
+}
+
+/// A number a verdict rests on.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Fact {
+    pub name: String,
+    pub value: f64,
 }
 
 /// Why it came to that.
@@ -181,6 +189,11 @@ impl Verdict {
     /// The rule that names the cause: its own, or the one it says it is a consequence of.
     pub(super) fn root(&self) -> &str {
         self.because.as_ref().map_or(&self.rule, |because| &because.rule)
+    }
+
+    /// A number it rests on.
+    pub(super) fn fact(&self, name: &str) -> Option<f64> {
+        self.evidence.iter().find(|fact| fact.name == name).map(|fact| fact.value)
     }
 
     /// In one line.

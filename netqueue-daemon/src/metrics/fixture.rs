@@ -54,6 +54,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         search: SearchCost::default(),
         health: Health::default(),
         spikes: Arc::from([]),
+        idle_limits: Arc::default(),
         recent: Recent::default(),
     }
 }

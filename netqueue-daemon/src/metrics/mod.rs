@@ -18,18 +18,21 @@ use axum::{
     routing::get,
 };
 
-use prometheus::process_collector::ProcessCollector;
+use prometheus::{core::Collector, process_collector::ProcessCollector};
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
 
-/// Answers scrapes at `path`, which begins with a slash.
-pub fn router(snapshots: Snapshots, path: &str) -> Router {
-    Router::new().route(path, get(move || scrape(snapshots.clone())))
+/// Answers scrapes at `path`, which begins with a slash. What other parts of the daemon count of themselves comes after the snapshot.
+pub fn router<C>(snapshots: Snapshots, path: &str, others: C) -> Router
+where
+    C: Collector + Clone + 'static,
+{
+    Router::new().route(path, get(move || scrape(snapshots.clone(), others.clone())))
 }
 
-async fn scrape(snapshots: Snapshots) -> Response {
+async fn scrape(snapshots: Snapshots, others: impl Collector + 'static) -> Response {
     let snapshot = snapshots.scraped().await;
-    match page(&snapshot) {
+    match page(&snapshot, others) {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
@@ -39,8 +42,9 @@ async fn scrape(snapshots: Snapshots) -> Response {
     }
 }
 
-fn page(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
+fn page(snapshot: &Snapshot, others: impl Collector + 'static) -> prometheus::Result<Vec<u8>> {
     let mut page = collector::page(snapshot, BuildInfo::THIS)?;
+    page.extend(family::text(Box::new(others))?);
     page.extend(family::text(Box::new(ProcessCollector::for_self()))?);
     Ok(page)
 }
@@ -57,13 +61,16 @@ mod tests {
     async fn a_scrape_is_answered_in_the_text_format_even_if_no_fresh_snapshot_comes() {
         let (_publisher, snapshots) = crate::snapshots::channel(fixture::incident());
         let request = Request::get("/m").body(Body::empty()).expect("a request");
-        let response = router(snapshots, "/m").oneshot(request).await.expect("an answer");
+        let others = prometheus::IntCounter::new("others_total", "Of another part.").expect("a name");
+        let response = router(snapshots, "/m", others).oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4");
         let page = response.into_body().collect().await.expect("a page").to_bytes();
         let page = String::from_utf8_lossy(&page);
         assert!(
-            page.contains("netqueue_listen_drops_total{") && page.contains("process_resident_memory_bytes ")
+            page.contains("netqueue_listen_drops_total{")
+                && page.contains("others_total 0")
+                && page.contains("process_resident_memory_bytes ")
         );
     }
 }

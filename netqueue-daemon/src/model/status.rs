@@ -28,6 +28,9 @@ pub struct Status {
     /// Each program.
     #[serde(default)]
     pub probes: Vec<Probe>,
+    /// What may go wrong without being counted, as long as programs are attached as they are.
+    #[serde(default)]
+    pub caveats: Vec<String>,
     /// The kernel's counters beside netqueue's, for each namespace that is compared.
     #[serde(default)]
     pub reconciliation: Vec<Reconciliation>,
@@ -68,7 +71,7 @@ pub struct Probe {
     pub required: bool,
     /// Whether it is attached.
     pub attached: bool,
-    /// Why not, and what that costs.
+    /// Why not, and what that costs; or why not by fentry.
     #[serde(default)]
     pub detail: Option<String>,
     /// Runs the kernel skipped; null where it does not say.

@@ -157,6 +157,7 @@ impl Source for Live {
         self.flow(feed);
         feed.tick(clock::now());
         self.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
+        self.census.raced.set(feed.aggregator().raced(clock::now()));
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
@@ -170,6 +171,7 @@ impl Source for Live {
             ledger: self.attached.ledger(),
             census: self.census_cost,
             warnings,
+            caveats: self.attached.caveats().into_iter().collect(),
         };
         feed.tell(clock::now(), Observation::Health(health));
     }

@@ -2,8 +2,13 @@
 
 use std::io;
 
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
+use axum::Router;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::Watcher,
@@ -31,14 +36,12 @@ pub(super) async fn serve(
     if let Err(error) = setsockopt(&stream, TcpUserTimeout, &unacknowledged) {
         tracing::debug!(%error, "a client that stops reading will hold its connection");
     }
-    let router = match stream.local_addr() {
-        Ok(address) => router.layer(Extension(CameInAt(address.ip()))),
-        Err(_gone) => return,
-    };
+    let Ok(address) = stream.local_addr() else { return };
+    let at = CameInAt(address.ip());
     match &secured.current().tls {
-        None => speak(stream, router, limits, watcher).await,
+        None => speak(stream, router, at, limits, watcher).await,
         Some(tls) => match timeout(limits.header_read, shake_hands(stream, tls)).await {
-            Ok(Ok(stream)) => speak(stream, router, limits, watcher).await,
+            Ok(Ok(stream)) => speak(stream, router, at, limits, watcher).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
         },
@@ -60,14 +63,22 @@ async fn shake_hands(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpSt
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
+    at: CameInAt,
     limits: Limits,
     watcher: Watcher,
 ) {
+    // With each request, not as a layer of the router: that would be made anew for every connection, also those that
+    // never ask for anything.
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(at);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Bounds of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections served at once; more wait to be accepted.
+    /// Connections served at once; more wait to be accepted. Far more than those who mean to ask: the others must not
+    /// keep them waiting until they are shed.
     pub connections: usize,
     /// How long a client may take to send a request's head, the first or the next on its connection.
     pub header_read: Duration,
@@ -24,7 +25,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 256,
+            connections: 2048,
             header_read: Duration::from_secs(5),
             request: Duration::from_secs(10),
             unacknowledged: Duration::from_secs(20),

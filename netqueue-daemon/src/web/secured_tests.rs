@@ -53,7 +53,7 @@ fn folder(authority: &Authority, web: &str) -> tempfile::TempDir {
 
 async fn serve(web: &Path) -> (SocketAddr, Arc<Secured>) {
     let secured = Arc::new(Secured::read(Some(web)).expect("a web configuration"));
-    let server = bind((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&secured)).await.expect("a free port");
+    let server = bind((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&secured)).expect("a free port");
     let address = server.local_addr();
     let exposure = Exposure {
         address,

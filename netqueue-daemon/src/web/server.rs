@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, middleware::from_fn_with_state};
 use hyper_util::server::graceful::GracefulShutdown;
+use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -48,7 +49,7 @@ pub enum BindError {
 /// A server that listens and does not yet answer.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
     limits: Limits,
     secured: Arc<Secured>,
@@ -66,16 +67,27 @@ pub struct Drained {
 /// # Errors
 ///
 /// Where it cannot, with what to do about it.
-pub async fn bind(address: SocketAddr, secured: Arc<Secured>) -> Result<Server, BindError> {
+pub fn bind(address: SocketAddr, secured: Arc<Secured>) -> Result<Server, BindError> {
     let other = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
         io::ErrorKind::AddrNotAvailable => BindError::NotLocal(address),
         io::ErrorKind::PermissionDenied => BindError::NotPermitted(address),
         _ => BindError::Other { address, source },
     };
-    let listener = TcpListener::bind(address).await.map_err(other)?;
+    let listener = listen(address).map_err(other)?;
     let address = listener.local_addr().map_err(other)?;
     Ok(Server { listener, address, limits: Limits::default(), secured })
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    /// Connections that wait to be accepted while all places are taken.
+    const BACKLOG: i32 = 1024;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 impl Server {
@@ -93,13 +105,18 @@ impl Server {
 
     /// Answers those `exposure` admits with `router` until `shutdown` is ready; then stops accepting, and gives requests
     /// in progress a moment.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot watch the socket.
     pub async fn serve(
         self,
         router: Router,
         exposure: Exposure,
         shutdown: impl Future<Output = ()>,
-    ) -> Drained {
+    ) -> io::Result<Drained> {
         let Self { listener, limits, secured, .. } = self;
+        let listener = TcpListener::from_std(listener)?;
         let doorman = Guard { secured: Arc::clone(&secured), exposure: Arc::new(exposure) };
         let router = router
             .layer(from_fn_with_state(doorman, guard))
@@ -123,7 +140,7 @@ impl Server {
             }
         }
         drop(listener);
-        drain(graceful, connections, limits.drain).await
+        Ok(drain(graceful, connections, limits.drain).await)
     }
 }
 

@@ -27,7 +27,7 @@ struct Running {
 }
 
 async fn run(limits: Limits, router: Router) -> Running {
-    let server = bound(ANY).await.expect("a free port").with_limits(limits);
+    let server = bound(ANY).expect("a free port").with_limits(limits);
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
     let exposure = Exposure {
@@ -36,14 +36,17 @@ async fn run(limits: Limits, router: Router) -> Running {
         allow_unauthenticated: false,
         hostnames: vec!["x".to_owned()],
     };
-    let task = tokio::spawn(server.serve(router, exposure, async {
-        let _gone = stopped.await;
-    }));
+    let task = tokio::spawn(async move {
+        let serving = server.serve(router, exposure, async {
+            let _gone = stopped.await;
+        });
+        serving.await.expect("it can be watched")
+    });
     Running { address, stop, task }
 }
 
-async fn bound(address: SocketAddr) -> Result<Server, BindError> {
-    bind(address, Arc::new(Secured::read(None).expect("nothing to read"))).await
+fn bound(address: SocketAddr) -> Result<Server, BindError> {
+    bind(address, Arc::new(Secured::read(None).expect("nothing to read")))
 }
 
 fn short() -> Limits {
@@ -176,8 +179,8 @@ async fn stopping_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_the_way_out() {
-    let first = bound(ANY).await.expect("a free port");
-    let error = bound(first.local_addr()).await.expect_err("it is taken");
+    let first = bound(ANY).expect("a free port");
+    let error = bound(first.local_addr()).expect_err("it is taken");
     assert!(matches!(error, BindError::InUse(address) if address == first.local_addr()));
     let text = error.to_string();
     assert!(
@@ -185,5 +188,5 @@ async fn an_address_in_use_is_named_with_the_way_out() {
         "{text}"
     );
     let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
-    assert!(matches!(bound(elsewhere).await, Err(BindError::NotLocal(_))));
+    assert!(matches!(bound(elsewhere), Err(BindError::NotLocal(_))));
 }

@@ -6,27 +6,31 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use netqueue_common::{Cell, NO_REASON};
 
-use super::{arg, caller};
+use super::call::{Entry, entry};
 use crate::{
-    account::{Facts, observe, report},
+    account::{Facts, report},
     kernel::{Fault, Peer, Queues, Sock, layout, tcp_state},
     maps::{Account, state},
+    mib::Cells,
 };
 
 #[inline(always)]
-fn enter(sk: u64, reason: u32, caller: Result<u64, Fault>) -> Result<(), Fault> {
+fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
     let forgotten = state.forgotten;
-    let sk = Sock(sk);
+    let (sk, reason) = (Sock(call.arg(0)), reason(call));
+    if state.reset[0].is_open() {
+        let cells = Cells::tcp(state, sk.net()?)?;
+        state.note_sent_on_top(cells.0, 1);
+    }
     let local = sk.local_key()?;
     let (cell, mut key) = if forgotten.child == sk.0 {
         state.forgotten.child = 0;
         (Cell::ResetListenerClosed, Sock(forgotten.listener).listener_key()?)
     } else {
-        (cause(sk, reason, caller.unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
+        (cause(sk, reason, call.caller().unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
     };
     let account = Account::open(&mut key);
     account.add(Cell::OutRsts, 1);
@@ -97,17 +101,13 @@ fn of_reason(reason: u32) -> Cell {
 }
 
 #[inline(always)]
-fn reason(ctx: &ProbeContext) -> u32 {
-    // Both are read before one is chosen: a load through a chosen context pointer would not pass the verifier.
-    let (second, third) = (black_box(arg(ctx, 1)), black_box(arg(ctx, 2)));
+fn reason(call: &impl Entry) -> u32 {
+    // Each on its own: a load through a chosen context pointer would not pass the verifier.
     match layout!(active_reset_reason_arg) {
-        1 => second as u32,
-        2 => third as u32,
+        1 => black_box(call.number(1)) as u32,
+        2 => black_box(call.number(2)) as u32,
         _ => NO_REASON,
     }
 }
 
-#[kprobe]
-fn tcp_send_active_reset(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), reason(&ctx), caller(&ctx)))
-}
+entry!(enter; tcp_send_active_reset, tcp_send_active_reset_fentry);

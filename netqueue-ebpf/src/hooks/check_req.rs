@@ -4,38 +4,44 @@
 //! packet is one of a handshake. With `fastopen` it serves a Fast Open child, possibly with bottom halves on, and counts
 //! nothing: such calls are passed over.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
 use netqueue_common::Cell;
 
-use super::{arg, entry_frame, return_frame};
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::observe,
     kernel::{Fault, Sock},
     ledger,
     maps::{Account, state},
     mib::Cells,
-    scope::Frame,
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, fastopen: bool, frame: Frame) -> Result<(), Fault> {
+fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
-    if fastopen {
-        state.open_fastopen(frame);
+    if is_fastopen(call.number(3)) {
+        state.open_fastopen(call.frame());
         return Ok(());
     }
+    let sk = call.arg_via(0, &mut state.place);
+    let skb = call.arg_via(1, &mut state.place);
     let cells = Cells::linux(state, Sock(sk).net()?)?;
-    state.request.open(frame, sk, skb, cells.0, [cells.embryonic()?]);
+    state.request.open(call.frame(), sk, skb, cells.0, [cells.embryonic()?]);
     Ok(())
 }
 
+/// A bool is passed in the low byte of its register.
 #[inline(always)]
-fn leave(frame: Frame) -> Result<(), Fault> {
+fn is_fastopen(argument: u64) -> bool {
+    argument & 0xff != 0
+}
+
+#[inline(always)]
+fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
-    if state.close_fastopen(frame) || !state.request.close(frame) {
+    let fastopen = match call.number(3) {
+        Some(argument) => is_fastopen(argument),
+        None => state.close_fastopen(call.frame()),
+    };
+    if fastopen || !state.request.close(call.frame()) {
         return Ok(());
     }
     let moved = Cells(state.request.cells).embryonic()?.wrapping_sub(state.request.before[0]);
@@ -48,14 +54,5 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     ledger::ended(&mut state.flow, Sock(state.request.sk), state.request.skb, account)
 }
 
-#[kprobe]
-fn tcp_check_req(ctx: ProbeContext) -> u32 {
-    // A bool is passed in the low byte of its register.
-    let fastopen = arg(&ctx, 3) & 0xff != 0;
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), fastopen, entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_check_req_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
+entry!(enter; tcp_check_req, tcp_check_req_fentry);
+leaving!(leave; tcp_check_req_return, tcp_check_req_fexit);

@@ -6,26 +6,24 @@
 //! only the counters tell. IPv4 on a dual-stack listener passes through both twins, which share one slot. They run with
 //! bottom halves off.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
 use netqueue_common::{Cell, NO_REASON};
 
-use super::{arg, entry_frame, return_frame};
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::{Facts, observe, report},
+    account::{Facts, report},
     kernel::{Fault, Packet, Peer, Sock},
     maps::{Account, state},
     mib::Cells,
-    scope::{CpuState, Frame},
+    scope::CpuState,
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, frame: Frame) -> Result<(), Fault> {
+fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
+    let sk = call.arg_via(0, &mut state.place);
+    let skb = call.arg_via(1, &mut state.place);
     let cells = Cells::linux(state, Sock(sk).net()?)?;
-    state.syn.open(frame, sk, skb, cells.0, values(cells)?);
+    state.syn.open(call.frame(), sk, skb, cells.0, values(cells)?);
     Ok(())
 }
 
@@ -37,9 +35,9 @@ fn values(cells: Cells) -> Result<[u64; 5], Fault> {
 }
 
 #[inline(always)]
-fn leave(frame: Frame) -> Result<(), Fault> {
+fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
-    if !state.syn.close(frame) {
+    if !state.syn.close(call.frame()) {
         return Ok(());
     }
     let after = values(Cells(state.syn.cells))?;
@@ -95,42 +93,11 @@ fn charge(state: &mut CpuState, before: [u64; 5], after: [u64; 5]) -> Result<(),
     Ok(())
 }
 
-#[kprobe]
-fn tcp_v4_conn_request(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_v4_conn_request_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
-
-#[kprobe]
-fn tcp_v6_conn_request(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_v6_conn_request_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
-
-#[kprobe]
-fn subflow_v4_conn_request(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn subflow_v4_conn_request_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
-
-#[kprobe]
-fn subflow_v6_conn_request(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn subflow_v6_conn_request_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
+entry!(enter; tcp_v4_conn_request, tcp_v4_conn_request_fentry);
+leaving!(leave; tcp_v4_conn_request_return, tcp_v4_conn_request_fexit);
+entry!(enter; tcp_v6_conn_request, tcp_v6_conn_request_fentry);
+leaving!(leave; tcp_v6_conn_request_return, tcp_v6_conn_request_fexit);
+entry!(enter; subflow_v4_conn_request, subflow_v4_conn_request_fentry);
+leaving!(leave; subflow_v4_conn_request_return, subflow_v4_conn_request_fexit);
+entry!(enter; subflow_v6_conn_request, subflow_v6_conn_request_fentry);
+leaving!(leave; subflow_v6_conn_request_return, subflow_v6_conn_request_fexit);

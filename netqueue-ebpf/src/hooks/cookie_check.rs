@@ -4,34 +4,30 @@
 //! SyncookiesRecv or SyncookiesFailed moves. It runs with bottom halves off, and for everything but a SYN: a client's reset
 //! that no request is there for passes through here, too, before it is discarded.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
 use netqueue_common::Cell;
 
-use super::{arg, entry_frame, return_frame};
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::observe,
     kernel::{Fault, Sock},
     ledger,
     maps::{Account, state},
     mib::Cells,
-    scope::Frame,
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, frame: Frame) -> Result<(), Fault> {
+fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
+    let sk = call.arg_via(0, &mut state.place);
+    let skb = call.arg_via(1, &mut state.place);
     let cells = Cells::linux(state, Sock(sk).net()?)?;
-    state.cookie.open(frame, sk, skb, cells.0, cells.cookies_returned()?);
+    state.cookie.open(call.frame(), sk, skb, cells.0, cells.cookies_returned()?);
     ledger::hung_up(&mut state.flow, Sock(sk), skb)
 }
 
 #[inline(always)]
-fn leave(frame: Frame) -> Result<(), Fault> {
+fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
-    if !state.cookie.close(frame) {
+    if !state.cookie.close(call.frame()) {
         return Ok(());
     }
     let after = Cells(state.cookie.cells).cookies_returned()?;
@@ -46,22 +42,7 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     Ok(())
 }
 
-#[kprobe]
-fn cookie_v4_check(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn cookie_v4_check_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
-
-#[kprobe]
-fn cookie_v6_check(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn cookie_v6_check_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
+entry!(enter; cookie_v4_check, cookie_v4_check_fentry);
+leaving!(leave; cookie_v4_check_return, cookie_v4_check_fexit);
+entry!(enter; cookie_v6_check, cookie_v6_check_fentry);
+leaving!(leave; cookie_v6_check_return, cookie_v6_check_fexit);

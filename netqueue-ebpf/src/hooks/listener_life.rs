@@ -8,44 +8,40 @@
 //! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue, which
 //! may be reset: bottom halves stay off, so that whatever is reset before it returns is that connection.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
-
-use super::arg;
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::observe,
     kernel::{Fault, Sock},
     maps::state,
     scope::Forgotten,
     slots, traffic,
 };
 
-#[kprobe]
-fn inet_csk_listen_start(ctx: ProbeContext) -> u32 {
-    observe(Sock(arg(&ctx, 0)).listener_key().map(|key| slots::forget(&key)))
-}
-
-#[kprobe]
-fn inet_csk_listen_stop(ctx: ProbeContext) -> u32 {
-    observe(Sock(arg(&ctx, 0)).listener_key().map(|key| slots::close(&key)))
+#[inline(always)]
+fn started(call: &impl Entry) -> Result<(), Fault> {
+    Sock(call.arg(0)).listener_key().map(|key| slots::forget(&key))
 }
 
 #[inline(always)]
-fn forget_child(listener: u64, child: u64) -> Result<(), Fault> {
+fn stopped(call: &impl Entry) -> Result<(), Fault> {
+    Sock(call.arg(0)).listener_key().map(|key| slots::close(&key))
+}
+
+#[inline(always)]
+fn forget_child(call: &impl Entry) -> Result<(), Fault> {
+    let (listener, child) = (call.arg(0), call.arg(2));
     state()?.forgotten = Forgotten { listener, child };
     traffic::abandoned(child);
     Ok(())
 }
 
-#[kprobe]
-fn inet_child_forget(ctx: ProbeContext) -> u32 {
-    observe(forget_child(arg(&ctx, 0), arg(&ctx, 2)))
+/// Not every child is reset, and the memory of one that was not may soon be another's.
+#[inline(always)]
+fn child_forgotten(_call: &impl Return) -> Result<(), Fault> {
+    state()?.forgotten = Forgotten { listener: 0, child: 0 };
+    Ok(())
 }
 
-/// Not every child is reset, and the memory of one that was not may soon be another's.
-#[kretprobe]
-fn inet_child_forget_return(_ctx: RetProbeContext) -> u32 {
-    observe(forget_child(0, 0))
-}
+entry!(started; inet_csk_listen_start, inet_csk_listen_start_fentry);
+entry!(stopped; inet_csk_listen_stop, inet_csk_listen_stop_fentry);
+entry!(forget_child; inet_child_forget, inet_child_forget_fentry);
+leaving!(child_forgotten; inet_child_forget_return, inet_child_forget_fexit);

@@ -10,23 +10,28 @@
 //! sockets are gone, and so are its counters. Namespaces of other types and entries of /proc have numbers of the same kind,
 //! so that more is counted than network namespaces; what has a number next is another all the same.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use super::call::{Entry, entry};
+use crate::{
+    kernel::{Fault, Net},
+    lives,
+};
 
-use super::arg;
-use crate::{account::observe, kernel::Net, lives};
-
-#[kprobe]
-fn tcp_sk_init(ctx: ProbeContext) -> u32 {
-    observe(Net(arg(&ctx, 0)).inum().map(lives::begun))
+#[inline(always)]
+fn begun(call: &impl Entry) -> Result<(), Fault> {
+    Net(call.arg(0)).inum().map(lives::begun)
 }
 
-#[kprobe]
-fn ipv4_mib_exit_net(ctx: ProbeContext) -> u32 {
-    observe(lives::ended(Net(arg(&ctx, 0))))
+#[inline(always)]
+fn ended(call: &impl Entry) -> Result<(), Fault> {
+    lives::ended(Net(call.arg(0)))
 }
 
-#[kprobe]
-fn proc_free_inum(ctx: ProbeContext) -> u32 {
-    lives::freed(arg(&ctx, 0) as u32);
-    0
+#[inline(always)]
+fn freed(call: &impl Entry) -> Result<(), Fault> {
+    lives::freed(call.number(0) as u32);
+    Ok(())
 }
+
+entry!(begun; tcp_sk_init, tcp_sk_init_fentry);
+entry!(ended; ipv4_mib_exit_net, ipv4_mib_exit_net_fentry);
+entry!(freed; proc_free_inum, proc_free_inum_fentry);

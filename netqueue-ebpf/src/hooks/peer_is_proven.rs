@@ -1,18 +1,17 @@
 //! net/ipv4/tcp_metrics.c `tcp_peer_is_proven(req, dst)`: asked only by the last-quarter rule; false is its drop.
 
-use aya_ebpf::{macros::kretprobe, programs::RetProbeContext};
+use super::call::{Return, leaving};
+use crate::{kernel::Fault, maps::state};
 
-use crate::maps::state;
-
-#[kretprobe]
-fn tcp_peer_is_proven_return(ctx: RetProbeContext) -> u32 {
+#[inline(always)]
+fn leave(call: &impl Return) -> Result<(), Fault> {
+    let state = state()?;
     // A bool is returned in the low byte.
-    let proven = ctx.ret::<u64>() & 0xff != 0;
-    if !proven
-        && let Ok(state) = state()
-        && state.syn.is_open()
-    {
+    let proven = call.ret_via(2, &mut state.place) & 0xff != 0;
+    if !proven && state.syn.is_open() {
         state.syn.mark = 1;
     }
-    0
+    Ok(())
 }
+
+leaving!(leave; tcp_peer_is_proven_return, tcp_peer_is_proven_fexit);

@@ -3,36 +3,32 @@
 //! If it is fatal and quotes the SYN-ACK, the request is dropped and its listener's ListenDrops moves. It runs with bottom
 //! halves off.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
 use netqueue_common::{Cell, NO_REASON};
 
-use super::{arg, entry_frame, return_frame};
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::{Facts, observe, report},
+    account::{Facts, report},
     kernel::{Fault, Peer, Sock},
     maps::{Account, state},
     mib::Cells,
-    scope::Frame,
 };
 
 #[inline(always)]
-fn enter(request: u64, frame: Frame) -> Result<(), Fault> {
+fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
+    let request = call.arg(0);
     let listener = Sock(request).listener()?;
     let cells = Cells::linux(state, Sock(request).net()?)?;
-    state.icmp.open(frame, listener.0, request, cells.0, [cells.drops()?]);
+    state.icmp.open(call.frame(), listener.0, request, cells.0, [cells.drops()?]);
     // Read now: at the return the request may be gone.
     state.icmp_peer = Sock(request).peer().unwrap_or(Peer::UNKNOWN);
     Ok(())
 }
 
 #[inline(always)]
-fn leave(frame: Frame) -> Result<(), Fault> {
+fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
-    if !state.icmp.close(frame) {
+    if !state.icmp.close(call.frame()) {
         return Ok(());
     }
     let drops = Cells(state.icmp.cells).drops()?.wrapping_sub(state.icmp.before[0]);
@@ -54,12 +50,5 @@ fn leave(frame: Frame) -> Result<(), Fault> {
     Ok(())
 }
 
-#[kprobe]
-fn tcp_req_err(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_req_err_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
+entry!(enter; tcp_req_err, tcp_req_err_fentry);
+leaving!(leave; tcp_req_err_return, tcp_req_err_fexit);

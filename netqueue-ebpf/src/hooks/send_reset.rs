@@ -2,23 +2,22 @@
 //!
 //! Entering is not sending: a reset is never answered, a foreign destination neither. OutRsts moves when one is sent, and
 //! only then is it charged. `sk` may be NULL, a listener, a time-wait socket or a connection. The function may run in
-//! process context (a socket's backlog), where a softirq's call can come on top: that one takes the second slot, and what
-//! it charges is not charged to the outer call again.
+//! process context (a socket's backlog), where a softirq's call can come on top, also while a program of the outer call
+//! runs: that one takes the second slot, and notes in the first what it charges, so that it is not charged to the outer
+//! call again.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
+use core::hint::black_box;
+
 use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 
-use super::{arg, entry_frame, return_frame};
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::{Facts, observe, report},
-    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, monotonic_now, tcp_state},
+    account::{Facts, report},
+    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, monotonic_now, tcp_state, volatile},
     ledger,
     maps::{Account, state, tally},
     mib::Cells,
-    scope::{CpuState, Frame},
+    scope::{CpuState, Scope},
 };
 
 /// What the entry knows and the return reports, packed into the scope's mark.
@@ -37,17 +36,51 @@ impl Verdict {
 }
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, reason: u32, frame: Frame) -> Result<(), Fault> {
-    let state = state()?;
+fn enter(call: &impl Entry) -> Result<(), Fault> {
+    let (state, frame) = (state()?, call.frame());
+    let (sk, skb) = (call.arg(0), call.arg(1));
     let cells = Cells::tcp(state, net_of(sk, skb)?)?;
-    let before = cells.resets()?;
-    let mark = verdict(state, sk, skb, reason).pack();
-    let nested = usize::from(state.reset[0].is_open() && !state.reset[0].holds(frame));
-    let scope = if nested == 0 { &mut state.reset[0] } else { &mut state.reset[1] };
-    scope.forget();
-    scope.open(frame, sk, skb, cells.0, [before]);
-    scope.mark = mark;
+    let mark = verdict(state, sk, skb, reason(call)).pack();
+    // Open before the cell is read: what is sent on top of this program from here on is noted.
+    if state.reset[0].is_open() && !state.reset[0].holds(frame) {
+        open(&mut state.reset[1], call, [sk, skb], cells, mark);
+        state.reset[1].before = [cells.resets()?];
+    } else {
+        open(&mut state.reset[0], call, [sk, skb], cells, mark);
+        state.reset[0].before = [not_on_top(state, cells)?];
+    }
     Ok(())
+}
+
+#[inline(always)]
+fn open(scope: &mut Scope<1>, call: &impl Entry, of: [u64; 2], cells: Cells, mark: u64) {
+    scope.forget();
+    scope.open(call.frame(), of[0], of[1], cells.0, [0]);
+    scope.mark = mark;
+}
+
+/// OutRsts, less what was sent on top of the call in the first slot. A softirq may come between two reads.
+#[inline(always)]
+fn not_on_top(state: &CpuState, cells: Cells) -> Result<u64, Fault> {
+    const TRIES: usize = 4;
+    let mut value = 0;
+    for _ in 0..TRIES {
+        let on_top = volatile(&state.sent_on_top);
+        value = cells.resets()?.wrapping_sub(on_top);
+        if volatile(&state.sent_on_top) == on_top {
+            break;
+        }
+    }
+    Ok(value)
+}
+
+#[inline(always)]
+fn reason(call: &impl Entry) -> u32 {
+    if layout!(reset_reason_arg) == KernelLayout::ABSENT {
+        NO_REASON
+    } else {
+        black_box(call.number(2)) as u32
+    }
 }
 
 #[inline(always)]
@@ -73,20 +106,27 @@ fn verdict(state: &CpuState, sk: u64, skb: u64, reason: u32) -> Verdict {
 }
 
 #[inline(always)]
-fn leave(frame: Frame) -> Result<(), Fault> {
-    let state = state()?;
-    let nested = usize::from(!state.reset[0].holds(frame) && state.reset[1].holds(frame));
-    let scope = if nested == 0 { &mut state.reset[0] } else { &mut state.reset[1] };
-    if !scope.close(frame) {
+fn leave(call: &impl Return) -> Result<(), Fault> {
+    let (state, frame) = (state()?, call.frame());
+    let nested = !state.reset[0].holds(frame) && state.reset[1].holds(frame);
+    let scope = if nested { &state.reset[1] } else { &state.reset[0] };
+    let (sk, skb, cells, before, mark) =
+        (scope.sk, scope.skb, Cells(scope.cells), scope.before[0], scope.mark);
+    // Read before the slot is closed: what is sent on top of this program until then is noted.
+    let after = if !scope.holds(frame) {
+        before
+    } else if nested {
+        cells.resets()?
+    } else {
+        not_on_top(state, cells)?
+    };
+    let scope = if nested { &mut state.reset[1] } else { &mut state.reset[0] };
+    if !scope.close(frame) || after == before {
         return Ok(());
     }
-    let (sk, skb, cells, before, mark) = (scope.sk, scope.skb, scope.cells, scope.before[0], scope.mark);
-    let sent = Cells(cells).resets()?.wrapping_sub(before);
-    if sent == 0 {
-        return Ok(());
-    }
-    if nested != 0 && state.reset[0].is_open() && state.reset[0].cells == cells {
-        state.reset[0].before[0] = state.reset[0].before[0].wrapping_add(sent);
+    let sent = after.wrapping_sub(before);
+    if nested {
+        state.note_sent_on_top(cells.0, sent);
     }
     charge(state, sk, skb, sent, mark)
 }
@@ -127,27 +167,7 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
     if listening { Sock(sk).listener_key() } else { Packet(skb).destination_key(net_of(sk, skb)?) }
 }
 
-#[inline(always)]
-fn reason(ctx: &ProbeContext) -> u32 {
-    if layout!(reset_reason_arg) == KernelLayout::ABSENT { NO_REASON } else { arg(ctx, 2) as u32 }
-}
-
-#[kprobe]
-fn tcp_v4_send_reset(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), reason(&ctx), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_v4_send_reset_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
-
-#[kprobe]
-fn tcp_v6_send_reset(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), reason(&ctx), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_v6_send_reset_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(return_frame(&ctx)))
-}
+entry!(enter; tcp_v4_send_reset, tcp_v4_send_reset_fentry);
+leaving!(leave; tcp_v4_send_reset_return, tcp_v4_send_reset_fexit);
+entry!(enter; tcp_v6_send_reset, tcp_v6_send_reset_fentry);
+leaving!(leave; tcp_v6_send_reset_return, tcp_v6_send_reset_fexit);

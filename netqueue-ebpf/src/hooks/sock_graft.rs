@@ -4,12 +4,12 @@
 //! (include/net/sock.h `sock_graft` holds `sk_callback_lock`): a softirq on top of a program elsewhere on that way would
 //! run its own functions without ours, and what it drops would be charged to nobody. Sockets of any protocol come here.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use super::call::{Entry, entry};
+use crate::{kernel::Fault, maps::state, traffic};
 
-use super::arg;
-use crate::{account::observe, traffic};
-
-#[kprobe]
-fn security_sock_graft(ctx: ProbeContext) -> u32 {
-    observe(traffic::accepted(arg(&ctx, 0)))
+#[inline(always)]
+fn enter(call: &impl Entry) -> Result<(), Fault> {
+    traffic::accepted(call.arg_via(0, &mut state()?.place))
 }
+
+entry!(enter; security_sock_graft, security_sock_graft_fentry);

@@ -7,37 +7,40 @@
 //! charged once. They run with bottom halves off. `own_req` points to
 //! whether the socket is the one for its request; if so it enters the accept queue next.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
 use netqueue_common::{Cell, NO_REASON};
 
-use super::{arg, entry_frame, return_frame};
+use super::call::{Entry, Return, entry, leaving};
 use crate::{
     account::{Facts, observe, report},
-    kernel::{Fault, Packet, Peer, Sock},
+    kernel::{Fault, Packet, Peer, Sock, layout},
     ledger,
     maps::{Account, state},
     mib::Cells,
-    scope::{CpuState, Frame},
+    scope::CpuState,
     traffic,
 };
 
 #[inline(always)]
-fn enter(sk: u64, skb: u64, req_unhash: u64, own_request: u64, frame: Frame) -> Result<(), Fault> {
+fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
+    let sk = call.arg_via(0, &mut state.place);
+    let skb = call.arg_via(1, &mut state.place);
+    let req_unhash = call.arg_via(4, &mut state.place);
+    // Verifiers before 5.17 do not let pointers to numbers be loaded from there.
+    let own_request =
+        if layout!(traced_numbers) != 0 { call.arg_via(5, &mut state.place) } else { call.arg(5) };
     let cells = Cells::linux(state, Sock(sk).net()?)?;
-    state.ack.open(frame, sk, skb, cells.0, cells.listen()?);
+    state.ack.open(call.frame(), sk, skb, cells.0, cells.listen()?);
     state.ack.mark = u64::from(req_unhash == 0);
     state.own_request = own_request;
     Ok(())
 }
 
 #[inline(always)]
-fn leave(child: u64, frame: Frame) -> Result<(), Fault> {
+fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
-    if !state.ack.close(frame) {
+    let child = call.ret_via(layout!(syn_recv_sock_parameters), &mut state.place);
+    if !state.ack.close(call.frame()) {
         return Ok(());
     }
     let after = Cells(state.ack.cells).listen()?;
@@ -108,22 +111,7 @@ fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault>
     Ok(())
 }
 
-#[kprobe]
-fn tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), arg(&ctx, 5), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_v4_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(ctx.ret(), return_frame(&ctx)))
-}
-
-#[kprobe]
-fn tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    observe(enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 4), arg(&ctx, 5), entry_frame(&ctx)))
-}
-
-#[kretprobe]
-fn tcp_v6_syn_recv_sock_return(ctx: RetProbeContext) -> u32 {
-    observe(leave(ctx.ret(), return_frame(&ctx)))
-}
+entry!(enter; tcp_v4_syn_recv_sock, tcp_v4_syn_recv_sock_fentry);
+leaving!(leave; tcp_v4_syn_recv_sock_return, tcp_v4_syn_recv_sock_fexit);
+entry!(enter; tcp_v6_syn_recv_sock, tcp_v6_syn_recv_sock_fentry);
+leaving!(leave; tcp_v6_syn_recv_sock_return, tcp_v6_syn_recv_sock_fexit);

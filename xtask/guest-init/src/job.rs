@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail};
 /// Where the job is in the guest.
 pub const FILE: &str = "/job";
 
+/// Where PID 1 leaves the steps that are for its successor's service.
+pub const REST: &str = "/job.rest";
+
 /// One step. The first that fails ends the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -19,6 +22,11 @@ pub enum Step {
         prefix: u8,
         /// Where everything else is reached.
         gateway: Ipv4Addr,
+    },
+    /// `hand-over WORD...`: another program becomes PID 1; the steps that follow are done by a service of it (systemd's).
+    HandOver {
+        /// The program and its arguments.
+        argv: Vec<String>,
     },
     /// `daemon WORD...`: starts a program that stays until `stop`.
     Daemon {
@@ -33,6 +41,11 @@ pub enum Step {
         path: String,
         /// For how long.
         within: Duration,
+    },
+    /// `wait SECONDS`: nothing.
+    Wait {
+        /// For how long.
+        time: Duration,
     },
     /// `run WORD...`: runs a program, which must exit with 0.
     Run {
@@ -76,10 +89,12 @@ fn words(step: &Step) -> Vec<String> {
         Step::Network { address, prefix, gateway } => {
             vec!["network".to_owned(), address.to_string(), prefix.to_string(), gateway.to_string()]
         }
+        Step::HandOver { argv } => command("hand-over", argv),
         Step::Daemon { argv } => command("daemon", argv),
         Step::Ready { address, path, within } => {
             vec!["ready".to_owned(), address.to_string(), path.clone(), within.as_secs().to_string()]
         }
+        Step::Wait { time } => vec!["wait".to_owned(), time.as_secs().to_string()],
         Step::Run { argv } => command("run", argv),
         Step::Get { address, path } => vec!["get".to_owned(), address.to_string(), path.clone()],
         Step::Stop { within } => vec!["stop".to_owned(), within.as_secs().to_string()],
@@ -92,14 +107,18 @@ fn step(line: &str) -> Result<Step> {
         ["network", address, prefix, gateway] => {
             Step::Network { address: address.parse()?, prefix: prefix.parse()?, gateway: gateway.parse()? }
         }
+        ["hand-over", argv @ ..] if !argv.is_empty() => Step::HandOver { argv: owned(argv) },
         ["daemon", argv @ ..] if !argv.is_empty() => Step::Daemon { argv: owned(argv) },
         ["ready", address, path, within] => {
             Step::Ready { address: address.parse()?, path: (*path).to_owned(), within: seconds(within)? }
         }
+        ["wait", time] => Step::Wait { time: seconds(time)? },
         ["run", argv @ ..] if !argv.is_empty() => Step::Run { argv: owned(argv) },
         ["get", address, path] => Step::Get { address: address.parse()?, path: (*path).to_owned() },
         ["stop", within] => Step::Stop { within: seconds(within)? },
-        _ => bail!("it is none of network, daemon, ready, run, get, stop with the words they take"),
+        _ => bail!(
+            "it is none of network, hand-over, daemon, ready, wait, run, get, stop with the words they take"
+        ),
     })
 }
 
@@ -125,8 +144,10 @@ mod tests {
                 prefix: 24,
                 gateway: Ipv4Addr::new(10, 0, 2, 2),
             },
+            Step::HandOver { argv: vec!["/sbin/init".to_owned()] },
             Step::Daemon { argv: argv.clone() },
             Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },
+            Step::Wait { time: Duration::from_secs(3) },
             Step::Run { argv },
             Step::Get { address, path: "/api/v1/status".to_owned() },
             Step::Stop { within: Duration::from_secs(5) },

@@ -1,15 +1,18 @@
-//! PID 1 of a test guest: set up, carry out the job, say one verdict line, switch off.
+//! PID 1 of a test guest: set up, carry out the job, say one verdict line, switch off. Or, as a service of the PID 1 it
+//! has handed over to, the rest of that.
 
 mod console;
 mod network;
 mod steps;
+mod successor;
 mod system;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result};
-use guest_init::{job, protocol};
+use guest_init::job::{self, Step};
+use guest_init::protocol;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::tcdrain;
 
@@ -32,12 +35,26 @@ fn main() {
 }
 
 fn perform() -> Result<()> {
+    if std::process::id() != 1 {
+        return steps::perform(&read(job::REST)?);
+    }
     let kernel = nix::sys::utsname::uname().context("the kernel does not say its name")?;
     say(format_args!("Linux {}", kernel.release().to_string_lossy()));
     system::mount_all()?;
     system::lift_memlock()?;
     system::load_modules()?;
     network::loopback()?;
-    let text = fs::read_to_string(job::FILE).with_context(|| format!("{} cannot be read", job::FILE))?;
-    steps::perform(&job::read(&text)?)
+    let steps = read(job::FILE)?;
+    let handed_over = steps
+        .iter()
+        .enumerate()
+        .find_map(|(at, step)| if let Step::HandOver { argv } = step { Some((at, argv)) } else { None });
+    let Some((at, argv)) = handed_over else { return steps::perform(&steps) };
+    steps::perform(&steps[..at])?;
+    match successor::hand_over(argv, &steps[at + 1..])? {}
+}
+
+fn read(file: &str) -> Result<Vec<Step>> {
+    let text = fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+    job::read(&text)
 }

@@ -31,6 +31,7 @@ pub(crate) fn perform(steps: &[Step]) -> Result<()> {
 fn one(step: &Step, daemon: &mut Option<Program>) -> Result<()> {
     match step {
         Step::Network { address, prefix, gateway } => network::card(*address, *prefix, *gateway),
+        Step::HandOver { argv } => bail!("the job hands over to {argv:?} twice, or not as PID 1"),
         Step::Daemon { argv } => {
             if daemon.is_some() {
                 bail!("the job starts a second daemon");
@@ -39,6 +40,11 @@ fn one(step: &Step, daemon: &mut Option<Program>) -> Result<()> {
             Ok(())
         }
         Step::Ready { address, path, within } => ready(*address, path, *within, daemon),
+        Step::Wait { time } => {
+            say(format_args!("waiting for {} s", time.as_secs()));
+            thread::sleep(*time);
+            Ok(())
+        }
         Step::Run { argv } => run(argv),
         Step::Get { address, path } => fetch(*address, path),
         Step::Stop { within } => stop(daemon.take(), *within),
@@ -123,7 +129,12 @@ impl Program {
     fn start(argv: &[String], out: &'static str, err: &'static str) -> Result<Self> {
         let (program, arguments) = argv.split_first().context("a command needs a program")?;
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().env("PATH", "/bin").env("HOME", "/").env("RUST_BACKTRACE", "1");
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/bin:/sbin")
+            .env("HOME", "/")
+            .env("RUST_BACKTRACE", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{program} cannot be started"))?;
         let copies = vec![copy(child.stdout.take(), out), copy(child.stderr.take(), err)];

@@ -63,7 +63,6 @@ impl Board {
     }
 
     /// Every panel.
-    #[cfg(test)]
     pub(crate) fn panels(&self) -> Vec<&Panel> {
         self.rows.iter().flat_map(|(_, panels)| panels).collect()
     }

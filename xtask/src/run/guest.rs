@@ -61,6 +61,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, address: SocketAddr)
     }
 }
 
+/// The guest's card, as QEMU's user network wants it.
+pub(crate) const fn network() -> Step {
+    Step::Network { address: GUEST, prefix: 24, gateway: GATEWAY }
+}
+
 fn demonstration(arguments: &[String]) -> Vec<Step> {
     // The guest's network is this host's loopback.
     let mut daemon = vm::netqueue([
@@ -71,7 +76,7 @@ fn demonstration(arguments: &[String]) -> Vec<Step> {
     ]);
     daemon.extend(arguments.iter().cloned());
     vec![
-        Step::Network { address: GUEST, prefix: 24, gateway: GATEWAY },
+        network(),
         Step::Daemon { argv: daemon },
         Step::Ready {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, vm::PORT)),

@@ -1,6 +1,7 @@
 //! `cargo xtask run`: the daemon on this host where the host can attach, else in a guest with something to see.
 
 mod guest;
+
 mod host;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,6 +12,8 @@ use anyhow::{Context, Result};
 use crate::build::{self, Flavour};
 use crate::vm;
 use crate::workspace::Workspace;
+
+pub(crate) use guest::network as guest_network;
 
 /// What `cargo xtask run` takes.
 #[derive(Debug, Clone, clap::Args)]

@@ -20,6 +20,14 @@ pub(crate) struct Program {
 /// Prometheus' own tool: checks rules and runs their tests.
 pub(crate) const PROMTOOL: Program = Program { package: "promtool", file: "usr/bin/promtool" };
 
+/// Scrapes, records and evaluates.
+pub(crate) const PROMETHEUS: Program = Program { package: "prometheus", file: "usr/bin/prometheus" };
+/// Delivers alerts.
+pub(crate) const ALERTMANAGER: Program =
+    Program { package: "prometheus-alertmanager", file: "usr/bin/prometheus-alertmanager" };
+/// What hosts without netqueue have.
+pub(crate) const NODE_EXPORTER: Program =
+    Program { package: "prometheus-node-exporter", file: "usr/bin/prometheus-node-exporter" };
 /// Builds what `kubectl apply -k` would apply.
 pub(crate) const KUBECTL: Program = Program { package: "kubectl", file: "usr/bin/kubectl" };
 

@@ -1,11 +1,14 @@
 //! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
 
+mod alerting;
 mod api;
 mod cargo;
 mod chart;
 mod lab;
+mod package;
 mod page;
 mod rules;
+mod slow_clients;
 mod tally;
 
 use std::process::ExitCode;
@@ -16,7 +19,7 @@ use anyhow::Result;
 use crate::setup;
 use crate::tidy;
 use crate::vm::Payload;
-use crate::vm::kernels;
+use crate::vm::kernels::{self, Row};
 use crate::workspace::Workspace;
 use tally::{Tally, summary};
 
@@ -52,20 +55,37 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("page in Chromium", || page::check(workspace));
     steps.step("alert rules", || rules::check(workspace));
     if !options.no_vm {
-        let mut payload = None;
-        steps.step("lab: guest binaries", || {
-            payload = Some(Payload::build(workspace, options.binary.clone())?);
-            Ok(Tally::default())
-        });
-        for row in rows {
-            let name = format!("lab on {}", row.name);
-            match &payload {
-                Some(payload) => steps.step(&name, || Ok(lab::on(workspace, row, payload))),
-                None => steps.skip(&name, "there are no guest binaries"),
-            }
-        }
+        in_guests(&mut steps, workspace, &rows, options);
     }
     Ok(steps.finish())
+}
+
+/// What is proven in guests; without their binaries each of it has failed.
+fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], options: &Options) {
+    const WEBHOOK: &str = "lab to webhook";
+    const DEBIAN: &str = "package in Debian";
+    const AGAIN: &str = "a second build";
+    const SLOW: &str = "slow clients";
+    const OTHERS: [&str; 4] = [WEBHOOK, DEBIAN, AGAIN, SLOW];
+    let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
+    if !labs.iter().any(|(_, name)| steps.wants(name)) && !OTHERS.iter().any(|name| steps.wants(name)) {
+        return;
+    }
+    let payload = match Payload::build(workspace, options.binary.clone()) {
+        Ok(payload) => payload,
+        Err(error) => {
+            let reason = format!("there are no guest binaries: {error:#}");
+            labs.iter().for_each(|(_, name)| steps.skip(name, &reason));
+            return OTHERS.iter().for_each(|name| steps.skip(name, &reason));
+        }
+    };
+    for (row, name) in labs {
+        steps.step(&name, || Ok(lab::on(workspace, row, &payload)));
+    }
+    steps.step(WEBHOOK, || alerting::check(workspace, &payload));
+    steps.step(SLOW, || slow_clients::check(workspace, &payload.netqueue));
+    steps.step(DEBIAN, || package::in_debian(workspace, &payload));
+    steps.step(AGAIN, || package::reproducible(workspace, &payload.netqueue));
 }
 
 /// The steps done so far.

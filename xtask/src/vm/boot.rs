@@ -105,8 +105,14 @@ impl Boot {
         let into = folder.join(format!("{}.cpio", self.kernel.name));
         let modules = modules::collect(&self.kernel.modules)
             .with_context(|| format!("the modules of {} cannot be packed", self.kernel.package))?;
-        let contents =
-            Contents { init: &payload.init, netqueue: &payload.netqueue, job: &self.job, modules: &modules };
+        let contents = Contents {
+            init: &payload.init,
+            netqueue: &payload.netqueue,
+            userland: payload.userland.as_deref(),
+            files: &payload.files,
+            job: &self.job,
+            modules: &modules,
+        };
         initramfs::pack(&contents, &into)?;
         Ok(into)
     }

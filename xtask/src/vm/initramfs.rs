@@ -1,8 +1,10 @@
-//! Packs a guest's whole file system: PID 1, the netqueue binary, the job, the modules.
+//! Packs a guest's whole file system: PID 1, the netqueue binary, the job, the modules, and a small Debian if there is one.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use cpio::newc::{Builder, trailer};
@@ -11,16 +13,23 @@ use guest_init::job::{self, Step};
 use super::modules::Module;
 
 /// Folders PID 1 mounts on or the job writes to.
-const FOLDERS: [&str; 8] = ["bin", "dev", "etc", "modules", "proc", "run", "sys", "tmp"];
+const FOLDERS: [&str; 6] = ["dev", "modules", "proc", "run", "sys", "tmp"];
+/// Those a Debian brings; there, programs are in /usr/bin, and /bin leads to it.
+const OWN_FOLDERS: [&str; 2] = ["bin", "etc"];
 
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const TEXT: u32 = 0o100_644;
+const LINK: u32 = 0o120_777;
 
 /// What goes in.
 pub(crate) struct Contents<'a> {
     pub(crate) init: &'a Path,
     pub(crate) netqueue: &'a Path,
+    /// A folder with everything else, if there is anything else.
+    pub(crate) userland: Option<&'a Path>,
+    /// Where in the guest, and from where.
+    pub(crate) files: &'a [(&'static str, PathBuf)],
     pub(crate) job: &'a [Step],
     pub(crate) modules: &'a [Module],
 }
@@ -32,11 +41,27 @@ pub(crate) fn pack(contents: &Contents<'_>, into: &Path) -> Result<()> {
     for folder in FOLDERS {
         archive.add(folder, FOLDER, &[])?;
     }
+    let programs = match contents.userland {
+        Some(folder) => {
+            archive.add_all(folder, Path::new(""))?;
+            "usr/bin"
+        }
+        None => {
+            for folder in OWN_FOLDERS {
+                archive.add(folder, FOLDER, &[])?;
+            }
+            archive.add("etc/passwd", TEXT, b"root:x:0:0:root:/:/bin/netqueue\n")?;
+            archive.add("etc/hosts", TEXT, b"127.0.0.1 localhost\n::1 localhost\n")?;
+            "bin"
+        }
+    };
     archive.add("init", PROGRAM, &program(contents.init)?)?;
-    archive.add("bin/netqueue", PROGRAM, &program(contents.netqueue)?)?;
+    archive.add(&format!("{programs}/netqueue"), PROGRAM, &program(contents.netqueue)?)?;
+    for (place, file) in contents.files {
+        let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        archive.add(place, PROGRAM, &bytes)?;
+    }
     archive.add(job::FILE.trim_start_matches('/'), TEXT, job::write(contents.job).as_bytes())?;
-    archive.add("etc/passwd", TEXT, b"root:x:0:0:root:/:/bin/netqueue\n")?;
-    archive.add("etc/hosts", TEXT, b"127.0.0.1 localhost\n::1 localhost\n")?;
     for (order, module) in contents.modules.iter().enumerate() {
         // PID 1 loads them in the order of their names.
         archive.add(&format!("modules/{order:02}-{}.ko", module.name), TEXT, &module.bytes)?;
@@ -58,6 +83,29 @@ impl Archive {
         let mut entry = Builder::new(name).mode(mode).ino(self.inode).nlink(1).write(&mut self.out, size);
         entry.write_all(bytes).with_context(shown)?;
         entry.finish().map(drop).with_context(shown)
+    }
+
+    /// Everything in `folder`, which the archive calls `name`; what is neither file, folder nor link is left out.
+    fn add_all(&mut self, folder: &Path, name: &Path) -> Result<()> {
+        let shown = || format!("{} cannot be packed", folder.display());
+        let entries = fs::read_dir(folder).with_context(shown)?.collect::<io::Result<Vec<_>>>();
+        let mut entries = entries.with_context(shown)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, name) = (entry.path(), name.join(entry.file_name()));
+            let Some(packed) = name.to_str() else { continue };
+            let metadata = fs::symlink_metadata(&path).with_context(shown)?;
+            if metadata.is_symlink() {
+                let target = fs::read_link(&path).with_context(shown)?;
+                self.add(packed, LINK, target.as_os_str().as_bytes())?;
+            } else if metadata.is_dir() {
+                self.add(packed, FOLDER, &[])?;
+                self.add_all(&path, &name)?;
+            } else if metadata.is_file() {
+                self.add(packed, metadata.mode(), &fs::read(&path).with_context(shown)?)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -100,6 +148,16 @@ mod tests {
         bytes
     }
 
+    fn names(archive: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut reader = cpio::NewcReader::new(File::open(archive).unwrap()).unwrap();
+        while !reader.entry().is_trailer() {
+            names.push(reader.entry().name().to_owned());
+            reader = cpio::NewcReader::new(reader.finish().unwrap()).unwrap();
+        }
+        names
+    }
+
     #[test]
     fn the_archive_holds_what_the_guest_reads() {
         let dir = tempfile::tempdir().unwrap();
@@ -107,18 +165,44 @@ mod tests {
         fs::write(&program, elf(1)).unwrap();
         let job = [Step::Run { argv: vec!["/bin/netqueue".to_owned()] }];
         let modules = [Module { name: "veth".to_owned(), bytes: vec![1, 2, 3] }];
-        let contents = Contents { init: &program, netqueue: &program, job: &job, modules: &modules };
+        let contents = Contents {
+            init: &program,
+            netqueue: &program,
+            userland: None,
+            files: &[],
+            job: &job,
+            modules: &modules,
+        };
         let into = dir.path().join("archive");
         pack(&contents, &into).unwrap();
 
-        let mut names = Vec::new();
-        let mut reader = cpio::NewcReader::new(File::open(&into).unwrap()).unwrap();
-        while !reader.entry().is_trailer() {
-            names.push(reader.entry().name().to_owned());
-            reader = cpio::NewcReader::new(reader.finish().unwrap()).unwrap();
-        }
+        let names = names(&into);
         for wanted in ["init", "bin/netqueue", "job", "modules/00-veth.ko", "proc"] {
             assert!(names.iter().any(|name| name == wanted), "{wanted} is not among {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_debian_is_packed_whole_and_netqueue_is_where_its_programs_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, debian) = (dir.path().join("program"), dir.path().join("debian"));
+        fs::write(&program, elf(1)).unwrap();
+        fs::create_dir_all(debian.join("usr/bin")).unwrap();
+        fs::write(debian.join("usr/bin/ss"), "").unwrap();
+        std::os::unix::fs::symlink("usr/bin", debian.join("bin")).unwrap();
+        let contents = Contents {
+            init: &program,
+            netqueue: &program,
+            userland: Some(&debian),
+            files: &[],
+            job: &[],
+            modules: &[],
+        };
+        let into = dir.path().join("archive");
+        pack(&contents, &into).unwrap();
+        let names = names(&into);
+        for wanted in ["bin", "usr", "usr/bin", "usr/bin/ss", "usr/bin/netqueue", "init", "proc"] {
+            assert_eq!(names.iter().filter(|name| *name == wanted).count(), 1, "{wanted} in {names:?}");
         }
     }
 

@@ -5,6 +5,7 @@ mod initramfs;
 pub(crate) mod kernels;
 mod modules;
 mod qemu;
+pub(crate) mod userland;
 mod verdict;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -68,6 +69,9 @@ pub(crate) struct Options {
     /// A static binary to run instead of a freshly built netqueue.
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
+    /// A Debian package that is there in the guest, with all it depends on; may be given several times.
+    #[arg(long = "with", value_name = "PACKAGE")]
+    pub(crate) packages: Vec<String>,
     /// What netqueue is run with, instead of `lab run --all`.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
@@ -86,6 +90,7 @@ impl Default for Options {
             verbose: false,
             daemon: Vec::new(),
             binary: None,
+            packages: Vec::new(),
             arguments: Vec::new(),
         }
     }
@@ -94,7 +99,11 @@ impl Default for Options {
 /// Boots every kernel asked for and prints what came of it.
 pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let rows = kernels::choose(&options.kernels)?;
-    let payload = Payload::build(workspace, options.binary.clone())?;
+    let mut payload = Payload::build(workspace, options.binary.clone())?;
+    if !options.packages.is_empty() {
+        let packages: Vec<&str> = options.packages.iter().map(String::as_str).collect();
+        payload.userland = Some(userland::ensure(workspace, &packages)?);
+    }
     let mut reports = Vec::new();
     for row in rows {
         reports.push(boot_row(workspace, row, &payload, options));
@@ -135,10 +144,14 @@ fn boot(kernel: kernels::Kernel, options: &Options) -> Boot {
 }
 
 /// The programs a guest runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Payload {
     pub(crate) init: PathBuf,
     pub(crate) netqueue: PathBuf,
+    /// What else is there, if anything: a folder with the whole of a small Debian.
+    pub(crate) userland: Option<PathBuf>,
+    /// Files put in beside it: where in the guest, and from where.
+    pub(crate) files: Vec<(&'static str, PathBuf)>,
 }
 
 impl Payload {
@@ -149,7 +162,7 @@ impl Payload {
             Some(given) => given,
             None => build::netqueue(workspace, Flavour::GUEST)?,
         };
-        Ok(Self { init: build::guest_init(workspace)?, netqueue })
+        Ok(Self { init: build::guest_init(workspace)?, netqueue, userland: None, files: Vec::new() })
     }
 }
 

@@ -72,7 +72,7 @@ impl Aggregator {
                 self.namespaces.join(to.key.netns());
             }
             pasts.entry(into).or_default().push(left.history);
-            self.recent.set_apart(&to.key);
+            self.recent.set_apart(to, now);
             if !matches!(to.key, AccountKey::Listener { .. } | AccountKey::Gone(_)) {
                 // Should it get a slot, the next reading of that is added to what is settled.
                 self.settled.entry(to.key).or_default().add(&left.counts);
@@ -100,6 +100,8 @@ impl Aggregator {
         let index = self.open(key, now);
         if !known {
             self.accounts[index].over = Some(0);
+            // What is in it happened before.
+            self.accounts[index].last_seen = Timestamp::default();
         }
         index
     }

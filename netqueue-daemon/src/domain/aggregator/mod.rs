@@ -4,12 +4,14 @@ mod charges;
 mod compared;
 mod flow;
 mod folding;
+mod idle;
 mod past;
 mod told;
 
 use std::{collections::HashMap, sync::Arc};
 
 pub use flow::QueuePeaks;
+pub use idle::IdleLimits;
 
 use super::{
     AccountId, AccountKey, AccountView, Counts, Event, EventLog, Health, Keep, Netns, QueueState, Queues,
@@ -73,6 +75,7 @@ pub struct Aggregator {
     history_bytes: usize,
     spikes: SpikeDetector,
     recent: Recent,
+    idle_limits: Arc<IdleLimits>,
 }
 
 impl Aggregator {
@@ -99,6 +102,7 @@ impl Aggregator {
             history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
             recent: Recent::default(),
+            idle_limits: Arc::default(),
         }
     }
 
@@ -163,6 +167,7 @@ impl Aggregator {
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
             recent: self.recent.clone(),
+            idle_limits: Arc::clone(&self.idle_limits),
         }
     }
 

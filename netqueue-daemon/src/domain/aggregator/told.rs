@@ -61,6 +61,7 @@ impl Aggregator {
             opened: _,
             places: _,
             recent: _,
+            idle_limits,
         } = self;
         Standing {
             accounts: accounts.clone(),
@@ -73,6 +74,7 @@ impl Aggregator {
             baselines: reconciler.standing().collect(),
             search: *search,
             health: health.clone(),
+            idle_limits: idle_limits.iter().map(|((netns, port), limit)| (*netns, *port, *limit)).collect(),
         }
     }
 
@@ -88,6 +90,7 @@ impl Aggregator {
             baselines,
             search,
             health,
+            idle_limits,
         } = standing;
         self.accounts = accounts;
         self.find_places();
@@ -100,6 +103,7 @@ impl Aggregator {
         self.reconciler = Reconciler::restored(baselines);
         self.search = search;
         self.health = health;
+        self.infer(idle_limits);
     }
 
     /// Of a reading of everything, the part that [`Self::count`] has not taken in yet: all slots of the accounts whose

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
-use crate::domain::{Counts, DropCause, DropKind, KernelCounter, ResetCause, Timestamp};
+use crate::domain::{Counts, DropCause, DropKind, IdleLimit, KernelCounter, ResetCause, Timestamp};
 
 use super::{
     Subject,
@@ -51,12 +51,21 @@ pub struct Evidence {
     pub reset_clients: u64,
     /// How long before its reset a handshake's final ACK had been dropped: shortest and longest.
     pub ages: Option<(Duration, Duration)>,
-    /// How long that software lets connections idle before it closes them, unless told otherwise.
-    pub idle_limit: Option<Duration>,
+    /// How long the server lets connections idle before it closes them.
+    pub idle_limit: Option<Idle>,
     /// Ports, where the subject stands for many.
     pub ports: u64,
     /// What netqueue says of itself.
     pub sight: Sight,
+}
+
+/// How long a server lets connections idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// As its closing of connections shows.
+    Seen(IdleLimit),
+    /// As its software does unless told otherwise.
+    Default(Duration),
 }
 
 /// Which term decides the backlog in force.

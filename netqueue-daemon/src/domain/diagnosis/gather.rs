@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Evidence, Flow, Group, Overflow, Refusal, Sight, Subject, known, last_arrival, software};
+use super::{Evidence, Flow, Group, Idle, Overflow, Refusal, Sight, Subject, known, last_arrival, software};
 use crate::domain::{
     AccountKey, AccountView, Counts, DropCause, Endpoint, Event, LossReason, Netns, Past, ResetCause, Run,
     Snapshot, Timestamp, What,
@@ -27,7 +27,9 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let none = Vec::new();
     let mut all: Vec<Evidence> = Vec::new();
     let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
-    for account in snapshot.accounts.iter() {
+    // What is long over is evidence of nothing that is the matter.
+    let over = |account: &&AccountView| matches!(account.key, AccountKey::Gone(_));
+    for account in snapshot.accounts.iter().filter(|account| !over(account)) {
         let past = snapshot.recent.of(&account.key);
         let counts = past.map_or(account.counts, |past| account.counts.less(past.counts_at(from)));
         if counts == Counts::default() || past.is_none() && account.last_seen < from {
@@ -99,7 +101,7 @@ impl Look<'_> {
         let longest = refusals.iter().map(|refusal| refusal.length).max();
         let peak = Some(account.traffic.accept_peak.window).filter(|peak| *peak > 0);
         let ages = self.events.iter().filter_map(|event| event.age);
-        let idle_limit = listener.owner.as_ref().and_then(|owner| default_idle_limit(&owner.name));
+        let idle_limit = self.idle_limit().or_else(|| default_idle_limit(&listener.owner.as_ref()?.name));
         Evidence {
             flow,
             accept_peak: longest.max(peak),
@@ -120,6 +122,14 @@ impl Look<'_> {
             idle_limit,
             ..base
         }
+    }
+
+    /// How long the server was seen to let connections idle.
+    fn idle_limit(&self) -> Option<Idle> {
+        let (AccountKey::Listener { at, .. } | AccountKey::Endpoint(at)) = self.account.key else {
+            return None;
+        };
+        self.snapshot.idle_limits.get(&(at.netns, at.port)).copied().map(Idle::Seen)
     }
 
     /// What a full queue dropped.
@@ -207,8 +217,8 @@ impl Look<'_> {
     }
 }
 
-fn default_idle_limit(process: &str) -> Option<Duration> {
-    software::of(process)?.idle_seconds.map(Duration::from_secs)
+fn default_idle_limit(process: &str) -> Option<Idle> {
+    software::of(process)?.idle_seconds.map(Duration::from_secs).map(Idle::Default)
 }
 
 fn overflows(counts: &Counts) -> u64 {

@@ -12,7 +12,7 @@ mod tests;
 mod verdict;
 
 pub use counterfactual::{Counterfactual, Flow, Overflow, Refusal, Remedy, last_arrival};
-pub use evidence::{Bound, Evidence, Group, Process, Settings, Sight};
+pub use evidence::{Bound, Evidence, Group, Idle, Process, Settings, Sight};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;

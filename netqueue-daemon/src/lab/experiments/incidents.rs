@@ -32,7 +32,7 @@ pub(super) const IDLE_CONNECTIONS: Experiment = Experiment {
     name: "idle-connections",
     incident: "a server closes connections that were idle for 2 s; 8 clients keep theirs longer and send their next request on them",
     verdict: "a keep-alive race, no queue problem: the server closes after about 2 s, clients must give up idle connections earlier",
-    provoke: Provoke::Inside(idle_connections),
+    provoke: Provoke::Watching(idle_connections),
 };
 
 pub(super) const MORE_WEIGHT: Experiment = Experiment {
@@ -139,10 +139,44 @@ fn said_first(
     }
 }
 
-fn idle_connections(_: &Settings) -> Result<Scene> {
+fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
+    let since = SystemTime::now();
+    let mut scene = bench.netns.run(race)?;
+    if let Some(server) = bench.server {
+        let limit = || -> Result<_> {
+            let verdicts = diagnosis::at_port(server, bench.netns.inode(), IDLE_PORT, since)?;
+            let fact = |name| verdicts.first().and_then(|first| first.fact(name));
+            Ok(fact("server_idle_limit_at_least").zip(fact("server_idle_limit_at_most")))
+        };
+        let start = Instant::now();
+        let mut known = limit()?;
+        while known.is_none() && start.elapsed() < SAID_WITHIN {
+            thread::sleep(Duration::from_millis(100));
+            known = limit()?;
+        }
+        match known {
+            Some((least, most)) => {
+                scene.measured.push(format!("idle for {least:.2} to {most:.2} s before the server closes"));
+                // Both ends are read from the kernel, whose clock ticks.
+                if least > IDLE.as_secs_f64() + 0.1 || most < IDLE.as_secs_f64() - 0.1 {
+                    scene.problems.push(format!("the server closes after {} s", IDLE.as_secs()));
+                }
+            }
+            None => scene
+                .problems
+                .push("netqueue does not say how long the server lets connections idle".to_owned()),
+        }
+    }
+    Ok(scene)
+}
+
+/// How long the server lets connections idle.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Once for netqueue to notice the race, and twice for it to see how connections end.
+fn race() -> Result<Scene> {
     const CLIENTS: usize = 8;
-    const IDLE: Duration = Duration::from_secs(2);
-    const ROUNDS: u64 = 2;
+    const ROUNDS: u64 = 3;
     sysctl::defaults()?;
     let listener = Listener::ipv4(IDLE_PORT, 128)?;
     let mut open = Vec::new();

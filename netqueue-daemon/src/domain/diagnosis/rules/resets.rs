@@ -1,8 +1,8 @@
 //! Resets that no queue earned: a listener closed with connections waiting, the keep-alive race, ports nobody serves.
 
-use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule, Subject, software};
+use super::super::{Confidence, Evidence, Fact, Finding, Harm, Idle, Knob, Need, Rule, Subject, software};
 use super::{accept_queue::who, count, fact, number};
-use crate::domain::{AccountKey, ResetCause};
+use crate::domain::{AccountKey, IdleLimit, ResetCause};
 
 pub(super) const LISTENER_CLOSED: Rule = Rule {
     id: "listener_closed",
@@ -104,20 +104,20 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
     }
     let late = evidence.resets(ResetCause::UnknownConnection);
     let known = evidence.software().and_then(software::of);
-    let after = evidence.idle_limit.map(|idle| idle.as_secs_f64());
-    let closes = after.map_or(String::new(), |after| {
-        format!(" Unless told otherwise it closes connections that were idle for {after:.0} s.")
-    });
+    let idle = evidence.idle_limit.map(idle_words);
+    let closes = idle.as_ref().map_or("", |idle| &idle.closes);
     let client = Knob {
         name: "the client's idle time-out".to_owned(),
         set_by: "the client's connection pool".to_owned(),
         current: None,
-        proposed: after.map_or("below the server's".to_owned(), |after| format!("below {after:.0} s")),
+        proposed: idle
+            .as_ref()
+            .map_or("below the server's".to_owned(), |idle| format!("below {} s", idle.least)),
     };
     let server = known.map(|known| Knob {
         name: format!("the idle time-out of {}", known.names[0]),
         set_by: known.idle_set_by.to_owned(),
-        current: after.map(|after| format!("{after:.0} s")),
+        current: idle.as_ref().map(|idle| format!("{} s", idle.least)),
         proposed: "above that of the clients, where these cannot be changed".to_owned(),
     });
     Some(Finding {
@@ -136,12 +136,51 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
                 count("resets_after_close", raced, "resets"),
                 count("resets_of_unknown_connections", late, "resets"),
             ],
-            after.map(|after| fact("server_idle_limit", after, "s")).into_iter().collect(),
+            evidence.idle_limit.map_or(Vec::new(), idle_facts),
         ]
         .concat(),
         advice: Vec::new(),
         knobs: [client].into_iter().chain(server).collect(),
     })
+}
+
+/// A server's idle time-out as words.
+struct IdleWords {
+    /// What it does, as a sentence.
+    closes: String,
+    /// Seconds a connection may certainly idle.
+    least: String,
+}
+
+fn idle_words(idle: Idle) -> IdleWords {
+    match idle {
+        Idle::Seen(IdleLimit { least, most, connections }) => IdleWords {
+            closes: format!(
+                " It closes connections that were idle for {:.1} to {:.1} s, as {connections} of them showed.",
+                least.as_secs_f64(),
+                most.as_secs_f64()
+            ),
+            least: format!("{:.1}", least.as_secs_f64()),
+        },
+        Idle::Default(after) => IdleWords {
+            closes: format!(
+                " Unless told otherwise it closes connections that were idle for {:.0} s.",
+                after.as_secs_f64()
+            ),
+            least: format!("{:.0}", after.as_secs_f64()),
+        },
+    }
+}
+
+fn idle_facts(idle: Idle) -> Vec<Fact> {
+    match idle {
+        Idle::Seen(IdleLimit { least, most, connections }) => vec![
+            fact("server_idle_limit_at_least", least.as_secs_f64(), "s"),
+            fact("server_idle_limit_at_most", most.as_secs_f64(), "s"),
+            count("idle_connections_it_closed", connections.into(), "connections"),
+        ],
+        Idle::Default(after) => vec![fact("server_idle_limit_by_default", after.as_secs_f64(), "s")],
+    }
 }
 
 fn closed_port(evidence: &Evidence) -> Option<Finding> {

@@ -1,6 +1,7 @@
 //! Incidents, and the verdict that must come first.
 
 use super::*;
+use crate::domain::IdleLimit;
 
 #[test]
 fn a_burst_over_a_small_backlog_names_the_backlog_that_would_have_done_and_where_it_is_set() {
@@ -174,7 +175,7 @@ fn a_keep_alive_race_is_no_queue_problem_and_tells_the_clients_time_out() {
     let evidence = Evidence {
         subject: endpoint(),
         owner: nginx(),
-        idle_limit: Some(Duration::from_secs(65)),
+        idle_limit: Some(Idle::Default(Duration::from_secs(65))),
         ..charged(both(resets(ResetCause::AfterClose, 30), resets(ResetCause::UnknownConnection, 4)))
     };
     let verdict = first(&evidence);
@@ -184,6 +185,15 @@ fn a_keep_alive_race_is_no_queue_problem_and_tells_the_clients_time_out() {
     );
     assert_eq!(verdict.knobs[0].proposed, "below 65 s");
     assert!(verdict.advice.iter().any(|advice| advice.contains("not a queue problem")));
+    let seen =
+        IdleLimit { least: Duration::from_millis(4_950), most: Duration::from_millis(5_080), connections: 7 };
+    let told_otherwise = first(&Evidence { idle_limit: Some(Idle::Seen(seen)), ..evidence.clone() });
+    assert!(
+        told_otherwise.summary.contains("5.0 to 5.1 s, as 7 of them showed"),
+        "{}",
+        told_otherwise.summary
+    );
+    assert_eq!(told_otherwise.knobs[0].proposed, "below 5.0 s");
     assert_eq!(rules(&evidence), ["keepalive_race"], "the late ones are the same race");
     let unknown = first(&Evidence { idle_limit: None, ..evidence });
     assert_eq!(

@@ -1,0 +1,83 @@
+//! Spikes told to an Alertmanager or a webhook by the daemon itself, for hosts whose Prometheus looks seldom or not at all.
+//!
+//! It reads snapshots as every other surface does. What cannot be delivered is tried again with growing pauses, kept
+//! within bounds, and counted.
+
+mod message;
+mod outbox;
+mod post;
+mod target;
+
+use std::time::Duration;
+
+use prometheus::{IntCounterVec, Opts};
+
+pub use target::{Kind, Place, Target};
+
+use crate::{clock, domain::Snapshot, snapshots::Snapshots};
+use outbox::Outbox;
+
+/// How often snapshots are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What became of the notices: one series for each kind of target and outcome, also of targets that are not set.
+#[derive(Clone, Debug)]
+pub struct Tally(IntCounterVec);
+
+impl Tally {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// The names are not what Prometheus allows, which they are.
+    pub fn new() -> prometheus::Result<Self> {
+        let help = "Notices of spikes by what became of them: delivered, refused (attempts that failed and are made again), or lost.";
+        let counters =
+            IntCounterVec::new(Opts::new("netqueue_spike_notices_total", help), &["target", "outcome"])?;
+        for kind in [Kind::Alertmanager, Kind::Webhook] {
+            for outcome in ["delivered", "lost", "refused"] {
+                counters.with_label_values(&[kind.as_str(), outcome]).reset();
+            }
+        }
+        Ok(Self(counters))
+    }
+
+    /// For the metrics page.
+    #[must_use]
+    pub fn collector(&self) -> IntCounterVec {
+        self.0.clone()
+    }
+
+    fn add(&self, kind: Kind, outcome: &str, number: usize) {
+        self.0.with_label_values(&[kind.as_str(), outcome]).inc_by(u64::try_from(number).unwrap_or(u64::MAX));
+    }
+}
+
+/// Delivers to `target` until the task is dropped.
+pub async fn deliver(target: Target, instance: String, snapshots: Snapshots, tally: Tally) {
+    let mut outbox = Outbox::new(target.kind().refresh());
+    tracing::info!(%target, "spikes are told");
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let snapshot = snapshots.latest();
+        let lost = outbox.look(&snapshot.spikes, clock::now());
+        tally.add(target.kind(), "lost", lost);
+        step(&target, &instance, &snapshot, &mut outbox, &tally).await;
+    }
+}
+
+/// Sends what is due, if anything is.
+async fn step(target: &Target, instance: &str, snapshot: &Snapshot, outbox: &mut Outbox, tally: &Tally) {
+    let Some(letters) = outbox.due(clock::now()) else { return };
+    let body = message::body(target.kind(), &letters, snapshot, instance).to_string();
+    match post::post(target, body).await {
+        Ok(()) => {
+            let told = outbox.delivered(clock::now());
+            tally.add(target.kind(), "delivered", told);
+        }
+        Err(error) => {
+            let pause = outbox.refused(clock::now());
+            tally.add(target.kind(), "refused", 1);
+            tracing::warn!(%target, %error, again_in_seconds = pause.as_secs(), "a spike could not be told");
+        }
+    }
+}

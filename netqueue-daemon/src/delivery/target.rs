@@ -1,0 +1,112 @@
+//! Where spikes are told: a kind and an address, understood once.
+
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use hyper::Uri;
+
+/// Who listens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An Alertmanager, by its API v2.
+    Alertmanager,
+    /// Anything that takes what an Alertmanager sends to its webhooks.
+    Webhook,
+}
+
+impl Kind {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Webhook => "webhook",
+        }
+    }
+
+    /// How often what goes on is told again. An Alertmanager takes what it has not heard of for five minutes for over.
+    pub(super) const fn refresh(self) -> Option<Duration> {
+        match self {
+            Self::Alertmanager => Some(Duration::from_secs(60)),
+            Self::Webhook => None,
+        }
+    }
+}
+
+/// Where to, without what for: `http://ADDRESS:PORT/PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    address: SocketAddr,
+    path: String,
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(url: &str) -> Result<Self, ()> {
+        let uri: Uri = url.parse().map_err(drop)?;
+        let address = uri.authority().ok_or(())?.as_str().parse().map_err(drop)?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        if uri.scheme_str() == Some("http") { Ok(Self { address, path }) } else { Err(()) }
+    }
+}
+
+/// A place, and who listens there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    kind: Kind,
+    place: Place,
+}
+
+impl Target {
+    /// What listens at `place` is of that kind.
+    #[must_use]
+    pub const fn new(kind: Kind, place: Place) -> Self {
+        Self { kind, place }
+    }
+
+    /// Who listens.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.place.address
+    }
+
+    /// What is posted to.
+    pub(super) fn path(&self) -> String {
+        match self.kind {
+            Kind::Alertmanager => format!("{}/api/v2/alerts", self.place.path.trim_end_matches('/')),
+            Kind::Webhook => self.place.path.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} http://{}{}", self.kind.as_str(), self.place.address, self.place.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alertmanager_behind_a_prefix_is_found() {
+        let target = |url: &str| Target::new(Kind::Alertmanager, url.parse().expect("a place"));
+        assert_eq!(target("http://10.0.0.7:9093").path(), "/api/v2/alerts");
+        assert_eq!(target("http://[::1]:9093/am/").path(), "/am/api/v2/alerts");
+        assert_eq!(target("http://[::1]:9093/am/").address(), "[::1]:9093".parse().expect("an address"));
+    }
+
+    #[test]
+    fn what_is_no_plain_address_is_refused() {
+        for wrong in
+            ["https://10.0.0.7:9093", "http://alertmanager:9093", "http://10.0.0.7", "10.0.0.7:9093", ""]
+        {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! How long a server lets connections idle before it closes them, inferred from connections that were seen idle and then
+//! seen closed by it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// The time after which a server closes an idle connection, as far as its closing tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdleLimit {
+    /// It was idle for at least this long.
+    pub least: Duration,
+    /// It was idle for at most this long.
+    pub most: Duration,
+    /// Connections whose closing agrees with both.
+    pub connections: u32,
+}
+
+/// One connection of a server, as one look shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// Established; data last went either way so long ago.
+    Idle(Duration),
+    /// The server has closed it, and the client had not before.
+    ClosedHere,
+}
+
+/// What was seen of one server's connections.
+#[derive(Clone, Debug, Default)]
+pub struct IdleClosings {
+    /// By its other end: how long it had been idle, and when that was seen.
+    open: HashMap<SocketAddr, (Duration, Timestamp)>,
+    /// Of connections the server closed: how long they had been idle at least and at most.
+    closed: VecDeque<(Duration, Duration)>,
+}
+
+/// Closings remembered.
+const CLOSINGS: usize = 64;
+/// Connections followed at once.
+const CONNECTIONS: usize = 4096;
+/// Who closes sooner closes because it is done, not because nothing came.
+const SOONEST: Duration = Duration::from_millis(500);
+/// So many closings that agree are no coincidence.
+const ENOUGH: u32 = 3;
+
+impl IdleClosings {
+    /// Takes in a look at all of its connections.
+    pub fn look(&mut self, seen: impl IntoIterator<Item = (SocketAddr, Sighting)>, now: Timestamp) {
+        let mut open = HashMap::new();
+        for (peer, sighting) in seen {
+            match sighting {
+                Sighting::Idle(idle) if open.len() < CONNECTIONS => {
+                    open.insert(peer, (idle, now));
+                }
+                Sighting::Idle(_) => {}
+                // Between two looks it may have been used again, and then was idle for a shorter time: one closing proves
+                // nothing, those that agree do.
+                Sighting::ClosedHere => {
+                    if let Some((idle, when)) = self.open.remove(&peer)
+                        && idle >= SOONEST
+                    {
+                        self.closed.push_back((idle, idle + now.since(when)));
+                    }
+                }
+            }
+        }
+        while self.closed.len() > CLOSINGS {
+            self.closed.pop_front();
+        }
+        self.open = open;
+    }
+
+    /// What most closings agree on; `None` while too few do.
+    #[must_use]
+    pub fn limit(&self) -> Option<IdleLimit> {
+        let covering =
+            |at: Duration| self.closed.iter().filter(move |(least, most)| (*least..=*most).contains(&at));
+        // Where most overlap, one of them begins.
+        let (at, connections) = self
+            .closed
+            .iter()
+            .map(|(least, _)| (*least, covering(*least).count()))
+            .max_by_key(|(_, count)| *count)?;
+        let connections = u32::try_from(connections).ok().filter(|count| *count >= ENOUGH)?;
+        let least = covering(at).map(|(least, _)| *least).max()?;
+        let most = covering(at).map(|(_, most)| *most).min()?;
+        Some(IdleLimit { least, most, connections })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 9], port))
+    }
+
+    /// Looks every 800 ms at connections that fell idle one after the other.
+    fn watched(limit: Duration, apart: Duration, number: u16) -> IdleClosings {
+        let mut closings = IdleClosings::default();
+        let mut now = Duration::ZERO;
+        while now < apart * u32::from(number) + limit + ms(2000) {
+            let seen = (1..=number).filter_map(|port| {
+                let idle = now.checked_sub(apart * u32::from(port))?;
+                let sighting = if idle < limit { Sighting::Idle(idle) } else { Sighting::ClosedHere };
+                Some((peer(port), sighting))
+            });
+            closings.look(seen, Timestamp::from_nanos(u64::try_from(now.as_nanos()).expect("a short time")));
+            now += ms(800);
+        }
+        closings
+    }
+
+    #[test]
+    fn eight_connections_closed_after_two_seconds_tell_the_time_out_to_a_fraction_of_a_second() {
+        let limit = watched(ms(2000), ms(130), 8).limit().expect("eight agree");
+        assert!(limit.least <= ms(2000) && ms(2000) <= limit.most, "{limit:?}");
+        assert!(limit.most - limit.least < ms(300) && limit.connections == 8, "{limit:?}");
+    }
+
+    #[test]
+    fn nginxs_sixty_five_seconds_are_told_from_apaches_five() {
+        let limit = watched(ms(65_000), ms(1700), 20).limit().expect("twenty agree");
+        assert!((ms(64_000)..=ms(65_000)).contains(&limit.least) && limit.most < ms(66_000), "{limit:?}");
+        let limit = watched(ms(5000), ms(310), 10).limit().expect("ten agree");
+        assert!((ms(4500)..=ms(5000)).contains(&limit.least) && limit.most < ms(5500), "{limit:?}");
+    }
+
+    #[test]
+    fn a_server_that_closes_after_each_answer_has_no_idle_time_out() {
+        assert_eq!(watched(ms(20), ms(130), 30).limit(), None);
+    }
+
+    #[test]
+    fn closings_that_agree_outweigh_those_for_other_reasons() {
+        let mut closings = watched(ms(2000), ms(130), 8);
+        closings.closed.extend([(ms(900), ms(1100)), (ms(1200), ms(1300))]);
+        let limit = closings.limit().expect("eight agree");
+        assert!(limit.least <= ms(2000) && ms(2000) <= limit.most, "{limit:?}");
+    }
+
+    #[test]
+    fn one_closing_proves_nothing_and_memory_is_bounded() {
+        assert_eq!(watched(ms(2000), ms(130), 1).limit(), None);
+        assert!(watched(ms(1000), ms(2), 400).closed.len() <= CLOSINGS);
+    }
+}

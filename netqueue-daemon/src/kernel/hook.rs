@@ -1,0 +1,218 @@
+//! Attaches the programs of one function after the other: by fentry and fexit where the kernel has them for it, else by
+//! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address.
+
+use std::os::fd::AsFd as _;
+
+use aya::{
+    Ebpf,
+    programs::{FEntry, FExit, KProbe, Program, ProgramError},
+};
+
+use super::{
+    error::{AttachError, in_one_line, refused},
+    misses::Misses,
+    preflight::Prepared,
+    probes::{At, Need, Probe},
+};
+use crate::domain::{AttachMode, AttachWay, ProbeStatus};
+
+/// One program, and where its misses are read.
+pub(super) type Probed = (ProbeStatus, Option<Misses>);
+
+/// What is needed to attach.
+pub(super) struct Hooks<'a> {
+    prepared: &'a Prepared,
+    way: AttachWay,
+    /// The kernel's types as the loader of fentry programs wants them, or why there are no such programs.
+    types: Result<aya::Btf, String>,
+}
+
+impl<'a> Hooks<'a> {
+    /// Finds out which ways there are.
+    pub(super) fn new(prepared: &'a Prepared, way: AttachWay) -> Result<Self, AttachError> {
+        let types = match way {
+            AttachWay::Kprobe => Err("not asked for".to_owned()),
+            AttachWay::Auto | AttachWay::Fentry => {
+                aya::Btf::from_sys_fs().map_err(|error| in_one_line(&error))
+            }
+        };
+        match (&types, way) {
+            (Err(error), AttachWay::Fentry) => Err(AttachError::NoBtf(error.clone())),
+            _ => Ok(Self { prepared, way, types }),
+        }
+    }
+
+    /// Attaches the programs of one function, in the order given.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, probes: &[Probe]) -> Result<Vec<Probed>, AttachError> {
+        let Some(Probe { function, need, .. }) = probes.first() else { return Ok(Vec::new()) };
+        if !self.prepared.symbols.contains(function) {
+            let why = format!("the kernel has no function {function}");
+            return Ok(unattached(probes, AttachMode::Kprobe, &why));
+        }
+        let no_fentry = match self.fentry(ebpf, probes) {
+            Ok(probed) => return Ok(probed),
+            Err(reason) => reason,
+        };
+        if self.way != AttachWay::Fentry {
+            return self.kprobes(ebpf, probes, (self.way == AttachWay::Auto).then_some(&no_fentry));
+        }
+        match need {
+            Need::Required => Err(AttachError::NoFentry { function, reason: no_fentry }),
+            Need::Optional | Need::Feature => Ok(unattached(probes, AttachMode::Fentry, &no_fentry)),
+        }
+    }
+
+    /// All of them by fentry and fexit, or none.
+    fn fentry(&mut self, ebpf: &mut Ebpf, probes: &[Probe]) -> Result<Vec<Probed>, String> {
+        let types = self.types.as_ref().map_err(Clone::clone)?;
+        let mut probed = Vec::new();
+        for probe in probes {
+            match trampoline(ebpf, probe, types) {
+                Ok(misses) => probed.push((probe.status(AttachMode::Fentry, Ok(())), Some(misses))),
+                Err(error) => {
+                    for probe in probes {
+                        unload(ebpf, &probe.traced());
+                    }
+                    let reason = without_log(&error);
+                    tracing::debug!(function = probe.function, error = in_one_line(&error), "not by fentry");
+                    if lacks_trampolines(&error) {
+                        self.types = Err(reason.clone());
+                    }
+                    return Err(reason);
+                }
+            }
+        }
+        Ok(probed)
+    }
+
+    fn kprobes(
+        &self,
+        ebpf: &mut Ebpf,
+        probes: &[Probe],
+        no_fentry: Option<&String>,
+    ) -> Result<Vec<Probed>, AttachError> {
+        let mut probed = Vec::new();
+        for probe in probes {
+            match kprobe(ebpf, probe, self.prepared.misses_counted) {
+                Ok(misses) => {
+                    let mut status = probe.status(AttachMode::Kprobe, Ok(()));
+                    status.detail = no_fentry.map(|reason| format!("not by fentry: {reason}"));
+                    probed.push((status, misses));
+                }
+                Err(Failed::Refused(error)) => return Err(error),
+                Err(Failed::Unattached(reason)) => {
+                    let reason = match no_fentry {
+                        Some(no_fentry) => format!("{reason}; by fentry: {no_fentry}"),
+                        None => reason,
+                    };
+                    if probe.need == Need::Required {
+                        return Err(AttachError::Attach { function: probe.function, reason });
+                    }
+                    probed.push((probe.status(AttachMode::Kprobe, Err(reason)), None));
+                }
+            }
+        }
+        Ok(probed)
+    }
+}
+
+fn unattached(probes: &[Probe], mode: AttachMode, why: &str) -> Vec<Probed> {
+    probes.iter().map(|probe| (probe.status(mode, Err(why.to_owned())), None)).collect()
+}
+
+/// Loads and attaches one fentry or fexit program.
+fn trampoline(ebpf: &mut Ebpf, probe: &Probe, types: &aya::Btf) -> Result<Misses, ProgramError> {
+    let name = probe.traced();
+    let absent = || ProgramError::UnexpectedProgramType;
+    let program = ebpf.program_mut(&name).ok_or_else(absent)?;
+    load_traced(program, probe.function, types)?;
+    let fd = match program {
+        Program::FEntry(program) => {
+            program.attach()?;
+            program.fd()
+        }
+        Program::FExit(program) => {
+            program.attach()?;
+            program.fd()
+        }
+        _ => return Err(absent()),
+    };
+    Misses::of_traced(fd?.as_fd()).ok_or(ProgramError::NotLoaded)
+}
+
+/// Has a fentry or fexit program verified.
+fn load_traced(program: &mut Program, function: &str, types: &aya::Btf) -> Result<(), ProgramError> {
+    match program {
+        Program::FEntry(program) => FEntry::load(program, function, types),
+        Program::FExit(program) => FExit::load(program, function, types),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Whether an error says that no function has a trampoline on this kernel.
+fn lacks_trampolines(error: &ProgramError) -> bool {
+    /// The kernel's own ENOTSUPP, which it lets out here (arch/*/net/bpf_jit_comp.c, kernel/bpf/trampoline.c).
+    const ENOTSUPP: i32 = 524;
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        if code == Some(ENOTSUPP) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What is wrong, without the verifier's log.
+fn without_log(error: &ProgramError) -> String {
+    let text = in_one_line(error);
+    text.split_once(". Verifier output").map_or(text.as_str(), |(reason, _log)| reason).to_owned()
+}
+
+/// Detaches a program and forgets it, where it is loaded.
+fn unload(ebpf: &mut Ebpf, name: &str) {
+    let unloaded = match ebpf.program_mut(name) {
+        Some(Program::FEntry(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        _ => Ok(()),
+    };
+    if let Err(error) = unloaded {
+        tracing::debug!(program = name, %error, "was not loaded");
+    }
+}
+
+enum Failed {
+    /// The program itself.
+    Refused(AttachError),
+    /// The function cannot be probed.
+    Unattached(String),
+}
+
+fn kprobe(ebpf: &mut Ebpf, probe: &Probe, counted: bool) -> Result<Option<Misses>, Failed> {
+    let program: &mut KProbe = ebpf
+        .program_mut(probe.program)
+        .ok_or_else(|| AttachError::Refused {
+            what: probe.program.into(),
+            reason: "it is not in the object".into(),
+        })
+        .and_then(|program| program.try_into().map_err(|error| refused(probe.program, &error)))
+        .map_err(Failed::Refused)?;
+    program.load().map_err(|error| Failed::Refused(refused(probe.program, &error)))?;
+    match program.attach(probe.function, 0) {
+        Ok(_held_by_the_program) => {
+            Ok(program.fd().ok().filter(|_| counted).and_then(|program| Misses::of(program.as_fd())))
+        }
+        Err(error) => Err(Failed::Unattached(in_one_line(&error))),
+    }
+}
+
+impl Probe {
+    /// The name of the fentry or fexit program in the object.
+    pub(super) fn traced(&self) -> String {
+        match self.at {
+            At::Entry => format!("{}_fentry", self.function),
+            At::Return => format!("{}_fexit", self.function),
+        }
+    }
+}

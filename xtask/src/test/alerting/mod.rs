@@ -1,0 +1,166 @@
+//! An overflow in a real kernel, seen by the daemon, scraped by a real Prometheus, delivered by a real Alertmanager; and
+//! what must not be delivered.
+//!
+//! The guest tells the story by itself: quiet, a burst, quiet, the daemon restarted, quiet, the demonstration load. This
+//! side looks on and judges.
+
+mod panels;
+pub(super) mod services;
+mod webhook;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use guest_init::http;
+use guest_init::job::Step;
+
+use super::tally::Tally;
+use crate::dashboards;
+use crate::vm::{self, Boot, Forward, Limits, Machine, Payload, kernels};
+use crate::workspace::Workspace;
+use services::Services;
+use webhook::Webhook;
+
+/// The kernel it happens on.
+const KERNEL: &str = "6.12";
+/// The alert the burst is for.
+const SPIKE: &str = "NetqueueListenDropsSpike";
+
+/// Prometheus learns what is ordinary.
+const QUIET: Duration = Duration::from_secs(15);
+/// The alert's own `for`, an evaluation, a delivery, and an emulator's slowness.
+const TO_DELIVERY: Duration = Duration::from_secs(50);
+/// Long enough for anything a restart would set off.
+const AFTER_RESTART: Duration = Duration::from_secs(45);
+/// Between two scrapes, where a second is usual.
+const GAP: Duration = Duration::from_secs(15);
+/// The panels want rates.
+const DEMONSTRATION: Duration = Duration::from_secs(30);
+/// The whole story, and then some.
+const DEADLINE: Duration = Duration::from_secs(420);
+
+/// Runs the story; each thing it must show is a check of its own.
+pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
+    let webhook = Webhook::listen()?;
+    let daemon = SocketAddr::from((Ipv4Addr::LOCALHOST, services::free_port()?));
+    let services = Services::start(workspace, daemon, webhook.address())?;
+    let boot = Boot {
+        kernel: kernels::ensure(workspace, kernels::row(KERNEL)?)?,
+        machine: Machine {
+            cpus: 2,
+            memory_mb: 1024,
+            count_instructions: false,
+            forward: Some(Forward { host: daemon.port(), guest: vm::PORT }),
+        },
+        limits: Limits { init: vm::INIT_LIMIT, whole: DEADLINE },
+        job: story(),
+        verbose: false,
+    };
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(&services, &webhook, daemon));
+        let ended = boot.until_stopped(workspace, payload, || watcher.is_finished());
+        let tally = watcher.join().map_err(|_panic| anyhow::anyhow!("the watcher panicked"))?;
+        // A guest that ended by itself has a reason, which says more than what was then missing.
+        if let Some(report) = ended? {
+            bail!("the guest ended before the story did: {report}");
+        }
+        tally
+    })
+}
+
+fn story() -> Vec<Step> {
+    let all = format!("0.0.0.0:{}", vm::PORT);
+    let daemon = Step::Daemon {
+        argv: vm::netqueue(["daemon", "--web.allow-unauthenticated", "--web.listen-address", &all]),
+    };
+    let ready = Step::Ready {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, vm::PORT)),
+        path: "/-/ready".to_owned(),
+        within: Duration::from_secs(30),
+    };
+    vec![
+        crate::run::guest_network(),
+        daemon.clone(),
+        ready.clone(),
+        Step::Wait { time: QUIET },
+        Step::Run { argv: vm::netqueue(["lab", "run", "burst"]) },
+        Step::Wait { time: TO_DELIVERY },
+        Step::Stop { within: Duration::from_secs(5) },
+        Step::Wait { time: Duration::from_secs(8) },
+        daemon,
+        ready,
+        Step::Wait { time: AFTER_RESTART },
+        Step::Run { argv: vm::netqueue(["lab", "demo"]) },
+    ]
+}
+
+fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut judge = |what: &str, passed: bool, detail: String| {
+        println!("{}  {what}: {detail}", if passed { "ok    " } else { "FAILED" });
+        tally.add(Tally::of(passed));
+    };
+
+    until("a drop is counted", DEADLINE, || Ok(drops(daemon).filter(|drops| *drops > 0.0)))?;
+    let seen = Instant::now();
+    let delivered = until("the alert is delivered", TO_DELIVERY, || {
+        Ok(webhook.firing().into_iter().any(|alert| alert.name == SPIKE).then_some(()))
+    });
+    let told = webhook.firing().into_iter().find(|alert| alert.name == SPIKE).map(|alert| alert.at - seen);
+    judge(
+        "spike to webhook",
+        delivered.is_ok(),
+        match told {
+            Some(took) => format!("{:.1} s after the first drop", took.as_secs_f64()),
+            None => "not delivered".to_owned(),
+        },
+    );
+
+    let began = |answer: http::Answer| {
+        let line = answer.body.lines().find(|line| line.starts_with("netqueue_attached_timestamp_seconds"));
+        line.map(str::to_owned)
+    };
+    let ask = || http::get(daemon, "/metrics", Duration::from_secs(2)).ok().and_then(began);
+    let first = ask().context("the daemon does not say since when it has been counting")?;
+    until("the daemon is started again", DEADLINE, || Ok(ask().filter(|now| *now != first)))?;
+    let before = webhook.firing();
+    let names: Vec<_> = before.iter().map(|alert| alert.name.as_str()).collect();
+    judge("nothing else fired", names.iter().all(|name| *name == SPIKE), format!("{names:?}"));
+
+    services.pause_prometheus(GAP)?;
+    thread::sleep(AFTER_RESTART - GAP - Duration::from_secs(5));
+    let after: Vec<_> = webhook.firing().into_iter().skip(before.len()).collect();
+    judge("a restart and a gap between scrapes fire nothing", after.is_empty(), format!("{after:?}"));
+
+    until("the demonstration has begun", DEADLINE, || {
+        services.value("sum(netqueue_resets_sent_total{cause=\"close_unread_data\"}) > 3")
+    })?;
+    thread::sleep(DEMONSTRATION);
+    let empty = panels::without_data(services, &dashboards::all())?;
+    let all: usize = dashboards::all().iter().map(|board| board.panels().len()).sum();
+    judge("panels with data", empty.is_empty(), format!("{} of {all}; none in {empty:?}", all - empty.len()));
+    Ok(tally)
+}
+
+/// What the daemon has counted so far, all listeners together.
+fn drops(daemon: SocketAddr) -> Option<f64> {
+    let answer = http::get(daemon, "/metrics", Duration::from_secs(2)).ok()?;
+    let lines = answer.body.lines().filter(|line| line.starts_with("netqueue_listen_drops_total{"));
+    Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}
+
+/// Asks five times a second until there is an answer.
+fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if start.elapsed() > limit {
+            bail!("{what}: not within {} s", limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
