@@ -141,6 +141,10 @@ pub struct KernelLayout {
     pub accept_wait: u32,
     /// `tcp_sock.rcvq_space.time`
     pub tcp_rcvq_time: u32,
+    /// `sock.sk_protocol`
+    pub sock_protocol: u32,
+    /// `mptcp_sock.first`, or [`Self::ABSENT`].
+    pub mptcp_first: u32,
     /// Slots of listeners: the first ones.
     pub listeners: u32,
     /// Possible CPUs: rows of counts per slot.

@@ -10,6 +10,7 @@ mod event;
 mod key;
 mod layout;
 mod ledger;
+mod listen;
 mod namespace;
 mod tally;
 mod traffic;
@@ -20,6 +21,7 @@ pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
 pub use key::{Account, ListenerKey, kept};
 pub use layout::KernelLayout;
 pub use ledger::{Flow, Suspect};
+pub use listen::ListenCall;
 pub use namespace::{Farewell, Lives, Namespace};
 pub use tally::{Tallies, Tally};
 pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
@@ -58,6 +60,8 @@ pub mod names {
     pub const LIVES: &str = "LIVES";
     /// Ring buffer of [`Farewell`](crate::Farewell) records.
     pub const FAREWELLS: &str = "FAREWELLS";
+    /// Ring buffer of [`ListenCall`](crate::ListenCall) records.
+    pub const LISTENS: &str = "LISTENS";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "EVENTS";
     /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).

@@ -1,6 +1,6 @@
 //! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
 
-use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs::File, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -15,6 +15,7 @@ use crate::{
     delivery::{self, Kind, Place, Target},
     domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp},
     inventory,
+    journal::{self, JournalSettings},
     kernel::{self, EventAllowance, LoadSettings},
     metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
@@ -44,7 +45,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let census = inventory::census::start(settings, attached.numbers.numbering())
         .context("cannot start the inventory's thread")?;
     runtime()?.block_on(async {
-        let feed = feed(config, host, clock::now());
+        let feed = feed(config, host, clock::now())?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, Pipeline::start(source, feed).await).await;
         // The pipeline held the kernel side: by now every program is detached.
@@ -67,7 +68,7 @@ pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result
         let Header { version, kernel, host, attached, .. } = reader.header().clone();
         tracing::info!(recording = name, by = version, kernel, "replaying");
         let source = Recorded::new(reader, &name, speed);
-        front.serve(config, Pipeline::start(source, feed(config, host, attached)).await).await
+        front.serve(config, Pipeline::start(source, feed(config, host, attached)?).await).await
     })
 }
 
@@ -75,7 +76,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
-fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
+fn feed(config: &Config, host: Netns, attached: Timestamp) -> anyhow::Result<Feed> {
     let settings = Settings {
         host,
         event_memory: config.event_memory,
@@ -83,7 +84,17 @@ fn feed(config: &Config, host: Netns, attached: Timestamp) -> Feed {
         max_series: config.max_series,
         keep: Keep { time: config.keep_closed, ..Keep::default() },
     };
-    Feed::new(Aggregator::new(settings, attached))
+    let aggregator = Aggregator::new(settings, attached);
+    let Some(directory) = &config.event_log else { return Ok(Feed::new(aggregator)) };
+    let settings = JournalSettings {
+        directory: directory.clone(),
+        limit: config.event_log_bytes,
+        memory: config.event_memory,
+    };
+    let (journal, events) = journal::open(&settings, attached)?;
+    let state = journal.state();
+    tracing::info!(directory = ?directory, events = state.read_back, "event log read back");
+    Ok(Feed::new(aggregator.with_past(events)).with_journal(journal))
 }
 
 /// Where clients come in, opened first: it is the cheapest thing to fail, and nothing is attached yet.
@@ -184,7 +195,10 @@ fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
     if let Some(directive) = programs.and_then(|level| format!("netqueue_ebpf={level}").parse().ok()) {
         filter = filter.add_directive(directive);
     }
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: in a journal or a file they are noise.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let layer = match config.format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().boxed(),

@@ -11,6 +11,7 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod inventory;
+pub mod journal;
 pub mod kernel;
 pub mod lab;
 pub mod metrics;

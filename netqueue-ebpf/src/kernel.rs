@@ -38,6 +38,12 @@ pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
 }
 
+/// The inode number of a `struct socket`.
+#[inline(always)]
+pub(crate) fn socket_inode(socket: u64) -> Result<u64, Fault> {
+    read(socket, layout!(socket_inode))
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 #[inline(always)]
 pub(crate) fn monotonic_now() -> u64 {
@@ -123,11 +129,24 @@ impl Sock {
         Ok(flags >> number & 1 != 0)
     }
 
+    /// Of a Multipath TCP socket, the connection it was made of; 0 of any other.
+    #[inline(always)]
+    pub(crate) fn first_subflow(self) -> u64 {
+        const IPPROTO_MPTCP: u16 = 262;
+        if layout!(mptcp_first) == KernelLayout::ABSENT {
+            return 0;
+        }
+        match read::<u16>(self.0, layout!(sock_protocol)) {
+            Ok(IPPROTO_MPTCP) => read(self.0, layout!(mptcp_first)).unwrap_or(0),
+            Ok(_) | Err(Fault) => 0,
+        }
+    }
+
     /// The inode number of the socket it belongs to, 0 where it belongs to none.
     #[inline(always)]
     pub(crate) fn inode(self) -> u64 {
         match read::<u64>(self.0, layout!(sock_socket)) {
-            Ok(socket) if socket != 0 => read(socket, layout!(socket_inode)).unwrap_or(0),
+            Ok(socket) if socket != 0 => socket_inode(socket).unwrap_or(0),
             Ok(_) | Err(Fault) => 0,
         }
     }

@@ -124,6 +124,7 @@ impl Account {
         // SAFETY: a live map value, aligned to eight. A softirq on top of a program in process context may write it
         // between the two: then one event is not paid for.
         let paid_until = unsafe { &raw mut (*self.row).paid_until };
+        // SAFETY: as above.
         let due = unsafe { paid_until.read_volatile() };
         if due > now + layout!(event_savings) {
             return false;

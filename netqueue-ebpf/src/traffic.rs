@@ -80,7 +80,14 @@ fn note_length(row: *mut Traffic, sk: Sock) -> Result<(), Fault> {
 /// accept() hands a socket to a process. It is of no interest unless it is a connection from an accept queue.
 #[inline(always)]
 pub(crate) fn accepted(child: u64) -> Result<(), Fault> {
-    let slot = take(child);
+    let (child, slot) = match take(child) {
+        NO_SLOT => {
+            // What accept() gives of Multipath TCP stands above the connection that waited.
+            let first = Sock(child).first_subflow();
+            (first, if first == 0 { NO_SLOT } else { take(first) })
+        }
+        slot => (child, slot),
+    };
     let Some(row) = row(slot) else { return Ok(()) };
     // SAFETY: a live map value.
     unsafe { raise(&raw mut (*row).accepted, 1) };

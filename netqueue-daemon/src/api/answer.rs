@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::{
-    domain::{LossReason, Snapshot},
-    model::{Coverage, Envelope, Events, Listeners, Page, Peers, Series, Timeseries},
+    domain::{JournalState, LossReason, Snapshot},
+    model::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries},
 };
 
 /// The form a client asks for.
@@ -152,7 +152,7 @@ fn envelope<T>(snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Envelope<
 pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
     let events = &snapshot.events;
     let since = match events.oldest() {
-        Some((_, oldest)) if events.evicted() > 0 => oldest,
+        Some((_, oldest)) if events.evicted() > 0 || events.before_this_run() > 0 => oldest,
         Some(_) | None => snapshot.attached,
     };
     Coverage {
@@ -162,7 +162,28 @@ pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
         events_evicted: events.evicted(),
         events_suppressed: snapshot.health.flow.suppressed,
         events_lost: snapshot.health.flow.lost.iter().sum(),
+        gaps: gaps(snapshot),
     }
+}
+
+/// When netqueue did not run, as far as its event log reaches back.
+fn gaps(snapshot: &Snapshot) -> Vec<Gap> {
+    let events = &snapshot.events;
+    let (oldest, _) = events.oldest().unwrap_or((u64::MAX, snapshot.taken));
+    let runs = events.earlier().runs();
+    let began = runs.iter().skip(1).map(|run| run.began).chain([snapshot.attached]);
+    // What lies before the oldest event is not held anyway.
+    let held = runs
+        .iter()
+        .zip(began)
+        .filter(|(run, _)| run.last + 1 >= oldest || run.last >= events.before_this_run());
+    held.map(|(run, began)| Gap {
+        since: run.wrote.to_rfc3339(),
+        until: began.to_rfc3339(),
+        after: run.last,
+        reason: if run.ended { "stopped" } else { "killed" }.to_owned(),
+    })
+    .collect()
 }
 
 fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
@@ -205,8 +226,19 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
             ledger.forgotten_at_most, ledger.capacity
         )
     });
+    let journal = snapshot.journal.iter().flat_map(journal_warnings);
     let told = snapshot.health.warnings.iter().cloned();
-    told.chain(probes).chain(losses).chain(untold).chain(unheard).chain(forgotten).collect()
+    told.chain(journal).chain(probes).chain(losses).chain(untold).chain(unheard).chain(forgotten).collect()
+}
+
+/// What the event log on disk lacks.
+fn journal_warnings(journal: &JournalState) -> Vec<String> {
+    let missing = |events: u64, why: &str| {
+        (events > 0).then(|| format!("{events} events are missing in the event log on disk: {why}"))
+    };
+    let behind = missing(journal.behind, "the disk did not keep up");
+    let unwritable = missing(journal.unwritable, "they could not be written");
+    journal.trouble.iter().cloned().chain(behind).chain(unwritable).collect()
 }
 
 #[cfg(test)]

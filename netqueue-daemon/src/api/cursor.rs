@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::Snapshot;
+use crate::domain::{Snapshot, Timestamp};
 
 /// Where a page or a stream goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub(super) const PATTERN: &str = "^[0-9a-f]{1,12}-[0-9]{1,19}$";
 
 impl Cursor {
     pub(super) fn at(snapshot: &Snapshot, seq: u64) -> Self {
-        Self { run: run(snapshot), seq }
+        let earlier = snapshot.events.earlier().run_of(seq);
+        Self { run: earlier.map_or(snapshot.attached, |run| run.attached).as_nanos() / 1_000_000, seq }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -31,20 +32,36 @@ impl Cursor {
         (plain(run) && plain(seq)).then(parsed).flatten()
     }
 
-    /// The number, if it is one of this run's.
-    pub(super) fn of_this_run(self, snapshot: &Snapshot) -> Option<u64> {
-        (self.run == run(snapshot)).then_some(self.seq)
+    /// Where that is for this run.
+    pub(super) fn place(self, snapshot: &Snapshot) -> Place {
+        let is = |attached: Timestamp| attached.as_nanos() / 1_000_000 == self.run;
+        let events = &snapshot.events;
+        if is(snapshot.attached) && (self.seq == 0 || self.seq > events.before_this_run()) {
+            return Place::Here(self.seq.max(events.before_this_run()));
+        }
+        match events.earlier().runs().iter().rev().find(|run| is(run.attached)) {
+            Some(run) => Place::Earlier(self.seq.min(run.last)),
+            None if is(snapshot.attached) => Place::Here(self.seq),
+            None => Place::Unknown,
+        }
     }
+}
+
+/// A place in the sequence, as this run of the daemon numbers events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A number of this run.
+    Here(u64),
+    /// A number of an earlier run whose log this one goes on with: the last one that is known of it, where it went further.
+    Earlier(u64),
+    /// Of a run nothing is known of.
+    Unknown,
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:x}-{}", self.run, self.seq)
     }
-}
-
-const fn run(snapshot: &Snapshot) -> u64 {
-    snapshot.attached.as_nanos() / 1_000_000
 }
 
 #[cfg(test)]

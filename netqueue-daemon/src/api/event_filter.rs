@@ -1,6 +1,6 @@
 //! Which events a client asks for.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, net::IpAddr};
 
 use super::{
     moment,
@@ -33,14 +33,41 @@ pub(super) const STAGES: [&str; 3] = [Stage::Syn.as_str(), Stage::Ack.as_str(), 
 /// Kinds of events.
 pub(super) const KINDS: [&str; 2] = ["drop", "reset"];
 
-/// Whom events are charged to: id and process by account.
-pub(super) type Charged = HashMap<AccountKey, (AccountId, Arc<str>)>;
+/// Whom events are charged to, in this run and in those before it.
+pub(super) struct Charged<'a> {
+    snapshot: &'a Snapshot,
+    accounts: HashMap<AccountKey, (AccountId, &'a str)>,
+}
+
+/// Whom one event is charged to.
+pub(super) struct Whom<'a> {
+    /// The account's id; `None` where this run of the daemon does not know it.
+    pub(super) id: Option<AccountId>,
+    /// The process that holds the listener; empty while unknown.
+    pub(super) process: &'a str,
+    /// What its namespace is called.
+    pub(super) netns: Cow<'a, str>,
+}
 
 /// All accounts of a snapshot.
-pub(super) fn charged(snapshot: &Snapshot) -> Charged {
-    let entry =
-        |account: &crate::domain::AccountView| (account.key, (account.id, Arc::clone(&account.process)));
-    snapshot.accounts.iter().map(entry).collect()
+pub(super) fn charged(snapshot: &Snapshot) -> Charged<'_> {
+    let accounts = snapshot.accounts.iter().map(|account| (account.key, (account.id, &*account.process)));
+    Charged { snapshot, accounts: accounts.collect() }
+}
+
+impl<'a> Charged<'a> {
+    /// Whom the event with this number is charged to. What an earlier run of the daemon called an account is another's name
+    /// now: those of its events are of then.
+    pub(super) fn whom(&self, number: u64, account: &AccountKey) -> Whom<'a> {
+        let events = &self.snapshot.events;
+        if number <= events.before_this_run() {
+            let named = events.earlier().named(number, account);
+            let netns = named.map_or("", |named| &named.netns);
+            return Whom { id: None, process: named.map_or("", |named| &named.process), netns: netns.into() };
+        }
+        let (id, process) = self.accounts.get(account).map_or((None, ""), |(id, name)| (Some(*id), *name));
+        Whom { id, process, netns: self.snapshot.netns_name(account.netns()).into() }
+    }
 }
 
 impl EventFilter {
@@ -73,8 +100,8 @@ impl EventFilter {
     }
 
     /// Whether `event` is asked for.
-    pub(super) fn admits(&self, snapshot: &Snapshot, charged: &Charged, event: &Event) -> bool {
-        let account = || charged.get(&event.account);
+    pub(super) fn admits(&self, charged: &Charged<'_>, number: u64, event: &Event) -> bool {
+        let whom = || charged.whom(number, &event.account);
         self.since.is_none_or(|since| event.time > since)
             && self.start.is_none_or(|start| event.time >= start)
             && self.end.is_none_or(|end| event.time < end)
@@ -82,9 +109,9 @@ impl EventFilter {
             && self.cause.is_none_or(|cause| event.what.cause() == cause)
             && self.stage.is_none_or(|stage| event.what.stage() == Some(stage))
             && self.peer.is_none_or(|addr| event.peer.is_some_and(|peer| peer.addr == addr))
-            && self.place.admits_event(snapshot, event)
-            && self.listener.is_none_or(|wanted| account().is_some_and(|(id, _)| *id == wanted))
-            && self.process.as_deref().is_none_or(|name| account().map_or("", |(_, process)| process) == name)
+            && self.place.admits_event(charged.snapshot, event, || whom().netns)
+            && self.listener.is_none_or(|wanted| whom().id == Some(wanted))
+            && self.process.as_deref().is_none_or(|name| whom().process == name)
     }
 
     /// What the client should know of the question itself.

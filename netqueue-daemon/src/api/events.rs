@@ -5,7 +5,7 @@ use axum::{extract::State, response::Response};
 use super::{
     Api,
     answer::Form,
-    cursor::{self, Cursor},
+    cursor::{self, Cursor, Place},
     event_filter::{Charged, EventFilter, charged},
     params::Params,
     problem::Problem,
@@ -61,13 +61,15 @@ impl Page {
 
     fn of(&self, snapshot: &Snapshot, filter: &EventFilter) -> (Events, Vec<String>) {
         let mut warnings = filter.remarks(snapshot);
-        let from = self.cursor.map(|cursor| cursor.of_this_run(snapshot));
-        if from == Some(None) {
-            warnings.push("the cursor is from another run of the daemon: the page begins where one without a cursor does".to_owned());
-        }
-        let from = from.flatten();
+        let from = self.cursor.and_then(|cursor| match cursor.place(snapshot) {
+            Place::Here(seq) | Place::Earlier(seq) => Some(seq),
+            Place::Unknown => {
+                warnings.push("the cursor is from another run of the daemon: the page begins where one without a cursor does".to_owned());
+                None
+            }
+        });
         let charged = charged(snapshot);
-        let admitted = |(_, event): &(u64, domain::Event)| filter.admits(snapshot, &charged, event);
+        let admitted = |(seq, event): &(u64, domain::Event)| filter.admits(&charged, *seq, event);
         let log = &snapshot.events;
         let mut found: Vec<_> = if self.ascending {
             log.after(from.unwrap_or(0)).filter(admitted).take(self.limit + 1).collect()
@@ -91,7 +93,7 @@ impl Page {
         let reached_end = self.ascending || !more;
         let truncated_before =
             truncated(snapshot, filter, from.filter(|_| self.ascending)).filter(|_| reached_end);
-        let events = found.iter().map(|(seq, event)| Event::of(snapshot, &charged, *seq, event)).collect();
+        let events = found.iter().map(|(seq, event)| Event::of(&charged, *seq, event)).collect();
         (Events { events, next, truncated_before }, warnings)
     }
 }
@@ -108,21 +110,21 @@ pub(super) fn truncated(snapshot: &Snapshot, filter: &EventFilter, from: Option<
 
 impl Event {
     /// An event as the API writes it.
-    pub(super) fn of(snapshot: &Snapshot, charged: &Charged, seq: u64, event: &domain::Event) -> Self {
-        let account = charged.get(&event.account);
+    pub(super) fn of(charged: &Charged<'_>, seq: u64, event: &domain::Event) -> Self {
+        let whom = charged.whom(seq, &event.account);
         let netns = event.account.netns();
         Self {
             seq,
             time: event.time.to_rfc3339(),
             time_ns: event.time.as_nanos().to_string(),
             kind: event.what.kind().to_owned(),
-            listener: account.map(|(id, _)| id.0.to_string()),
-            netns: snapshot.netns_name(netns),
+            listener: whom.id.map(|id| id.0.to_string()),
+            netns: whom.netns.into_owned(),
             netns_inode: netns.inode,
             netns_generation: netns.generation,
             addr: event.account.addr(),
             port: Some(event.local_port),
-            process: account.map_or_else(String::new, |(_, process)| process.to_string()),
+            process: whom.process.to_owned(),
             peer: event.peer.map(|domain::Peer { addr, port }| Peer { addr, port }),
             stage: event.what.stage().map(str::to_owned),
             cause: event.what.cause().to_owned(),

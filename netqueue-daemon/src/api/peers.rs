@@ -55,8 +55,8 @@ fn top(snapshot: &Snapshot, filter: &EventFilter, by: &str, limit: usize) -> Pee
     let charged = charged(snapshot);
     let mut met: HashMap<IpAddr, Met> = HashMap::new();
     let mut events = 0;
-    for (_, event) in snapshot.events.before(u64::MAX, filter.earliest()) {
-        let Some(peer) = event.peer.filter(|_| filter.admits(snapshot, &charged, &event)) else { continue };
+    for (number, event) in snapshot.events.before(u64::MAX, filter.earliest()) {
+        let Some(peer) = event.peer.filter(|_| filter.admits(&charged, number, &event)) else { continue };
         let peer = met.entry(peer.addr).or_default();
         match event.what {
             What::Drop(_) => peer.drops += 1,

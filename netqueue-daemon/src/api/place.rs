@@ -1,6 +1,6 @@
 //! Where an account is, as a client asks for it.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use serde::Serialize;
 
@@ -70,29 +70,48 @@ impl PlaceFilter {
     }
 
     pub(super) fn admits(&self, snapshot: &Snapshot, key: &AccountKey) -> bool {
-        self.admits_at(snapshot, key, key.port())
+        let name = || snapshot.netns_name(key.netns()).into();
+        self.admits_at(snapshot, key, key.port(), name)
     }
 
-    pub(super) fn admits_event(&self, snapshot: &Snapshot, event: &Event) -> bool {
-        self.admits_at(snapshot, &event.account, Some(event.local_port))
+    /// Of an event's namespace, `name` tells what it was called.
+    pub(super) fn admits_event<'a>(
+        &self,
+        snapshot: &Snapshot,
+        event: &Event,
+        name: impl FnOnce() -> Cow<'a, str>,
+    ) -> bool {
+        self.admits_at(snapshot, &event.account, Some(event.local_port), name)
     }
 
     /// Whether something that concerns all of a namespace is meant: where no address or port is asked for.
     pub(super) fn admits_all_of(&self, snapshot: &Snapshot, netns: Netns) -> bool {
-        self.addr.is_none() && self.port.is_none() && self.admits_netns(snapshot, netns)
+        let name = || snapshot.netns_name(netns).into();
+        self.addr.is_none() && self.port.is_none() && self.admits_netns(snapshot, netns, name)
     }
 
-    fn admits_netns(&self, snapshot: &Snapshot, asked: Netns) -> bool {
+    fn admits_netns<'a>(
+        &self,
+        snapshot: &Snapshot,
+        asked: Netns,
+        called: impl FnOnce() -> Cow<'a, str>,
+    ) -> bool {
         self.netns.as_ref().is_none_or(|netns| match netns {
             NetnsFilter::Host => asked == snapshot.host,
             NetnsFilter::Inode(inode) => asked.inode == *inode,
             NetnsFilter::One(netns) => asked == *netns,
-            NetnsFilter::Name(name) => snapshot.netns_name(asked) == *name,
+            NetnsFilter::Name(name) => called() == name.as_str(),
         })
     }
 
-    fn admits_at(&self, snapshot: &Snapshot, key: &AccountKey, port: Option<u16>) -> bool {
-        self.admits_netns(snapshot, key.netns())
+    fn admits_at<'a>(
+        &self,
+        snapshot: &Snapshot,
+        key: &AccountKey,
+        port: Option<u16>,
+        netns: impl FnOnce() -> Cow<'a, str>,
+    ) -> bool {
+        self.admits_netns(snapshot, key.netns(), netns)
             && self.addr.is_none_or(|addr| key.addr() == Some(addr))
             && self.port.is_none_or(|asked| port == Some(asked))
     }

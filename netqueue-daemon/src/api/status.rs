@@ -6,11 +6,11 @@ use super::{Api, answer::Form, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
     domain::{
-        CounterBalance, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
-        SearchCost, SlotUse, Snapshot, Start, Timestamp,
+        CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns,
+        ProbeStatus, SearchCost, SlotUse, Snapshot, Start, Timestamp,
     },
     model::{
-        Balance, Envelope, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
+        Balance, Envelope, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
         Problem as Refused, Reconciliation, Slots, Status,
     },
 };
@@ -54,6 +54,25 @@ impl Status {
             },
             slots: snapshot.health.slots.iter().map(Slots::named).collect(),
             ledger: Ledger::of(&snapshot.health.ledger),
+            event_log: snapshot.journal.as_ref().map(EventFiles::of),
+        }
+    }
+}
+
+impl EventFiles {
+    fn of(journal: &JournalState) -> Self {
+        let missing = [("behind", journal.behind), ("unwritable", journal.unwritable)];
+        Self {
+            directory: journal.directory.clone(),
+            limit_bytes: journal.limit,
+            bytes: journal.bytes,
+            segments: journal.segments,
+            oldest: journal.oldest,
+            written: journal.written,
+            missing: missing.map(|(reason, events)| (reason.to_owned(), events)).into(),
+            evicted: journal.evicted,
+            read_back: journal.read_back,
+            unreadable_bytes: journal.unreadable_bytes,
         }
     }
 }
@@ -172,7 +191,7 @@ impl EventFlow {
             seen: flow.seen,
             submitted: flow.submitted,
             suppressed: flow.suppressed,
-            stored: snapshot.events.appended(),
+            stored: snapshot.events.appended() - snapshot.events.before_this_run(),
             lost: lost.into(),
             folded: flow.folded,
             namespaces_untold: flow.namespaces_untold,

@@ -19,7 +19,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Api,
-    cursor::{self, Cursor},
+    cursor::{self, Cursor, Place},
     event_filter::{EventFilter, charged},
     params::Params,
     problem::Problem,
@@ -96,11 +96,13 @@ impl Subscriber {
     fn new(live: Live, filter: EventFilter, cursor: Option<Cursor>, place: OwnedSemaphorePermit) -> Self {
         let snapshot = live.latest();
         let newest = snapshot.events.appended();
-        let (last, restarted) = match cursor.map(|cursor| cursor.of_this_run(&snapshot)) {
+        let (last, restarted) = match cursor.map(|cursor| cursor.place(&snapshot)) {
             None => (newest, false),
-            Some(Some(seq)) => (seq.min(newest), false),
-            // From another run: everything of this one is new to the client, and what it missed there is gone.
-            Some(None) => (0, true),
+            Some(Place::Here(seq)) => (seq.min(newest), false),
+            // The event log on disk goes on where that run ended, but for what it may have lost at its end.
+            Some(Place::Earlier(seq)) => (seq, true),
+            // Everything held is new to the client, and what it missed of that run is gone.
+            Some(Place::Unknown) => (0, true),
         };
         let mut subscriber = Self {
             live,
@@ -160,8 +162,8 @@ impl Subscriber {
                 self.say(snapshot, "lost", &evicted);
             }
             self.last = seq;
-            if self.filter.admits(snapshot, &charged, &event) {
-                self.say(snapshot, event.what.kind(), &Event::of(snapshot, &charged, seq, &event));
+            if self.filter.admits(&charged, seq, &event) {
+                self.say(snapshot, event.what.kind(), &Event::of(&charged, seq, &event));
             }
         }
     }

@@ -202,7 +202,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
     let answer = get("/api/v1/listeners").await;
     assert_eq!(
         answer["coverage"],
-        json!({"since": at(0).to_rfc3339(), "taken": at(10).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23})
+        json!({"since": at(0).to_rfc3339(), "taken": at(10).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23, "gaps": []})
     );
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("23 lost (ring_full): events are missing, counts are exact"), "{warnings}");

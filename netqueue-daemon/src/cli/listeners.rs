@@ -1,7 +1,9 @@
-//! `netqueue listeners`: every account with its queues, what it was charged, and whose it is.
+//! `netqueue listeners`: every account with its queues, what bounds them, what was dropped and why, how long clients wait,
+//! and whose it is.
 
 use std::{cmp::Reverse, io::Write as _, process::ExitCode};
 
+use anstyle::Style;
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::client::{
     Query,
-    model::{Listener, Listeners, Total},
+    model::{Listener, Listeners, Queue, Total},
 };
 
 /// The arguments of `netqueue listeners`.
@@ -32,6 +34,9 @@ pub struct ListenersArgs {
     /// Only those that dropped or reset something
     #[arg(short, long)]
     trouble: bool,
+    /// Only those that live: no listener that was closed
+    #[arg(short, long)]
+    open: bool,
     /// The order
     #[arg(short, long, value_enum, value_name = "BY", default_value_t)]
     sort: Order,
@@ -66,6 +71,7 @@ pub fn command(args: ListenersArgs) -> anyhow::Result<ExitCode> {
         let fits = |one: &Listener| {
             args.listener.as_ref().is_none_or(|wanted| wanted.admits(one))
                 && (!args.trouble || one.drops.total > 0 || one.resets.total > 0)
+                && !(args.open && one.listener.as_ref().is_some_and(|socket| socket.closed.is_some()))
         };
         let mut rows: Vec<_> = answer.envelope.data.listeners.iter().filter(|one| fits(one)).collect();
         sort(&mut rows, args.sort);
@@ -104,46 +110,115 @@ fn print(paper: &mut Paper, rows: &[&Listener]) -> Result<(), Failure> {
         writeln!(paper.out, "none that fits")?;
         return Ok(());
     }
-    let mut table = Table::new([
-        Column::text("LISTENER").at_least(15),
-        Column::text("PROCESS").at_least(7),
-        Column::number("ACCEPT"),
-        Column::number("DROPPED"),
-        Column::number("RESETS"),
-        Column::text("ID"),
-        Column::number("SYN").optional(),
-        Column::text("MOSTLY BECAUSE").at_least(14).optional(),
-        Column::text("LIMITED BY").at_least(8).optional(),
-        Column::text("NETNS").at_least(6).optional(),
-    ]);
-    for row in rows {
-        let full = row.accept_queue.is_some_and(|queue| queue.length > queue.limit);
-        let mark = |number: u64, style| {
-            if number == 0 { Cell::from("-") } else { Cell::styled(format::count(number), style) }
-        };
-        let limit = row.listener.as_ref().map(|socket| plain(&socket.limit.limited_by));
-        table.push([
-            Cell::styled(format::place(row.addr, row.port), style::HEAD),
-            whose(row).into(),
-            Cell::styled(
-                format::queue(row.accept_queue),
-                if full { style::BAD } else { anstyle::Style::new() },
-            ),
-            mark(row.drops.total, style::BAD),
-            mark(row.resets.total, style::WARN),
-            format!("id:{}", plain(&row.id)).into(),
-            format::queue(row.syn_queue).into(),
-            why(row).into(),
-            limit.unwrap_or_default().into(),
-            plain(&row.netns).into(),
-        ]);
-    }
-    table.write(&mut paper.out, paper.width)?;
+    table(rows).write(&mut paper.out, paper.width)?;
     Ok(())
 }
 
-/// The process, or what the account stands for.
+fn table(rows: &[&Listener]) -> Table {
+    let mut table = Table::new([
+        Column::text("LISTENER").at_least(12),
+        Column::text("OWNER").at_least(8),
+        Column::text("ACCEPT QUEUE"),
+        Column::number("DROPPED"),
+        Column::number("RESETS"),
+        Column::text("ID"),
+        Column::text("LIMITED BY").at_least(9).optional(),
+        Column::text("WAIT P50/P99").optional(),
+        Column::text("MOSTLY BECAUSE").at_least(14).optional(),
+        Column::number("SYN").optional(),
+        Column::text("NETNS").at_least(4).optional(),
+        Column::text("UNIT").at_least(8).optional(),
+    ]);
+    for row in rows {
+        let closed = row.listener.as_ref().is_some_and(|socket| socket.closed.is_some());
+        let mark = |number: u64, style| {
+            if number == 0 { Cell::from("-") } else { Cell::styled(format::count(number), style) }
+        };
+        table.push([
+            Cell::styled(format::place(row.addr, row.port), if closed { style::DIM } else { style::HEAD }),
+            whose(row).into(),
+            if closed { Cell::styled("closed", style::DIM) } else { queue(row.accept_queue) },
+            mark(row.drops.total, style::BAD),
+            mark(row.resets.total, style::WARN),
+            format!("id:{}", plain(&row.id)).into(),
+            limited_by(row).into(),
+            wait(row).into(),
+            why(row).into(),
+            format::queue(row.syn_queue).into(),
+            plain(&row.netns).into(),
+            place(row).into(),
+        ]);
+    }
+    table
+}
+
+/// `▰▰▱▱▱▱▱▱ 33/128`, red where it is full.
+fn queue(queue: Option<Queue>) -> Cell {
+    let Some(Queue { length, limit }) = queue else { return Cell::styled("-", style::DIM) };
+    let colour = match length {
+        length if length > limit => style::BAD,
+        length if length > limit / 2 => style::WARN,
+        0 => Style::new(),
+        _ => style::GOOD,
+    };
+    Cell::styled(format!("{} {length}/{limit}", bar(length, limit)), colour)
+}
+
+/// Eight steps. An accept queue holds one more than its limit; whatever waits shows at least one step.
+fn bar(length: u32, limit: u32) -> String {
+    const STEPS: u64 = 8;
+    let (length, room) = (u64::from(length), u64::from(limit) + 1);
+    let full = (length.min(room) * STEPS).div_ceil(room);
+    (0..STEPS).map(|step| if step < full { '▰' } else { '▱' }).collect()
+}
+
+/// In words that say what would have to change.
+fn limited_by(row: &Listener) -> String {
+    let Some(limit) = row.listener.as_ref().map(|socket| &socket.limit) else { return String::new() };
+    match (limit.limited_by.as_str(), limit.listen_argument) {
+        ("listen_argument", Some(argument)) => format!("listen({argument})"),
+        ("listen_argument", None) => "listen()".to_owned(),
+        ("earlier_somaxconn", _) => "somaxconn then".to_owned(),
+        ("listen_call", _) => "listen() then".to_owned(),
+        (other, _) => plain(other),
+    }
+}
+
+/// Half, and 99 of 100, were accepted within.
+fn wait(row: &Listener) -> String {
+    let waits = row.traffic.as_ref().and_then(|traffic| traffic.accept_wait_seconds);
+    match waits.map(|waits| (waits.p50, waits.p99)) {
+        Some((Some(p50), Some(p99))) => format!("{}/{}", format::waited(p50), format::waited(p99)),
+        Some(_) | None => "-".to_owned(),
+    }
+}
+
+/// Where the system put its owner: the container, else the unit.
+fn place(row: &Listener) -> String {
+    const SHORT_ID: usize = 12;
+    let owners = row.listener.as_ref().and_then(|socket| socket.owners.as_ref());
+    let Some(owner) = owners.and_then(|owners| owners.first()) else { return String::new() };
+    match &owner.container {
+        Some(id) => plain(&id.chars().take(SHORT_ID).collect::<String>()),
+        None => plain(owner.unit.as_deref().unwrap_or_default()),
+    }
+}
+
+/// `nginx 812 +4`: the process it is named after, its number, and how many hold it beside; why that is not known; or what
+/// the account stands for.
 fn whose(row: &Listener) -> String {
+    if let Some(socket) = &row.listener {
+        let owners = socket.owners.as_deref().unwrap_or_default();
+        let unknown = || socket.unknown.iter().find(|unknown| unknown.what == "owners");
+        return match owners.split_first() {
+            Some((first, others)) => {
+                let more = if others.is_empty() { String::new() } else { format!(" +{}", others.len()) };
+                let ended = if first.ended { " (ended)" } else { "" };
+                format!("{} {}{more}{ended}", plain(&first.comm), first.pid)
+            }
+            None => unknown().map_or_else(|| "?".to_owned(), |why| format!("? ({})", plain(&why.detail))),
+        };
+    }
     match (row.process.as_str(), row.kind.as_str()) {
         ("", "endpoint") => "(not a listener's)".to_owned(),
         ("", "ephemeral") => "(client ports)".to_owned(),
@@ -160,4 +235,86 @@ fn why(row: &Listener) -> String {
         let stage = part.stage.map(|stage| format!("/{}", plain(&stage))).unwrap_or_default();
         format!("{}{stage}", plain(&part.cause))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    fn row(port: u16, comm: &str, length: u32, drops: u64) -> Listener {
+        let part = json!({"cause": "accept_queue_full", "stage": "syn", "count": drops});
+        serde_json::from_value(json!({
+            "id": port.to_string(), "kind": "listener", "netns": "host", "addr": "0.0.0.0", "port": port,
+            "process": comm, "accept_queue": {"length": length, "limit": 128}, "syn_queue": null,
+            "drops": {"total": drops, "by_cause": if drops > 0 { vec![part] } else { vec![] }},
+            "resets": {"total": 0, "by_cause": []},
+            "traffic": {"accepted": null, "accept_queue_peak": null, "accept_wait_seconds": {"count": 9, "p50": 0.0004, "p99": 1.25}},
+            "listener": {
+                "inode": 900, "family": "ipv4", "closed": null,
+                "limit": {"backlog": 128, "limited_by": "listen_argument", "listen_argument": 128},
+                "owners": [
+                    {"pid": 812, "comm": comm, "executable": "/usr/sbin/nginx", "unit": "nginx.service", "ended": false},
+                    {"pid": 813, "comm": comm, "ended": false},
+                ],
+                "unknown": [],
+            },
+        }))
+        .expect("a row")
+    }
+
+    fn written(rows: &[&Listener], width: usize) -> String {
+        let mut out = Vec::new();
+        table(rows).write(&mut anstream::StripStream::new(&mut out), Some(width)).expect("memory");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_bar_is_empty_only_when_the_queue_is_and_full_only_when_it_is() {
+        assert_eq!((bar(0, 128).as_str(), bar(1, 128).as_str()), ("▱▱▱▱▱▱▱▱", "▰▱▱▱▱▱▱▱"));
+        assert_eq!((bar(129, 128).as_str(), bar(64, 128).as_str()), ("▰▰▰▰▰▰▰▰", "▰▰▰▰▱▱▱▱"));
+        assert_eq!(bar(5, 0), "▰▰▰▰▰▰▰▰");
+        assert_eq!(bar(u32::MAX, u32::MAX).chars().count(), 8);
+    }
+
+    #[test]
+    fn a_row_says_queue_limit_wait_owner_and_cause() {
+        let row = row(80, "nginx", 33, 24);
+        assert_eq!((limited_by(&row).as_str(), wait(&row).as_str()), ("listen(128)", "400 µs/1.2 s"));
+        assert_eq!((whose(&row).as_str(), place(&row).as_str()), ("nginx 812 +1", "nginx.service"));
+        let text = written(&[&row], 140);
+        for said in
+            ["▰▰▰▱▱▱▱▱ 33/128", "nginx 812 +1", "listen(128)", "400 µs/1.2 s", "accept_queue_full/syn"]
+        {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+
+    #[test]
+    fn it_fits_eighty_columns_and_more() {
+        let long = row(65_535, "fifteen-letters", 4096, 1_234_567_890);
+        for width in [80, 100, 120, 200] {
+            let text = written(&[&row(80, "nginx", 33, 24), &long], width);
+            assert!(text.lines().all(|line| line.width() <= width), "{width}: {text}");
+            assert!(text.contains("1,234,567,890"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_owner_that_is_not_known_says_why() {
+        let mut row = row(80, "", 0, 0);
+        if let Some(socket) = &mut row.listener {
+            socket.owners = None;
+            socket.unknown = vec![
+                serde_json::from_value(json!({
+                    "what": "owners", "why": "missing_capability",
+                    "detail": "missing CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                }))
+                .expect("it is one"),
+            ];
+        }
+        assert_eq!(whose(&row), "? (missing CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)");
+    }
 }

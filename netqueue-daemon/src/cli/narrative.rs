@@ -128,18 +128,20 @@ fn limits(listener: &Listener) -> Option<String> {
 
 fn traffic(listener: &Listener) -> Option<String> {
     let traffic = listener.traffic.as_ref().filter(|traffic| traffic.established > 0)?;
+    let accepted = traffic.accepted.map(|accepted| format!(", {} were accepted", count(accepted)));
+    let peak = traffic.accept_queue_peak.map(|peak| peak.last_minute);
+    let peak = peak.map(|peak| format!("; at most {} waited at once in the last minute", count(peak.into())));
     let passed = format!(
-        "{} entered the accept queue, {} were accepted; at most {} waited at once in the last minute.",
+        "{} entered the accept queue{}{}.",
         plural(traffic.established, "connection"),
-        count(traffic.accepted),
-        count(traffic.accept_queue_peak.last_minute.into())
+        accepted.unwrap_or_default(),
+        peak.unwrap_or_default()
     );
-    Some(match traffic.wait {
-        Some(wait) => format!(
-            "{passed} Half were accepted within {}, 99 of 100 within {}.",
-            waited(wait.p50),
-            waited(wait.p99)
-        ),
+    let waits = traffic.accept_wait_seconds.and_then(|wait| wait.p50.zip(wait.p99));
+    Some(match waits {
+        Some((p50, p99)) => {
+            format!("{passed} Half were accepted within {}, 99 of 100 within {}.", waited(p50), waited(p99))
+        }
         None => passed,
     })
 }
@@ -278,7 +280,7 @@ mod tests {
                 "limit": {"backlog": 128, "limited_by": "earlier_somaxconn", "listen_argument": 511, "somaxconn_then": 128,
                     "sysctls": {"net.core.somaxconn": 4096}},
             },
-            "traffic": {"established": 2000, "accepted": 1999, "accept_queue_peak": {"last_minute": 12}, "wait": {"p50": 0.00012, "p99": 1.5}},
+            "traffic": {"established": 2000, "accepted": 1999, "accept_queue_peak": {"last_minute": 12}, "accept_wait_seconds": {"p50": 0.00012, "p99": 1.5}},
         })));
         assert!(
             text.contains("process nginx (7), /usr/sbin/nginx, unit nginx.service, and one other with it"),

@@ -84,12 +84,12 @@ pub struct Unknown {
 pub struct Traffic {
     /// Entered the accept queue.
     pub established: u64,
-    /// Taken out by accept().
-    pub accepted: u64,
-    /// The longest the accept queue was.
-    pub accept_queue_peak: QueuePeak,
-    /// How long accepted connections had waited; null where none was measured.
-    pub wait: Option<Wait>,
+    /// Taken out by accept(); null where that is not observed.
+    pub accepted: Option<u64>,
+    /// The longest the accept queue was; null where that is not observed.
+    pub accept_queue_peak: Option<QueuePeak>,
+    /// How long accepted connections had waited; null where that is not observed.
+    pub accept_wait_seconds: Option<Wait>,
 }
 
 /// The longest a queue was.
@@ -100,12 +100,12 @@ pub struct QueuePeak {
     pub last_minute: u32,
 }
 
-/// Waits in the accept queue, in seconds.
+/// Waits in the accept queue, in seconds; null where none was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Wait {
     /// Half were shorter.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// 99 in 100 were shorter.
-    pub p99: f64,
+    pub p99: Option<f64>,
 }

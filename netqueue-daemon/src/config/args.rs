@@ -69,6 +69,12 @@ pub(super) struct Flags {
     /// Memory for the newest events, about 70 bytes each [default: 16MiB]
     #[arg(long = "event-memory", env = "NETQUEUE_EVENT_MEMORY", value_name = "BYTES")]
     pub(super) event_memory: Option<String>,
+    /// Folder for a log of events on disk, read back at the next start
+    #[arg(long = "event-log", env = "NETQUEUE_EVENT_LOG", value_name = "DIR")]
+    pub(super) event_log: Option<String>,
+    /// Space on disk for that log, about 30 bytes an event [default: 256MiB]
+    #[arg(long = "event-log-size", env = "NETQUEUE_EVENT_LOG_SIZE", value_name = "BYTES")]
+    pub(super) event_log_size: Option<String>,
     /// Memory for what happened to listeners over the last two days, at most 78 KB for each cause of one [default: 32MiB]
     #[arg(long = "history-memory", env = "NETQUEUE_HISTORY_MEMORY", value_name = "BYTES")]
     pub(super) history_memory: Option<String>,

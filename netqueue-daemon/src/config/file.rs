@@ -32,6 +32,8 @@ pub(super) struct Table {
     pub(super) attach: Option<Given>,
     pub(super) ring_size: Option<Given>,
     pub(super) event_memory: Option<Given>,
+    pub(super) event_log: Option<Given>,
+    pub(super) event_log_size: Option<Given>,
     pub(super) history_memory: Option<Given>,
     pub(super) event_rate: Option<Given>,
     pub(super) event_burst: Option<Given>,

@@ -51,6 +51,10 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Bytes the newest events may take in memory.
     pub event_memory: usize,
+    /// Folder of the event log on disk; `None`: there is none.
+    pub event_log: Option<PathBuf>,
+    /// Bytes the event log on disk may take.
+    pub event_log_bytes: u64,
     /// Bytes the histories of listeners may take in memory.
     pub history_memory: usize,
     /// Events a second that each listener may send from each CPU; `None`: as many as there are.
@@ -88,6 +92,8 @@ impl Default for Config {
             attach: AttachWay::Auto,
             ring_bytes: 4 << 20,
             event_memory: 16 << 20,
+            event_log: None,
+            event_log_bytes: 256 << 20,
             history_memory: 32 << 20,
             event_rate: Some(100),
             event_burst: 1000,
@@ -182,6 +188,12 @@ impl Config {
             event_memory: layers
                 .pick("event-memory", &flags.event_memory, &table.event_memory, &rules::MEMORY)?
                 .unwrap_or(default.event_memory),
+            event_log: layers
+                .pick("event-log", &flags.event_log, &table.event_log, &rules::DIRECTORY)?
+                .unwrap_or(default.event_log),
+            event_log_bytes: layers
+                .pick("event-log-size", &flags.event_log_size, &table.event_log_size, &rules::DISK)?
+                .unwrap_or(default.event_log_bytes),
             history_memory: layers
                 .pick("history-memory", &flags.history_memory, &table.history_memory, &rules::MEMORY)?
                 .unwrap_or(default.history_memory),

@@ -91,6 +91,19 @@ pub(super) const EVENT_RATE: Rule<Option<u32>> = Rule {
 pub(super) const EVENT_BURST: Rule<u32> =
     Rule { expected: "a number from 1 to 1000000", parse: |text| number(text, 1..=1_000_000) };
 
+pub(super) const DIRECTORY: Rule<Option<PathBuf>> = Rule {
+    expected: "the absolute path of a folder such as /var/lib/netqueue/events, or nothing",
+    parse: |text| match text {
+        "" => Some(None),
+        text => Some(PathBuf::from(text)).filter(|path| path.is_absolute()).map(Some),
+    },
+};
+
+pub(super) const DISK: Rule<u64> = Rule {
+    expected: "a size from 1MiB to 1TiB such as 256MiB or 268435456",
+    parse: |text| bytes(text, 1 << 20..=1 << 40),
+};
+
 pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
     expected: "auto or a number from 16 to 1048576",
     parse: |text| match text {

@@ -8,6 +8,7 @@ mod census;
 mod counter;
 mod counts;
 pub mod diagnosis;
+mod earlier;
 mod event;
 mod event_log;
 pub mod glossary;
@@ -18,7 +19,9 @@ mod histogram;
 mod history;
 mod idle;
 mod joining;
+mod journal;
 mod limit;
+mod listen_call;
 mod listener;
 mod namespaces;
 mod observation;
@@ -38,6 +41,7 @@ pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
 pub use census::{Census, OwnerSearch};
 pub use counter::{KernelCounter, PerCounter};
 pub use counts::{Counts, Untold};
+pub use earlier::{Earlier, EarlierRun, Named};
 pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use gone::Keep;
@@ -48,7 +52,9 @@ pub use health::{
 pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use idle::{IdleClosings, IdleLimit, Sighting};
+pub use journal::JournalState;
 pub use limit::{Limit, LimitedBy, Sysctls};
+pub use listen_call::ListenCall;
 pub use listener::{
     Capability, Changes, Family, Known, Listener, Reuseport, SocketInode, Unknown, printable,
 };

@@ -45,7 +45,7 @@ pub struct Past {
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
     pasts: HashMap<AccountKey, Arc<Past>>,
-    /// Everybody who was ever charged: who is in it and has no past was forgotten.
+    /// Everybody of those there are who was ever charged: who is in it and has no past was forgotten.
     charged: Arc<HashSet<AccountKey>>,
     ticked: Option<Timestamp>,
 }
@@ -186,7 +186,17 @@ impl Recent {
             }
         }
         self.forget();
+        self.leave_out_the_gone(accounts);
         self.ticked = Some(now);
+    }
+
+    /// Who is no account any more need not be known: there are never more than there are accounts.
+    fn leave_out_the_gone(&mut self, accounts: &[AccountView]) {
+        if self.charged.len() > accounts.len() {
+            let there: HashSet<_> = accounts.iter().map(|account| account.key).collect();
+            Arc::make_mut(&mut self.charged).retain(|key| there.contains(key));
+            self.pasts.retain(|key, _| there.contains(key));
+        }
     }
 
     /// An account's recent past, where it was charged anything.
@@ -292,6 +302,16 @@ mod tests {
             Some(true)
         );
         assert_eq!(past.most_drops_in_a_second(at(3900)), 1);
+    }
+
+    #[test]
+    fn ports_that_come_and_go_for_ever_leave_nothing_behind() {
+        let mut recent = Recent::default();
+        for second in 1..=5000 {
+            let there: Vec<_> = (0..20).map(|port| account(second * 20 + port, 1, second.into())).collect();
+            recent.tick(&there, at(second.into()));
+            assert!(recent.charged.len() <= 20 && recent.pasts.len() <= 20, "{}", recent.charged.len());
+        }
     }
 
     #[test]

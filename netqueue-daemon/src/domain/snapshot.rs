@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, History, IdleLimits, Listener, NamespaceBalance,
-    NamespaceView, Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
+    AccountId, AccountKey, Counts, EventLog, Health, History, IdleLimits, JournalState, Listener,
+    NamespaceBalance, NamespaceView, Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
 };
 
 /// One account at one moment.
@@ -134,6 +134,8 @@ pub struct Snapshot {
     pub spikes: Arc<[Spike]>,
     /// What every account was charged lately, and when.
     pub recent: Recent,
+    /// The event log on disk, where there is one.
+    pub journal: Option<JournalState>,
     /// How long servers whose clients lose the keep-alive race let connections idle, as far as that was seen.
     pub idle_limits: Arc<IdleLimits>,
 }

@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{sock_diag::Seen, visit::Visit};
+use super::{calls::Calls, sock_diag::Seen, visit::Visit};
 use crate::domain::{
-    Endpoint, Known, Limit, Listener, Netns, Owner, Reuseport, SocketInode, Sysctls, Timestamp, Unknown,
+    Endpoint, Known, Limit, ListenCall, Listener, Netns, Owner, Reuseport, SocketInode, Sysctls, Timestamp,
+    Unknown,
 };
 
 /// The listeners that live, by namespace.
@@ -33,6 +34,7 @@ impl Book {
         &mut self,
         netns: Netns,
         visit: Visit,
+        calls: &Calls,
         owners: &impl Fn(SocketInode) -> Known<Arc<[Owner]>>,
         now: Timestamp,
     ) -> Vec<Arc<Listener>> {
@@ -60,8 +62,9 @@ impl Book {
                 changed.push(closed(other, now));
             }
             let reuseport = groups.get(&inode).copied();
-            let listener =
-                listener(at, seen, same.map(|known| &**known), &sysctls, somaxconn, reuseport, now);
+            let call = seen.queue.ok().and_then(|queue| calls.of(inode, queue.limit));
+            let seen = Sight { at, seen, call, somaxconn, reuseport };
+            let listener = listener(seen, same.map(|known| &**known), &sysctls, now);
             let listener = Listener { owners: latest(owners(inode), same), ..listener };
             let listener = match same {
                 Some(known) if **known == listener => Arc::clone(known),
@@ -102,21 +105,32 @@ fn latest(owners: Known<Arc<[Owner]>>, same: Option<&Arc<Listener>>) -> Known<Ar
     }
 }
 
-fn listener(
+/// A listener in a look at its namespace.
+struct Sight<'a> {
     at: Endpoint,
     seen: Seen,
-    known: Option<&Listener>,
-    sysctls: &Arc<Sysctls>,
+    /// The listen() call that gave it its backlog, if that was seen.
+    call: Option<&'a ListenCall>,
+    /// What somaxconn was when it was opened, if that is known.
     somaxconn: Known<u32>,
     reuseport: Option<Reuseport>,
-    now: Timestamp,
-) -> Listener {
+}
+
+fn listener(sight: Sight<'_>, known: Option<&Listener>, sysctls: &Arc<Sysctls>, now: Timestamp) -> Listener {
+    let Sight { at, seen, call, somaxconn, reuseport } = sight;
     let backlog = seen.queue.map(|queue| queue.limit);
-    let limit = match known {
-        Some(known) if known.limit.backlog == backlog => {
+    let limit = match (known, call) {
+        (_, Some(call)) => Limit {
+            backlog,
+            argument: Ok(call.argument),
+            // The kernel compares as unsigned; what cuts down is somaxconn.
+            somaxconn_then: if call.argument.cast_unsigned() > call.backlog { backlog } else { somaxconn },
+            sysctls: Arc::clone(sysctls),
+        },
+        (Some(known), None) if known.limit.backlog == backlog => {
             Limit { sysctls: Arc::clone(sysctls), ..known.limit.clone() }
         }
-        Some(_) | None => Limit {
+        (Some(_) | None, None) => Limit {
             backlog,
             argument: argument(backlog, somaxconn),
             // A backlog as high as somaxconn is what somaxconn left of the argument, or the argument itself: either way
@@ -135,14 +149,12 @@ fn listener(
         reuseport,
         limit,
         owners: Err(Unknown::NotYet),
-        opened: known.map_or(
-            Err(if somaxconn == Err(Unknown::BeforeAttach) {
-                Unknown::BeforeAttach
-            } else {
-                Unknown::Missed
-            }),
-            |known| known.opened,
-        ),
+        opened: match (known, call) {
+            (Some(known), _) => known.opened,
+            (None, Some(call)) => Ok(call.at),
+            (None, None) if somaxconn == Err(Unknown::BeforeAttach) => Err(Unknown::BeforeAttach),
+            (None, None) => Err(Unknown::Missed),
+        },
         found: known.map_or(now, |known| known.found),
         closed: None,
     }
@@ -207,7 +219,7 @@ mod tests {
     fn look(book: &mut Book, listeners: Vec<Seen>, somaxconn: u32, at: u64) -> Vec<Arc<Listener>> {
         let sysctls = Sysctls { somaxconn: Ok(somaxconn), ..Sysctls::unknown(Unknown::NotYet) };
         let nobody = |_| Err(Unknown::NotYet);
-        book.note(HOST, Visit { listeners, sysctls }, &nobody, Timestamp::from_nanos(at))
+        book.note(HOST, Visit { listeners, sysctls }, &Calls::default(), &nobody, Timestamp::from_nanos(at))
     }
 
     #[test]
@@ -242,6 +254,36 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_was_seen_tells_what_somaxconn_cut_down_and_since_when_it_listens() {
+        let mut book = Book::default();
+        let mut calls = Calls::default();
+        let call = |argument, at| ListenCall {
+            at: Timestamp::from_nanos(at),
+            inode: SocketInode(1),
+            argument,
+            backlog: 128,
+        };
+        let mut look = |calls: &Calls, somaxconn: u32, at: u64| {
+            let sysctls = Sysctls { somaxconn: Ok(somaxconn), ..Sysctls::unknown(Unknown::NotYet) };
+            let visit = Visit { listeners: vec![seen(1, 80, 128)], sysctls };
+            let nobody = |_| Err(Unknown::NotYet);
+            book.note(HOST, visit, calls, &nobody, Timestamp::from_nanos(at)).pop()
+        };
+        calls.hear(vec![call(511, 5)]);
+        let first = look(&calls, 128, 9).expect("it is new");
+        assert_eq!((first.limit.argument, first.limit.limited_by()), (Ok(511), LimitedBy::Somaxconn));
+        assert_eq!(first.opened, Ok(Timestamp::from_nanos(5)));
+        // The call is not told again, and what it told stays.
+        let raised = look(&Calls::default(), 4096, 10).expect("the sysctl changed");
+        assert_eq!(raised.limit.limited_by(), LimitedBy::EarlierSomaxconn);
+        assert_eq!((raised.limit.argument, raised.opened), (Ok(511), first.opened));
+        // It listens again, for as much as it has: the age is the first call's.
+        calls.hear(vec![call(128, 11)]);
+        let again = look(&calls, 4096, 12).expect("its argument changed");
+        assert_eq!((again.limit.limited_by(), again.opened), (LimitedBy::ListenArgument, first.opened));
+    }
+
+    #[test]
     fn listeners_on_one_address_and_port_are_a_group() {
         let mut book = Book::default();
         let group = look(&mut book, vec![seen(5, 80, 16), seen(3, 80, 16), seen(4, 81, 16)], 4096, 1);
@@ -264,9 +306,9 @@ mod tests {
         let visit = || Visit { listeners: vec![seen(1, 80, 128)], sysctls };
         let held: Arc<[Owner]> = vec![owner].into();
         let by_nginx = |_| Ok(Arc::clone(&held));
-        book.note(HOST, visit(), &by_nginx, Timestamp::from_nanos(1));
+        book.note(HOST, visit(), &Calls::default(), &by_nginx, Timestamp::from_nanos(1));
         let by_nobody = |_| Err(Unknown::Nobody);
-        let after = book.note(HOST, visit(), &by_nobody, Timestamp::from_nanos(2));
+        let after = book.note(HOST, visit(), &Calls::default(), &by_nobody, Timestamp::from_nanos(2));
         assert!(
             after[0].process() == "nginx" && after[0].owners.as_ref().is_ok_and(|owners| owners[0].ended)
         );

@@ -16,6 +16,7 @@ use tokio::sync::mpsc as channel;
 
 use super::{
     book::{self, Book},
+    calls::Calls,
     idle::{IdleWatch, Raced},
     netns::Numbering,
     owners::Owners,
@@ -24,13 +25,17 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{self, Changes, QueueState, SocketInode, Unknown},
+    domain::{self, Changes, ListenCall, QueueState, SocketInode, Unknown},
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.
 const PERIOD: Duration = Duration::from_millis(800);
-/// Between two looks there is at least this much time.
+/// Between two looks there is at least this much time,
 const REST: Duration = Duration::from_millis(100);
+/// and so many times what the last one took, whoever asks for the next.
+const REST_SHARE: u32 = 9;
+/// Wake-ups that may wait to be heard; calls in those that find no room are missed.
+const PENDING: usize = 256;
 
 /// What the census does.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +46,15 @@ pub struct Settings {
 
 /// Says that something changed.
 #[derive(Clone, Debug)]
-pub struct Waker(mpsc::SyncSender<()>);
+pub struct Waker(mpsc::SyncSender<Vec<ListenCall>>);
 
 impl Waker {
-    /// Makes the census look soon. That it was told so already, or has ended, is no error.
-    pub fn wake(&self) {
-        let _told_already = self.0.try_send(());
+    /// Makes the census look soon if there was any call. That it is busy with many others, or has ended, is no error: what
+    /// it is not told, it says it missed.
+    pub fn wake(&self, calls: Vec<ListenCall>) {
+        if !calls.is_empty() {
+            let _busy = self.0.try_send(calls);
+        }
     }
 }
 
@@ -66,7 +74,7 @@ pub struct Census {
 /// # Errors
 /// There can be no thread.
 pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
-    let (wake, woken) = mpsc::sync_channel(1);
+    let (wake, woken) = mpsc::sync_channel(PENDING);
     let (sender, changes) = channel::channel(1);
     let raced = Raced::default();
     let told = raced.clone();
@@ -82,6 +90,7 @@ struct Keeper {
     visitor: Visitor,
     places: Places,
     book: Book,
+    calls: Calls,
     /// `None` where nobody's owners are to be looked for.
     owners: Option<Owners>,
     /// The queues as they were told last.
@@ -96,13 +105,14 @@ fn run(
     settings: Settings,
     who: Numbering,
     raced: Raced,
-    woken: &mpsc::Receiver<()>,
+    woken: &mpsc::Receiver<Vec<ListenCall>>,
     changes: &channel::Sender<Changes>,
 ) {
     let mut keeper = Keeper {
         visitor: Visitor::of_this_thread(Arc::clone(&who)),
         places: Places::default(),
         book: Book::default(),
+        calls: Calls::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
         told: HashMap::new(),
         raced,
@@ -115,12 +125,15 @@ fn run(
         if changes.blocking_send(keeper.look()).is_err() {
             return;
         }
-        thread::sleep(REST);
-        // However many listeners there are, looking takes at most a twentieth of one CPU.
+        // However many listeners there are, looking takes at most a tenth of one CPU while they come and go, and a twentieth
+        // while they do not.
+        thread::sleep(REST.max(keeper.last_took * REST_SHARE));
         match woken.recv_timeout(PERIOD.max(keeper.last_took * 20)) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(calls) => keeper.calls.hear(calls),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        woken.try_iter().for_each(|calls| keeper.calls.hear(calls));
     }
 }
 
@@ -163,8 +176,9 @@ impl Keeper {
         self.cost.namespaces = visits.len() as u64;
         self.cost.listeners = visits.iter().map(|(_, visit)| visit.listeners.len() as u64).sum();
         for (netns, visit) in visits {
-            changes.listeners.extend(self.book.note(netns, visit, &of, now));
+            changes.listeners.extend(self.book.note(netns, visit, &self.calls, &of, now));
         }
+        self.calls.forget(now);
         self.cost.looks += 1;
         self.last_took = start.elapsed();
         self.cost.took += self.last_took;

@@ -2,6 +2,7 @@
 //! listeners and whose they are.
 
 mod book;
+mod calls;
 pub mod census;
 mod cgroup;
 mod container;

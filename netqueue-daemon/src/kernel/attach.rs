@@ -14,6 +14,7 @@ use super::{
     grace,
     hook::{Hooks, Probed},
     keeper::{self, Keeper},
+    listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
     object::OBJECT,
@@ -90,6 +91,8 @@ pub struct Attached {
     pub numbers: Arc<Numbers>,
     /// Namespaces that ended.
     pub farewells: Farewells,
+    /// What listen() is called with; else why this kernel does not tell.
+    pub listens: Result<Listens, String>,
     probes: Vec<Probed>,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
@@ -126,8 +129,24 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let numbers = Arc::new(slots::map_lives(&ebpf, told)?);
     let recycler = Recycler::new(slots, grace::possible());
     let farewells = Farewells::new(farewells);
+    let listens = Listens::attach(&mut ebpf);
+    if let Err(reason) = &listens {
+        tracing::warn!(reason, "arguments of listen() that somaxconn cuts down stay unknown");
+    }
     let features = settings.features;
-    Ok(Attached { ebpf, counters, ring, traffic, features, recycler, numbers, farewells, probes, logger })
+    Ok(Attached {
+        ebpf,
+        counters,
+        ring,
+        traffic,
+        features,
+        recycler,
+        numbers,
+        farewells,
+        listens,
+        probes,
+        logger,
+    })
 }
 
 fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<Ebpf, AttachError> {
@@ -189,7 +208,12 @@ impl Attached {
         };
         let functions: BTreeSet<_> =
             self.probes.iter().filter(interrupted).map(|(status, _)| &*status.function).collect();
-        (!functions.is_empty()).then(|| {
+        let of_softirqs = |(status, _): &Probed| {
+            status.attached
+                && status.mode == AttachMode::Kprobe
+                && !probes::may_be_preempted(&status.function)
+        };
+        (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(
                 "attached by kprobe where a softirq may interrupt the program: while it does, the kernel skips netqueue's other                  kprobe programs on that CPU and does not count it, and what is dropped meanwhile shows as a residual                  (seen about once in 20,000 drops on a busy host): {}",
                 functions.into_iter().collect::<Vec<_>>().join(", ")
@@ -261,6 +285,7 @@ pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
         if let Program::KProbe(program) = program {
             program.load().map_err(|error| refused(name, &error))?;
         }
+        // Those of fentry are verified against one function, when they are attached.
         accepted += usize::from(!matches!(program, Program::FEntry(_) | Program::FExit(_)));
     }
     Ok(accepted)

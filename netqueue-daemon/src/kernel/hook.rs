@@ -1,5 +1,8 @@
 //! Attaches the programs of one function after the other: by fentry and fexit where the kernel has them for it, else by
 //! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address.
+//!
+//! Entries of process context are taken by kprobe all the same. While such a program runs, the kernel skips other kprobe
+//! programs on that CPU, but not those of the functions that softirqs run, which are attached by fentry.
 
 use std::os::fd::AsFd as _;
 
@@ -12,7 +15,7 @@ use super::{
     error::{AttachError, in_one_line, refused},
     misses::Misses,
     preflight::Prepared,
-    probes::{At, Need, Probe},
+    probes::{self, At, Need, Probe},
 };
 use crate::domain::{AttachMode, AttachWay, ProbeStatus};
 
@@ -48,6 +51,14 @@ impl<'a> Hooks<'a> {
         if !self.prepared.symbols.contains(function) {
             let why = format!("the kernel has no function {function}");
             return Ok(unattached(probes, AttachMode::Kprobe, &why));
+        }
+        if self.way == AttachWay::Auto
+            && self.types.is_ok()
+            && probes::may_be_preempted(function)
+            && let Ok(probed) = self.kprobes(ebpf, probes, None)
+            && probed.iter().all(|(status, _)| status.attached)
+        {
+            return Ok(probed);
         }
         let no_fentry = match self.fentry(ebpf, probes) {
             Ok(probed) => return Ok(probed),

@@ -87,6 +87,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         wake_bytes: WAKE_BYTES,
         wake_interval: WAKE_INTERVAL_NANOS,
         tcp_rcvq_time: offset("tcp_sock.rcvq_space.time"),
+        sock_protocol: offset("sock.sk_protocol"),
+        mptcp_first: btf.offset("mptcp_sock.first").unwrap_or(KernelLayout::ABSENT),
         // The loader knows these (attach.rs, slots.rs).
         event_cost: 0,
         event_savings: 0,

@@ -89,6 +89,22 @@ pub(super) fn may_be_interrupted(function: &str) -> bool {
     INTERRUPTIBLE.contains(&function)
 }
 
+/// Functions of process context that have one program, at their entry. As fentry it could be preempted, and is skipped where
+/// another task calls the function meanwhile; as kprobe it is not preempted.
+const PREEMPTIBLE: [&str; 6] = [
+    NUMBER_FREED,
+    "tcp_sk_init",
+    "ipv4_mib_exit_net",
+    "inet_csk_listen_start",
+    "inet_csk_listen_stop",
+    "tcp_send_active_reset",
+];
+
+/// Whether this function's program had better be a kprobe, as long as what softirqs run is attached by fentry.
+pub(super) fn may_be_preempted(function: &str) -> bool {
+    PREEMPTIBLE.contains(&function)
+}
+
 /// The program without which namespaces are not told apart.
 pub(super) const NUMBER_FREED: &str = "proc_free_inum";
 
@@ -206,7 +222,7 @@ mod tests {
 
     #[test]
     fn whatever_a_softirq_may_interrupt_is_in_the_table() {
-        for function in INTERRUPTIBLE {
+        for function in INTERRUPTIBLE.into_iter().chain(PREEMPTIBLE) {
             assert!(PROBES.iter().any(|probe| probe.function == function), "{function}");
         }
     }

@@ -1,6 +1,6 @@
 //! The words of netqueue's API as types: rows of listeners, their splits, and events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,6 +38,7 @@ pub(super) struct Details {
     pub inode: u64,
     pub limit: Limit,
     owners: Option<Vec<Owner>>,
+    pub opened: Option<String>,
     pub closed: Option<String>,
 }
 
@@ -52,12 +53,20 @@ pub(super) struct Limit {
 #[derive(Clone, Debug, Deserialize)]
 struct Owner {
     pid: u32,
+    comm: String,
+    ended: bool,
 }
 
 impl Details {
     /// The processes that hold it, in the order netqueue names them.
     pub(super) fn pids(&self) -> Vec<u32> {
         self.owners.iter().flatten().map(|owner| owner.pid).collect()
+    }
+
+    /// The processes that hold it now, with their names.
+    pub(super) fn owners(&self) -> BTreeSet<(u32, String)> {
+        let living = self.owners.iter().flatten().filter(|owner| !owner.ended);
+        living.map(|owner| (owner.pid, owner.comm.clone())).collect()
     }
 }
 
@@ -223,6 +232,7 @@ impl Handshakes {
             suspended: self.suspended.saturating_sub(earlier.suspended),
             recovered: self.recovered.saturating_sub(earlier.recovered),
             ended: self.ended.saturating_sub(earlier.ended),
+            given_up: self.given_up.saturating_sub(earlier.given_up),
             expired: self.expired.saturating_sub(earlier.expired),
             unresolved: self.unresolved.saturating_sub(earlier.unresolved),
         }
@@ -236,6 +246,7 @@ impl Ghosts {
             total: self.total.saturating_sub(earlier.total),
             recovered: self.recovered.saturating_sub(earlier.recovered),
             ended: self.ended.saturating_sub(earlier.ended),
+            given_up: self.given_up.saturating_sub(earlier.given_up),
         }
     }
 }

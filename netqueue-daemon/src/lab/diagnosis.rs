@@ -59,6 +59,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("owners", Any("no client comes: there is nothing to explain")),
     ("limits", Any("no client comes: there is nothing to explain")),
     ("mptcp", Any("not settled yet")),
+    ("mptcp-accepted", Nothing),
     ("fast-open", Any("slow accepts, ghosts and resets of abandoned clients at once")),
     ("broadcast-syn", First("other_drops")),
     ("no-route-at-syn", First("other_drops")),
@@ -92,6 +93,13 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("visible", Any("single drops, asked for before a stall can be told from a pause")),
     ("reopen", Any("listeners are closed and overflow at once")),
     ("many-listeners", Any("a thousand listeners, each with its own")),
+    ("real-servers", Any("no client comes: there is nothing to explain")),
+    ("nginx-stopped", First("accept_queue_stalled")),
+    (
+        "nginx-backlog-4",
+        Any("the burst, or the ghosts that cookies make of it, whose verdict names the burst"),
+    ),
+    ("nginx-keep-alive", First("keepalive_race")),
     ("namespaces", Any("asked for before a stall can be told from a pause")),
 ];
 

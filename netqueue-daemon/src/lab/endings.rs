@@ -25,10 +25,13 @@ pub(super) struct Endings {
 }
 
 impl Endings {
-    /// None yet.
+    /// None yet. The namespace of the experiment before may still be about to end: netqueue knows it by its listeners, also
+    /// where nothing was counted in it and it was never compared.
     pub(super) fn begin(server: Option<&Server>) -> Result<Self> {
-        let rows = server.map(observation::reconciliation).transpose()?.unwrap_or_default();
-        let known = rows.iter().map(|row| (row.netns_inode, row.netns_generation)).collect();
+        let Some(server) = server else { return Ok(Self { known: HashSet::new(), lives: Mutex::default() }) };
+        let compared = observation::reconciliation(server)?;
+        let compared = compared.iter().map(|row| (row.netns_inode, row.netns_generation));
+        let known = observation::namespaces_of_listeners(server)?.into_iter().chain(compared).collect();
         Ok(Self { known, lives: Mutex::default() })
     }
 

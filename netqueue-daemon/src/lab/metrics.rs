@@ -16,6 +16,14 @@ pub(super) fn page(server: &Server) -> Result<String> {
     String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")
 }
 
+/// How often the inventory has looked at all listeners.
+pub(super) fn inventory_passes(server: &Server) -> Result<u64> {
+    const PASSES: &str = "netqueue_inventory_passes_total{part=\"all\"} ";
+    let page = page(server)?;
+    let value = page.lines().find_map(|line| line.strip_prefix(PASSES)?.trim().parse().ok());
+    value.context("the metrics page does not say how often the inventory has looked")
+}
+
 /// What a gauge says of a listener; `None` if it has no series.
 pub(super) fn gauge(server: &Server, family: &str, netns: u64, port: u16) -> Result<Option<u64>> {
     Ok(gauge_on(&page(server)?, family, netns, port))

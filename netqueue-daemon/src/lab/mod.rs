@@ -16,11 +16,14 @@ mod netns;
 mod observation;
 mod own_daemon;
 mod packet;
+mod programs;
 mod raw;
 mod report;
 mod run;
+mod scale;
 mod scene;
 mod sockets;
+mod ss;
 mod sys;
 mod sysctl;
 mod tcp_table;
@@ -59,6 +62,10 @@ enum Action {
     /// connection. In time stamp counter ticks on x86-64, in nanoseconds elsewhere. In a guest of QEMU with `-icount
     /// shift=0,sleep=off` and one CPU the counter counts instructions, and a run repeats to well under 1 %.
     Cost(cost::CostArgs),
+    /// Measures what a host full of listeners costs the daemon that is asked: memory, a pass of its inventory, its pages.
+    ///
+    /// It opens them in a network namespace of its own. The daemon's --max-series must leave room for them.
+    Scale(scale::ScaleArgs),
     /// One of the processes of an experiment
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
@@ -71,6 +78,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         Action::Run(args) => run::run(&args),
         Action::Demo => demo::run(),
         Action::Cost(args) => cost::run(&args),
+        Action::Scale(args) => scale::run(&args),
         Action::Worker(args) => worker::run(&args),
     }
 }

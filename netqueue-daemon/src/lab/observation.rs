@@ -1,5 +1,7 @@
 //! Everything netqueue says of one network namespace at one moment, asked for over HTTP, and what is new since another.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +95,21 @@ impl Observation {
 /// The sums of every namespace.
 pub(super) fn reconciliation(server: &Server) -> Result<Vec<Reconciliation>> {
     ask::<Status>(server, "/api/v1/status").map(|answer| answer.data.reconciliation)
+}
+
+/// The namespaces that listeners are or were in, by inode number and generation.
+pub(super) fn namespaces_of_listeners(server: &Server) -> Result<HashSet<(u64, u64)>> {
+    #[derive(Deserialize)]
+    struct Places {
+        listeners: Vec<Place>,
+    }
+    #[derive(Deserialize)]
+    struct Place {
+        netns_inode: u64,
+        netns_generation: u64,
+    }
+    let places: Answer<Places> = ask(server, "/api/v1/listeners")?;
+    Ok(places.data.listeners.iter().map(|place| (place.netns_inode, place.netns_generation)).collect())
 }
 
 /// The rows of one namespace.

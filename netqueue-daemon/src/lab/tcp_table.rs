@@ -17,6 +17,7 @@ pub(super) enum State {
     FinWait1 = 4,
     FinWait2 = 5,
     TimeWait = 6,
+    Listen = 10,
 }
 
 /// How many sockets are in one state, at either end of a listener's port.

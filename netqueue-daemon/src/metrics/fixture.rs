@@ -56,6 +56,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         spikes: Arc::from([]),
         idle_limits: Arc::default(),
         recent: Recent::default(),
+        journal: None,
     }
 }
 

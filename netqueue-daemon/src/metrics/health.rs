@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::family::{Family, Kind, Scraped, count};
 use crate::{
     build_info::BuildInfo,
-    domain::{LossReason, ProbeStatus, SlotUse, Snapshot, Timestamp},
+    domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot, Timestamp},
 };
 
 const ATTACHED: Family<2> = Family {
@@ -120,6 +120,21 @@ const UNHEARD: Family<0> = Family {
     labels: [],
 };
 
+const LOG_BYTES: Family<1> = Family {
+    name: "netqueue_event_log_bytes",
+    help: "Bytes of the event log on disk: those it takes, and the limit; both 0 where there is none.",
+    kind: Kind::Gauge,
+    labels: ["what"],
+};
+
+const LOG_EVENTS: Family<1> = Family {
+    name: "netqueue_event_log_events_total",
+    help: "Events by what became of them in the event log on disk: written, evicted later to stay within the limit, or \
+           missing because it was behind or could not be written.",
+    kind: Kind::Counter,
+    labels: ["outcome"],
+};
+
 const BUILD: Family<3> = Family {
     name: "netqueue_build_info",
     help: "What this netqueue was built from; always 1.",
@@ -152,7 +167,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
         EVENTS
             .with([("drop", drops), ("reset", resets)].map(|(kind, sum)| ([kind.to_owned()], count(sum))))?,
         SEEN.with([([], count(flow.seen))])?,
-        DELIVERED.with([([], count(snapshot.events.appended()))])?,
+        DELIVERED.with([([], count(snapshot.events.appended() - snapshot.events.before_this_run()))])?,
         SUPPRESSED.with([([], count(flow.suppressed))])?,
         LOST.with(LossReason::ALL.map(|reason| ([reason.as_str().to_owned()], count(flow.lost(reason)))))?,
         FOLDED.with([([], count(flow.folded))])?,
@@ -164,9 +179,24 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
         LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))])?,
         UNTOLD.with([([], count(flow.namespaces_untold))])?,
         UNHEARD.with([([], count(flow.farewells_lost))])?,
+        LOG_BYTES.with(log_bytes(snapshot))?,
+        LOG_EVENTS.with(log_events(snapshot))?,
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)])?,
         SINCE.with([([], seconds(snapshot.attached))])?,
     ])
+}
+
+fn log_bytes(snapshot: &Snapshot) -> [([String; 1], f64); 2] {
+    let (used, limit) = snapshot.journal.as_ref().map_or((0, 0), |journal| (journal.bytes, journal.limit));
+    [("used", used), ("limit", limit)].map(|(what, bytes)| ([what.to_owned()], count(bytes)))
+}
+
+fn log_events(snapshot: &Snapshot) -> [([String; 1], f64); 4] {
+    let none = JournalState::default();
+    let JournalState { written, evicted, behind, unwritable, .. } =
+        *snapshot.journal.as_ref().unwrap_or(&none);
+    [("written", written), ("evicted", evicted), ("behind", behind), ("unwritable", unwritable)]
+        .map(|(outcome, events)| ([outcome.to_owned()], count(events)))
 }
 
 /// What is known of a program that may have been attached at several places.

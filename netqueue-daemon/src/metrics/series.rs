@@ -36,8 +36,7 @@ pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
     let mut series = Vec::new();
     let mut by_labels = HashMap::new();
     let mut spikes = spikes(snapshot);
-    let named = |account| AccountView::by_name(account).map(move |(name, counts)| (account, name, counts));
-    for (account, name, counts) in snapshot.accounts.iter().flat_map(named) {
+    for (account, name, counts, now) in snapshot.accounts.iter().flat_map(names) {
         let (labels, own_place) = match account.key {
             AccountKey::Listener { .. } | AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. }
                 if account.apart =>
@@ -55,13 +54,22 @@ pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
             series.len() - 1
         });
         if let Some(series) = series.get_mut(index) {
-            series.add(account, counts, own_place);
+            series.add(account, counts, own_place, now);
+            if !now {
+                continue;
+            }
             for (cause, active) in spikes.remove(&account.key).unwrap_or_default() {
                 *series.spikes.entry(cause).or_default() += u64::from(active);
             }
         }
     }
     series
+}
+
+/// The names an account had, what it was charged under each, and whether it has that name now.
+fn names(account: &AccountView) -> impl Iterator<Item = (&AccountView, &str, Counts, bool)> {
+    let names = account.by_name().enumerate();
+    names.map(move |(place, (name, counts))| (account, name, counts, place == account.earlier.len()))
 }
 
 /// What had spikes lately, by account: the cause, and whether it goes on.
@@ -87,14 +95,17 @@ impl Series {
         }
     }
 
-    fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool) {
+    /// `now`: under the name the account has now, which is the one its traffic and its queues go by.
+    fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool, now: bool) {
         self.counts.add(&counts);
-        self.traffic.merge(&account.traffic);
+        if now {
+            self.traffic.merge(&account.traffic);
+        }
         if !own_place {
             return;
         }
         self.listener |= matches!(account.key, AccountKey::Listener { .. });
-        if account.closed.is_none() {
+        if now && account.closed.is_none() {
             self.queues.accept = fuller(self.queues.accept, account.queues.accept);
             self.queues.syn = fuller(self.queues.syn, account.queues.syn);
         }
@@ -139,6 +150,21 @@ fn as_ss_writes(addr: IpAddr) -> String {
 mod tests {
     use super::*;
     use crate::metrics::fixture::{account, drops, endpoint, listener, other, snapshot};
+
+    /// Whatever a process calls itself, its line of the page is one line, and its name is in quotes.
+    #[test]
+    fn a_name_cannot_break_out_of_its_label() {
+        let name = crate::domain::printable(b"a\"} 1\n# \\\x1b\xff-and-much-more", 15);
+        assert_eq!(&*name, "a\"} 1?# \\?\u{fffd}-and");
+        let named = AccountView { process: name, ..account(1, listener(1, "0.0.0.0", 80), drops(3)) };
+        let snapshot = snapshot(vec![named]);
+        let families = crate::metrics::listeners::families(&snapshot, &fold(&snapshot)).expect("families");
+        let page: Vec<u8> = families.into_iter().flat_map(|scraped| scraped.text).collect();
+        let page = String::from_utf8(page).expect("text");
+        let line =
+            page.lines().find(|line| line.starts_with("netqueue_listen_drops_total{")).expect("a line");
+        assert!(line.contains("process=\"a\\\"} 1?# \\\\?\u{fffd}-and\",") && line.ends_with(" 3"), "{line}");
+    }
 
     fn totals(series: &[Series]) -> Vec<(&str, u64)> {
         series.iter().map(|series| (series.labels[2].as_str(), series.counts.drop_total())).collect()

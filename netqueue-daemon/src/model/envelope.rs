@@ -34,6 +34,22 @@ pub struct Coverage {
     pub events_suppressed: u64,
     /// Events and charges that never arrived, for whatever reason; `/api/v1/status` tells them apart.
     pub events_lost: u64,
+    /// When netqueue did not run, between runs whose events are held: with an event log on disk. Oldest first.
+    pub gaps: Vec<Gap>,
+}
+
+/// A time in which netqueue did not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Gap {
+    /// When the run before it wrote its event log last, RFC 3339.
+    pub since: String,
+    /// When the next one began, RFC 3339.
+    pub until: String,
+    /// The number of the last event before it.
+    pub after: u64,
+    /// `stopped`: the run ended properly, no event of it is missing. `killed`: it did not, and events of the last second
+    /// before its end may be missing.
+    pub reason: String,
 }
 
 /// The last line of an answer as NDJSON: what stands around the lines before it.

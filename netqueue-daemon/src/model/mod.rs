@@ -10,7 +10,7 @@ mod status;
 mod timeseries;
 mod traffic;
 
-pub use envelope::{Coverage, Envelope, Page, Problem};
+pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
 pub use listener::{
     DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount,
@@ -18,7 +18,8 @@ pub use listener::{
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use status::{
-    Balance, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Slots, Status,
+    Balance, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation,
+    Slots, Status,
 };
 pub use timeseries::{Series, Timeseries};
 pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

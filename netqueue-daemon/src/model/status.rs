@@ -52,6 +52,9 @@ pub struct Status {
     /// The memory of handshakes whose final ACK was dropped.
     #[serde(default)]
     pub ledger: Ledger,
+    /// The event log on disk; null where there is none.
+    #[serde(default)]
+    pub event_log: Option<EventFiles>,
 }
 
 /// One program.
@@ -226,4 +229,30 @@ pub struct Memory {
     pub event_bytes: u64,
     /// Bytes of histories.
     pub history_bytes: u64,
+}
+
+/// The event log on disk (`--event-log`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct EventFiles {
+    /// Its folder.
+    pub directory: String,
+    /// Bytes it may take.
+    pub limit_bytes: u64,
+    /// Bytes it takes.
+    pub bytes: u64,
+    /// Files it is made of.
+    pub segments: u64,
+    /// The number of the oldest event in it; null while there is none.
+    pub oldest: Option<u64>,
+    /// Events of this run that are in it, or were.
+    pub written: u64,
+    /// Events of this run that are not, by reason: `behind` (the disk did not keep up), `unwritable`.
+    pub missing: BTreeMap<String, u64>,
+    /// Events this run deleted to stay within the limit.
+    pub evicted: u64,
+    /// Events of earlier runs that were read back when this one began: as many as memory holds.
+    pub read_back: u64,
+    /// Bytes of earlier runs that could not be understood: cut off at an end, or damaged.
+    pub unreadable_bytes: u64,
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{Sender, channel};
 
 use crate::{
-    domain::{Aggregator, Observation, Observed, Timestamp},
+    domain::{Aggregator, Event, Observation, Observed, Snapshot, Timestamp},
+    journal::{self, Journal, Line},
     snapshots::Recording,
     spike_log,
 };
@@ -22,6 +23,7 @@ const EVENTS: usize = 512;
 pub struct Feed {
     aggregator: Aggregator,
     recordings: Vec<Recorder>,
+    journal: Option<Journal>,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,20 @@ impl Feed {
     /// Nobody records yet.
     #[must_use]
     pub const fn new(aggregator: Aggregator) -> Self {
-        Self { aggregator, recordings: Vec::new() }
+        Self { aggregator, recordings: Vec::new(), journal: None }
+    }
+
+    /// The same, with events written to a log on disk.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// A picture of everything.
+    #[must_use]
+    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let journal = self.journal.as_ref().map(Journal::state);
+        Snapshot { journal, ..self.aggregator.snapshot(now) }
     }
 
     /// What all that was told adds up to.
@@ -47,6 +62,9 @@ impl Feed {
     /// Tells what was observed at `now`.
     pub fn tell(&mut self, now: Timestamp, what: Observation) {
         self.recordings.retain(|recorder| !recorder.sender.is_closed());
+        if let (Some(journal), Observation::Events(events)) = (&self.journal, &what) {
+            write_down(journal, &self.aggregator, events);
+        }
         if self.recordings.is_empty() {
             return self.aggregator.apply(now, what);
         }
@@ -81,6 +99,18 @@ impl Feed {
         recorder.restate(now, &self.aggregator);
         self.recordings.push(recorder);
         Some(receiver)
+    }
+}
+
+/// Gives events, which the aggregator is about to be told, to the log on disk.
+fn write_down(journal: &Journal, aggregator: &Aggregator, events: &[Event]) {
+    let mut numbers = aggregator.newest_event() + 1..;
+    for batch in events.chunks(journal::BATCH) {
+        let lines = batch.iter().zip(&mut numbers);
+        let line = |(event, number): (&Event, u64)| {
+            Line::new(number, aggregator.named(&event.account), event.clone())
+        };
+        journal.append(lines.map(line).collect());
     }
 }
 
@@ -119,8 +149,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        AccountKey, AccountView, Bracket, Counts, DropKind, Endpoint, Event, Health, Netns, PerCounter,
-        Queues, Settings, SocketId, What,
+        AccountKey, AccountView, Bracket, Counts, DropKind, Endpoint, Health, Netns, PerCounter, Queues,
+        Settings, SocketId, What,
     };
 
     const HOST: Netns = Netns::at_attach(7);

@@ -9,7 +9,7 @@ use crate::{
     clock,
     domain::{self, Changes, Health, LossReason, Netns, Observation, Timestamp},
     inventory::census::Census,
-    kernel::{Attached, Drained, Reading},
+    kernel::{Attached, Drained, Listens, Reading},
 };
 
 /// Records taken from the ring before anything else gets its turn.
@@ -22,6 +22,7 @@ pub struct Live {
     pub(super) attached: Attached,
     pub(super) comparison: Comparison,
     wakeups: AsyncFd<OwnedFd>,
+    listens: Option<AsyncFd<OwnedFd>>,
     census: Census,
     /// What the inventory found and was not told yet.
     found: Vec<Changes>,
@@ -39,11 +40,13 @@ impl Live {
     /// The ring buffer cannot be watched; the daemon is blind then.
     pub fn new(attached: Attached, census: Census, host: Netns) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
+        let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
         let comparison = Comparison::new(host, Arc::clone(&attached.numbers));
         Ok(Self {
             attached,
             comparison,
             wakeups,
+            listens,
             census,
             found: Vec::new(),
             inventory_warnings: Vec::new(),
@@ -93,6 +96,14 @@ impl Live {
     }
 }
 
+/// Waits until there is something to read; for ever, where there is nothing to wait for.
+async fn readable(descriptor: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
+    match descriptor {
+        Some(descriptor) => descriptor.readable().await.map(|mut woken| woken.clear_ready()),
+        None => std::future::pending().await,
+    }
+}
+
 impl Source for Live {
     fn now(&self) -> Timestamp {
         clock::now()
@@ -105,6 +116,7 @@ impl Source for Live {
     async fn ready(&mut self) -> io::Result<()> {
         tokio::select! {
             woken = self.wakeups.readable() => woken?.clear_ready(),
+            woken = readable(self.listens.as_ref()) => woken?,
             Some(changes) = self.census.changes.recv() => self.found.push(changes),
         }
         Ok(())
@@ -112,6 +124,9 @@ impl Source for Live {
 
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
+        if let Ok(listens) = &mut self.attached.listens {
+            self.census.waker.wake(listens.drain());
+        }
         for changes in std::mem::take(&mut self.found) {
             self.learn(feed, changes);
         }

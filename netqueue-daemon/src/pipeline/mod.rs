@@ -84,7 +84,7 @@ impl<S: Source> Pipeline<S> {
     pub async fn refresh(&mut self) -> Snapshot {
         self.source.drain(&mut self.feed);
         self.source.look(&mut self.feed).await;
-        self.feed.aggregator().snapshot(self.source.now())
+        self.feed.snapshot(self.source.now())
     }
 
     /// Runs until `stop`, publishing at least once a second and for every request.
@@ -124,7 +124,7 @@ impl<S: Source> Pipeline<S> {
                         watched = Instant::now();
                     }
                     if any && publisher.is_followed() && followed.elapsed() >= FOLLOWED {
-                        publisher.publish(Arc::new(self.feed.aggregator().snapshot(self.source.now())));
+                        publisher.publish(Arc::new(self.feed.snapshot(self.source.now())));
                         followed = Instant::now();
                     }
                 }

@@ -86,7 +86,7 @@ def overview(page, base):
     findings = page.locator(".finding")
     judge("the three worst verdicts", findings.count() == 3, findings.count())
     page.get_by_role("button", name=f"Show all {len(verdicts)}").click()
-    titles = [one.inner_text() for one in findings.locator("h3").all()]
+    titles = [one.text_content() for one in findings.locator("h3").all()]
     judge("every verdict, the worst first", titles == [one["title"] for one in verdicts], titles)
     findings.first.locator("summary").click()
     advice = findings.first.locator("li").all_inner_texts()
@@ -129,7 +129,7 @@ def listener(page, base):
     judge("its causes", shown == said, f"{shown}, the API says {said}")
     judge("causes are explained", all(row.locator(".text").inner_text() for row in page.locator(".causes li").all()))
     said = [one["title"] for one in api(base, "/api/v1/diagnosis")["verdicts"] if one["subject"]["listener"] == one_id(page)]
-    titles = [title.inner_text() for title in page.locator(".finding h3").all()]
+    titles = [title.text_content() for title in page.locator(".finding h3").all()]
     judge("its own verdicts", titles == said[:3] and titles, f"{titles}, the API says {said}")
     judge("its plots are drawn", page.locator(".plot canvas").count() >= 2)
     judge("its events", page.locator(".events tbody tr").count() > 0)

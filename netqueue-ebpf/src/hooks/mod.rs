@@ -6,6 +6,7 @@ mod call;
 mod check_req;
 mod conn_request;
 mod cookie_check;
+mod listen_call;
 mod listener_life;
 mod namespace_life;
 mod peer_is_proven;

@@ -62,6 +62,11 @@ impl Board {
         self
     }
 
+    /// What it is called.
+    pub(crate) const fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// Every panel.
     pub(crate) fn panels(&self) -> Vec<&Panel> {
         self.rows.iter().flat_map(|(_, panels)| panels).collect()

@@ -118,6 +118,15 @@ pub(crate) fn make(
     Ok(made)
 }
 
+/// Makes the .deb alone.
+pub(crate) fn make_deb(workspace: &Workspace, binary: &Path, release: &Release, into: &Path) -> Result<()> {
+    let program = fs::read(binary).with_context(|| format!("{} cannot be read", binary.display()))?;
+    let parts = parts::linked_in(workspace)?;
+    let (bill, licences) = (sbom::write(&parts, release, &program)?, licences::write(&parts)?);
+    let package = deb::write(&Tree::gather(workspace, binary, &bill, &licences)?, release)?;
+    fs::write(into, package).with_context(|| format!("{} cannot be written", into.display()))
+}
+
 fn executable(file: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755))

@@ -12,7 +12,17 @@ const CROWDED: (&str, u32) = ("6.12", 4);
 pub(crate) fn on(workspace: &Workspace, row: &'static Row, payload: &Payload) -> Tally {
     let defaults = vm::Options::default();
     let smp = if row.name == CROWDED.0 { CROWDED.1 } else { defaults.smp };
-    let report = vm::boot_row(workspace, row, payload, &vm::Options { smp, ..defaults });
+    run(workspace, row, payload, &vm::Options { smp, ..defaults })
+}
+
+/// Boots the kernel with these options, runs what they say, counts its experiments.
+pub(crate) fn run(
+    workspace: &Workspace,
+    row: &'static Row,
+    payload: &Payload,
+    options: &vm::Options,
+) -> Tally {
+    let report = vm::boot_row(workspace, row, payload, options);
     println!("{report}");
     let passed = report.outcome == Outcome::Passed;
     match tally::lab(&report.output) {

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 
 use super::alerting::services::free_port;
 use super::tally::Tally;
+use crate::process::Running;
 use crate::setup::programs::NODE_EXPORTER;
 use crate::workspace::Workspace;
 
@@ -23,7 +24,7 @@ const HALF_OPEN: usize = 500;
 const SLOW: usize = 100;
 /// Scrapes, one after the other.
 const SCRAPES: usize = 40;
-/// No scrape may take longer.
+/// No scrape may take longer, unless this machine is so busy that node_exporter's does.
 const LIMIT: Duration = Duration::from_millis(100);
 /// Until the slow readers' pages are made.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -40,9 +41,8 @@ pub(super) fn check(workspace: &Workspace, netqueue: &Path) -> Result<Tally> {
     let mut exporter = Command::new(NODE_EXPORTER.ensure(workspace)?);
     exporter.arg(format!("--web.listen-address={theirs}"));
     let _programs = [Running::start(&mut replay)?, Running::start(&mut exporter)?];
-    let worst = crowd("netqueue", ours)?;
-    crowd("node_exporter", theirs)?;
-    let passed = worst < LIMIT;
+    let (worst, compared) = (crowd("netqueue", ours)?, crowd("node_exporter", theirs)?);
+    let passed = worst < LIMIT.max(compared);
     println!(
         "{}  with {HALF_OPEN} half requests and {SLOW} slow readers, netqueue's slowest of {SCRAPES} scrapes takes {} ms",
         if passed { "ok    " } else { "FAILED" },
@@ -118,26 +118,4 @@ fn dawdle(mut streams: Vec<TcpStream>) {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-/// A program that ends with the check.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(
-            command
-                .spawn()
-                .with_context(|| format!("{} could not be started", crate::process::shown(command)))?,
-        ))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error means that it has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

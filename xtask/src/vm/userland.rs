@@ -21,8 +21,7 @@ const READING: [&str; 5] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian"];
 
 /// Users that servers change to. Their packages' scripts would make them.
-const USERS: [(&str, u32); 5] =
-    [("root", 0), ("www-data", 33), ("nobody", 65534), ("haproxy", 101), ("redis", 102)];
+const USERS: [(&str, u32); 4] = [("root", 0), ("www-data", 33), ("redis", 102), ("nobody", 65534)];
 
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 

@@ -14,8 +14,8 @@ pub use flow::QueuePeaks;
 pub use idle::IdleLimits;
 
 use super::{
-    AccountId, AccountKey, AccountView, Counts, Event, EventLog, Health, Keep, Netns, QueueState, Queues,
-    Recent, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
+    AccountId, AccountKey, AccountView, Counts, Event, EventLog, Health, Keep, Named, Netns, QueueState,
+    Queues, Recent, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
     Timestamp, Traffic, namespaces::Namespaces, places::Places,
 };
 
@@ -106,6 +106,25 @@ impl Aggregator {
         }
     }
 
+    /// The same with the events of earlier runs; numbers go on after theirs.
+    #[must_use]
+    pub fn with_past(self, events: EventLog) -> Self {
+        Self { events, ..self }
+    }
+
+    /// The number of the newest event.
+    #[must_use]
+    pub const fn newest_event(&self) -> u64 {
+        self.events.appended()
+    }
+
+    /// How an account and its namespace are called now.
+    #[must_use]
+    pub fn named(&self, account: &AccountKey) -> Named {
+        let process = self.find(account).map_or_else(|| Arc::from(""), |view| Arc::clone(&view.process));
+        Named { process, netns: self.namespaces.name(account.netns()) }
+    }
+
     /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
     /// accounts are bounded by the kernel side's maps, events are not.
     pub fn observe(&mut self, event: Event) {
@@ -167,6 +186,7 @@ impl Aggregator {
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
             recent: self.recent.clone(),
+            journal: None,
             idle_limits: Arc::clone(&self.idle_limits),
         }
     }

@@ -69,7 +69,7 @@ impl Aggregator {
             found: *found,
             settled: settled.iter().map(|(key, counts)| (*key, *counts)).collect(),
             peaks: peaks.iter().map(|(id, peaks)| (*id, peaks.clone())).collect(),
-            events: events.appended(),
+            events: events.appended() - events.before_this_run(),
             namespaces: namespaces.standing(),
             baselines: reconciler.standing().collect(),
             search: *search,
@@ -98,7 +98,7 @@ impl Aggregator {
         self.found = found;
         self.settled = settled.into_iter().collect();
         self.peaks = peaks.into_iter().collect();
-        self.events.continue_after(events);
+        self.events.continue_after(self.events.before_this_run() + events);
         self.namespaces.restore(namespaces);
         self.reconciler = Reconciler::restored(baselines);
         self.search = search;

@@ -60,7 +60,7 @@ fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event
     /// The ring orders by CPU: an event may stand behind one that is a little younger.
     const DISORDER: Duration = Duration::from_secs(2);
     let mut by_account: HashMap<_, Vec<Event>> = HashMap::new();
-    let held = snapshot.events.newest_first().map(|(_, event)| event);
+    let held = snapshot.events.of_this_run();
     for event in
         held.take_while(|event| event.time >= from.before(DISORDER)).filter(|event| event.time >= from)
     {
@@ -172,8 +172,8 @@ impl Look<'_> {
         })
     }
 
-    /// The longest time in which clients were refused and nothing was accepted. It counts from the first refusal: what
-    /// comes before may have been a time without clients.
+    /// The longest time in which clients were refused, others waited, and nothing was accepted. It counts from the first
+    /// refusal: what comes before may have been a time without clients.
     fn not_accepting_for(&self) -> Option<Duration> {
         let runs = self.past?.runs();
         if runs.back()?.entered == 0 {
@@ -185,7 +185,10 @@ impl Look<'_> {
             if run.accepted > before.accepted {
                 refused_since = None;
             }
-            if run.drops > before.drops && run.since >= self.window.0 {
+            if run.accepted >= run.entered {
+                // Nobody waits: it may be quick and have nothing to do.
+                refused_since = None;
+            } else if run.drops > before.drops && run.since >= self.window.0 {
                 refused_since.get_or_insert(run.since);
             }
             if let Some(since) = refused_since {

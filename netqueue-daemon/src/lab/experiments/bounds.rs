@@ -79,7 +79,8 @@ fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
         drop(listeners);
         scene.problems.extend(until(&own, "all listeners are closed", |status| {
             let slots = status.slots("listeners")?;
-            Ok((slots.used > 0).then(|| format!("{} of {} slots are still used", slots.used, slots.capacity)))
+            // The daemon's own listener, which answers this, may have one by then.
+            Ok((slots.used > 1).then(|| format!("{} of {} slots are still used", slots.used, slots.capacity)))
         })?);
         let closed = Observation::of(own.server(), bench.netns.inode())?;
         scene.problems.extend(check::residuals(&bench.netns.counters()?, &closed.sum()));

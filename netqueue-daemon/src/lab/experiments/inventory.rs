@@ -9,7 +9,7 @@ use crate::lab::api::{Details, Row};
 use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::Listener;
 use crate::lab::worker::{Acceptor, spawn_acceptor};
-use crate::lab::{observation, sysctl};
+use crate::lab::{metrics, observation, sysctl};
 
 pub(super) const OWNERS: Experiment = Experiment {
     number: "60",
@@ -24,26 +24,37 @@ pub(super) const LIMITS: Experiment = Experiment {
     number: "61",
     name: "limits",
     incident: "a listener asks for 16 while somaxconn is 4; somaxconn is raised to 4096; the listener asks again",
-    verdict: "limited by somaxconn; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
+    verdict: "limited by somaxconn, of 16 that it asked for; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
     provoke: Provoke::Watching(limits),
 };
 
 const OWNED: u16 = 8030;
 const LIMITED: u16 = 8031;
-/// A listener that is new is to be found in this time, on an emulated machine full of namespaces too.
-const PROMISED: Duration = Duration::from_secs(4);
-/// Whatever else changes, in this.
+/// A listener that is new is to be found in so many passes of the inventory: one may be under way when it is opened, one
+/// finds it, one finds its owner. How long they take is the machine's.
+const PROMISED: u64 = 3;
+/// When to give up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn owners(bench: &Bench<'_>) -> Result<Scene> {
     let mut scene = Scene::default();
     bench.netns.run(sysctl::defaults)?;
     let listener = bench.netns.run(|| Listener::ipv4(OWNED, 16))?;
+    let passes = || bench.server.map(metrics::inventory_passes).transpose();
+    let before = passes()?.unwrap_or(0);
     let mut watch = Watch { bench, port: OWNED, scene: &mut scene };
     let own = std::process::id();
-    watch.until("it is found, with its owner", PROMISED, |row, details| {
+    watch.until("it is found, with its owner", PATIENCE, |row, details| {
         details.pids() == [own] && !row.process.is_empty() && details.inode != 0
     })?;
+    let needed = passes()?.unwrap_or(0).saturating_sub(before);
+    watch.scene.measured.push(format!("that took {needed} passes of the inventory"));
+    if needed > PROMISED {
+        watch
+            .scene
+            .problems
+            .push(format!("it was to be found in {PROMISED} passes of the inventory, not {needed}"));
+    }
     let how = Acceptor { pause_ms: 1000, seconds: 60 };
     let mut worker = spawn_acceptor(&listener, how)?;
     let both = [own, worker.id()];
@@ -74,7 +85,9 @@ fn limits(bench: &Bench<'_>) -> Result<Scene> {
     let is = |details: &Details, backlog: u32, by: &str| {
         details.limit.backlog == Some(backlog) && details.limit.limited_by == by
     };
-    watch.until("4, by somaxconn", PATIENCE, |_, details| is(details, 4, "somaxconn"))?;
+    watch.until("4, by somaxconn, of 16", PATIENCE, |_, details| {
+        is(details, 4, "somaxconn") && details.limit.listen_argument == Some(16) && details.opened.is_some()
+    })?;
     bench.netns.run(|| sysctl::ensure("core/somaxconn", 4096))?;
     watch.until("still 4, by what somaxconn was", PATIENCE, |_, details| {
         is(details, 4, "earlier_somaxconn")
@@ -91,15 +104,15 @@ fn limits(bench: &Bench<'_>) -> Result<Scene> {
 }
 
 /// One listener of one namespace, asked for until netqueue says what it must.
-struct Watch<'a> {
-    bench: &'a Bench<'a>,
-    port: u16,
-    scene: &'a mut Scene,
+pub(super) struct Watch<'a> {
+    pub bench: &'a Bench<'a>,
+    pub port: u16,
+    pub scene: &'a mut Scene,
 }
 
 impl Watch<'_> {
     /// Asks until `right`, and notes how long that took, or that it was in vain.
-    fn until(
+    pub(super) fn until(
         &mut self,
         what: &str,
         patience: Duration,

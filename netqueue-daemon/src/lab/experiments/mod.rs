@@ -22,8 +22,10 @@ mod many_listeners;
 mod migrated;
 mod mptcp;
 mod namespaces;
+mod nginx;
 mod other_drops;
 mod queues;
+mod real_servers;
 mod remedy;
 mod reopen;
 mod resets;
@@ -86,6 +88,7 @@ pub(super) const ALL: &[Experiment] = &[
     inventory::LIMITS,
     churn::CHURN,
     mptcp::MPTCP,
+    mptcp::ACCEPTED,
     fast_open::FAST_OPEN,
     deferred::DEFERRED,
     other_drops::BROADCAST,
@@ -115,6 +118,10 @@ pub(super) const ALL: &[Experiment] = &[
     bounds::COME_AND_GO,
     ledger::GIVING_UP,
     ledger::TOO_SMALL,
+    real_servers::REAL_SERVERS,
+    nginx::STOPPED,
+    nginx::SHORT_QUEUE,
+    nginx::KEEP_ALIVE,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the

@@ -3,8 +3,10 @@
 use anyhow::Result;
 use socket2::{Protocol, Socket};
 
+use super::inventory::Watch;
 use super::syn_time::dropped_at_syn;
-use crate::lab::scene::{Experiment, Provoke, Scene, Settings};
+use crate::lab::counters::Counter;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, Settings};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, start_to_connect};
 use crate::lab::sysctl;
 
@@ -16,7 +18,48 @@ pub(super) const MPTCP: Experiment = Experiment {
     provoke: Provoke::Inside(mptcp),
 };
 
+pub(super) const ACCEPTED: Experiment = Experiment {
+    number: "74",
+    name: "mptcp-accepted",
+    incident: "an IPPROTO_MPTCP listener; 3 MPTCP and 2 TCP clients connect and are accepted",
+    verdict: "the listener belongs to the process that opened it; 5 connections entered its queue, 5 were accepted and their wait is \
+              measured",
+    provoke: Provoke::Watching(accepted),
+};
+
 const OF_EACH: usize = 4;
+
+fn accepted(bench: &Bench<'_>) -> Result<Scene> {
+    const PORT: u16 = 8074;
+    const MULTIPATH: u64 = 3;
+    const PLAIN: u64 = 2;
+    let open = bench.netns.run(|| {
+        sysctl::defaults()?;
+        let listener = Listener::mptcp(PORT, 16)?;
+        let to = listener.loopback();
+        let mut sockets = Vec::new();
+        for n in 0..MULTIPATH + PLAIN {
+            let protocol = if n < MULTIPATH { Protocol::MPTCP } else { Protocol::TCP };
+            let client = start_to_connect(to, protocol)?;
+            sockets.push((client, listener.accept()?));
+        }
+        Ok((listener, sockets))
+    })?;
+    let mut scene = Scene::default();
+    scene.kernel.push((Counter::ListenDrops, Amount::Exactly(0)));
+    let mut watch = Watch { bench, port: PORT, scene: &mut scene };
+    let own = std::process::id();
+    watch.until("its owner is known", PATIENCE, |_, details| details.pids() == [own])?;
+    watch.until("5 entered the queue and 5 were accepted", PATIENCE, |row, _| {
+        row.traffic.as_ref().is_some_and(|traffic| {
+            let measured = traffic.accept_wait_seconds.as_ref().map(|waits| waits.count);
+            let all = MULTIPATH + PLAIN;
+            traffic.established == all && traffic.accepted == Some(all) && measured == Some(all)
+        })
+    })?;
+    scene.open.push(Box::new(open));
+    Ok(scene)
+}
 
 fn mptcp(_: &Settings) -> Result<Scene> {
     sysctl::defaults()?;

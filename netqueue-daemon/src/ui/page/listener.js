@@ -198,10 +198,10 @@ const BINDS = {
 /** What went through the listener and how long it waited. */
 function trafficPairs({ traffic }) {
   if (!traffic) return [];
-  const { wait: waited, accept_queue_peak: peak } = traffic;
+  const { accept_wait_seconds: waited, accept_queue_peak: peak } = traffic;
   return [
-    ["Connections", `${count(traffic.established)} entered the accept queue, ${count(traffic.accepted)} were taken out${traffic.abandoned ? `, ${count(traffic.abandoned)} were abandoned in it` : ""}`],
-    ["Wait for accept()", waited ? `half within ${wait(waited.p50)}, 90 of 100 within ${wait(waited.p90)}, 99 within ${wait(waited.p99)}` : "not measured"],
+    ["Connections", `${count(traffic.established)} entered the accept queue, ${traffic.accepted === null ? "how many were taken out is not observed" : `${count(traffic.accepted)} were taken out`}${traffic.abandoned ? `, ${count(traffic.abandoned)} were abandoned in it` : ""}`],
+    ["Wait for accept()", waited?.count ? `half within ${wait(waited.p50)}, 90 of 100 within ${wait(waited.p90)}, 99 within ${wait(waited.p99)}` : "not measured"],
     ["Longest accept queue", peak && `${count(peak.last_minute)} in the last minute`],
     ["SYN-ACKs sent again", count(traffic.synack_retransmits)],
   ];

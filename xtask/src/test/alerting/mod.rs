@@ -4,11 +4,16 @@
 //! The guest tells the story by itself: quiet, a burst, quiet, the daemon restarted, quiet, the demonstration load. This
 //! side looks on and judges.
 
+mod delivery;
 mod panels;
+mod picture;
 pub(super) mod services;
 mod webhook;
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +23,7 @@ use guest_init::job::Step;
 
 use super::tally::Tally;
 use crate::dashboards;
+use crate::process::Running;
 use crate::vm::{self, Boot, Forward, Limits, Machine, Payload, kernels};
 use crate::workspace::Workspace;
 use services::Services;
@@ -38,6 +44,11 @@ const AFTER_RESTART: Duration = Duration::from_secs(45);
 const GAP: Duration = Duration::from_secs(15);
 /// The panels want rates.
 const DEMONSTRATION: Duration = Duration::from_secs(30);
+/// The burst and the quiet before it, as the daemon saw them.
+const RECORDING: &str = "burst.nqr";
+const RECORDED: Duration = Duration::from_secs(40);
+/// How much of it is drawn, in seconds: the burst, the restart and the demonstration.
+const PICTURED: u32 = 180;
 /// The whole story, and then some.
 const DEADLINE: Duration = Duration::from_secs(420);
 
@@ -58,8 +69,9 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
         job: story(),
         verbose: false,
     };
-    thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&services, &webhook, daemon));
+    let mut tally = thread::scope(|scope| {
+        let watcher = scope
+            .spawn(|| watch(&services, &webhook, daemon, &payload.netqueue, &workspace.target("alerting")));
         let ended = boot.until_stopped(workspace, payload, || watcher.is_finished());
         let tally = watcher.join().map_err(|_panic| anyhow::anyhow!("the watcher panicked"))?;
         // A guest that ended by itself has a reason, which says more than what was then missing.
@@ -67,7 +79,10 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
             bail!("the guest ended before the story did: {report}");
         }
         tally
-    })
+    })?;
+    drop(services);
+    tally.add(delivery::check(workspace, &payload.netqueue, &workspace.target("alerting").join(RECORDING))?);
+    Ok(tally)
 }
 
 fn story() -> Vec<Step> {
@@ -96,13 +111,27 @@ fn story() -> Vec<Step> {
     ]
 }
 
-fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr) -> Result<Tally> {
+fn watch(
+    services: &Services,
+    webhook: &Webhook,
+    daemon: SocketAddr,
+    netqueue: &Path,
+    folder: &Path,
+) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut judge = |what: &str, passed: bool, detail: String| {
         println!("{}  {what}: {detail}", if passed { "ok    " } else { "FAILED" });
         tally.add(Tally::of(passed));
     };
 
+    until("the daemon is there", DEADLINE, || Ok(ask_ready(daemon)))?;
+    // Told again at the end, to try what the daemon itself delivers.
+    let _recording = Running::start(
+        Command::new(netqueue)
+            .args(["record", "--for", &RECORDED.as_secs().to_string(), "--server"])
+            .arg(format!("http://{daemon}"))
+            .arg(folder.join(RECORDING)),
+    )?;
     until("a drop is counted", DEADLINE, || Ok(drops(daemon).filter(|drops| *drops > 0.0)))?;
     let seen = Instant::now();
     let delivered = until("the alert is delivered", TO_DELIVERY, || {
@@ -141,7 +170,15 @@ fn watch(services: &Services, webhook: &Webhook, daemon: SocketAddr) -> Result<T
     let empty = panels::without_data(services, &dashboards::all())?;
     let all: usize = dashboards::all().iter().map(|board| board.panels().len()).sum();
     judge("panels with data", empty.is_empty(), format!("{} of {all}; none in {empty:?}", all - empty.len()));
+    let picture = folder.join("panels.svg");
+    fs::write(&picture, picture::draw(services, &dashboards::all(), PICTURED)?)?;
+    println!("        what they show is drawn in {}", picture.display());
     Ok(tally)
+}
+
+fn ask_ready(daemon: SocketAddr) -> Option<()> {
+    let answer = http::get(daemon, "/-/ready", Duration::from_secs(2)).ok()?;
+    (answer.status == 200).then_some(())
 }
 
 /// What the daemon has counted so far, all listeners together.

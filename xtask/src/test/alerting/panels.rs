@@ -15,9 +15,7 @@ pub(super) fn without_data(services: &Services, boards: &[Board]) -> Result<Vec<
     for board in boards {
         for panel in board.panels() {
             for target in &panel.targets {
-                let expression = VARIABLES
-                    .iter()
-                    .fold(target.expr.clone(), |expr, (name, value)| expr.replace(name, value));
+                let expression = filled_in(&target.expr);
                 if services.query(&expression)?.is_empty() {
                     empty.push(format!("{}: {expression}", panel.title));
                 }
@@ -25,4 +23,9 @@ pub(super) fn without_data(services: &Services, boards: &[Board]) -> Result<Vec<
         }
     }
     Ok(empty)
+}
+
+/// The expression as Grafana would send it.
+pub(super) fn filled_in(expression: &str) -> String {
+    VARIABLES.iter().fold(expression.to_owned(), |expr, (name, value)| expr.replace(name, value))
 }

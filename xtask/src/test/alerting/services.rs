@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use guest_init::http;
@@ -71,6 +71,29 @@ impl Services {
         kill(pid, Signal::SIGCONT).context("Prometheus cannot be continued")
     }
 
+    /// Alertmanager alone, at `address`; it tells `webhook` at once.
+    pub(super) fn alertmanager(
+        workspace: &Workspace,
+        address: SocketAddr,
+        webhook: SocketAddr,
+    ) -> Result<Self> {
+        let folder = workspace.target("delivery");
+        empty_dir(&folder)?;
+        fs::write(folder.join("alertmanager.yml"), alertmanager_config(webhook))?;
+        // It is not asked anything.
+        let mut services = Self { prometheus: address, children: Vec::new() };
+        services.spawn(
+            &folder,
+            "alertmanager",
+            with_its_files(&ALERTMANAGER.ensure(workspace)?)?
+                .arg("--config.file=alertmanager.yml")
+                .args(["--storage.path=alerts", "--cluster.listen-address="])
+                .arg(format!("--web.listen-address={address}")),
+        )?;
+        await_ready(address).context("Alertmanager does not begin to answer")?;
+        Ok(services)
+    }
+
     fn spawn(&mut self, folder: &Path, name: &str, command: &mut Command) -> Result<()> {
         let log = File::create(folder.join(format!("{name}.log")))?;
         command
@@ -89,8 +112,19 @@ impl Services {
 
     /// What an instant query gives: its series.
     pub(super) fn query(&self, expression: &str) -> Result<Vec<Value>> {
-        let path = format!("/api/v1/query?query={}", encode(expression));
-        let answer = http::get(self.prometheus, &path, Duration::from_secs(5))?;
+        self.ask(expression, &format!("/api/v1/query?query={}", encode(expression)))
+    }
+
+    /// What a query gives over the last `seconds`, a point for every two.
+    pub(super) fn query_range(&self, expression: &str, seconds: u32) -> Result<Vec<Value>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let from = now.saturating_sub(seconds.into());
+        let path = format!("/api/v1/query_range?start={from}&end={now}&step=2&query={}", encode(expression));
+        self.ask(expression, &path)
+    }
+
+    fn ask(&self, expression: &str, path: &str) -> Result<Vec<Value>> {
+        let answer = http::get(self.prometheus, path, Duration::from_secs(5))?;
         let body: Value = serde_json::from_str(&answer.body).context("Prometheus does not answer in JSON")?;
         if answer.status != 200 {
             bail!("{expression}: {}", body["error"]);

@@ -2,7 +2,7 @@
 # In a Debian guest with systemd: installs the package, tries what it installed, upgrades, removes and purges it.
 # Each check is a line "ok ..." or "FAILED ..."; the last line counts.
 set -u
-export LC_ALL=C DEBIAN_FRONTEND=noninteractive SYSTEMD_PAGER= SYSTEMD_COLORS=0
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive SYSTEMD_PAGER= SYSTEMD_COLORS=0
 
 passed=0 failed=0
 check() { # NAME COMMAND...: it must succeed
@@ -44,7 +44,16 @@ nothing_unattributed() { get /metrics | grep '^netqueue_unattributed' >/tmp/resi
 a_user_without_a_name_in_passwd() { local user; user=$(field "$1" Uid | cut -f1); [ "$user" -ge 61184 ] && ! grep -q ":$user:" /etc/passwd; }
 journal_is_plain() { journalctl --unit "$1" --output cat | grep -q 'serving' && ! journalctl --unit "$1" --output cat | grep -q $'\e'; }
 
+drops_are_charged() { # also where nobody may enter the lab's namespace to compare it
+    netqueue lab run accept-queue-full >/tmp/lab
+    local kernel ours
+    read -r _ kernel ours < <(grep ListenDrops /tmp/lab)
+    [ "$kernel" -gt 0 ] && [ "$kernel" = "$ours" ]
+}
+
 mkdir -p /var/lib/dpkg/updates /var/lib/dpkg/triggers /var/lib/systemd
+# The guest's own, for other tests.
+rm /usr/bin/netqueue
 files >/tmp/before
 
 echo "Debian $(cat /etc/debian_version), $(systemctl --version | head -1), Linux $(uname -r)"
@@ -59,8 +68,8 @@ for unit in netqueue:25 netqueue-counts:16; do
 done
 
 check 'the unit is active, and enabled' is $'active\nenabled' sh -c 'systemctl is-active netqueue; systemctl is-enabled netqueue'
-check 'the counts-only unit is not' is $'inactive\ndisabled' sh -c 'systemctl is-active netqueue-counts; systemctl is-enabled netqueue-counts'
-check 'metrics are up' within 10 every_probe_is_attached
+check 'the counts-only unit is not' is $'inactive\ndisabled' sh -c 'systemctl is-active netqueue-counts; systemctl is-enabled netqueue-counts; true'
+check 'metrics are up' within 20 every_probe_is_attached
 check 'it runs as a user of its own' a_user_without_a_name_in_passwd netqueue
 check 'what attaching needed is given up: DAC_READ_SEARCH, SYS_PTRACE, SYS_ADMIN, BPF are left' \
     is "$(capabilities 2 19 21 39)" field netqueue CapEff
@@ -77,7 +86,9 @@ printf '[Service]\nWatchdogSec=6\n' >/etc/systemd/system/netqueue.service.d/watc
 systemctl daemon-reload && systemctl restart netqueue
 sleep 9
 check 'the watchdog is fed' is '0' property netqueue NRestarts
-kill -STOP "$(property netqueue MainPID)"
+hanging=$(property netqueue MainPID)
+# 0 would be this script and all that belongs to it.
+[ "$hanging" = 0 ] || kill -STOP "$hanging"
 check 'one that hangs is started again' within 30 is '1' property netqueue NRestarts
 check 'and then answers' within 20 every_probe_is_attached
 rm -r /etc/systemd/system/netqueue.service.d && systemctl daemon-reload
@@ -89,14 +100,16 @@ check 'it is the newer one' sh -c 'dpkg-query --show netqueue | grep -q -- -2$'
 check 'settings are kept' grep -q '^event-memory = "17MiB"$' /etc/netqueue/netqueue.toml
 check 'the unit is active again' is active systemctl is-active netqueue
 check 'by a new process' test "$(property netqueue MainPID)" != "$before"
-check 'that answers' within 10 every_probe_is_attached
+check 'that answers' within 20 every_probe_is_attached
 
+# Debian's kernels ask for CAP_SYS_ADMIN otherwise.
+echo 2 >/proc/sys/kernel/perf_event_paranoid
 check 'the counts-only unit takes its place' systemctl start netqueue-counts
-check 'the other has stopped' is inactive systemctl is-active netqueue
-check 'metrics are up' within 10 every_probe_is_attached
+check 'the other has stopped' is inactive sh -c 'systemctl is-active netqueue; true'
+check 'metrics are up' within 20 every_probe_is_attached
 check 'it runs as a user of its own' a_user_without_a_name_in_passwd netqueue-counts
 check 'only BPF is left' is "$(capabilities 39)" field netqueue-counts CapEff
-check 'drops are charged' netqueue lab run accept-queue-full
+check 'drops are charged' drops_are_charged
 check 'sums equal the kernel counters' nothing_unattributed
 
 check 'the package is removed' dpkg --remove netqueue

@@ -3,10 +3,11 @@
 
 mod reproducible;
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use guest_init::job::Step;
 
 use super::tally::{self, Tally};
@@ -19,7 +20,7 @@ pub(super) use reproducible::check as reproducible;
 /// Debian's own kernel for the suite of the guest.
 const KERNEL: &str = "6.12";
 /// systemd, dpkg, and what their scripts and ours call.
-const DEBIAN: [&str; 17] = [
+const DEBIAN: [&str; 18] = [
     "base-files",
     "base-passwd",
     "bash",
@@ -31,6 +32,7 @@ const DEBIAN: [&str; 17] = [
     "grep",
     "hostname",
     "init-system-helpers",
+    "libc-bin",
     "perl-base",
     "procps",
     "sed",
@@ -71,9 +73,9 @@ pub(super) fn in_debian(workspace: &Workspace, payload: &Payload) -> Result<Tall
 
 /// A .deb of that release with the very binary the guests run.
 fn package(workspace: &Workspace, payload: &Payload, number: u32) -> Result<PathBuf> {
-    let out = workspace.target("package").join(number.to_string());
-    let made = dist::make(workspace, &payload.netqueue, &Release::of(workspace, number)?, &out)?;
-    let deb =
-        made.into_iter().map(|(file, _)| file).find(|file| file.extension().is_some_and(|end| end == "deb"));
-    deb.ok_or_else(|| anyhow::anyhow!("dist makes no .deb"))
+    let folder = workspace.target("package");
+    fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let deb = folder.join(format!("{number}.deb"));
+    dist::make_deb(workspace, &payload.netqueue, &Release::of(workspace, number)?, &deb)?;
+    Ok(deb)
 }

@@ -86,6 +86,15 @@ fn a_server_that_stops_accepting_under_load_is_told_from_one_that_meets_a_burst(
 }
 
 #[test]
+fn a_server_that_emptied_its_queue_at_once_and_then_had_no_clients_has_not_stalled() {
+    let mut quick = Machine::new();
+    quick.clients(21, 16, 5, 5);
+    (22..40).for_each(|second| quick.clients(second, 0, 0, 0));
+    let told = verdicts(&quick.snapshot(40), 0);
+    assert_eq!(told[0].rule, "accept_queue_burst", "{told:?}");
+}
+
+#[test]
 fn what_happened_before_the_window_is_not_told_again() {
     let mut machine = Machine::new();
     machine.clients(21, 500, 129, 0);

@@ -1,8 +1,11 @@
 //! The newest events, packed into bounded memory, shared with readers without copying.
 
-use std::{collections::VecDeque, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+mod chunk;
 
-use super::{AccountKey, DropKind, Event, Peer, QueueState, Queues, ResetCause, Timestamp, What};
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Earlier, Event, Timestamp};
+use chunk::Chunk;
 
 /// Events packed together.
 const CHUNK: usize = 256;
@@ -19,45 +22,49 @@ pub struct EventLog {
     most: usize,
     appended: u64,
     evicted: u64,
+    /// Up to this number they are of earlier runs.
+    before: u64,
+    earlier: Arc<Earlier>,
 }
-
-/// Events with consecutive numbers.
-#[derive(Debug)]
-struct Chunk {
-    first: u64,
-    times: RangeInclusive<Timestamp>,
-    events: Box<[Packed]>,
-    accounts: Box<[AccountKey]>,
-    reasons: Box<[Arc<str>]>,
-}
-
-/// An event without what it shares with others.
-#[derive(Clone, Copy, Debug)]
-struct Packed {
-    time: Timestamp,
-    age: u64,
-    peer: [u8; 16],
-    queues: [u32; 4],
-    /// Place in the chunk's accounts, and in its reasons from 1.
-    account: u16,
-    reason: u16,
-    peer_port: u16,
-    local_port: u16,
-    cpu: u16,
-    /// Bytes of the peer's address: 0, 4 or 16.
-    peer_length: u8,
-    /// Place among the drops, then the resets.
-    what: u8,
-}
-
-/// A length or limit that is not known.
-const UNKNOWN: u32 = u32::MAX;
 
 impl EventLog {
     /// A log that keeps the newest events in about `most` bytes: at least two chunks.
     #[must_use]
-    pub const fn new(most: usize) -> Self {
-        Self { full: VecDeque::new(), open: Vec::new(), bytes: 0, most, appended: 0, evicted: 0 }
+    pub fn new(most: usize) -> Self {
+        let (full, open, earlier) = (VecDeque::new(), Vec::new(), Arc::default());
+        Self { full, open, bytes: 0, most, appended: 0, evicted: 0, before: 0, earlier }
+    }
+
+    /// Takes back an event of an earlier run, which had this number. One that is not newer than those there is passed over.
+    pub fn remember(&mut self, number: u64, event: Event) {
+        if number > self.appended {
+            self.continue_after(number - 1);
+            self.append(event);
+        }
+    }
+
+    /// Everything so far was of earlier runs, whose last number was `last`.
+    pub fn begin(&mut self, earlier: Earlier, last: u64) {
+        self.continue_after(last);
+        self.before = self.appended;
+        self.earlier = Arc::new(earlier);
+    }
+
+    /// The runs before this one.
+    #[must_use]
+    pub fn earlier(&self) -> &Earlier {
+        &self.earlier
+    }
+
+    /// How many numbers were given out before this run.
+    #[must_use]
+    pub const fn before_this_run(&self) -> u64 {
+        self.before
+    }
+
+    /// Events of this run, newest first.
+    pub fn of_this_run(&self) -> impl Iterator<Item = Event> {
+        self.newest_first().take_while(|(number, _)| *number > self.before).map(|(_, event)| event)
     }
 
     /// Goes on with events numbered after `appended`: those between were never seen here.
@@ -163,114 +170,13 @@ impl EventLog {
     }
 }
 
-impl Chunk {
-    fn pack(first: u64, events: &[Event]) -> Self {
-        let (mut accounts, mut reasons) = (Vec::new(), Vec::<Arc<str>>::new());
-        let packed = events.iter().map(|event| {
-            let account = place(&mut accounts, &event.account);
-            let reason = event.kernel_reason.as_ref().map_or(0, |reason| place(&mut reasons, reason) + 1);
-            Packed::of(event, account, reason)
-        });
-        let events: Box<[Packed]> = packed.collect();
-        let times = || events.iter().map(|event| event.time);
-        let times = times().min().unwrap_or_default()..=times().max().unwrap_or_default();
-        Self { first, times, events, accounts: accounts.into(), reasons: reasons.into() }
-    }
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + size_of_val(&*self.events)
-            + size_of_val(&*self.accounts)
-            + size_of_val(&*self.reasons)
-    }
-
-    fn event(&self, index: usize) -> Option<(u64, Event)> {
-        let packed = self.events.get(index)?;
-        let account = *self.accounts.get(usize::from(packed.account))?;
-        let reason = usize::from(packed.reason).checked_sub(1).and_then(|reason| self.reasons.get(reason));
-        Some((self.first + index as u64, packed.unpack(account, reason.cloned())?))
-    }
-}
-
-/// Where `item` is among `items`, put there if it was not. Few differ within one chunk, and the newest repeat most.
-fn place<T: Clone + PartialEq>(items: &mut Vec<T>, item: &T) -> u16 {
-    let found = items.iter().rposition(|known| known == item).unwrap_or_else(|| {
-        items.push(item.clone());
-        items.len() - 1
-    });
-    // A chunk has no more items than events.
-    u16::try_from(found).unwrap_or(u16::MAX)
-}
-
-impl Packed {
-    fn of(event: &Event, account: u16, reason: u16) -> Self {
-        let mut peer = [0; 16];
-        let (peer_length, peer_port) = match event.peer {
-            None => (0, 0),
-            Some(Peer { addr: IpAddr::V4(addr), port }) => {
-                peer[..4].copy_from_slice(&addr.octets());
-                (4, port)
-            }
-            Some(Peer { addr: IpAddr::V6(addr), port }) => {
-                peer = addr.octets();
-                (16, port)
-            }
-        };
-        let queue =
-            |queue: Option<QueueState>| queue.map_or([UNKNOWN; 2], |queue| [queue.length, queue.limit]);
-        let ([accept, accept_limit], [syn, syn_limit]) =
-            (queue(event.queues.accept), queue(event.queues.syn));
-        Self {
-            time: event.time,
-            age: event.age.map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX - 1)),
-            peer,
-            queues: [accept, accept_limit, syn, syn_limit],
-            account,
-            reason,
-            peer_port,
-            local_port: event.local_port,
-            cpu: u16::try_from(event.cpu).unwrap_or(u16::MAX),
-            peer_length,
-            what: match event.what {
-                What::Drop(kind) => kind as u8,
-                What::Reset(cause) => DropKind::ALL.len() as u8 + cause as u8,
-            },
-        }
-    }
-
-    fn unpack(&self, account: AccountKey, kernel_reason: Option<Arc<str>>) -> Option<Event> {
-        let [a, b, c, d, ..] = self.peer;
-        let addr: Option<IpAddr> = match self.peer_length {
-            4 => Some([a, b, c, d].into()),
-            16 => Some(self.peer.into()),
-            _ => None,
-        };
-        let what = usize::from(self.what);
-        let [accept, accept_limit, syn, syn_limit] = self.queues;
-        let queue = |length, limit| (length != UNKNOWN).then_some(QueueState { length, limit });
-        Some(Event {
-            time: self.time,
-            account,
-            local_port: self.local_port,
-            peer: addr.map(|addr| Peer { addr, port: self.peer_port }),
-            what: match DropKind::ALL.get(what) {
-                Some(kind) => What::Drop(*kind),
-                None => What::Reset(*ResetCause::ALL.get(what - DropKind::ALL.len())?),
-            },
-            kernel_reason,
-            queues: Queues { accept: queue(accept, accept_limit), syn: queue(syn, syn_limit) },
-            cpu: u32::from(self.cpu),
-            age: (self.age != u64::MAX).then(|| Duration::from_nanos(self.age)),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
 
     use super::*;
-    use crate::domain::{Endpoint, Netns};
+    use crate::domain::{AccountKey, DropKind, Endpoint, Netns, Peer, QueueState, Queues, ResetCause, What};
 
     fn event(number: u64) -> Event {
         let port = (number % 5) as u16;
@@ -316,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_event_takes_64_bytes_and_a_share_of_its_chunk() {
-        assert_eq!(size_of::<Packed>(), 64);
+        assert_eq!(size_of::<chunk::Packed>(), 64);
         let mut log = EventLog::new(usize::MAX);
         (1..=CHUNK as u64 * 16).for_each(|number| assert!(log.append(event(number)) > 0));
         assert!(log.bytes / log.len() < 72, "{}", log.bytes / log.len());

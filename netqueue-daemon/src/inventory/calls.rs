@@ -1,0 +1,64 @@
+//! listen() calls the kernel side saw, until the listener they were made for is found.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::domain::{ListenCall, SocketInode, Timestamp};
+
+/// A call whose listener is not found for so long failed, or the listener is closed again.
+const KEPT: Duration = Duration::from_secs(30);
+/// Calls kept at once; of more, the listeners' arguments are missed.
+const MOST: usize = 1 << 16;
+
+/// The last call on each socket.
+#[derive(Debug, Default)]
+pub(super) struct Calls(HashMap<SocketInode, ListenCall>);
+
+impl Calls {
+    /// Takes in calls, the oldest first.
+    pub(super) fn hear(&mut self, calls: Vec<ListenCall>) {
+        for call in calls {
+            if self.0.len() < MOST || self.0.contains_key(&call.inode) {
+                self.0.insert(call.inode, call);
+            }
+        }
+    }
+
+    /// The call that gave a listener this backlog; `None` where none was seen, or the one that was seen has failed.
+    pub(super) fn of(&self, socket: SocketInode, backlog: u32) -> Option<&ListenCall> {
+        self.0.get(&socket).filter(|call| call.backlog == backlog)
+    }
+
+    /// Forgets those that were made long before `now`: whoever they were made for has been told.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        self.0.retain(|_, call| now.since(call.at) < KEPT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(inode: u64, argument: i32, backlog: u32, at: u64) -> ListenCall {
+        let at = Timestamp::from_nanos(at * 1_000_000_000);
+        ListenCall { at, inode: SocketInode(inode), argument, backlog }
+    }
+
+    #[test]
+    fn the_last_call_counts_unless_it_failed_and_none_is_kept_for_ever() {
+        let mut calls = Calls::default();
+        calls.hear(vec![call(1, 511, 128, 1), call(1, 1024, 128, 2), call(2, 5, 5, 2)]);
+        assert_eq!(calls.of(SocketInode(1), 128).map(|call| call.argument), Some(1024));
+        assert_eq!(calls.of(SocketInode(2), 128), None, "that backlog is another call's");
+        calls.forget(Timestamp::from_nanos(31_500_000_000));
+        assert_eq!(calls.of(SocketInode(1), 128).map(|call| call.argument), Some(1024));
+        calls.forget(Timestamp::from_nanos(33_000_000_000));
+        assert_eq!(calls.of(SocketInode(2), 5), None);
+    }
+
+    #[test]
+    fn a_storm_of_calls_takes_no_more_than_its_room() {
+        let mut calls = Calls::default();
+        calls.hear((0..2 * MOST as u64).map(|inode| call(inode, 1, 1, 1)).collect());
+        assert_eq!(calls.0.len(), MOST);
+    }
+}

@@ -1,0 +1,61 @@
+//! The folder of the log: its segments in order, and who may write there.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::PathBuf,
+};
+
+use super::{JournalError, JournalSettings};
+use crate::domain::Timestamp;
+
+const PREFIX: &str = "events-";
+const SUFFIX: &str = ".ndjson.gz";
+
+/// The folder, held by this process.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    pub(super) limit: u64,
+    /// Held for as long as this run writes.
+    _lock: File,
+}
+
+impl Folder {
+    pub(super) fn open(settings: &JournalSettings) -> Result<Self, JournalError> {
+        let path = settings.directory.clone();
+        let failed = |source| JournalError::Folder { path: path.clone(), source };
+        fs::create_dir_all(&path).map_err(failed)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Taken(path)),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        Ok(Self { path, limit: settings.limit, _lock: lock })
+    }
+
+    /// Its segments, oldest first. Other files are left alone.
+    pub(super) fn segments(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.path)?.collect::<io::Result<Vec<_>>>()?;
+        let ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
+        let mut segments: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
+        segments.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(ours));
+        segments.sort();
+        Ok(segments)
+    }
+
+    /// A segment whose first event will have this number; names sort by it, and by time where nothing happened.
+    pub(super) fn create(&self, first: u64, now: Timestamp) -> io::Result<(PathBuf, File)> {
+        let path = self.path.join(format!("{PREFIX}{first:020}-{:020}{SUFFIX}", now.as_nanos()));
+        let file = File::options().create_new(true).write(true).open(&path)?;
+        // The entry in the folder is to be as safe as what is written.
+        File::open(&self.path)?.sync_all()?;
+        Ok((path, file))
+    }
+}

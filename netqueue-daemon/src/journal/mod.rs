@@ -1,0 +1,126 @@
+//! The event log on disk: segments of checked parts, bounded, complete up to a fraction of a second before whatever ends the daemon.
+//!
+//! A segment is gzip-compressed lines of JSON, one event a line: `zcat DIR/*.ndjson.gz | jq` reads the log. Every quarter
+//! of a second in which there were events is a part of its own, a gzip member, which carries its length and checksum: what was cut off
+//! or damaged is told from the rest, and the rest is read.
+
+mod folder;
+mod line;
+mod mark;
+mod past;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+pub use line::Line;
+
+use crate::domain::{EventLog, JournalState, Timestamp};
+
+/// Lines given to the writer at once.
+pub const BATCH: usize = 512;
+/// Batches that may wait for the writer: about 8 MB of events, and more than a second of the worst storms.
+const WAITING: usize = 64;
+
+/// What an event log on disk is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Its folder; made where it is not there.
+    pub directory: PathBuf,
+    /// Bytes it may take.
+    pub limit: u64,
+    /// Bytes in memory that what is read back may take.
+    pub memory: usize,
+}
+
+/// Why there can be no event log on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Somebody else writes there.
+    #[error(
+        "another netqueue writes its event log to {0}: stop it, or choose another folder with --event-log"
+    )]
+    Taken(PathBuf),
+    /// The folder cannot be used.
+    #[error("the event log's folder {path} cannot be used (--event-log): {source}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The event log on disk, open for writing. Dropped, it writes what it has and ends properly.
+#[derive(Debug)]
+pub struct Journal {
+    sender: Option<SyncSender<Vec<Line>>>,
+    state: Arc<Mutex<JournalState>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Opens the log for the run that attached at `run`, and reads back the newest events of earlier ones.
+///
+/// # Errors
+/// The folder cannot be used, or another netqueue uses it. What cannot be understood in it is no error: it is counted.
+pub fn open(settings: &JournalSettings, run: Timestamp) -> Result<(Journal, EventLog), JournalError> {
+    let failed = |source| JournalError::Folder { path: settings.directory.clone(), source };
+    let folder = folder::Folder::open(settings)?;
+    let (events, mut state) = past::read_back(&folder, settings).map_err(failed)?;
+    state.trouble.iter().for_each(|trouble| tracing::warn!("{trouble}"));
+    state.directory = settings.directory.display().to_string();
+    state.limit = settings.limit;
+    let state = Arc::new(Mutex::new(state));
+    let (sender, lines) = sync_channel(WAITING);
+    let writer = writer::Writer::begin(folder, run, events.appended(), Arc::clone(&state)).map_err(failed)?;
+    let writer = std::thread::Builder::new()
+        .name("event-log".to_owned())
+        .spawn(move || writer.run(&lines))
+        .map_err(failed)?;
+    Ok((Journal { sender: Some(sender), state, writer: Some(writer) }, events))
+}
+
+impl Journal {
+    /// Writes these events soon. Never waits: what the writer cannot take is counted as missing.
+    pub fn append(&self, lines: Vec<Line>) {
+        let Some(sender) = &self.sender else { return };
+        match sender.try_send(lines) {
+            Ok(()) => {}
+            Err(TrySendError::Full(lines)) => self.change(|state| state.behind += lines.len() as u64),
+            Err(TrySendError::Disconnected(lines)) => {
+                self.change(|state| state.unwritable += lines.len() as u64);
+            }
+        }
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn state(&self) -> JournalState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut JournalState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the event log's writer failed: its last events may be missing");
+        }
+    }
+}

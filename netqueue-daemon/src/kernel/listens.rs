@@ -1,0 +1,77 @@
+//! listen() calls as the kernel side sees them, where the kernel has fentry.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use aya::{
+    Btf, Ebpf,
+    maps::{MapData, RingBuf},
+    programs::FEntry,
+};
+use netqueue_common::{ListenCall as Record, names};
+use tokio::io::unix::AsyncFd;
+use zerocopy::FromBytes;
+
+use super::{
+    error::{in_one_line, refused},
+    ring::monotonic_epoch,
+};
+use crate::domain::{ListenCall, SocketInode, Timestamp};
+
+/// The programs and the functions they belong to, in the order in which they are attached: a call that the second sees and
+/// the first did not is told with what somaxconn left.
+const PROGRAMS: [(&str, &str); 2] = [("listen_asked", "__sys_listen"), ("listen_begun", "inet_listen")];
+
+/// The reading end of the ring buffer of listen() calls.
+pub struct Listens(RingBuf<MapData>);
+
+impl Listens {
+    /// Attaches the programs. They stay as long as `ebpf`.
+    ///
+    /// # Errors
+    /// In words, why this kernel does not tell of listen().
+    pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Self, String> {
+        let btf = Btf::from_sys_fs().map_err(|error| in_one_line(&error))?;
+        for (name, function) in PROGRAMS {
+            let failed = |error: &dyn std::error::Error| refused(name, error).to_string();
+            let program = ebpf.program_mut(name).ok_or_else(|| format!("{name} is not in the object"))?;
+            let program: &mut FEntry = program.try_into().map_err(|error| failed(&error))?;
+            program.load(function, &btf).map_err(|error| failed(&error))?;
+            program.attach().map_err(|error| failed(&error))?;
+        }
+        let ring = ebpf.take_map(names::LISTENS).ok_or("its ring is not in the object")?;
+        RingBuf::try_from(ring).map(Self).map_err(|error| in_one_line(&error))
+    }
+
+    /// What becomes ready when there is a call.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    pub fn wakeups(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let descriptor = self.0.as_fd().try_clone_to_owned()?;
+        // SAFETY: the descriptor is owned by what it is registered for, and is neither replaced nor closed meanwhile.
+        Ok(unsafe { AsyncFd::register(descriptor) }?)
+    }
+
+    /// The calls since the last time.
+    pub fn drain(&mut self) -> Vec<ListenCall> {
+        let epoch = monotonic_epoch();
+        let mut calls = Vec::new();
+        while let Some(record) = self.0.next() {
+            // What does not decode is no record of this kernel side: the ring holds nothing else.
+            calls.extend(Record::read_from_bytes(&record).ok().map(|record| call(&record, epoch)));
+        }
+        calls
+    }
+}
+
+fn call(record: &Record, epoch: Timestamp) -> ListenCall {
+    ListenCall {
+        at: Timestamp::from_nanos(epoch.as_nanos().saturating_add(record.time)),
+        inode: SocketInode(record.inode),
+        argument: record.argument,
+        backlog: record.backlog.cast_unsigned(),
+    }
+}

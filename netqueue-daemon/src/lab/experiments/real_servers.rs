@@ -1,0 +1,207 @@
+//! Real servers beside `ss`: the same listeners, with the same backlog, held by the same processes, also after a reload and
+//! a restart.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+
+use crate::lab::programs::{self, Folder, Program};
+use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
+use crate::lab::ss::{self, Table};
+use crate::lab::{observation, sysctl};
+
+pub(super) const REAL_SERVERS: Experiment = Experiment {
+    number: "70",
+    name: "real-servers",
+    incident: "nginx and Redis are started, nginx is told to reload, and both are restarted",
+    verdict: "each listener's address, backlog and processes are those that ss -lntp shows, every time",
+    provoke: Provoke::Watching(real_servers),
+};
+
+/// As long as servers may take to open what they were told to.
+const OPENS_WITHIN: Duration = Duration::from_secs(20);
+/// For ss and netqueue to agree once the servers have settled.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const NGINX: [u16; 3] = [8090, 8091, 8092];
+const REDIS: u16 = 8093;
+
+/// Two addresses with backlogs of their own, one with nginx's default, one socket for each worker.
+const NGINX_CONF: &str = "user www-data; daemon off; worker_processes 2; pid nginx.pid; error_log stderr;
+events { worker_connections 64; }
+http {
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  server { listen 127.0.0.1:8090 backlog=64; listen [::1]:8090 backlog=300; return 204; }
+  server { listen 8091; return 204; }
+  server { listen 127.0.0.1:8092 reuseport; return 204; }
+}
+";
+
+fn real_servers(bench: &Bench<'_>) -> Result<Scene> {
+    for program in ["ss", "nginx", "redis-server"] {
+        programs::find(program)?;
+    }
+    bench.netns.run(sysctl::defaults)?;
+    let mut scene = Scene::default();
+    let mut servers = Servers::start(bench)?;
+    servers.settle(bench, None)?;
+    agree(bench, "started", &mut scene)?;
+
+    let before = servers.workers(bench)?;
+    servers.reload(bench)?;
+    servers.settle(bench, Some(&before))?;
+    agree(bench, "reloaded", &mut scene)?;
+
+    let before = bench.netns.run(ss::listeners)?;
+    servers.restart(bench)?;
+    servers.settle(bench, None)?;
+    agree(bench, "restarted", &mut scene)?;
+    let after = bench.netns.run(ss::listeners)?;
+    let kept = after.keys().filter(|inode| before.contains_key(inode)).count();
+    ensure!(kept == 0, "{kept} sockets outlived the restart of their servers");
+    names_outlive(bench, &mut scene)?;
+
+    scene.open.push(Box::new(servers));
+    Ok(scene)
+}
+
+/// Whether the listeners that are closed still say who had them, though those processes are gone.
+fn names_outlive(bench: &Bench<'_>, scene: &mut Scene) -> Result<()> {
+    let Some(server) = bench.server else { return Ok(()) };
+    let rows = observation::rows(server, bench.netns.inode())?;
+    let closed = |port: u16| {
+        let of_port = rows.iter().filter(move |row| row.port == Some(port));
+        of_port.filter(|row| row.listener.as_ref().is_some_and(|details| details.closed.is_some()))
+    };
+    for (ports, name) in [(&NGINX[..], "nginx"), (&[REDIS][..], "redis-server")] {
+        let closed: Vec<_> = ports.iter().flat_map(|port| closed(*port)).collect();
+        let named = closed.iter().filter(|row| row.process == name).count();
+        scene.measured.push(format!("{named} of {} closed listeners are still called {name}", closed.len()));
+        if closed.is_empty() || named < closed.len() {
+            scene.problems.push(format!("closed listeners of {name} lost its name with its end"));
+        }
+    }
+    Ok(())
+}
+
+struct Servers {
+    nginx: Program,
+    redis: Program,
+    folder: Folder,
+}
+
+impl Servers {
+    fn start(bench: &Bench<'_>) -> Result<Self> {
+        bench.netns.run(|| {
+            let folder = Folder::create("real-servers")?;
+            folder.write("nginx.conf", NGINX_CONF)?;
+            Ok(Self { nginx: nginx(&folder)?, redis: redis(&folder)?, folder })
+        })
+    }
+
+    /// Waits until ss shows every listener the servers were told to open, those of nginx held by new workers and not by
+    /// old ones, and the same twice in a row.
+    fn settle(&mut self, bench: &Bench<'_>, old: Option<&BTreeSet<u32>>) -> Result<()> {
+        let start = Instant::now();
+        let mut last = Table::new();
+        loop {
+            for server in [&mut self.nginx, &mut self.redis] {
+                server.is_running()?;
+            }
+            let now = bench.netns.run(ss::listeners)?;
+            let ports = |port: u16| now.values().filter(|socket| socket.port == port).count();
+            // Two addresses, one, two workers' sockets; two addresses.
+            let there = [(NGINX[0], 2), (NGINX[1], 1), (NGINX[2], 2), (REDIS, 2)]
+                .iter()
+                .all(|(port, sockets)| ports(*port) == *sockets);
+            let workers = workers(&now, self.nginx.pid());
+            let new = old.is_none_or(|old| workers.is_disjoint(old)) && workers.len() == 2;
+            if there && new && now == last {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < OPENS_WITHIN, "the servers never came to rest: {now:?}");
+            last = now;
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn workers(&self, bench: &Bench<'_>) -> Result<BTreeSet<u32>> {
+        Ok(workers(&bench.netns.run(ss::listeners)?, self.nginx.pid()))
+    }
+
+    /// As an operator would.
+    fn reload(&self, bench: &Bench<'_>) -> Result<()> {
+        let folder = self.folder.path().display().to_string();
+        let said = bench.netns.run(move || {
+            programs::output("nginx", &["-p", &folder, "-c", "nginx.conf", "-e", "stderr", "-s", "reload"])
+        });
+        said.map(drop)
+    }
+
+    fn restart(&mut self, bench: &Bench<'_>) -> Result<()> {
+        self.nginx.end(Signal::SIGQUIT)?;
+        self.redis.end(Signal::SIGTERM)?;
+        let folder = self.folder.clone();
+        let (nginx, redis) = bench.netns.run(move || Ok((nginx(&folder)?, redis(&folder)?)))?;
+        (self.nginx, self.redis) = (nginx, redis);
+        Ok(())
+    }
+}
+
+/// The processes of nginx but for the first.
+fn workers(table: &Table, master: u32) -> BTreeSet<u32> {
+    let nginx = table.values().filter(|socket| NGINX.contains(&socket.port));
+    nginx.flat_map(|socket| socket.owners.iter().map(|(pid, _)| *pid)).filter(|pid| *pid != master).collect()
+}
+
+fn nginx(folder: &Folder) -> Result<Program> {
+    let place = folder.path().display().to_string();
+    Program::start("nginx", &["-p", &place, "-c", "nginx.conf", "-e", "stderr"], folder)
+}
+
+fn redis(folder: &Folder) -> Result<Program> {
+    let (port, place) = (REDIS.to_string(), folder.path().display().to_string());
+    let arguments = [
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "::1",
+        "--tcp-backlog",
+        "111",
+        "--save",
+        "",
+        "--dir",
+        &place,
+    ];
+    Program::start("redis-server", &arguments, folder)
+}
+
+/// Asks both until they agree.
+fn agree(bench: &Bench<'_>, when: &str, scene: &mut Scene) -> Result<()> {
+    let Some(server) = bench.server else { return Ok(()) };
+    let start = Instant::now();
+    loop {
+        let ss = bench.netns.run(ss::listeners)?;
+        let netqueue = ss::of_netqueue(&observation::rows(server, bench.netns.inode())?);
+        let differences = ss::differences(&ss, &netqueue);
+        let took = start.elapsed().as_millis();
+        if differences.is_empty() {
+            let owners: usize = ss.values().map(|socket| socket.owners.len()).sum();
+            let listeners = ss.len();
+            scene.measured.push(format!(
+                "{when}: {listeners} listeners with {owners} owners are those of ss -lntp, {took} ms after the servers came to rest"
+            ));
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            scene.problems.extend(differences.into_iter().map(|difference| format!("{when}: {difference}")));
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}

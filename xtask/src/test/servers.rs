@@ -1,0 +1,29 @@
+//! Real servers from Debian in a guest: their listeners beside what `ss` says, and the incidents of a real nginx.
+
+use anyhow::Result;
+
+use super::lab;
+use super::tally::Tally;
+use crate::vm::{self, Payload, kernels, userland};
+use crate::workspace::Workspace;
+
+/// The step's name.
+pub(crate) const NAME: &str = "real servers";
+
+const PACKAGES: [&str; 3] = ["nginx", "redis-server", "iproute2"];
+
+/// The experiments that need them; in the lab of the matrix they are skipped.
+const EXPERIMENTS: [&str; 4] = ["real-servers", "nginx-stopped", "nginx-backlog-4", "nginx-keep-alive"];
+
+const KERNEL: &str = "6.12";
+
+/// Boots a guest with the servers; an experiment that is skipped there has failed.
+pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
+    let payload =
+        Payload { userland: Some(userland::ensure(workspace, &PACKAGES)?), ..Payload::clone(payload) };
+    let arguments = ["lab", "run"].into_iter().chain(EXPERIMENTS).map(str::to_owned).collect();
+    let options = vm::Options { arguments, ..vm::Options::default() };
+    let tally = lab::run(workspace, kernels::row(KERNEL)?, &payload, &options);
+    let missing = u32::try_from(EXPERIMENTS.len())?.saturating_sub(tally.passed + tally.failed);
+    Ok(Tally { failed: tally.failed + missing, ..tally })
+}
