@@ -56,7 +56,9 @@ pub enum Cell {
     HandshakesEnded,
     /// Of these: ended by a reset of the client's, whether or not the listener still had the request.
     HandshakesGivenUp,
-    /// Of these: answered with a reset after the listener had given the request up.
+    /// Of these: given up by the listener.
+    HandshakesTimedOut,
+    /// Of these last: answered with a reset when they spoke.
     HandshakesExpired,
     /// Cookie handshakes whose ACK was dropped: the client believes it is connected, the listener keeps nothing.
     Ghosts,
@@ -122,6 +124,7 @@ impl Cell {
         Self::HandshakesRecovered,
         Self::HandshakesEnded,
         Self::HandshakesGivenUp,
+        Self::HandshakesTimedOut,
         Self::HandshakesExpired,
         Self::Ghosts,
         Self::GhostsRecovered,

@@ -33,7 +33,7 @@ pub(crate) fn remember(
     Packet(skb).note_flow(sk.net()?.id()?, flow)?;
     let known = match suspect(flow) {
         // The same client again: one handshake, however many packets.
-        Some(suspect) if suspect.state != Suspect::ENDED => return Ok(()),
+        Some(suspect) if is_open(suspect.state) => return Ok(()),
         suspect => suspect.is_some(),
     };
     let (state, cell) =
@@ -98,13 +98,42 @@ pub(crate) fn hung_up(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> 
     let Some(suspect) = suspect(flow) else { return Ok(()) };
     let state = suspect.state;
     strike(flow);
-    if state == Suspect::ENDED {
+    if !is_open(state) {
         return Ok(());
     }
     let mut key = sk.listener_key()?;
     let account = Account::open(&mut key);
     account.add(if state == Suspect::GHOST { Cell::GhostsGivenUp } else { Cell::HandshakesGivenUp }, 1);
     Ok(())
+}
+
+/// A request's timer is about to run: whether its handshake is one whose final ACK was dropped. Its flow is noted then.
+#[inline(always)]
+pub(crate) fn is_suspended(flow: &mut Flow, request: Sock) -> Result<bool, Fault> {
+    if !remembering() {
+        return Ok(false);
+    }
+    request.note_request(request.net()?.id()?, flow)?;
+    Ok(suspect(flow).is_some_and(|suspect| suspect.state == Suspect::SUSPENDED))
+}
+
+/// The listener gave up the request of a handshake that was suspended.
+#[inline(always)]
+pub(crate) fn timed_out(flow: &Flow, sk: Sock) -> Result<(), Fault> {
+    if let Some(suspect) = suspect(flow)
+        && suspect.state == Suspect::SUSPENDED
+    {
+        suspect.state = Suspect::TIMED_OUT;
+        let mut key = sk.listener_key()?;
+        Account::open(&mut key).add(Cell::HandshakesTimedOut, 1);
+    }
+    Ok(())
+}
+
+/// Whether a handshake in this state has no outcome yet.
+#[inline(always)]
+fn is_open(state: u64) -> bool {
+    state == Suspect::SUSPENDED || state == Suspect::GHOST
 }
 
 /// What is remembered of a packet that a listener answered with a reset.
@@ -123,6 +152,10 @@ pub(crate) fn expired(suspect: &mut Suspect, account: Account) {
     if suspect.state == Suspect::GHOST {
         account.add(Cell::GhostsEnded, 1);
     } else if suspect.state == Suspect::SUSPENDED {
+        // Its request is gone: that it timed out was not seen.
+        account.add(Cell::HandshakesTimedOut, 1);
+        account.add(Cell::HandshakesExpired, 1);
+    } else if suspect.state == Suspect::TIMED_OUT {
         account.add(Cell::HandshakesExpired, 1);
     }
     suspect.state = Suspect::ENDED;

@@ -113,6 +113,7 @@ impl Handshakes {
             recovered: seen.recovered,
             ended: seen.ended,
             given_up: seen.given_up,
+            timed_out: seen.timed_out,
             expired: seen.expired,
             unresolved: seen.unresolved(),
         }

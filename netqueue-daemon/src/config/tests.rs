@@ -64,7 +64,7 @@ fn the_defaults_in_the_help_are_the_defaults() {
             given.push(format!("--{}={default}", arg.get_long().expect("a flag")));
         }
     }
-    assert_eq!(given.len(), 16);
+    assert_eq!(given.len(), 17);
     let given: Vec<_> = given.iter().map(String::as_str).collect();
     assert_eq!(config(&given, ""), Ok(Config::default()));
     assert_eq!(config(&[], ""), Ok(Config::default()));

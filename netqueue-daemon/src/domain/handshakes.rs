@@ -14,7 +14,9 @@ pub struct Handshakes {
     pub ended: u64,
     /// Of these: ended by a reset of the client's.
     pub given_up: u64,
-    /// Of these: answered with a reset after the listener had given the request up.
+    /// Of these: given up by the listener, its SYN-ACKs being used up.
+    pub timed_out: u64,
+    /// Of those timed out: spoke later, and were answered with a reset.
     pub expired: u64,
     /// It was a cookie's ACK: the client believes it is connected, the listener keeps nothing, nothing will be retried.
     pub ghosts: u64,
@@ -27,10 +29,10 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// Suspended ones of which nothing was heard since: still under way, or given up by their clients.
+    /// Suspended ones that have no outcome: still under way, or forgotten.
     #[must_use]
     pub const fn unresolved(&self) -> u64 {
-        let heard_of = self.recovered + self.ended + self.given_up + self.expired;
+        let heard_of = self.recovered + self.ended + self.given_up + self.timed_out;
         self.suspended.saturating_sub(heard_of)
     }
 
@@ -49,6 +51,7 @@ impl Handshakes {
             recovered: self.recovered.saturating_sub(part.recovered),
             ended: self.ended.saturating_sub(part.ended),
             given_up: self.given_up.saturating_sub(part.given_up),
+            timed_out: self.timed_out.saturating_sub(part.timed_out),
             expired: self.expired.saturating_sub(part.expired),
             ghosts: self.ghosts.saturating_sub(part.ghosts),
             ghosts_recovered: self.ghosts_recovered.saturating_sub(part.ghosts_recovered),
@@ -63,6 +66,7 @@ impl Handshakes {
         self.recovered += other.recovered;
         self.ended += other.ended;
         self.given_up += other.given_up;
+        self.timed_out += other.timed_out;
         self.expired += other.expired;
         self.ghosts += other.ghosts;
         self.ghosts_recovered += other.ghosts_recovered;

@@ -14,6 +14,7 @@ use super::{
     grace,
     hook::{Hooks, Probed},
     keeper::{self, Keeper},
+    link_misses,
     listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
@@ -118,6 +119,15 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     for function in PROBES.chunk_by(|one, next| one.function == next.function) {
         if function.iter().all(|probe| wanted(&probe) && probe.concerns(&prepared.symbols)) {
             probes.extend(hooks.attach(&mut ebpf, function)?);
+        }
+    }
+    if let Some(field) = prepared.misses {
+        let mut links = link_misses::links();
+        let by_kprobe = |(status, _): &&mut Probed| status.mode == AttachMode::Kprobe;
+        for (_, misses) in probes.iter_mut().filter(by_kprobe) {
+            if let Some(misses) = misses {
+                misses.attached_by(&mut links, field);
+            }
         }
     }
     let events =

@@ -248,6 +248,7 @@ pub(super) fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
         recovered: cells[Cell::HandshakesRecovered as usize],
         ended: cells[Cell::HandshakesEnded as usize],
         given_up: cells[Cell::HandshakesGivenUp as usize],
+        timed_out: cells[Cell::HandshakesTimedOut as usize],
         expired: cells[Cell::HandshakesExpired as usize],
         ghosts: cells[Cell::Ghosts as usize],
         ghosts_recovered: cells[Cell::GhostsRecovered as usize],

@@ -78,6 +78,8 @@ pub(super) struct Handshakes {
     pub ended: u64,
     #[serde(default)]
     pub given_up: u64,
+    #[serde(default)]
+    pub timed_out: u64,
     pub expired: u64,
     pub unresolved: u64,
 }
@@ -233,6 +235,7 @@ impl Handshakes {
             recovered: self.recovered.saturating_sub(earlier.recovered),
             ended: self.ended.saturating_sub(earlier.ended),
             given_up: self.given_up.saturating_sub(earlier.given_up),
+            timed_out: self.timed_out.saturating_sub(earlier.timed_out),
             expired: self.expired.saturating_sub(earlier.expired),
             unresolved: self.unresolved.saturating_sub(earlier.unresolved),
         }

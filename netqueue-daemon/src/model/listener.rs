@@ -151,9 +151,12 @@ pub struct Handshakes {
     pub ended: u64,
     /// Of these: given up by the client, with a reset.
     pub given_up: u64,
-    /// Of these: given up, and answered with a reset later.
+    /// Of these: given up by the listener, its SYN-ACKs being used up.
+    pub timed_out: u64,
+    /// Of those timed out: spoke later, and were answered with a reset.
     pub expired: u64,
-    /// Of these: not heard of since.
+    /// Of the suspended: without an outcome, that is still under way, or forgotten (`ledger` in the status).
+    /// `suspended = recovered + ended + given_up + timed_out + unresolved`
     pub unresolved: u64,
 }
 

@@ -29,7 +29,7 @@ pub(super) const GIVING_UP: Experiment = Experiment {
 pub(super) const TOO_SMALL: Experiment = Experiment {
     number: "45",
     name: "ledger-too-small",
-    incident: "a daemon that remembers 16 handshakes (--ledger-capacity=16), 998 cookie ACKs that find the accept queue full, and then \
+    incident: "a daemon that remembers 16 handshakes (--ledger-capacity=16), 498 cookie ACKs that find the accept queue full, and then \
                every client sends a reset",
     verdict: "every ghost was counted, but few of those that gave up were recognised; the answer says how many may have been forgotten",
     provoke: Provoke::Watching(too_small),
@@ -146,7 +146,7 @@ fn giving_up(bench: &Bench<'_>) -> Result<Scene> {
 }
 
 fn too_small(bench: &Bench<'_>) -> Result<Scene> {
-    const MANY: u16 = 1000;
+    const MANY: u16 = 500;
     const CAPACITY: u64 = 16;
     const DROPPED: u64 = MANY as u64 - FITTING as u64;
     let own = bench.server.map(|_| OwnDaemon::start(&["--ledger-capacity=16"])).transpose()?;
