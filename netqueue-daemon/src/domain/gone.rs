@@ -51,7 +51,7 @@ type Place = (Arc<str>, Option<IpAddr>, Option<u16>);
 
 /// Which accounts are to be put together, by their indices.
 pub(super) fn fold(
-    accounts: &[AccountView],
+    accounts: &[Arc<AccountView>],
     namespaces: &Namespaces,
     keep: Keep,
     now: Timestamp,
@@ -144,7 +144,7 @@ fn is_shown(account: &AccountView) -> bool {
 /// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
 /// come back with each that ends.
 fn surplus(
-    accounts: &[AccountView],
+    accounts: &[Arc<AccountView>],
     ended: &[usize],
     keep: Keep,
     place: impl Fn(usize) -> Place,

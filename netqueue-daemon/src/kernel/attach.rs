@@ -179,7 +179,7 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
 }
 
 /// Before 5.11 maps count against RLIMIT_MEMLOCK. Where the limit may not be lifted, loading fails and says so.
-fn lift_memory_lock() {
+pub(super) fn lift_memory_lock() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
         tracing::debug!(%error, "RLIMIT_MEMLOCK stays as it is");

@@ -152,7 +152,11 @@ fn trampoline(ebpf: &mut Ebpf, probe: &Probe, types: &aya::Btf) -> Result<Misses
 }
 
 /// Has a fentry or fexit program verified.
-fn load_traced(program: &mut Program, function: &str, types: &aya::Btf) -> Result<(), ProgramError> {
+pub(super) fn load_traced(
+    program: &mut Program,
+    function: &str,
+    types: &aya::Btf,
+) -> Result<(), ProgramError> {
     match program {
         Program::FEntry(program) => FEntry::load(program, function, types),
         Program::FExit(program) => FExit::load(program, function, types),

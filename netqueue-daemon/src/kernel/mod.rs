@@ -4,6 +4,7 @@ mod attach;
 mod btf;
 mod counters;
 mod decode;
+mod empty;
 mod error;
 mod grace;
 mod hook;
@@ -25,6 +26,8 @@ mod traffic;
 
 pub use attach::{Attached, EventAllowance, LoadSettings, Logger, attach};
 pub use counters::{Counters, Reading};
+pub use decode::Decoder;
+pub use empty::EmptyProbes;
 pub use error::AttachError;
 pub use listens::Listens;
 pub use lives::{Farewells, Numbers};

@@ -48,7 +48,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         taken: Timestamp::from_nanos(1_790_000_060_000_000_000),
         attached: Timestamp::from_nanos(1_790_000_000_500_000_000),
         host: HOST,
-        accounts: accounts.into(),
+        accounts: accounts.into_iter().map(Arc::new).collect(),
         events: EventLog::new(100),
         namespaces: namespaces([]),
         search: SearchCost::default(),

@@ -150,7 +150,7 @@ const SINCE: Family<0> = Family {
 };
 
 /// The families on netqueue itself.
-pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Vec<Scraped>> {
+pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
     let probes = by_probe(&snapshot.health.probes);
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
     let flow = &snapshot.health.flow;
@@ -160,30 +160,28 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Res
     };
     let drops = snapshot.accounts.iter().map(|account| account.counts.drop_total()).sum();
     let resets = snapshot.accounts.iter().map(|account| account.counts.reset_total()).sum();
-    Ok(vec![
-        ATTACHED
-            .with(probes.iter().map(|(key, probe)| (labels(key), f64::from(u8::from(probe.attached)))))?,
-        MISSED.with(probes.iter().filter_map(|(key, probe)| Some((labels(key), count(probe.missed?)))))?,
-        EVENTS
-            .with([("drop", drops), ("reset", resets)].map(|(kind, sum)| ([kind.to_owned()], count(sum))))?,
-        SEEN.with([([], count(flow.seen))])?,
-        DELIVERED.with([([], count(snapshot.events.appended() - snapshot.events.before_this_run()))])?,
-        SUPPRESSED.with([([], count(flow.suppressed))])?,
-        LOST.with(LossReason::ALL.map(|reason| ([reason.as_str().to_owned()], count(flow.lost(reason)))))?,
-        FOLDED.with([([], count(flow.folded))])?,
-        SLOTS.with(slots(|slot| slot.capacity))?,
-        SLOTS_USED.with(slots(|slot| slot.used))?,
-        SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back))?,
-        LEDGER.with([([], count(ledger.capacity))])?,
-        LEDGER_USED.with([([], count(ledger.outstanding.min(ledger.capacity)))])?,
-        LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))])?,
-        UNTOLD.with([([], count(flow.namespaces_untold))])?,
-        UNHEARD.with([([], count(flow.farewells_lost))])?,
-        LOG_BYTES.with(log_bytes(snapshot))?,
-        LOG_EVENTS.with(log_events(snapshot))?,
-        BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)])?,
-        SINCE.with([([], seconds(snapshot.attached))])?,
-    ])
+    vec![
+        ATTACHED.with(probes.iter().map(|(key, probe)| (labels(key), f64::from(u8::from(probe.attached))))),
+        MISSED.with(probes.iter().filter_map(|(key, probe)| Some((labels(key), count(probe.missed?))))),
+        EVENTS.with([("drop", drops), ("reset", resets)].map(|(kind, sum)| ([kind.to_owned()], count(sum)))),
+        SEEN.with([([], count(flow.seen))]),
+        DELIVERED.with([([], count(snapshot.events.appended() - snapshot.events.before_this_run()))]),
+        SUPPRESSED.with([([], count(flow.suppressed))]),
+        LOST.with(LossReason::ALL.map(|reason| ([reason.as_str().to_owned()], count(flow.lost(reason))))),
+        FOLDED.with([([], count(flow.folded))]),
+        SLOTS.with(slots(|slot| slot.capacity)),
+        SLOTS_USED.with(slots(|slot| slot.used)),
+        SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back)),
+        LEDGER.with([([], count(ledger.capacity))]),
+        LEDGER_USED.with([([], count(ledger.outstanding.min(ledger.capacity)))]),
+        LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))]),
+        UNTOLD.with([([], count(flow.namespaces_untold))]),
+        UNHEARD.with([([], count(flow.farewells_lost))]),
+        LOG_BYTES.with(log_bytes(snapshot)),
+        LOG_EVENTS.with(log_events(snapshot)),
+        BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)]),
+        SINCE.with([([], seconds(snapshot.attached))]),
+    ]
 }
 
 fn log_bytes(snapshot: &Snapshot) -> [([String; 1], f64); 2] {

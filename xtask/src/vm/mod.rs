@@ -31,7 +31,7 @@ pub(crate) const PORT: u16 = 10124;
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// For the daemon to stop: the kernel takes the probes away one after the other, on PREEMPT_RT a third of a second each.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 const NETQUEUE: &str = "/bin/netqueue";
 
