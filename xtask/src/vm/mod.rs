@@ -170,7 +170,7 @@ impl Payload {
 fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let run = if arguments.is_empty() {
-        netqueue(["lab", "run", "--all", "--host-settings"])
+        netqueue(["lab", "run", "--all", "--again", "--host-settings"])
     } else {
         netqueue(arguments)
     };
