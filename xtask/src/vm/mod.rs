@@ -30,6 +30,9 @@ pub(crate) const PORT: u16 = 10124;
 /// Until PID 1 speaks.
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
+/// For the daemon to attach and answer: an emulated guest may have half of a busy processor.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
 /// For the daemon to stop: the kernel takes the probes away one after the other, on PREEMPT_RT a third of a second each.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -178,7 +181,7 @@ fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let series = ["daemon", "--max-series=50000"];
     vec![
         Step::Daemon { argv: netqueue(series.into_iter().chain(daemon.iter().map(String::as_str))) },
-        Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },
+        Step::Ready { address, path: "/-/ready".to_owned(), within: READY_LIMIT },
         Step::Run { argv: netqueue(["doctor"]) },
         Step::Run { argv: run },
         Step::Get { address, path: "/api/v1/status".to_owned() },
