@@ -17,7 +17,7 @@ use crate::{
     inventory,
     journal::{self, JournalSettings},
     kernel::{self, EventAllowance, LoadSettings},
-    metrics,
+    memory, metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     privileges,
     recording::{Header, Reader},
@@ -30,6 +30,7 @@ use crate::{
 /// # Errors
 /// The address is taken, the kernel side cannot be attached, or an essential task failed.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    memory::keep_small();
     start_log(&config.log, config.bpf_log);
     let front = Front::open(config)?;
     privileges::take_up_granted().context("cannot take up the capabilities that were granted")?;
@@ -37,6 +38,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     for probe in attached.probes().iter().filter(|probe| !probe.attached) {
         tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
     }
+    // The kernel's types, all of which were read.
+    memory::give_back();
     let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
     // Before there is a second thread.
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
@@ -59,6 +62,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 /// # Errors
 /// The address is taken, the recording cannot be read, or an essential task failed.
 pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result<()> {
+    memory::keep_small();
     start_log(&config.log, None);
     let name = recording.display().to_string();
     let file = File::open(recording).with_context(|| format!("cannot read the recording {name}"))?;
@@ -181,6 +185,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        ledger_capacity: config.ledger_capacity,
         event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
         attach: config.attach,
         features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },

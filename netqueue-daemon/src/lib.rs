@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod journal;
 pub mod kernel;
 pub mod lab;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;

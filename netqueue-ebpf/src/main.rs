@@ -9,6 +9,7 @@
 //! buffer, and one time stamp, at accept(). Everything in [`account`] happens only when a cell moved.
 
 mod account;
+mod empty;
 mod hooks;
 mod keeper;
 mod kernel;

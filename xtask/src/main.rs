@@ -1,5 +1,6 @@
 //! `cargo xtask`: how netqueue is set up, built, run and proven.
 
+mod bench;
 mod build;
 mod dashboards;
 mod debian;
@@ -48,6 +49,8 @@ enum Task {
     Tidy,
     /// Run the daemon here, or in a guest where this host cannot attach.
     Run(run::Options),
+    /// Count the instructions netqueue adds to a connection, a dropped SYN and a data packet, in guests.
+    Bench(bench::Options),
     /// Boot stock kernels and run netqueue in them.
     Vm(vm::Options),
 }
@@ -87,6 +90,7 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             dist::command(workspace, &options)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Bench(options) => bench::command(workspace, &options),
         Task::Run(options) => run::command(workspace, &options),
         Task::Test(options) => test::command(workspace, &options),
         Task::Tidy => tidy::command(workspace),

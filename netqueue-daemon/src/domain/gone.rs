@@ -51,7 +51,7 @@ type Place = (Arc<str>, Option<IpAddr>, Option<u16>);
 
 /// Which accounts are to be put together, by their indices.
 pub(super) fn fold(
-    accounts: &[AccountView],
+    accounts: &[Arc<AccountView>],
     namespaces: &Namespaces,
     keep: Keep,
     now: Timestamp,
@@ -144,7 +144,7 @@ fn is_shown(account: &AccountView) -> bool {
 /// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
 /// come back with each that ends.
 fn surplus(
-    accounts: &[AccountView],
+    accounts: &[Arc<AccountView>],
     ended: &[usize],
     keep: Keep,
     place: impl Fn(usize) -> Place,
@@ -308,6 +308,28 @@ mod tests {
         assert_eq!((other(&queues), sum(&queues.snapshot(second(201)))), (Some(23), 25));
         queues.settle(AccountKey::Other(HOST), drops(5), second(202));
         assert_eq!((other(&queues), sum(&queues.snapshot(second(202)))), (Some(23), 25));
+    }
+
+    #[test]
+    fn listeners_that_come_find_places_that_listeners_that_went_had() {
+        let mut queues = Aggregator::new(Settings { max_series: 40, ..Settings::of(HOST) }, second(0));
+        for n in 1..=100_u16 {
+            let key = listener(n.into(), n);
+            queues.count([(key, drops(1))], second(n.into()));
+            queues.close([(key, second(n.into()))]);
+            queues.settle(key, drops(1), second(n.into()));
+            queues.tick(second(n.into()));
+        }
+        // A quarter is free for those that come at once.
+        let living: Vec<_> = (200..230).map(|port| listener(u64::from(port), port)).collect();
+        for (n, some) in living.chunks(10).enumerate() {
+            let now = second(101 + n as u64);
+            queues.count(some.iter().map(|key| (*key, drops(1))), now);
+            queues.tick(now);
+        }
+        let taken = queues.snapshot(second(104));
+        assert!(living.iter().all(|key| taken.account(key).is_some_and(|account| account.apart)));
+        assert_eq!(sum(&taken), 130);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -82,6 +82,8 @@ struct Bucket {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     tiers: [Tier; RESOLUTIONS.len()],
+    /// In all tiers together.
+    buckets: usize,
     moved: Timestamp,
     forgotten: Timestamp,
 }
@@ -98,6 +100,13 @@ const CHUNK: usize = 64;
 impl History {
     /// Bytes one measure of an account takes that happens in every second of two days.
     pub const MOST_PER_MEASURE: usize = (900 + 1080 + 2880) * size_of::<Bucket>();
+
+    /// Nothing happened yet: one for all accounts of which that is so.
+    #[must_use]
+    pub fn none() -> Arc<Self> {
+        static NONE: LazyLock<Arc<History>> = LazyLock::new(Arc::default);
+        Arc::clone(&NONE)
+    }
 
     /// Nothing known before `now`: what there was had to be forgotten.
     #[must_use]
@@ -119,7 +128,7 @@ impl History {
             }
             for ((at, measure), value) in buckets {
                 if let Some(measure) = measures.get(usize::from(measure)) {
-                    tier.add(*measure, value, at, resolution);
+                    tier.add(*measure, value, at, resolution, &mut sum.buckets);
                 }
             }
         }
@@ -144,9 +153,8 @@ impl History {
 
     /// Bytes its buckets take.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        let tier = |tier: &Tier| tier.open.len() + tier.full.iter().map(|chunk| chunk.len()).sum::<usize>();
-        self.tiers.iter().map(tier).sum::<usize>() * size_of::<Bucket>()
+    pub const fn bytes(&self) -> usize {
+        self.buckets * size_of::<Bucket>()
     }
 
     /// What was charged between two readings.
@@ -169,7 +177,7 @@ impl History {
         self.moved = self.moved.max(now);
         let seconds = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
         for (tier, resolution) in self.tiers.iter_mut().zip(RESOLUTIONS) {
-            tier.add(measure, value, seconds / resolution.step, resolution);
+            tier.add(measure, value, seconds / resolution.step, resolution, &mut self.buckets);
         }
     }
 
@@ -204,7 +212,8 @@ impl Tier {
         self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.open)
     }
 
-    fn add(&mut self, measure: Measure, value: u64, at: u32, resolution: Resolution) {
+    /// Adds to a bucket, and to `buckets` how many more or less there are now.
+    fn add(&mut self, measure: Measure, value: u64, at: u32, resolution: Resolution, buckets: &mut usize) {
         let newest = self.open.last().map(|bucket| bucket.at);
         // A clock that was set back adds to the newest bucket there is: chunks stay in order.
         let at = newest.map_or(at, |newest| at.max(newest));
@@ -217,10 +226,11 @@ impl Tier {
             self.full.push_back(std::mem::take(&mut self.open).into());
         }
         self.open.push(Bucket { value, at, measure: measure.number() });
+        *buckets += 1;
         let oldest = at
             .saturating_sub(u32::try_from(resolution.reach.as_secs()).unwrap_or(u32::MAX) / resolution.step);
         while self.full.front().and_then(|chunk| chunk.last()).is_some_and(|last| last.at < oldest) {
-            self.full.pop_front();
+            *buckets -= self.full.pop_front().map_or(0, |chunk| chunk.len());
         }
     }
 }
@@ -299,6 +309,9 @@ mod tests {
         assert_eq!(both.values(Measure::AcceptQueue, 0, START + 499, 1, 1), [7]);
         assert_eq!(both.moved(), at(899));
         assert_eq!(History::together([&both]), both);
+        let held =
+            |history: &History| history.tiers.iter().flat_map(Tier::buckets).count() * size_of::<Bucket>();
+        assert_eq!((both.bytes(), first.bytes()), (held(&both), held(&first)));
     }
 
     #[test]

@@ -15,10 +15,9 @@ impl Aggregator {
         }
         match self.by_socket.get(&inode).copied() {
             Some(index) if self.accounts.get(index).is_some_and(|account| is_found_only(&account.key)) => {
-                if let Some(account) = self.accounts.get_mut(index) {
-                    self.index.remove(&account.key);
-                    account.key = key;
-                }
+                let account = self.edit(index);
+                let found = std::mem::replace(&mut account.key, key);
+                self.index.remove(&found);
                 self.index.insert(key, index);
             }
             Some(_) | None => {
@@ -37,9 +36,8 @@ impl Aggregator {
         }
         self.infer(changes.idle_limits);
         for (inode, queue) in changes.queues {
-            let index = self.by_socket.get(&inode);
-            if let Some(account) = index.and_then(|index| self.accounts.get_mut(*index)) {
-                account.queues.accept = Some(queue);
+            if let Some(index) = self.by_socket.get(&inode).copied() {
+                self.edit(index).queues.accept = Some(queue);
             }
         }
     }
@@ -61,9 +59,7 @@ impl Aggregator {
         if listener.closed.is_some() {
             self.by_socket.remove(&inode);
         }
-        if let Some(account) = self.accounts.get_mut(index) {
-            account.learn(listener);
-        }
+        self.edit(index).learn(listener);
     }
 }
 

@@ -5,6 +5,8 @@
 //! [`Standing`] where it leaves a state behind. New members of what is there get `#[serde(default)]`, so that older
 //! recordings stay readable.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -49,7 +51,7 @@ pub enum Observation {
 #[serde(default)]
 pub struct Standing {
     /// Every account, in the order of first charge.
-    pub accounts: Vec<AccountView>,
+    pub accounts: Vec<Arc<AccountView>>,
     /// The accounts of living listeners by their sockets: places in the list of accounts.
     pub sockets: Vec<(SocketInode, usize)>,
     /// Listeners that were found before anything was charged to them.

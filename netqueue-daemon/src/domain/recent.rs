@@ -154,7 +154,7 @@ impl Recent {
     }
 
     /// The accounts as they are at `now`.
-    pub fn tick(&mut self, accounts: &[AccountView], now: Timestamp) {
+    pub fn tick(&mut self, accounts: &[Arc<AccountView>], now: Timestamp) {
         for account in accounts.iter().filter(|account| is_told(account)) {
             let run = run(account, now);
             let known = self.charged.contains(&account.key);
@@ -191,7 +191,7 @@ impl Recent {
     }
 
     /// Who is no account any more need not be known: there are never more than there are accounts.
-    fn leave_out_the_gone(&mut self, accounts: &[AccountView]) {
+    fn leave_out_the_gone(&mut self, accounts: &[Arc<AccountView>]) {
         if self.charged.len() > accounts.len() {
             let there: HashSet<_> = accounts.iter().map(|account| account.key).collect();
             Arc::make_mut(&mut self.charged).retain(|key| there.contains(key));
@@ -251,7 +251,7 @@ mod tests {
         Timestamp::from_nanos(seconds * 1_000_000_000)
     }
 
-    fn account(number: u32, drops: u64, moved: u64) -> AccountView {
+    fn account(number: u32, drops: u64, moved: u64) -> Arc<AccountView> {
         let place = Endpoint { netns: Netns::at_attach(7), addr: Ipv4Addr::UNSPECIFIED.into(), port: 80 };
         let key = AccountKey::Listener { socket: SocketId(number.into()), at: place };
         let counts = Counts::from_fn(
@@ -259,11 +259,8 @@ mod tests {
             |_| 0,
             |_| 0,
         );
-        AccountView {
-            counts,
-            last_seen: at(moved),
-            ..AccountView::new(AccountId(u64::from(number)), key, Arc::default(), at(moved))
-        }
+        let new = AccountView::new(AccountId(u64::from(number)), key, Arc::default(), at(moved));
+        Arc::new(AccountView { counts, last_seen: at(moved), ..new })
     }
 
     fn since(recent: &Recent, account: &AccountView, from: u64) -> Option<u64> {

@@ -1,6 +1,9 @@
 //! The read model: one immutable picture that metrics, API, command line and pages share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +37,7 @@ pub struct AccountView {
     #[serde(default)]
     pub traffic: Arc<Traffic>,
     /// What happened to it over time.
-    #[serde(skip)]
+    #[serde(skip, default = "History::none")]
     pub history: Arc<History>,
     /// When it was first charged or found.
     pub first_seen: Timestamp,
@@ -58,6 +61,12 @@ const fn yes() -> bool {
     true
 }
 
+/// The name of what has none yet.
+fn nameless() -> Arc<str> {
+    static NAMELESS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+    Arc::clone(&NAMELESS)
+}
+
 /// So many names an account may have had; then it keeps the one it has.
 const MOST_NAMES: usize = 4;
 
@@ -71,9 +80,9 @@ impl AccountView {
             counts: Counts::default(),
             queues: Queues::default(),
             traffic,
-            history: Arc::default(),
+            history: History::none(),
             listener: None,
-            process: Arc::from(""),
+            process: nameless(),
             earlier: Vec::new(),
             first_seen: now,
             last_seen: now,
@@ -87,13 +96,13 @@ impl AccountView {
     /// Takes over what is known of the listener. Where that changes its name, what was charged so far stays with the
     /// old one: no series loses what it had.
     pub fn learn(&mut self, listener: Arc<Listener>) {
-        let name = listener.process();
-        if *self.process != *name && self.earlier.len() < MOST_NAMES {
+        let name = listener.owner().map_or_else(nameless, |owner| Arc::clone(&owner.comm));
+        if self.process != name && self.earlier.len() < MOST_NAMES {
             let so_far = self.under_this_name();
             if so_far != Counts::default() {
                 self.earlier.push((Arc::clone(&self.process), so_far));
             }
-            self.process = Arc::from(name);
+            self.process = name;
         }
         self.closed = self.closed.or(listener.closed);
         self.listener = Some(listener);
@@ -121,7 +130,8 @@ pub struct Snapshot {
     pub host: Netns,
     /// Every listener, and every account ever charged, in the order they were first met; those that are long over are in
     /// [`AccountKey::Gone`].
-    pub accounts: Arc<[AccountView]>,
+    // Each is shared with the next snapshot until it changes.
+    pub accounts: Arc<[Arc<AccountView>]>,
     /// The newest events.
     pub events: EventLog,
     /// Every namespace that was found or that something was charged to, with the kernel's counters against ours.
@@ -144,7 +154,7 @@ impl Snapshot {
     /// The account that was charged under `key`.
     #[must_use]
     pub fn account(&self, key: &AccountKey) -> Option<&AccountView> {
-        self.accounts.iter().find(|account| account.key == *key)
+        self.accounts.iter().map(|account| &**account).find(|account| account.key == *key)
     }
 
     /// How a namespace is called: `host` for that of PID 1, else its name, its container, or its inode number and

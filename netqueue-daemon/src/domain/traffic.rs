@@ -80,6 +80,17 @@ impl Traffic {
         self.wait.merge(&other.wait);
     }
 
+    /// Whether nothing ever went through it.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        let counted =
+            [self.established, self.accepted, self.abandoned, self.unmeasured, self.synack_retransmits];
+        counted.iter().all(|count| *count == 0)
+            && (self.accept_peak, self.syn_peak) == (Peak::default(), Peak::default())
+            && self.depth.count() == 0
+            && self.wait.count() == 0
+    }
+
     /// Whether both counted the same, whatever their peaks.
     #[must_use]
     pub fn counts_equal(&self, other: &Self) -> bool {

@@ -45,6 +45,18 @@ fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
+/// Decodes records of the ring buffer as the daemon does, for who measures what that takes.
+#[derive(Debug, Default)]
+pub struct Decoder(ResetReasons);
+
+impl Decoder {
+    /// The event a record tells; `None` if it does not tell one.
+    #[must_use]
+    pub fn event(&self, record: &[u8], epoch: Timestamp) -> Option<Event> {
+        event(record, &self.0, epoch)
+    }
+}
+
 /// The event a record of the ring buffer tells; `None` if it does not tell one.
 ///
 /// `epoch` is the wall-clock time at which the kernel's monotonic clock stood at zero.

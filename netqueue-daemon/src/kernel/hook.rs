@@ -104,7 +104,7 @@ impl<'a> Hooks<'a> {
     ) -> Result<Vec<Probed>, AttachError> {
         let mut probed = Vec::new();
         for probe in probes {
-            match kprobe(ebpf, probe, self.prepared.misses_counted) {
+            match kprobe(ebpf, probe, self.prepared.misses.is_some()) {
                 Ok(misses) => {
                     let mut status = probe.status(AttachMode::Kprobe, Ok(()));
                     status.detail = no_fentry.map(|reason| format!("not by fentry: {reason}"));
@@ -152,7 +152,11 @@ fn trampoline(ebpf: &mut Ebpf, probe: &Probe, types: &aya::Btf) -> Result<Misses
 }
 
 /// Has a fentry or fexit program verified.
-fn load_traced(program: &mut Program, function: &str, types: &aya::Btf) -> Result<(), ProgramError> {
+pub(super) fn load_traced(
+    program: &mut Program,
+    function: &str,
+    types: &aya::Btf,
+) -> Result<(), ProgramError> {
     match program {
         Program::FEntry(program) => FEntry::load(program, function, types),
         Program::FExit(program) => FExit::load(program, function, types),

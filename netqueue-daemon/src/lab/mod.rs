@@ -56,10 +56,10 @@ enum Action {
     Run(run::RunArgs),
     /// Keeps healthy and unhealthy traffic going until it is stopped, for a look at the metrics
     Demo,
-    /// Measures what one connect, accept and close on loopback costs, in a network namespace of its own.
+    /// Measures what one connect, accept and close on loopback costs, in a network namespace of its own; or a dropped SYN, or
+    /// a data packet.
     ///
-    /// Run it with the daemon stopped and again with the daemon attached: the difference is what netqueue adds to a
-    /// connection. In time stamp counter ticks on x86-64, in nanoseconds elsewhere. In a guest of QEMU with `-icount
+    /// Run it with the daemon stopped and again with the daemon attached: the difference is what netqueue adds. In time stamp counter ticks on x86-64, in nanoseconds elsewhere. In a guest of QEMU with `-icount
     /// shift=0,sleep=off` and one CPU the counter counts instructions, and a run repeats to well under 1 %.
     Cost(cost::CostArgs),
     /// Measures what a host full of listeners costs the daemon that is asked: memory, a pass of its inventory, its pages.

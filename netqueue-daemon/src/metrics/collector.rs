@@ -1,22 +1,88 @@
-//! One snapshot as Prometheus sees it: everything is built at the scrape, nothing is kept that could go stale.
+//! One snapshot as Prometheus sees it: everything is built at the scrape, nothing is kept that could go stale, and the page
+//! goes out piece by piece, as fast as it is read.
 
-use super::{family::Scraped, health, info, kernel, listeners, series::fold, traffic};
+use std::sync::Arc;
+
+use super::{
+    family::{Body, Lines, Scraped},
+    health, info, kernel, listeners,
+    series::{Series, fold},
+    traffic,
+};
 use crate::{build_info::BuildInfo, domain::Snapshot};
 
-/// The snapshot's families in the text format, by name.
-pub(super) fn page(snapshot: &Snapshot, build: BuildInfo) -> prometheus::Result<Vec<u8>> {
-    let series = fold(snapshot);
-    let mut families = listeners::families(snapshot, &series)?;
-    families.extend(traffic::families(&series, snapshot.health.features)?);
-    families.extend(info::families(snapshot, &series)?);
-    families.extend(kernel::families(snapshot)?);
-    families.extend(health::families(snapshot, build)?);
+/// About so much of a page is written at a time.
+const PIECE: usize = 64 << 10;
+
+/// The snapshot's families in the text format, by name: an iterator over pieces of the page.
+pub(super) struct Pieces {
+    snapshot: Arc<Snapshot>,
+    series: Vec<Series>,
+    families: std::vec::IntoIter<Scraped>,
+    /// The family that is under way, whether it has a line yet, and the series that is next.
+    current: Option<(Scraped, bool, usize)>,
+}
+
+/// The page of a snapshot.
+pub(super) fn page(snapshot: Arc<Snapshot>, build: BuildInfo) -> Pieces {
+    let mut families = listeners::families();
+    families.extend(traffic::families(snapshot.health.features));
+    families.extend(info::families(&snapshot));
+    families.extend(kernel::families(&snapshot));
+    families.extend(health::families(&snapshot, build));
     families.sort_unstable_by_key(|family| family.name);
-    let mut page = Vec::with_capacity(families.iter().map(|family| family.text.len()).sum());
-    for Scraped { text, .. } in families {
-        page.extend(text);
+    let series = fold(&snapshot);
+    Pieces { snapshot, series, families: families.into_iter(), current: None }
+}
+
+impl Iterator for Pieces {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        // One series' lines may go beyond.
+        let mut piece = Vec::with_capacity(PIECE + PIECE / 8);
+        while piece.len() < PIECE {
+            let next = || self.families.next().map(|family| (family, false, 0));
+            let Some((family, begun, index)) = self.current.take().or_else(next) else { break };
+            self.current = write(&self.snapshot, &self.series, &mut piece, family, begun, index);
+        }
+        (!piece.is_empty()).then_some(piece)
     }
-    Ok(page)
+}
+
+/// Writes as much of a family as belongs into a piece. Returns what is left of it.
+fn write(
+    snapshot: &Snapshot,
+    series: &[Series],
+    piece: &mut Vec<u8>,
+    family: Scraped,
+    mut begun: bool,
+    from: usize,
+) -> Option<(Scraped, bool, usize)> {
+    let (head, lines, more) = match &family.body {
+        Body::Text(text) => {
+            piece.extend_from_slice(text);
+            return None;
+        }
+        Body::OfSeries { head, lines, more } => (head, lines, *more),
+    };
+    for (index, series) in series.iter().enumerate().skip(from) {
+        if piece.len() >= PIECE {
+            return Some((family, begun, index));
+        }
+        let before = piece.len();
+        if !begun {
+            piece.extend_from_slice(head);
+        }
+        let after = piece.len();
+        lines(snapshot, series, &mut Lines { name: family.name, more, out: piece });
+        begun |= piece.len() > after;
+        // A family without samples is not named.
+        if !begun {
+            piece.truncate(before);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -26,14 +92,14 @@ mod tests {
 
     const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abcdef0", rustc: "1.95.0" };
 
-    fn text(snapshot: &Snapshot) -> String {
-        String::from_utf8(page(snapshot, BUILD).expect("it renders")).expect("it is text")
+    fn text(snapshot: Snapshot) -> String {
+        String::from_utf8(page(Arc::new(snapshot), BUILD).flatten().collect()).expect("it is text")
     }
 
     /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the page has become.
     #[test]
     fn the_page_is_the_one_in_the_repository() {
-        let page = text(&fixture::incident());
+        let page = text(fixture::incident());
         if std::env::var_os("NETQUEUE_UPDATE_GOLDEN").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/golden.txt");
             std::fs::write(path, &page).expect("the golden page can be written");
@@ -44,7 +110,7 @@ mod tests {
 
     #[test]
     fn before_anything_happened_every_loss_is_zero_and_no_series_is_twice() {
-        let page = text(&fixture::snapshot(Vec::new()));
+        let page = text(fixture::snapshot(Vec::new()));
         assert!(page.contains("netqueue_events_lost_total{reason=\"ring_full\"} 0\n"), "{page}");
         assert!(page.contains("netqueue_events_total{kind=\"drop\"} 0\n"), "{page}");
         for text in [page.as_str(), include_str!("golden.txt")] {
@@ -52,5 +118,20 @@ mod tests {
             let distinct: std::collections::HashSet<_> = series.iter().collect();
             assert_eq!(series.len(), distinct.len());
         }
+    }
+
+    #[test]
+    fn a_page_in_pieces_is_whole_and_each_family_is_named_once() {
+        let listeners = (1..=3000)
+            .map(|n| fixture::account(n, fixture::listener(n, "0.0.0.0", n as u16), fixture::drops(n)));
+        let snapshot = Arc::new(fixture::snapshot(listeners.collect()));
+        let pieces: Vec<_> = page(snapshot, BUILD).collect();
+        assert!(pieces.len() > 10 && pieces.iter().all(|piece| piece.len() < 2 * PIECE));
+        let page = String::from_utf8(pieces.concat()).expect("it is text");
+        let heads: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        assert!(heads.is_sorted() && heads.windows(2).all(|pair| pair[0] != pair[1]));
+        let drops = page.lines().filter_map(|line| line.strip_prefix("netqueue_listen_drops_total{"));
+        let drops: Vec<u64> = drops.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).collect();
+        assert_eq!((drops.len(), drops.iter().sum::<u64>()), (3000, 3000 * 3001 / 2));
     }
 }

@@ -1,13 +1,10 @@
-//! One metric family: its name, help and labels stated once, its samples filled in at the scrape and at once made text. A
-//! sample takes ten times the memory of its line: a page is never held as samples.
+//! One metric family: its name, help and labels stated once, its samples written as text at the scrape. A sample as the
+//! library has it takes ten times the memory of its line: nothing of a page is ever held but the lines that go out next.
 
-use std::sync::{Mutex, PoisonError};
+use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
-use prometheus::{
-    Encoder as _, Registry, TextEncoder,
-    core::{Collector, Desc},
-    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
-};
+use super::{series::Series, text};
+use crate::domain::Snapshot;
 
 /// What a family's values may do.
 #[derive(Clone, Copy)]
@@ -18,6 +15,16 @@ pub(super) enum Kind {
     Gauge,
     /// Are distributions, which only grow.
     Histogram,
+}
+
+impl Kind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
 }
 
 /// A family with `N` labels.
@@ -31,77 +38,116 @@ pub(super) struct Family<const N: usize> {
 /// A family as scraped.
 pub(super) struct Scraped {
     pub(super) name: &'static str,
-    /// In the text format 0.0.4.
-    pub(super) text: Vec<u8>,
+    pub(super) body: Body,
+}
+
+/// Writes a family's samples of one series.
+type Writer = dyn Fn(&Snapshot, &Series, &mut Lines<'_>) + Send;
+
+/// The lines of a family.
+pub(super) enum Body {
+    /// All of them.
+    Text(Vec<u8>),
+    /// To be written series by series.
+    OfSeries {
+        /// What stands above them.
+        head: Vec<u8>,
+        /// The lines of one series.
+        lines: Box<Writer>,
+        /// Names of the labels that follow those of the series.
+        more: &'static [&'static str],
+    },
 }
 
 impl<const N: usize> Family<N> {
     /// The family with these samples; no two may have the same label values.
-    pub(super) fn with(
-        &self,
-        samples: impl IntoIterator<Item = ([String; N], f64)>,
-    ) -> prometheus::Result<Scraped> {
-        self.scrape(samples.into_iter().map(|(values, value)| self.sample(values, value)).collect())
-    }
-
-    /// The same of distributions.
-    pub(super) fn with_distributions(
-        &self,
-        samples: impl IntoIterator<Item = ([String; N], Distribution)>,
-    ) -> prometheus::Result<Scraped> {
-        let metrics = samples.into_iter().map(|(values, distribution)| {
-            let mut metric = Metric::from_label(self.pairs(values));
-            metric.set_histogram(distribution.into());
-            metric
-        });
-        self.scrape(metrics.collect())
-    }
-
-    fn scrape(&self, metrics: Vec<Metric>) -> prometheus::Result<Scraped> {
-        let names = self.labels.iter().map(|&name| name.to_owned()).collect();
-        let desc = Desc::new(self.name.to_owned(), self.help.to_owned(), names, Default::default())?;
-        let mut family = MetricFamily::default();
-        family.set_name(self.name.to_owned());
-        family.set_help(self.help.to_owned());
-        family.set_field_type(match self.kind {
-            Kind::Counter => MetricType::COUNTER,
-            Kind::Gauge => MetricType::GAUGE,
-            Kind::Histogram => MetricType::HISTOGRAM,
-        });
-        family.set_metric(metrics);
-        let text = text(Box::new(Collected { desc, family: Mutex::new(family) }))?;
-        Ok(Scraped { name: self.name, text })
-    }
-
-    fn pairs(&self, values: [String; N]) -> Vec<LabelPair> {
-        let pairs = self.labels.iter().zip(values).map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value(value);
-            pair
-        });
-        pairs.collect()
-    }
-
-    fn sample(&self, values: [String; N], value: f64) -> Metric {
-        let mut metric = Metric::from_label(self.pairs(values));
-        match self.kind {
-            Kind::Counter => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-            }
-            Kind::Gauge | Kind::Histogram => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                metric.set_gauge(gauge);
-            }
+    pub(super) fn with(&self, samples: impl IntoIterator<Item = ([String; N], f64)>) -> Scraped {
+        let mut samples: Vec<_> = samples.into_iter().collect();
+        samples.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let mut out = Vec::new();
+        if !samples.is_empty() {
+            text::head(&mut out, self.name, self.help, self.kind);
         }
-        metric
+        for (values, value) in samples {
+            out.extend_from_slice(self.name.as_bytes());
+            if N > 0 {
+                out.push(b'{');
+                text::labels(&mut out, self.labels.into_iter().zip(values.iter().map(String::as_str)));
+                out.push(b'}');
+            }
+            out.push(b' ');
+            text::value(&mut out, value);
+            out.push(b'\n');
+        }
+        Scraped { name: self.name, body: Body::Text(out) }
+    }
+
+    /// The family whose samples `lines` finds in each series. Its first labels are those of the series.
+    pub(super) fn of_series(
+        &'static self,
+        lines: impl Fn(&Snapshot, &Series, &mut Lines<'_>) + Send + 'static,
+    ) -> Scraped {
+        let mut head = Vec::new();
+        text::head(&mut head, self.name, self.help, self.kind);
+        let more = self.labels.get(super::series::LABELS.len()..).unwrap_or_default();
+        Scraped { name: self.name, body: Body::OfSeries { head, lines: Box::new(lines), more } }
     }
 }
 
-/// What is collected, checked and sorted, in the text format.
+/// Where the samples of one series go.
+pub(super) struct Lines<'a> {
+    pub(super) name: &'static str,
+    pub(super) more: &'static [&'static str],
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+impl Lines<'_> {
+    /// One sample; `more` are the values of the labels that follow those of the series.
+    pub(super) fn sample<const M: usize>(&mut self, series: &Series, more: [&str; M], value: f64) {
+        self.begin(series, "");
+        let more = self.more.iter().copied().zip(more);
+        more.for_each(|(name, value)| self.label(name, value));
+        self.end(value);
+    }
+
+    /// One distribution.
+    pub(super) fn distribution(&mut self, series: &Series, distribution: &Distribution) {
+        let mut bound = Vec::new();
+        for (upper, below) in
+            distribution.buckets.iter().copied().chain([(f64::INFINITY, distribution.count)])
+        {
+            bound.clear();
+            text::value(&mut bound, upper);
+            self.begin(series, "_bucket");
+            self.label("le", &String::from_utf8_lossy(&bound));
+            self.end(count(below));
+        }
+        self.begin(series, "_sum");
+        self.end(distribution.sum);
+        self.begin(series, "_count");
+        self.end(count(distribution.count));
+    }
+
+    fn begin(&mut self, series: &Series, part: &str) {
+        for part in [self.name, part, "{"] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
+        self.out.extend_from_slice(&series.labels);
+    }
+
+    fn label(&mut self, name: &str, value: &str) {
+        self.out.push(b',');
+        text::label(self.out, name, value);
+    }
+
+    fn end(&mut self, value: f64) {
+        self.out.extend_from_slice(b"} ");
+        text::value(self.out, value);
+        self.out.push(b'\n');
+    }
+}
+
+/// What other parts of the daemon collect, checked and sorted, in the text format.
 pub(super) fn text(collector: Box<dyn Collector>) -> prometheus::Result<Vec<u8>> {
     let registry = Registry::new();
     registry.register(collector)?;
@@ -110,44 +156,12 @@ pub(super) fn text(collector: Box<dyn Collector>) -> prometheus::Result<Vec<u8>>
     Ok(text)
 }
 
-/// One family, which is collected once.
-struct Collected {
-    desc: Desc,
-    family: Mutex<MetricFamily>,
-}
-
-impl Collector for Collected {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        vec![std::mem::take(&mut *self.family.lock().unwrap_or_else(PoisonError::into_inner))]
-    }
-}
-
 /// A sample of a histogram.
 pub(super) struct Distribution {
     /// Upper bounds and how many values were at or below each.
     pub(super) buckets: Vec<(f64, u64)>,
     pub(super) count: u64,
     pub(super) sum: f64,
-}
-
-impl From<Distribution> for Histogram {
-    fn from(distribution: Distribution) -> Self {
-        let buckets = distribution.buckets.into_iter().map(|(bound, count)| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound);
-            bucket.set_cumulative_count(count);
-            bucket
-        });
-        let mut histogram = Self::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(distribution.count);
-        histogram.set_sample_sum(distribution.sum);
-        histogram
-    }
 }
 
 /// A count as a sample's value. Prometheus counts in floating point: exact up to 2^53.

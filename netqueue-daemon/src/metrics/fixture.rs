@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
-    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
+    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, LedgerUse, Limit, Listener, LossReason,
     NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
     QueueState, Recent, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike,
     SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown,
@@ -48,7 +48,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         taken: Timestamp::from_nanos(1_790_000_060_000_000_000),
         attached: Timestamp::from_nanos(1_790_000_000_500_000_000),
         host: HOST,
-        accounts: accounts.into(),
+        accounts: accounts.into_iter().map(Arc::new).collect(),
         events: EventLog::new(100),
         namespaces: namespaces([]),
         search: SearchCost::default(),
@@ -220,5 +220,6 @@ fn health() -> Health {
         SlotUse { kind: "endpoints".into(), capacity: 4096, used: 1, given_back: 0 },
         SlotUse { kind: "namespaces".into(), capacity: 64, used: 1, given_back: 0 },
     ];
-    Health { probes, flow, slots, ..Health::default() }
+    let ledger = LedgerUse { capacity: 16_384, entered: 12, outstanding: 7, forgotten_at_most: 0 };
+    Health { probes, flow, slots, ledger, ..Health::default() }
 }

@@ -1,14 +1,14 @@
 //! What each listener is: whose, where, and what bounds it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use super::{
     family::{Family, Kind, Scraped},
-    series::{LABELS, Series},
+    series::LABELS,
 };
 use crate::domain::{AccountView, Place, Snapshot};
 
-const INFO: Family<10> = Family {
+static INFO: Family<10> = Family {
     name: "netqueue_listener_info",
     help: "What a listener that lives is; always 1. limited_by says which term decided its backlog.",
     kind: Kind::Gauge,
@@ -26,7 +26,7 @@ const INFO: Family<10> = Family {
     ],
 };
 
-const MEMBERS: Family<4> = Family {
+static MEMBERS: Family<4> = Family {
     name: "netqueue_listeners",
     help: "Listeners with these labels that live: more than 1 is a SO_REUSEPORT group.",
     kind: Kind::Gauge,
@@ -47,44 +47,42 @@ const LOOKS: Family<1> = Family {
     labels: ["part"],
 };
 
-/// The families of these series.
-pub(super) fn families(snapshot: &Snapshot, series: &[Series]) -> prometheus::Result<Vec<Scraped>> {
-    let mut info: BTreeMap<[String; 10], ()> = BTreeMap::new();
-    let mut members: BTreeMap<[String; 4], u32> = BTreeMap::new();
-    let own_places = series.iter().filter(|series| series.listener).map(|series| &series.labels);
-    let own_places: std::collections::HashSet<_> = own_places.collect();
-    for account in snapshot.accounts.iter().filter(|account| account.closed.is_none()) {
-        let labels = super::series::place(snapshot, &account.key, &account.process);
-        if let Some(of) = own_places.get(&labels).and_then(|_| labels_of(account, &labels)) {
-            info.insert(of, ());
-            *members.entry(labels).or_default() += 1;
-        }
-    }
+/// The families of every series, and what finding the listeners has cost.
+pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
     let census = &snapshot.health.census;
     let parts = |all: f64, owners: f64| [(["all".to_owned()], all), (["owners".to_owned()], owners)];
-    Ok(vec![
-        CENSUS.with(parts(census.took.as_secs_f64(), census.owners.took.as_secs_f64()))?,
-        LOOKS.with(parts(census.looks as f64, census.owners.passes as f64))?,
-        INFO.with(info.into_keys().map(|labels| (labels, 1.0)))?,
-        MEMBERS.with(members.into_iter().map(|(labels, number)| (labels, f64::from(number))))?,
-    ])
+    vec![
+        CENSUS.with(parts(census.took.as_secs_f64(), census.owners.took.as_secs_f64())),
+        LOOKS.with(parts(census.looks as f64, census.owners.passes as f64)),
+        INFO.of_series(|snapshot, series, lines| {
+            let members = series.members.iter().filter_map(|index| snapshot.accounts.get(*index as usize));
+            let mut kinds: Vec<_> = members.filter_map(|account| labels_of(account)).collect();
+            // Members of a group are mostly alike.
+            kinds.sort_unstable();
+            kinds.dedup();
+            for [family, cgroup, container, unit, backlog, limited_by] in &kinds {
+                lines.sample(series, [family, cgroup, container, unit, backlog, limited_by], 1.0);
+            }
+        }),
+        MEMBERS.of_series(|_, series, lines| {
+            if !series.members.is_empty() {
+                lines.sample(series, [], series.members.len() as f64);
+            }
+        }),
+    ]
 }
 
-fn labels_of(account: &AccountView, place: &[String; 4]) -> Option<[String; 10]> {
+/// Of a listener that lives the values of the labels that follow [`LABELS`].
+fn labels_of(account: &AccountView) -> Option<[Cow<'_, str>; 6]> {
     let listener = account.listener.as_deref()?;
     let owner = listener.owner().and_then(|owner| owner.place.as_deref().ok());
-    let part = |part: fn(&Place) -> Option<&str>| owner.and_then(part).unwrap_or_default().to_owned();
-    let [netns, addr, port, process] = place.clone();
+    let part = |part: fn(&Place) -> Option<&str>| Cow::from(owner.and_then(part).unwrap_or_default());
     Some([
-        netns,
-        addr,
-        port,
-        process,
-        listener.family.as_str().to_owned(),
+        listener.family.as_str().into(),
         part(|place| Some(&place.cgroup)),
         part(|place| place.container.as_deref()),
         part(|place| place.unit.as_deref()),
-        listener.limit.backlog.map(|backlog| backlog.to_string()).unwrap_or_default(),
-        listener.limit.limited_by().as_str().to_owned(),
+        listener.limit.backlog.map(|backlog| backlog.to_string()).unwrap_or_default().into(),
+        listener.limit.limited_by().as_str().into(),
     ])
 }

@@ -34,7 +34,7 @@ const UNCOMPARED: Family<0> = Family {
 };
 
 /// The families of every namespace that is compared. Those of one name, one after the other, are one series.
-pub(super) fn families(snapshot: &Snapshot) -> prometheus::Result<Vec<Scraped>> {
+pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
     let mut by_name: BTreeMap<String, NamespaceBalance> = BTreeMap::new();
     for balance in snapshot.balances() {
         by_name
@@ -51,10 +51,10 @@ pub(super) fn families(snapshot: &Snapshot) -> prometheus::Result<Vec<Scraped>> 
     };
     let read = |balance: &NamespaceBalance| balance.read.since(Timestamp::default()).as_secs_f64();
     let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none()).count();
-    Ok(vec![
-        of_each(&KERNEL, |balance| count(balance.kernel))?,
-        of_each(&UNATTRIBUTED, |balance| balance.residual as f64)?,
-        SINCE.with(by_name.iter().map(|(netns, balance)| ([netns.clone()], read(balance))))?,
-        UNCOMPARED.with([([], count(uncompared as u64))])?,
-    ])
+    vec![
+        of_each(&KERNEL, |balance| count(balance.kernel)),
+        of_each(&UNATTRIBUTED, |balance| balance.residual as f64),
+        SINCE.with(by_name.iter().map(|(netns, balance)| ([netns.clone()], read(balance)))),
+        UNCOMPARED.with([([], count(uncompared as u64))]),
+    ]
 }

@@ -9,15 +9,19 @@ mod info;
 mod kernel;
 mod listeners;
 mod series;
+mod text;
 mod traffic;
+
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::get,
 };
-
+use futures_util::stream;
 use prometheus::{core::Collector, process_collector::ProcessCollector};
 
 use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
@@ -32,8 +36,12 @@ where
 
 async fn scrape(snapshots: Snapshots, others: impl Collector + 'static) -> Response {
     let snapshot = snapshots.scraped().await;
-    match page(&snapshot, others) {
-        Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
+    match rest(others) {
+        Ok(rest) => {
+            let pieces = pieces(snapshot).chain([rest]);
+            let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+            ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be built");
             let text = format!("the metrics page could not be built: {error}\n");
@@ -42,16 +50,21 @@ async fn scrape(snapshots: Snapshots, others: impl Collector + 'static) -> Respo
     }
 }
 
-fn page(snapshot: &Snapshot, others: impl Collector + 'static) -> prometheus::Result<Vec<u8>> {
-    let mut page = collector::page(snapshot, BuildInfo::THIS)?;
-    page.extend(family::text(Box::new(others))?);
-    page.extend(family::text(Box::new(ProcessCollector::for_self()))?);
-    Ok(page)
+/// What does not come from the snapshot.
+fn rest(others: impl Collector + 'static) -> prometheus::Result<Vec<u8>> {
+    let mut rest = family::text(Box::new(others))?;
+    rest.extend(family::text(Box::new(ProcessCollector::for_self()))?);
+    Ok(rest)
+}
+
+/// The snapshot's part of the page, piece by piece.
+pub fn pieces(snapshot: Arc<Snapshot>) -> impl Iterator<Item = Vec<u8>> {
+    collector::page(snapshot, BuildInfo::THIS)
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::Request};
+    use axum::http::Request;
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 

@@ -2,11 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io::Write as _,
     net::IpAddr,
+    sync::Arc,
 };
 
+use super::text;
 use crate::domain::{
-    AccountKey, AccountView, Counts, DropCause, QueueState, Queues, Snapshot, SpikeScope, Traffic,
+    AccountKey, AccountView, Counts, DropCause, Netns, QueueState, Queues, Snapshot, SpikeScope, Traffic,
 };
 
 /// The labels every listener's series carry, in this order.
@@ -14,56 +17,115 @@ pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
 
 /// All accounts that share one set of labels: members of a SO_REUSEPORT group, a dead listener and its successor,
 /// or, under `port="other"`, those beyond the cap and those the kernel side had no room for; under `port="gone"` those over.
-#[derive(Debug, PartialEq, Eq)]
+/// And, under a namespace without a port, the namespace as a whole.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Series {
-    /// The values of [`LABELS`].
-    pub(super) labels: [String; 4],
+    /// [`LABELS`] with their values, as they are written.
+    pub(super) labels: Vec<u8>,
     /// Whether a listener with a place of its own is among them.
     pub(super) listener: bool,
+    /// The listeners among them that live, by their place in the snapshot.
+    pub(super) members: Vec<u32>,
     /// The sum.
     pub(super) counts: Counts,
     /// Of the listeners that live, the queues of the fullest; `port="other"` has none.
     pub(super) queues: Queues,
     /// What went through all of them.
-    pub(super) traffic: Traffic,
+    pub(super) traffic: Arc<Traffic>,
     /// Spikes under way, by cause; what had one lately is 0.
     pub(super) spikes: BTreeMap<DropCause, u64>,
+    /// Spikes of the namespace as a whole that are under way.
+    pub(super) namespace_spikes: Option<u64>,
 }
 
 /// The snapshot's accounts as series, and for each namespace one for those without a place of their own and one for those
-/// long gone. No account changes its series but to go to the last.
+/// long gone. No account changes its series but to go to the last. In the order of their labels.
 pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
-    let mut series = Vec::new();
-    let mut by_labels = HashMap::new();
+    let mut folded = Folded::default();
     let mut spikes = spikes(snapshot);
-    for (account, name, counts, now) in snapshot.accounts.iter().flat_map(names) {
-        let (labels, own_place) = match account.key {
-            AccountKey::Listener { .. } | AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. }
-                if account.apart =>
-            {
-                (place(snapshot, &account.key, name), true)
-            }
-            AccountKey::Gone(_) => (bucket(snapshot, &account.key, "gone"), false),
+    let accounts = (0..).zip(snapshot.accounts.iter());
+    for (index, (account, name, counts, now)) in
+        accounts.flat_map(|(index, account)| names(account).map(move |name| (index, name)))
+    {
+        let own_place = account.apart
+            && matches!(
+                account.key,
+                AccountKey::Listener { .. } | AccountKey::Endpoint(_) | AccountKey::Ephemeral { .. }
+            );
+        let place = match account.key {
+            AccountKey::Gone(_) => Place::Bucket("gone"),
+            _ if own_place => Place::Of(&account.key, name),
             AccountKey::Listener { .. }
             | AccountKey::Endpoint(_)
             | AccountKey::Ephemeral { .. }
-            | AccountKey::Other(_) => (bucket(snapshot, &account.key, "other"), false),
+            | AccountKey::Other(_) => Place::Bucket("other"),
         };
-        let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
-            series.push(Series::new(labels));
-            series.len() - 1
-        });
-        if let Some(series) = series.get_mut(index) {
-            series.add(account, counts, own_place, now);
-            if !now {
-                continue;
-            }
+        let series = folded.at(snapshot, account.key.netns(), place);
+        series.add(account, counts, own_place, now);
+        if own_place && now && account.closed.is_none() && account.listener.is_some() {
+            series.members.push(index);
+        }
+        if !spikes.is_empty() && now {
             for (cause, active) in spikes.remove(&account.key).unwrap_or_default() {
                 *series.spikes.entry(cause).or_default() += u64::from(active);
             }
         }
     }
-    series
+    for (netns, active) in namespace_spikes(snapshot) {
+        let series = folded.at(snapshot, netns, Place::Bucket(""));
+        *series.namespace_spikes.get_or_insert(0) += active;
+    }
+    folded.in_order()
+}
+
+/// Where a series is in its namespace.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// An account's address and port, under this name.
+    Of(&'a AccountKey, &'a str),
+    /// Something else, by what stands for the port.
+    Bucket(&'static str),
+}
+
+/// Series as they are found, by their labels.
+#[derive(Default)]
+struct Folded {
+    series: Vec<Series>,
+    places: HashMap<Vec<u8>, usize>,
+    /// The labels in hand.
+    labels: Vec<u8>,
+    /// The namespace in hand, and how it is called.
+    netns: Option<(Netns, String)>,
+    quiet: Arc<Traffic>,
+}
+
+impl Folded {
+    /// The series of this place.
+    fn at(&mut self, snapshot: &Snapshot, netns: Netns, place: Place<'_>) -> &mut Series {
+        if self.netns.as_ref().is_none_or(|(known, _)| *known != netns) {
+            self.netns = Some((netns, snapshot.netns_name(netns)));
+        }
+        let name = self.netns.as_ref().map_or("", |(_, name)| name);
+        self.labels.clear();
+        write_labels(&mut self.labels, name, place);
+        let index = match self.places.get(&self.labels) {
+            Some(index) => *index,
+            None => {
+                self.places.insert(self.labels.clone(), self.series.len());
+                self.series.push(Series { traffic: Arc::clone(&self.quiet), ..Series::default() });
+                self.series.len() - 1
+            }
+        };
+        &mut self.series[index]
+    }
+
+    fn in_order(mut self) -> Vec<Series> {
+        for (labels, index) in self.places {
+            self.series[index].labels = labels;
+        }
+        self.series.sort_unstable_by(|one, other| one.labels.cmp(&other.labels));
+        self.series
+    }
 }
 
 /// The names an account had, what it was charged under each, and whether it has that name now.
@@ -84,22 +146,16 @@ fn spikes(snapshot: &Snapshot) -> HashMap<AccountKey, Vec<(DropCause, bool)>> {
 }
 
 impl Series {
-    fn new(labels: [String; 4]) -> Self {
-        Self {
-            labels,
-            listener: false,
-            counts: Counts::default(),
-            queues: Queues::default(),
-            traffic: Traffic::default(),
-            spikes: BTreeMap::new(),
-        }
-    }
-
     /// `now`: under the name the account has now, which is the one its traffic and its queues go by.
     fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool, now: bool) {
         self.counts.add(&counts);
         if now {
-            self.traffic.merge(&account.traffic);
+            match &*self.traffic {
+                // Most series are one account, whose traffic they share.
+                traffic if traffic.is_none() => self.traffic = Arc::clone(&account.traffic),
+                _ if account.traffic.is_none() => {}
+                _ => Arc::make_mut(&mut self.traffic).merge(&account.traffic),
+            }
         }
         if !own_place {
             return;
@@ -109,12 +165,6 @@ impl Series {
             self.queues.accept = fuller(self.queues.accept, account.queues.accept);
             self.queues.syn = fuller(self.queues.syn, account.queues.syn);
         }
-    }
-
-    /// The labels followed by one more.
-    pub(super) fn labels_and(&self, last: &str) -> [String; 5] {
-        let [netns, addr, port, process] = self.labels.clone();
-        [netns, addr, port, process, last.to_owned()]
     }
 }
 
@@ -127,23 +177,38 @@ fn fuller(left: Option<QueueState>, right: Option<QueueState>) -> Option<QueueSt
     }
 }
 
-/// The labels of an account that is called `process`.
-pub(super) fn place(snapshot: &Snapshot, key: &AccountKey, process: &str) -> [String; 4] {
-    let Some(addr) = key.addr() else { return bucket(snapshot, key, "other") };
-    let port = key.port().map_or_else(|| "ephemeral".to_owned(), |port| port.to_string());
-    [snapshot.netns_name(key.netns()), as_ss_writes(addr), port, process.to_owned()]
+/// Writes [`LABELS`] with their values; an address as `ss` writes it: `127.0.0.1`, `[::1]`.
+fn write_labels(out: &mut Vec<u8>, netns: &str, place: Place<'_>) {
+    text::label(out, LABELS[0], netns);
+    // Writing into memory does not fail.
+    let (process, _done) = match place {
+        Place::Bucket(name) => ("", write!(out, ",addr=\"\",port=\"{name}\",")),
+        Place::Of(key, process) => {
+            let _done = match key.addr() {
+                Some(IpAddr::V4(addr)) => write!(out, ",addr=\"{addr}\",port="),
+                Some(IpAddr::V6(addr)) => write!(out, ",addr=\"[{addr}]\",port="),
+                None => write!(out, ",addr=\"\",port="),
+            };
+            (
+                process,
+                match key.port() {
+                    Some(port) => write!(out, "\"{port}\","),
+                    None => write!(out, "\"ephemeral\","),
+                },
+            )
+        }
+    };
+    text::label(out, LABELS[3], process);
 }
 
-fn bucket(snapshot: &Snapshot, key: &AccountKey, name: &str) -> [String; 4] {
-    [snapshot.netns_name(key.netns()), String::new(), name.to_owned(), String::new()]
-}
-
-/// `127.0.0.1`, `[::1]`.
-fn as_ss_writes(addr: IpAddr) -> String {
-    match addr {
-        IpAddr::V4(addr) => addr.to_string(),
-        IpAddr::V6(addr) => format!("[{addr}]"),
-    }
+/// Of every namespace that is compared, and of those that had a spike lately, whether it has one.
+fn namespace_spikes(snapshot: &Snapshot) -> impl Iterator<Item = (Netns, u64)> {
+    let compared = snapshot.balances().map(|balance| (balance.netns, 0));
+    let spikes = snapshot.spikes.iter().filter_map(|spike| match spike.scope {
+        SpikeScope::Namespace(netns) => Some((netns, u64::from(spike.is_active()))),
+        SpikeScope::Account(..) => None,
+    });
+    compared.chain(spikes)
 }
 
 #[cfg(test)]
@@ -157,17 +222,21 @@ mod tests {
         let name = crate::domain::printable(b"a\"} 1\n# \\\x1b\xff-and-much-more", 15);
         assert_eq!(&*name, "a\"} 1?# \\?\u{fffd}-and");
         let named = AccountView { process: name, ..account(1, listener(1, "0.0.0.0", 80), drops(3)) };
-        let snapshot = snapshot(vec![named]);
-        let families = crate::metrics::listeners::families(&snapshot, &fold(&snapshot)).expect("families");
-        let page: Vec<u8> = families.into_iter().flat_map(|scraped| scraped.text).collect();
+        let page = crate::metrics::pieces(Arc::new(snapshot(vec![named]))).flatten().collect();
         let page = String::from_utf8(page).expect("text");
         let line =
             page.lines().find(|line| line.starts_with("netqueue_listen_drops_total{")).expect("a line");
         assert!(line.contains("process=\"a\\\"} 1?# \\\\?\u{fffd}-and\",") && line.ends_with(" 3"), "{line}");
     }
 
+    fn label<'a>(series: &'a Series, name: &str) -> &'a str {
+        let labels = std::str::from_utf8(&series.labels).expect("text");
+        let (_, rest) = labels.split_once(&format!("{name}=\"")).expect("every series has it");
+        rest.split('"').next().expect("it has an end")
+    }
+
     fn totals(series: &[Series]) -> Vec<(&str, u64)> {
-        series.iter().map(|series| (series.labels[2].as_str(), series.counts.drop_total())).collect()
+        series.iter().map(|series| (label(series, "port"), series.counts.drop_total())).collect()
     }
 
     #[test]
@@ -179,7 +248,7 @@ mod tests {
         ]);
         let series = fold(&taken);
         assert_eq!(totals(&series), [("80", 12), ("80", 1)]);
-        assert_eq!((series[0].labels[1].as_str(), series[1].labels[1].as_str()), ("0.0.0.0", "[::]"));
+        assert_eq!((label(&series[0], "addr"), label(&series[1], "addr")), ("0.0.0.0", "[::]"));
     }
 
     fn with_queue(socket: u64, length: u32, closed: bool) -> AccountView {
@@ -213,8 +282,8 @@ mod tests {
         accounts.push(account(6, other(), drops(100)));
         accounts.push(account(7, AccountKey::Gone(other().netns()), drops(1000)));
         let series = fold(&snapshot(accounts));
-        assert_eq!(totals(&series), [("1", 10), ("2", 20), ("other", 30 + 40 + 50 + 100), ("gone", 1000)]);
-        assert!(!series[2].listener);
+        assert_eq!(totals(&series), [("gone", 1000), ("other", 30 + 40 + 50 + 100), ("1", 10), ("2", 20)]);
+        assert!(!series[1].listener && series[2].listener);
     }
 
     #[test]

@@ -2,74 +2,74 @@
 
 use super::{
     family::{Distribution, Family, Kind, Scraped, count},
-    series::{LABELS, Series},
+    series::LABELS,
 };
 use crate::domain::{Features, Histogram, Traffic};
 
-const ESTABLISHED: Family<4> = Family {
+static ESTABLISHED: Family<4> = Family {
     name: "netqueue_connections_established_total",
     help: "Connections that entered a listener's accept queue.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
-const ACCEPTED: Family<4> = Family {
+static ACCEPTED: Family<4> = Family {
     name: "netqueue_connections_accepted_total",
     help: "Connections that accept() took out of a listener's accept queue.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
-const ABANDONED: Family<4> = Family {
+static ABANDONED: Family<4> = Family {
     name: "netqueue_connections_abandoned_total",
     help: "Connections in a listener's accept queue that were reset because it was closed; their wait is not measured.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
-const UNMEASURED: Family<4> = Family {
+static UNMEASURED: Family<4> = Family {
     name: "netqueue_accept_wait_unmeasured_total",
     help: "Accepted connections whose wait could not be measured; not in netqueue_accept_wait_seconds.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
-const SYNACKS: Family<4> = Family {
+static SYNACKS: Family<4> = Family {
     name: "netqueue_synack_retransmits_total",
     help: "SYN-ACKs a listener sent again, because the ACK did not come or was dropped.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
-const ACCEPT_PEAK: Family<4> = Family {
+static ACCEPT_PEAK: Family<4> = Family {
     name: "netqueue_accept_queue_peak",
     help: "Longest the accept queue was since the page was last asked for, seen at each connection that entered it.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
-const ACCEPT_WINDOW_PEAK: Family<4> = Family {
+static ACCEPT_WINDOW_PEAK: Family<4> = Family {
     name: "netqueue_accept_queue_window_peak",
     help: "Longest the accept queue was within the last 60 seconds, whoever asked meanwhile.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
-const SYN_PEAK: Family<4> = Family {
+static SYN_PEAK: Family<4> = Family {
     name: "netqueue_syn_queue_peak",
     help: "Longest the SYN queue was since the page was last asked for, seen once a second and at each drop.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
-const DEPTH: Family<4> = Family {
+static DEPTH: Family<4> = Family {
     name: "netqueue_accept_queue_depth",
     help: "Length of the accept queue with each connection that entered it.",
     kind: Kind::Histogram,
     labels: LABELS,
 };
 
-const WAIT: Family<4> = Family {
+static WAIT: Family<4> = Family {
     name: "netqueue_accept_wait_seconds",
     help: "How long accepted connections had waited in the accept queue.",
     kind: Kind::Histogram,
@@ -85,33 +85,37 @@ const WAITS: &[u64] = &[
     2_500_000, 5_000_000, 10_000_000, 25_000_000, 60_000_000,
 ];
 
-/// The families of these series; what is not observed has no samples.
-pub(super) fn families(series: &[Series], features: Features) -> prometheus::Result<Vec<Scraped>> {
-    let number = |family: &Family<4>, observed: bool, number: fn(&Traffic) -> u64| {
-        let shown =
-            series.iter().filter(|series| observed && (series.listener || number(&series.traffic) > 0));
-        family.with(shown.map(|series| (series.labels.clone(), count(number(&series.traffic)))))
+/// The families of every listener; what is not observed has no samples.
+pub(super) fn families(features: Features) -> Vec<Scraped> {
+    let number = |family: &'static Family<4>, observed: bool, number: fn(&Traffic) -> u64| {
+        family.of_series(move |_, series, lines| {
+            let number = number(&series.traffic);
+            if observed && (series.listener || number > 0) {
+                lines.sample(series, [], count(number));
+            }
+        })
     };
-    let histogram = |family: &Family<4>, bounds, to_one, of: fn(&Traffic) -> &Histogram| {
-        let shown = series.iter().map(|series| (series, of(&series.traffic)));
-        let shown = shown.filter(|(_, values)| values.count() > 0);
-        family.with_distributions(
-            shown.map(|(series, values)| (series.labels.clone(), distribution(values, bounds, to_one))),
-        )
+    let histogram = |family: &'static Family<4>, bounds, to_one, of: fn(&Traffic) -> &Histogram| {
+        family.of_series(move |_, series, lines| {
+            let values = of(&series.traffic);
+            if values.count() > 0 {
+                lines.distribution(series, &distribution(values, bounds, to_one));
+            }
+        })
     };
     let (depth, wait) = (features.queue_depth, features.accept_wait);
-    Ok(vec![
-        number(&ESTABLISHED, true, |traffic| traffic.established)?,
-        number(&ACCEPTED, wait, |traffic| traffic.accepted)?,
-        number(&ABANDONED, wait, |traffic| traffic.abandoned)?,
-        number(&UNMEASURED, wait, |traffic| traffic.unmeasured)?,
-        number(&SYNACKS, true, |traffic| traffic.synack_retransmits)?,
-        number(&ACCEPT_PEAK, depth, |traffic| traffic.accept_peak.since_scrape.into())?,
-        number(&ACCEPT_WINDOW_PEAK, depth, |traffic| traffic.accept_peak.window.into())?,
-        number(&SYN_PEAK, true, |traffic| traffic.syn_peak.since_scrape.into())?,
-        histogram(&DEPTH, DEPTHS, 1.0, |traffic| &traffic.depth)?,
-        histogram(&WAIT, WAITS, 1e6, |traffic| &traffic.wait)?,
-    ])
+    vec![
+        number(&ESTABLISHED, true, |traffic| traffic.established),
+        number(&ACCEPTED, wait, |traffic| traffic.accepted),
+        number(&ABANDONED, wait, |traffic| traffic.abandoned),
+        number(&UNMEASURED, wait, |traffic| traffic.unmeasured),
+        number(&SYNACKS, true, |traffic| traffic.synack_retransmits),
+        number(&ACCEPT_PEAK, depth, |traffic| traffic.accept_peak.since_scrape.into()),
+        number(&ACCEPT_WINDOW_PEAK, depth, |traffic| traffic.accept_peak.window.into()),
+        number(&SYN_PEAK, true, |traffic| traffic.syn_peak.since_scrape.into()),
+        histogram(&DEPTH, DEPTHS, 1.0, |traffic| &traffic.depth),
+        histogram(&WAIT, WAITS, 1e6, |traffic| &traffic.wait),
+    ]
 }
 
 /// Values that are so many to one of the unit that is shown.

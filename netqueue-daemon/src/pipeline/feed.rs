@@ -213,7 +213,8 @@ mod tests {
         let (replayed, live) = (replayed.snapshot(at(99)), live.snapshot(at(99)));
         // A recording begins with what stood then: what had happened before is not in its history.
         let known = |snapshot: &crate::domain::Snapshot| {
-            let known = |account: &AccountView| AccountView { history: Arc::default(), ..account.clone() };
+            let known =
+                |account: &Arc<AccountView>| AccountView { history: Arc::default(), ..(**account).clone() };
             snapshot.accounts.iter().map(known).collect::<Vec<_>>()
         };
         assert_eq!(known(&replayed), known(&live));

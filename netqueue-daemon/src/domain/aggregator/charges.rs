@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Aggregator;
-use crate::domain::{AccountKey, AccountView, Counts, Timestamp};
+use crate::domain::{AccountKey, Counts, Timestamp};
 
 impl Aggregator {
     /// The kernel side's exact counts were read: of every slot that is somebody's. An account may have two, and one that
@@ -14,7 +14,7 @@ impl Aggregator {
         let mut place: HashMap<AccountKey, usize> = HashMap::new();
         for (key, counts) in readings {
             if matches!(key, AccountKey::Listener { .. }) {
-                self.set(key, counts, now).over = None;
+                self.set(key, counts, None, now);
                 continue;
             }
             match place.get(&key).and_then(|index| shared.get_mut(*index)) {
@@ -28,26 +28,30 @@ impl Aggregator {
             }
         }
         for (key, counts) in shared {
-            self.set(key, counts, now).over = None;
+            self.set(key, counts, None, now);
         }
     }
 
-    fn set(&mut self, key: AccountKey, counts: Counts, now: Timestamp) -> &mut AccountView {
+    fn set(&mut self, key: AccountKey, counts: Counts, over: Option<u8>, now: Timestamp) {
         let index = self.open(key, now);
         let before = self.accounts[index].counts;
+        if before == counts && self.accounts[index].over == over {
+            return;
+        }
+        let account = self.edit(index);
+        account.over = over;
         if before != counts {
-            self.accounts[index].counts = counts;
-            self.accounts[index].last_seen = self.accounts[index].last_seen.max(now);
+            account.counts = counts;
+            account.last_seen = account.last_seen.max(now);
             self.remember_charges(&key, &before, &counts, now);
         }
-        &mut self.accounts[index]
     }
 
     /// A slot was given back with these counts: no later reading has them.
     pub fn settle(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
         if matches!(key, AccountKey::Listener { .. }) {
             // Nothing else was or will be charged to it.
-            self.set(key, counts, now).over = Some(0);
+            self.set(key, counts, Some(0), now);
             return;
         }
         let settled = self.settled.entry(key).or_default();
@@ -56,15 +60,15 @@ impl Aggregator {
         // Where there is more, it has another slot already.
         let account = self.account(key, now);
         if account.counts.within(&settled) {
-            self.set(key, settled, now).over = Some(0);
+            self.set(key, settled, Some(0), now);
         }
     }
 
     /// Listeners are closed.
     pub fn close(&mut self, closed: impl IntoIterator<Item = (AccountKey, Timestamp)>) {
         for (key, at) in closed {
-            if let Some(account) = self.index.get(&key).and_then(|index| self.accounts.get_mut(*index)) {
-                account.closed.get_or_insert(at);
+            if let Some(index) = self.index.get(&key).copied() {
+                self.edit(index).closed.get_or_insert(at);
             }
         }
     }

@@ -72,7 +72,9 @@ impl Aggregator {
     /// What is attributed to each namespace.
     pub(super) fn charged(&self) -> BTreeMap<Netns, PerCounter<u64>> {
         let mut sums: BTreeMap<Netns, PerCounter<u64>> = BTreeMap::new();
-        for account in &self.accounts {
+        let none = PerCounter::default();
+        // Most listeners were never charged.
+        for account in self.accounts.iter().filter(|account| *account.counts.kernel() != none) {
             let sum = sums.entry(account.key.netns()).or_default();
             *sum = PerCounter::from_fn(|counter| sum.get(counter) + account.counts.kernel().get(counter));
         }

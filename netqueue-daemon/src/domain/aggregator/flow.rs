@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Aggregator;
+use super::{Aggregator, past::Went};
 use crate::domain::{
     AccountKey, AccountView, Peak, Peaks, QueueState, Queues, Timestamp, Traffic, TrafficReading,
 };
@@ -26,11 +26,11 @@ impl Aggregator {
             if queues != Queues::default() {
                 account.queues = queues;
             }
-            let before = Arc::clone(&account.traffic);
-            if *before != traffic {
-                account.traffic = Arc::new(traffic.clone());
+            let went = Went::between(&account.traffic, &traffic);
+            if *account.traffic != traffic {
+                account.traffic = Arc::new(traffic);
             }
-            self.remember_traffic(&key, (&before, &traffic), queues, accept_longest, now);
+            self.remember_traffic(&key, went, queues, accept_longest, now);
         }
     }
 
@@ -41,18 +41,20 @@ impl Aggregator {
             peaks.syn.scraped();
         });
         for account in &mut self.accounts {
-            account.over = account.over.map(|scrapes| scrapes.saturating_add(1));
+            if let Some(scrapes) = account.over.filter(|scrapes| *scrapes < u8::MAX) {
+                Arc::make_mut(account).over = Some(scrapes + 1);
+            }
         }
         self.namespaces.scraped();
     }
 
     /// The account with its peaks as they are now: a window moves on though nothing happens.
-    pub(super) fn with_peaks(&self, account: &AccountView, now: Timestamp) -> AccountView {
-        let mut account = account.clone();
+    pub(super) fn with_peaks(&self, account: &Arc<AccountView>, now: Timestamp) -> Arc<AccountView> {
+        let mut account = Arc::clone(account);
         if let Some(peaks) = self.peaks.get(&account.id) {
             let (accept_peak, syn_peak) = peaks.now(now);
             if (account.traffic.accept_peak, account.traffic.syn_peak) != (accept_peak, syn_peak) {
-                let traffic = Arc::make_mut(&mut account.traffic);
+                let traffic = Arc::make_mut(&mut Arc::make_mut(&mut account).traffic);
                 (traffic.accept_peak, traffic.syn_peak) = (accept_peak, syn_peak);
             }
         }

@@ -12,9 +12,13 @@ use crate::domain::{
 };
 
 impl Aggregator {
-    /// Puts together what is long over.
+    /// Puts together what is long over. Where places among the series are scarce, what is over makes room for what lives.
     pub(super) fn fold(&mut self, now: Timestamp) {
-        let moves = gone::fold(&self.accounts, &self.namespaces, self.settings.keep, now);
+        let mut keep = self.settings.keep;
+        if self.places.are_scarce() {
+            keep.most = keep.most.min(self.settings.max_series / 4);
+        }
+        let moves = gone::fold(&self.accounts, &self.namespaces, keep, now);
         self.put_together(&moves, now);
         self.fold_namespaces(now);
     }
@@ -54,7 +58,7 @@ impl Aggregator {
         }
         let mut pasts: BTreeMap<usize, Vec<Arc<History>>> = BTreeMap::new();
         for (from, into) in moves {
-            let left = self.accounts[*from].clone();
+            let left = Arc::clone(&self.accounts[*from]);
             self.settled.remove(&left.key);
             self.peaks.remove(&left.id);
             self.recent.remove(&left.key);
@@ -62,12 +66,12 @@ impl Aggregator {
                 Into::Account(index) => *index,
                 Into::Bucket(key) => self.bucket(*key, now),
             };
-            let to = &mut self.accounts[into];
+            let to = Arc::make_mut(&mut self.accounts[into]);
             gone::add(to, &left);
             if to.key.netns() != left.key.netns() {
                 self.namespaces.join(to.key.netns());
             }
-            pasts.entry(into).or_default().push(left.history);
+            pasts.entry(into).or_default().push(Arc::clone(&left.history));
             self.recent.set_apart(to, now);
             if !matches!(to.key, AccountKey::Listener { .. } | AccountKey::Gone(_)) {
                 // Should it get a slot, the next reading of that is added to what is settled.
@@ -75,7 +79,7 @@ impl Aggregator {
             }
         }
         for (into, mut pasts) in pasts {
-            let history = &mut self.accounts[into].history;
+            let history = &mut self.edit(into).history;
             pasts.push(std::mem::take(history));
             *history = Arc::new(History::together(pasts.iter().map(|past| &**past)));
         }
@@ -95,9 +99,10 @@ impl Aggregator {
         let known = self.index.contains_key(&key);
         let index = self.open(key, now);
         if !known {
-            self.accounts[index].over = Some(0);
+            let bucket = self.edit(index);
+            bucket.over = Some(0);
             // What is in it happened before.
-            self.accounts[index].last_seen = Timestamp::default();
+            bucket.last_seen = Timestamp::default();
         }
         index
     }

@@ -53,7 +53,8 @@ impl Settings {
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    pub(super) accounts: Vec<AccountView>,
+    // Each is shared with the snapshots that show it as it is: whoever changes one copies it first, by [`Self::edit`].
+    pub(super) accounts: Vec<Arc<AccountView>>,
     pub(super) index: HashMap<AccountKey, usize>,
     /// Accounts by the socket of the listener, as long as it lives.
     pub(super) by_socket: HashMap<SocketInode, usize>,
@@ -128,13 +129,14 @@ impl Aggregator {
     /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
     /// accounts are bounded by the kernel side's maps, events are not.
     pub fn observe(&mut self, event: Event) {
-        if let Some(account) = self.index.get(&event.account).and_then(|index| self.accounts.get_mut(*index))
-        {
+        if let Some(index) = self.index.get(&event.account).copied() {
+            let account = self.edit(index);
             account.first_seen = account.first_seen.min(event.time);
             account.last_seen = account.last_seen.max(event.time);
             if event.queues != Queues::default() {
                 account.queues = event.queues;
-                self.peaks.entry(account.id).or_default().observe(event.queues, event.time);
+                let id = account.id;
+                self.peaks.entry(id).or_default().observe(event.queues, event.time);
                 self.remember_queues(&event.account, event.queues, event.time);
             }
         }
@@ -149,7 +151,12 @@ impl Aggregator {
     }
 
     fn find(&self, account: &AccountKey) -> Option<&AccountView> {
-        self.index.get(account).and_then(|index| self.accounts.get(*index))
+        self.index.get(account).and_then(|index| self.accounts.get(*index)).map(|account| &**account)
+    }
+
+    /// The account at this place, to be changed: snapshots keep what they show.
+    pub(super) fn edit(&mut self, index: usize) -> &mut AccountView {
+        Arc::make_mut(&mut self.accounts[index])
     }
 
     /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
@@ -193,7 +200,7 @@ impl Aggregator {
 
     pub(super) fn account(&mut self, key: AccountKey, now: Timestamp) -> &mut AccountView {
         let index = self.open(key, now);
-        &mut self.accounts[index]
+        self.edit(index)
     }
 
     /// The index of the account, a new one if there is none yet.
@@ -204,7 +211,7 @@ impl Aggregator {
             self.namespaces.know(key.netns(), now);
             self.opened += 1;
             let account = AccountView::new(AccountId(self.opened), key, Arc::clone(&self.quiet), now);
-            self.accounts.push(AccountView { apart: self.places.admit(&key), ..account });
+            self.accounts.push(Arc::new(AccountView { apart: self.places.admit(&key), ..account }));
         }
         index
     }

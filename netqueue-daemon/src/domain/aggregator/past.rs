@@ -5,6 +5,22 @@ use std::sync::Arc;
 use super::Aggregator;
 use crate::domain::{AccountKey, Counts, History, Measure, Queues, Timestamp, Traffic};
 
+/// What went through a listener between two looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Went {
+    established: u64,
+    accepted: u64,
+}
+
+impl Went {
+    pub(super) const fn between(before: &Traffic, after: &Traffic) -> Self {
+        Self {
+            established: after.established.saturating_sub(before.established),
+            accepted: after.accepted.saturating_sub(before.accepted),
+        }
+    }
+}
+
 impl Aggregator {
     /// An account was charged the difference of these counts.
     pub(super) fn remember_charges(
@@ -21,16 +37,15 @@ impl Aggregator {
     pub(super) fn remember_traffic(
         &mut self,
         key: &AccountKey,
-        went: (&Traffic, &Traffic),
+        went: Went,
         queues: Queues,
         longest: u32,
         now: Timestamp,
     ) {
-        let (before, after) = went;
         let length = |queue: Option<super::QueueState>| queue.map_or(0, |queue| queue.length);
         let measured = [
-            (Measure::Established, after.established.saturating_sub(before.established)),
-            (Measure::Accepted, after.accepted.saturating_sub(before.accepted)),
+            (Measure::Established, went.established),
+            (Measure::Accepted, went.accepted),
             (Measure::AcceptQueue, u64::from(length(queues.accept).max(longest))),
             (Measure::SynQueue, u64::from(length(queues.syn))),
         ];
@@ -45,17 +60,16 @@ impl Aggregator {
 
     /// An event told how long the queues were.
     pub(super) fn remember_queues(&mut self, key: &AccountKey, queues: Queues, at: Timestamp) {
-        self.remember_traffic(key, (&Traffic::default(), &Traffic::default()), queues, 0, at);
+        self.remember_traffic(key, Went::default(), queues, 0, at);
     }
 
     fn remember(&mut self, key: &AccountKey, add: impl FnOnce(&mut History), now: Timestamp) {
-        let Some(account) = self.index.get(key).and_then(|index| self.accounts.get_mut(*index)) else {
-            return;
-        };
-        let history = Arc::make_mut(&mut account.history);
+        let Some(index) = self.index.get(key).copied() else { return };
+        let history = Arc::make_mut(&mut self.edit(index).history);
         let before = history.bytes();
         add(history);
-        self.history_bytes = self.history_bytes + history.bytes() - before;
+        let after = history.bytes();
+        self.history_bytes = self.history_bytes + after - before;
         while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
     }
 
@@ -70,7 +84,7 @@ impl Aggregator {
         let held = self.accounts.iter_mut().filter(|account| account.history.bytes() > 0);
         let Some(idle) = held.min_by_key(|account| account.history.moved()) else { return false };
         self.history_bytes -= idle.history.bytes();
-        idle.history = Arc::new(History::forgotten(now));
+        Arc::make_mut(idle).history = Arc::new(History::forgotten(now));
         true
     }
 }

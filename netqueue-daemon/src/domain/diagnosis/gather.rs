@@ -28,7 +28,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let mut all: Vec<Evidence> = Vec::new();
     let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
     // What is long over is evidence of nothing that is the matter.
-    let over = |account: &&AccountView| matches!(account.key, AccountKey::Gone(_));
+    let over = |account: &AccountView| matches!(account.key, AccountKey::Gone(_));
     for account in snapshot.accounts.iter().filter(|account| !over(account)) {
         let past = snapshot.recent.of(&account.key);
         let counts = past.map_or(account.counts, |past| account.counts.less(past.counts_at(from)));

@@ -1,8 +1,9 @@
-//! `netqueue lab cost`: what one connection costs this machine, so that a run with the daemon stopped and one with it
-//! attached tell what netqueue adds.
+//! `netqueue lab cost`: what one connection, one dropped SYN or one data packet costs this machine, so that a run with the
+//! daemon stopped and one with it attached tell what netqueue adds.
+
+mod work;
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,36 +14,46 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde::Serialize;
 
+use self::work::{Prepared, Work};
 use super::netns::Netns;
-use super::{sys, sysctl};
+use super::sys;
+use crate::domain::{AttachWay, Features};
+use crate::kernel::EmptyProbes;
 
-/// Cycles that are timed together; a batch in which another task had the CPU does not count.
+/// What is timed together, once each; a batch in which another task had the CPU does not count.
 const BATCH: u32 = 50;
-/// Batches that only fill caches and let the kernel finish what was put off.
-const WARM_UP: u32 = 10;
 /// Each cycle leaves a port in TIME_WAIT; a search among too many of them would be measured, too.
 const MOST_CYCLES: u32 = 10_000;
-/// More sockets than can be in TIME_WAIT here; the kernel's own limit depends on the machine's memory.
-const MAX_TW_BUCKETS: u64 = 1 << 18;
 
 /// The arguments of `netqueue lab cost`.
 #[derive(Debug, Args)]
 pub(super) struct CostArgs {
-    /// How many cycles are timed, in batches of 50; 500 more warm up before
+    /// What is done; may be given several times
+    #[arg(long = "of", value_enum, value_name = "WHAT", default_values_t = [Work::Cycle])]
+    of: Vec<Work>,
+    /// How many times it is timed, in batches of 50; some more warm up before
     #[arg(long, value_name = "N", default_value_t = 4000,
         value_parser = clap::value_parser!(u32).range(i64::from(BATCH)..=i64::from(MOST_CYCLES)))]
     cycles: u32,
-    /// Prints one JSON document
+    /// Attaches programs that do nothing where netqueue's are: auto, fentry or kprobe. The daemon is to be stopped
+    #[arg(long, value_name = "WAY", value_parser = |way: &str| AttachWay::named(way).ok_or_else(||
+        format!("it is none of {}", AttachWay::EXPECTED)))]
+    empty_probes: Option<AttachWay>,
+    /// With --empty-probes: attaches none at accept(), as the daemon's flag does
+    #[arg(long, requires = "empty_probes")]
+    no_accept_wait: bool,
+    /// Prints one JSON object for each, on a line of its own
     #[arg(long)]
     json: bool,
 }
 
-/// What a cycle costs.
+/// What it costs, once.
 #[derive(Debug, Serialize)]
 struct Cost {
-    /// Of the middle one of all batches, per cycle.
+    of: &'static str,
+    /// Of the middle one of all batches.
     median: f64,
-    /// Of the batch least disturbed, per cycle.
+    /// Of the batch least disturbed.
     minimum: f64,
     unit: &'static str,
     batches: u32,
@@ -52,44 +63,48 @@ struct Cost {
 /// Measures, and prints what was measured.
 pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
     let batches = args.cycles / BATCH;
-    let netns = Netns::create()?;
-    let cost = netns.run(move || measure(batches))?;
-    let mut out = io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &cost)?;
-        writeln!(out)?;
-    } else {
-        let Cost { median, minimum, unit, batches, cycles_per_batch } = cost;
-        writeln!(
-            out,
-            "one connect, accept and close on loopback: {median:.0} {unit} (median), {minimum:.0} (minimum) of {batches} batches \
-             of {cycles_per_batch}"
-        )?;
+    let features = Features { accept_wait: !args.no_accept_wait, ..Features::default() };
+    let _attached = args.empty_probes.map(|way| EmptyProbes::attach(way, features)).transpose()?;
+    for work in args.of.iter().copied() {
+        let netns = Netns::create()?;
+        let cost = netns.run(move || measure(work, batches))?;
+        let mut out = io::stdout().lock();
+        if args.json {
+            serde_json::to_writer(&mut out, &cost)?;
+            writeln!(out)?;
+        } else {
+            let Cost { median, minimum, unit, batches, cycles_per_batch, .. } = cost;
+            writeln!(
+                out,
+                "{}: {median:.0} {unit} (median), {minimum:.0} (minimum) of {batches} batches of {cycles_per_batch}",
+                work.in_words(),
+            )?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Measures in the calling thread's namespace.
-fn measure(batches: u32) -> Result<Cost> {
-    sysctl::ensure("ipv4/tcp_max_tw_buckets", MAX_TW_BUCKETS)?;
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = TcpListener::bind(any_port).context("cannot listen on loopback")?;
-    let address = listener.local_addr()?;
+fn measure(work: Work, batches: u32) -> Result<Cost> {
+    let mut prepared = work.prepare()?;
     stay_on_this_cpu()?;
     wait_until_alone()?;
-    for _ in 0..WARM_UP {
-        batch(&listener, address)?;
+    for _ in 0..work.warm_up() {
+        batch(&mut prepared)?;
     }
     let mut spent = Vec::new();
     for _ in 0..2 * batches {
-        let (ticks, alone) = alone(|| batch(&listener, address))?;
+        let (ticks, alone) = alone(|| batch(&mut prepared))?;
         if alone {
             spent.push(ticks?);
         }
         if spent.len() == batches as usize {
+            prepared.check()?;
+            let each = |ticks: u64| ticks as f64 / f64::from(BATCH * work.contained());
             return Ok(Cost {
-                median: per_cycle(median(&mut spent)),
-                minimum: per_cycle(spent.iter().min().copied().unwrap_or(0)),
+                of: work.as_str(),
+                median: each(median(&mut spent)),
+                minimum: each(spent.iter().min().copied().unwrap_or(0)),
                 unit: sys::TICKS,
                 batches,
                 cycles_per_batch: BATCH,
@@ -142,21 +157,13 @@ fn stay_on_this_cpu() -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &here).context("cannot stay on one CPU")
 }
 
-/// Times a batch of cycles. Nothing in it waits: over loopback the handshake is done when connect() returns.
-fn batch(listener: &TcpListener, address: SocketAddr) -> Result<u64> {
+/// Times a batch. Nothing in it waits: over loopback all is done when the system call returns.
+fn batch(prepared: &mut Prepared) -> Result<u64> {
     let start = sys::ticks();
     for _ in 0..BATCH {
-        let client = TcpStream::connect(address).context("cannot connect")?;
-        let (server, _) = listener.accept().context("cannot accept")?;
-        // Always in this order: the client's socket is the one that waits in TIME_WAIT.
-        drop(client);
-        drop(server);
+        prepared.once()?;
     }
     Ok(sys::ticks().wrapping_sub(start))
-}
-
-fn per_cycle(ticks: u64) -> f64 {
-    ticks as f64 / f64::from(BATCH)
 }
 
 fn median(values: &mut [u64]) -> u64 {
@@ -173,7 +180,7 @@ mod tests {
         let mut quiet = [5000, 5050, 5100];
         let mut disturbed = [5000, 5050, 900_000];
         assert_eq!(median(&mut quiet), median(&mut disturbed));
-        assert_eq!(per_cycle(median(&mut quiet)), 101.0);
+        assert_eq!(median(&mut quiet), 5050);
     }
 
     #[test]

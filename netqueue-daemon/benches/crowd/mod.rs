@@ -1,0 +1,159 @@
+//! A host full of listeners, as the daemon comes to know it: found by the inventory, most of them never charged.
+
+#![allow(dead_code, reason = "each bench uses its part")]
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use netqueue_daemon::domain::{
+    AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Event, Family, Histogram, KernelCounter,
+    Limit, Listener, Netns, Observation, Owner, Peer, Place, QueueState, Queues, ResetCause, Settings,
+    SocketId, SocketInode, Sysctls, Timestamp, Traffic, TrafficReading, What,
+};
+
+/// The numbers of listeners every figure is given for.
+pub(crate) const CROWDS: [u64; 3] = [0, 100, 10_000];
+/// One in so many has clients and is charged; the others only listen.
+pub(crate) const BUSY: u64 = 20;
+
+const HOST: Netns = Netns::at_attach(4_026_531_840);
+const ADDR: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// So many seconds after netqueue attached.
+pub(crate) fn second(number: u64) -> Timestamp {
+    Timestamp::from_nanos((1_790_000_000 + number) * 1_000_000_000)
+}
+
+/// The account of a listener that the kernel side knows.
+pub(crate) fn key(number: u64) -> AccountKey {
+    AccountKey::Listener { socket: SocketId(1 << 32 | number), at: place(number) }
+}
+
+fn place(number: u64) -> Endpoint {
+    Endpoint { netns: HOST, addr: ADDR, port: u16::try_from(number).unwrap_or(u16::MAX) }
+}
+
+/// An aggregator that tells `series` addresses and ports apart, with so many listeners.
+pub(crate) fn aggregator(listeners: u64, series: usize) -> Aggregator {
+    let settings = Settings { max_series: series, ..Settings::of(HOST) };
+    let mut aggregator = Aggregator::new(settings, second(0));
+    let found = Changes { listeners: found(listeners), ..Changes::default() };
+    aggregator.apply(second(1), Observation::Listeners(found));
+    let busy = || (0..listeners).step_by(BUSY as usize);
+    let sockets = busy().map(|number| (key(number), SocketInode(number + 1))).collect();
+    aggregator.apply(second(2), Observation::Sockets(sockets));
+    tell(&mut aggregator, listeners, 2);
+    aggregator
+}
+
+/// What the kernel side tells in a second in which every busy listener was charged.
+pub(crate) fn tell(aggregator: &mut Aggregator, listeners: u64, at: u64) {
+    let busy = || (0..listeners).step_by(BUSY as usize);
+    let counts = busy().map(|number| (key(number), charged(at))).collect();
+    aggregator.apply(second(at), Observation::Counts(counts));
+    let traffic = busy().map(|number| (key(number), went(at))).collect();
+    aggregator.apply(second(at), Observation::Traffic(traffic));
+    aggregator.tick(second(at));
+}
+
+/// So many listeners, as a pass of the inventory finds them.
+pub(crate) fn found(listeners: u64) -> Vec<Arc<Listener>> {
+    let sysctls = Arc::new(Sysctls {
+        somaxconn: Ok(4096),
+        max_syn_backlog: Ok(512),
+        syncookies: Ok(1),
+        abort_on_overflow: Ok(0),
+        synack_retries: Ok(5),
+        fin_timeout: Ok(60),
+        tw_reuse: Ok(2),
+        migrate_req: Ok(0),
+    });
+    let place = Place {
+        cgroup: "/system.slice/front.service".into(),
+        unit: Some("front.service".into()),
+        ..Place::default()
+    };
+    let owner = Owner {
+        pid: 4242,
+        started: 1,
+        comm: "front".into(),
+        executable: Ok("/usr/bin/front".into()),
+        place: Ok(Arc::new(place)),
+        ended: false,
+    };
+    let owners: Arc<[Owner]> = Arc::from(vec![owner]);
+    let one = |number| {
+        Arc::new(Listener {
+            at: self::place(number),
+            inode: SocketInode(number + 1),
+            cookie: Ok(number + 1),
+            family: Family::Ipv4,
+            interface: None,
+            uid: 0,
+            reuseport: None,
+            limit: Limit {
+                backlog: Ok(511),
+                argument: Ok(511),
+                somaxconn_then: Ok(4096),
+                sysctls: Arc::clone(&sysctls),
+            },
+            owners: Ok(Arc::clone(&owners)),
+            opened: Ok(second(1)),
+            found: second(1),
+            closed: None,
+        })
+    };
+    (0..listeners).map(one).collect()
+}
+
+fn charged(drops: u64) -> Counts {
+    Counts::from_fn(
+        |kind| if kind == DropKind::AcceptQueueFullSyn { drops } else { 0 },
+        |cause| if cause == ResetCause::NoListener { drops } else { 0 },
+        |counter| match counter {
+            KernelCounter::ListenDrops | KernelCounter::ListenOverflows | KernelCounter::OutRsts => drops,
+            KernelCounter::ReqQFullDrop
+            | KernelCounter::ReqQFullDoCookies
+            | KernelCounter::SyncookiesSent
+            | KernelCounter::SyncookiesRecv
+            | KernelCounter::SyncookiesFailed
+            | KernelCounter::EmbryonicRsts => 0,
+        },
+    )
+}
+
+fn went(connections: u64) -> TrafficReading {
+    let spread = |buckets: usize| (0..buckets as u64).map(move |bucket| connections * (bucket % 5));
+    let counts = Traffic {
+        established: connections,
+        accepted: connections,
+        depth: Histogram::from_counts(Traffic::DEPTHS, spread(16), 99),
+        wait: Histogram::from_sums(Traffic::WAITS, spread(60), spread(60)),
+        ..Traffic::default()
+    };
+    let queues = Queues {
+        accept: Some(QueueState { length: 3, limit: 511 }),
+        syn: Some(QueueState { length: 1, limit: 511 }),
+    };
+    TrafficReading { counts, accept_peak: 9, queues }
+}
+
+/// A drop at the listener of this number.
+pub(crate) fn dropped(number: u64, nanos: u64) -> Event {
+    Event {
+        time: Timestamp::from_nanos(second(2).as_nanos() + nanos),
+        account: key(number),
+        local_port: u16::try_from(number).unwrap_or(u16::MAX),
+        peer: Some(Peer { addr: Ipv4Addr::new(10, 9, (nanos >> 8) as u8, nanos as u8).into(), port: 40_000 }),
+        what: What::Drop(DropKind::AcceptQueueFullSyn),
+        kernel_reason: None,
+        queues: Queues {
+            accept: Some(QueueState { length: 512, limit: 511 }),
+            syn: Some(QueueState { length: 1, limit: 511 }),
+        },
+        cpu: 0,
+        age: None,
+    }
+}

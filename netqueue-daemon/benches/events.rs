@@ -1,0 +1,87 @@
+//! How many events a second one core takes in: from the bytes of the ring buffer to the aggregator's sums.
+
+mod crowd;
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use crowd::{BUSY, second};
+use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace};
+use netqueue_daemon::{domain::Observation, kernel::Decoder};
+use zerocopy::IntoBytes as _;
+
+/// Records in one drain of the ring, at most.
+const DRAIN: u64 = 4096;
+
+/// A drain's worth of drops, of a hundred peers each, at every busy one of these listeners.
+fn ring(listeners: u64) -> Vec<u8> {
+    let busy = listeners.div_ceil(BUSY);
+    let record = |number: u64| Record {
+        time: 2_000_000_000 + number * 1000,
+        age: 0,
+        key: ListenerKey {
+            sock: 1,
+            netns: Namespace { inode: 4_026_531_840, generation: 0 },
+            port: u16::try_from(number % busy * BUSY).unwrap_or(u16::MAX),
+            family: 2,
+            addr: [0; 16],
+            reserved: 0,
+        },
+        peer_addr: [10, 9, 9, (number % 100) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        peer_port: (number % 60_000) as u16,
+        peer_family: 2,
+        local_port: (number % busy * BUSY) as u32,
+        code: Cell::DropAcceptQueueFullSyn as u32,
+        cpu: 0,
+        reason: NO_REASON,
+        accept_length: 512,
+        accept_limit: 511,
+        syn_length: 1,
+        syn_limit: 511,
+        slot: (number % busy * BUSY) as u32,
+        generation: 1,
+        reserved: 0,
+    };
+    (0..DRAIN).flat_map(|number| record(number).as_bytes().to_vec()).collect()
+}
+
+fn decode(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements(DRAIN));
+    let (ring, decoder) = (ring(100), Decoder::default());
+    group.bench_function("events", |bencher| {
+        bencher.iter(|| {
+            let records = black_box(&ring).chunks_exact(size_of::<Record>());
+            records.filter_map(|record| decoder.event(record, second(0))).count()
+        });
+    });
+}
+
+/// Each drain decoded and told, and four times a second the counts, the time and a picture of everything, as the pipeline does.
+fn take_in(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("drain, decode and aggregate");
+    group.throughput(Throughput::Elements(DRAIN)).measurement_time(Duration::from_secs(8));
+    for listeners in [100, 10_000] {
+        let (ring, decoder) = (ring(listeners), Decoder::default());
+        let mut aggregator = crowd::aggregator(listeners, 2000);
+        let (mut drains, mut now) = (0, 3);
+        group.bench_function(BenchmarkId::new("listeners", listeners), |bencher| {
+            bencher.iter(|| {
+                let records = black_box(&ring).chunks_exact(size_of::<Record>());
+                let events = records.filter_map(|record| decoder.event(record, second(now)));
+                let events: Vec<_> = events.collect();
+                aggregator.apply(second(now), Observation::Events(events));
+                drains += 1;
+                // So many drains are a quarter of a second of a million events a second.
+                if drains % (250_000 / DRAIN) == 0 {
+                    now += 1;
+                    crowd::tell(&mut aggregator, listeners, now);
+                    black_box(aggregator.snapshot(second(now)));
+                }
+            });
+        });
+    }
+}
+
+criterion_group!(benches, decode, take_in);
+criterion_main!(benches);

@@ -1,0 +1,102 @@
+//! Programs that do nothing, attached where netqueue's are and the same way: below what they cost nothing that is called
+//! there can come.
+
+use aya::{Ebpf, EbpfLoader, programs::ProgramError};
+use netqueue_common::names;
+
+use super::{
+    attach::lift_memory_lock,
+    error::{AttachError, in_one_line, refused},
+    hook::load_traced,
+    object::OBJECT,
+    preflight::Prepared,
+    probes::{self, At, PROBES, Probe},
+};
+use crate::domain::{AttachWay, Features};
+
+/// The programs; they are detached with the value.
+pub struct EmptyProbes {
+    /// One object for each fentry or fexit program, which has one function, and one for all kprobes.
+    _held: Vec<Ebpf>,
+    /// Functions attached to by fentry.
+    pub traced: usize,
+    /// Functions attached to by kprobe.
+    pub probed: usize,
+}
+
+impl EmptyProbes {
+    /// Attaches them.
+    ///
+    /// # Errors
+    /// Whatever keeps a program from being attached.
+    pub fn attach(way: AttachWay, features: Features) -> Result<Self, AttachError> {
+        let prepared = Prepared::new(way)?;
+        lift_memory_lock();
+        let types = aya::Btf::from_sys_fs().map_err(|error| AttachError::NoBtf(in_one_line(&error)))?;
+        let mut kprobes = object()?;
+        let (mut held, mut traced, mut probed) = (Vec::new(), 0, 0);
+        for group in PROBES.chunk_by(|one, next| one.function == next.function) {
+            let Some(Probe { function, .. }) = group.first() else { continue };
+            let unwanted = *function == probes::ACCEPT && !features.accept_wait;
+            if unwanted || !prepared.symbols.contains(function) {
+                continue;
+            }
+            let by_fentry = match way {
+                AttachWay::Kprobe => false,
+                AttachWay::Auto => !probes::may_be_preempted(function),
+                AttachWay::Fentry => true,
+            };
+            if by_fentry {
+                for probe in group {
+                    held.push(trampoline(probe, &types)?);
+                }
+                traced += 1;
+            } else {
+                for probe in group {
+                    kprobe(&mut kprobes, probe)?;
+                }
+                probed += 1;
+            }
+        }
+        held.push(kprobes);
+        Ok(Self { _held: held, traced, probed })
+    }
+}
+
+fn object() -> Result<Ebpf, AttachError> {
+    const SMALL: u32 = 1 << 12;
+    EbpfLoader::new()
+        .btf(None)
+        .map_max_entries(names::EVENTS, SMALL)
+        .load(OBJECT)
+        .map_err(|error| refused("the object", &error))
+}
+
+fn trampoline(probe: &Probe, types: &aya::Btf) -> Result<Ebpf, AttachError> {
+    let mut ebpf = object()?;
+    let name = if probe.at == At::Entry { "empty_fentry" } else { "empty_fexit" };
+    let failed =
+        |error: ProgramError| AttachError::NoFentry { function: probe.function, reason: in_one_line(&error) };
+    let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType).map_err(failed)?;
+    load_traced(program, probe.function, types).map_err(failed)?;
+    match program {
+        aya::programs::Program::FEntry(program) => program.attach().map(drop),
+        aya::programs::Program::FExit(program) => program.attach().map(drop),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+    .map_err(failed)?;
+    Ok(ebpf)
+}
+
+fn kprobe(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), AttachError> {
+    let name = if probe.at == At::Entry { "empty_kprobe" } else { "empty_kretprobe" };
+    let failed =
+        |error: ProgramError| AttachError::Attach { function: probe.function, reason: in_one_line(&error) };
+    let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType).map_err(failed)?;
+    let program: &mut aya::programs::KProbe = program.try_into().map_err(failed)?;
+    match program.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    program.attach(probe.function, 0).map(drop).map_err(failed)
+}

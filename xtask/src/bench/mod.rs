@@ -1,0 +1,99 @@
+//! `cargo xtask bench`: what netqueue adds to a connection, a dropped SYN and a data packet, in guest instructions.
+//!
+//! The guest's emulator counts what it executes, and the guest's time stamp counter shows it (`-icount`): no clock, no other
+//! load and no other machine changes the figures. In one boot everything is measured against that boot's own base.
+
+mod plan;
+mod rows;
+mod table;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::dup2_stdout;
+
+use crate::vm::kernels::{self, Row as Kernel};
+use crate::vm::{Boot, INIT_LIMIT, Limits, Machine, Outcome, Payload};
+use crate::workspace::Workspace;
+use plan::{Mode, Setting, Work};
+use rows::Row;
+
+/// What `cargo xtask bench` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// The kernels, by row; those of the matrix when none is named.
+    #[arg(long = "kernel", value_name = "ROW")]
+    kernels: Vec<String>,
+    /// How programs are attached; auto and kprobe when none is named.
+    #[arg(long = "mode", value_enum, value_name = "MODE")]
+    modes: Vec<Mode>,
+    /// Print one JSON object per row instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// A static binary instead of a freshly built netqueue.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+}
+
+/// Measures and prints.
+pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let mut rows_go_to = if options.json { Some(stdout_aside()?) } else { None };
+    let kernels = kernels::choose(&options.kernels)?;
+    let modes = if options.modes.is_empty() { vec![Mode::Auto, Mode::Kprobe] } else { options.modes.clone() };
+    let payload = Payload::build(workspace, options.binary.clone())?;
+    let settings = plan::settings(&modes);
+    let mut failed = false;
+    let mut measured = Vec::new();
+    for kernel in kernels {
+        match measure(workspace, kernel, &payload, &settings, &Work::ALL) {
+            Ok(rows) => measured.push(rows),
+            Err(error) => {
+                eprintln!("bench {}: {error:#}", kernel.name);
+                failed = true;
+            }
+        }
+    }
+    match &mut rows_go_to {
+        Some(out) => measured.iter().flatten().try_for_each(|row| writeln!(out, "{}", row.json()))?,
+        None => measured.iter().for_each(|rows| println!("\n{}", table::of(rows))),
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Gives stdout to the rows alone: what else this program and those it starts print there goes to stderr from now on.
+fn stdout_aside() -> Result<File> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().context("stdout cannot be kept for the rows")?;
+    dup2_stdout(io::stderr()).context("words cannot be sent to stderr")?;
+    Ok(File::from(stdout))
+}
+
+/// Boots one kernel and measures all settings in it.
+fn measure(
+    workspace: &Workspace,
+    kernel: &'static Kernel,
+    payload: &Payload,
+    settings: &[Setting],
+    works: &[Work],
+) -> Result<Vec<Row>> {
+    const MEMORY_MB: u32 = 1024;
+    const DEADLINE: Duration = Duration::from_secs(600);
+    let boot = Boot {
+        kernel: kernels::ensure(workspace, kernel)?,
+        machine: Machine { cpus: 1, memory_mb: MEMORY_MB, count_instructions: true, forward: None },
+        limits: Limits { init: INIT_LIMIT, whole: DEADLINE },
+        job: plan::job(settings, works),
+        verbose: false,
+    };
+    let report = boot.until_verdict(workspace, payload)?;
+    match report.outcome {
+        Outcome::Passed => rows::read(kernel.name, settings, works, &report.output),
+        Outcome::Failed(reason) | Outcome::DiedEarly(reason) => {
+            bail!("{reason} (console: {})", report.console)
+        }
+    }
+}

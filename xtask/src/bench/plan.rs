@@ -1,0 +1,148 @@
+//! What is measured in a guest, in which order, and by which steps.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use guest_init::job::Step;
+
+use crate::vm::{PORT, STOP_LIMIT, netqueue};
+
+/// How programs are attached, in the words of `--attach`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Auto,
+    Fentry,
+    Kprobe,
+}
+
+impl Mode {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+        }
+    }
+}
+
+/// What is done, in the words of `netqueue lab cost --of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Cycle,
+    DroppedSyn,
+    DataPacket,
+}
+
+impl Work {
+    pub(crate) const ALL: [Self; 3] = [Self::Cycle, Self::DroppedSyn, Self::DataPacket];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cycle => "cycle",
+            Self::DroppedSyn => "dropped-syn",
+            Self::DataPacket => "data-packet",
+        }
+    }
+
+    /// Which of a run's figures counts. Of a connection the middle one: what the kernel puts off and does every now and then is
+    /// part of its cost. The others leave nothing behind, and timers that happen to run are none of theirs.
+    pub(crate) const fn figure(self) -> &'static str {
+        match self {
+            Self::Cycle => "median",
+            Self::DroppedSyn | Self::DataPacket => "minimum",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|work| work.as_str() == name)
+    }
+}
+
+/// What is attached while it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// Nothing: the base. It is measured first and last; the middle of both counts.
+    Nothing,
+    /// Programs that do nothing, where netqueue's are.
+    Empty(Mode),
+    /// The daemon, with some of its features switched off.
+    Daemon(Mode, &'static [&'static str]),
+}
+
+impl Setting {
+    /// The column `mode`.
+    pub(crate) const fn mode(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::Empty(mode) | Self::Daemon(mode, _) => mode.as_str(),
+        }
+    }
+
+    /// The column `features`.
+    pub(crate) fn features(self) -> String {
+        match self {
+            Self::Nothing => "no probe".to_owned(),
+            Self::Empty(_) => "empty probes".to_owned(),
+            Self::Daemon(_, []) => "all".to_owned(),
+            Self::Daemon(_, off) => off.join(" ").replace("--", ""),
+        }
+    }
+}
+
+/// What is switched off, one after the other.
+const OFF: [&[&str]; 4] =
+    [&[], &["--no-accept-wait"], &["--no-queue-depth"], &["--no-accept-wait", "--no-queue-depth"]];
+
+/// Everything measured of these modes.
+pub(crate) fn settings(modes: &[Mode]) -> Vec<Setting> {
+    let of =
+        |mode: Mode| std::iter::once(Setting::Empty(mode)).chain(OFF.map(|off| Setting::Daemon(mode, off)));
+    let within = modes.iter().copied().flat_map(of);
+    std::iter::once(Setting::Nothing).chain(within).chain([Setting::Nothing]).collect()
+}
+
+/// The steps of a guest: for each setting one run that prints one line for each kind of work.
+pub(crate) fn job(settings: &[Setting], works: &[Work]) -> Vec<Step> {
+    settings.iter().flat_map(|setting| steps(*setting, works)).collect()
+}
+
+fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
+    let mut cost = vec!["lab", "cost", "--json"];
+    cost.extend(works.iter().flat_map(|work| ["--of", work.as_str()]));
+    match setting {
+        Setting::Nothing => vec![Step::Run { argv: netqueue(cost) }],
+        Setting::Empty(mode) => {
+            cost.extend(["--empty-probes", mode.as_str()]);
+            vec![Step::Run { argv: netqueue(cost) }]
+        }
+        Setting::Daemon(mode, off) => {
+            let daemon = ["daemon", "--log.level=warn", "--attach", mode.as_str()];
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+            vec![
+                Step::Daemon { argv: netqueue(daemon.iter().chain(off)) },
+                Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(60) },
+                Step::Run { argv: netqueue(cost) },
+                Step::Stop { within: STOP_LIMIT },
+            ]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_measured_before_and_after_everything() {
+        let settings = settings(&[Mode::Auto, Mode::Kprobe]);
+        assert_eq!(settings.first(), Some(&Setting::Nothing));
+        assert_eq!(settings.last(), Some(&Setting::Nothing));
+        assert!(settings.contains(&Setting::Empty(Mode::Kprobe)));
+    }
+
+    #[test]
+    fn a_switched_off_feature_is_named_without_dashes() {
+        assert_eq!(Setting::Daemon(Mode::Auto, OFF[3]).features(), "no-accept-wait no-queue-depth");
+    }
+}

@@ -1,0 +1,122 @@
+//! From what a guest printed to rows: each setting against the base of the same boot.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::plan::{Setting, Work};
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) kernel: &'static str,
+    pub(crate) mode: &'static str,
+    pub(crate) features: String,
+    pub(crate) of: Work,
+    /// Instructions without any probe.
+    pub(crate) base: f64,
+    /// What comes on top.
+    pub(crate) added: f64,
+}
+
+impl Row {
+    pub(crate) fn percent(&self) -> f64 {
+        100.0 * self.added / self.base
+    }
+
+    /// One JSON object in one line.
+    pub(crate) fn json(&self) -> Value {
+        let Self { kernel, mode, features, of, base, added } = self;
+        json!({
+            "kernel": kernel,
+            "mode": mode,
+            "features": features,
+            "of": of.as_str(),
+            "base": base.round(),
+            "added": added.round(),
+            "percent": (self.percent() * 100.0).round() / 100.0,
+        })
+    }
+}
+
+/// Rows of all settings, the base first.
+pub(crate) fn read(
+    kernel: &'static str,
+    settings: &[Setting],
+    works: &[Work],
+    output: &[String],
+) -> Result<Vec<Row>> {
+    let figures = figures(output)?;
+    ensure!(
+        figures.len() == settings.len() * works.len(),
+        "the guest printed {} figures, {} settings of {} kinds of work were to be measured",
+        figures.len(),
+        settings.len(),
+        works.len()
+    );
+    let runs: Vec<_> = settings.iter().zip(figures.chunks(works.len())).collect();
+    let mut rows = Vec::new();
+    for (index, of) in works.iter().copied().enumerate() {
+        let figure = |run: &[(Work, f64)]| -> Result<f64> {
+            let (work, figure) = run.get(index).context("a run lacks a figure")?;
+            ensure!(*work == of, "the guest printed {} where {} was to come", work.as_str(), of.as_str());
+            Ok(*figure)
+        };
+        let bases = runs.iter().filter(|(setting, _)| **setting == Setting::Nothing);
+        let bases = bases.map(|(_, run)| figure(run)).collect::<Result<Vec<_>>>()?;
+        ensure!(!bases.is_empty(), "nothing was measured without probes");
+        let base = bases.iter().sum::<f64>() / bases.len() as f64;
+        let row = |setting: Setting, added| Row {
+            kernel,
+            mode: setting.mode(),
+            features: setting.features(),
+            of,
+            base,
+            added,
+        };
+        rows.push(row(Setting::Nothing, 0.0));
+        for (setting, run) in runs.iter().filter(|(setting, _)| **setting != Setting::Nothing) {
+            rows.push(row(**setting, figure(run)? - base));
+        }
+    }
+    Ok(rows)
+}
+
+/// The lines that are figures; others are the lab's words.
+fn figures(output: &[String]) -> Result<Vec<(Work, f64)>> {
+    let lines = output.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let figures = lines.filter(|line| line.get("of").is_some());
+    figures
+        .map(|line| {
+            let work = line["of"].as_str().and_then(Work::named);
+            let work = work.with_context(|| format!("no known work: {line}"))?;
+            let figure = line[work.figure()].as_f64();
+            Ok((work, figure.with_context(|| format!("no {}: {line}", work.figure()))?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Mode;
+    use super::*;
+
+    fn lines(medians: &[f64]) -> Vec<String> {
+        let figures = medians.iter().map(|median| json!({"of": "cycle", "median": median}).to_string());
+        std::iter::once("some words".to_owned()).chain(figures).collect()
+    }
+
+    #[test]
+    fn a_setting_is_held_against_the_middle_of_both_bases() {
+        let settings = [Setting::Nothing, Setting::Daemon(Mode::Auto, &[]), Setting::Nothing];
+        let rows = read("6.1", &settings, &[Work::Cycle], &lines(&[990.0, 1100.0, 1010.0])).unwrap();
+        assert_eq!(rows.iter().map(|row| row.added).collect::<Vec<_>>(), [0.0, 100.0]);
+        assert_eq!(rows[1].json()["percent"], 10.0);
+    }
+
+    #[test]
+    fn a_figure_too_few_is_an_error() {
+        let settings = [Setting::Nothing, Setting::Empty(Mode::Auto)];
+        let error = read("6.1", &settings, &[Work::Cycle], &lines(&[990.0])).unwrap_err().to_string();
+        assert!(error.contains("1 figures"), "{error}");
+    }
+}
