@@ -16,5 +16,5 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
     let (wrong, stand) = baseline::compare(workspace, &rows)?;
     stand.iter().chain(&wrong).for_each(|line| println!("{line}"));
     let (all, failed) = (u32::try_from(stand.len())?, u32::try_from(wrong.len())?);
-    Ok(Tally { passed: all - failed, failed })
+    Ok(Tally { passed: all - failed, failed, ..Tally::default() })
 }
