@@ -119,7 +119,9 @@ impl Access {
     fn authorization(&self, server: &Server) -> Result<Option<HeaderValue>, String> {
         let (Some(user), Some(file)) = (&self.user, &self.password_file) else { return Ok(None) };
         if !server.is_https() && !server.is_loopback() {
-            return Err(format!("a password would go to {server} for everybody on the way to read: use https://"));
+            return Err(format!(
+                "a password would go to {server} for everybody on the way to read: use https://"
+            ));
         }
         if user.contains(':') {
             return Err("--user: a name has no colon".to_owned());

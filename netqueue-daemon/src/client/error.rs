@@ -120,6 +120,9 @@ impl ClientError {
     /// Whether the daemon understood and said no: the command line is at fault.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { code: 400..=499, .. } | Self::Access { .. } | Self::Unauthorized { .. })
+        matches!(
+            self,
+            Self::Refused { code: 400..=499, .. } | Self::Access { .. } | Self::Unauthorized { .. }
+        )
     }
 }

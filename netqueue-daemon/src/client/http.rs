@@ -111,8 +111,10 @@ impl Client {
             Some((connector, name)) => {
                 let securing = timeout(CONNECT, connector.connect(name.clone(), stream)).await;
                 let secured = securing.map_err(|_| self.late("did not agree on TLS", CONNECT))?;
-                self.speak(secured.map_err(|source| ClientError::Tls { server: self.server.clone(), source })?)
-                    .await?
+                self.speak(
+                    secured.map_err(|source| ClientError::Tls { server: self.server.clone(), source })?,
+                )
+                .await?
             }
         };
         let mut request = Request::get(self.server.path(path))

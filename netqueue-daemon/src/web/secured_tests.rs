@@ -169,11 +169,14 @@ async fn the_command_line_gets_in_by_certificate_and_password_and_says_which_is_
     );
     let (certificate, key) = issue(&authority, "ops.example");
     let path = |name: &str| folder.path().join(name).display().to_string();
-    for (name, text) in [("me.crt", certificate.as_str()), ("me.key", &key), ("password", "secret\n"), ("old", "other")] {
+    for (name, text) in
+        [("me.crt", certificate.as_str()), ("me.key", &key), ("password", "secret\n"), ("old", "other")]
+    {
         fs::write(path(name), text).expect("written");
     }
     let (address, _) = serve(&folder.path().join("web.yml")).await;
-    let (ca, crt, me, password, old) = (path("ca.crt"), path("me.crt"), path("me.key"), path("password"), path("old"));
+    let (ca, crt, me, password, old) =
+        (path("ca.crt"), path("me.crt"), path("me.key"), path("password"), path("old"));
     let trusting = ["--server-ca", &ca, "--server-name", "localhost"];
     let shown = [&trusting[..], &["--client-cert", &crt, "--client-key", &me]].concat();
     let whole = |file| [&shown[..], &["--user", "ops", "--password-file", file]].concat();
