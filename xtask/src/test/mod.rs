@@ -4,6 +4,7 @@ mod alerting;
 mod api;
 mod cargo;
 mod chart;
+mod instructions;
 mod lab;
 mod package;
 mod page;
@@ -67,7 +68,7 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
     const DEBIAN: &str = "package in Debian";
     const AGAIN: &str = "a second build";
     const SLOW: &str = "slow clients";
-    const OTHERS: [&str; 5] = [servers::NAME, WEBHOOK, DEBIAN, AGAIN, SLOW];
+    const OTHERS: [&str; 6] = [instructions::NAME, servers::NAME, WEBHOOK, DEBIAN, AGAIN, SLOW];
     let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
     if !labs.iter().any(|(_, name)| steps.wants(name)) && !OTHERS.iter().any(|name| steps.wants(name)) {
         return;
@@ -86,6 +87,7 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
         let names = together.iter().map(|(_, name)| name.as_str());
         steps.side_by_side(names, || lab::on_each(workspace, &rows, &payload));
     }
+    steps.step(instructions::NAME, || instructions::check(workspace, &payload));
     steps.step(servers::NAME, || servers::check(workspace, &payload));
     steps.step(WEBHOOK, || alerting::check(workspace, &payload));
     steps.step(SLOW, || slow_clients::check(workspace, &payload.netqueue));
