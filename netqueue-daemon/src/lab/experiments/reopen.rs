@@ -123,8 +123,9 @@ fn watch(server: &Server, netns: u64, known: HashSet<String>, stop: &AtomicBool)
 
 impl Watched {
     fn rows(&mut self, rows: Vec<Row>) {
-        // What is long over is folded, rows and namespaces: those of before may vanish.
-        let ours = rows.into_iter().filter(|row| !self.known.contains(&row.id));
+        // What is long over is folded, rows and namespaces: those of before may vanish, also into a row that comes meanwhile and
+        // goes with its namespace. Whatever is closed here stays for longer than this takes.
+        let ours = rows.into_iter().filter(|row| row.kind != "gone" && !self.known.contains(&row.id));
         let now: HashMap<String, Row> = ours.map(|row| (row.id.clone(), row)).collect();
         for (id, before) in &self.rows {
             let Some(after) = now.get(id) else {
