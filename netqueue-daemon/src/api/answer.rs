@@ -211,6 +211,12 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
              them: what they dropped is counted under one number"
         )
     });
+    let listens = snapshot.health.flow.listens_lost;
+    let listens = (listens > 0).then(|| {
+        format!(
+            "{listens} listen() calls came too fast to be told: what those listeners asked for is not known"
+        )
+    });
     let journal = snapshot.journal.iter().flat_map(journal_warnings);
     snapshot
         .health
@@ -221,6 +227,7 @@ fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         .chain(probes)
         .chain(losses)
         .chain(untold)
+        .chain(listens)
         .collect()
 }
 

@@ -182,6 +182,7 @@ impl EventFlow {
             lost: lost.into(),
             folded: flow.folded,
             namespaces_untold: flow.namespaces_untold,
+            listens_lost: flow.listens_lost,
         }
     }
 }
