@@ -52,9 +52,13 @@ pub enum Cell {
     HandshakesSuspended,
     /// Of these: completed by a later ACK.
     HandshakesRecovered,
-    /// Of these: ended by a reset, sent or received, while the listener still had the request.
+    /// Of these: ended by a reset of the listener's while it still had the request.
     HandshakesEnded,
-    /// Of these: answered with a reset after the listener had given the request up.
+    /// Of these: ended by a reset of the client's, whether or not the listener still had the request.
+    HandshakesGivenUp,
+    /// Of these: given up by the listener.
+    HandshakesTimedOut,
+    /// Of these last: answered with a reset when they spoke.
     HandshakesExpired,
     /// Cookie handshakes whose ACK was dropped: the client believes it is connected, the listener keeps nothing.
     Ghosts,
@@ -62,6 +66,8 @@ pub enum Cell {
     GhostsRecovered,
     /// Of these: answered with a reset.
     GhostsEnded,
+    /// Of these: ended by a reset of the client's.
+    GhostsGivenUp,
 
     /// Events that were not sent because the account's allowance was used up.
     EventsSuppressed,
@@ -117,10 +123,13 @@ impl Cell {
         Self::HandshakesSuspended,
         Self::HandshakesRecovered,
         Self::HandshakesEnded,
+        Self::HandshakesGivenUp,
+        Self::HandshakesTimedOut,
         Self::HandshakesExpired,
         Self::Ghosts,
         Self::GhostsRecovered,
         Self::GhostsEnded,
+        Self::GhostsGivenUp,
         Self::EventsSuppressed,
         Self::EventsLost,
         Self::ListenOverflows,

@@ -149,8 +149,12 @@ pub struct KernelLayout {
     pub listeners: u32,
     /// Possible CPUs: rows of counts per slot.
     pub cpus: u32,
-    /// Fills the struct up to a multiple of eight bytes; 0.
-    pub padding: u32,
+    /// `sock.__sk_common.skc_num`
+    pub sock_num: u32,
+    /// `sock.__sk_common.skc_nulls_node.pprev`: NULL while the socket is in no hash table.
+    pub sock_hashed: u32,
+    /// `request_sock.rsk_timer`
+    pub request_timer: u32,
 }
 
 impl KernelLayout {

@@ -37,4 +37,6 @@ impl Suspect {
     pub const GHOST: u64 = 2;
     /// It was answered with a reset.
     pub const ENDED: u64 = 3;
+    /// The listener kept the request and gave it up, its SYN-ACKs being used up.
+    pub const TIMED_OUT: u64 = 4;
 }

@@ -18,6 +18,10 @@ pub enum Tally {
     ChargesFolded,
     /// Charges that found no slot at all: missing from every sum.
     ChargesLost,
+    /// Handshakes put into the ledger.
+    LedgerEntered,
+    /// Handshakes taken out of it again. What was entered and not taken out is held, or was pushed out by newer ones.
+    LedgerStruck,
     /// A kernel structure could not be read; what it would have told is missing.
     Unreadable,
     /// A function returned without its entry having been seen; its charge, if any, is missing.
@@ -50,6 +54,8 @@ impl Tally {
         Self::EventsRingFull,
         Self::ChargesFolded,
         Self::ChargesLost,
+        Self::LedgerEntered,
+        Self::LedgerStruck,
         Self::Unreadable,
         Self::EntryMissed,
         Self::ReturnMissed,

@@ -185,6 +185,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
+        ledger_capacity: config.ledger_capacity,
         event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
         attach: config.attach,
         features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },

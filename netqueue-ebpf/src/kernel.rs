@@ -104,6 +104,34 @@ impl Sock {
         read(self.0, layout!(request_listener)).map(Self)
     }
 
+    /// Writes down the connection this pending request is for, as its packets name it.
+    #[inline(always)]
+    pub(crate) fn note_request(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
+        flow.netns = netns;
+        flow.peer_port = u16::from_be(read(self.0, layout!(sock_dport))?);
+        flow.local_port = read(self.0, layout!(sock_num))?;
+        let family: u16 = read(self.0, layout!(sock_family))?;
+        flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr))?;
+        // Of IPv4 on a dual-stack listener the family is the listener's, and the address a mapped one (RFC 4291, 2.5.5.2).
+        let mapped = family == AF_INET6 && is_mapped(&flow.peer_addr);
+        let family = if mapped { AF_INET } else { family };
+        if mapped {
+            flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr))?;
+        }
+        flow.local_addr = self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?;
+        Ok(())
+    }
+
+    /// Whether this is the pending request for that connection, and still in the table of connections.
+    #[inline(always)]
+    pub(crate) fn is_pending(self, flow: &Flow) -> Result<bool, Fault> {
+        let peer_port: u16 = read(self.0, layout!(sock_dport))?;
+        let local_port: u16 = read(self.0, layout!(sock_num))?;
+        let hashed: u64 = read(self.0, layout!(sock_hashed))?;
+        let same = u16::from_be(peer_port) == flow.peer_port && local_port == flow.local_port;
+        Ok(hashed != 0 && same)
+    }
+
     /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
     #[inline(always)]
     pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
@@ -298,6 +326,16 @@ impl Packet {
         self.end(12, 8, 0)
     }
 
+    /// Whether its TCP header has the RST flag.
+    #[inline(always)]
+    pub(crate) fn is_reset(self) -> Result<bool, Fault> {
+        const FLAGS: u32 = 13;
+        const RST: u8 = 1 << 2;
+        let head: u64 = read(self.0, layout!(skb_head))?;
+        let transport: u16 = read(self.0, layout!(skb_transport_header))?;
+        Ok(read::<u8>(head + u64::from(transport), FLAGS)? & RST != 0)
+    }
+
     /// The account of the local address and port it was sent to.
     #[inline(always)]
     pub(crate) fn destination_key(self, net: Net) -> Result<ListenerKey, Fault> {
@@ -331,6 +369,18 @@ impl Packet {
         let device: u64 = read(dst, layout!(dst_dev))?;
         read(device, layout!(dev_net)).map(Net)
     }
+}
+
+/// Whether it is an IPv4 address in an IPv6 one: ::ffff:a.b.c.d.
+#[inline(always)]
+fn is_mapped(addr: &[u8; 16]) -> bool {
+    let mut zeroes = 0_u8;
+    let mut at = 0;
+    while at < 10 {
+        zeroes |= addr[at];
+        at += 1;
+    }
+    zeroes == 0 && addr[10] & addr[11] == 0xff
 }
 
 #[inline(always)]

@@ -6,11 +6,11 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LruHashMap},
 };
-use netqueue_common::{Cell, Flow, Suspect};
+use netqueue_common::{Cell, Flow, Suspect, Tally};
 
 use crate::{
     kernel::{Fault, Packet, Sock, monotonic_now},
-    maps::Account,
+    maps::{Account, tally},
 };
 
 /// The loader sets the size.
@@ -31,16 +31,18 @@ pub(crate) fn remember(
     account: Account,
 ) -> Result<(), Fault> {
     Packet(skb).note_flow(sk.net()?.id()?, flow)?;
-    if let Some(suspect) = suspect(flow)
-        && suspect.state != Suspect::ENDED
-    {
+    let known = match suspect(flow) {
         // The same client again: one handshake, however many packets.
-        return Ok(());
-    }
+        Some(suspect) if is_open(suspect.state) => return Ok(()),
+        suspect => suspect.is_some(),
+    };
     let (state, cell) =
         if cookie { (Suspect::GHOST, Cell::Ghosts) } else { (Suspect::SUSPENDED, Cell::HandshakesSuspended) };
     if write(flow, &Suspect { since: monotonic_now(), state }) {
         account.add(cell, 1);
+        if !known {
+            tally(Tally::LedgerEntered);
+        }
     }
     if let Some(remembering) = REMEMBERING.get_ptr_mut(0) {
         // SAFETY: a live map value; every writer writes the same.
@@ -69,7 +71,7 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault
     Ok(())
 }
 
-/// A request was ended by a reset while the listener still had it.
+/// A request was ended by a reset, sent or received, while the listener still had it.
 #[inline(always)]
 pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Result<(), Fault> {
     if !remembering() {
@@ -79,10 +81,59 @@ pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Re
     if let Some(suspect) = suspect(flow)
         && suspect.state == Suspect::SUSPENDED
     {
+        let client = Packet(skb).is_reset()?;
         strike(flow);
-        account.add(Cell::HandshakesEnded, 1);
+        account.add(if client { Cell::HandshakesGivenUp } else { Cell::HandshakesEnded }, 1);
     }
     Ok(())
+}
+
+/// A client's reset reached a listener that has no request of it: if it is one whose ACK was dropped, it waits no more.
+#[inline(always)]
+pub(crate) fn hung_up(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
+    if !remembering() || !Packet(skb).is_reset()? {
+        return Ok(());
+    }
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
+    let Some(suspect) = suspect(flow) else { return Ok(()) };
+    let state = suspect.state;
+    strike(flow);
+    if !is_open(state) {
+        return Ok(());
+    }
+    let mut key = sk.listener_key()?;
+    let account = Account::open(&mut key);
+    account.add(if state == Suspect::GHOST { Cell::GhostsGivenUp } else { Cell::HandshakesGivenUp }, 1);
+    Ok(())
+}
+
+/// A request's timer is about to run: whether its handshake is one whose final ACK was dropped. Its flow is noted then.
+#[inline(always)]
+pub(crate) fn is_suspended(flow: &mut Flow, request: Sock) -> Result<bool, Fault> {
+    if !remembering() {
+        return Ok(false);
+    }
+    request.note_request(request.net()?.id()?, flow)?;
+    Ok(suspect(flow).is_some_and(|suspect| suspect.state == Suspect::SUSPENDED))
+}
+
+/// The listener gave up the request of a handshake that was suspended.
+#[inline(always)]
+pub(crate) fn timed_out(flow: &Flow, sk: Sock) -> Result<(), Fault> {
+    if let Some(suspect) = suspect(flow)
+        && suspect.state == Suspect::SUSPENDED
+    {
+        suspect.state = Suspect::TIMED_OUT;
+        let mut key = sk.listener_key()?;
+        Account::open(&mut key).add(Cell::HandshakesTimedOut, 1);
+    }
+    Ok(())
+}
+
+/// Whether a handshake in this state has no outcome yet.
+#[inline(always)]
+fn is_open(state: u64) -> bool {
+    state == Suspect::SUSPENDED || state == Suspect::GHOST
 }
 
 /// What is remembered of a packet that a listener answered with a reset.
@@ -101,6 +152,10 @@ pub(crate) fn expired(suspect: &mut Suspect, account: Account) {
     if suspect.state == Suspect::GHOST {
         account.add(Cell::GhostsEnded, 1);
     } else if suspect.state == Suspect::SUSPENDED {
+        // Its request is gone: that it timed out was not seen.
+        account.add(Cell::HandshakesTimedOut, 1);
+        account.add(Cell::HandshakesExpired, 1);
+    } else if suspect.state == Suspect::TIMED_OUT {
         account.add(Cell::HandshakesExpired, 1);
     }
     suspect.state = Suspect::ENDED;
@@ -122,7 +177,9 @@ fn write(flow: &Flow, suspect: &Suspect) -> bool {
 
 #[inline(always)]
 fn strike(flow: &Flow) {
-    let _was_there = LEDGER.remove(flow);
+    if LEDGER.remove(flow).is_ok() {
+        tally(Tally::LedgerStruck);
+    }
 }
 
 #[inline(always)]

@@ -149,6 +149,10 @@ pub(crate) struct CpuState {
     pub(crate) fastopen: u64,
     /// `cookie_v4_check` and `cookie_v6_check`: SyncookiesRecv, SyncookiesFailed.
     pub(crate) cookie: Scope<2>,
+    /// `reqsk_timer_handler`: the socket is the listener, the packet the request. Mark: its final ACK was dropped.
+    pub(crate) timer: Scope<0>,
+    /// That request's connection.
+    pub(crate) timer_flow: Flow,
     /// `tcp_req_err`: ListenDrops. The socket is the listener, the packet the request.
     pub(crate) icmp: Scope<1>,
     /// Who that request was from.

@@ -11,9 +11,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::{health_warnings::health_warnings, problem::Problem};
 use crate::{
-    domain::{JournalState, LossReason, Snapshot},
+    domain::Snapshot,
     model::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries},
 };
 
@@ -184,61 +184,6 @@ fn gaps(snapshot: &Snapshot) -> Vec<Gap> {
         reason: if run.ended { "stopped" } else { "killed" }.to_owned(),
     })
     .collect()
-}
-
-fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
-    let probes = snapshot.health.probes.iter().filter(|probe| !probe.attached).map(|probe| {
-        let why = probe.detail.as_deref().unwrap_or("no reason is known");
-        format!("probe {} on {} is not attached: {why}", probe.program, probe.function)
-    });
-    let losses = LossReason::ALL.into_iter().filter_map(|reason| {
-        let lost = snapshot.health.flow.lost(reason);
-        let what = match reason {
-            LossReason::RingFull | LossReason::Undecodable => "events are missing, counts are exact",
-            LossReason::QueuedForgotten => "so many connections are missing among the accepted ones",
-            LossReason::Unreadable
-            | LossReason::EntryMissed
-            | LossReason::ReturnMissed
-            | LossReason::WrongFrame
-            | LossReason::MapFull => "charges may be missing, see the residuals at /api/v1/status",
-        };
-        (lost > 0).then(|| format!("{lost} lost ({}): {what}", reason.as_str()))
-    });
-    let untold = snapshot.health.flow.namespaces_untold;
-    let untold = (untold > 0).then(|| {
-        format!(
-            "{untold} network namespaces have inode numbers too high to be told from others that have the number before or after \
-             them: what they dropped is counted under one number"
-        )
-    });
-    let listens = snapshot.health.flow.listens_lost;
-    let listens = (listens > 0).then(|| {
-        format!(
-            "{listens} listen() calls came too fast to be told: what those listeners asked for is not known"
-        )
-    });
-    let journal = snapshot.journal.iter().flat_map(journal_warnings);
-    snapshot
-        .health
-        .warnings
-        .iter()
-        .cloned()
-        .chain(journal)
-        .chain(probes)
-        .chain(losses)
-        .chain(untold)
-        .chain(listens)
-        .collect()
-}
-
-/// What the event log on disk lacks.
-fn journal_warnings(journal: &JournalState) -> Vec<String> {
-    let missing = |events: u64, why: &str| {
-        (events > 0).then(|| format!("{events} events are missing in the event log on disk: {why}"))
-    };
-    let behind = missing(journal.behind, "the disk did not keep up");
-    let unwritable = missing(journal.unwritable, "they could not be written");
-    journal.trouble.iter().cloned().chain(behind).chain(unwritable).collect()
 }
 
 #[cfg(test)]

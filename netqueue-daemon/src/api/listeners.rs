@@ -112,6 +112,8 @@ impl Handshakes {
             suspended: seen.suspended,
             recovered: seen.recovered,
             ended: seen.ended,
+            given_up: seen.given_up,
+            timed_out: seen.timed_out,
             expired: seen.expired,
             unresolved: seen.unresolved(),
         }
@@ -125,6 +127,7 @@ impl Ghosts {
             total: seen.ghosts,
             recovered: seen.ghosts_recovered,
             ended: seen.ghosts_ended,
+            given_up: seen.ghosts_given_up,
         }
     }
 }

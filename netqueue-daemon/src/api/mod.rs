@@ -7,6 +7,7 @@ mod cursor;
 mod diagnosis;
 mod event_filter;
 mod events;
+mod health_warnings;
 mod listener_filter;
 mod listeners;
 mod moment;

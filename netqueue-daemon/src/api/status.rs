@@ -6,11 +6,11 @@ use super::{Api, answer::Form, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
     domain::{
-        CounterBalance, JournalState, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
-        SearchCost, SlotUse, Snapshot, Start, Timestamp,
+        CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns,
+        ProbeStatus, SearchCost, SlotUse, Snapshot, Start, Timestamp,
     },
     model::{
-        Balance, Envelope, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe,
+        Balance, Envelope, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
         Problem as Refused, Reconciliation, Slots, Status,
     },
 };
@@ -53,6 +53,7 @@ impl Status {
                 history_bytes: snapshot.accounts.iter().map(|account| account.history.bytes() as u64).sum(),
             },
             slots: snapshot.health.slots.iter().map(Slots::named).collect(),
+            ledger: Ledger::of(&snapshot.health.ledger),
             event_log: snapshot.journal.as_ref().map(EventFiles::of),
         }
     }
@@ -163,6 +164,18 @@ impl From<SearchCost> for NamespaceSearch {
     }
 }
 
+impl Ledger {
+    fn of(ledger: &LedgerUse) -> Self {
+        Self {
+            capacity: ledger.capacity,
+            entered: ledger.entered,
+            held: ledger.outstanding.min(ledger.capacity),
+            forgotten_at_most: ledger.forgotten_at_most,
+            complete: ledger.is_complete(),
+        }
+    }
+}
+
 impl Slots {
     fn named(slots: &SlotUse) -> (String, Self) {
         let SlotUse { ref kind, capacity, used, given_back } = *slots;
@@ -183,6 +196,7 @@ impl EventFlow {
             folded: flow.folded,
             namespaces_untold: flow.namespaces_untold,
             listens_lost: flow.listens_lost,
+            farewells_lost: flow.farewells_lost,
         }
     }
 }

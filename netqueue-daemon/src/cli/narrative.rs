@@ -182,11 +182,13 @@ fn handshakes(listener: &Listener) -> Vec<String> {
     let mut said = Vec::new();
     if seen.suspended > 0 {
         said.push(format!(
-            "Of {} whose final ACK was dropped, {} got in later, {} ended by a reset, {} were answered with a reset \
-             after the listener had given up, and of {} nothing was heard since.",
+            "Of {} whose final ACK was dropped, {} got in later, {} ended by a reset, {} were given up by the client, {} by the \
+             listener, {} of which were reset when they spoke, and {} may still be under way.",
             plural(seen.suspended, "handshake"),
             count(seen.recovered),
             count(seen.ended),
+            count(seen.given_up),
+            count(seen.timed_out),
             count(seen.expired),
             count(seen.unresolved)
         ));

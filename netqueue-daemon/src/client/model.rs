@@ -169,7 +169,11 @@ pub struct Handshakes {
     pub recovered: u64,
     /// Ended by a reset.
     pub ended: u64,
-    /// Given up, and answered with a reset later.
+    /// Given up by the client.
+    pub given_up: u64,
+    /// Given up by the listener.
+    pub timed_out: u64,
+    /// Of those last: answered with a reset later.
     pub expired: u64,
     /// Not heard of since.
     pub unresolved: u64,

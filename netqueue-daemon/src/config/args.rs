@@ -87,6 +87,9 @@ pub(super) struct Flags {
     /// Listeners the kernel side tells apart; auto sizes by the number of CPUs [default: auto]
     #[arg(long = "max-listeners", env = "NETQUEUE_MAX_LISTENERS", value_name = "NUMBER")]
     pub(super) max_listeners: Option<String>,
+    /// Handshakes whose final ACK was dropped that are remembered [default: 16384]
+    #[arg(long = "ledger-capacity", env = "NETQUEUE_LEDGER_CAPACITY", value_name = "NUMBER")]
+    pub(super) ledger_capacity: Option<String>,
     /// How long a closed listener keeps its own counts, and a port that nobody listens on and that is silent [default: 120s]
     #[arg(long = "keep-closed", env = "NETQUEUE_KEEP_CLOSED", value_name = "TIME")]
     pub(super) keep_closed: Option<String>,

@@ -63,6 +63,8 @@ pub struct Config {
     pub event_burst: u32,
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
+    /// Handshakes whose final ACK was dropped that the kernel side remembers.
+    pub ledger_capacity: u32,
     /// How long a closed listener keeps its own counts, at least.
     pub keep_closed: Duration,
     /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
@@ -96,6 +98,7 @@ impl Default for Config {
             event_rate: Some(100),
             event_burst: 1000,
             max_listeners: None,
+            ledger_capacity: 16_384,
             keep_closed: Duration::from_secs(120),
             max_series: 2000,
             accept_wait: true,
@@ -203,6 +206,14 @@ impl Config {
             max_listeners: layers
                 .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
                 .unwrap_or(default.max_listeners),
+            ledger_capacity: layers
+                .pick(
+                    "ledger-capacity",
+                    &flags.ledger_capacity,
+                    &table.ledger_capacity,
+                    &rules::LEDGER_CAPACITY,
+                )?
+                .unwrap_or(default.ledger_capacity),
             keep_closed: layers
                 .pick("keep-closed", &flags.keep_closed, &table.keep_closed, &rules::KEEP_CLOSED)?
                 .unwrap_or(default.keep_closed),

@@ -112,6 +112,9 @@ pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
     },
 };
 
+pub(super) const LEDGER_CAPACITY: Rule<u32> =
+    Rule { expected: "a number from 16 to 4194304", parse: |text| number(text, 16..=1 << 22) };
+
 pub(super) const KEEP_CLOSED: Rule<Duration> = Rule {
     expected: "seconds or minutes such as 120s or 10m, from 1s to 1440m",
     parse: |text| {

@@ -64,7 +64,7 @@ fn the_defaults_in_the_help_are_the_defaults() {
             given.push(format!("--{}={default}", arg.get_long().expect("a flag")));
         }
     }
-    assert_eq!(given.len(), 16);
+    assert_eq!(given.len(), 17);
     let given: Vec<_> = given.iter().map(String::as_str).collect();
     assert_eq!(config(&given, ""), Ok(Config::default()));
     assert_eq!(config(&[], ""), Ok(Config::default()));
@@ -115,6 +115,7 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("history-memory", "65TiB", "to 64GiB"),
         ("event-rate", "0", "unlimited or a number from 1"),
         ("event-burst", "unlimited", "a number from 1"),
+        ("ledger-capacity", "15", "a number from 16"),
         ("keep-closed", "120", "120s or 10m"),
         ("keep-closed", "0s", "from 1s"),
         ("max-listeners", "15", "auto or a number from 16"),

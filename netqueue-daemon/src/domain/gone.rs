@@ -364,6 +364,28 @@ mod tests {
     }
 
     #[test]
+    fn listeners_that_come_find_places_that_listeners_that_went_had() {
+        let mut queues = Aggregator::new(Settings { max_series: 40, ..Settings::of(HOST) }, second(0));
+        for n in 1..=100_u16 {
+            let key = listener(n.into(), n);
+            queues.count([(key, drops(1))], second(n.into()));
+            queues.close([(key, second(n.into()))]);
+            queues.settle(key, drops(1), second(n.into()));
+            queues.tick(second(n.into()));
+        }
+        // A quarter is free for those that come at once.
+        let living: Vec<_> = (200..230).map(|port| listener(u64::from(port), port)).collect();
+        for (n, some) in living.chunks(10).enumerate() {
+            let now = second(101 + n as u64);
+            queues.count(some.iter().map(|key| (*key, drops(1))), now);
+            queues.tick(now);
+        }
+        let taken = queues.snapshot(second(104));
+        assert!(living.iter().all(|key| taken.account(key).is_some_and(|account| account.apart)));
+        assert_eq!(sum(&taken), 130);
+    }
+
+    #[test]
     fn nobody_scrapes_and_a_hundred_thousand_ports_come_and_go_in_bounded_memory() {
         let mut queues = aggregator(1000);
         for n in 1..=100_000_u64 {

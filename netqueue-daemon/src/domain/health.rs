@@ -176,6 +176,38 @@ impl EventFlow {
     }
 }
 
+/// The kernel side's memory of handshakes whose final ACK was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LedgerUse {
+    /// How many it holds for certain.
+    pub capacity: u64,
+    /// How many were ever entered.
+    pub entered: u64,
+    /// How many of these are held, or were pushed out by newer ones.
+    pub outstanding: u64,
+    /// How many newer ones may have pushed out, at most: each is one that does not count as ended when it ends, and whose
+    /// late packets look like stray ones.
+    pub forgotten_at_most: u64,
+}
+
+impl LedgerUse {
+    /// As it is when so many were ever entered and taken out again. Between two looks, those entered may all have come
+    /// before the first was taken out.
+    #[must_use]
+    pub fn seen(self, entered: u64, struck: u64) -> Self {
+        let most = self.outstanding + entered.saturating_sub(self.entered);
+        let forgotten_at_most = self.forgotten_at_most.max(most.saturating_sub(self.capacity));
+        Self { entered, outstanding: entered.saturating_sub(struck), forgotten_at_most, ..self }
+    }
+
+    /// Whether nothing was forgotten.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.forgotten_at_most == 0
+    }
+}
+
 /// Rows of counts in the kernel side, of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -202,10 +234,37 @@ pub struct Health {
     pub flow: EventFlow,
     /// The kernel side's room for accounts.
     pub slots: Vec<SlotUse>,
+    /// The ledger of handshakes.
+    pub ledger: LedgerUse,
     /// The inventory of listeners.
     pub census: Census,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
     /// What may go wrong without being counted, as long as it is attached as it is.
     pub caveats: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_was_never_full_has_forgotten_nothing() {
+        let ledger = LedgerUse { capacity: 100, ..LedgerUse::default() };
+        let ledger = ledger.seen(90, 0).seen(150, 60);
+        assert_eq!(
+            (ledger.outstanding, ledger.is_complete()),
+            (90, false),
+            "all 60 may have come before one left"
+        );
+        let ledger =
+            LedgerUse { capacity: 100, ..LedgerUse::default() }.seen(50, 0).seen(90, 80).seen(170, 160);
+        assert_eq!((ledger.outstanding, ledger.is_complete()), (10, true));
+    }
+
+    #[test]
+    fn what_was_forgotten_stays_said() {
+        let ledger = LedgerUse { capacity: 100, ..LedgerUse::default() }.seen(130, 0).seen(130, 130);
+        assert_eq!((ledger.outstanding, ledger.forgotten_at_most), (0, 30));
+    }
 }

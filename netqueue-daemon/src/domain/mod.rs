@@ -46,7 +46,9 @@ pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
 pub use gone::Keep;
 pub use handshakes::Handshakes;
-pub use health::{AttachMode, AttachWay, EventFlow, Features, Health, LossReason, ProbeStatus, SlotUse};
+pub use health::{
+    AttachMode, AttachWay, EventFlow, Features, Health, LedgerUse, LossReason, ProbeStatus, SlotUse,
+};
 pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
 pub use idle::{IdleClosings, IdleLimit, Sighting};

@@ -50,6 +50,11 @@ impl Places {
         room
     }
 
+    /// Whether less than a quarter is free.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.taken.len() > self.most - self.most / 4
+    }
+
     /// Only these are left.
     pub(super) fn keep<'a>(&mut self, keys: impl Iterator<Item = &'a AccountKey>) {
         self.taken.clear();

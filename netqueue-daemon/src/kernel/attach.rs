@@ -14,6 +14,7 @@ use super::{
     grace,
     hook::{Hooks, Probed},
     keeper::{self, Keeper},
+    link_misses,
     listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
@@ -26,7 +27,7 @@ use super::{
     traffic::TrafficRows,
 };
 use crate::domain::{
-    AccountKey, AttachMode, AttachWay, Counts, Features, ProbeStatus, SlotUse, TrafficReading,
+    AccountKey, AttachMode, AttachWay, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading,
 };
 
 /// How the kernel side is loaded.
@@ -36,6 +37,8 @@ pub struct LoadSettings {
     pub ring_bytes: u32,
     /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as a few MiB hold.
     pub max_listeners: Option<u32>,
+    /// Handshakes whose final ACK was dropped that are remembered.
+    pub ledger_capacity: u32,
     /// How many events one account may send from one CPU; `None`: as many as there are.
     pub event_allowance: Option<EventAllowance>,
     /// How programs are attached.
@@ -60,6 +63,7 @@ impl LoadSettings {
     pub const TRIAL: Self = Self {
         ring_bytes: 1 << 16,
         max_listeners: Some(16),
+        ledger_capacity: 1024,
         event_allowance: None,
         attach: AttachWay::Auto,
         features: Features { queue_depth: true, accept_wait: true },
@@ -105,7 +109,7 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let slots = Slots::new(settings.max_listeners);
     let mut ebpf = load(&prepared.layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
-    let counters = slots.map(&ebpf)?;
+    let counters = slots.map(&ebpf, settings.ledger_capacity)?;
     let traffic = slots.map_traffic(&ebpf)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
@@ -115,6 +119,15 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     for function in PROBES.chunk_by(|one, next| one.function == next.function) {
         if function.iter().all(|probe| wanted(&probe) && probe.concerns(&prepared.symbols)) {
             probes.extend(hooks.attach(&mut ebpf, function)?);
+        }
+    }
+    if let Some(field) = prepared.misses {
+        let mut links = link_misses::links();
+        let by_kprobe = |(status, _): &&mut Probed| status.mode == AttachMode::Kprobe;
+        for (_, misses) in probes.iter_mut().filter(by_kprobe) {
+            if let Some(misses) = misses {
+                misses.attached_by(&mut links, field);
+            }
         }
     }
     let events =
@@ -155,7 +168,7 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
     };
     let log_level = settings.log_level.map_or(0, aya_log_level);
     let mut loader = EbpfLoader::new();
-    slots.size(&mut loader);
+    slots.size(&mut loader, settings.ledger_capacity);
     loader
         .btf(None)
         .override_global(names::LAYOUT, &layout, true)
@@ -258,6 +271,12 @@ impl Attached {
     #[must_use]
     pub fn room(&self) -> Vec<SlotUse> {
         self.recycler.room(&self.counters)
+    }
+
+    /// The kernel side's memory of handshakes, as of the last reading.
+    #[must_use]
+    pub const fn ledger(&self) -> LedgerUse {
+        self.counters.ledger()
     }
 
     /// Why slots are not given back, where they are not.

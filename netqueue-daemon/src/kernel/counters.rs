@@ -9,8 +9,8 @@ use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, keeper::Tenure, mapped::Mapped, ring::monotonic_epoch};
 use crate::domain::{
-    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LossReason, Netns, PerCounter, SocketInode,
-    Timestamp, Untold,
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
+    SocketInode, Timestamp, Untold,
 };
 
 /// The kernel side's counts.
@@ -23,6 +23,7 @@ pub struct Counters {
     slots: Vec<Option<Slot>>,
     /// What slots that were given back had counted, by namespace.
     settled: BTreeMap<Netns, Counts>,
+    ledger: LedgerUse,
 }
 
 /// A slot that is somebody's.
@@ -67,13 +68,17 @@ impl Counters {
         rows: Mapped<Row>,
         tallies: Mapped<Tallies>,
         cpus: usize,
+        ledger: LedgerUse,
     ) -> Self {
         let slots = vec![None; accounts.len()];
-        Self { accounts, rows, tallies, cpus, slots, settled: BTreeMap::new() }
+        Self { accounts, rows, tallies, cpus, slots, settled: BTreeMap::new(), ledger }
     }
 
     /// Every account's counts.
     pub fn read(&mut self) -> Reading {
+        let tallies = self.tallies();
+        let tally = |tally: Tally| tallies[tally as usize];
+        self.ledger = self.ledger.seen(tally(Tally::LedgerEntered), tally(Tally::LedgerStruck));
         let epoch = monotonic_epoch();
         let mut reading = Reading { settled: self.settled.clone(), ..Reading::default() };
         for index in 0..self.accounts.len() {
@@ -123,10 +128,7 @@ impl Counters {
     /// The kernel side's own tallies.
     #[must_use]
     pub fn flow(&self) -> EventFlow {
-        let mut values = [0; Tally::COUNT];
-        for cpu in 0..self.tallies.len() {
-            add(&mut values, self.tallies.words(cpu, 0..Tally::COUNT));
-        }
+        let values = self.tallies();
         let value = |tally: Tally| values[tally as usize];
         EventFlow {
             seen: value(Tally::EventsSeen),
@@ -147,6 +149,19 @@ impl Counters {
                 LossReason::Undecodable => 0,
             }),
         }
+    }
+
+    /// The ledger of handshakes, as of the last reading.
+    pub(super) const fn ledger(&self) -> LedgerUse {
+        self.ledger
+    }
+
+    fn tallies(&self) -> [u64; Tally::COUNT] {
+        let mut values = [0; Tally::COUNT];
+        for cpu in 0..self.tallies.len() {
+            add(&mut values, self.tallies.words(cpu, 0..Tally::COUNT));
+        }
+        values
     }
 
     /// Whose the slot is now.
@@ -233,9 +248,12 @@ pub(super) fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
         suspended: cells[Cell::HandshakesSuspended as usize],
         recovered: cells[Cell::HandshakesRecovered as usize],
         ended: cells[Cell::HandshakesEnded as usize],
+        given_up: cells[Cell::HandshakesGivenUp as usize],
+        timed_out: cells[Cell::HandshakesTimedOut as usize],
         expired: cells[Cell::HandshakesExpired as usize],
         ghosts: cells[Cell::Ghosts as usize],
         ghosts_recovered: cells[Cell::GhostsRecovered as usize],
         ghosts_ended: cells[Cell::GhostsEnded as usize],
+        ghosts_given_up: cells[Cell::GhostsGivenUp as usize],
     })
 }

@@ -104,7 +104,7 @@ impl<'a> Hooks<'a> {
     ) -> Result<Vec<Probed>, AttachError> {
         let mut probed = Vec::new();
         for probe in probes {
-            match kprobe(ebpf, probe, self.prepared.misses_counted) {
+            match kprobe(ebpf, probe, self.prepared.misses.is_some()) {
                 Ok(misses) => {
                     let mut status = probe.status(AttachMode::Kprobe, Ok(()));
                     status.detail = no_fentry.map(|reason| format!("not by fentry: {reason}"));

@@ -96,7 +96,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         accept_wait: 0,
         listeners: 0,
         cpus: 0,
-        padding: 0,
+        sock_num: offset("sock.__sk_common.skc_num"),
+        sock_hashed: offset("sock.__sk_common.skc_nulls_node.pprev"),
+        request_timer: offset("request_sock.rsk_timer"),
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
     let mut cell = |name: &'static str| match btf.enumerator(name) {

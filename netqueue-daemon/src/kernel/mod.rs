@@ -10,6 +10,7 @@ mod grace;
 mod hook;
 mod keeper;
 mod layout;
+mod link_misses;
 mod listens;
 mod lives;
 mod mapped;

@@ -12,7 +12,7 @@ use super::{
     btf::Btf,
     error::AttachError,
     layout::{self, Addresses},
-    misses,
+    link_misses::Field,
     probes::{self, PROBES},
     symbols::{self, FILE as SYMBOLS_FILE, Symbols},
 };
@@ -34,7 +34,7 @@ pub(super) struct Prepared {
     pub(super) reset_reasons: ResetReasons,
     pub(super) symbols: Symbols,
     /// Whether the kernel counts the runs of programs it skips.
-    pub(super) misses_counted: bool,
+    pub(super) misses: Option<Field>,
 }
 
 impl Prepared {
@@ -47,8 +47,8 @@ impl Prepared {
         let (btf, symbols) = (btf()?, symbols()?);
         probes::require(&symbols)?;
         let layout = layout(&btf, &symbols)?;
-        let (reset_reasons, misses_counted) = (layout::reset_reasons(&btf), misses::counted(&btf));
-        Ok(Self { layout, reset_reasons, symbols, misses_counted })
+        let (reset_reasons, misses) = (layout::reset_reasons(&btf), Field::of(&btf));
+        Ok(Self { layout, reset_reasons, symbols, misses })
     }
 }
 

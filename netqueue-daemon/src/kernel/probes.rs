@@ -61,6 +61,7 @@ const LIFE: &str = "a listener opened again on its port may be taken for its pre
 const STOP: &str = "a closed listener is noticed some seconds late";
 const CHILD: &str = "resets of a closing listener's queue are not charged to it";
 const AGAIN: &str = "SYN-ACKs sent again are not counted";
+const TIMER: &str = "handshakes a listener gives up after it dropped their final ACK are shown as unresolved";
 const WAIT: &str = "accepted connections are not counted and their wait is not measured";
 
 /// Where accept() is observed: program and function.
@@ -145,6 +146,8 @@ pub(super) const PROBES: &[Probe] = &[
     optional("inet_child_forget", "inet_child_forget", At::Entry, CHILD),
     optional("tcp_rtx_synack_return", "tcp_rtx_synack", At::Return, AGAIN),
     optional("tcp_rtx_synack", "tcp_rtx_synack", At::Entry, AGAIN),
+    optional("reqsk_timer_handler_return", "reqsk_timer_handler", At::Return, TIMER),
+    optional("reqsk_timer_handler", "reqsk_timer_handler", At::Entry, TIMER),
     optional(ACCEPT, ACCEPT, At::Entry, WAIT),
     optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
 ];

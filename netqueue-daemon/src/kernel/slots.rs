@@ -13,6 +13,7 @@ use super::{
     mapped::Mapped,
     traffic::TrafficRows,
 };
+use crate::domain::LedgerUse;
 
 /// Room for accounts, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,9 @@ impl Purpose {
     }
 }
 
-/// Overflowed handshakes remembered, about 2 MiB; the least recently seen are forgotten first.
-const LEDGER: u32 = 16_384;
+/// Entries that a CPU may keep for itself in a hash that forgets the least recently used (LOCAL_FREE_TARGET in
+/// kernel/bpf/bpf_lru_list.c): with so many more, none is forgotten before the capacity asked for is used.
+const KEPT_BY_A_CPU: u32 = 128;
 
 /// Inode numbers, from the first one on, whose generations are kept: 2 MiB. A network namespace uses about a hundred.
 const NUMBERS: u32 = 1 << 19;
@@ -98,7 +100,7 @@ impl Slots {
     }
 
     /// Sets the sizes of the maps before they are made.
-    pub(super) fn size(self, loader: &mut EbpfLoader<'_>) {
+    pub(super) fn size(self, loader: &mut EbpfLoader<'_>, ledger: u32) {
         loader
             .map_max_entries(names::SLOTS, self.all())
             .map_max_entries(names::FREE_LISTENERS, self.listeners)
@@ -110,7 +112,7 @@ impl Slots {
             .map_max_entries(names::WAITS, self.listeners)
             .map_max_entries(names::LOOKS, self.listeners)
             .map_max_entries(names::TALLIES, self.cpus)
-            .map_max_entries(names::LEDGER, LEDGER)
+            .map_max_entries(names::LEDGER, ledger + KEPT_BY_A_CPU * self.cpus)
             .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32)
             .map_max_entries(names::FAREWELLS, FAREWELLS);
     }
@@ -133,13 +135,14 @@ impl Slots {
     }
 
     /// Maps the counts.
-    pub(super) fn map(self, ebpf: &Ebpf) -> Result<Counters, AttachError> {
+    pub(super) fn map(self, ebpf: &Ebpf, ledger: u32) -> Result<Counters, AttachError> {
         let (slots, cpus) = (self.all() as usize, self.cpus as usize);
         Ok(Counters::new(
             mapped::<Account>(ebpf, names::ACCOUNTS, slots)?,
             mapped::<Counts>(ebpf, names::COUNTS, slots * cpus)?,
             mapped::<Tallies>(ebpf, names::TALLIES, cpus)?,
             cpus,
+            LedgerUse { capacity: ledger.into(), ..LedgerUse::default() },
         ))
     }
 

@@ -76,6 +76,10 @@ pub(super) struct Handshakes {
     pub suspended: u64,
     pub recovered: u64,
     pub ended: u64,
+    #[serde(default)]
+    pub given_up: u64,
+    #[serde(default)]
+    pub timed_out: u64,
     pub expired: u64,
     pub unresolved: u64,
 }
@@ -87,6 +91,8 @@ pub(super) struct Ghosts {
     pub total: u64,
     pub recovered: u64,
     pub ended: u64,
+    #[serde(default)]
+    pub given_up: u64,
 }
 
 /// How many of the drops and resets have an event of their own, and why the others have none.
@@ -228,6 +234,8 @@ impl Handshakes {
             suspended: self.suspended.saturating_sub(earlier.suspended),
             recovered: self.recovered.saturating_sub(earlier.recovered),
             ended: self.ended.saturating_sub(earlier.ended),
+            given_up: self.given_up.saturating_sub(earlier.given_up),
+            timed_out: self.timed_out.saturating_sub(earlier.timed_out),
             expired: self.expired.saturating_sub(earlier.expired),
             unresolved: self.unresolved.saturating_sub(earlier.unresolved),
         }
@@ -241,6 +249,7 @@ impl Ghosts {
             total: self.total.saturating_sub(earlier.total),
             recovered: self.recovered.saturating_sub(earlier.recovered),
             ended: self.ended.saturating_sub(earlier.ended),
+            given_up: self.given_up.saturating_sub(earlier.given_up),
         }
     }
 }

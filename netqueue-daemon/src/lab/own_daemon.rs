@@ -30,6 +30,7 @@ pub(super) struct OwnDaemon {
 pub(super) struct Status {
     pub events: Events,
     pub slots: BTreeMap<String, Slots>,
+    pub ledger: Ledger,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +40,14 @@ pub(super) struct Events {
     pub suppressed: u64,
     pub lost: BTreeMap<String, u64>,
     pub folded: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Ledger {
+    pub capacity: u64,
+    pub entered: u64,
+    pub forgotten_at_most: u64,
+    pub complete: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
-    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit, Listener, LossReason,
+    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, LedgerUse, Limit, Listener, LossReason,
     NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
     QueueState, Recent, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike,
     SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown,
@@ -220,5 +220,6 @@ fn health() -> Health {
         SlotUse { kind: "endpoints".into(), capacity: 4096, used: 1, given_back: 0 },
         SlotUse { kind: "namespaces".into(), capacity: 64, used: 1, given_back: 0 },
     ];
-    Health { probes, flow, slots, ..Health::default() }
+    let ledger = LedgerUse { capacity: 16_384, entered: 12, outstanding: 7, forgotten_at_most: 0 };
+    Health { probes, flow, slots, ledger, ..Health::default() }
 }

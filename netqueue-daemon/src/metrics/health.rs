@@ -92,6 +92,41 @@ const SLOTS_GIVEN_BACK: Family<1> = Family {
     labels: ["kind"],
 };
 
+const LEDGER: Family<0> = Family {
+    name: "netqueue_ledger_capacity",
+    help: "Handshakes whose final ACK was dropped that can be remembered.",
+    kind: Kind::Gauge,
+    labels: [],
+};
+
+const LEDGER_USED: Family<0> = Family {
+    name: "netqueue_ledger_entries",
+    help: "Handshakes whose final ACK was dropped that are remembered, at most.",
+    kind: Kind::Gauge,
+    labels: [],
+};
+
+const LEDGER_FORGOTTEN: Family<0> = Family {
+    name: "netqueue_ledger_forgotten_total",
+    help: "Remembered handshakes that newer ones may have pushed out, at most; their end is not counted.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
+const UNTOLD: Family<0> = Family {
+    name: "netqueue_namespaces_untold_total",
+    help: "Network namespaces made under an inode number that no generation is kept of: not told from others that have it.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
+const UNHEARD: Family<0> = Family {
+    name: "netqueue_namespace_farewells_lost_total",
+    help: "Network namespaces that ended without a last comparison, too many having ended at once; counts stay exact.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
 const LOG_BYTES: Family<1> = Family {
     name: "netqueue_event_log_bytes",
     help: "Bytes of the event log on disk: those it takes, and the limit; both 0 where there is none.",
@@ -126,6 +161,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
     let probes = by_probe(&snapshot.health.probes);
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
     let flow = &snapshot.health.flow;
+    let ledger = &snapshot.health.ledger;
     let slots = |value: fn(&SlotUse) -> u64| {
         snapshot.health.slots.iter().map(move |slot| ([slot.kind.clone().into_owned()], count(value(slot))))
     };
@@ -144,6 +180,11 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
         SLOTS.with(slots(|slot| slot.capacity)),
         SLOTS_USED.with(slots(|slot| slot.used)),
         SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back)),
+        LEDGER.with([([], count(ledger.capacity))]),
+        LEDGER_USED.with([([], count(ledger.outstanding.min(ledger.capacity)))]),
+        LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))]),
+        UNTOLD.with([([], count(flow.namespaces_untold))]),
+        UNHEARD.with([([], count(flow.farewells_lost))]),
         LOG_BYTES.with(log_bytes(snapshot)),
         LOG_EVENTS.with(log_events(snapshot)),
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)]),

@@ -147,11 +147,16 @@ pub struct Handshakes {
     pub suspended: u64,
     /// Of these: completed by a later ACK.
     pub recovered: u64,
-    /// Of these: ended by a reset.
+    /// Of these: ended by a reset the listener sent.
     pub ended: u64,
-    /// Of these: given up, and answered with a reset later.
+    /// Of these: given up by the client, with a reset.
+    pub given_up: u64,
+    /// Of these: given up by the listener, its SYN-ACKs being used up.
+    pub timed_out: u64,
+    /// Of those timed out: spoke later, and were answered with a reset.
     pub expired: u64,
-    /// Of these: not heard of since.
+    /// Of the suspended: without an outcome, that is still under way, or forgotten (`ledger` in the status).
+    /// `suspended = recovered + ended + given_up + timed_out + unresolved`
     pub unresolved: u64,
 }
 
@@ -167,6 +172,8 @@ pub struct Ghosts {
     pub recovered: u64,
     /// Answered with a reset.
     pub ended: u64,
+    /// Given up by the client, with a reset.
+    pub given_up: u64,
 }
 
 /// How many drops and resets have an event of their own: `total = shown + suppressed + lost`.

@@ -18,8 +18,8 @@ pub use listener::{
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use status::{
-    Balance, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation, Slots,
-    Status,
+    Balance, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation,
+    Slots, Status,
 };
 pub use timeseries::{Series, Timeseries};
 pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

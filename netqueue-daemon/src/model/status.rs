@@ -49,6 +49,9 @@ pub struct Status {
     /// The kernel side's room for accounts: `listeners`, `endpoints`, and `namespaces` for what finds no room there.
     #[serde(default)]
     pub slots: BTreeMap<String, Slots>,
+    /// The memory of handshakes whose final ACK was dropped.
+    #[serde(default)]
+    pub ledger: Ledger,
     /// The event log on disk; null where there is none.
     #[serde(default)]
     pub event_log: Option<EventFiles>,
@@ -187,6 +190,9 @@ pub struct EventFlow {
     /// listen() calls that could not be told: what those listeners asked for is not known, nor exactly since when they listen.
     #[serde(default)]
     pub listens_lost: u64,
+    /// Network namespaces that ended and whose last counts were not told, too many having ended at once: the comparison of
+    /// each is as old as its last look.
+    pub farewells_lost: u64,
 }
 
 /// Accounts of one kind in the kernel side.
@@ -199,6 +205,23 @@ pub struct Slots {
     pub used: u64,
     /// How many were held and given up, their listener being closed or their port silent.
     pub given_back: u64,
+}
+
+/// The kernel side's memory of handshakes whose final ACK was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Ledger {
+    /// How many it holds for certain.
+    pub capacity: u64,
+    /// How many were ever entered.
+    pub entered: u64,
+    /// How many it holds, at most.
+    pub held: u64,
+    /// How many newer ones may have pushed out, at most: what became of those is not told, and they count as ghosts, or as
+    /// unresolved, for ever.
+    pub forgotten_at_most: u64,
+    /// Whether none was.
+    pub complete: bool,
 }
 
 /// What is held in memory.

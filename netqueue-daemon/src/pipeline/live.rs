@@ -187,6 +187,7 @@ impl Source for Live {
             features: self.attached.features(),
             flow,
             slots: self.attached.room(),
+            ledger: self.attached.ledger(),
             census: self.census_cost,
             warnings,
             caveats: self.attached.caveats().into_iter().collect(),

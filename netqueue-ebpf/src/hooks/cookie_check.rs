@@ -1,13 +1,15 @@
 //! net/ipv4/syncookies.c `cookie_v4_check(sk, skb)` and net/ipv6/syncookies.c `cookie_v6_check(sk, skb)`: an ACK that
 //! belongs to no request reached a listener, perhaps with a cookie.
 //!
-//! SyncookiesRecv or SyncookiesFailed moves. It runs with bottom halves off.
+//! SyncookiesRecv or SyncookiesFailed moves. It runs with bottom halves off, and for everything but a SYN: a client's reset
+//! that no request is there for passes through here, too, before it is discarded.
 
 use netqueue_common::Cell;
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     kernel::{Fault, Sock},
+    ledger,
     maps::{Account, state},
     mib::Cells,
 };
@@ -19,7 +21,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let skb = call.arg_via(1, &mut state.place);
     let cells = Cells::linux(state, Sock(sk).net()?)?;
     state.cookie.open(call.frame(), sk, skb, cells.0, cells.cookies_returned()?);
-    Ok(())
+    ledger::hung_up(&mut state.flow, Sock(sk), skb)
 }
 
 #[inline(always)]

@@ -11,6 +11,7 @@ mod listener_life;
 mod namespace_life;
 mod peer_is_proven;
 mod req_err;
+mod request_timer;
 mod rtx_synack;
 mod send_reset;
 mod sock_graft;

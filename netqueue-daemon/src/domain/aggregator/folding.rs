@@ -12,9 +12,13 @@ use crate::domain::{
 };
 
 impl Aggregator {
-    /// Puts together what is long over.
+    /// Puts together what is long over. Where places among the series are scarce, what is over makes room for what lives.
     pub(super) fn fold(&mut self, now: Timestamp) {
-        let moves = gone::fold(&self.accounts, &self.namespaces, self.settings.keep, now);
+        let mut keep = self.settings.keep;
+        if self.places.are_scarce() {
+            keep.most = keep.most.min(self.settings.max_series / 4);
+        }
+        let moves = gone::fold(&self.accounts, &self.namespaces, keep, now);
         self.put_together(&moves, now);
         self.fold_namespaces(now);
     }

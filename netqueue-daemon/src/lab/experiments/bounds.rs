@@ -28,26 +28,26 @@ pub(super) const FULL_MAPS: Experiment = Experiment {
 pub(super) const COME_AND_GO: Experiment = Experiment {
     number: "43",
     name: "ports-come-and-go",
-    incident: "8,000 listeners (--ports changes the number), 250 at a time on ports of their own, each of which drops SYNs and is \
-               closed; a daemon with room for 1,024 that keeps closed ones for a second",
+    incident: "4,000 listeners (--ports changes the number), 125 at a time on ports of their own, each of which drops SYNs and is \
+               closed; a daemon with room for 512 that keeps closed ones for a second",
     verdict: "every drop counted, those of closed listeners under port=\"gone\" in the end; slots, series and memory are where they were",
     provoke: Provoke::Watching(come_and_go),
 };
 
 /// The number of ports that come and go where the command line says nothing.
-pub(in crate::lab) const PORTS: u32 = 8000;
+pub(in crate::lab) const PORTS: u32 = 4000;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST: u16 = 12_000;
 const LAST: u16 = 62_000;
 /// SYNs each listener gets: the first finds room, on most kernels.
 const SYNS: u16 = 3;
-const WARM_UP: u32 = 4000;
+const WARM_UP: u32 = 2000;
 /// So many come and go at once, then there is a pause: slots take a fraction of a second to come back.
-const BATCH: u32 = 250;
-const PAUSE: Duration = Duration::from_millis(150);
+const BATCH: u32 = 125;
+const PAUSE: Duration = Duration::from_millis(75);
 /// What the daemon may take more after all ports than after the first of them, in KiB.
-const GROWTH: u64 = 40 << 10;
+const GROWTH: u64 = 20 << 10;
 
 fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
     const LISTENERS: u16 = 40;
@@ -93,7 +93,7 @@ fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
 
 fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
     let ports = bench.settings.ports.max(WARM_UP);
-    let settings = ["--max-listeners=1024", "--keep-closed=1s", "--event-memory=64KiB"];
+    let settings = ["--max-listeners=512", "--keep-closed=1s", "--event-memory=64KiB"];
     let own = bench.server.map(|_| OwnDaemon::start(&settings)).transpose()?;
     let series = |own: &OwnDaemon| metrics::series(own.server());
     let used = |own: &OwnDaemon| Ok::<_, anyhow::Error>(own.status()?.slots("listeners")?.used);

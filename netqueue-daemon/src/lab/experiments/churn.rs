@@ -20,7 +20,7 @@ use crate::lab::{counters, sysctl};
 pub(super) const CHURN: Experiment = Experiment {
     number: "38",
     name: "namespace-churn",
-    incident: "240 network namespaces, 4 at a time: in each a listener overflows, each time by another number of clients, \
+    incident: "240 network namespaces, 12 at a time: in each a listener overflows, each time by another number of clients, \
                then all of it is destroyed at once; beside them, one namespace lives on",
     verdict: "accept queue full in each: at its end every namespace's counters were exactly what its listener was charged, \
               and none was taken for one that had its inode number before",
@@ -28,7 +28,7 @@ pub(super) const CHURN: Experiment = Experiment {
 };
 
 const NAMESPACES: u64 = 240;
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 12;
 const PORT: u16 = 8028;
 
 fn churn(bench: &Bench<'_>) -> Result<Scene> {

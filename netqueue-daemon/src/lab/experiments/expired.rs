@@ -69,8 +69,12 @@ fn expired(bench: &Bench<'_>, family: Family) -> Result<Scene> {
     let seen = Handshakes { recovered: RECOVERED, unresolved: EXPIRED, ..seen };
     scene.problems.extend(watch.expect("after one was let in", |row| row.handshakes, seen)?);
 
+    overflow = bench.netns.run(move || overflow.wait_until_given_up())?;
+    let seen = Handshakes { timed_out: EXPIRED, unresolved: 0, ..seen };
+    scene.problems.extend(watch.expect("when the listener gave them up", |row| row.handshakes, seen)?);
+
     let (overflow, ages) = bench.netns.run(move || overflow.speak_too_late())?;
-    let seen = Handshakes { expired: EXPIRED, unresolved: 0, ..seen };
+    let seen = Handshakes { expired: EXPIRED, ..seen };
     scene.problems.extend(watch.expect("after the late packets", |row| row.handshakes, seen)?);
     if let Some(seen) = watch.until(|seen| wrong_ages(&ages, seen).is_empty())? {
         scene.problems.extend(wrong_ages(&ages, &seen));
@@ -132,8 +136,7 @@ impl Overflow {
         Ok(self)
     }
 
-    /// The others send data when their requests are gone; gives how long after the drop each did. Then the stranger.
-    fn speak_too_late(self) -> Result<(Self, Vec<(SocketAddr, Duration)>)> {
+    fn wait_until_given_up(self) -> Result<Self> {
         let deadline = Instant::now() + REQUEST_LIVES_LESS_THAN;
         while TcpTable::read()?.count(PORT, State::SynReceived).servers > 0 {
             if Instant::now() > deadline {
@@ -141,6 +144,11 @@ impl Overflow {
             }
             thread::sleep(Duration::from_millis(20));
         }
+        Ok(self)
+    }
+
+    /// The others send data now that their requests are gone; gives how long after the drop each did. Then the stranger.
+    fn speak_too_late(self) -> Result<(Self, Vec<(SocketAddr, Duration)>)> {
         let mut ages = Vec::new();
         for late in &self.late {
             ages.push((late.answer.to, late.dropped.elapsed()));

@@ -67,7 +67,7 @@ fn with_cookies(bench: &Bench<'_>) -> Result<Scene> {
         None => all,
     };
     // Who was let in by a second SYN-ACK is no ghost and has been one.
-    let seen = Ghosts { live: all, total, recovered: total.saturating_sub(all), ended: 0 };
+    let seen = Ghosts { live: all, total, recovered: total.saturating_sub(all), ..Ghosts::default() };
     scene.problems.extend(watch.expect("when all is quiet", |row| row.ghosts, seen)?);
 
     let speakers = SPEAKERS as u64;

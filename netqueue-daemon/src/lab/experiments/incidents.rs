@@ -49,7 +49,7 @@ const WEIGHT_PORT: u16 = 8204;
 /// Verdicts follow the counts, which are looked at twice a second.
 const SAID_WITHIN: Duration = Duration::from_secs(3);
 /// What was charged is told apart in steps of five seconds: what is asked for must not begin in one with something else.
-const APART: Duration = Duration::from_secs(6);
+const APART: Duration = Duration::from_millis(5500);
 
 /// How the queue of a burst was limited, step by step, and what must be said first of each.
 const STEPS: [(&str, Option<&str>); 3] = [
@@ -69,7 +69,11 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
     })?;
     let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Scene::default() };
     let listener = std::sync::Arc::new(listener);
+    let mut charged = None;
     for (n, (step, expected)) in STEPS.into_iter().enumerate() {
+        if let Some(charged) = charged {
+            thread::sleep(APART.saturating_sub(Instant::now().duration_since(charged)));
+        }
         let since = SystemTime::now();
         let at = std::sync::Arc::clone(&listener);
         let clients = bench.netns.run(move || {
@@ -90,13 +94,13 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
             }
         }
         drop(clients);
+        charged = Some(Instant::now());
         // What is left of the clients of this step must not count in the next one.
         let at = std::sync::Arc::clone(&listener);
         bench.netns.run(move || {
             at.wait_for_queue(0)?;
             wait_until_none(CRAWLER_PORT, &[State::SynReceived, State::Established])
         })?;
-        thread::sleep(APART);
     }
     scene.open = vec![Box::new(listener)];
     Ok(scene)

@@ -16,6 +16,7 @@ mod flooded;
 mod ghosts;
 mod incidents;
 mod inventory;
+mod ledger;
 mod load;
 mod many_listeners;
 mod migrated;
@@ -115,6 +116,8 @@ pub(super) const ALL: &[Experiment] = &[
     flooded::STANDSTILL,
     bounds::FULL_MAPS,
     bounds::COME_AND_GO,
+    ledger::GIVING_UP,
+    ledger::TOO_SMALL,
     real_servers::REAL_SERVERS,
     nginx::STOPPED,
     nginx::SHORT_QUEUE,

@@ -1,0 +1,188 @@
+//! What is remembered of handshakes whose final ACK was dropped: clients that give up, and more of them than fit.
+
+use anyhow::Result;
+use socket2::Socket;
+
+use super::wait_for;
+use crate::lab::api::{Ghosts, Handshakes};
+use crate::lab::check;
+use crate::lab::counters::{self, Counter};
+use crate::lab::observation::Observation;
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::packet::{Segment, SynAck};
+use crate::lab::raw::{FakePeers, peer};
+use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
+use crate::lab::sockets::{Listener, PATIENCE};
+use crate::lab::sysctl;
+use crate::lab::watch::Watch;
+
+pub(super) const GIVING_UP: Experiment = Experiment {
+    number: "44",
+    name: "clients-give-up",
+    incident: "4 cookie ACKs of 6, and 4 final ACKs of 6 on another listener, find the accept queue full; 3 of each 4 clients then send a \
+               reset",
+    verdict: "one ghost is left and one handshake is unresolved; of the others it is said that the client gave up, and not that they were \
+              reset",
+    provoke: Provoke::Watching(giving_up),
+};
+
+pub(super) const TOO_SMALL: Experiment = Experiment {
+    number: "45",
+    name: "ledger-too-small",
+    incident: "a daemon that remembers 16 handshakes (--ledger-capacity=16), 498 cookie ACKs that find the accept queue full, and then \
+               every client sends a reset",
+    verdict: "every ghost was counted, but few of those that gave up were recognised; the answer says how many may have been forgotten",
+    provoke: Provoke::Watching(too_small),
+};
+
+const HANDSHAKES: u16 = 6;
+const OVERFLOWS: u64 = 4;
+const GIVE_UP: u64 = 3;
+
+/// A listener with a full accept queue, and the handshakes with it that are not finished, or that found no room.
+struct Overflow {
+    listener: Listener,
+    queued: Vec<Socket>,
+    fake: FakePeers,
+    late: Vec<SynAck>,
+}
+
+/// So many still find room.
+const FITTING: usize = 2;
+
+impl Overflow {
+    /// With cookies nothing is kept of a handshake, else its request.
+    fn prepare(port: u16, cookies: bool, handshakes: u16) -> Result<Self> {
+        /// The SYN queue takes as many requests as this at least.
+        const BACKLOG: u32 = 8;
+        const AT_ONCE: u16 = 50;
+        sysctl::defaults()?;
+        sysctl::ensure("ipv4/tcp_syncookies", if cookies { 2 } else { 1 })?;
+        let fake = FakePeers::create()?;
+        let listener = Listener::ipv4(port, if cookies { 1 } else { BACKLOG as i32 })?;
+        let queued = if cookies { Vec::new() } else { listener.fill(BACKLOG - 1, false)? };
+        let mut late = Vec::new();
+        for first in (0..handshakes).step_by(AT_ONCE.into()) {
+            let next = (first + AT_ONCE).min(handshakes);
+            for n in first..next {
+                fake.send(fake.peer(n), listener.loopback(), Segment::Syn)?;
+            }
+            late.extend(fake.syn_acks((next - first).into(), PATIENCE)?);
+        }
+        Ok(Self { listener, queued, fake, late })
+    }
+
+    fn finish(mut self) -> Result<Self> {
+        let late = self.late.split_off(FITTING);
+        for fitting in &self.late {
+            self.ack(fitting)?;
+        }
+        self.listener.wait_for_queue(self.queued.len() as u32 + FITTING as u32)?;
+        let before = counters::of_this_thread()?.get(Counter::ListenOverflows);
+        for late in &late {
+            self.ack(late)?;
+        }
+        wait_for(Counter::ListenOverflows, before + late.len() as u64, PATIENCE)?;
+        Ok(Self { late, ..self })
+    }
+
+    fn ack(&self, answer: &SynAck) -> Result<()> {
+        self.fake.send(answer.to, answer.from, Segment::Ack { ack: answer.sequence.wrapping_add(1) })
+    }
+
+    fn give_up(&self, number: usize) -> Result<()> {
+        self.late.iter().take(number).try_for_each(|late| self.fake.send(late.to, late.from, Segment::Rst))
+    }
+}
+
+fn overflowed(listener: &Listener, stages: &'static [&'static str], drops: u64) -> ExpectedListener {
+    ExpectedListener {
+        address: listener.address(),
+        drops: vec![Share { cause: cause::ACCEPT_QUEUE_FULL, stages, amount: Amount::Exactly(drops) }],
+        resets: Some(vec![]),
+        sole: false,
+    }
+}
+
+fn giving_up(bench: &Bench<'_>) -> Result<Scene> {
+    let (with_cookies, without) = bench.netns.run(|| {
+        let with_cookies = Overflow::prepare(8044, true, HANDSHAKES)?;
+        Ok((with_cookies, Overflow::prepare(8045, false, HANDSHAKES)?))
+    })?;
+    let ghosts = Watch::begin(bench, with_cookies.listener.address())?;
+    let suspended = Watch::begin(bench, without.listener.address())?;
+    let (with_cookies, without) = bench.netns.run(move || {
+        // The cookies are still looked at: they were sent a moment ago.
+        Ok((with_cookies.finish()?, without.finish()?))
+    })?;
+    let mut scene = Scene::default();
+    let total = OVERFLOWS;
+    let seen = Ghosts { live: total, total, ..Ghosts::default() };
+    scene.problems.extend(ghosts.expect("after the drops", |row| row.ghosts, seen)?);
+    let kept = Handshakes { suspended: total, unresolved: total, ..Handshakes::default() };
+    scene.problems.extend(suspended.expect("after the drops", |row| row.handshakes, kept)?);
+
+    let (with_cookies, without) = bench.netns.run(move || {
+        with_cookies.give_up(GIVE_UP as usize)?;
+        without.give_up(GIVE_UP as usize)?;
+        wait_for(Counter::EmbryonicRsts, GIVE_UP, PATIENCE)?;
+        Ok((with_cookies, without))
+    })?;
+    let seen = Ghosts { live: total - GIVE_UP, given_up: GIVE_UP, ..seen };
+    scene.problems.extend(ghosts.expect("after the resets", |row| row.ghosts, seen)?);
+    let kept = Handshakes { unresolved: total - GIVE_UP, given_up: GIVE_UP, ..kept };
+    scene.problems.extend(suspended.expect("after the resets", |row| row.handshakes, kept)?);
+    scene.kernel = vec![
+        (Counter::ListenDrops, Amount::Exactly(2 * OVERFLOWS)),
+        (Counter::EmbryonicRsts, Amount::Exactly(GIVE_UP)),
+        (Counter::OutRsts, Amount::Exactly(0)),
+    ];
+    scene.listeners = vec![
+        overflowed(&with_cookies.listener, stage::COOKIE_ACK, OVERFLOWS),
+        overflowed(&without.listener, stage::ACK, OVERFLOWS),
+    ];
+    scene.open.push(Box::new((with_cookies, without)));
+    Ok(scene)
+}
+
+fn too_small(bench: &Bench<'_>) -> Result<Scene> {
+    const MANY: u16 = 500;
+    const CAPACITY: u64 = 16;
+    const DROPPED: u64 = MANY as u64 - FITTING as u64;
+    let own = bench.server.map(|_| OwnDaemon::start(&["--ledger-capacity=16"])).transpose()?;
+    let overflow = bench.netns.run(|| {
+        let overflow = Overflow::prepare(8046, true, MANY)?.finish()?;
+        overflow.give_up(usize::from(MANY))?;
+        // What was sent last has been received when this, which comes after it, is answered.
+        overflow.fake.send(peer(MANY), overflow.listener.loopback(), Segment::Syn)?;
+        wait_for(Counter::ListenOverflows, DROPPED + 1, PATIENCE)?;
+        Ok(overflow)
+    })?;
+    let mut scene =
+        Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(DROPPED + 1))], ..Scene::default() };
+    if let Some(own) = own {
+        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let ledger = own.status()?.ledger;
+        let row = seen.rows.iter().find(|row| row.is_listener(overflow.listener.address()));
+        let ghosts = row.map(|row| row.ghosts).unwrap_or_default();
+        scene.measured.push(format!("{ghosts:?}, {ledger:?}"));
+        let Ghosts { live, total, given_up, .. } = ghosts;
+        if (total, live) != (DROPPED, DROPPED - given_up) || ledger.entered != DROPPED {
+            scene.problems.push(format!("{DROPPED} ghosts were made"));
+        }
+        if ledger.capacity != CAPACITY || given_up < CAPACITY || given_up == total {
+            scene.problems.push(format!("of {CAPACITY} that are remembered, {given_up} gave up"));
+        }
+        // Whoever was not recognised was forgotten, and no more are said to be than can have been.
+        if ledger.complete || ledger.forgotten_at_most < live || ledger.forgotten_at_most > DROPPED - CAPACITY
+        {
+            scene.problems.push(format!("{live} were forgotten, and the answer says {ledger:?}"));
+        }
+        if !seen.warnings.iter().any(|warning| warning.contains("--ledger-capacity")) {
+            scene.problems.push("the answer does not say that handshakes were forgotten".to_owned());
+        }
+    }
+    scene.open.push(Box::new(overflow));
+    Ok(scene)
+}

@@ -1,0 +1,41 @@
+//! net/ipv4/inet_connection_sock.c `reqsk_timer_handler(t)`: a pending request has waited for its final ACK, its SYN-ACK is
+//! sent again, or the request is given up.
+//!
+//! Only of interest where that ACK came and was dropped. A request that is given up leaves the table of connections, and
+//! its memory may be another's when the function returns. Where the listener is closed, it is nobody's request any more, or
+//! moves to another listener: neither is a time-out. It runs in the timer's softirq.
+
+use super::call::{Entry, Return, entry, leaving};
+use crate::{
+    kernel::{Fault, Sock, layout, tcp_state},
+    ledger,
+    maps::state,
+};
+
+#[inline(always)]
+fn enter(call: &impl Entry) -> Result<(), Fault> {
+    let state = state()?;
+    let request = Sock(call.arg_via(0, &mut state.place).wrapping_sub(u64::from(layout!(request_timer))));
+    state.timer.open(call.frame(), 0, request.0, 0, []);
+    let listener = request.listener()?;
+    if listener.state()? == tcp_state::LISTEN && ledger::is_suspended(&mut state.timer_flow, request)? {
+        state.timer.sk = listener.0;
+        state.timer.mark = 1;
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn leave(call: &impl Return) -> Result<(), Fault> {
+    let state = state()?;
+    if !state.timer.close(call.frame()) || state.timer.mark == 0 {
+        return Ok(());
+    }
+    if Sock(state.timer.skb).is_pending(&state.timer_flow)? {
+        return Ok(());
+    }
+    ledger::timed_out(&state.timer_flow, Sock(state.timer.sk))
+}
+
+entry!(enter; reqsk_timer_handler, reqsk_timer_handler_fentry);
+leaving!(leave; reqsk_timer_handler_return, reqsk_timer_handler_fexit);
