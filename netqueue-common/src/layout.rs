@@ -120,6 +120,8 @@ pub struct KernelLayout {
     pub active_reset_reason_arg: u32,
     /// Parameters of `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: 6, from 7.0 on 7.
     pub syn_recv_sock_parameters: u32,
+    /// Parameters of `tcp_check_req`: 5, from 6.18 on 6.
+    pub check_req_parameters: u32,
     /// 1 where fentry programs may load an argument that points to a number.
     pub traced_numbers: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
@@ -155,6 +157,8 @@ pub struct KernelLayout {
     pub sock_hashed: u32,
     /// `request_sock.rsk_timer`
     pub request_timer: u32,
+    /// Fills the struct up to a multiple of eight bytes; 0.
+    pub padding: u32,
 }
 
 impl KernelLayout {

@@ -37,13 +37,29 @@ pub(crate) struct Facts {
 /// Puts one event into the ring buffer, or counts it as suppressed or lost.
 #[inline(always)]
 pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
+    let now = ration(facts.account);
+    if now != 0 {
+        send(state, key, facts, now);
+    }
+}
+
+/// The time, if this account may send an event now; else 0, and the event is counted as suppressed. In a flood that is all
+/// that happens: whoever asks first need not find out what the event would say.
+#[inline(always)]
+pub(crate) fn ration(account: Account) -> u64 {
     tally(Tally::EventsSeen);
     let now = monotonic_now();
-    if !facts.account.affords_event(now) {
-        facts.account.add(Cell::EventsSuppressed, 1);
-        tally(Tally::EventsSuppressed);
-        return;
+    if account.affords_event(now) {
+        return now;
     }
+    account.add(Cell::EventsSuppressed, 1);
+    tally(Tally::EventsSuppressed);
+    0
+}
+
+/// Puts one event that was rationed into the ring buffer, or counts it as lost.
+#[inline(always)]
+pub(crate) fn send(state: &mut CpuState, key: &ListenerKey, facts: &Facts, now: u64) {
     // Asked before there is a reservation: the answer is about what is unread already.
     let wake = wake_flag(state, now);
     let Some(mut record) = EVENTS.reserve::<Event>(0) else {

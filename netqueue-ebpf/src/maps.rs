@@ -87,6 +87,12 @@ impl Account {
             slot = slots::of_other(key);
             tally(if slot == NO_SLOT { Tally::ChargesLost } else { Tally::ChargesFolded });
         }
+        Self::at(slot)
+    }
+
+    /// The account that has this slot; of [`NO_SLOT`] one that counts nothing.
+    #[inline(always)]
+    pub(crate) fn at(slot: u32) -> Self {
         let row = match slot {
             NO_SLOT => None,
             slot => COUNTS.get_ptr_mut(slot * layout!(cpus) + this_cpu()),

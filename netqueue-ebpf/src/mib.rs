@@ -53,6 +53,51 @@ pub(crate) fn totals(net: Net) -> Result<Totals, Fault> {
     Ok(sums)
 }
 
+/// The counters of a listener as they were when this CPU looked last, of the namespace it looked at last.
+///
+/// What is noted for a call at its entry is noted here: nothing else on this CPU can move them until its return. A SYN that
+/// finds its queue full is dropped or answered with a cookie, so that the queue's two counters need not be read while
+/// ListenDrops and SyncookiesSent are where they were, whoever may have moved them since.
+#[repr(C)]
+pub(crate) struct Noted {
+    /// Whose; 0: nothing is noted.
+    pub(crate) cells: u64,
+    /// ListenOverflows and ListenDrops.
+    pub(crate) listen: [u64; 2],
+    /// SyncookiesSent.
+    pub(crate) sent: u64,
+    /// TCPReqQFullDoCookies and TCPReqQFullDrop.
+    pub(crate) queue: [u64; 2],
+}
+
+impl Noted {
+    /// Notes how they all are.
+    #[inline(always)]
+    pub(crate) fn look(&mut self, cells: Cells) -> Result<(), Fault> {
+        let (listen, sent) = (cells.listen()?, cells.cookies_sent()?);
+        if self.cells != cells.0 || self.listen[1] != listen[1] || self.sent != sent {
+            self.queue = cells.syn_queue()?;
+            (self.cells, self.listen, self.sent) = (cells.0, listen, sent);
+        }
+        Ok(())
+    }
+
+    /// Notes how the drops are. Where it is `certain` that none was missed, what is noted already is how they are.
+    #[inline(always)]
+    pub(crate) fn look_at_drops(&mut self, cells: Cells, certain: bool) -> Result<(), Fault> {
+        if self.cells == cells.0 && (certain || cells.drops()? == self.listen[1]) {
+            return Ok(());
+        }
+        self.look(cells)
+    }
+
+    /// Notes nothing: the next look is at all of them.
+    #[inline(always)]
+    pub(crate) fn forget(&mut self) {
+        self.cells = 0;
+    }
+}
+
 impl Cells {
     /// `net->mib.net_statistics`: the LINUX_MIB_* counters.
     #[inline(always)]
@@ -69,7 +114,12 @@ impl Cells {
     #[inline(always)]
     fn of(state: &mut CpuState, net: Net, block: u32) -> Result<Self, Fault> {
         // The block's address is read each time: a namespace may die and another be allocated at its address.
-        let block: u64 = read(net.0, block)?;
+        Self::at(state, read(net.0, block)?)
+    }
+
+    /// Of the block that a member of `net->mib` points to.
+    #[inline(always)]
+    pub(crate) fn at(state: &mut CpuState, block: u64) -> Result<Self, Fault> {
         if state.cpu_offset == 0 {
             state.cpu_offset = read(layout!(per_cpu_offset), this_cpu() * 8)?;
         }

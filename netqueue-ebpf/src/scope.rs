@@ -6,7 +6,7 @@
 
 use netqueue_common::{Flow, Tally};
 
-use crate::{kernel::Peer, maps::tally};
+use crate::{kernel::Peer, maps::tally, mib::Noted};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
@@ -122,6 +122,28 @@ pub(crate) struct Forgotten {
     pub(crate) child: u64,
 }
 
+/// What was known of a listener. It stands as long as its slot is that listener's, which it ceases to be when the listener
+/// is closed, or opened again.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Guess {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    /// Where this CPU's cells of its namespace are; 0 where that is not known.
+    pub(crate) cells: u64,
+}
+
+impl Guess {
+    /// Spreads addresses over a table.
+    pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    /// Where a listener's is. Sockets lie at least a cache line apart.
+    #[inline(always)]
+    pub(crate) fn place(sk: u64) -> usize {
+        (sk.wrapping_mul(Self::GOLDEN) >> 60) as usize
+    }
+}
+
 /// What this CPU has open.
 #[repr(C)]
 pub(crate) struct CpuState {
@@ -129,18 +151,18 @@ pub(crate) struct CpuState {
     pub(crate) cpu_offset: u64,
     /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
     pub(crate) last_wake: u64,
-    /// `tcp_v4_conn_request` and its kin: ListenOverflows, ListenDrops, TCPReqQFullDoCookies, TCPReqQFullDrop, SyncookiesSent.
-    /// Mark: the last-quarter rule refused the peer.
-    pub(crate) syn: Scope<5>,
-    /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: ListenOverflows, ListenDrops.
-    /// Mark: it is a cookie's ACK, not a request's.
-    pub(crate) ack: Scope<2>,
+    /// What the counters were at the entry of `syn` or `ack`.
+    pub(crate) noted: Noted,
+    /// `tcp_v4_conn_request` and its kin. Mark: the last-quarter rule refused the peer.
+    pub(crate) syn: Scope<0>,
+    /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`. Mark: it is a cookie's ACK, not a request's.
+    pub(crate) ack: Scope<0>,
     /// Where the kernel says whether the connection made in `ack` is the one for its request: a pointer to a bool.
     pub(crate) own_request: u64,
     /// `tcp_rtx_synack`: the socket is the listener, the packet the request.
     pub(crate) synack: Scope<0>,
-    /// Slots of listeners seen lately, by a hash of their address; to be checked before use.
-    pub(crate) guesses: [u32; 16],
+    /// Listeners seen lately, by a hash of their address; to be checked before use.
+    pub(crate) guesses: [Guess; 16],
     /// For a moment, with bottom halves off: see hooks/call.rs.
     pub(crate) place: u64,
     /// `tcp_check_req`: EmbryonicRsts. Mark: the final ACK found the accept queue full.

@@ -19,8 +19,9 @@ use aya_ebpf::{
 use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
 
 use crate::{
-    kernel::{Sock, monotonic_now, tcp_state, volatile},
+    kernel::{Sock, layout, monotonic_now, tcp_state, volatile},
     maps::{BPF_F_MMAPABLE, clear},
+    scope::Guess,
     traffic,
 };
 
@@ -65,6 +66,22 @@ pub(crate) fn of_other(key: &ListenerKey) -> u32 {
 pub(crate) fn owns(slot: u32, sock: u64) -> bool {
     let Some(owner) = ACCOUNTS.get(slot) else { return false };
     owner.key.sock == sock && volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0
+}
+
+/// Whether what was guessed of a listener holds: the slot is still its own.
+#[inline(always)]
+pub(crate) fn holds(guess: &Guess, sock: u64) -> bool {
+    let Some(owner) = ACCOUNTS.get(guess.slot) else { return false };
+    owner.key.sock == sock
+        && volatile(&owner.generation) == guess.generation
+        && volatile(&owner.state) == Owner::USED
+        && volatile(&owner.closed) == 0
+}
+
+/// Whether a slot is a namespace's `other` bucket, or none at all: those of listeners and endpoints come first.
+#[inline(always)]
+pub(crate) fn is_folded(slot: u32) -> bool {
+    slot >= layout!(listeners) * 2
 }
 
 /// The socket of the listener that owns a slot; `None` where none does any more.

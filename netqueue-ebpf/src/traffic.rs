@@ -11,8 +11,8 @@ use netqueue_common::{Control, Look, NO_SLOT, QueuedSet, Tally, Traffic, Waits};
 use crate::{
     kernel::{Fault, Sock, layout, monotonic_now, read, volatile},
     maps::{Account, BPF_F_MMAPABLE, raise, tally, this_cpu},
-    scope::CpuState,
-    slots::{generation, owns},
+    scope::{CpuState, Guess},
+    slots::{generation, holds},
 };
 
 /// The loader sets the sizes of the maps of slots.
@@ -36,21 +36,26 @@ static QUEUED: Array<QueuedSet> = Array::with_max_entries(SETS, 0);
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
-/// A connection was made and enters the accept queue of `state.ack`'s listener. Bottom halves are off.
+/// A connection was made and enters the accept queue of `state.ack`'s listener, which is told how long that is. Bottom halves
+/// are off.
 #[inline(always)]
-pub(crate) fn entered(state: &mut CpuState, child: u64) -> Result<(), Fault> {
+pub(crate) fn entered(
+    state: &mut CpuState,
+    child: u64,
+    length: impl FnOnce(Sock) -> Result<u32, Fault>,
+) -> Result<(), Fault> {
     let own_request: u8 = read(state.own_request, 0)?;
     if own_request == 0 {
         // Another CPU was faster with the same ACK: this socket is thrown away.
         return Ok(());
     }
     let sk = Sock(state.ack.sk);
-    let slot = slot_of(state, sk)?;
+    let slot = slot_of(state, sk, state.ack.cells)?;
     let Some(row) = row(slot) else { return Ok(()) };
     // SAFETY: a live map value.
     unsafe { raise(&raw mut (*row).established, 1) };
     if layout!(queue_depth) != 0 {
-        note_length(row, sk)?;
+        note_length(row, length(sk)?.wrapping_add(1));
     }
     if layout!(accept_wait) != 0 {
         remember(child, slot);
@@ -58,10 +63,9 @@ pub(crate) fn entered(state: &mut CpuState, child: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Notes how long the accept queue is with the connection that enters it next.
+/// Notes how long the accept queue is with the connection that enters it.
 #[inline(always)]
-fn note_length(row: *mut Traffic, sk: Sock) -> Result<(), Fault> {
-    let length = sk.accept_length()?.wrapping_add(1);
+fn note_length(row: *mut Traffic, length: u32) {
     let epoch = CONTROL.get(0).map_or(0, |control| volatile(&control.epoch));
     // SAFETY: a live map value; the indices are below the arrays' sizes; only this CPU writes the peaks, with bottom
     // halves off.
@@ -74,7 +78,6 @@ fn note_length(row: *mut Traffic, sk: Sock) -> Result<(), Fault> {
             *peak = now;
         }
     }
-    Ok(())
 }
 
 /// accept() hands a socket to a process. It is of no interest unless it is a connection from an accept queue.
@@ -123,7 +126,7 @@ pub(crate) fn abandoned(child: u64) {
 /// A listener sent a SYN-ACK again.
 #[inline(always)]
 pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<(), Fault> {
-    if let Some(row) = row(slot_of(state, listener)?) {
+    if let Some(row) = row(slot_of(state, listener, 0)?) {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).synack_retransmits, 1) };
     }
@@ -167,26 +170,23 @@ fn row(slot: u32) -> Option<*mut Traffic> {
     if slot < layout!(listeners) { TRAFFIC.get_ptr_mut(slot * layout!(cpus) + this_cpu()) } else { None }
 }
 
-/// The slot of a listener: the one it had when this CPU saw it last, if that is still so.
+/// The slot of a listener: the one it had when this CPU saw it last, if that is still so. `cells` are its namespace's on
+/// this CPU, or 0.
 #[inline(always)]
-fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
-    // Sockets lie at least a cache line apart.
-    let guess = (sk.0.wrapping_mul(GOLDEN) >> 60) as usize;
-    let known = state.guesses[guess];
-    if owns(known, sk.0) {
-        return Ok(known);
+pub(crate) fn slot_of(state: &mut CpuState, sk: Sock, cells: u64) -> Result<u32, Fault> {
+    let place = Guess::place(sk.0);
+    let known = &state.guesses[place];
+    if holds(known, sk.0) {
+        return Ok(known.slot);
     }
     let slot = Account::open(&mut sk.listener_key()?).slot;
-    state.guesses[guess] = slot;
+    state.guesses[place] = Guess { slot, generation: generation(slot), cells };
     Ok(slot)
 }
 
-/// Spreads addresses over a table.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
 #[inline(always)]
 fn set_of(child: u64) -> Option<*mut QueuedSet> {
-    QUEUED.get_ptr_mut((child.wrapping_mul(GOLDEN) >> (64 - SETS.trailing_zeros())) as u32)
+    QUEUED.get_ptr_mut((child.wrapping_mul(Guess::GOLDEN) >> (64 - SETS.trailing_zeros())) as u32)
 }
 
 /// Pairs a connection with its listener's slot.

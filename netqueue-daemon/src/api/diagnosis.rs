@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{extract::State, response::Response};
-use serde::Serialize;
 
 use super::{
     Api,
@@ -12,107 +11,21 @@ use super::{
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
-    spikes::SpikeView,
+    query::DiagnosisQuery,
 };
-use crate::domain::{
-    AccountId, Past, Snapshot, SpikeScope, Timestamp,
-    diagnosis::{self, Because, Counterfactual, Knob, Process, Remedy, Subject, Verdict},
+use crate::{
+    domain::{
+        AccountId, Past, Snapshot, SpikeScope, Timestamp,
+        diagnosis::{self, Remedy},
+    },
+    model::{
+        Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Spike,
+        Subject, Verdict, Window,
+    },
 };
 
-#[derive(Serialize)]
-pub(super) struct Diagnosis {
-    /// The time looked at.
-    window: Window,
-    verdicts: Vec<VerdictView>,
-    /// Sudden rises of drops in that time.
-    spikes: Vec<SpikeView>,
-}
-
-#[derive(Serialize)]
-struct Window {
-    start: String,
-    end: String,
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct VerdictView {
-    rule: &'static str,
-    title: &'static str,
-    /// What it does to clients: `never_served`, `reset`, `delayed`, `unseen` or `absorbed`.
-    harm: &'static str,
-    /// Clients, or packets where clients cannot be told apart.
-    affected: u64,
-    confidence: &'static str,
-    summary: String,
-    clients_see: String,
-    /// Why it came to that: another verdict on the same subject is its cause.
-    because: Option<BecauseView>,
-    subject: SubjectView,
-    evidence: Vec<FactView>,
-    counterfactual: Option<CounterfactualView>,
-    advice: Vec<String>,
-    knobs: Vec<KnobView>,
-    check_next: &'static [&'static str],
-    /// What is not known and would have made it surer.
-    missing: Vec<&'static str>,
-    /// Where the runbook is, on this server.
-    runbook: String,
-    /// Where the events are, on this server.
-    events: Option<String>,
-}
-
-#[derive(Serialize)]
-struct BecauseView {
-    rule: &'static str,
-    summary: String,
-}
-
-#[derive(Serialize)]
-struct SubjectView {
-    kind: &'static str,
-    listener: Option<String>,
-    #[serde(flatten)]
-    place: Option<Place>,
-    /// The process that listens there, where it is known.
-    process: Option<ProcessView>,
-}
-
-#[derive(Serialize)]
-struct ProcessView {
-    name: String,
-    pid: u32,
-    unit: Option<String>,
-}
-
-#[derive(Serialize)]
-struct FactView {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-}
-
-#[derive(Serialize)]
-struct CounterfactualView {
-    /// `backlog`: one would have been enough; `faster`: none would.
-    remedy: &'static str,
-    smallest_backlog: Option<u32>,
-    proposed_backlog: Option<u32>,
-    longest_wait_seconds: Option<f64>,
-    arrivals_per_second: Option<f64>,
-    accepts_per_second: Option<f64>,
-    clients_refused: u64,
-    confidence: &'static str,
-    assumptions: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct KnobView {
-    name: String,
-    set_by: String,
-    current: Option<String>,
-    proposed: String,
-}
+/// The parameters, as the document tells them.
+pub(super) const PARAMS: [&str; 6] = ["netns", "addr", "port", "listener", "since", "limit"];
 
 /// What is asked for.
 struct Asked {
@@ -125,9 +38,7 @@ struct Asked {
 impl Asked {
     fn from_params(params: Params) -> Result<Self, Problem> {
         const MOST: usize = 1000;
-        let known: Vec<_> =
-            ["netns", "addr", "port"].into_iter().chain(["listener", "since", "limit"]).collect();
-        let params = params.only(&known)?;
+        let params = params.only(&PARAMS)?;
         let place = PlaceFilter::from_params(&params)?;
         let listener =
             params.get("listener", "the id of a listener, as /api/v1/listeners shows it", |text| {
@@ -140,15 +51,15 @@ impl Asked {
         Ok(Self { place, listener, since, limit: limit.unwrap_or(100) })
     }
 
-    fn admits(&self, snapshot: &Snapshot, subject: &Subject) -> bool {
+    fn admits(&self, snapshot: &Snapshot, subject: &diagnosis::Subject) -> bool {
         match subject {
-            Subject::Account(id, key) => {
+            diagnosis::Subject::Account(id, key) => {
                 self.place.admits(snapshot, key) && self.listener.is_none_or(|asked| asked == *id)
             }
-            Subject::Namespace(netns) => {
+            diagnosis::Subject::Namespace(netns) => {
                 self.listener.is_none() && self.place.admits_all_of(snapshot, *netns)
             }
-            Subject::Netqueue => true,
+            diagnosis::Subject::Netqueue => true,
         }
     }
 
@@ -165,7 +76,16 @@ impl Asked {
     }
 }
 
-/// Answers the request.
+/// What is the matter
+///
+/// Verdicts, the worst for clients first, each with its evidence and what to do about it.
+#[utoipa::path(get, path = "/api/v1/diagnosis", tag = "query", params(DiagnosisQuery), responses(
+    (status = 200, description = "The verdicts", content(
+        (Envelope<Diagnosis> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
 pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
     let asked = Asked::from_params(params)?;
     let snapshot = api.snapshots.fresh().await;
@@ -200,87 +120,110 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
             end: snapshot.taken.to_rfc3339(),
             seconds: snapshot.taken.since(since).as_secs_f64(),
         },
-        verdicts: verdicts.into_iter().map(|verdict| VerdictView::of(snapshot, verdict)).collect(),
-        spikes: spikes.map(|spike| SpikeView::of(snapshot, spike)).collect(),
+        verdicts: verdicts.into_iter().map(|verdict| Verdict::of(snapshot, verdict)).collect(),
+        spikes: spikes.map(|spike| Spike::of(snapshot, spike)).collect(),
     };
     (diagnosis, warnings)
 }
 
-impl VerdictView {
-    fn of(snapshot: &Snapshot, verdict: Verdict) -> Self {
+impl Verdict {
+    fn of(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Self {
         let events = events(snapshot, &verdict);
         Self {
             runbook: format!("/runbooks/{}", verdict.runbook()),
-            rule: verdict.rule,
-            title: verdict.title,
-            harm: verdict.harm.as_str(),
+            rule: verdict.rule.to_owned(),
+            title: verdict.title.to_owned(),
+            harm: verdict.harm.as_str().to_owned(),
             affected: verdict.affected,
-            confidence: verdict.confidence.as_str(),
+            confidence: verdict.confidence.as_str().to_owned(),
             summary: verdict.summary,
             clients_see: verdict.clients_see,
-            because: verdict.because.map(|Because { rule, summary }| BecauseView { rule, summary }),
-            subject: SubjectView::of(snapshot, &verdict.subject, verdict.owner),
+            because: verdict.because.map(Because::from),
+            subject: Subject::of(snapshot, &verdict.subject, verdict.owner),
             evidence: verdict
                 .evidence
                 .into_iter()
-                .map(|fact| FactView { name: fact.name, value: fact.value, unit: fact.unit })
+                .map(|fact| Fact {
+                    name: fact.name.to_owned(),
+                    value: fact.value,
+                    unit: fact.unit.to_owned(),
+                })
                 .collect(),
-            counterfactual: verdict.counterfactual.map(CounterfactualView::from),
+            counterfactual: verdict.counterfactual.map(Counterfactual::from),
             advice: verdict.advice,
-            knobs: verdict.knobs.into_iter().map(KnobView::from).collect(),
-            check_next: verdict.check_next,
-            missing: verdict.missing,
+            knobs: verdict.knobs.into_iter().map(Knob::from).collect(),
+            check_next: verdict.check_next.iter().map(|check| (*check).to_owned()).collect(),
+            missing: verdict.missing.into_iter().map(str::to_owned).collect(),
             events,
         }
     }
 }
 
 /// The events a verdict rests on, as a query of this API.
-fn events(snapshot: &Snapshot, verdict: &Verdict) -> Option<String> {
+fn events(snapshot: &Snapshot, verdict: &diagnosis::Verdict) -> Option<String> {
     let since = verdict.window.0.to_rfc3339();
     match verdict.subject {
-        Subject::Account(id, _) => Some(format!("/api/v1/events?listener={}&since={since}", id.0)),
-        Subject::Namespace(netns) => {
+        diagnosis::Subject::Account(id, _) => Some(format!("/api/v1/events?listener={}&since={since}", id.0)),
+        diagnosis::Subject::Namespace(netns) => {
             let netns = snapshot.netns_name(netns);
             Some(format!("/api/v1/events?netns={netns}&since={since}"))
         }
-        Subject::Netqueue => None,
+        diagnosis::Subject::Netqueue => None,
     }
 }
 
-impl SubjectView {
-    fn of(snapshot: &Snapshot, subject: &Subject, owner: Option<Process>) -> Self {
+impl Subject {
+    fn of(snapshot: &Snapshot, subject: &diagnosis::Subject, owner: Option<diagnosis::Process>) -> Self {
+        use diagnosis::Subject as Of;
         let (kind, listener, place) = match subject {
-            Subject::Account(id, key) => (key.kind(), Some(id.0.to_string()), Some(Place::of(snapshot, key))),
-            Subject::Namespace(netns) => ("namespace", None, Some(Place::of_namespace(snapshot, *netns))),
-            Subject::Netqueue => ("netqueue", None, None),
+            Of::Account(id, key) => (key.kind(), Some(id.0.to_string()), Some(Place::of(snapshot, key))),
+            Of::Namespace(netns) => ("namespace", None, Some(Place::of_namespace(snapshot, *netns))),
+            Of::Netqueue => ("netqueue", None, None),
         };
-        Self { kind, listener, place, process: owner.map(ProcessView::from) }
+        let nowhere =
+            Self { kind: kind.to_owned(), listener, process: owner.map(Process::from), ..Self::default() };
+        match place {
+            None => nowhere,
+            Some(Place { netns, netns_inode, netns_generation, addr, port }) => Self {
+                netns: Some(netns),
+                netns_inode: Some(netns_inode),
+                netns_generation: Some(netns_generation),
+                addr,
+                port,
+                ..nowhere
+            },
+        }
     }
 }
 
-impl From<Process> for ProcessView {
-    fn from(Process { name, pid, unit }: Process) -> Self {
+impl From<diagnosis::Because> for Because {
+    fn from(diagnosis::Because { rule, summary }: diagnosis::Because) -> Self {
+        Self { rule: rule.to_owned(), summary }
+    }
+}
+
+impl From<diagnosis::Process> for Process {
+    fn from(diagnosis::Process { name, pid, unit }: diagnosis::Process) -> Self {
         Self { name: name.as_ref().to_owned(), pid, unit: unit.map(|unit| unit.as_ref().to_owned()) }
     }
 }
 
-impl From<Counterfactual> for CounterfactualView {
-    fn from(answer: Counterfactual) -> Self {
+impl From<diagnosis::Counterfactual> for Counterfactual {
+    fn from(answer: diagnosis::Counterfactual) -> Self {
         let base = Self {
-            remedy: "faster",
+            remedy: "faster".to_owned(),
             smallest_backlog: None,
             proposed_backlog: None,
             longest_wait_seconds: None,
             arrivals_per_second: None,
             accepts_per_second: None,
             clients_refused: answer.refused,
-            confidence: answer.confidence.as_str(),
+            confidence: answer.confidence.as_str().to_owned(),
             assumptions: answer.assumptions,
         };
         match answer.remedy {
             Remedy::Backlog { smallest, proposed, longest_wait } => Self {
-                remedy: "backlog",
+                remedy: "backlog".to_owned(),
                 smallest_backlog: Some(smallest),
                 proposed_backlog: Some(proposed),
                 longest_wait_seconds: longest_wait.as_ref().map(Duration::as_secs_f64),
@@ -293,8 +236,8 @@ impl From<Counterfactual> for CounterfactualView {
     }
 }
 
-impl From<Knob> for KnobView {
-    fn from(Knob { name, set_by, current, proposed }: Knob) -> Self {
+impl From<diagnosis::Knob> for Knob {
+    fn from(diagnosis::Knob { name, set_by, current, proposed }: diagnosis::Knob) -> Self {
         Self { name, set_by, current, proposed }
     }
 }

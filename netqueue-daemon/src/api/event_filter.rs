@@ -8,7 +8,9 @@ use super::{
     place::{PlaceFilter, address},
     problem::Problem,
 };
-use crate::domain::{AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Stage, Timestamp};
+use crate::domain::{
+    AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Spike, SpikeScope, Stage, Timestamp,
+};
 
 /// The events asked for.
 #[derive(Clone)]
@@ -112,6 +114,32 @@ impl EventFilter {
             && self.place.admits_event(charged.snapshot, event, || whom().netns)
             && self.listener.is_none_or(|wanted| whom().id == Some(wanted))
             && self.process.as_deref().is_none_or(|name| whom().process == name)
+    }
+
+    /// Whether what is asked for may be part of `spike`: whose clients and stages are many.
+    pub(super) fn admits_spike(&self, snapshot: &Snapshot, spike: &Spike) -> bool {
+        let of_one_kind = self.stage.is_none() && self.peer.is_none();
+        let drops = self.kind.is_none_or(|kind| kind == "drop");
+        let cause = self.cause.is_none_or(|cause| spike.scope.cause() == cause);
+        let place = match &spike.scope {
+            SpikeScope::Account(key, _) => {
+                let account = || snapshot.account(key);
+                self.place.admits(snapshot, key)
+                    && self
+                        .listener
+                        .is_none_or(|wanted| account().is_some_and(|account| account.id == wanted))
+                    && self
+                        .process
+                        .as_deref()
+                        .is_none_or(|name| account().is_some_and(|account| *account.process == *name))
+            }
+            SpikeScope::Namespace(netns) => {
+                self.listener.is_none()
+                    && self.process.is_none()
+                    && self.place.admits_all_of(snapshot, *netns)
+            }
+        };
+        of_one_kind && drops && cause && place
     }
 
     /// What the client should know of the question itself.

@@ -75,12 +75,7 @@ pub fn router(snapshots: Snapshots) -> Router {
         .route("/runbooks", get(runbooks::list))
         .route("/runbooks/{name}", get(runbooks::get))
         .route("/api/v1/openapi.json", get(async move || axum::Json(document)))
-        .merge(
-            routes
-                .route("/api/v1/diagnosis", get(diagnosis::get))
-                .route("/api/v1/spikes", get(spikes::get))
-                .layer(middleware::from_fn_with_state(api.clone(), crowd::queue)),
-        )
+        .merge(routes.layer(middleware::from_fn_with_state(api.clone(), crowd::queue)))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())
@@ -97,6 +92,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(stream::get))
         .routes(routes!(timeseries::get))
         .routes(routes!(peers::get))
+        .routes(routes!(diagnosis::get))
+        .routes(routes!(spikes::get))
         .routes(routes!(status::get))
         .routes(routes!(recording::get))
 }

@@ -85,5 +85,7 @@ mod tests {
         assert_eq!(documented("/api/v1/events/stream"), with(&["cursor"]));
         assert_eq!(documented("/api/v1/peers"), with(&["limit", "by"]));
         assert_eq!(documented("/api/v1/timeseries"), crate::api::timeseries::PARAMS);
+        assert_eq!(documented("/api/v1/diagnosis"), crate::api::diagnosis::PARAMS);
+        assert_eq!(documented("/api/v1/spikes"), crate::api::spikes::PARAMS);
     }
 }

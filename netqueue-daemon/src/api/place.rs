@@ -2,20 +2,17 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use serde::Serialize;
-
 use super::{params::Params, problem::Problem};
 use crate::domain::{AccountKey, Event, Netns, Snapshot};
 
 /// The members that say where something is. `addr` and `port` are null for what is at no one place.
-#[derive(Serialize)]
 pub(super) struct Place {
-    netns: String,
-    netns_inode: u32,
+    pub(super) netns: String,
+    pub(super) netns_inode: u32,
     /// 0: it was there when netqueue attached; its inode number may be that of others before or after it.
-    netns_generation: u32,
-    addr: Option<IpAddr>,
-    port: Option<u16>,
+    pub(super) netns_generation: u32,
+    pub(super) addr: Option<IpAddr>,
+    pub(super) port: Option<u16>,
 }
 
 impl Place {

@@ -145,6 +145,38 @@ pub(super) struct TimeseriesQuery {
     by: Option<String>,
 }
 
+/// What is the matter where, and since when.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DiagnosisQuery {
+    /// `host`, a network namespace's name, or its inode number, alone or with its generation as in `4026532201.3`
+    #[param(schema_with = netns)]
+    netns: Option<String>,
+    /// The local address
+    #[param(schema_with = address)]
+    addr: Option<String>,
+    /// The local port
+    #[param(maximum = 65535)]
+    port: Option<u16>,
+    /// The account with this id
+    #[param(pattern = "^[0-9]{1,19}$")]
+    listener: Option<String>,
+    /// What happened after this moment; without it, in the last 15 minutes
+    #[param(schema_with = moment)]
+    since: Option<String>,
+    /// How many at most
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Which spikes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SpikeQuery {
+    /// Those that go on only, or those that are over only
+    active: Option<bool>,
+}
+
 /// Where a stream begins.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -1,76 +1,54 @@
 //! `/api/v1/spikes`: sudden rises of drops, those that go on and the newest of those that are over, newest first.
 
 use axum::{extract::State, response::Response};
-use serde::Serialize;
 
-use super::{Api, answer::Form, params::Params, place::Place, problem::Problem};
-use crate::domain::{Snapshot, Spike, SpikeScope};
+use super::{Api, answer::Form, params::Params, place::Place, problem::Problem, query::SpikeQuery};
+use crate::{
+    domain::{self, Snapshot, SpikeScope},
+    model::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes},
+};
 
-#[derive(Serialize)]
-pub(super) struct Spikes {
-    active: usize,
-    spikes: Vec<SpikeView>,
-}
+/// The parameters, as the document tells them.
+pub(super) const PARAMS: [&str; 1] = ["active"];
 
-#[derive(Serialize)]
-pub(super) struct SpikeView {
-    id: String,
-    /// `listener`, or `namespace` for all drops of one.
-    scope: &'static str,
-    listener: Option<String>,
-    #[serde(flatten)]
-    place: Place,
-    /// `any` for a namespace.
-    cause: &'static str,
-    active: bool,
-    started: String,
-    detected: String,
-    last_drop: String,
-    ended: Option<String>,
-    drops: u64,
-    peak_per_second: u64,
-    baseline_per_second: f64,
-    clients: Clients,
-}
-
-#[derive(Serialize)]
-struct Clients {
-    addresses: u64,
-    connections: u64,
-    at_least: bool,
-}
-
-/// Answers the request.
+/// Sudden rises of drops
+///
+/// Those that go on, and the newest of those that are over.
+#[utoipa::path(get, path = "/api/v1/spikes", tag = "query", params(SpikeQuery), responses(
+    (status = 200, description = "The spikes, newest first", content(
+        (Envelope<Spikes> = "application/json"), (String = "application/x-ndjson"))),
+    (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),
+    (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
+))]
 pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
-    let params = params.only(&["active"])?;
+    let params = params.only(&PARAMS)?;
     let active = params.one_of("active", &["true", "false"])?;
     let snapshot = api.snapshots.fresh().await;
-    let meant = |spike: &&Spike| active.is_none_or(|active| spike.is_active() == (active == "true"));
+    let meant = |spike: &&domain::Spike| active.is_none_or(|active| spike.is_active() == (active == "true"));
     let spikes = Spikes {
         active: snapshot.spikes.iter().filter(|spike| spike.is_active()).count(),
-        spikes: snapshot
-            .spikes
-            .iter()
-            .rev()
-            .filter(meant)
-            .map(|spike| SpikeView::of(&snapshot, spike))
-            .collect(),
+        spikes: snapshot.spikes.iter().rev().filter(meant).map(|spike| Spike::of(&snapshot, spike)).collect(),
     };
     Ok(form.one(&snapshot, spikes, Vec::new()))
 }
 
-impl SpikeView {
-    pub(super) fn of(snapshot: &Snapshot, spike: &Spike) -> Self {
+impl Spike {
+    pub(super) fn of(snapshot: &Snapshot, spike: &domain::Spike) -> Self {
         let (place, listener) = match &spike.scope {
             SpikeScope::Account(key, _) => (Place::of(snapshot, key), snapshot.account(key)),
             SpikeScope::Namespace(netns) => (Place::of_namespace(snapshot, *netns), None),
         };
         Self {
             id: spike.id.to_string(),
-            scope: spike.scope.kind(),
+            scope: spike.scope.kind().to_owned(),
             listener: listener.map(|account| account.id.0.to_string()),
-            place,
-            cause: spike.scope.cause(),
+            netns: place.netns,
+            netns_inode: place.netns_inode,
+            netns_generation: place.netns_generation,
+            addr: place.addr,
+            port: place.port,
+            cause: spike.scope.cause().to_owned(),
             active: spike.is_active(),
             started: spike.started.to_rfc3339(),
             detected: spike.detected.to_rfc3339(),
@@ -79,7 +57,7 @@ impl SpikeView {
             drops: spike.drops,
             peak_per_second: spike.peak_per_second,
             baseline_per_second: spike.baseline_per_second,
-            clients: Clients {
+            clients: SpikeClients {
                 addresses: spike.peers.addresses,
                 connections: spike.peers.connections,
                 at_least: spike.peers.at_least,

@@ -3,7 +3,12 @@
 //! A stream reads the event log like anyone else, at its own pace: nothing is queued for it, and one that does not keep up
 //! misses what is evicted meanwhile, is told so, and harms nobody.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     extract::State,
@@ -27,7 +32,7 @@ use super::{
 };
 use crate::{
     domain::{LossReason, Snapshot},
-    model::{Ended, Event, Lost, Problem as Refused},
+    model::{Ended, Event, Lost, Problem as Refused, Spike},
     snapshots::Live,
 };
 
@@ -43,7 +48,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Events as they come
 ///
 /// Server-sent events: `event: drop` and `event: reset` with an event as data; `event: lost` with what this client did not
-/// get and why; `event: end` with the reason, before the stream ends. Ids resume a stream, by `Last-Event-ID` or `cursor`.
+/// get and why; `event: spike_started` and `event: spike_ended` with a spike as data, also those under way when the stream
+/// begins, unless the parameters ask for something only single events have; `event: end` with the reason, before the stream ends. Ids resume a stream, by `Last-Event-ID` or `cursor`.
 /// A comment comes every 10 seconds when there is nothing else.
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "query", params(EventQuery, StreamQuery), responses(
     (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
@@ -86,6 +92,10 @@ struct Subscriber {
     /// What was lost before, by reason.
     lost: [u64; LossReason::ALL.len()],
     ready: VecDeque<Message>,
+    /// Spikes under way that it was told of.
+    spikes: BTreeSet<u64>,
+    /// The number of the newest spike there was.
+    newest_spike: u64,
     /// When the client took its last message.
     taken: Instant,
     ended: bool,
@@ -110,6 +120,8 @@ impl Subscriber {
             last,
             lost: snapshot.health.flow.lost,
             ready: VecDeque::new(),
+            spikes: BTreeSet::new(),
+            newest_spike: snapshot.spikes.last().map_or(0, |spike| spike.id),
             taken: Instant::now(),
             ended: false,
             _place: place,
@@ -118,6 +130,7 @@ impl Subscriber {
         if restarted {
             subscriber.say(&snapshot, "lost", &Lost { events: None, reason: "restart".to_owned() });
         }
+        subscriber.tell_spikes(&snapshot);
         subscriber
     }
 
@@ -135,7 +148,8 @@ impl Subscriber {
                 return None;
             }
             let snapshot = self.live.latest();
-            if snapshot.events.appended() <= self.last && snapshot.health.flow.lost == self.lost {
+            let heard = snapshot.events.appended() <= self.last && snapshot.health.flow.lost == self.lost;
+            if heard && !self.spikes_changed(&snapshot) {
                 if !self.live.changed().await {
                     self.end("stopping", "the daemon stops");
                 }
@@ -155,6 +169,7 @@ impl Subscriber {
             }
         }
         self.lost = snapshot.health.flow.lost;
+        self.tell_spikes(snapshot);
         let charged = charged(snapshot);
         for (seq, event) in snapshot.events.after(self.last).take(TURN) {
             if seq > self.last + 1 {
@@ -165,6 +180,37 @@ impl Subscriber {
             if self.filter.admits(&charged, seq, &event) {
                 self.say(snapshot, event.what.kind(), &Event::of(&charged, seq, &event));
             }
+        }
+    }
+
+    fn spikes_changed(&self, snapshot: &Snapshot) -> bool {
+        let active = snapshot.spikes.iter().filter(|spike| self.filter.admits_spike(snapshot, spike));
+        let active = active.filter(|spike| spike.is_active()).map(|spike| spike.id);
+        snapshot.spikes.last().is_some_and(|spike| spike.id > self.newest_spike)
+            || !active.eq(self.spikes.iter().copied())
+    }
+
+    /// Tells of those that began or ended since it was told last.
+    fn tell_spikes(&mut self, snapshot: &Snapshot) {
+        let mut over = std::mem::take(&mut self.spikes);
+        let newest = self.newest_spike;
+        for spike in snapshot.spikes.iter() {
+            if !self.filter.admits_spike(snapshot, spike) {
+                continue;
+            }
+            let told = over.remove(&spike.id);
+            if spike.is_active() {
+                self.spikes.insert(spike.id);
+            }
+            // One may begin and end between two looks; those that were over before the stream began are past.
+            let unheard = !told && (spike.is_active() || spike.id > newest);
+            if unheard {
+                self.say(snapshot, "spike_started", &Spike::of(snapshot, spike));
+            }
+            if (told || unheard) && !spike.is_active() {
+                self.say(snapshot, "spike_ended", &Spike::of(snapshot, spike));
+            }
+            self.newest_spike = self.newest_spike.max(spike.id);
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
-use super::tests::{HOST, at, drop_event, reset_event};
+use super::tests::{HOST, at, drop_event, drops, reset_event, web};
 use crate::{
     domain::{Aggregator, EventFlow, Health, LossReason, Settings},
     snapshots::{self, Publisher, Snapshots},
@@ -169,4 +169,35 @@ async fn a_stream_ends_with_the_daemon_and_says_so() {
     body.frame().await.expect("a frame").expect("whole");
     drop((publisher, snapshots));
     assert_eq!(next(&mut body).await.2["reason"], "stopping");
+}
+
+#[tokio::test]
+async fn a_spike_is_told_when_it_begins_and_when_it_is_over() {
+    let mut daemon = Daemon::start(1 << 20);
+    let mut ordinary = daemon.follow("kind=reset", None).await;
+    let mut body = daemon.follow("cause=accept_queue_full", None).await;
+    let (mut counted, mut second) = (0, 1);
+    // Quiet, a second with many drops, and quiet again.
+    for step in 0..90 {
+        second += 1;
+        if step == 40 {
+            counted += 200;
+        }
+        daemon.queues.count([(web(), drops(counted))], at(second));
+        let _notices = daemon.queues.tick(at(second));
+        daemon.publish(second);
+    }
+    let mut told = Vec::new();
+    while told.last().is_none_or(|name| name != "spike_ended") {
+        let (name, _, data) = next(&mut body).await;
+        if name.starts_with("spike") {
+            assert_eq!((&data["cause"], &data["drops"]), (&"accept_queue_full".into(), &counted.into()));
+        }
+        told.push(name);
+    }
+    assert_eq!(told.iter().filter(|name| name.starts_with("spike")).count(), 2, "{told:?}");
+    // Who asks for resets hears of none.
+    daemon.queues.observe(reset_event(second + 1));
+    daemon.publish(second + 1);
+    assert_eq!(next(&mut ordinary).await.0, "reset");
 }

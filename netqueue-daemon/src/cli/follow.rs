@@ -15,7 +15,7 @@ use super::{
 };
 use crate::client::{
     Client, ClientError, Message, Query,
-    model::{Event, Events},
+    model::{Event, Events, Spike},
 };
 
 /// Between two looks at a daemon that has no stream.
@@ -124,6 +124,10 @@ impl Log {
                 }
                 Err(_) => self.note("events not shown"),
             },
+            name @ ("spike_started" | "spike_ended") => match serde_json::from_str::<Spike>(&message.data) {
+                Ok(spike) => self.note(&rise(name == "spike_started", &spike)),
+                Err(error) => self.note(&format!("a spike that cannot be understood: {error}")),
+            },
             "end" => self.note("the daemon ended the stream"),
             _ => Ok(()),
         }
@@ -152,6 +156,24 @@ impl Log {
             writeln!(self.paper.out, "{0}! {text}{0:#}", style::WARN)?;
         }
         Ok(())
+    }
+}
+
+/// A sudden rise of drops, in words.
+fn rise(begins: bool, spike: &Spike) -> String {
+    let place = match spike.scope.as_str() {
+        "listener" => format::place(spike.addr, spike.port),
+        scope => format!("{} {}", plain(scope), plain(&spike.netns)),
+    };
+    let cause = if spike.cause == "any" { "all drops".to_owned() } else { plain(&spike.cause) };
+    let (drops, peak) = (format::plural(spike.drops, "drop"), format::count(spike.peak_per_second));
+    if begins {
+        format!("spike since {}: {place} {cause}, {drops} so far", format::clock(&spike.started))
+    } else {
+        format!(
+            "spike over at {}: {place} {cause}, {drops}, {peak}/s at its peak",
+            format::clock(&spike.last_drop)
+        )
     }
 }
 

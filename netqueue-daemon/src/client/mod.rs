@@ -1,6 +1,5 @@
 //! Asking a running daemon over HTTP: the API as the command line and `netqueue top` see it.
 
-mod diagnosis;
 mod error;
 mod http;
 pub mod model;

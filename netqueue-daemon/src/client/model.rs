@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::socket::{Socket, Traffic};
 
-pub use super::diagnosis::{Diagnosis, Knob, Process, Subject, Verdict};
+pub use crate::model::{Diagnosis, Knob, Process, Spike, Subject, Verdict};
 
 /// An answer, understood and as it was.
 #[derive(Clone, Debug)]

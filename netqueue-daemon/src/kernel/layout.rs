@@ -78,6 +78,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
         active_reset_reason_arg: reason_argument(btf, "tcp_send_active_reset"),
         syn_recv_sock_parameters: btf.parameters("tcp_v4_syn_recv_sock").unwrap_or(KernelLayout::ABSENT),
+        check_req_parameters: btf.parameters("tcp_check_req").unwrap_or(KernelLayout::ABSENT),
         // They came in one release, 5.17.
         traced_numbers: u32::from(btf.enumerator("BPF_FUNC_get_func_ret").is_some()),
         reason_abort_on_close: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_CLOSE"),
@@ -99,6 +100,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         sock_num: offset("sock.__sk_common.skc_num"),
         sock_hashed: offset("sock.__sk_common.skc_nulls_node.pprev"),
         request_timer: offset("request_sock.rsk_timer"),
+        padding: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
     let mut cell = |name: &'static str| match btf.enumerator(name) {

@@ -23,6 +23,8 @@ pub(super) struct ExperimentReport {
     pub outcome: Outcome,
     /// Why it failed or was skipped.
     pub problems: Vec<String>,
+    /// Why it failed when it was run first, if it was run again.
+    first: Option<Vec<String>>,
     /// The inode of the namespace it ran in.
     netns: u64,
     #[serde(serialize_with = "by_name")]
@@ -55,6 +57,7 @@ impl ExperimentReport {
             verdict: experiment.verdict,
             outcome: Outcome::Failed,
             problems: Vec::new(),
+            first: None,
             netns: 0,
             kernel: Counters::default(),
             netqueue: None,
@@ -63,6 +66,16 @@ impl ExperimentReport {
             events: 0,
             seconds: 0.0,
         }
+    }
+
+    /// Whether netqueue was asked and counted otherwise than the kernel. Nothing excuses that.
+    pub(super) fn miscounted(&self) -> bool {
+        self.netqueue.is_some_and(|netqueue| netqueue != self.kernel)
+    }
+
+    /// The same, run again after `first` had failed.
+    pub(super) fn after(self, first: Self) -> Self {
+        Self { first: Some(first.problems), ..self }
     }
 
     /// What came of it, where it could be provoked.
@@ -121,6 +134,8 @@ pub(super) struct Report {
     failed: usize,
     skipped: usize,
     provoked: usize,
+    /// Experiments that were run a second time.
+    again: usize,
     /// Whether a daemon was asked at all.
     compared: bool,
 }
@@ -133,6 +148,7 @@ impl Report {
             failed: count(Outcome::Failed),
             skipped: count(Outcome::Skipped),
             provoked: count(Outcome::Provoked),
+            again: experiments.iter().filter(|report| report.first.is_some()).count(),
             compared,
             experiments,
         }
@@ -147,6 +163,14 @@ impl Report {
         };
         if self.skipped > 0 {
             line += &format!(", {} skipped", self.skipped);
+        }
+        if self.again > 0 {
+            line += &format!(", {} run again", self.again);
+        }
+        let failed = self.experiments.iter().filter(|report| report.outcome == Outcome::Failed);
+        let failed: Vec<_> = failed.map(|report| report.name).collect();
+        if !failed.is_empty() {
+            line += &format!(", failed: {}", failed.join(" "));
         }
         if !self.compared {
             line += "; nothing was compared with netqueue";
@@ -175,6 +199,9 @@ pub(super) fn print(report: &ExperimentReport) -> Result<()> {
     }
     if report.outcome == Outcome::Passed {
         writeln!(out, "     => {}", report.verdict)?;
+    }
+    for problem in report.first.iter().flatten() {
+        writeln!(out, "     the first time: {problem}")?;
     }
     for problem in &report.problems {
         writeln!(out, "     {}: {problem}", report.outcome.word())?;

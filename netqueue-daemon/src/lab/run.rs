@@ -40,6 +40,9 @@ pub(super) struct RunArgs {
     /// Lets experiments change settings of the whole machine for a second or two: only where nothing else runs
     #[arg(long)]
     host_settings: bool,
+    /// Runs an experiment that failed once more, unless the numbers differed: for machines that are busy or emulated
+    #[arg(long)]
+    again: bool,
     /// Only provokes, and prints what the kernel counted; compares nothing
     #[arg(long, hide = true)]
     no_daemon: bool,
@@ -65,7 +68,13 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
 
     let mut reports = Vec::new();
     for experiment in chosen {
-        let report = run_one(experiment, settings, server);
+        let mut report = run_one(experiment, settings, server);
+        if args.again && report.outcome == Outcome::Failed && !report.miscounted() {
+            if !args.json {
+                report::print(&report)?;
+            }
+            report = run_one(experiment, settings, server).after(report);
+        }
         if !args.json {
             report::print(&report)?;
         }

@@ -2,14 +2,17 @@
 //!
 //! Clients ignore members they do not know, and take what an older daemon does not tell as unknown (`serde(default)`).
 
+mod diagnosis;
 mod envelope;
 mod event;
 mod listener;
 mod socket;
+mod spike;
 mod status;
 mod timeseries;
 mod traffic;
 
+pub use diagnosis::{Because, Counterfactual, Diagnosis, Fact, Knob, Process, Subject, Verdict, Window};
 pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
 pub use listener::{
@@ -17,6 +20,7 @@ pub use listener::{
     Resets,
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
+pub use spike::{Spike, SpikeClients, Spikes};
 pub use status::{
     Balance, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation,
     Slots, Status,

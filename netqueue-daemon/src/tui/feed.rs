@@ -1,12 +1,12 @@
-//! Asks the daemon at a steady pace, and tells what came of it.
+//! Asks the daemon at a steady pace, follows its events as they come, and tells what came of it.
 
 use std::time::{Duration, Instant};
 
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::client::{
-    Client, ClientError, Query,
-    model::{Event, Events, Listener, Listeners, Status},
+    Client, ClientError, Query, Stream,
+    model::{Diagnosis, Event, Events, Listener, Listeners, Spike, Status, Verdict},
 };
 
 /// One look at the daemon.
@@ -17,13 +17,27 @@ pub(super) struct Look {
     pub(super) listeners: Vec<Listener>,
     /// Newest first.
     pub(super) events: Vec<Event>,
+    /// The worst for clients first.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Sudden rises of drops that go on.
+    pub(super) spikes: Vec<Spike>,
 }
 
-/// What came of asking, and when.
-pub(super) type News = (Instant, Result<Box<Look>, ClientError>);
+/// What there is to tell.
+#[derive(Debug)]
+pub(super) enum News {
+    /// What came of a look, and when.
+    Look(Instant, Result<Box<Look>, ClientError>),
+    /// Events as they came, oldest first.
+    Events(Vec<Event>),
+}
 
 /// The newest events that are shown; more would not fit any screen.
-const EVENTS: usize = 100;
+pub(super) const EVENTS: usize = 100;
+/// Events are gathered for so long, so that a flood of them is not a flood of drawings.
+const GATHERED: Duration = Duration::from_millis(100);
+/// After a stream that ended. Looks tell of events meanwhile.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// `--interval`.
 pub(super) fn period(text: &str) -> Result<Duration, String> {
@@ -38,7 +52,7 @@ pub(super) async fn run(client: Client, period: Duration, news: mpsc::Sender<New
     loop {
         ticks.tick().await;
         let look = look(&client).await.map(Box::new);
-        if news.send((Instant::now(), look)).await.is_err() {
+        if news.send(News::Look(Instant::now(), look)).await.is_err() {
             return;
         }
     }
@@ -51,12 +65,56 @@ async fn look(client: &Client) -> Result<Look, ClientError> {
         client.get::<Status>(&Query::new("/api/v1/status")).await?,
         client.get::<Events>(&events).await?,
     );
+    let (verdicts, mut spikes) = match client.get::<Diagnosis>(&Query::new("/api/v1/diagnosis")).await {
+        Ok(answer) => (answer.envelope.data.verdicts, answer.envelope.data.spikes),
+        // A daemon that does not judge yet.
+        Err(ClientError::Version { .. }) => (Vec::new(), Vec::new()),
+        Err(error) => return Err(error),
+    };
+    spikes.retain(|spike| spike.active);
     Ok(Look {
         status: status.envelope.data,
         warnings: status.envelope.warnings,
         listeners: listeners.envelope.data.listeners,
         events: events.envelope.data.events,
+        verdicts,
+        spikes,
     })
+}
+
+/// Follows the events until nobody listens any more. Whatever goes wrong shows in the looks as well.
+pub(super) async fn follow(client: Client, news: mpsc::Sender<News>) {
+    let query = Query::new("/api/v1/events/stream");
+    while !news.is_closed() {
+        if let Ok(mut stream) = client.stream(&query, None).await {
+            while let Ok(Some(events)) = gather(&mut stream).await {
+                if !events.is_empty() && news.send(News::Events(events)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The events of the next moment in which any came; `None` when the stream ended.
+async fn gather(stream: &mut Stream) -> Result<Option<Vec<Event>>, ClientError> {
+    let mut events = Vec::new();
+    let Some(mut messages) = stream.next().await? else { return Ok(None) };
+    let until = tokio::time::Instant::now() + GATHERED;
+    loop {
+        let told = messages.iter().filter(|message| matches!(message.event.as_str(), "drop" | "reset"));
+        events.extend(told.filter_map(|message| serde_json::from_str::<Event>(&message.data).ok()));
+        // No more are kept than are shown.
+        events.drain(..events.len().saturating_sub(EVENTS));
+        match tokio::time::timeout_at(until, stream.next()).await {
+            Err(_) => return Ok(Some(events)),
+            Ok(more) => match more? {
+                Some(more) => messages = more,
+                None => return Ok(Some(events)),
+            },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,20 +2,21 @@
 
 use std::{
     cmp::Ordering,
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
 
 use super::{
-    feed::{Look, News},
+    feed::{EVENTS, Look, News},
     history::History,
 };
 use crate::{
     cli::format,
     client::{
         ClientError,
-        model::{Listener, Status},
+        model::{Event, Listener, Spike, Status, Verdict},
     },
 };
 
@@ -80,6 +81,8 @@ pub(super) struct Model {
     pub(super) typing: bool,
     pub(super) paused: bool,
     pub(super) look: Option<Box<Look>>,
+    /// Newest first.
+    pub(super) events: VecDeque<Event>,
     pub(super) history: History,
     pub(super) scroll: u16,
     /// The chosen account: it stays chosen when the order changes.
@@ -101,6 +104,7 @@ impl Model {
             typing: false,
             paused: false,
             look: None,
+            events: VecDeque::new(),
             history: History::default(),
             scroll: 0,
             chosen: None,
@@ -110,20 +114,62 @@ impl Model {
         }
     }
 
-    /// Takes what came of a look.
-    pub(super) fn hear(&mut self, (at, news): News) {
-        self.began.get_or_insert(at);
+    /// Takes what there is to tell.
+    pub(super) fn hear(&mut self, news: News) {
         match news {
-            Ok(look) => {
+            News::Look(at, Ok(look)) => {
+                self.began.get_or_insert(at);
                 self.history.take(at, &look.listeners);
                 self.last_answer = Some(at);
                 self.failure = None;
                 if !self.paused {
+                    self.began_anew(&look);
+                    self.happened(look.events.iter().rev().cloned());
                     self.look = Some(look);
                 }
             }
-            Err(error) => self.failure = Some(error),
+            News::Look(at, Err(error)) => {
+                self.began.get_or_insert(at);
+                self.failure = Some(error);
+            }
+            News::Events(events) if !self.paused => self.happened(events),
+            // They are asked for again when it goes on.
+            News::Events(_) => {}
         }
+    }
+
+    /// Another run of the daemon numbers its events anew.
+    fn began_anew(&mut self, look: &Look) {
+        if self.look.as_ref().is_some_and(|before| before.status.attached != look.status.attached) {
+            self.events.clear();
+        }
+    }
+
+    /// Takes events, oldest first; those it has are left out.
+    fn happened(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            if self.events.front().is_none_or(|newest| newest.seq < event.seq) {
+                self.events.push_front(event);
+            }
+        }
+        self.events.truncate(EVENTS);
+    }
+
+    /// The verdicts on one account, the worst first.
+    pub(super) fn verdicts_on(&self, id: &str) -> impl Iterator<Item = &Verdict> {
+        let all = self.look.iter().flat_map(|look| &look.verdicts);
+        all.filter(move |verdict| verdict.subject.listener.as_deref() == Some(id))
+    }
+
+    /// The worst verdict of all.
+    pub(super) fn worst(&self) -> Option<&Verdict> {
+        self.look.as_ref().and_then(|look| look.verdicts.first())
+    }
+
+    /// The spike to tell of: that of a listener rather than its namespace's, the steepest.
+    pub(super) fn spike(&self) -> Option<&Spike> {
+        let spikes = self.look.iter().flat_map(|look| &look.spikes);
+        spikes.max_by_key(|spike| (spike.scope == "listener", spike.peak_per_second))
     }
 
     /// How well the daemon answers.

@@ -28,7 +28,8 @@ pub(super) async fn run(
         bail!("`netqueue top` needs a terminal; `netqueue listeners` and `netqueue events` print");
     }
     let (news_sender, mut news) = mpsc::channel(4);
-    tokio::spawn(feed::run(client, period, news_sender));
+    tokio::spawn(feed::run(client.clone(), period, news_sender.clone()));
+    tokio::spawn(feed::follow(client, news_sender));
     let mut input = input();
     // Gives the terminal back on a panic too.
     let mut terminal = ratatui::try_init()?;

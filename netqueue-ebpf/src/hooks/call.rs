@@ -12,8 +12,10 @@ use aya_ebpf::{
 };
 
 use crate::{
-    kernel::{Fault, layout, read},
-    scope::Frame,
+    kernel::{Fault, Sock, layout, read},
+    mib::Cells,
+    scope::{CpuState, Frame, Guess},
+    slots,
 };
 
 /// A function is about to run.
@@ -28,6 +30,10 @@ pub(super) trait Entry {
     fn number(&self, n: usize) -> u64;
     /// Where in its caller the function will return to.
     fn caller(&self) -> Result<u64, Fault>;
+    /// This CPU's LINUX_MIB cells of the namespace of the listener that is the first argument.
+    fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault>;
+    /// Whether no call is missed of a function that runs with bottom halves off.
+    const CERTAIN: bool;
 }
 
 /// A function has returned.
@@ -38,6 +44,8 @@ pub(super) trait Return {
     fn number(&self, n: usize) -> Option<u64>;
     /// What the function of so many parameters returned; by way of a place that nothing else uses before this is done.
     fn ret_via(&self, parameters: u32, place: &mut u64) -> u64;
+    /// How long the accept queue of the listener is that was the first argument.
+    fn accept_length(&self, listener: Sock) -> Result<u32, Fault>;
 }
 
 /// The stack pointer of a probed function's registers. A return sees it after the return address was popped.
@@ -78,6 +86,17 @@ impl Entry for ProbeContext {
         Entry::arg(self, n)
     }
 
+    const CERTAIN: bool = false;
+
+    #[inline(always)]
+    fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault> {
+        let guess = &state.guesses[Guess::place(listener)];
+        if guess.cells != 0 && slots::holds(guess, listener) {
+            return Ok(Cells(guess.cells));
+        }
+        Cells::linux(state, Sock(listener).net()?)
+    }
+
     #[cfg(bpf_target_arch = "x86_64")]
     #[inline(always)]
     fn caller(&self) -> Result<u64, Fault> {
@@ -106,6 +125,11 @@ impl Return for RetProbeContext {
     #[inline(always)]
     fn ret_via(&self, _parameters: u32, _place: &mut u64) -> u64 {
         self.ret()
+    }
+
+    #[inline(always)]
+    fn accept_length(&self, listener: Sock) -> Result<u32, Fault> {
+        listener.accept_length()
     }
 }
 
@@ -146,6 +170,31 @@ impl Words {
         }
     }
 
+    /// The block of LINUX_MIB counters of the namespace of the socket that the first word is. The verifier knows its type, so
+    /// that what it points to is loaded without a helper; what cannot be read is 0 then.
+    #[inline(always)]
+    fn block(self, place: &mut u64) -> u64 {
+        let place: *mut u64 = place;
+        // SAFETY: the caller says that the word is a socket; the kernel catches loads that fail. A place can be written
+        // and read.
+        unsafe {
+            let sock = self.0.cast::<*const u8>().read_volatile();
+            let net = sock.add(layout!(sock_net) as usize).cast::<*const u8>().read_volatile();
+            place.write_volatile(net.add(layout!(net_statistics) as usize).cast::<u64>().read_volatile());
+            place.read_volatile()
+        }
+    }
+
+    /// A member of the socket that the first word is.
+    #[inline(always)]
+    fn member(self, offset: u32) -> u32 {
+        // SAFETY: as above.
+        unsafe {
+            let sock = self.0.cast::<*const u8>().read_volatile();
+            sock.add(offset as usize).cast::<u32>().read_volatile()
+        }
+    }
+
     /// The word the trampoline's caller finds its return address in lies above the frame of the trampoline and the
     /// return address of the hooked function: that one is known by the function's bounds.
     #[inline(always)]
@@ -167,6 +216,14 @@ impl Words {
 }
 
 impl Entry for FEntryContext {
+    const CERTAIN: bool = true;
+
+    #[inline(always)]
+    fn cells(&self, state: &mut CpuState, _listener: u64) -> Result<Cells, Fault> {
+        let block = Words(self.as_ptr()).block(&mut state.place);
+        Cells::at(state, block)
+    }
+
     #[inline(always)]
     fn frame(&self) -> Frame {
         Words(self.as_ptr()).frame()
@@ -195,6 +252,11 @@ impl Entry for FEntryContext {
 
 impl Return for FExitContext {
     #[inline(always)]
+    fn accept_length(&self, _listener: Sock) -> Result<u32, Fault> {
+        Ok(Words(self.as_ptr()).member(layout!(sock_ack_backlog)))
+    }
+
+    #[inline(always)]
     fn frame(&self) -> Frame {
         Words(self.as_ptr()).frame()
     }
@@ -212,6 +274,7 @@ impl Return for FExitContext {
             1 => black_box(words.word_via(1, place)),
             2 => black_box(words.word_via(2, place)),
             3 => black_box(words.word_via(3, place)),
+            5 => black_box(words.word_via(5, place)),
             6 => black_box(words.word_via(6, place)),
             7 => black_box(words.word_via(7, place)),
             _ => 0,

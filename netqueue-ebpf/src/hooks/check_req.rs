@@ -8,7 +8,7 @@ use netqueue_common::Cell;
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    kernel::{Fault, Sock},
+    kernel::{Fault, Sock, layout},
     ledger,
     maps::{Account, state},
     mib::Cells,
@@ -23,7 +23,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     }
     let sk = call.arg_via(0, &mut state.place);
     let skb = call.arg_via(1, &mut state.place);
-    let cells = Cells::linux(state, Sock(sk).net()?)?;
+    let cells = call.cells(state, sk)?;
     state.request.open(call.frame(), sk, skb, cells.0, [cells.embryonic()?]);
     Ok(())
 }
@@ -41,7 +41,9 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
         Some(argument) => is_fastopen(argument),
         None => state.close_fastopen(call.frame()),
     };
-    if fastopen || !state.request.close(call.frame()) {
+    let answer = call.ret_via(layout!(check_req_parameters), &mut state.place);
+    // A request that a reset ended is no socket's.
+    if fastopen || !state.request.close(call.frame()) || answer != 0 {
         return Ok(());
     }
     let moved = Cells(state.request.cells).embryonic()?.wrapping_sub(state.request.before[0]);

@@ -6,15 +6,16 @@
 //! only the counters tell. IPv4 on a dual-stack listener passes through both twins, which share one slot. They run with
 //! bottom halves off.
 
-use netqueue_common::{Cell, NO_REASON};
+use netqueue_common::{Cell, ListenerKey, NO_REASON};
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::{Facts, report},
+    account::{Facts, ration, send},
     kernel::{Fault, Packet, Peer, Sock},
     maps::{Account, state},
     mib::Cells,
     scope::CpuState,
+    slots, traffic,
 };
 
 #[inline(always)]
@@ -22,45 +23,55 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
     let sk = call.arg_via(0, &mut state.place);
     let skb = call.arg_via(1, &mut state.place);
-    let cells = Cells::linux(state, Sock(sk).net()?)?;
-    state.syn.open(call.frame(), sk, skb, cells.0, values(cells)?);
+    let cells = call.cells(state, sk)?;
+    state.noted.look(cells)?;
+    state.syn.open(call.frame(), sk, skb, cells.0, []);
     Ok(())
-}
-
-#[inline(always)]
-fn values(cells: Cells) -> Result<[u64; 5], Fault> {
-    let [overflows, drops] = cells.listen()?;
-    let [cookies, full] = cells.syn_queue()?;
-    Ok([overflows, drops, cookies, full, cells.cookies_sent()?])
 }
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
-    if !state.syn.close(call.frame()) {
+    // Another namespace's are noted only where a return was missed, and that is counted.
+    if !state.syn.close(call.frame()) || state.noted.cells != state.syn.cells {
         return Ok(());
     }
-    let after = values(Cells(state.syn.cells))?;
-    if after == state.syn.before {
+    let cells = Cells(state.syn.cells);
+    let (listen, sent) = (cells.listen()?, cells.cookies_sent()?);
+    if listen[1] == state.noted.listen[1] && sent == state.noted.sent {
         return Ok(());
     }
-    let before = state.syn.before;
+    let queue = cells.syn_queue()?;
+    let noted = &mut state.noted;
+    let moved = Moved {
+        overflows: listen[0].wrapping_sub(noted.listen[0]),
+        drops: listen[1].wrapping_sub(noted.listen[1]),
+        cookies: queue[0].wrapping_sub(noted.queue[0]),
+        full: queue[1].wrapping_sub(noted.queue[1]),
+        sent: sent.wrapping_sub(noted.sent),
+    };
     // The outer call of the same packet finds nothing moved.
-    state.syn.before = after;
-    charge(state, before, after)
+    (noted.listen, noted.queue, noted.sent) = (listen, queue, sent);
+    charge(state, &moved)
+}
+
+/// What a call moved the counters by.
+struct Moved {
+    overflows: u64,
+    drops: u64,
+    cookies: u64,
+    full: u64,
+    sent: u64,
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, before: [u64; 5], after: [u64; 5]) -> Result<(), Fault> {
-    let moved = |index: usize| after[index].wrapping_sub(before[index]);
-    let (overflows, drops, cookies, full, sent) = (moved(0), moved(1), moved(2), moved(3), moved(4));
-
+fn charge(state: &mut CpuState, moved: &Moved) -> Result<(), Fault> {
+    let &Moved { overflows, drops, cookies, full, sent } = moved;
     let sk = Sock(state.syn.sk);
-    let mut key = sk.listener_key()?;
-    let local_port = key.port;
     let unproven = state.syn.mark != 0;
     let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
-    let account = Account::open(&mut key);
+    let slot = traffic::slot_of(state, sk, state.syn.cells)?;
+    let account = Account::at(slot);
     account.add(Cell::ListenOverflows, overflows);
     account.add(Cell::ListenDrops, drops);
     account.add(Cell::ReqQFullDoCookies, cookies);
@@ -72,7 +83,16 @@ fn charge(state: &mut CpuState, before: [u64; 5], after: [u64; 5]) -> Result<(),
     if drops == 0 {
         return Ok(());
     }
+    let now = ration(account);
+    if now == 0 {
+        return Ok(());
+    }
 
+    let mut key = sk.listener_key()?;
+    let local_port = key.port;
+    if slots::is_folded(slot) {
+        key = ListenerKey::other(key.netns);
+    }
     let mut queues = sk.queues();
     let cell = if overflows != 0 {
         Cell::DropAcceptQueueFullSyn
@@ -85,10 +105,11 @@ fn charge(state: &mut CpuState, before: [u64; 5], after: [u64; 5]) -> Result<(),
         rest
     };
     let peer = Packet(state.syn.skb).source().unwrap_or(Peer::UNKNOWN);
-    report(
+    send(
         state,
         &key,
         &Facts { code: cell as u32, account, local_port, peer, queues, reason: NO_REASON, age: 0 },
+        now,
     );
     Ok(())
 }

@@ -19,7 +19,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state()?;
     let sk = call.arg_via(0, &mut state.place);
     let skb = call.arg_via(1, &mut state.place);
-    let cells = Cells::linux(state, Sock(sk).net()?)?;
+    let cells = call.cells(state, sk)?;
     state.cookie.open(call.frame(), sk, skb, cells.0, cells.cookies_returned()?);
     ledger::hung_up(&mut state.flow, Sock(sk), skb)
 }

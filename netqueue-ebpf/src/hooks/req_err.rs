@@ -35,6 +35,7 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if drops == 0 {
         return Ok(());
     }
+    state.noted.forget();
     let (sk, peer) = (Sock(state.icmp.sk), state.icmp_peer);
     let mut key = sk.listener_key()?;
     let local_port = key.port;

@@ -7,14 +7,14 @@
 //! charged once. They run with bottom halves off. `own_req` points to
 //! whether the socket is the one for its request; if so it enters the accept queue next.
 
-use netqueue_common::{Cell, NO_REASON};
+use netqueue_common::{Cell, NO_REASON, Tally};
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     account::{Facts, observe, report},
     kernel::{Fault, Packet, Peer, Sock, layout},
     ledger,
-    maps::{Account, state},
+    maps::{Account, state, tally},
     mib::Cells,
     scope::CpuState,
     traffic,
@@ -29,13 +29,26 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     // Verifiers before 5.17 do not let pointers to numbers be loaded from there.
     let own_request =
         if layout!(traced_numbers) != 0 { call.arg_via(5, &mut state.place) } else { call.arg(5) };
-    let cells = Cells::linux(state, Sock(sk).net()?)?;
-    state.ack.open(call.frame(), sk, skb, cells.0, cells.listen()?);
+    let cells = if state.request.is_open() && state.request.skb == skb && state.request.sk == sk {
+        // It is called for the packet that tcp_check_req has.
+        Cells(state.request.cells)
+    } else {
+        call.cells(state, sk)?
+    };
+    note(state, call, cells)?;
+    state.ack.open(call.frame(), sk, skb, cells.0, []);
     state.ack.mark = u64::from(req_unhash == 0);
     state.own_request = own_request;
     Ok(())
 }
 
+#[inline(always)]
+fn note<Call: Entry>(state: &mut CpuState, _call: &Call, cells: Cells) -> Result<(), Fault> {
+    state.noted.look_at_drops(cells, Call::CERTAIN)
+}
+
+/// A connection was made, or the ACK was dropped: it is one or the other, in every kernel, and a drop moves ListenDrops by
+/// one.
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
@@ -43,31 +56,36 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if !state.ack.close(call.frame()) {
         return Ok(());
     }
-    let after = Cells(state.ack.cells).listen()?;
-    let before = state.ack.before;
-    if after == before {
-        if child == 0 {
-            return Ok(());
-        }
+    if child != 0 {
         // Of two nested calls the outer one tells.
         if !state.ack.is_open() {
-            traffic::entered(state, child)?;
+            traffic::entered(state, child, |listener| call.accept_length(listener))?;
         }
         return ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb);
     }
-    state.ack.before = after;
-    charge(state, after[0].wrapping_sub(before[0]), after[1].wrapping_sub(before[1]))
+    if state.noted.cells != state.ack.cells {
+        // Only where a return was missed, and that is counted.
+        return Ok(());
+    }
+    let (before, after) = (state.noted.listen, Cells(state.ack.cells).listen()?);
+    // The outer call of the same packet finds nothing moved.
+    state.noted.listen = after;
+    match after[1].wrapping_sub(before[1]) {
+        0 => Ok(()),
+        1 => charge(state, after[0].wrapping_sub(before[0]), 1),
+        _ => {
+            // Others moved them without us: which of them is this one's is not known, and what is not known is not charged.
+            state.noted.forget();
+            tally(Tally::EntryMissed);
+            Ok(())
+        }
+    }
 }
 
 #[inline(always)]
 fn charge(state: &mut CpuState, overflows: u64, drops: u64) -> Result<(), Fault> {
     let fast_open =
         state.syn.is_open() && state.syn.skb == state.ack.skb && state.syn.cells == state.ack.cells;
-    if fast_open {
-        // What is charged here is not charged to the call around it again.
-        state.syn.before[0] = state.syn.before[0].wrapping_add(overflows);
-        state.syn.before[1] = state.syn.before[1].wrapping_add(drops);
-    }
     if state.request.is_open() && state.request.skb == state.ack.skb && overflows != 0 {
         state.request.mark = 1;
     }

@@ -3,6 +3,7 @@
 //! The guest's emulator counts what it executes, and the guest's time stamp counter shows it (`-icount`): no clock, no other
 //! load and no other machine changes the figures. In one boot everything is measured against that boot's own base.
 
+pub(crate) mod baseline;
 mod plan;
 mod rows;
 mod table;
@@ -18,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::dup2_stdout;
 
 use crate::vm::kernels::{self, Row as Kernel};
-use crate::vm::{Boot, INIT_LIMIT, Limits, Machine, Outcome, Payload};
+use crate::vm::{Boot, INIT_LIMIT, Limits, Machine, Outcome, Payload, userland};
 use crate::workspace::Workspace;
 use plan::{Mode, Setting, Work};
 use rows::Row;
@@ -35,6 +36,12 @@ pub(crate) struct Options {
     /// Print one JSON object per row instead of a table.
     #[arg(long)]
     json: bool,
+    /// Measure bpftrace scripts beside: one that counts the same, and one with entry probes that guesses. Linux 5.10 to 6.12.
+    #[arg(long)]
+    bpftrace: bool,
+    /// Measure what CI holds later figures against, and write it down.
+    #[arg(long, conflicts_with_all = ["kernels", "modes", "json", "bpftrace"])]
+    write_baseline: bool,
     /// A static binary instead of a freshly built netqueue.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -46,7 +53,18 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     let kernels = kernels::choose(&options.kernels)?;
     let modes = if options.modes.is_empty() { vec![Mode::Auto, Mode::Kprobe] } else { options.modes.clone() };
     let payload = Payload::build(workspace, options.binary.clone())?;
-    let settings = plan::settings(&modes);
+    if options.write_baseline {
+        let rows = baseline::rows(workspace, &payload)?;
+        baseline::write(workspace, &rows)?;
+        println!("{}\n{}", table::of(&rows), baseline::FILE);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut payload = payload;
+    if options.bpftrace {
+        payload.userland = Some(userland::ensure(workspace, &["bpftrace"])?);
+        payload.files = plan::SCRIPTS.map(|(place, file)| (place, workspace.root().join(file))).into();
+    }
+    let settings = plan::settings(&modes, options.bpftrace);
     let mut failed = false;
     let mut measured = Vec::new();
     for kernel in kernels {
@@ -80,11 +98,11 @@ fn measure(
     settings: &[Setting],
     works: &[Work],
 ) -> Result<Vec<Row>> {
-    const MEMORY_MB: u32 = 1024;
+    let memory_mb = if payload.userland.is_some() { 4096 } else { 1024 };
     const DEADLINE: Duration = Duration::from_secs(600);
     let boot = Boot {
         kernel: kernels::ensure(workspace, kernel)?,
-        machine: Machine { cpus: 1, memory_mb: MEMORY_MB, count_instructions: true, forward: None },
+        machine: Machine { cpus: 1, memory_mb, count_instructions: true, forward: None },
         limits: Limits { init: INIT_LIMIT, whole: DEADLINE },
         job: plan::job(settings, works),
         verbose: false,

@@ -45,7 +45,7 @@ impl Work {
         }
     }
 
-    /// Which of a run's figures counts. Of a connection the middle one: what the kernel puts off and does every now and then is
+    /// Which of a round's figures counts; of all rounds it is the least one, for whatever disturbs one adds to it. Of a connection the middle one: what the kernel puts off and does every now and then is
     /// part of its cost. The others leave nothing behind, and timers that happen to run are none of theirs.
     pub(crate) const fn figure(self) -> &'static str {
         match self {
@@ -68,6 +68,8 @@ pub(crate) enum Setting {
     Empty(Mode),
     /// The daemon, with some of its features switched off.
     Daemon(Mode, &'static [&'static str]),
+    /// A script for bpftrace, by its place in the guest.
+    Script(&'static str),
 }
 
 impl Setting {
@@ -76,6 +78,7 @@ impl Setting {
         match self {
             Self::Nothing => "none",
             Self::Empty(mode) | Self::Daemon(mode, _) => mode.as_str(),
+            Self::Script(_) => "kprobe",
         }
     }
 
@@ -86,6 +89,7 @@ impl Setting {
             Self::Empty(_) => "empty probes".to_owned(),
             Self::Daemon(_, []) => "all".to_owned(),
             Self::Daemon(_, off) => off.join(" ").replace("--", ""),
+            Self::Script(place) => format!("bpftrace {}", place),
         }
     }
 }
@@ -94,27 +98,48 @@ impl Setting {
 const OFF: [&[&str]; 4] =
     [&[], &["--no-accept-wait"], &["--no-queue-depth"], &["--no-accept-wait", "--no-queue-depth"]];
 
-/// Everything measured of these modes.
-pub(crate) fn settings(modes: &[Mode]) -> Vec<Setting> {
+/// Everything measured of these modes, and of others' programs where they are there.
+pub(crate) fn settings(modes: &[Mode], scripts: bool) -> Vec<Setting> {
     let of =
         |mode: Mode| std::iter::once(Setting::Empty(mode)).chain(OFF.map(|off| Setting::Daemon(mode, off)));
     let within = modes.iter().copied().flat_map(of);
-    std::iter::once(Setting::Nothing).chain(within).chain([Setting::Nothing]).collect()
+    let others = SCRIPTS.into_iter().filter(|_| scripts).map(|(place, _)| Setting::Script(place));
+    std::iter::once(Setting::Nothing).chain(within).chain(others).chain([Setting::Nothing]).collect()
 }
 
-/// The steps of a guest: for each setting one run that prints one line for each kind of work.
+/// Scripts for bpftrace: where in the guest, and where below the workspace's top.
+pub(crate) const SCRIPTS: [(&str, &str); 2] =
+    [("exact.bt", "xtask/src/bench/scripts/exact.bt"), ("entries.bt", "xtask/src/bench/scripts/entries.bt")];
+
+/// Each setting is measured so often, in a namespace of its own each time: sockets lie elsewhere, and hash otherwise, and what
+/// the kernel does after something was attached or detached is over at last.
+pub(crate) const ROUNDS: usize = 5;
+
+/// The steps of a guest: for each setting one run that prints [`ROUNDS`] lines for each kind of work. What comes first after
+/// power-on is not like the rest, and counts nowhere.
 pub(crate) fn job(settings: &[Setting], works: &[Work]) -> Vec<Step> {
-    settings.iter().flat_map(|setting| steps(*setting, works)).collect()
+    let unlike = Step::Run { argv: netqueue(["lab", "cost", "--cycles", "8000"]) };
+    std::iter::once(unlike).chain(settings.iter().flat_map(|setting| steps(*setting, works))).collect()
 }
 
 fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
-    let mut cost = vec!["lab", "cost", "--json"];
-    cost.extend(works.iter().flat_map(|work| ["--of", work.as_str()]));
+    let mut cost = vec!["lab", "cost", "--json", "--cycles", "1200"];
+    cost.extend(works.iter().flat_map(|work| [["--of", work.as_str()]; ROUNDS].concat()));
     match setting {
         Setting::Nothing => vec![Step::Run { argv: netqueue(cost) }],
         Setting::Empty(mode) => {
             cost.extend(["--empty-probes", mode.as_str()]);
             vec![Step::Run { argv: netqueue(cost) }]
+        }
+        Setting::Script(place) => {
+            let bpftrace = ["/usr/bin/bpftrace".to_owned(), format!("/{place}")];
+            vec![
+                Step::Daemon { argv: bpftrace.into() },
+                // Time is what instructions take here: it is compiled and attached long before.
+                Step::Wait { time: Duration::from_secs(60) },
+                Step::Run { argv: netqueue(cost) },
+                Step::Stop { within: STOP_LIMIT },
+            ]
         }
         Setting::Daemon(mode, off) => {
             let daemon = ["daemon", "--log.level=warn", "--attach", mode.as_str()];
@@ -135,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_base_is_measured_before_and_after_everything() {
-        let settings = settings(&[Mode::Auto, Mode::Kprobe]);
+        let settings = settings(&[Mode::Auto, Mode::Kprobe], true);
         assert_eq!(settings.first(), Some(&Setting::Nothing));
         assert_eq!(settings.last(), Some(&Setting::Nothing));
         assert!(settings.contains(&Setting::Empty(Mode::Kprobe)));

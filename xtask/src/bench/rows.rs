@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::plan::{Setting, Work};
+use super::plan::{ROUNDS, Setting, Work};
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +31,8 @@ impl Row {
             "mode": mode,
             "features": features,
             "of": of.as_str(),
-            "base": base.round(),
-            "added": added.round(),
+            "base": base.round() as i64,
+            "added": added.round() as i64,
             "percent": (self.percent() * 100.0).round() / 100.0,
         })
     }
@@ -47,19 +47,19 @@ pub(crate) fn read(
 ) -> Result<Vec<Row>> {
     let figures = figures(output)?;
     ensure!(
-        figures.len() == settings.len() * works.len(),
-        "the guest printed {} figures, {} settings of {} kinds of work were to be measured",
+        figures.len() == settings.len() * works.len() * ROUNDS,
+        "the guest printed {} figures, {} settings of {} kinds of work were to be measured {ROUNDS} times",
         figures.len(),
         settings.len(),
         works.len()
     );
-    let runs: Vec<_> = settings.iter().zip(figures.chunks(works.len())).collect();
+    let runs: Vec<_> = settings.iter().zip(figures.chunks(works.len() * ROUNDS)).collect();
     let mut rows = Vec::new();
     for (index, of) in works.iter().copied().enumerate() {
         let figure = |run: &[(Work, f64)]| -> Result<f64> {
-            let (work, figure) = run.get(index).context("a run lacks a figure")?;
-            ensure!(*work == of, "the guest printed {} where {} was to come", work.as_str(), of.as_str());
-            Ok(*figure)
+            let rounds = run.chunks(ROUNDS).nth(index).context("a run lacks figures")?;
+            ensure!(rounds.iter().all(|(work, _)| *work == of), "the guest printed figures in another order");
+            rounds.iter().map(|(_, figure)| *figure).min_by(f64::total_cmp).context("a run lacks figures")
         };
         let bases = runs.iter().filter(|(setting, _)| **setting == Setting::Nothing);
         let bases = bases.map(|(_, run)| figure(run)).collect::<Result<Vec<_>>>()?;
@@ -101,7 +101,10 @@ mod tests {
     use super::*;
 
     fn lines(medians: &[f64]) -> Vec<String> {
-        let figures = medians.iter().map(|median| json!({"of": "cycle", "median": median}).to_string());
+        let round = |median: &f64| json!({"of": "cycle", "median": median}).to_string();
+        let figures = medians.iter().flat_map(|median| {
+            [*median, median + 5.0, median + 1200.0, median + 9.0, median + 90.0].map(|near| round(&near))
+        });
         std::iter::once("some words".to_owned()).chain(figures).collect()
     }
 
@@ -117,6 +120,6 @@ mod tests {
     fn a_figure_too_few_is_an_error() {
         let settings = [Setting::Nothing, Setting::Empty(Mode::Auto)];
         let error = read("6.1", &settings, &[Work::Cycle], &lines(&[990.0])).unwrap_err().to_string();
-        assert!(error.contains("1 figures"), "{error}");
+        assert!(error.contains("5 figures"), "{error}");
     }
 }

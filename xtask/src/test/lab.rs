@@ -1,18 +1,50 @@
-//! The lab on one kernel, counted by the lab's own last line.
+//! The lab on the matrix, counted by the lab's own last line.
+
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::tally::{self, Tally};
-use crate::vm::kernels::Row;
+use crate::vm::kernels::{self, Row};
 use crate::vm::{self, Outcome, Payload};
 use crate::workspace::Workspace;
 
 /// Four processors on one kernel of the matrix: races want company.
 const CROWDED: (&str, u32) = ("6.12", 4);
 
+/// Seconds from power-on after which a guest is switched off.
+const DEADLINE: u64 = 1200;
+
+/// Guests that run side by side: the lab waits about half of its time.
+pub(crate) const TOGETHER: usize = 2;
+
+/// Runs the lab on these kernels at the same time; says of each how long it took and what came of it.
+pub(crate) fn on_each(
+    workspace: &Workspace,
+    rows: &[&'static Row],
+    payload: &Payload,
+) -> Vec<(Duration, Tally)> {
+    // One after the other: they come from one package cache.
+    for row in rows {
+        if let Err(error) = kernels::ensure(workspace, row) {
+            println!("vm {}: {error:#}", row.name);
+        }
+    }
+    let timed = |row| {
+        let start = Instant::now();
+        let tally = on(workspace, row, payload);
+        (start.elapsed(), tally)
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = rows.iter().map(|row| scope.spawn(move || timed(*row))).collect();
+        running.into_iter().map(|guest| guest.join().unwrap_or((Duration::ZERO, Tally::FAILURE))).collect()
+    })
+}
+
 /// Boots the kernel, runs the lab, counts its experiments; a guest that fails otherwise counts as one failure.
-pub(crate) fn on(workspace: &Workspace, row: &'static Row, payload: &Payload) -> Tally {
+fn on(workspace: &Workspace, row: &'static Row, payload: &Payload) -> Tally {
     let defaults = vm::Options::default();
     let smp = if row.name == CROWDED.0 { CROWDED.1 } else { defaults.smp };
-    run(workspace, row, payload, &vm::Options { smp, ..defaults })
+    run(workspace, row, payload, &vm::Options { smp, deadline: DEADLINE, ..defaults })
 }
 
 /// Boots the kernel with these options, runs what they say, counts its experiments.
@@ -37,7 +69,6 @@ pub(crate) fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::kernels;
 
     #[test]
     fn the_crowded_kernel_is_in_the_matrix() {

@@ -4,6 +4,7 @@ mod alerting;
 mod api;
 mod cargo;
 mod chart;
+mod instructions;
 mod lab;
 mod package;
 mod page;
@@ -13,7 +14,7 @@ mod slow_clients;
 mod tally;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -67,7 +68,7 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
     const DEBIAN: &str = "package in Debian";
     const AGAIN: &str = "a second build";
     const SLOW: &str = "slow clients";
-    const OTHERS: [&str; 5] = [servers::NAME, WEBHOOK, DEBIAN, AGAIN, SLOW];
+    const OTHERS: [&str; 6] = [instructions::NAME, servers::NAME, WEBHOOK, DEBIAN, AGAIN, SLOW];
     let labs: Vec<_> = rows.iter().map(|row| (*row, format!("lab on {}", row.name))).collect();
     if !labs.iter().any(|(_, name)| steps.wants(name)) && !OTHERS.iter().any(|name| steps.wants(name)) {
         return;
@@ -80,9 +81,13 @@ fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], op
             return OTHERS.iter().for_each(|name| steps.skip(name, &reason));
         }
     };
-    for (row, name) in labs {
-        steps.step(&name, || Ok(lab::on(workspace, row, &payload)));
+    let wanted: Vec<_> = labs.into_iter().filter(|(_, name)| steps.wants(name)).collect();
+    for together in wanted.chunks(lab::TOGETHER) {
+        let rows: Vec<_> = together.iter().map(|(row, _)| *row).collect();
+        let names = together.iter().map(|(_, name)| name.as_str());
+        steps.side_by_side(names, || lab::on_each(workspace, &rows, &payload));
     }
+    steps.step(instructions::NAME, || instructions::check(workspace, &payload));
     steps.step(servers::NAME, || servers::check(workspace, &payload));
     steps.step(WEBHOOK, || alerting::check(workspace, &payload));
     steps.step(SLOW, || slow_clients::check(workspace, &payload.netqueue));
@@ -112,8 +117,24 @@ impl Steps {
             println!("{name}: {error:#}");
             Tally::FAILURE
         });
+        self.done(name, start.elapsed(), tally);
+    }
+
+    /// Steps done side by side, each with the time it took itself.
+    fn side_by_side<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a str> + Clone,
+        work: impl FnOnce() -> Vec<(Duration, Tally)>,
+    ) {
+        println!("\n== {}", names.clone().collect::<Vec<_>>().join(", "));
+        for (name, (took, tally)) in names.zip(work()) {
+            self.done(name, took, tally);
+        }
+    }
+
+    fn done(&mut self, name: &str, took: Duration, tally: Tally) {
         let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
-        let line = format!("{verdict:6}  {:7.1} s  {name}{}", start.elapsed().as_secs_f64(), tally.counts());
+        let line = format!("{verdict:6}  {:7.1} s  {name}{}", took.as_secs_f64(), tally.counts());
         println!("== {line}");
         self.lines.push(line);
         self.total.add(tally);
@@ -136,7 +157,7 @@ impl Steps {
         for line in &self.lines {
             println!("{line}");
         }
-        println!("{}", summary(self.total));
+        println!("{}", summary(&self.total));
         // Nothing done is nothing proven.
         if self.total.failed == 0 && !self.lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,29 +1,41 @@
 //! Counts of what passed and failed, read from what others print.
 
 /// How many passed and how many failed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u32,
     pub(crate) failed: u32,
+    /// Which failed, where the one who counted names them, and what else is to be known of them.
+    pub(crate) remarks: String,
 }
 
 impl Tally {
     /// One failure.
-    pub(crate) const FAILURE: Self = Self { passed: 0, failed: 1 };
+    pub(crate) const FAILURE: Self = Self::new(0, 1);
+
+    /// Of these counts.
+    pub(crate) const fn new(passed: u32, failed: u32) -> Self {
+        Self { passed, failed, remarks: String::new() }
+    }
 
     /// One check.
     pub(crate) fn of(passed: bool) -> Self {
-        if passed { Self { passed: 1, failed: 0 } } else { Self::FAILURE }
+        if passed { Self::new(1, 0) } else { Self::FAILURE }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.remarks += &other.remarks;
     }
 
     /// The counts behind a step's name, where there is more than one thing to count.
-    pub(crate) fn counts(self) -> String {
-        if self.passed + self.failed > 1 { format!(": {}", summary(self)) } else { String::new() }
+    pub(crate) fn counts(&self) -> String {
+        if self.passed + self.failed > 1 {
+            format!(": {}{}", summary(self), self.remarks)
+        } else {
+            self.remarks.clone()
+        }
     }
 
     /// Where a program failed without counting a failure, that is one.
@@ -33,14 +45,14 @@ impl Tally {
 }
 
 /// The line that ends a test run.
-pub(crate) fn summary(tally: Tally) -> String {
+pub(crate) fn summary(tally: &Tally) -> String {
     format!("{} passed, {} failed", tally.passed, tally.failed)
 }
 
 /// A line as [`summary`] writes it.
 pub(crate) fn read_summary(line: &str) -> Option<Tally> {
     let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
-    Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+    Some(Tally::new(passed.parse().ok()?, failed.parse().ok()?))
 }
 
 /// `Summary [ 1.2s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 0 skipped`
@@ -67,7 +79,7 @@ pub(crate) fn cargo_test(lines: &[String]) -> Option<Tally> {
     for result in results {
         let (_, counts) = result.split_once(". ")?;
         let mut numbers = counts.split("; ").map(|part| part.split(' ').next()?.parse().ok());
-        total.add(Tally { passed: numbers.next()??, failed: numbers.next()?? });
+        total.add(Tally::new(numbers.next()??, numbers.next()??));
     }
     Some(total)
 }
@@ -76,8 +88,8 @@ pub(crate) fn cargo_test(lines: &[String]) -> Option<Tally> {
 pub(crate) fn lab(lines: &[String]) -> Option<Tally> {
     let counts = lines.iter().rev().find_map(|line| line.strip_prefix("lab: "))?;
     let (passed, failed) = counts.split_once(" passed, ")?;
-    let failed = failed.split_once(" failed")?.0;
-    Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+    let (failed, remarks) = failed.split_once(" failed")?;
+    Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()?, remarks: remarks.to_owned() })
 }
 
 #[cfg(test)]
@@ -90,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_summary_reads_back_as_it_was_written() {
-        let tally = Tally { passed: 153, failed: 2 };
-        assert_eq!(read_summary(&summary(tally)), Some(tally));
+        let tally = Tally::new(153, 2);
+        assert_eq!(read_summary(&summary(&tally)), Some(tally));
         assert_eq!(read_summary("153 passed"), None);
     }
 
@@ -100,22 +112,24 @@ mod tests {
         let said = lines(
             "     Summary [   0.004s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 3 skipped",
         );
-        assert_eq!(nextest(&said), Some(Tally { passed: 10, failed: 2 }));
+        assert_eq!(nextest(&said), Some(Tally::new(10, 2)));
         let stopped = lines("     Summary [   0.004s] 3/12 tests run: 2 passed, 1 failed, 0 skipped");
-        assert_eq!(nextest(&stopped), Some(Tally { passed: 2, failed: 1 }));
+        assert_eq!(nextest(&stopped), Some(Tally::new(2, 1)));
         assert_eq!(nextest(&lines("error: could not compile")), None);
     }
 
     #[test]
     fn cargo_tests_summaries_add_up() {
         let said = "test result: ok. 5 passed; 0 failed; 0 ignored\ntest result: FAILED. 1 passed; 2 failed; 0 ignored";
-        assert_eq!(cargo_test(&lines(said)), Some(Tally { passed: 6, failed: 2 }));
+        assert_eq!(cargo_test(&lines(said)), Some(Tally::new(6, 2)));
         assert_eq!(cargo_test(&[]), None);
     }
 
     #[test]
     fn the_labs_last_line_is_read() {
-        assert_eq!(lab(&lines("x\nlab: 7 passed, 1 failed\n{}")), Some(Tally { passed: 7, failed: 1 }));
+        assert_eq!(lab(&lines("x\nlab: 7 passed, 1 failed\n{}")), Some(Tally::new(7, 1)));
+        let counted = lab(&lines("lab: 7 passed, 1 failed, 2 skipped, failed: paced")).expect("a last line");
+        assert_eq!(counted.counts(), ": 7 passed, 1 failed, 2 skipped, failed: paced");
         assert_eq!(lab(&lines("lab: starting")), None);
     }
 

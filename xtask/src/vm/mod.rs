@@ -30,6 +30,9 @@ pub(crate) const PORT: u16 = 10124;
 /// Until PID 1 speaks.
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
+/// For the daemon to attach and answer: an emulated guest may have half of a busy processor.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
 /// For the daemon to stop: the kernel takes the probes away one after the other, on PREEMPT_RT a third of a second each.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -170,13 +173,13 @@ impl Payload {
 fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let run = if arguments.is_empty() {
-        netqueue(["lab", "run", "--all", "--host-settings"])
+        netqueue(["lab", "run", "--all", "--again", "--host-settings"])
     } else {
         netqueue(arguments)
     };
     vec![
         Step::Daemon { argv: netqueue(std::iter::once("daemon").chain(daemon.iter().map(String::as_str))) },
-        Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(10) },
+        Step::Ready { address, path: "/-/ready".to_owned(), within: READY_LIMIT },
         Step::Run { argv: netqueue(["doctor"]) },
         Step::Run { argv: run },
         Step::Get { address, path: "/api/v1/status".to_owned() },

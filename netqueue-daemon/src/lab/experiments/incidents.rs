@@ -1,5 +1,6 @@
 //! The incidents people are paged for, played as they happened, with what netqueue must say of each step.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -68,14 +69,14 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
         Ok((listener, Processes(vec![server])))
     })?;
     let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Scene::default() };
-    let listener = std::sync::Arc::new(listener);
+    let listener = Arc::new(listener);
     let mut charged = None;
     for (n, (step, expected)) in STEPS.into_iter().enumerate() {
         if let Some(charged) = charged {
             thread::sleep(APART.saturating_sub(Instant::now().duration_since(charged)));
         }
         let since = SystemTime::now();
-        let at = std::sync::Arc::clone(&listener);
+        let at = Arc::clone(&listener);
         let clients = bench.netns.run(move || {
             match n {
                 0 => {}
@@ -96,7 +97,7 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
         drop(clients);
         charged = Some(Instant::now());
         // What is left of the clients of this step must not count in the next one.
-        let at = std::sync::Arc::clone(&listener);
+        let at = Arc::clone(&listener);
         bench.netns.run(move || {
             at.wait_for_queue(0)?;
             wait_until_none(CRAWLER_PORT, &[State::SynReceived, State::Established])
@@ -145,15 +146,30 @@ fn said_first(
 
 fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
     let since = SystemTime::now();
-    let mut scene = bench.netns.run(race)?;
-    if let Some(server) = bench.server {
-        let limit = || -> Result<_> {
-            let verdicts = diagnosis::at_port(server, bench.netns.inode(), IDLE_PORT, since)?;
-            let fact = |name| verdicts.first().and_then(|first| first.fact(name));
-            Ok(fact("server_idle_limit_at_least").zip(fact("server_idle_limit_at_most")))
-        };
+    let race = Arc::new(bench.netns.run(Race::begin)?);
+    let limit = || -> Result<_> {
+        let Some(server) = bench.server else { return Ok(None) };
+        let verdicts = diagnosis::at_port(server, bench.netns.inode(), IDLE_PORT, since)?;
+        let fact = |name| verdicts.first().and_then(|first| first.fact(name));
+        Ok(fact("server_idle_limit_at_least").zip(fact("server_idle_limit_at_most")))
+    };
+    let mut known = None;
+    let mut rounds = 0;
+    while rounds < ROUNDS && (rounds < FEWEST || known.is_none()) {
+        rounds += 1;
+        let racing = Arc::clone(&race);
+        bench.netns.run(move || racing.round(rounds))?;
+        known = limit()?;
+    }
+    let resets = rounds * CLIENTS;
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(resets))],
+        resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(resets))],
+        open: vec![Box::new(race)],
+        ..Scene::default()
+    };
+    if bench.server.is_some() {
         let start = Instant::now();
-        let mut known = limit()?;
         while known.is_none() && start.elapsed() < SAID_WITHIN {
             thread::sleep(Duration::from_millis(100));
             known = limit()?;
@@ -177,19 +193,32 @@ fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
 /// How long the server lets connections idle.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Once for netqueue to notice the race, and twice for it to see how connections end.
-fn race() -> Result<Scene> {
-    const CLIENTS: usize = 8;
-    const ROUNDS: u64 = 3;
-    sysctl::defaults()?;
-    let listener = Listener::ipv4(IDLE_PORT, 128)?;
-    let mut open = Vec::new();
-    for _ in 0..ROUNDS {
+/// Clients of one round.
+const CLIENTS: u64 = 8;
+/// Once for netqueue to notice the race, and once for it to see how connections end.
+const FEWEST: u64 = 2;
+/// By then it must know: it looks about once a second, and misses what opens and ends between two looks.
+const ROUNDS: u64 = 8;
+
+/// A server that closes idle connections, and clients that use theirs a moment later.
+struct Race {
+    listener: Listener,
+    clients: Mutex<Vec<Socket>>,
+}
+
+impl Race {
+    fn begin() -> Result<Self> {
+        sysctl::defaults()?;
+        Ok(Self { listener: Listener::ipv4(IDLE_PORT, 128)?, clients: Mutex::default() })
+    }
+
+    /// All clients lose the race; `rounds` have been begun, this one included.
+    fn round(&self, rounds: u64) -> Result<()> {
         let mut kept: Vec<(Instant, Option<Socket>)> = Vec::new();
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
-            let client = connect(listener.loopback())?;
-            let connection = listener.accept()?;
+            let client = connect(self.listener.loopback())?;
+            let connection = self.listener.accept()?;
             send_byte(&client)?;
             read_byte(&connection)?;
             send_byte(&connection)?;
@@ -204,16 +233,9 @@ fn race() -> Result<Scene> {
         }
         thread::sleep(Duration::from_millis(50));
         clients.iter().try_for_each(send_byte)?;
-        open.push(clients);
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).extend(clients);
+        wait_for(Counter::OutRsts, rounds * CLIENTS, PATIENCE)
     }
-    let resets = ROUNDS * CLIENTS as u64;
-    wait_for(Counter::OutRsts, resets, PATIENCE)?;
-    Ok(Scene {
-        kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(resets))],
-        resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(resets))],
-        open: vec![Box::new((listener, open))],
-        ..Scene::default()
-    })
 }
 
 fn read_byte(mut socket: &Socket) -> Result<()> {

@@ -3,7 +3,7 @@
 use ratatui::{
     Frame,
     layout::Rect,
-    style::Style,
+    style::{Modifier, Style},
     text::{Line, Span},
     widgets::{Block, Borders, Padding, Paragraph, Wrap},
 };
@@ -15,7 +15,7 @@ use crate::{
         narrative::{Paragraph as Told, Tone, narrate},
         terminal::plain,
     },
-    client::model::{Listener, Part},
+    client::model::{Listener, Part, Verdict},
     domain::glossary,
     tui::model::Model,
 };
@@ -79,7 +79,43 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look)
     frame.render_widget(text, area);
 }
 
+/// The verdicts on it first: what is the matter and what to do; then what is known of it.
 fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
+    let mut lines: Vec<_> = model.verdicts_on(&chosen.id).flat_map(|verdict| judged(verdict, look)).collect();
+    lines.extend(known(chosen, model, look));
+    lines
+}
+
+fn judged(verdict: &Verdict, look: Look) -> Vec<Line<'static>> {
+    let mut lines = vec![
+        Line::from(vec![
+            Span::styled(plain(&verdict.title), look.harm(&verdict.harm).add_modifier(Modifier::BOLD)),
+            Span::styled(
+                format!(
+                    "  {}, {} confidence",
+                    plain(&verdict.harm).replace('_', " "),
+                    plain(&verdict.confidence)
+                ),
+                look.dim(),
+            ),
+        ]),
+        Line::raw(plain(&verdict.summary)),
+    ];
+    lines.extend(
+        verdict.because.iter().map(|because| Line::raw(format!("Because: {}", plain(&because.summary)))),
+    );
+    lines.extend(verdict.knobs.iter().map(|knob| {
+        let from = knob.current.as_ref().map_or(String::new(), |current| format!(" from {}", plain(current)));
+        let (name, proposed, how) = (plain(&knob.name), plain(&knob.proposed), plain(&knob.set_by));
+        Line::styled(format!("Set {name}{from} to {proposed}: {how}"), look.head())
+    }));
+    let sign = look.sign("•", "-");
+    lines.extend(verdict.advice.iter().map(|advice| Line::raw(format!("{sign} {}", plain(advice)))));
+    lines.push(Line::default());
+    lines
+}
+
+fn known(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
     let status = model.status();
     let watched = status.and_then(|status| format::seconds_between(&status.attached, &status.taken));
     let paragraph = |paragraph: Told| {

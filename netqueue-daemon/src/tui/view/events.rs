@@ -15,14 +15,16 @@ use crate::{
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look) {
-    let Some(seen) = &model.look else { return };
+    if model.look.is_none() {
+        return;
+    }
     let block = block(" events, newest first (UTC) ".to_owned(), look);
     let inside = block.inner(area);
-    if seen.events.is_empty() {
+    if model.events.is_empty() {
         let text = ratatui::widgets::Paragraph::new("  none in the window that is held").style(look.dim());
         return frame.render_widget(text.block(block), area);
     }
-    let rows = seen.events.iter().take(usize::from(inside.height)).map(|event| row(event, look));
+    let rows = model.events.iter().take(usize::from(inside.height)).map(|event| row(event, look));
     let widths =
         [Constraint::Length(12), Constraint::Length(18), Constraint::Min(20), Constraint::Length(21)];
     let table = Table::new(rows.collect::<Vec<_>>(), widths).column_spacing(1).block(block);

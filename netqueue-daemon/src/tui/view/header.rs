@@ -1,4 +1,4 @@
-//! The two lines at the top: whose numbers these are, and the one thing to know.
+//! The lines at the top: whose numbers these are, and the one thing to know.
 
 use std::time::Instant;
 
@@ -29,11 +29,55 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look,
     if model.paused {
         first.push(Span::styled("  HELD STILL (p goes on)", look.warn()));
     }
-    frame.render_widget(Paragraph::new(vec![Line::from(first), verdict(model, look, now)]), area);
+    let lines =
+        [Some(Line::from(first)), Some(rates(model, look, now)), spike(model, look), worst(model, look)];
+    frame.render_widget(Paragraph::new(lines.into_iter().flatten().collect::<Vec<_>>()), area);
 }
 
-/// What is wrong, in a line.
-fn verdict(model: &Model, look: Look, now: Instant) -> Line<'static> {
+/// Lines it takes.
+pub(super) fn height(model: &Model) -> u16 {
+    2 + u16::from(model.spike().is_some()) + u16::from(model.worst().is_some())
+}
+
+/// A sudden rise of drops.
+fn spike(model: &Model, look: Look) -> Option<Line<'static>> {
+    let spike = model.spike()?;
+    let place = if spike.scope == "listener" {
+        format::place(spike.addr, spike.port)
+    } else {
+        format!("namespace {}", plain(&spike.netns))
+    };
+    let cause =
+        if spike.cause == "any" { "all drops".to_owned() } else { plain(&spike.cause).replace('_', " ") };
+    let since = format::clock(&spike.started);
+    let since = since.split('.').next().unwrap_or_default();
+    let words = format!(
+        "{}spike since {since}: {place} {cause}, {}, peak {}/s",
+        look.sign("▲ ", "^ "),
+        format::plural(spike.drops, "drop"),
+        format::count(spike.peak_per_second)
+    );
+    Some(Line::styled(words, look.bad()))
+}
+
+/// The worst verdict; the page of its listener says more.
+fn worst(model: &Model, look: Look) -> Option<Line<'static>> {
+    let verdict = model.worst()?;
+    let subject = &verdict.subject;
+    let place = match (subject.addr, subject.port) {
+        (None, None) => plain(subject.netns.as_deref().unwrap_or(&subject.kind)),
+        (addr, port) => format::place(addr, port),
+    };
+    let process =
+        subject.process.as_ref().map_or(String::new(), |process| format!(" {}", plain(&process.name)));
+    Some(Line::from(vec![
+        Span::styled(format!("{}{place}{process}: ", look.sign("⚑ ", "> ")), look.head()),
+        Span::styled(plain(&verdict.title), look.harm(&verdict.harm)),
+    ]))
+}
+
+/// What happens, in a line.
+fn rates(model: &Model, look: Look, now: Instant) -> Line<'static> {
     let Some(seen) = &model.look else {
         return match model.link(now) {
             Link::Failing(_, why) => Line::styled(plain(&why), look.bad()),

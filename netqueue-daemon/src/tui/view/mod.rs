@@ -27,9 +27,12 @@ const ROOM_FOR_EVENTS: u16 = 18;
 
 /// Draws the whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Instant) {
-    let [top, middle, bottom] =
-        Layout::vertical([Constraint::Length(2), Constraint::Min(0), Constraint::Length(1)])
-            .areas(frame.area());
+    let [top, middle, bottom] = Layout::vertical([
+        Constraint::Length(header::height(model)),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
     header::draw(frame, top, model, look, now);
     trust::draw(frame, bottom, model, look, now);
     match model.page {

@@ -57,6 +57,15 @@ impl Look {
         self.coloured(Color::Blue)
     }
 
+    /// What a verdict does to clients.
+    pub(super) fn harm(self, harm: &str) -> Style {
+        match harm {
+            "never_served" | "reset" => self.bad(),
+            "absorbed" => self.good(),
+            _ => self.warn(),
+        }
+    }
+
     /// Headings.
     pub(super) fn head(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)

@@ -14,7 +14,8 @@ use super::{Look, draw};
 use crate::{
     client::{ClientError, Server},
     tui::{
-        feed, keys,
+        feed::{self, News},
+        keys,
         model::{Model, Sort},
     },
 };
@@ -49,12 +50,33 @@ fn look(second: u64) -> feed::Look {
         {"seq": 1, "time": "2026-11-21T02:02:59.001Z", "kind": "reset", "listener": "3", "netns": "host", "addr": "127.0.0.1", "port": 81,
          "cause": "no_listener"},
     ]);
+    let verdicts = json!([
+        {"rule": "accept_queue_slow", "title": "Accept queue full: the process accepts too slowly", "harm": "delayed", "affected": 9,
+         "confidence": "high", "summary": "It accepts 44 connections per second and 181 arrive.", "clients_see": "a delay of a second",
+         "subject": {"kind": "listener", "listener": "1", "netns": "host", "addr": "0.0.0.0", "port": 8081,
+                     "process": {"name": "slow", "pid": 7, "unit": null}},
+         "because": {"rule": "x", "summary": "one thing led to another"},
+         "advice": ["Let it accept faster: no backlog would have been enough."],
+         "knobs": [{"name": "workers", "set_by": "its configuration", "current": "1", "proposed": "5"}]},
+    ]);
+    let spikes = json!([
+        {"id": "1", "scope": "namespace", "listener": null, "netns": "host", "netns_inode": 1, "netns_generation": 0, "addr": null, "port": null,
+         "cause": "any", "active": true, "started": "2026-11-21T02:02:59.100Z", "detected": "2026-11-21T02:03:00Z",
+         "last_drop": "2026-11-21T02:03:01Z", "ended": null, "drops": 1240, "peak_per_second": 61, "baseline_per_second": 0.1,
+         "clients": {"addresses": 1, "connections": 9, "at_least": false}},
+        {"id": "2", "scope": "listener", "listener": "1", "netns": "host", "netns_inode": 1, "netns_generation": 0, "addr": "0.0.0.0", "port": 8081,
+         "cause": "accept_queue_full", "active": true, "started": "2026-11-21T02:02:59.100Z", "detected": "2026-11-21T02:03:00Z",
+         "last_drop": "2026-11-21T02:03:01Z", "ended": null, "drops": 1240, "peak_per_second": 60, "baseline_per_second": 0.1,
+         "clients": {"addresses": 1, "connections": 9, "at_least": false}},
+    ]);
     let parse = "the client's own types";
     feed::Look {
         status: serde_json::from_value(status).expect(parse),
         warnings: Vec::new(),
         listeners: serde_json::from_value(listeners).expect(parse),
         events: serde_json::from_value(events).expect(parse),
+        verdicts: serde_json::from_value(verdicts).expect(parse),
+        spikes: serde_json::from_value(spikes).expect(parse),
     }
 }
 
@@ -63,7 +85,7 @@ fn watched() -> (Model, Instant) {
     let begin = Instant::now();
     let mut model = Model::new("http://127.0.0.1:10124".into(), Sort::Drops);
     for second in 0..20 {
-        model.hear((begin + Duration::from_secs(second), Ok(Box::new(look(second)))));
+        model.hear(News::Look(begin + Duration::from_secs(second), Ok(Box::new(look(second)))));
     }
     (model, begin + Duration::from_secs(19))
 }
@@ -137,7 +159,7 @@ fn no_size_is_too_small() {
 fn a_daemon_that_is_gone_is_said_to_be_and_the_old_numbers_stay() {
     let (mut model, now) = watched();
     let server: Server = "http://127.0.0.1:10124".parse().expect("a server");
-    model.hear((now, Err(ClientError::NotRunning { server })));
+    model.hear(News::Look(now, Err(ClientError::NotRunning { server })));
     let text = screen(&model, (80, 24), now + Duration::from_secs(7), LOOK);
     assert!(text.contains("NO ANSWER for 7 s, these numbers are old: nothing listens"), "{text}");
     assert!(text.contains("0.0.0.0:8081"), "{text}");
@@ -151,7 +173,7 @@ fn what_does_not_add_up_is_said_in_the_last_line() {
         balance.counters.values_mut().for_each(|row| row.residual = -3);
     }
     bad.status.events.lost.insert("ring_full".into(), 1200);
-    model.hear((now + Duration::from_secs(1), Ok(Box::new(bad))));
+    model.hear(News::Look(now + Duration::from_secs(1), Ok(Box::new(bad))));
     let text = screen(&model, (80, 24), now, LOOK);
     assert!(text.contains("NOT EXACT: residual 3  1,200 lost"), "{text}");
 }
@@ -190,9 +212,27 @@ fn held_still_the_numbers_stay() {
     let (mut model, now) = watched();
     press(&mut model, "p");
     let before = screen(&model, (80, 24), now, LOOK);
-    model.hear((now + Duration::from_secs(1), Ok(Box::new(look(40)))));
+    model.hear(News::Look(now + Duration::from_secs(1), Ok(Box::new(look(40)))));
     assert!(before.contains("HELD STILL"));
     let after = screen(&model, (80, 24), now, LOOK);
     assert_eq!(before.contains("1,240"), after.contains("1,240"), "{after}");
     assert!(!after.contains("2,500"), "{after}");
+}
+
+#[test]
+fn events_come_between_two_looks_and_none_comes_twice() {
+    let (mut model, _) = watched();
+    let seen: Vec<_> = model.events.iter().map(|event| event.seq).collect();
+    assert_eq!(seen, [2, 1]);
+    let event = |seq: u64| {
+        serde_json::from_value(
+            json!({"seq": seq, "time": "2026-11-21T02:03:01Z", "kind": "drop", "netns": "host",
+            "cause": "accept_queue_full", "stage": "syn"}),
+        )
+        .expect("an event")
+    };
+    model.hear(News::Events(vec![event(2), event(3)]));
+    press(&mut model, "p");
+    model.hear(News::Events(vec![event(4)]));
+    assert_eq!(model.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [3, 2, 1]);
 }

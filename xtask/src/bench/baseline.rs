@@ -1,0 +1,94 @@
+//! What netqueue may cost: the figures in `xtask/baseline.json`, one row on each line, and the check that later ones do not
+//! rise above them.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::measure;
+use super::plan::{Mode, Setting, Work};
+use super::rows::Row;
+use crate::vm::Payload;
+use crate::vm::kernels;
+use crate::workspace::Workspace;
+
+/// Below the workspace's top.
+pub(crate) const FILE: &str = "xtask/baseline.json";
+
+/// One kernel and the default way to attach: what makes a figure rise there makes it rise everywhere.
+const KERNEL: &str = "6.12";
+const SETTINGS: [Setting; 3] = [Setting::Nothing, Setting::Daemon(Mode::Auto, &[]), Setting::Nothing];
+const WORKS: [Work; 2] = [Work::Cycle, Work::DroppedSyn];
+
+/// What is added may rise by so much over the baseline, in percent of it ..
+const RISE: f64 = 3.0;
+/// .. and by what two runs of the same program may differ, in percent of the base: where sockets lie is left to chance.
+const CHANCE: f64 = 0.5;
+
+/// Measures what the baseline has.
+pub(crate) fn rows(workspace: &Workspace, payload: &Payload) -> Result<Vec<Row>> {
+    let rows = measure(workspace, kernels::row(KERNEL)?, payload, &SETTINGS, &WORKS)?;
+    Ok(rows.into_iter().filter(|row| row.mode != Setting::Nothing.mode()).collect())
+}
+
+/// Makes these rows the baseline.
+pub(crate) fn write(workspace: &Workspace, rows: &[Row]) -> Result<()> {
+    let lines: String = rows.iter().map(|row| row.json().to_string() + "\n").collect();
+    fs::write(workspace.root().join(FILE), lines).with_context(|| format!("{FILE} cannot be written"))
+}
+
+/// What is wrong with these rows, one line each; and one line for each that says how it stands.
+pub(crate) fn compare(workspace: &Workspace, rows: &[Row]) -> Result<(Vec<String>, Vec<String>)> {
+    let text = fs::read_to_string(workspace.root().join(FILE));
+    let text =
+        text.with_context(|| format!("{FILE} cannot be read: cargo xtask bench --write-baseline makes it"))?;
+    let known = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+    judge(&known.with_context(|| format!("{FILE} has a line that is no JSON"))?, rows)
+}
+
+fn judge(known: &[Value], rows: &[Row]) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut wrong, mut stand) = (Vec::new(), Vec::new());
+    for row in rows {
+        let same = |line: &&Value| {
+            let now = row.json();
+            ["kernel", "mode", "features", "of"].iter().all(|column| line[column] == now[column])
+        };
+        let name = format!("{} on {}, {}", row.of.as_str(), row.kernel, row.mode);
+        let known = known.iter().find(same).with_context(|| format!("{FILE} has no row for {name}"))?;
+        let before = known["added"].as_f64().with_context(|| format!("{FILE}: no `added` in {known}"))?;
+        let limit = before * (1.0 + RISE / 100.0) + row.base * CHANCE / 100.0;
+        let said =
+            format!("{name}: netqueue adds {:.0} instructions, the baseline is {before:.0}", row.added);
+        if row.added > limit {
+            wrong.push(format!(
+                "{said}, and {limit:.0} is the limit; where it must be so: cargo xtask bench --write-baseline"
+            ));
+        }
+        stand.push(said);
+    }
+    Ok((wrong, stand))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(added: f64) -> Row {
+        Row { kernel: "6.12", mode: "auto", features: "all".into(), of: Work::Cycle, base: 80_000.0, added }
+    }
+
+    #[test]
+    fn four_hundred_instructions_more_are_chance_and_five_hundred_are_not() {
+        let known = [row(1000.0).json()];
+        let wrong = |added| judge(&known, &[row(added)]).unwrap().0;
+        assert!(wrong(1400.0).is_empty());
+        assert!(wrong(1500.0)[0].contains("adds 1500 instructions, the baseline is 1000"));
+        assert!(wrong(500.0).is_empty());
+    }
+
+    #[test]
+    fn a_figure_without_a_baseline_is_an_error() {
+        assert!(judge(&[], &[row(1.0)]).is_err());
+    }
+}
