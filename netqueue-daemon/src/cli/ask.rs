@@ -14,7 +14,7 @@ use super::{
     style,
     terminal::{self, Colour, Out},
 };
-use crate::client::{Client, ClientError, Server};
+use crate::client::{Access, Client, ClientError, Server};
 
 /// Which daemon, and how to print.
 #[derive(Clone, Debug, Args)]
@@ -28,6 +28,8 @@ pub struct Asking {
         help_heading = "Daemon and output"
     )]
     pub server: Server,
+    #[command(flatten)]
+    access: Access,
     /// Prints JSON: the API's own answer
     #[arg(long, help_heading = "Daemon and output")]
     pub json: bool,
@@ -61,9 +63,11 @@ pub enum Failure {
 
 impl Asking {
     /// The daemon's client.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        Client::new(self.server.clone())
+    ///
+    /// # Errors
+    /// The command line names files that are not what they should be.
+    pub fn client(&self) -> Result<Client, ClientError> {
+        Client::new(self.server.clone(), &self.access)
     }
 
     /// Standard output as it is wanted.

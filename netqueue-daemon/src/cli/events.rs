@@ -92,7 +92,7 @@ pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
             return follow::run(&args.asking, &past, &stream, args.limit).await;
         }
         let query = args.filter.query("/api/v1/events").with("limit", Some(args.limit));
-        let answer = args.asking.client().get::<Events>(&query).await?;
+        let answer = args.asking.client()?.get::<Events>(&query).await?;
         let mut paper = args.asking.paper();
         if args.asking.json {
             paper.json(&answer.raw)?;

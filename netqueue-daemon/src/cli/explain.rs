@@ -40,7 +40,7 @@ const MANY: usize = 6;
 /// It cannot be printed.
 pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     run(async move {
-        let client = args.asking.client();
+        let client = args.asking.client()?;
         let diagnosis = client.get::<Diagnosis>(&Query::new("/api/v1/diagnosis")).await?;
         let mut paper = args.asking.paper();
         let Some(selector) = &args.listener else {

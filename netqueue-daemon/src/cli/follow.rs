@@ -39,7 +39,7 @@ struct Lost {
 /// # Errors
 /// The daemon refuses, is not there at first, or nothing can be printed.
 pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -> Result<Exit, Failure> {
-    let client = asking.client();
+    let client = asking.client()?;
     let mut log = Log { paper: asking.paper(), json: asking.json, last: 0 };
     log.past(&client, past, recent).await?;
     let (mut last_id, mut pause, mut streams) = (None, PATIENCE[0], true);

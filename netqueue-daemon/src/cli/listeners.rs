@@ -67,7 +67,7 @@ pub fn command(args: ListenersArgs) -> anyhow::Result<ExitCode> {
         let query = Query::new("/api/v1/listeners")
             .with("netns", args.netns.as_ref())
             .with("kind", args.kind.as_ref());
-        let mut answer = args.asking.client().get::<Listeners>(&query).await?;
+        let mut answer = args.asking.client()?.get::<Listeners>(&query).await?;
         let fits = |one: &Listener| {
             args.listener.as_ref().is_none_or(|wanted| wanted.admits(one))
                 && (!args.trouble || one.drops.total > 0 || one.resets.total > 0)

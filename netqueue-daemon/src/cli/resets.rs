@@ -63,7 +63,7 @@ pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
             .with("netns", args.netns.as_ref())
             .with("addr", args.addr.as_ref())
             .with("port", args.port.as_ref());
-        let answer = args.asking.client().get::<Listeners>(&query).await?;
+        let answer = args.asking.client()?.get::<Listeners>(&query).await?;
         let rows = rows(&answer.envelope.data.listeners, args.cause.as_deref());
         let mut paper = args.asking.paper();
         if args.asking.json {

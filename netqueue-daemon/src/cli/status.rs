@@ -32,7 +32,7 @@ pub struct StatusArgs {
 /// It cannot be printed.
 pub fn command(args: StatusArgs) -> anyhow::Result<ExitCode> {
     run(async move {
-        let answer = args.asking.client().get::<Status>(&Query::new("/api/v1/status")).await?;
+        let answer = args.asking.client()?.get::<Status>(&Query::new("/api/v1/status")).await?;
         let mut paper = args.asking.paper();
         if args.asking.json {
             paper.json(&answer.raw)?;

@@ -24,6 +24,29 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
+    /// The command line does not say how to get in, or says it wrongly.
+    #[error("{message}")]
+    Access {
+        /// What was wrong and what would be right.
+        message: String,
+    },
+    /// Who answers is not whom we trust, or does not trust us.
+    #[error(
+        "no TLS with {server}: {source}; its certificate is checked against --server-ca or what the system trusts, and \
+         against the URL's name or --server-name; it may want --client-cert"
+    )]
+    Tls {
+        /// Where.
+        server: Server,
+        /// Why.
+        source: io::Error,
+    },
+    /// It wants a user and a password, others than these.
+    #[error("{server} wants a user and a password it knows: --user and --password-file")]
+    Unauthorized {
+        /// Where.
+        server: Server,
+    },
     /// No answer in time.
     #[error(
         "{server} {what} within {seconds} s: it is overloaded, stopped, or something between drops packets"
@@ -97,6 +120,9 @@ impl ClientError {
     /// Whether the daemon understood and said no: the command line is at fault.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { code: 400..=499, .. })
+        matches!(
+            self,
+            Self::Refused { code: 400..=499, .. } | Self::Access { .. } | Self::Unauthorized { .. }
+        )
     }
 }

@@ -7,15 +7,20 @@ use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::{ACCEPT, HOST, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{
-    ClientError, Message, Query, Server,
+    Access, ClientError, Message, Query, Server,
+    access::Pass,
     model::{Answer, Envelope, Problem, Version},
     sse::Parser,
 };
@@ -32,13 +37,17 @@ const LARGEST: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Client {
     server: Server,
+    pass: Pass,
 }
 
 impl Client {
-    /// A client of the daemon at `server`; nothing is asked yet.
-    #[must_use]
-    pub const fn new(server: Server) -> Self {
-        Self { server }
+    /// A client of the daemon at `server`, which lets it in by `access`; nothing is asked yet.
+    ///
+    /// # Errors
+    /// A file `access` names is not what it should be, in words.
+    pub fn new(server: Server, access: &Access) -> Result<Self, ClientError> {
+        let pass = access.pass(&server).map_err(|message| ClientError::Access { message })?;
+        Ok(Self { server, pass })
     }
 
     /// Where the daemon is.
@@ -97,16 +106,24 @@ impl Client {
         last: Option<&str>,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.not_http(&error))?;
-        // Its errors come out of the request or the body as well.
-        tokio::spawn(async move {
-            let _reported = connection.await;
-        });
+        let mut sender = match &self.pass.tls {
+            None => self.speak(stream).await?,
+            Some((connector, name)) => {
+                let securing = timeout(CONNECT, connector.connect(name.clone(), stream)).await;
+                let secured = securing.map_err(|_| self.late("did not agree on TLS", CONNECT))?;
+                self.speak(
+                    secured.map_err(|source| ClientError::Tls { server: self.server.clone(), source })?,
+                )
+                .await?
+            }
+        };
         let mut request = Request::get(self.server.path(path))
             .header(HOST, self.server.authority())
             .header(ACCEPT, accept)
             .header(USER_AGENT, concat!("netqueue/", env!("CARGO_PKG_VERSION")));
+        if let Some(authorization) = &self.pass.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -116,6 +133,20 @@ impl Client {
         })?;
         let answer = timeout(ANSWER, sender.send_request(request)).await;
         answer.map_err(|_| self.late("did not answer", ANSWER))?.map_err(|error| self.not_http(&error))
+    }
+
+    /// Begins HTTP on a connection.
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<http1::SendRequest<Empty<Bytes>>, ClientError> {
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.not_http(&error))?;
+        // Its errors come out of the request or the body as well.
+        tokio::spawn(async move {
+            let _reported = connection.await;
+        });
+        Ok(sender)
     }
 
     async fn connect(&self) -> Result<TcpStream, ClientError> {
@@ -139,6 +170,9 @@ impl Client {
 
     /// What another status than 200 means.
     async fn refusal(&self, status: StatusCode, path: &str, body: &[u8]) -> ClientError {
+        if status == StatusCode::UNAUTHORIZED {
+            return ClientError::Unauthorized { server: self.server.clone() };
+        }
         let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
             return self.foreign(&format!("status {} without netqueue's problem report", status.as_u16()));
         };

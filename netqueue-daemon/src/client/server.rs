@@ -21,11 +21,28 @@ struct Parts {
     host: String,
     port: u16,
     prefix: String,
+    https: bool,
 }
 
 impl Server {
     /// The port a daemon listens on unless told otherwise.
     const DEFAULT_PORT: u16 = 10124;
+
+    /// Whether TLS is spoken there.
+    pub(super) fn is_https(&self) -> bool {
+        self.0.https
+    }
+
+    /// The name or address, without brackets.
+    pub(super) fn host(&self) -> &str {
+        self.0.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether what is sent there stays on this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host().eq_ignore_ascii_case("localhost")
+            || self.host().parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
 
     /// What `Host:` says.
     pub(super) fn authority(&self) -> String {
@@ -39,7 +56,7 @@ impl Server {
 
     /// The addresses to try, in order.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, ClientError> {
-        let bare = self.0.host.trim_start_matches('[').trim_end_matches(']');
+        let bare = self.host();
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.0.port)]);
         }
@@ -61,14 +78,17 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let expected = "expected http://HOST:PORT, for example http://127.0.0.1:10124";
+        let expected = "expected http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:10124";
         // `127.0.0.1:10124` is what people type.
         let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let uri: Uri = full.parse().map_err(|_| expected.to_owned())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(format!("{expected}; for TLS put a tunnel or a proxy before it")),
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(expected.to_owned()),
+        };
+        if full.contains('@') {
+            return Err(format!("{expected}; a user is named with --user and --password-file"));
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(expected)?;
         if uri.query().is_some() {
@@ -81,7 +101,7 @@ impl FromStr for Server {
             Some((_, rest)) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or(expected)?,
         };
         let url = full.trim_end_matches('/').to_owned();
-        Ok(Self(Arc::new(Parts { host: host.to_owned(), port, prefix, url })))
+        Ok(Self(Arc::new(Parts { host: host.to_owned(), port, prefix, url, https })))
     }
 }
 
@@ -122,7 +142,8 @@ mod tests {
     fn what_is_no_server_is_refused_with_an_example() {
         for wrong in [
             "",
-            "https://h:1",
+            "https://",
+            "http://ops:secret@h:1",
             "ftp://h:1",
             "http://",
             "http://h:99999",

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::client::{Client, Server};
+use crate::client::{Access, Client, Server};
 
 /// The arguments of `netqueue top`.
 #[derive(Clone, Debug, Args)]
@@ -19,6 +19,8 @@ pub struct TopArgs {
     /// The daemon to watch
     #[arg(long, env = "NETQUEUE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:10124")]
     server: Server,
+    #[command(flatten)]
+    access: Access,
     /// Seconds between two looks, from 0.2 to 60
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = feed::period)]
     interval: std::time::Duration,
@@ -35,7 +37,7 @@ pub struct TopArgs {
 /// # Errors
 /// There is no terminal.
 pub fn command(args: TopArgs) -> anyhow::Result<ExitCode> {
-    let client = Client::new(args.server.clone());
+    let client = Client::new(args.server.clone(), &args.access)?;
     let look = view::Look { ascii: args.ascii || !view::speaks_utf8(), colour: view::wants_colour() };
     let model = model::Model::new(args.server.to_string(), args.sort);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

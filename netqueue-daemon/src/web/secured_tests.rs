@@ -10,6 +10,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clap::Parser as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -22,6 +23,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Exposure, Secured, bind};
+use crate::client::{Access, Client, Query, model::Version};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -61,7 +63,11 @@ async fn serve(web: &Path) -> (SocketAddr, Arc<Secured>) {
         allow_unauthenticated: false,
         hostnames: Vec::new(),
     };
-    let router = Router::new().route("/metrics", get(async || "42")).route("/", get(async || "hello"));
+    let status = get(async || r#"{"status":"success","data":{"version":"0"}}"#);
+    let router = Router::new()
+        .route("/metrics", get(async || "42"))
+        .route("/", get(async || "hello"))
+        .route("/api/v1/status", status);
     tokio::spawn(server.serve(router, exposure, std::future::pending()));
     (address, secured)
 }
@@ -134,6 +140,53 @@ async fn a_client_certificate_of_the_right_authority_and_name_is_asked_for() {
     assert_eq!(over_tls(address, &authority, None).await, "");
     assert_eq!(over_tls(address, &authority, Some(issue(&stranger, "prometheus.example"))).await, "");
     assert_eq!(over_tls(address, &authority, Some(issue(&authority, "somebody.example"))).await, "");
+}
+
+/// What `netqueue status` with these options gets from there.
+async fn ask(address: SocketAddr, options: &[&str]) -> Result<Version, String> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        access: Access,
+    }
+    let line = Line::try_parse_from(std::iter::once(&"netqueue").chain(options)).expect("options");
+    let server = format!("https://{address}").parse().expect("a server");
+    let client = Client::new(server, &line.access).map_err(|error| error.to_string())?;
+    let answer = client.get::<Version>(&Query::new("/api/v1/status")).await;
+    answer.map(|answer| answer.envelope.data).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn the_command_line_gets_in_by_certificate_and_password_and_says_which_is_missing() {
+    let authority = authority();
+    let folder = folder(
+        &authority,
+        &format!(
+            "tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n  client_auth_type: RequireAndVerifyClientCert\n  \
+             client_ca_file: ca.crt\nbasic_auth_users:\n  ops: {}\n",
+            bcrypt::hash("secret", 4).expect("hashed")
+        ),
+    );
+    let (certificate, key) = issue(&authority, "ops.example");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, text) in
+        [("me.crt", certificate.as_str()), ("me.key", &key), ("password", "secret\n"), ("old", "other")]
+    {
+        fs::write(path(name), text).expect("written");
+    }
+    let (address, _) = serve(&folder.path().join("web.yml")).await;
+    let (ca, crt, me, password, old) =
+        (path("ca.crt"), path("me.crt"), path("me.key"), path("password"), path("old"));
+    let trusting = ["--server-ca", &ca, "--server-name", "localhost"];
+    let shown = [&trusting[..], &["--client-cert", &crt, "--client-key", &me]].concat();
+    let whole = |file| [&shown[..], &["--user", "ops", "--password-file", file]].concat();
+    assert_eq!(ask(address, &whole(password.as_str())).await.expect("let in").version, "0");
+    let wrong = ask(address, &whole(old.as_str())).await.expect_err("another password");
+    assert!(wrong.contains("--password-file"), "{wrong}");
+    let unknown = ask(address, &trusting).await.expect_err("no certificate");
+    assert!(unknown.contains("--client-cert") || unknown.contains("broke off"), "{unknown}");
+    let stranger = ask(address, &["--server-ca", &ca]).await.expect_err("another name");
+    assert!(stranger.contains("--server-name"), "{stranger}");
 }
 
 #[tokio::test]

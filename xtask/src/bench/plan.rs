@@ -45,15 +45,6 @@ impl Work {
         }
     }
 
-    /// Which of a round's figures counts; of all rounds it is the least one, for whatever disturbs one adds to it. Of a connection the middle one: what the kernel puts off and does every now and then is
-    /// part of its cost. The others leave nothing behind, and timers that happen to run are none of theirs.
-    pub(crate) const fn figure(self) -> &'static str {
-        match self {
-            Self::Cycle => "median",
-            Self::DroppedSyn | Self::DataPacket => "minimum",
-        }
-    }
-
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|work| work.as_str() == name)
     }

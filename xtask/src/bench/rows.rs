@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::plan::{ROUNDS, Setting, Work};
 
+/// What of a round counts: its least disturbed batch. Of all rounds it is the least one, too: whatever disturbs adds to it.
+const FIGURE: &str = "minimum";
+
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
@@ -89,8 +92,7 @@ fn figures(output: &[String]) -> Result<Vec<(Work, f64)>> {
         .map(|line| {
             let work = line["of"].as_str().and_then(Work::named);
             let work = work.with_context(|| format!("no known work: {line}"))?;
-            let figure = line[work.figure()].as_f64();
-            Ok((work, figure.with_context(|| format!("no {}: {line}", work.figure()))?))
+            Ok((work, line[FIGURE].as_f64().with_context(|| format!("no {FIGURE}: {line}"))?))
         })
         .collect()
 }
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     fn lines(medians: &[f64]) -> Vec<String> {
-        let round = |median: &f64| json!({"of": "cycle", "median": median}).to_string();
+        let round = |median: &f64| json!({"of": "cycle", "minimum": median}).to_string();
         let figures = medians.iter().flat_map(|median| {
             [*median, median + 5.0, median + 1200.0, median + 9.0, median + 90.0].map(|near| round(&near))
         });
