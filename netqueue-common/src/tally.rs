@@ -38,11 +38,13 @@ pub enum Tally {
     /// Network namespaces that ended without their last counts being told: the ring buffer for them was full, or there are
     /// more CPUs than are summed up.
     FarewellsLost,
+    /// listen() calls that were not told: the ring buffer for them was full. Their listeners' arguments are not known.
+    ListensLost,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: usize = Self::FarewellsLost as usize + 1;
+    pub const COUNT: usize = Self::ListensLost as usize + 1;
 
     /// Every tally, in index order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -61,6 +63,7 @@ impl Tally {
         Self::QueuedForgotten,
         Self::NamespacesUntold,
         Self::FarewellsLost,
+        Self::ListensLost,
     ];
 }
 

@@ -1,12 +1,18 @@
 //! What a host full of listeners takes of memory: counted allocation by allocation, so that it repeats to the byte.
 //!
 //! `cargo bench --bench memory` prints a table: what stays, and what is taken for a moment at most while a surface answers.
+//! `cargo bench --bench memory -- --record DIRECTORY` writes recordings of such hosts instead, for a daemon that is looked at
+//! from outside: `netqueue replay DIRECTORY/10000.nqr --speed max`.
 
 mod crowd;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    env,
+    fs::File,
     hint::black_box,
+    io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicIsize, Ordering},
@@ -57,7 +63,13 @@ fn kib(bytes: isize) -> String {
     format!("{:.1}", bytes as f64 / 1024.0)
 }
 
-fn main() {
+fn main() -> io::Result<()> {
+    let mut arguments = env::args().skip_while(|argument| argument != "--record");
+    if let Some(directory) = arguments.nth(1) {
+        return CROWDS.into_iter().try_for_each(|listeners| {
+            crowd::record(listeners, File::create(Path::new(&directory).join(format!("{listeners}.nqr")))?)
+        });
+    }
     println!(
         "{:>9} {:>7} | {:>10} {:>12} {:>10} | {:>10} {:>10} (KiB)",
         "listeners", "series", "state", "per listener", "snapshot", "page", "at most"
@@ -78,4 +90,5 @@ fn main() {
             kib(most)
         );
     }
+    Ok(())
 }

@@ -3,14 +3,18 @@
 #![allow(dead_code, reason = "each bench uses its part")]
 
 use std::{
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
-use netqueue_daemon::domain::{
-    AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Event, Family, Histogram, KernelCounter,
-    Limit, Listener, Netns, Observation, Owner, Peer, Place, QueueState, Queues, ResetCause, Settings,
-    SocketId, SocketInode, Sysctls, Timestamp, Traffic, TrafficReading, What,
+use netqueue_daemon::{
+    domain::{
+        AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Family, Histogram, KernelCounter, Limit,
+        Listener, Netns, Observation, Observed, Owner, Place, QueueState, Queues, ResetCause, Settings,
+        SocketId, SocketInode, Sysctls, Timestamp, Traffic, TrafficReading,
+    },
+    recording::{END, Header, Writer},
 };
 
 /// The numbers of listeners every figure is given for.
@@ -39,23 +43,45 @@ fn place(number: u64) -> Endpoint {
 pub(crate) fn aggregator(listeners: u64, series: usize) -> Aggregator {
     let settings = Settings { max_series: series, ..Settings::of(HOST) };
     let mut aggregator = Aggregator::new(settings, second(0));
-    let found = Changes { listeners: found(listeners), ..Changes::default() };
-    aggregator.apply(second(1), Observation::Listeners(found));
-    let busy = || (0..listeners).step_by(BUSY as usize);
-    let sockets = busy().map(|number| (key(number), SocketInode(number + 1))).collect();
-    aggregator.apply(second(2), Observation::Sockets(sockets));
-    tell(&mut aggregator, listeners, 2);
+    observed(listeners).into_iter().for_each(|(at, what)| aggregator.apply(at, what));
+    aggregator.tick(second(2));
     aggregator
 }
 
-/// What the kernel side tells in a second in which every busy listener was charged.
+/// How so many listeners come to be known: all of them by the inventory, the busy ones by the kernel side.
+pub(crate) fn observed(listeners: u64) -> Vec<(Timestamp, Observation)> {
+    let found = Changes { listeners: found(listeners), ..Changes::default() };
+    let busy = (0..listeners).step_by(BUSY as usize);
+    let sockets = busy.map(|number| (key(number), SocketInode(number + 1))).collect();
+    let mut observed =
+        vec![(second(1), Observation::Listeners(found)), (second(2), Observation::Sockets(sockets))];
+    observed.extend(told(listeners, 2).map(|what| (second(2), what)));
+    observed
+}
+
+/// The same as a recording that `netqueue replay` reads.
+pub(crate) fn record(listeners: u64, into: impl Write) -> io::Result<()> {
+    let mut recording = Writer::new(into);
+    recording.line(&serde_json::to_vec(&Header::new("synthetic".to_owned(), HOST, second(0)))?)?;
+    for (time, what) in observed(listeners) {
+        recording.line(&serde_json::to_vec(&Observed { time, what })?)?;
+    }
+    recording.line(END.as_bytes())?;
+    recording.finish().map(drop)
+}
+
+/// A second in which every busy listener was charged.
 pub(crate) fn tell(aggregator: &mut Aggregator, listeners: u64, at: u64) {
+    told(listeners, at).into_iter().for_each(|what| aggregator.apply(second(at), what));
+    aggregator.tick(second(at));
+}
+
+/// What the kernel side tells of it.
+fn told(listeners: u64, at: u64) -> [Observation; 2] {
     let busy = || (0..listeners).step_by(BUSY as usize);
     let counts = busy().map(|number| (key(number), charged(at))).collect();
-    aggregator.apply(second(at), Observation::Counts(counts));
     let traffic = busy().map(|number| (key(number), went(at))).collect();
-    aggregator.apply(second(at), Observation::Traffic(traffic));
-    aggregator.tick(second(at));
+    [Observation::Counts(counts), Observation::Traffic(traffic)]
 }
 
 /// So many listeners, as a pass of the inventory finds them.
@@ -138,22 +164,4 @@ fn went(connections: u64) -> TrafficReading {
         syn: Some(QueueState { length: 1, limit: 511 }),
     };
     TrafficReading { counts, accept_peak: 9, queues }
-}
-
-/// A drop at the listener of this number.
-pub(crate) fn dropped(number: u64, nanos: u64) -> Event {
-    Event {
-        time: Timestamp::from_nanos(second(2).as_nanos() + nanos),
-        account: key(number),
-        local_port: u16::try_from(number).unwrap_or(u16::MAX),
-        peer: Some(Peer { addr: Ipv4Addr::new(10, 9, (nanos >> 8) as u8, nanos as u8).into(), port: 40_000 }),
-        what: What::Drop(DropKind::AcceptQueueFullSyn),
-        kernel_reason: None,
-        queues: Queues {
-            accept: Some(QueueState { length: 512, limit: 511 }),
-            syn: Some(QueueState { length: 1, limit: 511 }),
-        },
-        cpu: 0,
-        age: None,
-    }
 }

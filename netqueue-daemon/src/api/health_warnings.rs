@@ -43,9 +43,22 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
             ledger.forgotten_at_most, ledger.capacity
         )
     });
+    let listens = snapshot.health.flow.listens_lost;
+    let listens = (listens > 0).then(|| {
+        format!(
+            "{listens} listen() calls came too fast to be told: what those listeners asked for is not known"
+        )
+    });
     let journal = snapshot.journal.iter().flat_map(journal_warnings);
     let told = snapshot.health.warnings.iter().cloned().chain(residuals(snapshot));
-    told.chain(journal).chain(probes).chain(losses).chain(untold).chain(unheard).chain(forgotten).collect()
+    told.chain(journal)
+        .chain(probes)
+        .chain(losses)
+        .chain(untold)
+        .chain(unheard)
+        .chain(listens)
+        .chain(forgotten)
+        .collect()
 }
 
 /// What the kernel counted and nobody was charged, or the other way round, and whether that is known to have been missed.

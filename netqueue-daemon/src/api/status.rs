@@ -195,6 +195,7 @@ impl EventFlow {
             lost: lost.into(),
             folded: flow.folded,
             namespaces_untold: flow.namespaces_untold,
+            listens_lost: flow.listens_lost,
             farewells_lost: flow.farewells_lost,
         }
     }

@@ -85,7 +85,7 @@ pub fn command(args: ListenersArgs) -> anyhow::Result<ExitCode> {
             answer.raw["data"]["listeners"] = kept.into_iter().map(|(_, one)| one).collect();
             paper.json(&answer.raw)?;
         } else {
-            print(&mut paper, &rows)?;
+            print(&mut paper, &rows, &answer.envelope.coverage.taken)?;
             paper.warnings(&answer.envelope.warnings)?;
         }
         Ok(if rows.is_empty() { Exit::BadNews } else { Exit::Good })
@@ -105,16 +105,16 @@ fn sort(rows: &mut [&Listener], order: Order) {
     }
 }
 
-fn print(paper: &mut Paper, rows: &[&Listener]) -> Result<(), Failure> {
+fn print(paper: &mut Paper, rows: &[&Listener], now: &str) -> Result<(), Failure> {
     if rows.is_empty() {
         writeln!(paper.out, "none that fits")?;
         return Ok(());
     }
-    table(rows).write(&mut paper.out, paper.width)?;
+    table(rows, now).write(&mut paper.out, paper.width)?;
     Ok(())
 }
 
-fn table(rows: &[&Listener]) -> Table {
+fn table(rows: &[&Listener], now: &str) -> Table {
     let mut table = Table::new([
         Column::text("LISTENER").at_least(12),
         Column::text("OWNER").at_least(8),
@@ -127,6 +127,7 @@ fn table(rows: &[&Listener]) -> Table {
         Column::text("MOSTLY BECAUSE").at_least(14).optional(),
         Column::number("SYN").optional(),
         Column::text("NETNS").at_least(4).optional(),
+        Column::text("AGE").optional(),
         Column::text("UNIT").at_least(8).optional(),
     ]);
     for row in rows {
@@ -146,6 +147,7 @@ fn table(rows: &[&Listener]) -> Table {
             why(row).into(),
             format::queue(row.syn_queue).into(),
             plain(&row.netns).into(),
+            age(row, now).into(),
             place(row).into(),
         ]);
     }
@@ -170,6 +172,19 @@ fn bar(length: u32, limit: u32) -> String {
     let (length, room) = (u64::from(length), u64::from(limit) + 1);
     let full = (length.min(room) * STEPS).div_ceil(room);
     (0..STEPS).map(|step| if step < full { '▰' } else { '▱' }).collect()
+}
+
+/// For how long it has listened: `3 h 20 min` where its listen() was seen, `≥ 12 min` where it was only found, so long ago.
+fn age(row: &Listener, now: &str) -> String {
+    let Some(socket) = row.listener.as_ref().filter(|socket| socket.closed.is_none()) else {
+        return "-".to_owned();
+    };
+    let span = |since: &Option<String>| format::seconds_between(since.as_deref()?, now).map(format::span);
+    match (span(&socket.opened), span(&socket.found)) {
+        (Some(age), _) => age,
+        (None, Some(at_least)) => format!("≥ {at_least}"),
+        (None, None) => "?".to_owned(),
+    }
 }
 
 /// In words that say what would have to change.
@@ -253,7 +268,7 @@ mod tests {
             "resets": {"total": 0, "by_cause": []},
             "traffic": {"accepted": null, "accept_queue_peak": null, "accept_wait_seconds": {"count": 9, "p50": 0.0004, "p99": 1.25}},
             "listener": {
-                "inode": 900, "family": "ipv4", "closed": null,
+                "inode": 900, "family": "ipv4", "closed": null, "opened": null, "found": "2026-11-21T09:40:00Z",
                 "limit": {"backlog": 128, "limited_by": "listen_argument", "listen_argument": 128},
                 "owners": [
                     {"pid": 812, "comm": comm, "executable": "/usr/sbin/nginx", "unit": "nginx.service", "ended": false},
@@ -265,9 +280,11 @@ mod tests {
         .expect("a row")
     }
 
+    const NOW: &str = "2026-11-21T10:00:00Z";
+
     fn written(rows: &[&Listener], width: usize) -> String {
         let mut out = Vec::new();
-        table(rows).write(&mut anstream::StripStream::new(&mut out), Some(width)).expect("memory");
+        table(rows, NOW).write(&mut anstream::StripStream::new(&mut out), Some(width)).expect("memory");
         String::from_utf8(out).expect("text")
     }
 
@@ -290,6 +307,21 @@ mod tests {
         {
             assert!(text.contains(said), "{said}: {text}");
         }
+    }
+
+    #[test]
+    fn an_age_that_is_not_known_is_told_as_what_it_is_at_least() {
+        let mut row = row(80, "nginx", 33, 24);
+        assert_eq!(age(&row, NOW), "≥ 20 min");
+        let socket = row.listener.as_mut().expect("it is a listener");
+        socket.opened = Some("2026-11-21T09:59:15.5Z".to_owned());
+        assert_eq!(age(&row, NOW), "44 s");
+        assert!(written(&[&row], 200).contains("44 s"));
+        let socket = row.listener.as_mut().expect("it is a listener");
+        (socket.opened, socket.found) = (None, None);
+        assert_eq!(age(&row, NOW), "?");
+        row.listener = None;
+        assert_eq!(age(&row, NOW), "-");
     }
 
     #[test]

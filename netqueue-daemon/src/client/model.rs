@@ -37,6 +37,8 @@ pub struct Envelope<T> {
 pub struct Coverage {
     /// From when on.
     pub since: String,
+    /// When the picture the answer is from was taken, RFC 3339.
+    pub taken: String,
     /// Held.
     pub events_held: u64,
     /// Not held any more.

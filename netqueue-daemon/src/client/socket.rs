@@ -18,6 +18,8 @@ pub struct Socket {
     pub owners: Option<Vec<Owner>>,
     /// When it began to listen, RFC 3339.
     pub opened: Option<String>,
+    /// When it was first found, RFC 3339.
+    pub found: Option<String>,
     /// When it was found to be no more, RFC 3339.
     pub closed: Option<String>,
     /// What is not known, and why.

@@ -16,6 +16,8 @@ pub struct Census {
     pub namespaces: u64,
     /// Listeners in it.
     pub listeners: u64,
+    /// listen() calls there was no room for until their listeners were found.
+    pub calls_lost: u64,
     /// The search for those who hold them; a part of [`Self::took`].
     pub owners: OwnerSearch,
 }

@@ -60,7 +60,8 @@ pub(super) fn fold(
         (0..accounts.len()).filter(|index| has_ended(&accounts[*index], namespaces)).collect();
     let rested = |index: &usize| {
         let account = &accounts[*index];
-        is_shown(account) && now.since(account.closed.unwrap_or_default().max(account.last_seen)) >= keep.time
+        let time = now.since(account.closed.unwrap_or_default().max(account.last_seen));
+        is_shown(account) && time >= keep.time || is_nothing(account)
     };
     let place = |index: usize| -> Place {
         let key = &accounts[index].key;
@@ -141,6 +142,13 @@ fn is_shown(account: &AccountView) -> bool {
     account.over.is_none_or(|scrapes| scrapes >= SCRAPES) || account.counts == Counts::default()
 }
 
+/// It is closed, whoever scrapes knows, and there is nothing that a successor could go on with.
+fn is_nothing(account: &AccountView) -> bool {
+    account.over.is_some_and(|scrapes| scrapes >= SCRAPES)
+        && account.counts == Counts::default()
+        && account.traffic.is_none()
+}
+
 /// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
 /// come back with each that ends.
 fn surplus(
@@ -161,11 +169,11 @@ fn surplus(
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, sync::Arc};
 
     use crate::domain::{
-        AccountKey, Aggregator, Counts, DropKind, Endpoint, Keep, Netns, Settings, Snapshot, SocketId,
-        Timestamp,
+        AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Family, Keep, Limit, Listener, Netns,
+        Settings, Snapshot, SocketId, SocketInode, Sysctls, Timestamp, Unknown,
     };
 
     const HOST: Netns = Netns::at_attach(7);
@@ -216,6 +224,51 @@ mod tests {
         let taken = queues.snapshot(second(200));
         let gone = taken.account(&AccountKey::Gone(HOST)).expect("its sum stays");
         assert_eq!((gone.counts.drop_total(), gone.predecessors, sum(&taken)), (24, 1, 24));
+    }
+
+    /// Whatever the inventory found and nothing was charged to: a listener of ten thousand.
+    fn found(inode: u64, port: u16, closed: Option<Timestamp>) -> Arc<Listener> {
+        let unknown = Unknown::NotYet;
+        let limit = Limit {
+            backlog: Ok(16),
+            argument: Ok(16),
+            somaxconn_then: Err(unknown),
+            sysctls: Arc::new(Sysctls::unknown(unknown)),
+        };
+        Arc::new(Listener {
+            at: at(port),
+            inode: SocketInode(inode),
+            cookie: Ok(inode),
+            family: Family::Ipv4,
+            interface: None,
+            uid: 0,
+            reuseport: None,
+            limit,
+            owners: Err(unknown),
+            opened: Err(unknown),
+            found: second(1),
+            closed,
+        })
+    }
+
+    #[test]
+    fn ten_thousand_ports_that_never_had_a_client_are_gone_after_two_scrapes_whatever_the_cap() {
+        let keep = Keep { most: 100_000, ..Keep::default() };
+        let mut queues =
+            Aggregator::new(Settings { keep, max_series: 100_000, ..Settings::of(HOST) }, second(0));
+        let listeners = |closed| (1..=10_000).map(|port| found(port.into(), port, closed)).collect();
+        queues.learn(Changes { listeners: listeners(None), ..Changes::default() }, second(1));
+        scrape(&mut queues, 5);
+        queues.tick(second(2));
+        assert_eq!(queues.snapshot(second(2)).accounts.len(), 10_000, "they live");
+        queues.learn(Changes { listeners: listeners(Some(second(3))), ..Changes::default() }, second(3));
+        scrape(&mut queues, 1);
+        queues.tick(second(4));
+        assert_eq!(queues.snapshot(second(4)).accounts.len(), 10_000, "one scrape may be under way or lost");
+        scrape(&mut queues, 1);
+        queues.tick(second(5));
+        let left = queues.snapshot(second(5));
+        assert_eq!((left.accounts.len(), left.accounts[0].predecessors), (1, 10_000));
     }
 
     #[test]

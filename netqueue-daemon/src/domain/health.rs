@@ -161,6 +161,8 @@ pub struct EventFlow {
     pub namespaces_untold: u64,
     /// Network namespaces whose last counts were not told.
     pub farewells_lost: u64,
+    /// listen() calls of which nothing is known: their listeners' arguments are not, nor when they were made.
+    pub listens_lost: u64,
     /// Lost, by reason.
     #[serde(with = "ByName::<LossReason>")]
     pub lost: [u64; LossReason::ALL.len()],

@@ -59,7 +59,12 @@ impl Aggregator {
         if listener.closed.is_some() {
             self.by_socket.remove(&inode);
         }
-        self.edit(index).learn(listener);
+        let account = self.edit(index);
+        account.learn(listener);
+        // The kernel side, which would say so, knows nothing of it.
+        if account.closed.is_some() && is_found_only(&account.key) {
+            account.over.get_or_insert(0);
+        }
     }
 }
 

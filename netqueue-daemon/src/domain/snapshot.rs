@@ -49,7 +49,8 @@ pub struct AccountView {
     /// How many more listeners it stands for that listened here before and are closed, too.
     #[serde(default)]
     pub predecessors: u64,
-    /// How many scrapes have shown it since the kernel side gave it up; `None` while more can be charged to it.
+    /// How many scrapes have shown it since it was over: since the kernel side gave it up, or, where that never knew it,
+    /// since it was closed. `None` while more can be charged to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<u8>,
     /// Whether it has a place of its own among the series; else it is part of its namespace's `other`. It stays so.

@@ -11,26 +11,36 @@ const MOST: usize = 1 << 16;
 
 /// The last call on each socket.
 #[derive(Debug, Default)]
-pub(super) struct Calls(HashMap<SocketInode, ListenCall>);
+pub(super) struct Calls {
+    last: HashMap<SocketInode, ListenCall>,
+    lost: u64,
+}
 
 impl Calls {
     /// Takes in calls, the oldest first.
     pub(super) fn hear(&mut self, calls: Vec<ListenCall>) {
         for call in calls {
-            if self.0.len() < MOST || self.0.contains_key(&call.inode) {
-                self.0.insert(call.inode, call);
+            if self.last.len() < MOST || self.last.contains_key(&call.inode) {
+                self.last.insert(call.inode, call);
+            } else {
+                self.lost += 1;
             }
         }
     }
 
+    /// Calls there was no room for.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// The call that gave a listener this backlog; `None` where none was seen, or the one that was seen has failed.
     pub(super) fn of(&self, socket: SocketInode, backlog: u32) -> Option<&ListenCall> {
-        self.0.get(&socket).filter(|call| call.backlog == backlog)
+        self.last.get(&socket).filter(|call| call.backlog == backlog)
     }
 
     /// Forgets those that were made long before `now`: whoever they were made for has been told.
     pub(super) fn forget(&mut self, now: Timestamp) {
-        self.0.retain(|_, call| now.since(call.at) < KEPT);
+        self.last.retain(|_, call| now.since(call.at) < KEPT);
     }
 }
 
@@ -59,6 +69,6 @@ mod tests {
     fn a_storm_of_calls_takes_no_more_than_its_room() {
         let mut calls = Calls::default();
         calls.hear((0..2 * MOST as u64).map(|inode| call(inode, 1, 1, 1)).collect());
-        assert_eq!(calls.0.len(), MOST);
+        assert_eq!((calls.last.len(), calls.lost()), (MOST, MOST as u64));
     }
 }

@@ -49,12 +49,13 @@ pub struct Settings {
 pub struct Waker(mpsc::SyncSender<Vec<ListenCall>>);
 
 impl Waker {
-    /// Makes the census look soon if there was any call. That it is busy with many others, or has ended, is no error: what
-    /// it is not told, it says it missed.
-    pub fn wake(&self, calls: Vec<ListenCall>) {
-        if !calls.is_empty() {
-            let _busy = self.0.try_send(calls);
-        }
+    /// Makes the census look soon if there was any call. Returns how many it cannot be told, being busy with many others:
+    /// of their listeners it says that it missed what they asked for.
+    #[must_use]
+    pub fn wake(&self, calls: Vec<ListenCall>) -> u64 {
+        let number = calls.len() as u64;
+        let told = number == 0 || self.0.try_send(calls).is_ok();
+        if told { 0 } else { number }
     }
 }
 
@@ -179,6 +180,7 @@ impl Keeper {
             changes.listeners.extend(self.book.note(netns, visit, &self.calls, &of, now));
         }
         self.calls.forget(now);
+        self.cost.calls_lost = self.calls.lost();
         self.cost.looks += 1;
         self.last_took = start.elapsed();
         self.cost.took += self.last_took;

@@ -137,6 +137,7 @@ impl Counters {
             folded: value(Tally::ChargesFolded),
             namespaces_untold: value(Tally::NamespacesUntold),
             farewells_lost: value(Tally::FarewellsLost),
+            listens_lost: value(Tally::ListensLost),
             lost: LossReason::ALL.map(|reason| match reason {
                 LossReason::RingFull => value(Tally::EventsRingFull),
                 LossReason::Unreadable => value(Tally::Unreadable),

@@ -40,6 +40,11 @@ impl Server {
         &self.url
     }
 
+    /// The port.
+    pub(super) const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// The body of `GET path`, which must be answered with 200.
     pub(super) fn get(&self, path: &str) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;

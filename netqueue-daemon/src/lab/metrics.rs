@@ -16,12 +16,20 @@ pub(super) fn page(server: &Server) -> Result<String> {
     String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")
 }
 
-/// How often the inventory has looked at all listeners.
-pub(super) fn inventory_passes(server: &Server) -> Result<u64> {
-    const PASSES: &str = "netqueue_inventory_passes_total{part=\"all\"} ";
-    let page = page(server)?;
-    let value = page.lines().find_map(|line| line.strip_prefix(PASSES)?.trim().parse().ok());
+/// How often the inventory has looked, by a page that was read: at all listeners, or for their owners.
+pub(super) fn inventory_passes_on(page: &str, part: &str) -> Result<u64> {
+    let passes = format!("netqueue_inventory_passes_total{{part=\"{part}\"}} ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&passes)?.trim().parse().ok());
     value.context("the metrics page does not say how often the inventory has looked")
+}
+
+/// The process a listener that lives is named after, by a page that was read; empty while that is not known.
+pub(super) fn process_on(page: &str, netns: u64, port: u16) -> Option<&str> {
+    let netns = [format!("netns=\"{netns}\""), format!("{{netns=\"{netns}.")];
+    let port = format!(",port=\"{port}\",");
+    let info = page.lines().filter(|line| line.starts_with("netqueue_listener_info{"));
+    let mut ours = info.filter(|line| netns.iter().any(|netns| line.contains(netns)) && line.contains(&port));
+    ours.next()?.split_once("process=\"")?.1.split('"').next()
 }
 
 /// What a gauge says of a listener; `None` if it has no series.
@@ -36,8 +44,12 @@ pub(super) fn gauge_on(page: &str, family: &str, netns: u64, port: u16) -> Optio
 
 /// How many series there are of drops, resets and whatever else is told by address and port.
 pub(super) fn series(server: &Server) -> Result<usize> {
-    let page = String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")?;
-    Ok(page.lines().filter(|line| line.contains(",port=\"")).count())
+    Ok(series_on(&page(server)?))
+}
+
+/// The same of a page that was read.
+pub(super) fn series_on(page: &str) -> usize {
+    page.lines().filter(|line| line.contains(",port=\"")).count()
 }
 
 /// More series than one address and port has.
@@ -72,6 +84,18 @@ netqueue_listen_drops_total{netns="7",addr="0.0.0.0",port="8080",process="",caus
 netqueue_listen_drops_total{netns="77",addr="0.0.0.0",port="80",process="",cause="accept_queue_full",stage="syn"} 5000
 netqueue_resets_sent_total{netns="7",addr="0.0.0.0",port="80",process="",cause="overflow_abort"} 60000
 "#;
+
+    #[test]
+    fn a_listener_is_named_as_soon_as_its_owner_is_found() {
+        let page = r#"netqueue_listener_info{netns="7.2",addr="0.0.0.0",port="80",process="",family="ipv4"} 1
+netqueue_listener_info{netns="77",addr="0.0.0.0",port="81",process="nginx",family="ipv4"} 1
+netqueue_inventory_passes_total{part="owners"} 4
+"#;
+        assert_eq!((process_on(page, 7, 80), process_on(page, 7, 81)), (Some(""), None));
+        assert_eq!(process_on(page, 77, 81), Some("nginx"));
+        assert_eq!(inventory_passes_on(page, "owners").expect("it says so"), 4);
+        assert!(inventory_passes_on(page, "all").is_err());
+    }
 
     #[test]
     fn only_the_port_s_own_drops_are_summed() {

@@ -16,6 +16,7 @@ mod netns;
 mod observation;
 mod own_daemon;
 mod packet;
+mod process;
 mod programs;
 mod raw;
 mod report;

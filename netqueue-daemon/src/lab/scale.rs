@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use super::client::Server;
 use super::netns::Netns;
+use super::own_daemon::OwnDaemon;
+use super::process::Process;
 use super::sockets::{Listener, connect};
 use super::{metrics, observation, sysctl};
 
@@ -22,6 +24,8 @@ const PORTS: std::ops::Range<u16> = 10_000..32_000;
 const OTHERS: u64 = 256;
 /// How long the daemon may take to find all of them.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take to forget them: twice as long as it keeps what had clients.
+const FORGETS: Duration = Duration::from_secs(240);
 /// Between two looks whether it has.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Passes are timed over so long.
@@ -39,6 +43,12 @@ pub(super) struct ScaleArgs {
     /// Through how many of them a connection goes: these have counts and distributions of their own
     #[arg(long, value_name = "N", default_value_t = 500)]
     connected: u16,
+    /// How many of them the daemon may show in its metrics: its --max-series, and how many it shows of other namespaces less
+    #[arg(long, value_name = "N", default_value_t = usize::MAX)]
+    most: usize,
+    /// How many ports are then opened and closed again, a thousand at a time; through one of twenty a connection goes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    ports: u32,
     /// Prints one JSON document
     #[arg(long)]
     json: bool,
@@ -54,6 +64,12 @@ struct Scale {
     connected: u16,
     /// From the last listen() until each of them is in the metrics, with its owner.
     found_after_seconds: f64,
+    /// How many ports were opened and closed after that.
+    ports: u32,
+    /// From the start of a daemon until it is ready, this one running beside.
+    ready_after_seconds: f64,
+    /// From the last close until a scrape shows no more lines than before.
+    forgotten_after_seconds: f64,
     before: Stand,
     with_all: Stand,
     after: Stand,
@@ -62,13 +78,17 @@ struct Scale {
 /// How the daemon stands.
 #[derive(Debug, Serialize)]
 struct Stand {
-    /// process_resident_memory_bytes.
+    /// RSS, as the system shows it.
     resident_mib: f64,
+    /// Of that its own memory, neither its program nor the maps it shares with the kernel (RssAnon).
+    own_mib: f64,
+    /// Times one of its threads was woken in a second in which nobody asked anything.
+    wakeups_per_second: f64,
     /// One pass over all listeners, owners left out.
     pass_ms: f64,
     /// One search for owners; `None` if there was none meanwhile.
     owners_ms: Option<f64>,
-    /// Of one CPU, everything the daemon does.
+    /// Of one CPU, everything the daemon does while nobody asks anything.
     cpu_percent: f64,
     metrics: Page,
     series: usize,
@@ -90,33 +110,69 @@ pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
     let (wanted, connected) = (args.listeners, args.connected);
     // Each listener, and both ends of a connection to it.
     allow_descriptors(u64::from(wanted) + 2 * u64::from(connected) + OTHERS)?;
+    let daemon = Process::serving(&server)?;
+    let start = Instant::now();
+    drop(OwnDaemon::start(&[])?);
+    let ready_after_seconds = start.elapsed().as_secs_f64();
     let netns = Netns::create()?;
-    let before = Stand::of(&server)?;
+    let before = Stand::of(&server, &daemon)?;
     let open = netns.run(move || {
         sysctl::defaults()?;
         let ports = PORTS.take(wanted.into()).zip(0..);
         ports.map(|(port, n)| opened(port, n < connected)).collect::<Result<Vec<_>>>()
     })?;
     let start = Instant::now();
-    while found(&server, netns.inode())? < usize::from(wanted) {
+    while found(&server, netns.inode())? < usize::from(wanted).min(args.most) {
         ensure!(
             start.elapsed() < PATIENCE,
-            "the daemon has not found all of {wanted} listeners: --max-series?"
+            "the daemon has not found all of {wanted} listeners: say --most with its --max-series?"
         );
         thread::sleep(AGAIN);
     }
     let found_after_seconds = start.elapsed().as_secs_f64();
-    let with_all = Stand::of(&server)?;
+    let with_all = Stand::of(&server, &daemon)?;
     drop(open);
+    let ports = args.ports;
+    netns.run(move || come_and_go(ports))?;
     let start = Instant::now();
-    // What is closed stays until it was scraped twice.
-    while found(&server, netns.inode())? > 0 {
-        ensure!(start.elapsed() < PATIENCE, "the daemon still shows listeners that are closed");
+    // What is closed stays until it was scraped twice; what had clients, for --keep-closed beside.
+    while metrics::series(&server)? > before.series + metrics::OF_ONE_PLACE {
+        ensure!(start.elapsed() < FORGETS, "the daemon still has series of listeners that are closed");
         thread::sleep(AGAIN);
     }
-    let after = Stand::of(&server)?;
-    print(&Scale { listeners: wanted, connected, found_after_seconds, before, with_all, after }, args.json)?;
+    let forgotten_after_seconds = start.elapsed().as_secs_f64();
+    let after = Stand::of(&server, &daemon)?;
+    let scale = Scale {
+        listeners: wanted,
+        connected,
+        found_after_seconds,
+        ports,
+        ready_after_seconds,
+        forgotten_after_seconds,
+        before,
+        with_all,
+        after,
+    };
+    print(&scale, args.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens and closes so many ports.
+fn come_and_go(ports: u32) -> Result<()> {
+    const AT_ONCE: u16 = 1000;
+    let mut left = ports;
+    for first in (PORTS.start..60_000).step_by(AT_ONCE.into()).cycle() {
+        let some = u16::try_from(left.min(AT_ONCE.into())).unwrap_or(AT_ONCE);
+        if some == 0 {
+            break;
+        }
+        let open: Vec<_> = (0..some).map(|n| opened(first + n, n % 20 == 0)).collect::<Result<_>>()?;
+        // Long enough for some of them to be found, with their owners or without.
+        thread::sleep(AGAIN);
+        drop(open);
+        left -= u32::from(some);
+    }
+    Ok(())
 }
 
 /// A listener, and a connection through it if there is to be one.
@@ -141,21 +197,33 @@ fn found(server: &Server, netns: u64) -> Result<usize> {
 }
 
 impl Stand {
-    fn of(server: &Server) -> Result<Self> {
+    fn of(server: &Server, daemon: &Process) -> Result<Self> {
         let first = Counts::of(&metrics::page(server)?)?;
-        let start = Instant::now();
+        // The connection that asked is closed, and what was taken to answer given back.
+        thread::sleep(AGAIN);
+        let (woken, cpu, start) = (daemon.switches()?, daemon.cpu()?, Instant::now());
         thread::sleep(WATCHED);
-        let page = metrics::page(server)?;
-        let (last, seconds) = (Counts::of(&page)?, start.elapsed().as_secs_f64());
+        let (woken, cpu, seconds) =
+            (daemon.switches()? - woken, daemon.cpu()? - cpu, start.elapsed().as_secs_f64());
+        let (resident, own) = (daemon.kib("VmRSS:")?, daemon.kib("RssAnon:")?);
+        let mut page = metrics::page(server)?;
+        // After a pass that took long it rests for long.
+        while Counts::of(&page)?.passes <= first.passes {
+            ensure!(start.elapsed() < PATIENCE, "the inventory has made no pass in {} s", PATIENCE.as_secs());
+            thread::sleep(AGAIN);
+            page = metrics::page(server)?;
+        }
+        let last = Counts::of(&page)?;
         let (passes, searches) = (last.passes - first.passes, last.searches - first.searches);
-        ensure!(passes > 0.0, "the inventory made no pass in {seconds:.0} s");
         let (took, owners) = (last.took - first.took, last.owners_took - first.owners_took);
         Ok(Self {
-            resident_mib: last.resident / f64::from(1 << 20),
+            resident_mib: resident as f64 / 1024.0,
+            own_mib: own as f64 / 1024.0,
+            wakeups_per_second: woken as f64 / seconds,
             pass_ms: (took - owners) / passes * 1e3,
             owners_ms: (searches > 0.0).then(|| owners / searches * 1e3),
-            cpu_percent: (last.cpu - first.cpu) / seconds * 1e2,
-            series: page.lines().filter(|line| !line.starts_with('#')).count(),
+            cpu_percent: cpu / seconds * 1e2,
+            series: metrics::series_on(&page),
             metrics: Page::of(server, "/metrics")?,
             listeners_page: Page::of(server, "/api/v1/listeners")?,
         })
@@ -180,8 +248,6 @@ struct Counts {
     searches: f64,
     took: f64,
     owners_took: f64,
-    cpu: f64,
-    resident: f64,
 }
 
 impl Counts {
@@ -196,8 +262,6 @@ impl Counts {
             searches: value("netqueue_inventory_passes_total{part=\"owners\"}")?,
             took: value("netqueue_inventory_seconds_total{part=\"all\"}")?,
             owners_took: value("netqueue_inventory_seconds_total{part=\"owners\"}")?,
-            cpu: value("process_cpu_seconds_total")?,
-            resident: value("process_resident_memory_bytes")?,
         })
     }
 }
@@ -215,19 +279,24 @@ fn print(scale: &Scale, json: bool) -> Result<()> {
         serde_json::to_writer_pretty(&mut out, scale)?;
         return Ok(writeln!(out)?);
     }
-    let Scale { listeners, connected, found_after_seconds, before, with_all, after } = scale;
+    let Scale { listeners, connected, found_after_seconds, ports, .. } = scale;
+    let Scale { ready_after_seconds, forgotten_after_seconds, before, with_all, after, .. } = scale;
     writeln!(
         out,
-        "{listeners} listeners, {connected} of them with a connection, found with their owners {found_after_seconds:.1} s after the last was opened"
+        "{listeners} listeners, {connected} of them with a connection, found with their owners {found_after_seconds:.1} s after the last was opened; then \
+         {ports} ports opened and closed, of which nothing was left {forgotten_after_seconds:.1} s after the last was closed; a daemon is ready {ready_after_seconds:.2} s \
+         after its start"
     )?;
     for (when, stand) in [("before", before), ("with all", with_all), ("closed", after)] {
         let owners = stand.owners_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
         writeln!(
             out,
-            "{when:9} memory {:.1} MiB, CPU {:.1} %; a pass of the inventory {:.2} ms, a search for owners {owners}; metrics {:.1} KiB, {} \
-             lines, in {:.1} ms; /api/v1/listeners {:.1} KiB in {:.1} ms",
+            "{when:9} memory {:.1} MiB, its own {:.1} MiB; idle: CPU {:.1} %, {:.1} wake-ups a second; a pass of the inventory {:.2} ms, a search for owners {owners}; metrics {:.1} KiB, {} \
+             series, in {:.1} ms; /api/v1/listeners {:.1} KiB in {:.1} ms",
             stand.resident_mib,
+            stand.own_mib,
             stand.cpu_percent,
+            stand.wakeups_per_second,
             stand.pass_ms,
             stand.metrics.kib,
             stand.series,
@@ -247,9 +316,9 @@ mod tests {
     fn figures_come_from_the_metrics_page_and_one_that_lacks_them_is_an_error() {
         let page = "# TYPE x counter\nnetqueue_inventory_passes_total{part=\"all\"} 10\nnetqueue_inventory_passes_total{part=\"owners\"} 2\n\
                     netqueue_inventory_seconds_total{part=\"all\"} 0.5\nnetqueue_inventory_seconds_total{part=\"owners\"} 0.1\n\
-                    process_cpu_seconds_total 3\nprocess_resident_memory_bytes 1048576\n";
+                    process_cpu_seconds_total 3\n";
         let counts = Counts::of(page).expect("it has all of them");
-        assert_eq!((counts.passes, counts.owners_took, counts.resident), (10.0, 0.1, 1_048_576.0));
+        assert_eq!((counts.passes, counts.owners_took), (10.0, 0.1));
         let error = Counts::of("process_cpu_seconds_total 3\n").err().expect("it lacks most");
         assert!(error.to_string().contains("netqueue_inventory_passes_total"));
     }

@@ -64,6 +64,13 @@ const FOLDED: Family<0> = Family {
     labels: [],
 };
 
+const LISTENS_LOST: Family<0> = Family {
+    name: "netqueue_listen_calls_lost_total",
+    help: "listen() calls that came too fast to be told: what those listeners asked for is not known; no count is concerned.",
+    kind: Kind::Counter,
+    labels: [],
+};
+
 const SLOTS: Family<1> = Family {
     name: "netqueue_slots",
     help: "Accounts the kernel side has room for; what finds none goes to port=\"other\".",
@@ -169,6 +176,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
         SUPPRESSED.with([([], count(flow.suppressed))]),
         LOST.with(LossReason::ALL.map(|reason| ([reason.as_str().to_owned()], count(flow.lost(reason))))),
         FOLDED.with([([], count(flow.folded))]),
+        LISTENS_LOST.with([([], count(flow.listens_lost))]),
         SLOTS.with(slots(|slot| slot.capacity)),
         SLOTS_USED.with(slots(|slot| slot.used)),
         SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back)),

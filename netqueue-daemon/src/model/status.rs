@@ -187,6 +187,9 @@ pub struct EventFlow {
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
+    /// listen() calls that could not be told: what those listeners asked for is not known, nor exactly since when they listen.
+    #[serde(default)]
+    pub listens_lost: u64,
     /// Network namespaces that ended and whose last counts were not told, too many having ended at once: the comparison of
     /// each is as old as its last look.
     pub farewells_lost: u64,

@@ -30,6 +30,8 @@ pub struct Live {
     census_cost: domain::Census,
     undecodable_records: u64,
     undecodable_accounts: u64,
+    /// listen() calls the inventory could not be told of.
+    listens_lost: u64,
     recycled: Instant,
 }
 
@@ -53,6 +55,7 @@ impl Live {
             census_cost: domain::Census::default(),
             undecodable_records: 0,
             undecodable_accounts: 0,
+            listens_lost: 0,
             recycled: Instant::now(),
         })
     }
@@ -125,7 +128,7 @@ impl Source for Live {
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
         if let Ok(listens) = &mut self.attached.listens {
-            self.census.waker.wake(listens.drain());
+            self.listens_lost += self.census.waker.wake(listens.drain());
         }
         for changes in std::mem::take(&mut self.found) {
             self.learn(feed, changes);
@@ -175,6 +178,7 @@ impl Source for Live {
         self.census.raced.set(feed.aggregator().raced(clock::now()));
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
+        flow.listens_lost += self.listens_lost + self.census_cost.calls_lost;
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
         let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();

@@ -16,6 +16,7 @@ pub use recorded::{Recorded, Speed};
 
 use crate::{
     domain::{Observation, Snapshot, Timestamp},
+    memory,
     snapshots::{Publisher, Request},
 };
 
@@ -26,6 +27,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// While events come, the counts are read this often, to tell a spike from what is ordinary.
 const WATCH: Duration = Duration::from_millis(250);
+
+/// So often memory that is free goes back to the system.
+const TIDY: Duration = Duration::from_secs(30);
 
 /// Where observations come from: the running kernel, or a recording of one.
 pub trait Source: Send {
@@ -99,6 +103,7 @@ impl<S: Source> Pipeline<S> {
         let mut stop = std::pin::pin!(stop);
         let (mut pause, mut published) = (IDLE, Instant::now());
         let (mut watched, mut followed, mut waiting) = (published, published, Vec::new());
+        let mut tidied = published;
         loop {
             let shared = published + SHARED;
             let turn = tokio::select! {
@@ -119,6 +124,10 @@ impl<S: Source> Pipeline<S> {
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         (published, watched) = (Instant::now(), Instant::now());
+                        if tidied.elapsed() >= TIDY {
+                            memory::give_back();
+                            tidied = Instant::now();
+                        }
                     } else if busy && watched.elapsed() >= WATCH {
                         self.source.glance(&mut self.feed);
                         watched = Instant::now();

@@ -13,16 +13,19 @@ use aya_ebpf::{
     maps::{LruHashMap, RingBuf},
     programs::FEntryContext,
 };
-use netqueue_common::ListenCall;
+use netqueue_common::{ListenCall, Tally};
 
-use crate::kernel::{monotonic_now, socket_inode};
+use crate::{
+    kernel::{monotonic_now, socket_inode},
+    maps::tally,
+};
 
 /// What is being asked for, by task. A call that fails before it comes to `inet_listen`, or is none of TCP's, leaves its
 /// entry until it is the oldest.
 #[map]
 static ASKED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(1024, 0);
 
-/// The calls. One that finds no room is missing; its listener's argument is then said to be missed.
+/// The calls. One that finds no room is missing, and counted; its listener's argument is then said to be missed.
 #[map]
 static LISTENS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 
@@ -42,9 +45,12 @@ fn listen_begun(ctx: FEntryContext) -> i32 {
     let argument = unsafe { ASKED.get(task) }.copied().unwrap_or(backlog);
     let _was_there = ASKED.remove(task);
     let Ok(inode) = socket_inode(socket) else { return 0 };
-    if let Some(mut record) = LISTENS.reserve::<ListenCall>(0) {
-        record.write(ListenCall { time: monotonic_now(), inode, argument, backlog });
-        record.submit(0);
+    match LISTENS.reserve::<ListenCall>(0) {
+        Some(mut record) => {
+            record.write(ListenCall { time: monotonic_now(), inode, argument, backlog });
+            record.submit(0);
+        }
+        None => tally(Tally::ListensLost),
     }
     0
 }

@@ -85,8 +85,15 @@ impl Aggregator {
         }
         let stays = |index: usize| !moves.contains_key(&index);
         self.by_socket.retain(|_, index| stays(*index));
+        // Where each that stays will be.
+        let stay = (0..self.accounts.len()).scan(0, |next, index| {
+            let place = *next;
+            *next += usize::from(stays(index));
+            Some(place)
+        });
+        let places: Vec<usize> = stay.collect();
         for index in self.by_socket.values_mut() {
-            *index -= moves.range(..*index).count();
+            *index = places.get(*index).copied().unwrap_or(*index);
         }
         let mut index = 0..;
         self.accounts.retain(|_| index.next().is_none_or(stays));
