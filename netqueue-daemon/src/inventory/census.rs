@@ -21,7 +21,7 @@ use super::{
     netns::Numbering,
     owners::Owners,
     places::Places,
-    visit::{VisitError, Visitor},
+    visit::{Place, VisitError, Visitor},
 };
 use crate::{
     clock,
@@ -98,6 +98,8 @@ struct Keeper {
     told: HashMap<SocketInode, QueueState>,
     raced: Raced,
     idle: IdleWatch,
+    /// Where the servers are whose connections are watched.
+    raced_places: Vec<Place>,
     last_took: Duration,
     cost: domain::Census,
 }
@@ -118,6 +120,7 @@ fn run(
         told: HashMap::new(),
         raced,
         idle: IdleWatch::default(),
+        raced_places: Vec::new(),
         last_took: Duration::ZERO,
         who,
         cost: domain::Census::default(),
@@ -126,19 +129,62 @@ fn run(
         if changes.blocking_send(keeper.look()).is_err() {
             return;
         }
-        // However many listeners there are, looking takes at most a tenth of one CPU while they come and go, and a twentieth
-        // while they do not.
-        thread::sleep(REST.max(keeper.last_took * REST_SHARE));
-        match woken.recv_timeout(PERIOD.max(keeper.last_took * 20)) {
-            Ok(calls) => keeper.calls.hear(calls),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        if !keeper.rest(woken) {
+            return;
         }
-        woken.try_iter().for_each(|calls| keeper.calls.hear(calls));
     }
 }
 
 impl Keeper {
+    /// Waits until the next look is due, or asked for; `false` when nobody is left who could ask.
+    ///
+    /// However many listeners there are, looking takes at most a tenth of one CPU while they come and go, and a twentieth while
+    /// they do not. The connections of servers that are raced are looked at meanwhile: how long one was idle when its server
+    /// closed it is known as exactly as it was seen often.
+    fn rest(&mut self, woken: &mpsc::Receiver<Vec<ListenCall>>) -> bool {
+        let soonest = Instant::now() + REST.max(self.last_took * REST_SHARE);
+        let latest = soonest + PERIOD.max(self.last_took * 20);
+        let (mut looked, mut raced_took) = (Instant::now(), Duration::ZERO);
+        loop {
+            let now = Instant::now();
+            let Some(left) = latest.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+                return true;
+            };
+            let raced = looked + PERIOD.max(raced_took * REST_SHARE);
+            if self.idle.is_watching() && raced <= now {
+                raced_took = self.look_at_raced();
+                looked = Instant::now();
+                continue;
+            }
+            let wait = if self.idle.is_watching() { left.min(raced.duration_since(now)) } else { left };
+            if let Some(early) = soonest.checked_duration_since(now).filter(|early| !early.is_zero()) {
+                thread::sleep(wait.min(early));
+            } else {
+                match woken.recv_timeout(wait) {
+                    Ok(calls) => {
+                        self.calls.hear(calls);
+                        woken.try_iter().for_each(|calls| self.calls.hear(calls));
+                        return true;
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return false,
+                }
+            }
+        }
+    }
+
+    /// Looks at the connections of raced servers, and at nothing else. Returns how long it took.
+    fn look_at_raced(&mut self) -> Duration {
+        let start = Instant::now();
+        for place in &self.raced_places {
+            if self.visitor.goes_to(place) {
+                self.idle.look(place.netns, clock::now());
+            }
+        }
+        self.visitor.go_home();
+        start.elapsed()
+    }
+
     /// Looks at every namespace, and then for whoever holds what was found there.
     fn look(&mut self) -> Changes {
         let (mut changes, start) = (Changes::default(), Instant::now());
@@ -149,7 +195,9 @@ impl Keeper {
         for place in &places {
             match self.visitor.visit(place) {
                 Ok(visit) => {
-                    self.idle.look(place.netns, clock::now());
+                    if self.idle.watches(place.netns) && self.visitor.goes_to(place) {
+                        self.idle.look(place.netns, clock::now());
+                    }
                     visits.push((place.netns, visit));
                 }
                 Err(VisitError::Gone) => changes.listeners.extend(self.book.forget(place.netns, now)),
@@ -159,6 +207,7 @@ impl Keeper {
             }
         }
         self.visitor.go_home();
+        self.raced_places = places.iter().filter(|place| self.idle.watches(place.netns)).cloned().collect();
         let found: HashSet<_> = places.iter().map(|place| place.netns).collect();
         for netns in book::vanished(&self.book, &found) {
             changes.listeners.extend(self.book.forget(netns, now));

@@ -40,6 +40,16 @@ impl IdleWatch {
         });
     }
 
+    /// Whether any server there is watched.
+    pub(super) fn watches(&self, netns: Netns) -> bool {
+        self.servers.range((netns, 0)..=(netns, u16::MAX)).next().is_some()
+    }
+
+    /// Whether any server is watched at all.
+    pub(super) fn is_watching(&self) -> bool {
+        !self.servers.is_empty()
+    }
+
     /// Looks at those in the namespace the calling thread is in. A look that fails shows nothing.
     pub(super) fn look(&mut self, netns: Netns, now: Timestamp) {
         for ((_, port), closings) in self.servers.range_mut((netns, 0)..=(netns, u16::MAX)) {

@@ -99,6 +99,11 @@ impl Visitor {
         }
     }
 
+    /// Goes there; whether that was possible.
+    pub(super) fn goes_to(&mut self, place: &Place) -> bool {
+        self.enter(place).is_ok()
+    }
+
     fn enter(&mut self, place: &Place) -> Result<(), NotEntered> {
         if self.here == Some(place.netns) {
             return Ok(());
