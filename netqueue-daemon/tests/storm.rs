@@ -70,11 +70,11 @@ fn follow(address: SocketAddr, last: u64) -> JoinHandle<(u64, Vec<String>)> {
     })
 }
 
-fn weather(storm: Storm, requests_per_second: u32, arguments: &[&str]) -> Duration {
+fn weather(storm: Storm, requests_per_second: u32, streams: usize, arguments: &[&str]) -> Duration {
     const CLIENTS: u32 = 8;
     let folder = tempfile::tempdir().expect("a folder");
     let replay = Replay::start(&storm.record(folder.path()), arguments, "serving");
-    let followers = [(); 3].map(|()| follow(replay.address, storm.events()));
+    let followers: Vec<_> = (0..streams).map(|_| follow(replay.address, storm.events())).collect();
     let until = Instant::now() + Duration::from_secs(storm.seconds);
     let gap = Duration::from_secs(1) * CLIENTS / requests_per_second;
     let paths = ["/api/v1/listeners", "/api/v1/events?limit=100"];
@@ -105,7 +105,7 @@ fn weather(storm: Storm, requests_per_second: u32, arguments: &[&str]) -> Durati
     let (memory, most) = replay.memory();
     println!(
         "{} requests in {} s while {} events/s came: p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}; RSS {} MiB, at most {} MiB; \
-         3 streams of {} events each without a gap",
+         {streams} streams of {} events each without a gap",
         took.len(),
         storm.seconds,
         storm.events_per_second,
@@ -123,13 +123,13 @@ fn weather(storm: Storm, requests_per_second: u32, arguments: &[&str]) -> Durati
 #[test]
 fn in_a_storm_nothing_is_lost_on_the_way_to_those_who_ask_and_those_who_follow() {
     let storm = Storm { run: 0, seconds: 6, events_per_second: 2000, listeners: 50 };
-    weather(storm, 100, &[]);
+    weather(storm, 100, 3, &[]);
 }
 
 #[test]
 #[ignore = "takes a minute and the whole machine, and wants a release build"]
 fn a_thousand_requests_a_second_while_twenty_thousand_events_come() {
     let storm = Storm { run: 0, seconds: 30, events_per_second: 20_000, listeners: 100 };
-    let p99 = weather(storm, 1000, &[]);
+    let p99 = weather(storm, 1000, 3, &[]);
     assert!(p99 < Duration::from_millis(250), "{p99:?}");
 }

@@ -1,6 +1,7 @@
 //! `netqueue lab scale`: what a host full of listeners costs the daemon: memory, a pass of its inventory, and what its pages
 //! weigh and take.
 
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
@@ -160,8 +161,12 @@ pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
 /// Opens and closes so many ports.
 fn come_and_go(ports: u32) -> Result<()> {
     const AT_ONCE: u16 = 1000;
+    const LAST: u16 = 60_000;
+    // Connections leave from above: none of them is in the way of a listener.
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{LAST} 65535"))
+        .context("the ports connections leave from cannot be set")?;
     let mut left = ports;
-    for first in (PORTS.start..60_000).step_by(AT_ONCE.into()).cycle() {
+    for first in (PORTS.start..LAST).step_by(AT_ONCE.into()).cycle() {
         let some = u16::try_from(left.min(AT_ONCE.into())).unwrap_or(AT_ONCE);
         if some == 0 {
             break;
