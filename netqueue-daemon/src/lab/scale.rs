@@ -21,6 +21,8 @@ use super::{metrics, observation, sysctl};
 
 /// The first port, and one more than the last, outside of those that connections leave from by default.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
+/// Connections leave from this port on: none of them is in the way of a listener.
+const CLIENTS: u16 = 60_000;
 /// Descriptors for everything else.
 const OTHERS: u64 = 256;
 /// How long the daemon may take to find all of them.
@@ -119,6 +121,8 @@ pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
     let before = Stand::of(&server, &daemon)?;
     let open = netns.run(move || {
         sysctl::defaults()?;
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{CLIENTS} 65535"))
+            .context("the ports connections leave from cannot be set")?;
         let ports = PORTS.take(wanted.into()).zip(0..);
         ports.map(|(port, n)| opened(port, n < connected)).collect::<Result<Vec<_>>>()
     })?;
@@ -161,12 +165,8 @@ pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
 /// Opens and closes so many ports.
 fn come_and_go(ports: u32) -> Result<()> {
     const AT_ONCE: u16 = 1000;
-    const LAST: u16 = 60_000;
-    // Connections leave from above: none of them is in the way of a listener.
-    fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{LAST} 65535"))
-        .context("the ports connections leave from cannot be set")?;
     let mut left = ports;
-    for first in (PORTS.start..LAST).step_by(AT_ONCE.into()).cycle() {
+    for first in (PORTS.start..CLIENTS).step_by(AT_ONCE.into()).cycle() {
         let some = u16::try_from(left.min(AT_ONCE.into())).unwrap_or(AT_ONCE);
         if some == 0 {
             break;
