@@ -17,6 +17,7 @@ pub mod lab;
 pub mod memory;
 pub mod metrics;
 pub mod model;
+pub mod pem;
 pub mod pipeline;
 pub mod privileges;
 pub mod recording;

@@ -11,7 +11,7 @@ use super::{
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
-    query::DiagnosisQuery,
+    query::{DiagnosisQuery, PlaceQuery},
 };
 use crate::{
     domain::{
@@ -79,7 +79,7 @@ impl Asked {
 /// What is the matter
 ///
 /// Verdicts, the worst for clients first, each with its evidence and what to do about it.
-#[utoipa::path(get, path = "/api/v1/diagnosis", tag = "query", params(DiagnosisQuery), responses(
+#[utoipa::path(get, path = "/api/v1/diagnosis", tag = "query", params(PlaceQuery, DiagnosisQuery), responses(
     (status = 200, description = "The verdicts", content(
         (Envelope<Diagnosis> = "application/json"), (String = "application/x-ndjson"))),
     (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),

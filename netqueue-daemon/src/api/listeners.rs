@@ -6,8 +6,13 @@ use axum::{
 };
 
 use super::{
-    Api, answer::Form, listener_filter::ListenerFilter, params::Params, problem::Problem,
-    query::ListenerQuery, timeseries,
+    Api,
+    answer::Form,
+    listener_filter::ListenerFilter,
+    params::Params,
+    problem::Problem,
+    query::{ListenerQuery, PlaceQuery},
+    timeseries,
 };
 use crate::{
     domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Timestamp, Untold},
@@ -20,7 +25,7 @@ use crate::{
 /// Every account
 ///
 /// Listeners, local endpoints that sent resets without one, an address's client ports, and buckets of what did not fit.
-#[utoipa::path(get, path = "/api/v1/listeners", tag = "query", params(ListenerQuery), responses(
+#[utoipa::path(get, path = "/api/v1/listeners", tag = "query", params(PlaceQuery, ListenerQuery), responses(
     (status = 200, description = "The accounts that match", content(
         (Envelope<Listeners> = "application/json"), (String = "application/x-ndjson"))),
     (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),

@@ -11,10 +11,10 @@ use utoipa::{
 
 use super::{cursor, event_filter, listener_filter, timeseries};
 
-/// Where accounts are, and whose.
+/// Where accounts are.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListenerQuery {
+pub(super) struct PlaceQuery {
     /// `host`, a network namespace's name, or its inode number, alone or with its generation as in `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
@@ -24,6 +24,12 @@ pub(super) struct ListenerQuery {
     /// The local port
     #[param(maximum = 65535)]
     port: Option<u16>,
+}
+
+/// Which of those that are there.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListenerQuery {
     /// What it is
     #[param(schema_with = kinds)]
     kind: Option<String>,
@@ -145,19 +151,10 @@ pub(super) struct TimeseriesQuery {
     by: Option<String>,
 }
 
-/// What is the matter where, and since when.
+/// Of what is the matter there, what, and since when.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DiagnosisQuery {
-    /// `host`, a network namespace's name, or its inode number, alone or with its generation as in `4026532201.3`
-    #[param(schema_with = netns)]
-    netns: Option<String>,
-    /// The local address
-    #[param(schema_with = address)]
-    addr: Option<String>,
-    /// The local port
-    #[param(maximum = 65535)]
-    port: Option<u16>,
     /// The account with this id
     #[param(pattern = "^[0-9]{1,19}$")]
     listener: Option<String>,

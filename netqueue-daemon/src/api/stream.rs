@@ -148,9 +148,9 @@ impl Subscriber {
                 return None;
             }
             let snapshot = self.live.latest();
-            let heard = snapshot.events.appended() <= self.last && snapshot.health.flow.lost == self.lost;
-            if heard && !self.spikes_changed(&snapshot) {
-                if !self.live.changed().await {
+            if snapshot.events.appended() <= self.last && snapshot.health.flow.lost == self.lost {
+                self.tell_spikes(&snapshot);
+                if self.ready.is_empty() && !self.live.changed().await {
                     self.end("stopping", "the daemon stops");
                 }
                 continue;
@@ -181,13 +181,6 @@ impl Subscriber {
                 self.say(snapshot, event.what.kind(), &Event::of(&charged, seq, &event));
             }
         }
-    }
-
-    fn spikes_changed(&self, snapshot: &Snapshot) -> bool {
-        let active = snapshot.spikes.iter().filter(|spike| self.filter.admits_spike(snapshot, spike));
-        let active = active.filter(|spike| spike.is_active()).map(|spike| spike.id);
-        snapshot.spikes.last().is_some_and(|spike| spike.id > self.newest_spike)
-            || !active.eq(self.spikes.iter().copied())
     }
 
     /// Tells of those that began or ended since it was told last.

@@ -161,11 +161,7 @@ impl Log {
 
 /// A sudden rise of drops, in words.
 fn rise(begins: bool, spike: &Spike) -> String {
-    let place = match spike.scope.as_str() {
-        "listener" => format::place(spike.addr, spike.port),
-        scope => format!("{} {}", plain(scope), plain(&spike.netns)),
-    };
-    let cause = if spike.cause == "any" { "all drops".to_owned() } else { plain(&spike.cause) };
+    let (place, cause) = (format::spike_place(spike), format::spike_cause(spike));
     let (drops, peak) = (format::plural(spike.drops, "drop"), format::count(spike.peak_per_second));
     if begins {
         format!("spike since {}: {place} {cause}, {drops} so far", format::clock(&spike.started))

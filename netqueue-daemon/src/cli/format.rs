@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::terminal::plain;
-use crate::client::model::{Listener, Queue};
+use crate::client::model::{Knob, Listener, Queue, Spike};
 
 /// `1,234,567`.
 #[must_use]
@@ -56,6 +56,28 @@ pub fn place(addr: Option<IpAddr>, port: Option<u16>) -> String {
         (None, Some(port)) => format!("*:{port}"),
         (None, None) => "(others)".to_owned(),
     }
+}
+
+/// Where a spike is: a listener's place, or a whole namespace.
+#[must_use]
+pub fn spike_place(spike: &Spike) -> String {
+    match spike.scope.as_str() {
+        "listener" => place(spike.addr, spike.port),
+        scope => format!("{} {}", plain(scope), plain(&spike.netns)),
+    }
+}
+
+/// Why its packets were dropped.
+#[must_use]
+pub fn spike_cause(spike: &Spike) -> String {
+    if spike.cause == "any" { "all drops".to_owned() } else { plain(&spike.cause) }
+}
+
+/// What to set, from what to what, and how: `somaxconn from 128 to 531: sysctl -w ..`.
+#[must_use]
+pub fn knob(knob: &Knob) -> String {
+    let from = knob.current.as_ref().map_or(String::new(), |current| format!(" from {}", plain(current)));
+    format!("{}{from} to {}: {}", plain(&knob.name), plain(&knob.proposed), plain(&knob.set_by))
 }
 
 /// A listener's place, and its namespace where it is not the host's.

@@ -4,10 +4,10 @@ use std::{io::Write as _, net::IpAddr};
 
 use super::{
     ask::{Failure, Paper},
-    style,
+    format, style,
     terminal::plain,
 };
-use crate::client::model::{Knob, Process, Subject, Verdict};
+use crate::client::model::{Process, Subject, Verdict};
 
 /// Prints verdicts in the order given.
 pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
         paper.text("  ", &format!("Because: {}", plain(&because.summary)))?;
     }
     for knob in &verdict.knobs {
-        paper.text("  ", &format!("Set {}", words(knob)))?;
+        paper.text("  ", &format!("Set {}.", format::knob(knob)))?;
     }
     for advice in &verdict.advice {
         paper.item("  - ", "    ", &plain(advice))?;
@@ -57,11 +57,6 @@ fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
     }
     paper.text("  ", &format!("Runbook: {}", plain(&verdict.runbook)))?;
     Ok(())
-}
-
-fn words(knob: &Knob) -> String {
-    let from = knob.current.as_ref().map_or(String::new(), |current| format!(" from {}", plain(current)));
-    format!("{}{from} to {}: {}.", plain(&knob.name), plain(&knob.proposed), plain(&knob.set_by))
 }
 
 fn subject(subject: &Subject) -> String {

@@ -13,6 +13,7 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 
 use super::Server;
+use crate::pem;
 
 /// What the command line says of it.
 #[derive(Clone, Debug, Default, Args)]
@@ -141,13 +142,7 @@ fn read(option: &str, file: &PathBuf) -> Result<Vec<u8>, String> {
 }
 
 fn certificates(option: &str, file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = read(option, file)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|error| format!("{option}: {} is no PEM: {error}", file.display()))?;
-    if all.is_empty() {
-        return Err(format!("{option}: {} holds no certificate in PEM", file.display()));
-    }
-    Ok(all)
+    pem::certificates(&read(option, file)?).map_err(|error| format!("{option}: {} {error}", file.display()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A daemon of the lab's own, beside the one that is asked about everything: with settings that bring it to its limits.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -15,6 +14,7 @@ use serde::Deserialize;
 
 use super::client::Server;
 use super::observation;
+use super::process::Process;
 
 const READY_WITHIN: Duration = Duration::from_secs(15);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -108,10 +108,7 @@ impl OwnDaemon {
     /// Memory of its own that is resident, in KiB: neither its program nor the maps it shares with the kernel, whose sizes
     /// are fixed.
     pub(super) fn memory(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.process.id());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let kib = text.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.trim().parse().ok()).with_context(|| format!("{path} tells no RssAnon"))
+        Process::numbered(self.process.id()).kib("RssAnon:")
     }
 
     fn pid(&self) -> Result<Pid> {

@@ -14,6 +14,11 @@ const LISTENING: &str = "0A";
 pub(super) struct Process(u32);
 
 impl Process {
+    /// The one with this number.
+    pub(super) const fn numbered(pid: u32) -> Self {
+        Self(pid)
+    }
+
     /// The one that listens where the server is, on this machine and in this namespace.
     pub(super) fn serving(server: &Server) -> Result<Self> {
         let port = format!(":{:04X}", server.port());

@@ -11,6 +11,7 @@ use rustls::{
 };
 
 use super::file::TlsSection;
+use crate::pem;
 
 /// TLS as it is to be spoken.
 #[derive(Clone, Debug)]
@@ -95,13 +96,7 @@ fn text(key: &str, inline: Option<&str>, file: Option<&Path>) -> Result<Option<S
 }
 
 fn certificates(key: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("tls_server_config: {key} is no PEM: {error}"))?;
-    if found.is_empty() {
-        return Err(format!("tls_server_config: {key} holds no certificate in PEM"));
-    }
-    Ok(found)
+    pem::certificates(pem.as_bytes()).map_err(|error| format!("tls_server_config: {key} {error}"))
 }
 
 fn versions(section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersion>, String> {

@@ -104,11 +104,8 @@ fn judged(verdict: &Verdict, look: Look) -> Vec<Line<'static>> {
     lines.extend(
         verdict.because.iter().map(|because| Line::raw(format!("Because: {}", plain(&because.summary)))),
     );
-    lines.extend(verdict.knobs.iter().map(|knob| {
-        let from = knob.current.as_ref().map_or(String::new(), |current| format!(" from {}", plain(current)));
-        let (name, proposed, how) = (plain(&knob.name), plain(&knob.proposed), plain(&knob.set_by));
-        Line::styled(format!("Set {name}{from} to {proposed}: {how}"), look.head())
-    }));
+    let knobs = verdict.knobs.iter();
+    lines.extend(knobs.map(|knob| Line::styled(format!("Set {}", format::knob(knob)), look.head())));
     let sign = look.sign("•", "-");
     lines.extend(verdict.advice.iter().map(|advice| Line::raw(format!("{sign} {}", plain(advice)))));
     lines.push(Line::default());

@@ -42,13 +42,7 @@ pub(super) fn height(model: &Model) -> u16 {
 /// A sudden rise of drops.
 fn spike(model: &Model, look: Look) -> Option<Line<'static>> {
     let spike = model.spike()?;
-    let place = if spike.scope == "listener" {
-        format::place(spike.addr, spike.port)
-    } else {
-        format!("namespace {}", plain(&spike.netns))
-    };
-    let cause =
-        if spike.cause == "any" { "all drops".to_owned() } else { plain(&spike.cause).replace('_', " ") };
+    let (place, cause) = (format::spike_place(spike), format::spike_cause(spike).replace('_', " "));
     let since = format::clock(&spike.started);
     let since = since.split('.').next().unwrap_or_default();
     let words = format!(
