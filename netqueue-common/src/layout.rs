@@ -20,6 +20,19 @@ pub struct KernelLayout {
     pub code_of_keepalive: [u64; 2],
     /// The same of `tcp_send_active_reset`.
     pub code_of_active_reset: [u64; 2],
+    /// The same of `tcp_check_req`.
+    pub code_of_check_req: [u64; 2],
+    /// The same of `subflow_syn_recv_sock`.
+    pub code_of_subflow_syn_recv_sock: [u64; 2],
+    /// The same of `inet_csk_reqsk_queue_drop`.
+    pub code_of_queue_drop: [u64; 2],
+    /// The same of `tcp_v4_send_reset`.
+    pub code_of_v4_send_reset: [u64; 2],
+    /// The same of `tcp_v6_send_reset`.
+    pub code_of_v6_send_reset: [u64; 2],
+
+    /// Kernel address of the list of network namespaces, `net_namespace_list`.
+    pub net_namespace_list: u64,
 
     /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
     pub event_cost: u64,
@@ -58,6 +71,8 @@ pub struct KernelLayout {
     pub sock_lingertime: u32,
     /// `sock.sk_ack_backlog`
     pub sock_ack_backlog: u32,
+    /// `sock.sk_drops`
+    pub sock_drops: u32,
     /// `sock.sk_max_ack_backlog`
     pub sock_max_ack_backlog: u32,
     /// `sock.sk_socket`
@@ -67,6 +82,8 @@ pub struct KernelLayout {
     /// `inet_connection_sock.icsk_accept_queue.qlen`
     pub icsk_qlen: u32,
 
+    /// `net.list`
+    pub net_list: u32,
     /// `net.ns.inum`
     pub net_inum: u32,
     /// `net.mib.net_statistics`
@@ -120,10 +137,6 @@ pub struct KernelLayout {
     pub active_reset_reason_arg: u32,
     /// Parameters of `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: 6, from 7.0 on 7.
     pub syn_recv_sock_parameters: u32,
-    /// Parameters of `tcp_check_req`: 5, from 6.18 on 6.
-    pub check_req_parameters: u32,
-    /// 1 where fentry programs may load an argument that points to a number.
-    pub traced_numbers: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
     pub reason_abort_on_close: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_LINGER, or [`Self::ABSENT`].

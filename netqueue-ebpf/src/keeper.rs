@@ -5,7 +5,11 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
-use crate::slots::{self, Free};
+use crate::{
+    account::observe,
+    looked,
+    slots::{self, Free},
+};
 
 /// Arguments: slot, generation.
 #[raw_tracepoint]
@@ -28,4 +32,10 @@ fn keep_release(ctx: RawTracePointContext) -> i32 {
         _ => Free::Others,
     };
     slots::release(ctx.arg(0), ctx.arg(1), free) as i32
+}
+
+/// Argument: a CPU, whose counters are noted as they are in every namespace.
+#[raw_tracepoint]
+fn keep_note_counters(ctx: RawTracePointContext) -> i32 {
+    observe(looked::note_all(ctx.arg(0))) as i32
 }

@@ -44,6 +44,12 @@ pub(crate) fn socket_inode(socket: u64) -> Result<u64, Fault> {
     read(socket, layout!(socket_inode))
 }
 
+/// Whether a return address lies in a function's code: it is that after the call.
+#[inline(always)]
+pub(crate) fn is_within(address: u64, [begin, end]: [u64; 2]) -> bool {
+    begin < address && address <= end
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 #[inline(always)]
 pub(crate) fn monotonic_now() -> u64 {
@@ -53,7 +59,7 @@ pub(crate) fn monotonic_now() -> u64 {
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-const ETH_P_IP: u16 = 0x0800;
+pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
 /// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
@@ -329,11 +335,23 @@ impl Packet {
     /// Whether its TCP header has the RST flag.
     #[inline(always)]
     pub(crate) fn is_reset(self) -> Result<bool, Fault> {
-        const FLAGS: u32 = 13;
         const RST: u8 = 1 << 2;
+        self.flags().map(|flags| flags & RST != 0)
+    }
+
+    /// Whether its TCP header has the SYN flag.
+    #[inline(always)]
+    pub(crate) fn is_syn(self) -> Result<bool, Fault> {
+        const SYN: u8 = 1 << 1;
+        self.flags().map(|flags| flags & SYN != 0)
+    }
+
+    #[inline(always)]
+    fn flags(self) -> Result<u8, Fault> {
+        const FLAGS: u32 = 13;
         let head: u64 = read(self.0, layout!(skb_head))?;
         let transport: u16 = read(self.0, layout!(skb_transport_header))?;
-        Ok(read::<u8>(head + u64::from(transport), FLAGS)? & RST != 0)
+        read(head + u64::from(transport), FLAGS)
     }
 
     /// The account of the local address and port it was sent to.

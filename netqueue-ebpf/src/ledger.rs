@@ -51,13 +51,13 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// A handshake was completed. If it is one whose ACK was dropped before, it has recovered.
+/// A handshake was completed by a packet. If it is one whose ACK was dropped before, it has recovered.
 #[inline(always)]
-pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
+pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: impl FnOnce() -> u64) -> Result<(), Fault> {
     if !remembering() {
         return Ok(());
     }
-    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
+    Packet(skb()).note_flow(sk.net()?.id()?, flow)?;
     let Some(suspect) = suspect(flow) else { return Ok(()) };
     let state = suspect.state;
     strike(flow);
@@ -71,19 +71,23 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault
     Ok(())
 }
 
-/// A request was ended by a reset, sent or received, while the listener still had it.
+/// A request was ended by a reset, sent (`answered`) or received, while the listener still had it.
 #[inline(always)]
-pub(crate) fn ended(flow: &mut Flow, sk: Sock, skb: u64, account: Account) -> Result<(), Fault> {
+pub(crate) fn ended(
+    flow: &mut Flow,
+    request: Sock,
+    answered: bool,
+    account: Account,
+) -> Result<(), Fault> {
     if !remembering() {
         return Ok(());
     }
-    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
+    request.note_request(request.net()?.id()?, flow)?;
     if let Some(suspect) = suspect(flow)
         && suspect.state == Suspect::SUSPENDED
     {
-        let client = Packet(skb).is_reset()?;
         strike(flow);
-        account.add(if client { Cell::HandshakesGivenUp } else { Cell::HandshakesEnded }, 1);
+        account.add(if answered { Cell::HandshakesEnded } else { Cell::HandshakesGivenUp }, 1);
     }
     Ok(())
 }

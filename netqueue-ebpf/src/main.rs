@@ -4,9 +4,10 @@
 #![expect(internal_features, reason = "core's AtomicU64 offers no addition for this target (maps.rs)")]
 //! netqueue's kernel side: observe the functions that decide, charge what this CPU's counters moved, say so or count the loss.
 //!
-//! The path of a normal connection: an entry program notes this CPU's counter cells in a per-CPU slot, a return program
-//! reads them again, finds them unmoved and is done. It is counted in mapped arrays ([`traffic`]): no hash map, no ring
-//! buffer, and one time stamp, at accept(). Everything in [`account`] happens only when a cell moved.
+//! The path of a normal connection: programs at the return of the functions that may drop it see that they did not. It is
+//! counted in mapped arrays ([`traffic`]): no hash map, no ring buffer, and one time stamp, at accept(). Only where something
+//! was dropped this CPU's counter cells are read and compared with what they were ([`looked`]); everything in [`account`]
+//! happens only when a cell moved.
 
 mod account;
 mod empty;
@@ -15,6 +16,7 @@ mod keeper;
 mod kernel;
 mod ledger;
 mod lives;
+mod looked;
 mod maps;
 mod mib;
 mod scope;

@@ -53,48 +53,40 @@ pub(crate) fn totals(net: Net) -> Result<Totals, Fault> {
     Ok(sums)
 }
 
-/// The counters of a listener as they were when this CPU looked last, of the namespace it looked at last.
-///
-/// What is noted for a call at its entry is noted here: nothing else on this CPU can move them until its return. A SYN that
-/// finds its queue full is dropped or answered with a cookie, so that the queue's two counters need not be read while
-/// ListenDrops and SyncookiesSent are where they were, whoever may have moved them since.
+/// The counters of listeners, as one CPU of one namespace has them.
 #[repr(C)]
-pub(crate) struct Noted {
-    /// Whose; 0: nothing is noted.
-    pub(crate) cells: u64,
-    /// ListenOverflows and ListenDrops.
-    pub(crate) listen: [u64; 2],
-    /// SyncookiesSent.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    /// ListenOverflows
+    pub(crate) overflows: u64,
+    /// ListenDrops
+    pub(crate) drops: u64,
+    /// TCPReqQFullDoCookies
+    pub(crate) do_cookies: u64,
+    /// TCPReqQFullDrop
+    pub(crate) full: u64,
+    /// SyncookiesSent
     pub(crate) sent: u64,
-    /// TCPReqQFullDoCookies and TCPReqQFullDrop.
-    pub(crate) queue: [u64; 2],
 }
 
-impl Noted {
-    /// Notes how they all are.
+impl Counted {
+    pub(crate) const NOTHING: Self = Self { overflows: 0, drops: 0, do_cookies: 0, full: 0, sent: 0 };
+
     #[inline(always)]
-    pub(crate) fn look(&mut self, cells: Cells) -> Result<(), Fault> {
-        let (listen, sent) = (cells.listen()?, cells.cookies_sent()?);
-        if self.cells != cells.0 || self.listen[1] != listen[1] || self.sent != sent {
-            self.queue = cells.syn_queue()?;
-            (self.cells, self.listen, self.sent) = (cells.0, listen, sent);
-        }
-        Ok(())
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.overflows | self.drops | self.do_cookies | self.full | self.sent == 0
     }
 
-    /// Notes how the drops are. Where it is `certain` that none was missed, what is noted already is how they are.
+    /// What they moved by.
     #[inline(always)]
-    pub(crate) fn look_at_drops(&mut self, cells: Cells, certain: bool) -> Result<(), Fault> {
-        if self.cells == cells.0 && (certain || cells.drops()? == self.listen[1]) {
-            return Ok(());
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            overflows: self.overflows.wrapping_sub(before.overflows),
+            drops: self.drops.wrapping_sub(before.drops),
+            do_cookies: self.do_cookies.wrapping_sub(before.do_cookies),
+            full: self.full.wrapping_sub(before.full),
+            sent: self.sent.wrapping_sub(before.sent),
         }
-        self.look(cells)
-    }
-
-    /// Notes nothing: the next look is at all of them.
-    #[inline(always)]
-    pub(crate) fn forget(&mut self) {
-        self.cells = 0;
     }
 }
 
@@ -128,13 +120,13 @@ impl Cells {
 
     /// One counter's cell.
     #[inline(always)]
-    pub(crate) fn one(self, offset: u32) -> Result<u64, Fault> {
+    fn one(self, offset: u32) -> Result<u64, Fault> {
         read(self.0, offset)
     }
 
     /// Two counters' cells; in one read where they are neighbours.
     #[inline(always)]
-    pub(crate) fn two(self, first: u32, second: u32) -> Result<[u64; 2], Fault> {
+    fn two(self, first: u32, second: u32) -> Result<[u64; 2], Fault> {
         if second == first + 8 {
             read(self.0, first)
         } else if first == second + 8 {
@@ -144,21 +136,28 @@ impl Cells {
         }
     }
 
+    /// What a listener is charged by, but EmbryonicRsts.
+    #[inline(always)]
+    pub(crate) fn counted(self) -> Result<Counted, Fault> {
+        let ([overflows, drops], [do_cookies, full]) = (self.listen()?, self.syn_queue()?);
+        Ok(Counted { overflows, drops, do_cookies, full, sent: self.cookies_sent()? })
+    }
+
     /// ListenOverflows and ListenDrops.
     #[inline(always)]
-    pub(crate) fn listen(self) -> Result<[u64; 2], Fault> {
+    fn listen(self) -> Result<[u64; 2], Fault> {
         self.two(layout!(mib_listen_overflows), layout!(mib_listen_drops))
     }
 
     /// TCPReqQFullDoCookies and TCPReqQFullDrop.
     #[inline(always)]
-    pub(crate) fn syn_queue(self) -> Result<[u64; 2], Fault> {
+    fn syn_queue(self) -> Result<[u64; 2], Fault> {
         self.two(layout!(mib_reqq_full_do_cookies), layout!(mib_reqq_full_drop))
     }
 
     /// SyncookiesSent.
     #[inline(always)]
-    pub(crate) fn cookies_sent(self) -> Result<u64, Fault> {
+    fn cookies_sent(self) -> Result<u64, Fault> {
         self.one(layout!(mib_syncookies_sent))
     }
 
@@ -176,7 +175,7 @@ impl Cells {
 
     /// EmbryonicRsts.
     #[inline(always)]
-    pub(crate) fn embryonic(self) -> Result<u64, Fault> {
+    fn embryonic(self) -> Result<u64, Fault> {
         self.one(layout!(mib_embryonic_rsts))
     }
 

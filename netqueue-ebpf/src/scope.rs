@@ -6,7 +6,7 @@
 
 use netqueue_common::{Flow, Tally};
 
-use crate::{kernel::Peer, maps::tally, mib::Noted};
+use crate::{kernel::Peer, maps::tally};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
@@ -129,18 +129,26 @@ pub(crate) struct Forgotten {
 pub(crate) struct Guess {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
-    /// Where this CPU's cells of its namespace are; 0 where that is not known.
+    /// Where this CPU's cells of its namespace are.
     pub(crate) cells: u64,
+    /// The socket's own `sk_drops` before this CPU last looked at the cells on its account, or [`Self::NOT_LOOKED`].
+    pub(crate) drops: u64,
 }
 
 impl Guess {
     /// Spreads addresses over a table.
     pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+    /// No number of drops: those have 32 bits.
+    pub(crate) const NOT_LOOKED: u64 = u64::MAX;
+
+    /// How many are kept.
+    const COUNT: usize = 64;
+
     /// Where a listener's is. Sockets lie at least a cache line apart.
     #[inline(always)]
     pub(crate) fn place(sk: u64) -> usize {
-        (sk.wrapping_mul(Self::GOLDEN) >> 60) as usize
+        (sk.wrapping_mul(Self::GOLDEN) >> (64 - Self::COUNT.trailing_zeros())) as usize
     }
 }
 
@@ -151,24 +159,27 @@ pub(crate) struct CpuState {
     pub(crate) cpu_offset: u64,
     /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
     pub(crate) last_wake: u64,
-    /// What the counters were at the entry of `syn` or `ack`.
-    pub(crate) noted: Noted,
-    /// `tcp_v4_conn_request` and its kin. Mark: the last-quarter rule refused the peer.
-    pub(crate) syn: Scope<0>,
-    /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`. Mark: it is a cookie's ACK, not a request's.
+    /// `tcp_v4_conn_request` and its kin, as kprobes: ListenDrops.
+    pub(crate) syn: Scope<1>,
+    /// Within such a call, the last-quarter rule refused the peer.
+    pub(crate) unproven: u64,
+    /// Within such a call, a cookie was made.
+    pub(crate) cookie_made: u64,
+    /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`, as kprobes. Mark: it is a cookie's ACK, not a request's.
     pub(crate) ack: Scope<0>,
-    /// Where the kernel says whether the connection made in `ack` is the one for its request: a pointer to a bool.
-    pub(crate) own_request: u64,
+    /// The packet whose final ACK last found an accept queue full.
+    pub(crate) overflowed: u64,
+    /// The listener for which a handshake was last answered with a reset, until its request is dropped.
+    pub(crate) answered: u64,
+    /// `inet_csk_reqsk_queue_drop`, as kprobes: the socket is the listener, the packet the request. Mark: on behalf of
+    /// `tcp_check_req`.
+    pub(crate) queue_drop: Scope<0>,
     /// `tcp_rtx_synack`: the socket is the listener, the packet the request.
     pub(crate) synack: Scope<0>,
     /// Listeners seen lately, by a hash of their address; to be checked before use.
-    pub(crate) guesses: [Guess; 16],
+    pub(crate) guesses: [Guess; Guess::COUNT],
     /// For a moment, with bottom halves off: see hooks/call.rs.
     pub(crate) place: u64,
-    /// `tcp_check_req`: EmbryonicRsts. Mark: the final ACK found the accept queue full.
-    pub(crate) request: Scope<1>,
-    /// A `tcp_check_req` call for a Fast Open child, which may run with bottom halves on and counts nothing of ours.
-    pub(crate) fastopen: u64,
     /// `cookie_v4_check` and `cookie_v6_check`: SyncookiesRecv, SyncookiesFailed.
     pub(crate) cookie: Scope<2>,
     /// `reqsk_timer_handler`: the socket is the listener, the packet the request. Mark: its final ACK was dropped.
@@ -197,20 +208,5 @@ impl CpuState {
         if self.reset[0].is_open() && self.reset[0].cells == cells {
             self.sent_on_top = self.sent_on_top.wrapping_add(sent);
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn open_fastopen(&mut self, frame: Frame) {
-        self.fastopen = frame.at;
-    }
-
-    /// Whether this return is that of the Fast Open call on record; if so it is closed.
-    #[inline(always)]
-    pub(crate) fn close_fastopen(&mut self, frame: Frame) -> bool {
-        let same = self.fastopen != Frame::NONE && frame.is(self.fastopen);
-        if same {
-            self.fastopen = Frame::NONE;
-        }
-        same
     }
 }

@@ -9,8 +9,9 @@ use aya_ebpf::{macros::map, maps::Array};
 use netqueue_common::{Control, Look, NO_SLOT, QueuedSet, Tally, Traffic, Waits};
 
 use crate::{
-    kernel::{Fault, Sock, layout, monotonic_now, read, volatile},
+    kernel::{Fault, Sock, layout, monotonic_now, volatile},
     maps::{Account, BPF_F_MMAPABLE, raise, tally, this_cpu},
+    mib::Cells,
     scope::{CpuState, Guess},
     slots::{generation, holds},
 };
@@ -36,26 +37,20 @@ static QUEUED: Array<QueuedSet> = Array::with_max_entries(SETS, 0);
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
-/// A connection was made and enters the accept queue of `state.ack`'s listener, which is told how long that is. Bottom halves
-/// are off.
+/// A connection was made and enters its listener's accept queue, which is so long. Bottom halves are off.
 #[inline(always)]
 pub(crate) fn entered(
     state: &mut CpuState,
+    listener: Sock,
     child: u64,
-    length: impl FnOnce(Sock) -> Result<u32, Fault>,
+    length: impl FnOnce() -> Result<u32, Fault>,
 ) -> Result<(), Fault> {
-    let own_request: u8 = read(state.own_request, 0)?;
-    if own_request == 0 {
-        // Another CPU was faster with the same ACK: this socket is thrown away.
-        return Ok(());
-    }
-    let sk = Sock(state.ack.sk);
-    let slot = slot_of(state, sk, state.ack.cells)?;
+    let slot = slot_of(state, listener)?;
     let Some(row) = row(slot) else { return Ok(()) };
     // SAFETY: a live map value.
     unsafe { raise(&raw mut (*row).established, 1) };
     if layout!(queue_depth) != 0 {
-        note_length(row, length(sk)?.wrapping_add(1));
+        note_length(row, length()?.wrapping_add(1));
     }
     if layout!(accept_wait) != 0 {
         remember(child, slot);
@@ -80,9 +75,13 @@ fn note_length(row: *mut Traffic, length: u32) {
     }
 }
 
-/// accept() hands a socket to a process. It is of no interest unless it is a connection from an accept queue.
+/// accept() hands a socket to a process. It is of no interest unless it is a connection from an accept queue, which it entered
+/// when it was established, in the same breath.
 #[inline(always)]
-pub(crate) fn accepted(child: u64) -> Result<(), Fault> {
+pub(crate) fn accepted(
+    child: u64,
+    established: impl FnOnce(u64) -> Result<u64, Fault>,
+) -> Result<(), Fault> {
     let (child, slot) = match take(child) {
         NO_SLOT => {
             // What accept() gives of Multipath TCP stands above the connection that waited.
@@ -94,9 +93,8 @@ pub(crate) fn accepted(child: u64) -> Result<(), Fault> {
     let Some(row) = row(slot) else { return Ok(()) };
     // SAFETY: a live map value.
     unsafe { raise(&raw mut (*row).accepted, 1) };
-    // net/ipv4/tcp_input.c tcp_init_buffer_space: microseconds of CLOCK_MONOTONIC when the connection was established, in
-    // the same breath in which it entered the queue. Only the application's reading moves it, which comes after accept().
-    let since: u64 = read(child, layout!(tcp_rcvq_time))?;
+    // Only the application's reading moves it, which comes after accept().
+    let since = established(child)?;
     let waits = WAITS.get_ptr_mut(slot);
     match waits {
         Some(waits) if since != 0 => {
@@ -126,7 +124,7 @@ pub(crate) fn abandoned(child: u64) {
 /// A listener sent a SYN-ACK again.
 #[inline(always)]
 pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<(), Fault> {
-    if let Some(row) = row(slot_of(state, listener, 0)?) {
+    if let Some(row) = row(slot_of(state, listener)?) {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).synack_retransmits, 1) };
     }
@@ -170,18 +168,26 @@ fn row(slot: u32) -> Option<*mut Traffic> {
     if slot < layout!(listeners) { TRAFFIC.get_ptr_mut(slot * layout!(cpus) + this_cpu()) } else { None }
 }
 
-/// The slot of a listener: the one it had when this CPU saw it last, if that is still so. `cells` are its namespace's on
-/// this CPU, or 0.
+/// The slot of a listener: the one it had when this CPU saw it last, if that is still so.
 #[inline(always)]
-pub(crate) fn slot_of(state: &mut CpuState, sk: Sock, cells: u64) -> Result<u32, Fault> {
-    let place = Guess::place(sk.0);
-    let known = &state.guesses[place];
+pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
+    let known = &state.guesses[Guess::place(sk.0)];
     if holds(known, sk.0) {
         return Ok(known.slot);
     }
     let slot = Account::open(&mut sk.listener_key()?).slot;
-    state.guesses[place] = Guess { slot, generation: generation(slot), cells };
+    let cells = Cells::linux(state, sk.net()?)?.0;
+    state.guesses[Guess::place(sk.0)] =
+        Guess { slot, generation: generation(slot), cells, drops: Guess::NOT_LOOKED };
     Ok(slot)
+}
+
+/// The cells were looked at when the listener had dropped so many packets.
+#[inline(always)]
+pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), Fault> {
+    slot_of(state, sk)?;
+    state.guesses[Guess::place(sk.0)].drops = drops;
+    Ok(())
 }
 
 #[inline(always)]

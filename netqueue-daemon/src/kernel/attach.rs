@@ -121,6 +121,9 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
             probes.extend(hooks.attach(&mut ebpf, function)?);
         }
     }
+    if prepared.layout.net_namespace_list != 0 {
+        Keeper(&ebpf).note_counters(slots.cpus());
+    }
     if let Some(field) = prepared.misses {
         let mut links = link_misses::links();
         let by_kprobe = |(status, _): &&mut Probed| status.mode == AttachMode::Kprobe;

@@ -12,7 +12,7 @@ use super::{
     preflight::Prepared,
     probes::{self, At, PROBES, Probe},
 };
-use crate::domain::{AttachWay, Features};
+use crate::domain::{AttachMode, AttachWay, Features};
 
 /// The programs; they are detached with the value.
 pub struct EmptyProbes {
@@ -47,7 +47,7 @@ impl EmptyProbes {
                 AttachWay::Fentry => true,
             };
             if by_fentry {
-                for probe in group {
+                for probe in group.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
                     held.push(trampoline(probe, &types)?);
                 }
                 traced += 1;

@@ -77,11 +77,11 @@ impl<'a> Hooks<'a> {
     fn fentry(&mut self, ebpf: &mut Ebpf, probes: &[Probe]) -> Result<Vec<Probed>, String> {
         let types = self.types.as_ref().map_err(Clone::clone)?;
         let mut probed = Vec::new();
-        for probe in probes {
+        for probe in probes.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
             match trampoline(ebpf, probe, types) {
                 Ok(misses) => probed.push((probe.status(AttachMode::Fentry, Ok(())), Some(misses))),
                 Err(error) => {
-                    for probe in probes {
+                    for probe in probes.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
                         unload(ebpf, &probe.traced());
                     }
                     let reason = without_log(&error);
@@ -128,7 +128,7 @@ impl<'a> Hooks<'a> {
 }
 
 fn unattached(probes: &[Probe], mode: AttachMode, why: &str) -> Vec<Probed> {
-    probes.iter().map(|probe| (probe.status(mode, Err(why.to_owned())), None)).collect()
+    probes.iter().filter(|probe| probe.goes_by(mode)).map(|probe| (probe.status(mode, Err(why.to_owned())), None)).collect()
 }
 
 /// Loads and attaches one fentry or fexit program.

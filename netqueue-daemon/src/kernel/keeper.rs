@@ -34,10 +34,11 @@ const EXAMINE: &str = "keep_examine";
 const RETIRE: &str = "keep_retire";
 const RELEASE: &str = "keep_release";
 const SURVEY: &str = "survey_queues";
+const NOTE_COUNTERS: &str = "keep_note_counters";
 
 /// Loads the programs.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {
-    for name in [EXAMINE, RETIRE, RELEASE, SURVEY] {
+    for name in [EXAMINE, RETIRE, RELEASE, SURVEY, NOTE_COUNTERS] {
         let program: &mut RawTracePoint = ebpf
             .program_mut(name)
             .ok_or_else(|| AttachError::Refused {
@@ -75,6 +76,14 @@ impl Keeper<'_> {
     pub(super) fn survey(self, first: u32) {
         // A program that could not be run is tried again with the next look; until then the last one stands.
         let _looked = self.run(SURVEY, [first, 0, 0]);
+    }
+
+    /// Notes what every namespace has counted so far. To be called when everything is attached, before anything is compared.
+    pub(super) fn note_counters(self, cpus: u32) {
+        for cpu in 0..cpus {
+            // Where it cannot be run, the first drop after each of these counts is not charged, which is counted.
+            let _noted = self.run(NOTE_COUNTERS, [cpu, 0, 0]);
+        }
     }
 
     fn run(self, name: &str, arguments: [u32; 3]) -> Kept {

@@ -14,11 +14,19 @@ const WAKE_INTERVAL_NANOS: u32 = 10_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Addresses {
     pub(super) per_cpu_offset: u64,
-    /// Where functions begin and end; both 0 where that is not known.
+    /// The list of network namespaces; 0 where that is not known.
+    pub(super) namespaces: u64,
+    /// Where functions begin and end that call hooked ones; both 0 where that is not known.
     pub(super) disconnect: [u64; 2],
     pub(super) close: [u64; 2],
     pub(super) keepalive: [u64; 2],
+    pub(super) check_req: [u64; 2],
+    pub(super) subflow_syn_recv_sock: [u64; 2],
+    /// The same of hooked functions: above a return address within, a program of a trampoline finds its caller's.
     pub(super) active_reset: [u64; 2],
+    pub(super) queue_drop: [u64; 2],
+    pub(super) v4_send_reset: [u64; 2],
+    pub(super) v6_send_reset: [u64; 2],
 }
 
 /// Reads the layout; on failure, everything that is missing.
@@ -30,7 +38,13 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         code_of_disconnect: addresses.disconnect,
         code_of_close: addresses.close,
         code_of_keepalive: addresses.keepalive,
+        code_of_check_req: addresses.check_req,
+        code_of_subflow_syn_recv_sock: addresses.subflow_syn_recv_sock,
         code_of_active_reset: addresses.active_reset,
+        code_of_queue_drop: addresses.queue_drop,
+        code_of_v4_send_reset: addresses.v4_send_reset,
+        code_of_v6_send_reset: addresses.v6_send_reset,
+        net_namespace_list: addresses.namespaces,
         sock_net: offset("sock.__sk_common.skc_net.net"),
         inet_sport: offset("inet_sock.inet_sport"),
         sock_family: offset("sock.__sk_common.skc_family"),
@@ -47,12 +61,14 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         tcp_linger2: offset("tcp_sock.linger2"),
         sock_lingertime: offset("sock.sk_lingertime"),
         sock_ack_backlog: offset("sock.sk_ack_backlog"),
+        sock_drops: offset("sock.sk_drops"),
         sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
         sock_socket: offset("sock.sk_socket"),
         // Of the first in struct socket_alloc, of the second in the second (include/net/sock.h, SOCK_INODE).
         socket_inode: offset("socket_alloc.vfs_inode") + offset("inode.i_ino")
             - offset("socket_alloc.socket"),
         icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
+        net_list: offset("net.list"),
         net_inum: offset("net.ns.inum"),
         net_statistics: offset("net.mib.net_statistics"),
         tcp_statistics: offset("net.mib.tcp_statistics"),
@@ -78,9 +94,6 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
         active_reset_reason_arg: reason_argument(btf, "tcp_send_active_reset"),
         syn_recv_sock_parameters: btf.parameters("tcp_v4_syn_recv_sock").unwrap_or(KernelLayout::ABSENT),
-        check_req_parameters: btf.parameters("tcp_check_req").unwrap_or(KernelLayout::ABSENT),
-        // They came in one release, 5.17.
-        traced_numbers: u32::from(btf.enumerator("BPF_FUNC_get_func_ret").is_some()),
         reason_abort_on_close: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_CLOSE"),
         reason_abort_on_linger: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_LINGER"),
         reason_abort_on_memory: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_MEMORY"),

@@ -21,12 +21,15 @@ const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
+/// The list of network namespaces.
+const NAMESPACES: &str = "net_namespace_list";
 /// Callers of tcp_send_active_reset that tell why.
 const DISCONNECT: &str = "tcp_disconnect";
 const CLOSE: &str = "__tcp_close";
 const KEEPALIVE: &str = "tcp_keepalive_timer";
-/// Above whose return address a fentry program finds its caller's.
-const ACTIVE_RESET: &str = "tcp_send_active_reset";
+/// Callers of tcp_v4_send_reset and its twin on behalf of a handshake; the first is also who counts its end.
+const CHECK_REQ: &str = "tcp_check_req";
+const SUBFLOW_SYN_RECV_SOCK: &str = "subflow_syn_recv_sock";
 
 /// Everything known about the kernel that loading needs.
 pub(super) struct Prepared {
@@ -94,7 +97,7 @@ fn symbols() -> Result<Symbols, AttachError> {
     let wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| probe.function)
-        .chain([PER_CPU_OFFSET, DISCONNECT, CLOSE, KEEPALIVE, ACTIVE_RESET])
+        .chain([PER_CPU_OFFSET, NAMESPACES, DISCONNECT, CLOSE, KEEPALIVE, CHECK_REQ, SUBFLOW_SYN_RECV_SOCK])
         .collect();
     Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
 }
@@ -111,12 +114,21 @@ fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
         Some(address) => address,
         None => return Err(AttachError::SymbolMissing(PER_CPU_OFFSET)),
     };
+    if symbols.code(CHECK_REQ) == [0; 2] {
+        return Err(AttachError::SymbolMissing(CHECK_REQ));
+    }
     let addresses = Addresses {
         per_cpu_offset,
+        namespaces: symbols.address(NAMESPACES).unwrap_or(0),
         disconnect: symbols.code(DISCONNECT),
         close: symbols.code(CLOSE),
         keepalive: symbols.code(KEEPALIVE),
-        active_reset: symbols.code(ACTIVE_RESET),
+        check_req: symbols.code(CHECK_REQ),
+        subflow_syn_recv_sock: symbols.code(SUBFLOW_SYN_RECV_SOCK),
+        active_reset: symbols.code("tcp_send_active_reset"),
+        queue_drop: symbols.code("inet_csk_reqsk_queue_drop"),
+        v4_send_reset: symbols.code("tcp_v4_send_reset"),
+        v6_send_reset: symbols.code("tcp_v6_send_reset"),
     };
     layout::read(btf, addresses).map_err(AttachError::FieldsMissing)
 }

@@ -31,26 +31,34 @@ pub(super) struct Probe {
     pub(super) need: Need,
     /// What its absence costs, in the operator's words.
     pub(super) cost: &'static str,
+    /// The way it is attached only, where its function has no such program for the other.
+    pub(super) only: Option<AttachMode>,
 }
 
 const fn probe(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Required, cost }
+    Probe { program, function, at, need: Need::Required, cost, only: None }
 }
 
 const fn optional(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Optional, cost }
+    Probe { program, function, at, need: Need::Optional, cost, only: None }
 }
 
 const fn feature(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Feature, cost }
+    Probe { program, function, at, need: Need::Feature, cost, only: None }
+}
+
+/// The entry of a function whose fexit program does without: it knows the arguments.
+const fn noted(function: &'static str, need: Need, cost: &'static str) -> Probe {
+    Probe { program: function, function, at: At::Entry, need, cost, only: Some(AttachMode::Kprobe) }
 }
 
 const SYN: &str = "drops at the SYN, and cookies sent, could not be attributed";
 const SYN_V6: &str = "drops at the SYN of IPv6 handshakes, and their cookies, are not attributed";
 const SYN_MPTCP: &str =
     "drops at the SYN of Multipath TCP listeners, and cookies they send, are not attributed";
+const COOKIE_SENT: &str = "cookies sent are not attributed";
 const ACK: &str = "drops at the final ACK could not be attributed";
-const REQUEST: &str = "EmbryonicRsts, and resets of handshakes, could not be attributed";
+const REQUEST: &str = "EmbryonicRsts could not be attributed";
 const RESET: &str = "resets in answer to IPv4 packets could not be attributed";
 const ACK_V6: &str = "drops at the final ACK of IPv6 handshakes are not attributed";
 const RESET_V6: &str = "resets in answer to IPv6 packets are not attributed";
@@ -73,7 +81,7 @@ const ENDED: &str = "what a network namespace counts between the last look at it
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
 /// Functions that run with bottom halves on, or may: a softirq can come on top of their programs.
-const INTERRUPTIBLE: [&str; 9] = [
+const INTERRUPTIBLE: [&str; 8] = [
     NUMBER_FREED,
     "tcp_sk_init",
     "ipv4_mib_exit_net",
@@ -82,7 +90,6 @@ const INTERRUPTIBLE: [&str; 9] = [
     "tcp_send_active_reset",
     "tcp_v4_send_reset",
     "tcp_v6_send_reset",
-    "tcp_check_req",
 ];
 
 /// Whether a softirq can come on top of this function's programs.
@@ -116,23 +123,25 @@ pub(super) const PROBES: &[Probe] = &[
     optional("tcp_sk_init", "tcp_sk_init", At::Entry, BEGUN),
     optional("ipv4_mib_exit_net", "ipv4_mib_exit_net", At::Entry, ENDED),
     probe("tcp_v4_conn_request_return", "tcp_v4_conn_request", At::Return, SYN),
-    probe("tcp_v4_conn_request", "tcp_v4_conn_request", At::Entry, SYN),
+    noted("tcp_v4_conn_request", Need::Required, SYN),
     probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
-    probe("tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock", At::Entry, ACK),
-    probe("tcp_check_req_return", "tcp_check_req", At::Return, REQUEST),
-    probe("tcp_check_req", "tcp_check_req", At::Entry, REQUEST),
+    noted("tcp_v4_syn_recv_sock", Need::Required, ACK),
+    probe("inet_csk_reqsk_queue_drop_return", "inet_csk_reqsk_queue_drop", At::Return, REQUEST),
+    noted("inet_csk_reqsk_queue_drop", Need::Required, REQUEST),
     probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
     probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
     optional("tcp_v6_conn_request_return", "tcp_v6_conn_request", At::Return, SYN_V6),
-    optional("tcp_v6_conn_request", "tcp_v6_conn_request", At::Entry, SYN_V6),
+    noted("tcp_v6_conn_request", Need::Optional, SYN_V6),
     feature("subflow_v4_conn_request_return", "subflow_v4_conn_request", At::Return, SYN_MPTCP),
-    feature("subflow_v4_conn_request", "subflow_v4_conn_request", At::Entry, SYN_MPTCP),
+    noted("subflow_v4_conn_request", Need::Feature, SYN_MPTCP),
     feature("subflow_v6_conn_request_return", "subflow_v6_conn_request", At::Return, SYN_MPTCP),
-    feature("subflow_v6_conn_request", "subflow_v6_conn_request", At::Entry, SYN_MPTCP),
+    noted("subflow_v6_conn_request", Need::Feature, SYN_MPTCP),
     optional("tcp_v6_syn_recv_sock_return", "tcp_v6_syn_recv_sock", At::Return, ACK_V6),
-    optional("tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock", At::Entry, ACK_V6),
+    noted("tcp_v6_syn_recv_sock", Need::Optional, ACK_V6),
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
     optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
+    feature("cookie_v4_init_sequence", "cookie_v4_init_sequence", At::Entry, COOKIE_SENT),
+    feature("cookie_v6_init_sequence", "cookie_v6_init_sequence", At::Entry, COOKIE_SENT),
     optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
     optional("cookie_v4_check_return", "cookie_v4_check", At::Return, COOKIE),
     optional("cookie_v4_check", "cookie_v4_check", At::Entry, COOKIE),
@@ -153,6 +162,11 @@ pub(super) const PROBES: &[Probe] = &[
 ];
 
 impl Probe {
+    /// Whether there is such a program for this way of attaching.
+    pub(super) fn goes_by(&self, mode: AttachMode) -> bool {
+        self.only.is_none_or(|only| only == mode)
+    }
+
     /// Whether there is anything to attach to, or its absence must be told.
     pub(super) fn concerns(&self, symbols: &Symbols) -> bool {
         self.need != Need::Feature || symbols.contains(self.function)
@@ -201,8 +215,8 @@ mod tests {
 
     #[test]
     fn a_required_function_that_is_missing_is_named_with_what_that_costs() {
-        let error = require(&kernel_without("tcp_check_req")).expect_err("it is required").to_string();
-        assert!(error.contains("tcp_check_req") && error.contains("EmbryonicRsts"), "{error}");
+        let error = require(&kernel_without("inet_csk_reqsk_queue_drop")).expect_err("it is required").to_string();
+        assert!(error.contains("inet_csk_reqsk_queue_drop") && error.contains("EmbryonicRsts"), "{error}");
     }
 
     #[test]
@@ -219,7 +233,7 @@ mod tests {
     fn a_kernel_without_multipath_tcp_lacks_nothing() {
         let named = |probe: &&Probe| probe.function == "subflow_v4_conn_request";
         let probe = PROBES.iter().find(named).expect("it is in the table");
-        assert!(probe.concerns(&kernel_without("tcp_check_req")));
+        assert!(probe.concerns(&kernel_without("tcp_v6_send_reset")));
         assert!(!probe.concerns(&kernel_without("subflow_v4_conn_request")));
     }
 

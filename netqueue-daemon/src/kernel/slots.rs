@@ -71,6 +71,11 @@ impl Slots {
         Self { listeners: listeners.max(1), cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
     }
 
+    /// How many CPUs there may be.
+    pub(super) const fn cpus(self) -> u32 {
+        self.cpus
+    }
+
     const fn all(self) -> u32 {
         self.listeners * 2 + OTHERS
     }

@@ -11,7 +11,7 @@ use netqueue_common::{Cell, NO_REASON};
 use super::call::{Entry, entry};
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Peer, Queues, Sock, layout, tcp_state},
+    kernel::{Fault, Peer, Queues, Sock, is_within, layout, tcp_state},
     maps::{Account, state},
     mib::Cells,
 };
@@ -30,7 +30,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
         state.forgotten.child = 0;
         (Cell::ResetListenerClosed, Sock(forgotten.listener).listener_key()?)
     } else {
-        (cause(sk, reason, call.caller().unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
+        (cause(sk, reason, call.caller(layout!(code_of_active_reset)).unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
     };
     let account = Account::open(&mut key);
     account.add(Cell::OutRsts, 1);
@@ -53,7 +53,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
 /// give none: there the calling function and the socket tell.
 #[inline(always)]
 fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
-    let called_from = |code: [u64; 2]| code[0] < caller && caller <= code[1];
+    let called_from = |code| is_within(caller, code);
     if called_from(layout!(code_of_disconnect)) {
         return if sk.lingers_zero().unwrap_or(false) { Cell::ResetLingerZero } else { Cell::ResetOther };
     }

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    kernel::{Fault, Sock, layout, read},
+    kernel::{ETH_P_IP, Fault, Sock, layout, read, tcp_state},
     mib::Cells,
     scope::{CpuState, Frame, Guess},
     slots,
@@ -28,24 +28,21 @@ pub(super) trait Entry {
     fn arg_via(&self, n: usize, place: &mut u64) -> u64;
     /// The `n`th argument, which is no pointer.
     fn number(&self, n: usize) -> u64;
-    /// Where in its caller the function will return to.
-    fn caller(&self) -> Result<u64, Fault>;
+    /// Where in its caller the function will return to, whose own code is between these bounds.
+    fn caller(&self, own: [u64; 2]) -> Result<u64, Fault>;
     /// This CPU's LINUX_MIB cells of the namespace of the listener that is the first argument.
     fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault>;
-    /// Whether no call is missed of a function that runs with bottom halves off.
-    const CERTAIN: bool;
+    /// When the connection was established that is the first argument (net/ipv4/tcp_input.c tcp_init_buffer_space):
+    /// microseconds of CLOCK_MONOTONIC.
+    fn established(&self, connection: u64) -> Result<u64, Fault>;
 }
 
 /// A function has returned.
 pub(super) trait Return {
     /// By what the call is known.
     fn frame(&self) -> Frame;
-    /// The `n`th argument, which is no pointer; `None` where a return does not know them.
-    fn number(&self, n: usize) -> Option<u64>;
     /// What the function of so many parameters returned; by way of a place that nothing else uses before this is done.
     fn ret_via(&self, parameters: u32, place: &mut u64) -> u64;
-    /// How long the accept queue of the listener is that was the first argument.
-    fn accept_length(&self, listener: Sock) -> Result<u32, Fault>;
 }
 
 /// The stack pointer of a probed function's registers. A return sees it after the return address was popped.
@@ -86,26 +83,29 @@ impl Entry for ProbeContext {
         Entry::arg(self, n)
     }
 
-    const CERTAIN: bool = false;
-
     #[inline(always)]
     fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault> {
         let guess = &state.guesses[Guess::place(listener)];
-        if guess.cells != 0 && slots::holds(guess, listener) {
+        if slots::holds(guess, listener) {
             return Ok(Cells(guess.cells));
         }
         Cells::linux(state, Sock(listener).net()?)
     }
 
+    #[inline(always)]
+    fn established(&self, connection: u64) -> Result<u64, Fault> {
+        read(connection, layout!(tcp_rcvq_time))
+    }
+
     #[cfg(bpf_target_arch = "x86_64")]
     #[inline(always)]
-    fn caller(&self) -> Result<u64, Fault> {
+    fn caller(&self, _own: [u64; 2]) -> Result<u64, Fault> {
         // SAFETY: the context of a kprobe program is a pt_regs.
         read(unsafe { (*self.regs).rsp }, 0)
     }
     #[cfg(bpf_target_arch = "aarch64")]
     #[inline(always)]
-    fn caller(&self) -> Result<u64, Fault> {
+    fn caller(&self, _own: [u64; 2]) -> Result<u64, Fault> {
         // SAFETY: as above; x30 is the link register.
         Ok(unsafe { (*self.regs).regs[30] })
     }
@@ -118,18 +118,8 @@ impl Return for RetProbeContext {
     }
 
     #[inline(always)]
-    fn number(&self, _n: usize) -> Option<u64> {
-        None
-    }
-
-    #[inline(always)]
     fn ret_via(&self, _parameters: u32, _place: &mut u64) -> u64 {
         self.ret()
-    }
-
-    #[inline(always)]
-    fn accept_length(&self, listener: Sock) -> Result<u32, Fault> {
-        listener.accept_length()
     }
 }
 
@@ -185,25 +175,25 @@ impl Words {
         }
     }
 
-    /// A member of the socket that the first word is.
+    /// A member of what the `n`th word points to. The verifier knows its type.
     #[inline(always)]
-    fn member(self, offset: u32) -> u32 {
-        // SAFETY: as above.
+    fn member<T>(self, n: usize, offset: u32) -> T {
+        // SAFETY: the caller says that the word is a pointer to a structure with such a member; the kernel catches loads that
+        // fail.
         unsafe {
-            let sock = self.0.cast::<*const u8>().read_volatile();
-            sock.add(offset as usize).cast::<u32>().read_volatile()
+            let pointer = self.0.cast::<*const u8>().add(n).read_volatile();
+            pointer.add(offset as usize).cast::<T>().read_volatile()
         }
     }
 
     /// The word the trampoline's caller finds its return address in lies above the frame of the trampoline and the
     /// return address of the hooked function: that one is known by the function's bounds.
     #[inline(always)]
-    fn caller(self) -> Result<u64, Fault> {
+    fn caller(self, [begin, end]: [u64; 2]) -> Result<u64, Fault> {
         const LOOK: usize = 14;
         /// Between the two: on this architecture they lie side by side, or a frame pointer is in between.
         const APART: usize = if cfg!(bpf_target_arch = "aarch64") { 2 } else { 1 };
         let words: [u64; LOOK] = read(self.0 as u64, 0)?;
-        let [begin, end] = layout!(code_of_active_reset);
         let mut at = 0;
         while at < LOOK - APART {
             if begin < words[at] && words[at] <= end {
@@ -216,8 +206,6 @@ impl Words {
 }
 
 impl Entry for FEntryContext {
-    const CERTAIN: bool = true;
-
     #[inline(always)]
     fn cells(&self, state: &mut CpuState, _listener: u64) -> Result<Cells, Fault> {
         let block = Words(self.as_ptr()).block(&mut state.place);
@@ -245,25 +233,80 @@ impl Entry for FEntryContext {
     }
 
     #[inline(always)]
-    fn caller(&self) -> Result<u64, Fault> {
-        Words(self.as_ptr()).caller()
+    fn caller(&self, own: [u64; 2]) -> Result<u64, Fault> {
+        Words(self.as_ptr()).caller(own)
+    }
+
+    #[inline(always)]
+    fn established(&self, connection: u64) -> Result<u64, Fault> {
+        read(connection, layout!(tcp_rcvq_time))
+    }
+}
+
+/// A function that was called for a listener, its first argument, has returned, and no program ran at its entry: a fexit
+/// program knows the arguments.
+#[derive(Clone, Copy)]
+pub(super) struct Traced(Words);
+
+impl Traced {
+    #[inline(always)]
+    pub(super) fn new(call: &FExitContext) -> Self {
+        Self(Words(call.as_ptr()))
+    }
+
+    /// The `n`th argument as a number, by way of a place that nothing else uses before this is done.
+    #[inline(always)]
+    pub(super) fn arg_via(self, n: usize, place: &mut u64) -> u64 {
+        self.0.word_via(n, place)
+    }
+
+    /// How many packets the listener's `sk_drops` counts.
+    #[inline(always)]
+    pub(super) fn drops(self) -> u64 {
+        u64::from(self.0.member::<u32>(0, layout!(sock_drops)))
+    }
+
+    /// How long its accept queue is.
+    #[inline(always)]
+    pub(super) fn accept_length(self) -> u32 {
+        self.0.member(0, layout!(sock_ack_backlog))
+    }
+
+    /// This CPU's LINUX_MIB cells of its namespace.
+    #[inline(always)]
+    pub(super) fn cells(self, state: &mut CpuState) -> Result<Cells, Fault> {
+        let block = self.0.block(&mut state.place);
+        Cells::at(state, block)
+    }
+
+    /// Whether the packet that is the second argument is IPv4's.
+    #[inline(always)]
+    pub(super) fn is_of_ipv4(self) -> bool {
+        u16::from_be(self.0.member(1, layout!(skb_protocol))) == ETH_P_IP
+    }
+
+    /// The state of the socket that the function of so many parameters returned.
+    #[inline(always)]
+    pub(super) fn state_of_returned(self, parameters: u32) -> u8 {
+        // One load for each: see `ret_via`.
+        match parameters {
+            6 => black_box(self.0.member(6, layout!(sock_state))),
+            7 => black_box(self.0.member(7, layout!(sock_state))),
+            _ => tcp_state::CLOSE,
+        }
+    }
+
+    /// Where in its caller the function returns to, whose own code is between these bounds.
+    #[inline(always)]
+    pub(super) fn caller(self, own: [u64; 2]) -> Result<u64, Fault> {
+        self.0.caller(own)
     }
 }
 
 impl Return for FExitContext {
     #[inline(always)]
-    fn accept_length(&self, _listener: Sock) -> Result<u32, Fault> {
-        Ok(Words(self.as_ptr()).member(layout!(sock_ack_backlog)))
-    }
-
-    #[inline(always)]
     fn frame(&self) -> Frame {
         Words(self.as_ptr()).frame()
-    }
-
-    #[inline(always)]
-    fn number(&self, n: usize) -> Option<u64> {
-        Some(Words(self.as_ptr()).number(n))
     }
 
     #[inline(always)]
@@ -282,7 +325,7 @@ impl Return for FExitContext {
     }
 }
 
-/// The programs of a function's entry: `entry!(body: kprobe name, fentry name)`.
+/// The programs of a function's entry: `entry!(body; kprobe name, fentry name)`.
 macro_rules! entry {
     ($body:expr; $kprobe:ident, $fentry:ident) => {
         #[aya_ebpf::macros::kprobe]
@@ -298,17 +341,31 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
-/// The programs of a function's return: `leaving!(body: kretprobe name, fexit name)`.
+/// The program of the entry of a function whose fexit program needs none: `probed!(body; kprobe name)`.
+macro_rules! probed {
+    ($body:expr; $kprobe:ident) => {
+        #[aya_ebpf::macros::kprobe]
+        fn $kprobe(ctx: aya_ebpf::programs::ProbeContext) -> u32 {
+            $crate::account::observe($body(&ctx))
+        }
+    };
+}
+pub(super) use probed;
+
+/// The programs of a function's return: `leaving!(body; kretprobe name, fexit name)`, or two bodies.
 macro_rules! leaving {
     ($body:expr; $kretprobe:ident, $fexit:ident) => {
+        leaving!($body, $body; $kretprobe, $fexit);
+    };
+    ($probed:expr, $traced:expr; $kretprobe:ident, $fexit:ident) => {
         #[aya_ebpf::macros::kretprobe]
         fn $kretprobe(ctx: aya_ebpf::programs::RetProbeContext) -> u32 {
-            $crate::account::observe($body(&ctx))
+            $crate::account::observe($probed(&ctx))
         }
 
         #[aya_ebpf::macros::fexit]
         fn $fexit(ctx: aya_ebpf::programs::FExitContext) -> u32 {
-            $crate::account::observe($body(&ctx))
+            $crate::account::observe($traced(&ctx))
         }
     };
 }

@@ -3,78 +3,83 @@
 //!
 //! They drop a SYN to a broadcast, multicast or anycast address themselves and pass every other to `tcp_conn_request`,
 //! mostly by a jump. They always return 0 and free the SYN alike whether it was kept, answered with a cookie or dropped:
-//! only the counters tell. IPv4 on a dual-stack listener passes through both twins, which share one slot. They run with
-//! bottom halves off.
+//! only the counters tell. IPv4 on a dual-stack listener passes through both twins. They run with bottom halves off.
+//!
+//! Each drop is one `tcp_listendrop(sk)`, which raises the listener's own `sk_drops` as well; each cookie is made by
+//! `cookie_v4_init_sequence` or its twin; and none of the other counters moves without one of the two. So the return of a SYN
+//! that was kept reads no counter.
 
 use netqueue_common::{Cell, ListenerKey, NO_REASON};
 
-use super::call::{Entry, Return, entry, leaving};
+use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
+
+use super::call::{Entry as _, Return as _, Traced, entry, leaving, probed};
 use crate::{
     account::{Facts, ration, send},
     kernel::{Fault, Packet, Peer, Sock},
+    looked::moved,
     maps::{Account, state},
-    mib::Cells,
-    scope::CpuState,
+    mib::{Cells, Counted},
+    scope::{CpuState, Guess},
     slots, traffic,
 };
 
 #[inline(always)]
-fn enter(call: &impl Entry) -> Result<(), Fault> {
+fn enter(call: &ProbeContext) -> Result<(), Fault> {
     let state = state()?;
-    let sk = call.arg_via(0, &mut state.place);
-    let skb = call.arg_via(1, &mut state.place);
+    let (sk, skb) = (call.arg(0).unwrap_or(0), call.arg(1).unwrap_or(0));
     let cells = call.cells(state, sk)?;
-    state.noted.look(cells)?;
-    state.syn.open(call.frame(), sk, skb, cells.0, []);
+    state.syn.open(call.frame(), sk, skb, cells.0, [cells.drops()?]);
     Ok(())
 }
 
 #[inline(always)]
-fn leave(call: &impl Return) -> Result<(), Fault> {
+fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     let state = state()?;
-    // Another namespace's are noted only where a return was missed, and that is counted.
-    if !state.syn.close(call.frame()) || state.noted.cells != state.syn.cells {
+    if !state.syn.close(call.frame()) {
         return Ok(());
     }
-    let cells = Cells(state.syn.cells);
-    let (listen, sent) = (cells.listen()?, cells.cookies_sent()?);
-    if listen[1] == state.noted.listen[1] && sent == state.noted.sent {
+    let (sk, skb, cells) = (state.syn.sk, state.syn.skb, Cells(state.syn.cells));
+    let [before] = state.syn.before;
+    if cells.drops()? == before && state.cookie_made == 0 {
         return Ok(());
     }
-    let queue = cells.syn_queue()?;
-    let noted = &mut state.noted;
-    let moved = Moved {
-        overflows: listen[0].wrapping_sub(noted.listen[0]),
-        drops: listen[1].wrapping_sub(noted.listen[1]),
-        cookies: queue[0].wrapping_sub(noted.queue[0]),
-        full: queue[1].wrapping_sub(noted.queue[1]),
-        sent: sent.wrapping_sub(noted.sent),
-    };
-    // The outer call of the same packet finds nothing moved.
-    (noted.listen, noted.queue, noted.sent) = (listen, queue, sent);
-    charge(state, &moved)
-}
-
-/// What a call moved the counters by.
-struct Moved {
-    overflows: u64,
-    drops: u64,
-    cookies: u64,
-    full: u64,
-    sent: u64,
+    let moved = moved(cells, Some(before))?;
+    charge(state, sk, skb, moved)
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, moved: &Moved) -> Result<(), Fault> {
-    let &Moved { overflows, drops, cookies, full, sent } = moved;
-    let sk = Sock(state.syn.sk);
-    let unproven = state.syn.mark != 0;
+fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
+    let (state, call) = (state()?, Traced::new(call));
+    let sk = call.arg_via(0, &mut state.place);
+    // Before the counters are read: what is dropped meanwhile, on another CPU, is a reason to look again.
+    let drops = call.drops();
+    let guess = &state.guesses[Guess::place(sk)];
+    if guess.drops == drops && state.cookie_made == 0 && slots::holds(guess, sk) {
+        return Ok(());
+    }
+    let cells = call.cells(state)?;
+    let moved = moved(cells, None)?;
+    traffic::looked(state, Sock(sk), drops)?;
+    if moved.is_nothing() {
+        return Ok(());
+    }
+    let skb = call.arg_via(1, &mut state.place);
+    charge(state, sk, skb, moved)
+}
+
+#[inline(always)]
+fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted) -> Result<(), Fault> {
+    let Counted { overflows, drops, do_cookies, full, sent } = moved;
+    let (sk, unproven) = (Sock(sk), state.unproven != 0);
+    // The outer call of the same packet made none, and refused nobody.
+    (state.unproven, state.cookie_made) = (0, 0);
     let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
-    let slot = traffic::slot_of(state, sk, state.syn.cells)?;
+    let slot = traffic::slot_of(state, sk)?;
     let account = Account::at(slot);
     account.add(Cell::ListenOverflows, overflows);
     account.add(Cell::ListenDrops, drops);
-    account.add(Cell::ReqQFullDoCookies, cookies);
+    account.add(Cell::ReqQFullDoCookies, do_cookies);
     account.add(Cell::ReqQFullDrop, full);
     account.add(Cell::SyncookiesSent, sent);
     account.add(Cell::DropAcceptQueueFullSyn, overflows);
@@ -104,7 +109,7 @@ fn charge(state: &mut CpuState, moved: &Moved) -> Result<(), Fault> {
         }
         rest
     };
-    let peer = Packet(state.syn.skb).source().unwrap_or(Peer::UNKNOWN);
+    let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
     send(
         state,
         &key,
@@ -114,11 +119,20 @@ fn charge(state: &mut CpuState, moved: &Moved) -> Result<(), Fault> {
     Ok(())
 }
 
-entry!(enter; tcp_v4_conn_request, tcp_v4_conn_request_fentry);
-leaving!(leave; tcp_v4_conn_request_return, tcp_v4_conn_request_fexit);
-entry!(enter; tcp_v6_conn_request, tcp_v6_conn_request_fentry);
-leaving!(leave; tcp_v6_conn_request_return, tcp_v6_conn_request_fexit);
-entry!(enter; subflow_v4_conn_request, subflow_v4_conn_request_fentry);
-leaving!(leave; subflow_v4_conn_request_return, subflow_v4_conn_request_fexit);
-entry!(enter; subflow_v6_conn_request, subflow_v6_conn_request_fentry);
-leaving!(leave; subflow_v6_conn_request_return, subflow_v6_conn_request_fexit);
+/// net/ipv4/syncookies.c `cookie_v4_init_sequence(skb, mss)`, and its twin in net/ipv6/syncookies.c: a cookie is made for a SYN.
+#[inline(always)]
+fn cookie_made(_call: &impl super::call::Entry) -> Result<(), Fault> {
+    state()?.cookie_made = 1;
+    Ok(())
+}
+
+probed!(enter; tcp_v4_conn_request);
+leaving!(leave, leave_traced; tcp_v4_conn_request_return, tcp_v4_conn_request_fexit);
+probed!(enter; tcp_v6_conn_request);
+leaving!(leave, leave_traced; tcp_v6_conn_request_return, tcp_v6_conn_request_fexit);
+probed!(enter; subflow_v4_conn_request);
+leaving!(leave, leave_traced; subflow_v4_conn_request_return, subflow_v4_conn_request_fexit);
+probed!(enter; subflow_v6_conn_request);
+leaving!(leave, leave_traced; subflow_v6_conn_request_return, subflow_v6_conn_request_fexit);
+entry!(cookie_made; cookie_v4_init_sequence, cookie_v4_init_sequence_fentry);
+entry!(cookie_made; cookie_v6_init_sequence, cookie_v6_init_sequence_fentry);

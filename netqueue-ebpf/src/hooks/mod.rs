@@ -1,15 +1,15 @@
 //! One file per hooked kernel function: what is noted at its entry, what is charged at its return, and the thin
-//! programs that attach both.
+//! programs that attach both. Where a connection goes well, fexit programs do without an entry: they know the arguments.
 
 mod active_reset;
 mod call;
-mod check_req;
 mod conn_request;
 mod cookie_check;
 mod listen_call;
 mod listener_life;
 mod namespace_life;
 mod peer_is_proven;
+mod queue_drop;
 mod req_err;
 mod request_timer;
 mod rtx_synack;

@@ -1,4 +1,5 @@
-//! net/ipv4/tcp_metrics.c `tcp_peer_is_proven(req, dst)`: asked only by the last-quarter rule; false is its drop.
+//! net/ipv4/tcp_metrics.c `tcp_peer_is_proven(req, dst)`: asked only by the last-quarter rule, within `tcp_conn_request`; false
+//! is its drop.
 
 use super::call::{Return, leaving};
 use crate::{kernel::Fault, maps::state};
@@ -8,8 +9,8 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     let state = state()?;
     // A bool is returned in the low byte.
     let proven = call.ret_via(2, &mut state.place) & 0xff != 0;
-    if !proven && state.syn.is_open() {
-        state.syn.mark = 1;
+    if !proven {
+        state.unproven = 1;
     }
     Ok(())
 }

@@ -9,8 +9,9 @@ use super::call::{Entry, Return, entry, leaving};
 use crate::{
     account::{Facts, report},
     kernel::{Fault, Peer, Sock},
+    looked::moved,
     maps::{Account, state},
-    mib::Cells,
+    mib::{Cells, Counted},
 };
 
 #[inline(always)]
@@ -31,11 +32,14 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if !state.icmp.close(call.frame()) {
         return Ok(());
     }
-    let drops = Cells(state.icmp.cells).drops()?.wrapping_sub(state.icmp.before[0]);
+    let (cells, [before]) = (Cells(state.icmp.cells), state.icmp.before);
+    if cells.drops()? == before {
+        return Ok(());
+    }
+    let Counted { drops, .. } = moved(cells, Some(before))?;
     if drops == 0 {
         return Ok(());
     }
-    state.noted.forget();
     let (sk, peer) = (Sock(state.icmp.sk), state.icmp_peer);
     let mut key = sk.listener_key()?;
     let local_port = key.port;

@@ -13,7 +13,7 @@ use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Net, Packet, Peer, Queues, Sock, layout, monotonic_now, tcp_state, volatile},
+    kernel::{Fault, Net, Packet, Peer, Queues, Sock, is_within, layout, monotonic_now, tcp_state, volatile},
     ledger,
     maps::{Account, state, tally},
     mib::Cells,
@@ -36,11 +36,22 @@ impl Verdict {
 }
 
 #[inline(always)]
-fn enter(call: &impl Entry) -> Result<(), Fault> {
+fn enter_v4(call: &impl Entry) -> Result<(), Fault> {
+    enter(call, layout!(code_of_v4_send_reset))
+}
+
+#[inline(always)]
+fn enter_v6(call: &impl Entry) -> Result<(), Fault> {
+    enter(call, layout!(code_of_v6_send_reset))
+}
+
+#[inline(always)]
+fn enter(call: &impl Entry, own: [u64; 2]) -> Result<(), Fault> {
     let (state, frame) = (state()?, call.frame());
     let (sk, skb) = (call.arg(0), call.arg(1));
     let cells = Cells::tcp(state, net_of(sk, skb)?)?;
-    let mark = verdict(state, sk, skb, reason(call)).pack();
+    let verdict = verdict(state, call, [sk, skb], own);
+    let mark = verdict.pack();
     // Open before the cell is read: what is sent on top of this program from here on is noted.
     if state.reset[0].is_open() && !state.reset[0].holds(frame) {
         open(&mut state.reset[1], call, [sk, skb], cells, mark);
@@ -89,11 +100,15 @@ fn net_of(sk: u64, skb: u64) -> Result<Net, Fault> {
 }
 
 #[inline(always)]
-fn verdict(state: &CpuState, sk: u64, skb: u64, reason: u32) -> Verdict {
+fn verdict(state: &mut CpuState, call: &impl Entry, [sk, skb]: [u64; 2], own: [u64; 2]) -> Verdict {
     let socket_state = if sk == 0 { 0 } else { Sock(sk).state().unwrap_or(0) };
-    let of_a_handshake = state.request.is_open() && state.request.skb == skb;
+    let listening = socket_state == tcp_state::LISTEN;
+    let of_a_handshake = listening && is_of_a_handshake(call.caller(own).unwrap_or(0));
+    if of_a_handshake {
+        state.answered = sk;
+    }
     let cell = match socket_state {
-        _ if of_a_handshake && state.request.mark != 0 => Cell::ResetOverflowAbort,
+        _ if of_a_handshake && state.overflowed == skb => Cell::ResetOverflowAbort,
         _ if of_a_handshake => Cell::ResetHandshakeAborted,
         _ if sk == 0 => Cell::ResetNoListener,
         tcp_state::LISTEN => Cell::ResetUnknownConnection,
@@ -102,7 +117,13 @@ fn verdict(state: &CpuState, sk: u64, skb: u64, reason: u32) -> Verdict {
         tcp_state::TIME_WAIT | tcp_state::CLOSE => Cell::ResetAfterClose,
         _ => Cell::ResetOther,
     };
-    Verdict { cell, reason, listening: socket_state == tcp_state::LISTEN }
+    Verdict { cell, reason: reason(call), listening }
+}
+
+/// Whether it is called by who serves a pending request, or, of Multipath TCP, a connection that joins another.
+#[inline(always)]
+fn is_of_a_handshake(caller: u64) -> bool {
+    is_within(caller, layout!(code_of_check_req)) || is_within(caller, layout!(code_of_subflow_syn_recv_sock))
 }
 
 #[inline(always)]
@@ -167,7 +188,7 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
     if listening { Sock(sk).listener_key() } else { Packet(skb).destination_key(net_of(sk, skb)?) }
 }
 
-entry!(enter; tcp_v4_send_reset, tcp_v4_send_reset_fentry);
+entry!(enter_v4; tcp_v4_send_reset, tcp_v4_send_reset_fentry);
 leaving!(leave; tcp_v4_send_reset_return, tcp_v4_send_reset_fexit);
-entry!(enter; tcp_v6_send_reset, tcp_v6_send_reset_fentry);
+entry!(enter_v6; tcp_v6_send_reset, tcp_v6_send_reset_fentry);
 leaving!(leave; tcp_v6_send_reset_return, tcp_v6_send_reset_fexit);

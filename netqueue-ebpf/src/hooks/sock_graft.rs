@@ -9,7 +9,8 @@ use crate::{kernel::Fault, maps::state, traffic};
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
-    traffic::accepted(call.arg_via(0, &mut state()?.place))
+    let connection = call.arg_via(0, &mut state()?.place);
+    traffic::accepted(connection, |connection| call.established(connection))
 }
 
 entry!(enter; security_sock_graft, security_sock_graft_fentry);

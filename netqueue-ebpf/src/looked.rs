@@ -1,0 +1,104 @@
+//! What the counters of listeners were when somebody last looked, and so what a call moved them by.
+//!
+//! Whatever moves them is followed by a look on the same CPU, before anything else there can move them: what moved since the
+//! last look belongs to who looks next. Nothing here runs for a connection that goes well.
+
+use aya_ebpf::{macros::map, maps::HashMap};
+use netqueue_common::Tally;
+
+use crate::{
+    kernel::{Fault, Net, layout, read},
+    maps::tally,
+    mib::{Cells, Counted, MOST_CPUS},
+};
+
+/// By where the cells are, which is a namespace's place on one CPU. Where nobody has looked they were zero: a namespace begins
+/// so, and what had counted before attach is noted then ([`note_all`]).
+#[map]
+static LOOKED: HashMap<u64, Counted> = HashMap::with_max_entries(8192, 0);
+
+/// Looks on behalf of a call that has returned, and tells what it moved: one call drops one packet or sends one cookie.
+/// `drops_before` is what ListenDrops was at its entry, where that was noted.
+///
+/// Where calls before it went unseen, not all that moved is its own: what is not known to be is not charged, and counted.
+#[inline(always)]
+pub(crate) fn moved(cells: Cells, drops_before: Option<u64>) -> Result<Counted, Fault> {
+    let now = cells.counted()?;
+    let all = match LOOKED.get_ptr_mut(cells.0) {
+        Some(looked) => {
+            // SAFETY: a live map value, which only this CPU writes, with bottom halves off. When its namespace ends the map may
+            // give its memory to another's, but then nobody is left to look.
+            unsafe {
+                let before = looked.read();
+                looked.write(now);
+                now.since(&before)
+            }
+        }
+        None => {
+            if LOOKED.insert(cells.0, now, 0).is_err() {
+                tally(Tally::EntryMissed);
+                return Ok(Counted::NOTHING);
+            }
+            now
+        }
+    };
+    // What calls within this one dropped they have charged.
+    let drops = match drops_before {
+        Some(before) => now.drops.wrapping_sub(before).min(all.drops),
+        None => all.drops,
+    };
+    if drops == all.drops && drops <= 1 && all.sent <= 1 {
+        return Ok(all);
+    }
+    tally(Tally::EntryMissed);
+    // Of several drops of one kind this call's is one; of several kinds it is not known which.
+    let certain = |part: u64| part == 0 || part == all.drops;
+    if drops == 1 && certain(all.overflows) && certain(all.full) {
+        let (overflows, full) = (all.overflows.min(1), all.full.min(1));
+        return Ok(Counted { overflows, drops, full, ..Counted::NOTHING });
+    }
+    Ok(Counted::NOTHING)
+}
+
+/// Notes what a CPU's counters are in every namespace there is. To be called once the programs are attached: what was counted
+/// before is nobody's.
+#[inline(always)]
+pub(crate) fn note_all(cpu: u32) -> Result<(), Fault> {
+    /// More are not walked through: the verifier follows each turn of the loop.
+    const MOST: u32 = 1024;
+    /// Who has looked already knows better.
+    const BPF_NOEXIST: u64 = 1;
+    let list = layout!(net_namespace_list);
+    let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
+    let mut node: u64 = read(list, 0)?;
+    let mut walked = 0;
+    while node != list && walked < MOST {
+        let net = Net(node.wrapping_sub(u64::from(layout!(net_list))));
+        let cells = Cells(block(net)?.wrapping_add(offset));
+        let now = cells.counted()?;
+        if !now.is_nothing() {
+            let _was_there = LOOKED.insert(cells.0, now, BPF_NOEXIST);
+        }
+        node = read(node, 0)?;
+        walked += 1;
+    }
+    Ok(())
+}
+
+/// Forgets what a namespace's counters were: it ends, and its memory may be another's.
+#[inline(always)]
+pub(crate) fn forget(net: Net) -> Result<(), Fault> {
+    let block = block(net)?;
+    let mut cpu = 0;
+    while cpu < layout!(cpus) && cpu < MOST_CPUS {
+        let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
+        let _was_there = LOOKED.remove(block.wrapping_add(offset));
+        cpu += 1;
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn block(net: Net) -> Result<u64, Fault> {
+    read(net.0, layout!(net_statistics))
+}
