@@ -2,10 +2,7 @@
 //!
 //! Nothing here runs on the path of a healthy connection, but for one look at a word that says that nothing is remembered.
 
-use aya_ebpf::{
-    macros::map,
-    maps::{Array, LruHashMap},
-};
+use aya_ebpf::{macros::map, maps::LruHashMap};
 use netqueue_common::{Cell, Flow, Suspect, Tally};
 
 use crate::{
@@ -18,8 +15,7 @@ use crate::{
 static LEDGER: LruHashMap<Flow, Suspect> = LruHashMap::with_max_entries(1024, 0);
 
 /// Whether the ledger may hold anything. Set here, never cleared.
-#[map]
-static REMEMBERING: Array<u64> = Array::with_max_entries(1, 0);
+static mut REMEMBERING: u64 = 0;
 
 /// A listener dropped the final ACK of a handshake: with its request kept, or of a cookie with nothing kept.
 #[inline(always)]
@@ -44,10 +40,8 @@ pub(crate) fn remember(
             tally(Tally::LedgerEntered);
         }
     }
-    if let Some(remembering) = REMEMBERING.get_ptr_mut(0) {
-        // SAFETY: a live map value; every writer writes the same.
-        unsafe { remembering.write_volatile(1) };
-    }
+    // SAFETY: a live word; every writer writes the same.
+    unsafe { (&raw mut REMEMBERING).write_volatile(1) };
     Ok(())
 }
 
@@ -73,12 +67,7 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: impl FnOnce() -> u64) ->
 
 /// A request was ended by a reset, sent (`answered`) or received, while the listener still had it.
 #[inline(always)]
-pub(crate) fn ended(
-    flow: &mut Flow,
-    request: Sock,
-    answered: bool,
-    account: Account,
-) -> Result<(), Fault> {
+pub(crate) fn ended(flow: &mut Flow, request: Sock, answered: bool, account: Account) -> Result<(), Fault> {
     if !remembering() {
         return Ok(());
     }
@@ -188,5 +177,6 @@ fn strike(flow: &Flow) {
 
 #[inline(always)]
 fn remembering() -> bool {
-    REMEMBERING.get(0).is_some_and(|word| crate::kernel::volatile(word) != 0)
+    // SAFETY: as above.
+    unsafe { (&raw const REMEMBERING).read_volatile() != 0 }
 }

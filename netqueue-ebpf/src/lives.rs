@@ -10,7 +10,6 @@ use netqueue_common::{Farewell, Lives, Tally};
 
 use crate::{
     kernel::{Fault, Net, layout},
-    looked,
     maps::tally,
     mib::{self, MOST_CPUS},
 };
@@ -62,8 +61,7 @@ pub(crate) fn freed(inode: u32) {
 /// Tells what a namespace has counted: nothing in it will count any more.
 #[inline(always)]
 pub(crate) fn ended(net: Net) -> Result<(), Fault> {
-    looked::forget(net)?;
-    let (netns, counters) = (net.id()?, mib::totals(net)?);
+    let (netns, counters) = (net.id()?, mib::last_totals(net)?);
     let room = if layout!(cpus) <= MOST_CPUS { FAREWELLS.reserve::<Farewell>(0) } else { None };
     let Some(mut record) = room else {
         tally(Tally::FarewellsLost);

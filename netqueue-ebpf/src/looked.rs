@@ -3,26 +3,40 @@
 //! Whatever moves them is followed by a look on the same CPU, before anything else there can move them: what moved since the
 //! last look belongs to who looks next. Nothing here runs for a connection that goes well.
 
-use aya_ebpf::{macros::map, maps::HashMap};
-use netqueue_common::Tally;
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap},
+};
+use netqueue_common::{Tally, kept};
 
 use crate::{
     kernel::{Fault, Net, layout, read},
     maps::tally,
-    mib::{Cells, Counted, MOST_CPUS},
+    mib::{Cells, Counted},
 };
 
 /// By where the cells are, which is a namespace's place on one CPU. Where nobody has looked they were zero: a namespace begins
-/// so, and what had counted before attach is noted then ([`note_all`]).
+/// so, and what had counted before attach is noted then ([`note_some`]).
 #[map]
 static LOOKED: HashMap<u64, Counted> = HashMap::with_max_entries(8192, 0);
 
-/// Looks on behalf of a call that has returned, and tells what it moved: one call drops one packet or sends one cookie.
-/// `drops_before` is what ListenDrops was at its entry, where that was noted.
+/// Looks on behalf of a call that has returned, and tells what it moved, by way of a place that nothing else uses: one call
+/// drops one packet or sends one cookie. `drops_before` is what ListenDrops was at its entry, where that was noted.
 ///
 /// Where calls before it went unseen, not all that moved is its own: what is not known to be is not charged, and counted.
 #[inline(always)]
-pub(crate) fn moved(cells: Cells, drops_before: Option<u64>) -> Result<Counted, Fault> {
+pub(crate) fn moved(place: &mut Counted, cells: Cells, drops_before: Option<u64>) -> Result<Counted, Fault> {
+    let moved = since_last_look(cells, drops_before)?;
+    let place: *mut Counted = place;
+    // SAFETY: a place can be written and read.
+    unsafe {
+        place.write_volatile(moved);
+        Ok(place.read_volatile())
+    }
+}
+
+#[inline(always)]
+fn since_last_look(cells: Cells, drops_before: Option<u64>) -> Result<Counted, Fault> {
     let now = cells.counted()?;
     let all = match LOOKED.get_ptr_mut(cells.0) {
         Some(looked) => {
@@ -60,17 +74,26 @@ pub(crate) fn moved(cells: Cells, drops_before: Option<u64>) -> Result<Counted, 
     Ok(Counted::NOTHING)
 }
 
-/// Notes what a CPU's counters are in every namespace there is. To be called once the programs are attached: what was counted
-/// before is nobody's.
+/// Where [`note_some`] goes on in the kernel's list of namespaces; 0: at its beginning.
+#[map]
+static NOTING: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Notes what a CPU's counters are in some namespaces more; [`kept::BUSY`]: there are others. To be called once the programs
+/// are attached: what was counted before is nobody's.
 #[inline(always)]
-pub(crate) fn note_all(cpu: u32) -> Result<(), Fault> {
-    /// More are not walked through: the verifier follows each turn of the loop.
-    const MOST: u32 = 1024;
+pub(crate) fn note_some(cpu: u32) -> Result<u32, Fault> {
+    /// The verifier follows each turn of the loop.
+    const MOST: u32 = 32;
     /// Who has looked already knows better.
     const BPF_NOEXIST: u64 = 1;
     let list = layout!(net_namespace_list);
     let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
-    let mut node: u64 = read(list, 0)?;
+    let cursor = NOTING.get_ptr_mut(0).ok_or(Fault)?;
+    // SAFETY: a live map value; one at a time asks for this.
+    let mut node = match unsafe { cursor.replace(0) } {
+        0 => read(list, 0)?,
+        node => node,
+    };
     let mut walked = 0;
     while node != list && walked < MOST {
         let net = Net(node.wrapping_sub(u64::from(layout!(net_list))));
@@ -82,20 +105,18 @@ pub(crate) fn note_all(cpu: u32) -> Result<(), Fault> {
         node = read(node, 0)?;
         walked += 1;
     }
-    Ok(())
+    if node == list {
+        return Ok(kept::DONE);
+    }
+    // SAFETY: as above.
+    unsafe { cursor.write(node) };
+    Ok(kept::BUSY)
 }
 
-/// Forgets what a namespace's counters were: it ends, and its memory may be another's.
+/// Forgets what the counters were that are here: their namespace ends, and its memory may be another's.
 #[inline(always)]
-pub(crate) fn forget(net: Net) -> Result<(), Fault> {
-    let block = block(net)?;
-    let mut cpu = 0;
-    while cpu < layout!(cpus) && cpu < MOST_CPUS {
-        let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
-        let _was_there = LOOKED.remove(block.wrapping_add(offset));
-        cpu += 1;
-    }
-    Ok(())
+pub(crate) fn forget(cells: Cells) {
+    let _was_there = LOOKED.remove(cells.0);
 }
 
 #[inline(always)]

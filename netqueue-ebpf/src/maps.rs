@@ -100,13 +100,11 @@ impl Account {
         Self { row: row.unwrap_or(null_mut()), slot }
     }
 
-    /// Raises one cell.
+    /// Raises one cell; by nothing, too: a branch is no cheaper, and the verifier would follow both its ways.
     #[inline(always)]
     pub(crate) fn add(self, cell: Cell, amount: u64) {
-        if amount != 0 {
-            // SAFETY: the index is below COUNT by the enum's definition.
-            unsafe { self.raise(cell as usize, amount) };
-        }
+        // SAFETY: the index is below COUNT by the enum's definition.
+        unsafe { self.raise(cell as usize, amount) };
     }
 
     /// Raises the cell with a code that was not known at compile time.

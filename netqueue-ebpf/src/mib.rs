@@ -5,6 +5,7 @@
 
 use crate::{
     kernel::{Fault, Net, layout, read},
+    looked,
     maps::this_cpu,
     scope::CpuState,
 };
@@ -19,9 +20,10 @@ pub(crate) type Totals = [u64; 9];
 /// More CPUs than this are not summed up: the verifier follows each turn of the loop.
 pub(crate) const MOST_CPUS: u32 = 1024;
 
-/// What a namespace has counted on all CPUs together, as /proc/net/netstat sums it.
+/// What a namespace that ends has counted on all CPUs together, as /proc/net/netstat sums it. Nobody looks at its counters any
+/// more.
 #[inline(always)]
-pub(crate) fn totals(net: Net) -> Result<Totals, Fault> {
+pub(crate) fn last_totals(net: Net) -> Result<Totals, Fault> {
     let linux: u64 = read(net.0, layout!(net_statistics))?;
     let tcp: u64 = read(net.0, layout!(tcp_statistics))?;
     let mut sums = [0; 9];
@@ -29,20 +31,11 @@ pub(crate) fn totals(net: Net) -> Result<Totals, Fault> {
     while cpu < layout!(cpus) && cpu < MOST_CPUS {
         let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
         let (linux, tcp) = (Cells(linux.wrapping_add(offset)), Cells(tcp.wrapping_add(offset)));
-        let [overflows, drops] = linux.listen()?;
-        let [cookies, full] = linux.syn_queue()?;
+        looked::forget(linux);
+        let Counted { overflows, drops, do_cookies, full, sent } = linux.counted()?;
         let [received, failed] = linux.cookies_returned()?;
-        let here = [
-            overflows,
-            drops,
-            full,
-            cookies,
-            linux.cookies_sent()?,
-            received,
-            failed,
-            linux.embryonic()?,
-            tcp.resets()?,
-        ];
+        let here =
+            [overflows, drops, full, do_cookies, sent, received, failed, linux.embryonic()?, tcp.resets()?];
         let mut index = 0;
         while index < here.len() {
             sums[index] += here[index];

@@ -6,7 +6,7 @@
 
 use netqueue_common::{Flow, Tally};
 
-use crate::{kernel::Peer, maps::tally};
+use crate::{kernel::Peer, maps::tally, mib::Counted};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
@@ -159,6 +159,8 @@ pub(crate) struct CpuState {
     pub(crate) cpu_offset: u64,
     /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
     pub(crate) last_wake: u64,
+    /// What a call has moved. By way of memory the verifier forgets how that was found out, and follows what comes after once.
+    pub(crate) moved: Counted,
     /// `tcp_v4_conn_request` and its kin, as kprobes: ListenDrops.
     pub(crate) syn: Scope<1>,
     /// Within such a call, the last-quarter rule refused the peer.

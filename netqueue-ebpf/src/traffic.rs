@@ -45,7 +45,7 @@ pub(crate) fn entered(
     child: u64,
     length: impl FnOnce() -> Result<u32, Fault>,
 ) -> Result<(), Fault> {
-    let slot = slot_of(state, listener)?;
+    let Guess { slot, generation, .. } = guess_of(state, listener)?;
     let Some(row) = row(slot) else { return Ok(()) };
     // SAFETY: a live map value.
     unsafe { raise(&raw mut (*row).established, 1) };
@@ -53,7 +53,7 @@ pub(crate) fn entered(
         note_length(row, length()?.wrapping_add(1));
     }
     if layout!(accept_wait) != 0 {
-        remember(child, slot);
+        remember(child, slot, generation);
     }
     Ok(())
 }
@@ -78,10 +78,7 @@ fn note_length(row: *mut Traffic, length: u32) {
 /// accept() hands a socket to a process. It is of no interest unless it is a connection from an accept queue, which it entered
 /// when it was established, in the same breath.
 #[inline(always)]
-pub(crate) fn accepted(
-    child: u64,
-    established: impl FnOnce(u64) -> Result<u64, Fault>,
-) -> Result<(), Fault> {
+pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, Fault>) -> Result<(), Fault> {
     let (child, slot) = match take(child) {
         NO_SLOT => {
             // What accept() gives of Multipath TCP stands above the connection that waited.
@@ -168,18 +165,24 @@ fn row(slot: u32) -> Option<*mut Traffic> {
     if slot < layout!(listeners) { TRAFFIC.get_ptr_mut(slot * layout!(cpus) + this_cpu()) } else { None }
 }
 
-/// The slot of a listener: the one it had when this CPU saw it last, if that is still so.
+/// The slot of a listener.
 #[inline(always)]
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
+    guess_of(state, sk).map(|guess| guess.slot)
+}
+
+/// What is known of a listener: what it was when this CPU saw it last, if that is still so.
+#[inline(always)]
+fn guess_of(state: &mut CpuState, sk: Sock) -> Result<Guess, Fault> {
     let known = &state.guesses[Guess::place(sk.0)];
     if holds(known, sk.0) {
-        return Ok(known.slot);
+        return Ok(*known);
     }
     let slot = Account::open(&mut sk.listener_key()?).slot;
     let cells = Cells::linux(state, sk.net()?)?.0;
-    state.guesses[Guess::place(sk.0)] =
-        Guess { slot, generation: generation(slot), cells, drops: Guess::NOT_LOOKED };
-    Ok(slot)
+    let guess = Guess { slot, generation: generation(slot), cells, drops: Guess::NOT_LOOKED };
+    state.guesses[Guess::place(sk.0)] = guess;
+    Ok(guess)
 }
 
 /// The cells were looked at when the listener had dropped so many packets.
@@ -197,7 +200,7 @@ fn set_of(child: u64) -> Option<*mut QueuedSet> {
 
 /// Pairs a connection with its listener's slot.
 #[inline(always)]
-fn remember(child: u64, slot: u32) {
+fn remember(child: u64, slot: u32, generation: u32) {
     let Some(set) = set_of(child) else { return };
     let mut place = 0;
     // SAFETY: a live map value, words of it, indices below the arrays' sizes. Two CPUs may choose one place at once: then
@@ -210,7 +213,7 @@ fn remember(child: u64, slot: u32) {
             place = (child >> 12 & 3) as usize;
             tally(Tally::QueuedForgotten);
         }
-        (&raw mut (*set).slots[place]).write_volatile(u64::from(generation(slot)) << 32 | u64::from(slot));
+        (&raw mut (*set).slots[place]).write_volatile(u64::from(generation) << 32 | u64::from(slot));
         (&raw mut (*set).socks[place]).write_volatile(child);
     }
 }
@@ -247,9 +250,12 @@ fn depth_bucket(length: u32) -> usize {
     bucket
 }
 
-/// A search by halves: how many bounds are below the wait.
+/// A search by halves: how many bounds are below the wait. Most are in the first.
 #[inline(always)]
 fn wait_bucket(micros: u64) -> usize {
+    if micros <= u64::from(Waits::BOUNDS[0]) {
+        return 0;
+    }
     let mut bucket = 0;
     let mut half = 32;
     while half > 0 {

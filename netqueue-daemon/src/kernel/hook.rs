@@ -128,7 +128,11 @@ impl<'a> Hooks<'a> {
 }
 
 fn unattached(probes: &[Probe], mode: AttachMode, why: &str) -> Vec<Probed> {
-    probes.iter().filter(|probe| probe.goes_by(mode)).map(|probe| (probe.status(mode, Err(why.to_owned())), None)).collect()
+    probes
+        .iter()
+        .filter(|probe| probe.goes_by(mode))
+        .map(|probe| (probe.status(mode, Err(why.to_owned())), None))
+        .collect()
 }
 
 /// Loads and attaches one fentry or fexit program.

@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn a_required_function_that_is_missing_is_named_with_what_that_costs() {
-        let error = require(&kernel_without("inet_csk_reqsk_queue_drop")).expect_err("it is required").to_string();
+        let error =
+            require(&kernel_without("inet_csk_reqsk_queue_drop")).expect_err("it is required").to_string();
         assert!(error.contains("inet_csk_reqsk_queue_drop") && error.contains("EmbryonicRsts"), "{error}");
     }
 

@@ -30,7 +30,10 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
         state.forgotten.child = 0;
         (Cell::ResetListenerClosed, Sock(forgotten.listener).listener_key()?)
     } else {
-        (cause(sk, reason, call.caller(layout!(code_of_active_reset)).unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
+        (
+            cause(sk, reason, call.caller(layout!(code_of_active_reset)).unwrap_or(0)),
+            sk.net()?.without_ephemeral_port(local)?,
+        )
     };
     let account = Account::open(&mut key);
     account.add(Cell::OutRsts, 1);

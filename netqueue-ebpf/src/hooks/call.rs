@@ -8,6 +8,7 @@ use core::{ffi::c_void, hint::black_box};
 
 use aya_ebpf::{
     EbpfContext as _,
+    helpers::bpf_skc_to_tcp_sock,
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 
@@ -186,6 +187,17 @@ impl Words {
         }
     }
 
+    /// A member of the `struct tcp_sock` that the socket is which the first word is; `None` where it is another protocol's.
+    #[inline(always)]
+    fn member_of_tcp_sock(self, offset: u32) -> Option<u64> {
+        // SAFETY: the caller says that the word is a socket; the helper tells the verifier of its whole type.
+        unsafe {
+            let sock = self.0.cast::<*mut c_void>().read_volatile();
+            let tcp = bpf_skc_to_tcp_sock(sock).cast::<u8>();
+            if tcp.is_null() { None } else { Some(tcp.add(offset as usize).cast::<u64>().read_volatile()) }
+        }
+    }
+
     /// The word the trampoline's caller finds its return address in lies above the frame of the trampoline and the
     /// return address of the hooked function: that one is known by the function's bounds.
     #[inline(always)]
@@ -239,7 +251,11 @@ impl Entry for FEntryContext {
 
     #[inline(always)]
     fn established(&self, connection: u64) -> Result<u64, Fault> {
-        read(connection, layout!(tcp_rcvq_time))
+        match Words(self.as_ptr()).member_of_tcp_sock(layout!(tcp_rcvq_time)) {
+            Some(time) => Ok(time),
+            // Of Multipath TCP the first argument stands above the connection.
+            None => read(connection, layout!(tcp_rcvq_time)),
+        }
     }
 }
 
@@ -285,14 +301,16 @@ impl Traced {
         u16::from_be(self.0.member(1, layout!(skb_protocol))) == ETH_P_IP
     }
 
-    /// The state of the socket that the function of so many parameters returned.
+    /// The socket that the function of so many parameters returned, as a number, and its state.
     #[inline(always)]
-    pub(super) fn state_of_returned(self, parameters: u32) -> u8 {
+    pub(super) fn returned_via(self, parameters: u32, place: &mut u64) -> (u64, u8) {
         // One load for each: see `ret_via`.
-        match parameters {
-            6 => black_box(self.0.member(6, layout!(sock_state))),
-            7 => black_box(self.0.member(7, layout!(sock_state))),
-            _ => tcp_state::CLOSE,
+        if parameters == 6 {
+            black_box((self.0.word_via(6, place), self.0.member(6, layout!(sock_state))))
+        } else if parameters == 7 {
+            black_box((self.0.word_via(7, place), self.0.member(7, layout!(sock_state))))
+        } else {
+            (0, tcp_state::CLOSE)
         }
     }
 

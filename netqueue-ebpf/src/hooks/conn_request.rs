@@ -44,7 +44,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     if cells.drops()? == before && state.cookie_made == 0 {
         return Ok(());
     }
-    let moved = moved(cells, Some(before))?;
+    let moved = moved(&mut state.moved, cells, Some(before))?;
     charge(state, sk, skb, moved)
 }
 
@@ -59,7 +59,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
         return Ok(());
     }
     let cells = call.cells(state)?;
-    let moved = moved(cells, None)?;
+    let moved = moved(&mut state.moved, cells, None)?;
     traffic::looked(state, Sock(sk), drops)?;
     if moved.is_nothing() {
         return Ok(());

@@ -36,7 +36,7 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if cells.drops()? == before {
         return Ok(());
     }
-    let Counted { drops, .. } = moved(cells, Some(before))?;
+    let Counted { drops, .. } = moved(&mut state.moved, cells, Some(before))?;
     if drops == 0 {
         return Ok(());
     }

@@ -52,9 +52,8 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
-    let (state, parameters) = (state()?, layout!(syn_recv_sock_parameters));
-    let child = call.ret_via(parameters, &mut state.place);
-    let call = Traced::new(call);
+    let (state, call) = (state()?, Traced::new(call));
+    let (child, child_state) = call.returned_via(layout!(syn_recv_sock_parameters), &mut state.place);
     let sk = Sock(call.arg_via(0, &mut state.place));
     if child == 0 {
         let skb = call.arg_via(1, &mut state.place);
@@ -62,7 +61,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
         let cells = call.cells(state)?;
         return dropped(state, sk, skb, req_unhash == 0, cells);
     }
-    if call.state_of_returned(parameters) != tcp_state::CLOSE {
+    if child_state != tcp_state::CLOSE {
         traffic::entered(state, sk, child, || Ok(call.accept_length()))?;
     }
     let CpuState { flow, place, .. } = state;
@@ -78,7 +77,7 @@ fn leave_traced_v6(call: &FExitContext) -> Result<(), Fault> {
 #[inline(always)]
 fn dropped(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) -> Result<(), Fault> {
     // Not so where another CPU made the socket, or where the inner call of the same packet has told.
-    let Counted { overflows, drops, .. } = moved(cells, None)?;
+    let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, None)?;
     if drops == 0 {
         return Ok(());
     }

@@ -6,8 +6,17 @@ use super::tree::{Text, Tree};
 const SOURCES: &str = "netqueue-ebpf/src/";
 
 /// The fence: reads through kernel pointers, the maps, the entry points. A folder ends with a slash.
-const ALLOWED: [&str; 9] =
-    ["kernel.rs", "maps.rs", "slots.rs", "ledger.rs", "lives.rs", "looked.rs", "traffic.rs", "main.rs", "hooks/"];
+const ALLOWED: [&str; 9] = [
+    "kernel.rs",
+    "maps.rs",
+    "slots.rs",
+    "ledger.rs",
+    "lives.rs",
+    "looked.rs",
+    "traffic.rs",
+    "main.rs",
+    "hooks/",
+];
 
 /// `unsafe` appears in the allowed files only.
 pub(crate) fn unsafe_is_fenced(tree: &Tree) -> Vec<String> {
