@@ -12,18 +12,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct KernelLayout {
     /// Kernel address of the array `__per_cpu_offset`.
     pub per_cpu_offset: u64,
-    /// Where the code of `tcp_disconnect` begins and ends; both 0 where that is not known.
-    pub code_of_disconnect: [u64; 2],
+    /// Where the code of `tcp_disconnect` begins and ends, and then that of what the compiler put elsewhere because it seldom
+    /// runs (`tcp_disconnect.cold`); both 0 where that is not known, or there is none.
+    pub code_of_disconnect: [[u64; 2]; 2],
     /// The same of `__tcp_close`.
-    pub code_of_close: [u64; 2],
+    pub code_of_close: [[u64; 2]; 2],
     /// The same of `tcp_keepalive_timer`.
-    pub code_of_keepalive: [u64; 2],
-    /// The same of `tcp_send_active_reset`.
-    pub code_of_active_reset: [u64; 2],
+    pub code_of_keepalive: [[u64; 2]; 2],
     /// The same of `tcp_check_req`.
-    pub code_of_check_req: [u64; 2],
+    pub code_of_check_req: [[u64; 2]; 2],
     /// The same of `subflow_syn_recv_sock`.
-    pub code_of_subflow_syn_recv_sock: [u64; 2],
+    pub code_of_subflow_syn_recv_sock: [[u64; 2]; 2],
+    /// Where the code of `tcp_send_active_reset` begins and ends; both 0 where that is not known.
+    pub code_of_active_reset: [u64; 2],
     /// The same of `inet_csk_reqsk_queue_drop`.
     pub code_of_queue_drop: [u64; 2],
     /// The same of `tcp_v4_send_reset`.

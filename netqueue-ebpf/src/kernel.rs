@@ -46,8 +46,8 @@ pub(crate) fn socket_inode(socket: u64) -> Result<u64, Fault> {
 
 /// Whether a return address lies in a function's code: it is that after the call.
 #[inline(always)]
-pub(crate) fn is_within(address: u64, [begin, end]: [u64; 2]) -> bool {
-    begin < address && address <= end
+pub(crate) fn is_within(address: u64, [code, cold]: [[u64; 2]; 2]) -> bool {
+    (code[0] < address && address <= code[1]) || (cold[0] < address && address <= cold[1])
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.

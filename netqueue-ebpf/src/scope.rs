@@ -211,4 +211,13 @@ impl CpuState {
             self.sent_on_top = self.sent_on_top.wrapping_add(sent);
         }
     }
+
+    /// Ends what was marked within a call of `tcp_v4_conn_request` or its kin, where two calls of one packet are one; tells
+    /// whether the peer was refused.
+    #[inline(always)]
+    pub(crate) fn take_marks(&mut self) -> bool {
+        let unproven = self.unproven != 0;
+        (self.unproven, self.cookie_made) = (0, 0);
+        unproven
+    }
 }

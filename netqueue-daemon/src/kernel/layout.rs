@@ -16,13 +16,13 @@ pub(super) struct Addresses {
     pub(super) per_cpu_offset: u64,
     /// The list of network namespaces; 0 where that is not known.
     pub(super) namespaces: u64,
-    /// Where functions begin and end that call hooked ones; both 0 where that is not known.
-    pub(super) disconnect: [u64; 2],
-    pub(super) close: [u64; 2],
-    pub(super) keepalive: [u64; 2],
-    pub(super) check_req: [u64; 2],
-    pub(super) subflow_syn_recv_sock: [u64; 2],
-    /// The same of hooked functions: above a return address within, a program of a trampoline finds its caller's.
+    /// Where functions begin and end that call hooked ones, and what of them is elsewhere; both 0 where that is not known.
+    pub(super) disconnect: [[u64; 2]; 2],
+    pub(super) close: [[u64; 2]; 2],
+    pub(super) keepalive: [[u64; 2]; 2],
+    pub(super) check_req: [[u64; 2]; 2],
+    pub(super) subflow_syn_recv_sock: [[u64; 2]; 2],
+    /// Where hooked functions begin and end: above a return address within, a program of a trampoline finds its caller's.
     pub(super) active_reset: [u64; 2],
     pub(super) queue_drop: [u64; 2],
     pub(super) v4_send_reset: [u64; 2],

@@ -23,13 +23,15 @@ const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
 /// The list of network namespaces.
 const NAMESPACES: &str = "net_namespace_list";
-/// Callers of tcp_send_active_reset that tell why.
-const DISCONNECT: &str = "tcp_disconnect";
-const CLOSE: &str = "__tcp_close";
-const KEEPALIVE: &str = "tcp_keepalive_timer";
+/// Callers of tcp_send_active_reset that tell why: the function, and what of it the compiler put elsewhere.
+const DISCONNECT: Caller = ["tcp_disconnect", "tcp_disconnect.cold"];
+const CLOSE: Caller = ["__tcp_close", "__tcp_close.cold"];
+const KEEPALIVE: Caller = ["tcp_keepalive_timer", "tcp_keepalive_timer.cold"];
 /// Callers of tcp_v4_send_reset and its twin on behalf of a handshake; the first is also who counts its end.
-const CHECK_REQ: &str = "tcp_check_req";
-const SUBFLOW_SYN_RECV_SOCK: &str = "subflow_syn_recv_sock";
+const CHECK_REQ: Caller = ["tcp_check_req", "tcp_check_req.cold"];
+const SUBFLOW_SYN_RECV_SOCK: Caller = ["subflow_syn_recv_sock", "subflow_syn_recv_sock.cold"];
+
+type Caller = [&'static str; 2];
 
 /// Everything known about the kernel that loading needs.
 pub(super) struct Prepared {
@@ -97,7 +99,8 @@ fn symbols() -> Result<Symbols, AttachError> {
     let wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| probe.function)
-        .chain([PER_CPU_OFFSET, NAMESPACES, DISCONNECT, CLOSE, KEEPALIVE, CHECK_REQ, SUBFLOW_SYN_RECV_SOCK])
+        .chain([PER_CPU_OFFSET, NAMESPACES])
+        .chain([DISCONNECT, CLOSE, KEEPALIVE, CHECK_REQ, SUBFLOW_SYN_RECV_SOCK].into_iter().flatten())
         .collect();
     Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
 }
@@ -114,17 +117,18 @@ fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
         Some(address) => address,
         None => return Err(AttachError::SymbolMissing(PER_CPU_OFFSET)),
     };
-    if symbols.code(CHECK_REQ) == [0; 2] {
-        return Err(AttachError::SymbolMissing(CHECK_REQ));
+    if symbols.code(CHECK_REQ[0]) == [0; 2] {
+        return Err(AttachError::SymbolMissing(CHECK_REQ[0]));
     }
+    let code = |caller: Caller| caller.map(|name| symbols.code(name));
     let addresses = Addresses {
         per_cpu_offset,
         namespaces: symbols.address(NAMESPACES).unwrap_or(0),
-        disconnect: symbols.code(DISCONNECT),
-        close: symbols.code(CLOSE),
-        keepalive: symbols.code(KEEPALIVE),
-        check_req: symbols.code(CHECK_REQ),
-        subflow_syn_recv_sock: symbols.code(SUBFLOW_SYN_RECV_SOCK),
+        disconnect: code(DISCONNECT),
+        close: code(CLOSE),
+        keepalive: code(KEEPALIVE),
+        check_req: code(CHECK_REQ),
+        subflow_syn_recv_sock: code(SUBFLOW_SYN_RECV_SOCK),
         active_reset: symbols.code("tcp_send_active_reset"),
         queue_drop: symbols.code("inet_csk_reqsk_queue_drop"),
         v4_send_reset: symbols.code("tcp_v4_send_reset"),

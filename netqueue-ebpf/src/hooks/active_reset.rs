@@ -8,7 +8,7 @@ use core::hint::black_box;
 
 use netqueue_common::{Cell, NO_REASON};
 
-use super::call::{Entry, entry};
+use super::call::{Entry, Function, entry};
 use crate::{
     account::{Facts, report},
     kernel::{Fault, Peer, Queues, Sock, is_within, layout, tcp_state},
@@ -26,14 +26,12 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
         state.note_sent_on_top(cells.0, 1);
     }
     let local = sk.local_key()?;
+    let own = Function { code: layout!(code_of_active_reset), parameters: 0 };
     let (cell, mut key) = if forgotten.child == sk.0 {
         state.forgotten.child = 0;
         (Cell::ResetListenerClosed, Sock(forgotten.listener).listener_key()?)
     } else {
-        (
-            cause(sk, reason, call.caller(layout!(code_of_active_reset)).unwrap_or(0)),
-            sk.net()?.without_ephemeral_port(local)?,
-        )
+        (cause(sk, reason, call.caller(own).unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
     };
     let account = Account::open(&mut key);
     account.add(Cell::OutRsts, 1);

@@ -29,13 +29,22 @@ pub(super) trait Entry {
     fn arg_via(&self, n: usize, place: &mut u64) -> u64;
     /// The `n`th argument, which is no pointer.
     fn number(&self, n: usize) -> u64;
-    /// Where in its caller the function will return to, whose own code is between these bounds.
-    fn caller(&self, own: [u64; 2]) -> Result<u64, Fault>;
+    /// Where in its caller the function will return to.
+    fn caller(&self, own: Function) -> Result<u64, Fault>;
     /// This CPU's LINUX_MIB cells of the namespace of the listener that is the first argument.
     fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault>;
     /// When the connection was established that is the first argument (net/ipv4/tcp_input.c tcp_init_buffer_space):
     /// microseconds of CLOCK_MONOTONIC.
     fn established(&self, connection: u64) -> Result<u64, Fault>;
+}
+
+/// A hooked function that may want to know who called it.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    /// Where its code begins and ends.
+    pub(super) code: [u64; 2],
+    /// How many parameters it has; 0 where no program is at its return.
+    pub(super) parameters: usize,
 }
 
 /// A function has returned.
@@ -100,13 +109,13 @@ impl Entry for ProbeContext {
 
     #[cfg(bpf_target_arch = "x86_64")]
     #[inline(always)]
-    fn caller(&self, _own: [u64; 2]) -> Result<u64, Fault> {
+    fn caller(&self, _own: Function) -> Result<u64, Fault> {
         // SAFETY: the context of a kprobe program is a pt_regs.
         read(unsafe { (*self.regs).rsp }, 0)
     }
     #[cfg(bpf_target_arch = "aarch64")]
     #[inline(always)]
-    fn caller(&self, _own: [u64; 2]) -> Result<u64, Fault> {
+    fn caller(&self, _own: Function) -> Result<u64, Fault> {
         // SAFETY: as above; x30 is the link register.
         Ok(unsafe { (*self.regs).regs[30] })
     }
@@ -200,8 +209,12 @@ impl Words {
 
     /// The word the trampoline's caller finds its return address in lies above the frame of the trampoline and the
     /// return address of the hooked function: that one is known by the function's bounds.
+    ///
+    /// From 7.0 on a function with a program at its return jumps to the trampoline (kernel/bpf/trampoline.c
+    /// `bpf_trampoline_use_jmp`) instead of calling it: nothing of its own is there then, and what it returns to lies above the
+    /// arguments, what was returned, and the frame pointer.
     #[inline(always)]
-    fn caller(self, [begin, end]: [u64; 2]) -> Result<u64, Fault> {
+    fn caller(self, Function { code: [begin, end], parameters }: Function) -> Result<u64, Fault> {
         const LOOK: usize = 14;
         /// Between the two: on this architecture they lie side by side, or a frame pointer is in between.
         const APART: usize = if cfg!(bpf_target_arch = "aarch64") { 2 } else { 1 };
@@ -213,7 +226,11 @@ impl Words {
             }
             at += 1;
         }
-        Err(Fault)
+        match parameters {
+            2 if cfg!(bpf_target_arch = "x86_64") => Ok(words[2 + 2]),
+            3 if cfg!(bpf_target_arch = "x86_64") => Ok(words[3 + 2]),
+            _ => Err(Fault),
+        }
     }
 }
 
@@ -245,7 +262,7 @@ impl Entry for FEntryContext {
     }
 
     #[inline(always)]
-    fn caller(&self, own: [u64; 2]) -> Result<u64, Fault> {
+    fn caller(&self, own: Function) -> Result<u64, Fault> {
         Words(self.as_ptr()).caller(own)
     }
 
@@ -314,9 +331,9 @@ impl Traced {
         }
     }
 
-    /// Where in its caller the function returns to, whose own code is between these bounds.
+    /// Where in its caller the function returns to.
     #[inline(always)]
-    pub(super) fn caller(self, own: [u64; 2]) -> Result<u64, Fault> {
+    pub(super) fn caller(self, own: Function) -> Result<u64, Fault> {
         self.0.caller(own)
     }
 }

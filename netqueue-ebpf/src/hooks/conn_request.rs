@@ -44,8 +44,8 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     if cells.drops()? == before && state.cookie_made == 0 {
         return Ok(());
     }
-    let moved = moved(&mut state.moved, cells, Some(before))?;
-    charge(state, sk, skb, moved)
+    let (moved, unproven) = (moved(&mut state.moved, cells, Some(before))?, state.take_marks());
+    charge(state, sk, skb, moved, unproven)
 }
 
 #[inline(always)]
@@ -59,21 +59,18 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
         return Ok(());
     }
     let cells = call.cells(state)?;
-    let moved = moved(&mut state.moved, cells, None)?;
+    let (moved, unproven) = (moved(&mut state.moved, cells, None)?, state.take_marks());
     traffic::looked(state, Sock(sk), drops)?;
     if moved.is_nothing() {
         return Ok(());
     }
     let skb = call.arg_via(1, &mut state.place);
-    charge(state, sk, skb, moved)
+    charge(state, sk, skb, moved, unproven)
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted) -> Result<(), Fault> {
-    let Counted { overflows, drops, do_cookies, full, sent } = moved;
-    let (sk, unproven) = (Sock(sk), state.unproven != 0);
-    // The outer call of the same packet made none, and refused nobody.
-    (state.unproven, state.cookie_made) = (0, 0);
+fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: bool) -> Result<(), Fault> {
+    let (Counted { overflows, drops, do_cookies, full, sent }, sk) = (moved, Sock(sk));
     let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
     let slot = traffic::slot_of(state, sk)?;
     let account = Account::at(slot);

@@ -8,7 +8,7 @@
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::Cell;
 
-use super::call::{Entry as _, Return as _, Traced, leaving, probed};
+use super::call::{Entry as _, Function, Return as _, Traced, leaving, probed};
 use crate::{
     kernel::{Fault, Sock, is_within, layout},
     ledger,
@@ -17,8 +17,13 @@ use crate::{
 };
 
 #[inline(always)]
+fn own() -> Function {
+    Function { code: layout!(code_of_queue_drop), parameters: 2 }
+}
+
+#[inline(always)]
 fn enter(call: &ProbeContext) -> Result<(), Fault> {
-    let (state, caller) = (state()?, call.caller(layout!(code_of_queue_drop))?);
+    let (state, caller) = (state()?, call.caller(own())?);
     let (sk, request) = (call.arg(0).unwrap_or(0), call.arg(1).unwrap_or(0));
     state.queue_drop.open(call.frame(), sk, request, 0, []);
     state.queue_drop.mark = u64::from(is_within(caller, layout!(code_of_check_req)));
@@ -40,7 +45,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let state = state()?;
     let unlinked = call.ret_via(2, &mut state.place);
     let call = Traced::new(call);
-    if !is_within(call.caller(layout!(code_of_queue_drop))?, layout!(code_of_check_req)) {
+    if !is_within(call.caller(own())?, layout!(code_of_check_req)) {
         return Ok(());
     }
     let sk = Sock(call.arg_via(0, &mut state.place));

@@ -10,7 +10,7 @@ use core::hint::black_box;
 
 use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 
-use super::call::{Entry, Return, entry, leaving};
+use super::call::{Entry, Function, Return, entry, leaving};
 use crate::{
     account::{Facts, report},
     kernel::{Fault, Net, Packet, Peer, Queues, Sock, is_within, layout, monotonic_now, tcp_state, volatile},
@@ -37,16 +37,22 @@ impl Verdict {
 
 #[inline(always)]
 fn enter_v4(call: &impl Entry) -> Result<(), Fault> {
-    enter(call, layout!(code_of_v4_send_reset))
+    enter(call, Function { code: layout!(code_of_v4_send_reset), parameters: parameters() })
 }
 
 #[inline(always)]
 fn enter_v6(call: &impl Entry) -> Result<(), Fault> {
-    enter(call, layout!(code_of_v6_send_reset))
+    enter(call, Function { code: layout!(code_of_v6_send_reset), parameters: parameters() })
+}
+
+/// Of both; the reason came as the third.
+#[inline(always)]
+fn parameters() -> usize {
+    if layout!(reset_reason_arg) == KernelLayout::ABSENT { 2 } else { 3 }
 }
 
 #[inline(always)]
-fn enter(call: &impl Entry, own: [u64; 2]) -> Result<(), Fault> {
+fn enter(call: &impl Entry, own: Function) -> Result<(), Fault> {
     let (state, frame) = (state()?, call.frame());
     let (sk, skb) = (call.arg(0), call.arg(1));
     let cells = Cells::tcp(state, net_of(sk, skb)?)?;
@@ -100,7 +106,7 @@ fn net_of(sk: u64, skb: u64) -> Result<Net, Fault> {
 }
 
 #[inline(always)]
-fn verdict(state: &mut CpuState, call: &impl Entry, [sk, skb]: [u64; 2], own: [u64; 2]) -> Verdict {
+fn verdict(state: &mut CpuState, call: &impl Entry, [sk, skb]: [u64; 2], own: Function) -> Verdict {
     let socket_state = if sk == 0 { 0 } else { Sock(sk).state().unwrap_or(0) };
     let listening = socket_state == tcp_state::LISTEN;
     let of_a_handshake = listening && is_of_a_handshake(call.caller(own).unwrap_or(0));
