@@ -3,8 +3,9 @@
 use netqueue_common::{Cell, Event, ListenerKey, Tally};
 
 use crate::{
-    kernel::{Fault, Peer, Queues, layout, monotonic_now},
+    kernel::{Fault, Queues, layout, monotonic_now},
     maps::{Account, EVENTS, tally, this_cpu},
+    packet::Peer,
     scope::CpuState,
     slots,
 };

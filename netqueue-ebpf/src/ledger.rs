@@ -6,8 +6,9 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use netqueue_common::{Cell, Flow, Suspect, Tally};
 
 use crate::{
-    kernel::{Fault, Packet, Sock, monotonic_now},
+    kernel::{Fault, Sock, monotonic_now},
     maps::{Account, tally},
+    packet::Packet,
 };
 
 /// The loader sets the size.

@@ -19,6 +19,7 @@ mod lives;
 mod looked;
 mod maps;
 mod mib;
+mod packet;
 mod scope;
 mod slots;
 mod survey;

@@ -6,7 +6,7 @@
 
 use netqueue_common::{Flow, Tally};
 
-use crate::{kernel::Peer, maps::tally, mib::Counted};
+use crate::{maps::tally, mib::Counted, packet::Peer};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]

@@ -8,12 +8,16 @@ use core::hint::black_box;
 
 use netqueue_common::{Cell, NO_REASON};
 
-use super::call::{Entry, Function, entry};
+use super::{
+    call::{Entry, entry},
+    trampoline::Function,
+};
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Peer, Queues, Sock, is_within, layout, tcp_state},
+    kernel::{Fault, Queues, Sock, is_within, layout, tcp_state},
     maps::{Account, state},
     mib::Cells,
+    packet::Peer,
 };
 
 #[inline(always)]

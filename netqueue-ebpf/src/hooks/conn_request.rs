@@ -13,13 +13,17 @@ use netqueue_common::{Cell, ListenerKey, NO_REASON};
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 
-use super::call::{Entry as _, Return as _, Traced, entry, leaving, probed};
+use super::{
+    call::{Entry, Return as _, entry, leaving, probed},
+    trampoline::Traced,
+};
 use crate::{
     account::{Facts, ration, send},
-    kernel::{Fault, Packet, Peer, Sock},
+    kernel::{Fault, Sock},
     looked::moved,
     maps::{Account, state},
     mib::{Cells, Counted},
+    packet::{Packet, Peer},
     scope::{CpuState, Guess},
     slots, traffic,
 };
@@ -118,7 +122,7 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: boo
 
 /// net/ipv4/syncookies.c `cookie_v4_init_sequence(skb, mss)`, and its twin in net/ipv6/syncookies.c: a cookie is made for a SYN.
 #[inline(always)]
-fn cookie_made(_call: &impl super::call::Entry) -> Result<(), Fault> {
+fn cookie_made(_call: &impl Entry) -> Result<(), Fault> {
     state()?.cookie_made = 1;
     Ok(())
 }

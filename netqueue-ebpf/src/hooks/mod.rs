@@ -16,3 +16,4 @@ mod rtx_synack;
 mod send_reset;
 mod sock_graft;
 mod syn_recv_sock;
+mod trampoline;

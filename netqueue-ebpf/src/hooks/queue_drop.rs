@@ -8,7 +8,10 @@
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::Cell;
 
-use super::call::{Entry as _, Function, Return as _, Traced, leaving, probed};
+use super::{
+    call::{Entry as _, Return as _, leaving, probed},
+    trampoline::{Function, Traced},
+};
 use crate::{
     kernel::{Fault, Sock, is_within, layout},
     ledger,

@@ -8,10 +8,11 @@ use netqueue_common::{Cell, NO_REASON};
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Peer, Sock},
+    kernel::{Fault, Sock},
     looked::moved,
     maps::{Account, state},
     mib::{Cells, Counted},
+    packet::Peer,
 };
 
 #[inline(always)]

@@ -10,13 +10,17 @@ use core::hint::black_box;
 
 use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 
-use super::call::{Entry, Function, Return, entry, leaving};
+use super::{
+    call::{Entry, Return, entry, leaving},
+    trampoline::Function,
+};
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Net, Packet, Peer, Queues, Sock, is_within, layout, monotonic_now, tcp_state, volatile},
+    kernel::{Fault, Net, Queues, Sock, is_within, layout, monotonic_now, tcp_state, volatile},
     ledger,
     maps::{Account, state, tally},
     mib::Cells,
+    packet::{Packet, Peer},
     scope::{CpuState, Scope},
 };
 

@@ -10,14 +10,18 @@
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::{Cell, NO_REASON};
 
-use super::call::{Entry as _, Return as _, Traced, leaving, probed};
+use super::{
+    call::{Entry as _, Return as _, leaving, probed},
+    trampoline::Traced,
+};
 use crate::{
     account::{Facts, observe, report},
-    kernel::{Fault, Packet, Peer, Sock, layout, tcp_state},
+    kernel::{Fault, Sock, layout, tcp_state},
     ledger,
     looked::moved,
     maps::{Account, state},
     mib::{Cells, Counted},
+    packet::{Packet, Peer},
     scope::CpuState,
     traffic,
 };
