@@ -57,7 +57,8 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let (state, call) = (state()?, Traced::new(call));
-    let (child, child_state) = call.returned_via(layout!(syn_recv_sock_parameters), &mut state.place);
+    let parameters = layout!(syn_recv_sock_parameters);
+    let child = call.returned_via(parameters, &mut state.place);
     let sk = Sock(call.arg_via(0, &mut state.place));
     if child == 0 {
         let skb = call.arg_via(1, &mut state.place);
@@ -65,7 +66,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
         let cells = call.cells(state)?;
         return dropped(state, sk, skb, req_unhash == 0, cells);
     }
-    if child_state != tcp_state::CLOSE {
+    if call.state_of_returned(parameters) != tcp_state::CLOSE {
         traffic::entered(state, sk, child, || Ok(call.accept_length()))?;
     }
     let CpuState { flow, place, .. } = state;
