@@ -24,7 +24,8 @@ pub enum Tally {
     LedgerStruck,
     /// A kernel structure could not be read; what it would have told is missing.
     Unreadable,
-    /// A function returned without its entry having been seen; its charge, if any, is missing.
+    /// A function returned without its entry having been seen, or after calls before it that were not seen, so that what is its
+    /// own is not known; its charge, if any, is missing.
     EntryMissed,
     /// A function was entered while an earlier call had not been seen returning; that one's charge, if any, is missing.
     ReturnMissed,
