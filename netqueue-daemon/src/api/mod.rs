@@ -11,6 +11,7 @@ mod events;
 mod health_warnings;
 mod listener_filter;
 mod listeners;
+mod messages;
 mod moment;
 mod openapi;
 mod params;
