@@ -97,7 +97,8 @@ impl Listener {
             traffic: account
                 .key
                 .is_listener()
-                .then(|| Traffic::of(&account.traffic, snapshot.health.features)),
+                .then(|| Traffic::of(&account.traffic, snapshot.health.features))
+                .flatten(),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
             handshakes: Handshakes::of(account.counts.handshakes()),
