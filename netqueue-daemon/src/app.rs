@@ -188,7 +188,11 @@ fn load_settings(config: &Config) -> LoadSettings {
         ledger_capacity: config.ledger_capacity,
         event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
         attach: config.attach,
-        features: Features { queue_depth: config.queue_depth, accept_wait: config.accept_wait },
+        features: Features {
+            queue_depth: config.queue_depth,
+            accept_wait: config.accept_wait,
+            ..Features::default()
+        },
         log_level: config.bpf_log,
     }
 }

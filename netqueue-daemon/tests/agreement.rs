@@ -6,7 +6,7 @@ mod replay;
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use netqueue_daemon::{domain::Observation, recording::Reader};
-use replay::Replay;
+use replay::{Replay, Storm};
 use serde_json::Value;
 
 /// The kernels the recordings were made on.
@@ -84,6 +84,33 @@ fn every_surface_says_the_same_numbers() {
         totals(&replay);
         parts(&replay, kernel);
     }
+}
+
+#[test]
+fn what_a_recording_does_not_tell_is_unknown_on_every_surface_and_nowhere_0() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storm = Storm { run: 0, seconds: 1, events_per_second: 100, listeners: 2 };
+    let recording = storm.record(folder.path());
+    let replay = Replay::start(&recording, &["--speed", "max"], "the recording is at its end");
+    replay.wait_for(storm.events());
+    let answer = replay.ask("/api/v1/listeners");
+    let listeners = list(&answer["data"], "listeners");
+    assert!(listeners.len() == 2 && listeners.iter().all(|one| one["traffic"].is_null()), "{answer}");
+    for measure in ["established", "accepted"] {
+        let answer = replay.ask(&format!("/api/v1/timeseries?measure={measure}"));
+        assert!(list(&answer["data"], "series").is_empty(), "{answer}");
+    }
+    let page = replay.text("/metrics");
+    let of_traffic = [
+        "netqueue_connections_",
+        "netqueue_accept_wait_",
+        "netqueue_synack_retransmits",
+        "netqueue_syn_queue_peak",
+    ];
+    let told = page.lines().find(|line| of_traffic.iter().any(|name| line.starts_with(name)));
+    assert!(told.is_none() && page.contains("netqueue_listen_drops_total{"), "{told:?}");
+    let story = replay.netqueue(&["explain", "id:1"]);
+    assert!(story.contains("Dropped 50 ") && !story.contains("entered"), "{story}");
 }
 
 fn totals(replay: &Replay) {

@@ -1,9 +1,10 @@
 //! What stands around every answer, and the two forms it can have.
 
 use axum::{
+    body::Bytes,
     extract::FromRequestParts,
     http::{
-        HeaderName, HeaderValue,
+        HeaderName, HeaderValue, StatusCode,
         header::{ACCEPT, CONTENT_TYPE, VARY},
         request::Parts,
     },
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// The form a client asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Form {
     /// One object.
     Json,
@@ -98,6 +99,14 @@ fn form(accept: &str) -> Result<Form, Problem> {
     form.into_iter().next().ok_or_else(|| Problem::not_acceptable(accept))
 }
 
+/// An answer as it is sent: to one client, or to all who asked the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    code: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+}
+
 impl Form {
     /// A list in this form.
     pub(super) fn list<T: Lines + Serialize>(
@@ -105,42 +114,74 @@ impl Form {
         snapshot: &Snapshot,
         data: T,
         warnings: Vec<String>,
-    ) -> Response {
+    ) -> Answer {
         let envelope = envelope(snapshot, data, warnings);
-        match self {
-            Self::Json => json(&envelope),
-            Self::Ndjson => ndjson(envelope),
-        }
+        Answer::written(
+            self,
+            match self {
+                Self::Json => serde_json::to_vec(&envelope),
+                Self::Ndjson => lines(envelope),
+            },
+        )
     }
 
     /// Anything else: as NDJSON it is one line.
-    pub(super) fn one<T: Serialize>(self, snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Response {
-        let mut response = json(&envelope(snapshot, data, warnings));
-        if self == Self::Ndjson {
-            response.headers_mut().insert(CONTENT_TYPE, NDJSON);
+    pub(super) fn one<T: Serialize>(self, snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Answer {
+        Answer::written(self, serde_json::to_vec(&envelope(snapshot, data, warnings)))
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
         }
-        response
     }
 }
 
-const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-const AS_NDJSON: [(HeaderName, HeaderValue); 2] =
-    [(CONTENT_TYPE, NDJSON), (VARY, HeaderValue::from_static("accept"))];
+impl Answer {
+    /// One in that form.
+    pub(super) fn of(form: Form, body: Vec<u8>) -> Self {
+        Self { code: StatusCode::OK, content_type: form.content_type(), body: body.into() }
+    }
 
-fn json<T: Serialize>(envelope: &Envelope<T>) -> Response {
-    ([(VARY, "accept")], axum::Json(envelope)).into_response()
+    fn written(form: Form, body: serde_json::Result<Vec<u8>>) -> Self {
+        match body {
+            Ok(body) => Self::of(form, body),
+            Err(error) => Self {
+                code: StatusCode::INTERNAL_SERVER_ERROR,
+                content_type: "text/plain",
+                body: error.to_string().into(),
+            },
+        }
+    }
+
+    /// Bytes of its body.
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
+    }
 }
 
-fn ndjson<T: Lines>(envelope: Envelope<T>) -> Response {
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let headers: [(HeaderName, HeaderValue); 2] = [
+            (CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
+            (VARY, HeaderValue::from_static("accept")),
+        ];
+        (self.code, headers, self.body).into_response()
+    }
+}
+
+fn lines<T: Lines>(envelope: Envelope<T>) -> serde_json::Result<Vec<u8>> {
     let Envelope { data, warnings, coverage, .. } = envelope;
     let page = Page { warnings, coverage, next: data.next().map(str::to_owned) };
-    let items = data.items().iter().map(serde_json::to_vec).chain([serde_json::to_vec(&page)]);
     let mut body = Vec::new();
-    for line in items.flatten() {
-        body.extend(line);
+    for item in data.items() {
+        serde_json::to_writer(&mut body, item)?;
         body.push(b'\n');
     }
-    (AS_NDJSON, body).into_response()
+    serde_json::to_writer(&mut body, &page)?;
+    body.push(b'\n');
+    Ok(body)
 }
 
 fn envelope<T>(snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Envelope<T> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
 use super::{
     Api,
-    answer::Form,
+    answer::Answer,
+    answers::Inquiry,
     moment,
     params::Params,
     place::{Place, PlaceFilter},
@@ -86,11 +87,13 @@ impl Asked {
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
     let asked = Asked::from_params(params)?;
     let snapshot = api.snapshots.fresh().await;
-    let (diagnosis, warnings) = diagnose(&snapshot, &asked);
-    Ok(form.one(&snapshot, diagnosis, warnings))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let (diagnosis, warnings) = diagnose(&snapshot, &asked);
+        form.one(&snapshot, diagnosis, warnings)
+    }))
 }
 
 fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {

@@ -1,10 +1,11 @@
 //! `/api/v1/events`: single drops and resets, in pages.
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
 use super::{
     Api,
-    answer::Form,
+    answer::Answer,
+    answers::Inquiry,
     cursor::{self, Cursor, Place},
     event_filter::{Charged, EventFilter, charged},
     params::Params,
@@ -30,12 +31,14 @@ pub(super) const MOST: usize = 1000;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
     let params = params.only(&[&EventFilter::PARAMS[..], &Page::PARAMS].concat())?;
     let (filter, page) = (EventFilter::from_params(&params)?, Page::from_params(&params)?);
     let snapshot = api.snapshots.fresh().await;
-    let (events, warnings) = page.of(&snapshot, &filter);
-    Ok(form.list(&snapshot, events, warnings))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let (events, warnings) = page.of(&snapshot, &filter);
+        form.list(&snapshot, events, warnings)
+    }))
 }
 
 /// Which part of the events that match.

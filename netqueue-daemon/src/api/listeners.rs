@@ -1,13 +1,11 @@
 //! `/api/v1/listeners`: every account, what it was charged, its queues and its owner; and one of them with its history.
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::extract::{Path, State};
 
 use super::{
     Api,
-    answer::Form,
+    answer::Answer,
+    answers::Inquiry,
     listener_filter::ListenerFilter,
     params::Params,
     problem::Problem,
@@ -32,11 +30,17 @@ use crate::{
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn list(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    inquiry: Inquiry,
+    params: Params,
+) -> Result<Answer, Problem> {
     let filter = ListenerFilter::from_params(params)?;
     let snapshot = api.snapshots.fresh().await;
-    let (listeners, warnings) = filter.select(&snapshot);
-    Ok(form.list(&snapshot, listeners, warnings))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let (listeners, warnings) = filter.select(&snapshot);
+        form.list(&snapshot, listeners, warnings)
+    }))
 }
 
 /// One account with its history
@@ -54,19 +58,21 @@ pub(super) async fn list(State(api): State<Api>, form: Form, params: Params) -> 
 pub(super) async fn one(
     State(api): State<Api>,
     Path(id): Path<String>,
-    form: Form,
+    inquiry: Inquiry,
     params: Params,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     params.only(&[])?;
     let snapshot = api.snapshots.fresh().await;
     let id = id.parse().ok().map(AccountId);
     let Some(account) = snapshot.accounts.iter().find(|account| Some(account.id) == id) else {
         return Err(Problem::no_such_listener());
     };
-    let (history, since) = timeseries::recent(&snapshot, account);
-    let listener = Listener::of(&snapshot, account);
-    let detail = ListenerDetail { listener, history, history_since: since.to_rfc3339() };
-    Ok(form.one(&snapshot, detail, Vec::new()))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let (history, since) = timeseries::recent(&snapshot, account);
+        let listener = Listener::of(&snapshot, account);
+        let detail = ListenerDetail { listener, history, history_since: since.to_rfc3339() };
+        form.one(&snapshot, detail, Vec::new())
+    }))
 }
 
 impl Listener {
@@ -91,7 +97,8 @@ impl Listener {
             traffic: account
                 .key
                 .is_listener()
-                .then(|| Traffic::of(&account.traffic, snapshot.health.features)),
+                .then(|| Traffic::of(&account.traffic, snapshot.health.features))
+                .flatten(),
             drops: Drops::of(&account.counts),
             resets: Resets::of(&account.counts),
             handshakes: Handshakes::of(account.counts.handshakes()),

@@ -2,6 +2,7 @@
 //! ready.
 
 mod answer;
+mod answers;
 mod crowd;
 mod cursor;
 mod diagnosis;
@@ -10,6 +11,7 @@ mod events;
 mod health_warnings;
 mod listener_filter;
 mod listeners;
+mod messages;
 mod moment;
 mod openapi;
 mod params;
@@ -34,6 +36,7 @@ mod traffic;
 
 use std::sync::Arc;
 
+use answers::Answers;
 use axum::{
     Router,
     http::{Method, Uri},
@@ -54,6 +57,7 @@ use crate::{
 #[derive(Clone)]
 struct Api {
     snapshots: Snapshots,
+    answers: Answers,
     /// Places for streams.
     streams: Arc<Semaphore>,
     /// Places for queries.
@@ -64,6 +68,7 @@ struct Api {
 pub fn router(snapshots: Snapshots) -> Router {
     let api = Api {
         snapshots,
+        answers: Answers::default(),
         streams: Arc::new(Semaphore::new(stream::SUBSCRIBERS)),
         queries: Arc::new(Semaphore::new(crowd::QUERIES)),
     };

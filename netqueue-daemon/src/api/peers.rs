@@ -2,11 +2,12 @@
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
 use super::{
     Api,
-    answer::Form,
+    answer::Answer,
+    answers::Inquiry,
     event_filter::{EventFilter, charged},
     events::truncated,
     params::Params,
@@ -31,7 +32,7 @@ pub(super) const MOST: usize = 1000;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
     let params = params.only(&[&EventFilter::PARAMS[..], &["limit", "by"]].concat())?;
     let filter = EventFilter::from_params(&params)?;
     let limit = params.get("limit", &format!("a number, 1 to {MOST}"), |limit| {
@@ -39,8 +40,10 @@ pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> R
     })?;
     let by = params.one_of("by", &["events", "drops", "resets"])?.unwrap_or("events");
     let snapshot = api.snapshots.fresh().await;
-    let warnings = filter.remarks(&snapshot);
-    Ok(form.list(&snapshot, top(&snapshot, &filter, by, limit.unwrap_or(20)), warnings))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let warnings = filter.remarks(&snapshot);
+        form.list(&snapshot, top(&snapshot, &filter, by, limit.unwrap_or(20)), warnings)
+    }))
 }
 
 #[derive(Default)]

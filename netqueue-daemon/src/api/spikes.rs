@@ -1,8 +1,10 @@
 //! `/api/v1/spikes`: sudden rises of drops, those that go on and the newest of those that are over, newest first.
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
-use super::{Api, answer::Form, params::Params, place::Place, problem::Problem, query::SpikeQuery};
+use super::{
+    Api, answer::Answer, answers::Inquiry, params::Params, place::Place, problem::Problem, query::SpikeQuery,
+};
 use crate::{
     domain::{self, Snapshot, SpikeScope},
     model::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes},
@@ -21,16 +23,19 @@ pub(super) const PARAMS: [&str; 1] = ["active"];
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
     let params = params.only(&PARAMS)?;
     let active = params.one_of("active", &["true", "false"])?;
     let snapshot = api.snapshots.fresh().await;
     let meant = |spike: &&domain::Spike| active.is_none_or(|active| spike.is_active() == (active == "true"));
-    let spikes = Spikes {
-        active: snapshot.spikes.iter().filter(|spike| spike.is_active()).count(),
-        spikes: snapshot.spikes.iter().rev().filter(meant).map(|spike| Spike::of(&snapshot, spike)).collect(),
-    };
-    Ok(form.one(&snapshot, spikes, Vec::new()))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let shown = snapshot.spikes.iter().rev().filter(meant);
+        let spikes = Spikes {
+            active: snapshot.spikes.iter().filter(|spike| spike.is_active()).count(),
+            spikes: shown.map(|spike| Spike::of(&snapshot, spike)).collect(),
+        };
+        form.one(&snapshot, spikes, Vec::new())
+    }))
 }
 
 impl Spike {

@@ -1,8 +1,8 @@
 //! `/api/v1/status`: how netqueue sees, and whether its sums add up.
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
-use super::{Api, answer::Form, params::Params, problem::Problem};
+use super::{Api, answer::Answer, answers::Inquiry, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
     domain::{
@@ -23,10 +23,12 @@ use crate::{
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
     params.only(&[])?;
     let snapshot = api.snapshots.fresh().await;
-    Ok(form.one(&snapshot, Status::of(&snapshot, BuildInfo::THIS), Vec::new()))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        form.one(&snapshot, Status::of(&snapshot, BuildInfo::THIS), Vec::new())
+    }))
 }
 
 impl Status {

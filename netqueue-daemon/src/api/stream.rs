@@ -3,29 +3,29 @@
 //! A stream reads the event log like anyone else, at its own pace: nothing is queued for it, and one that does not keep up
 //! misses what is evicted meanwhile, is told so, and harms nobody.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    convert::Infallible,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    body::{Body, Bytes},
     extract::State,
-    http::HeaderMap,
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event as Message, KeepAlive},
+    http::{
+        HeaderMap,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
     },
+    response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Api,
     cursor::{self, Cursor, Place},
     event_filter::{EventFilter, charged},
+    messages::Messages,
     params::Params,
     problem::Problem,
     query::{EventQuery, StreamQuery},
@@ -73,14 +73,14 @@ pub(super) async fn get(
         )));
     };
     let subscriber = Subscriber::new(api.snapshots.live(), filter, cursor, place);
-    let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
-    Ok(Sse::new(messages(subscriber)).keep_alive(keep_alive).into_response())
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(frames(subscriber))).into_response())
 }
 
-fn messages(subscriber: Subscriber) -> impl Stream<Item = Result<Message, Infallible>> {
+fn frames(subscriber: Subscriber) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(subscriber, |mut subscriber| async move {
-        let message = subscriber.next().await?;
-        Some((Ok(message), subscriber))
+        let frame = subscriber.next().await?;
+        Some((Ok(frame), subscriber))
     })
 }
 
@@ -91,12 +91,12 @@ struct Subscriber {
     last: u64,
     /// What was lost before, by reason.
     lost: [u64; LossReason::ALL.len()],
-    ready: VecDeque<Message>,
+    ready: Messages,
     /// Spikes under way that it was told of.
     spikes: BTreeSet<u64>,
     /// The number of the newest spike there was.
     newest_spike: u64,
-    /// When the client took its last message.
+    /// When the client took what it took last.
     taken: Instant,
     ended: bool,
     _place: OwnedSemaphorePermit,
@@ -119,14 +119,15 @@ impl Subscriber {
             filter,
             last,
             lost: snapshot.health.flow.lost,
-            ready: VecDeque::new(),
+            ready: Messages::default(),
             spikes: BTreeSet::new(),
             newest_spike: snapshot.spikes.last().map_or(0, |spike| spike.id),
             taken: Instant::now(),
             ended: false,
             _place: place,
         };
-        subscriber.ready.push_back(Message::default().comment("netqueue").retry(Duration::from_secs(2)));
+        subscriber.ready.comment("netqueue");
+        subscriber.ready.retry(2000);
         if restarted {
             subscriber.say(&snapshot, "lost", &Lost { events: None, reason: "restart".to_owned() });
         }
@@ -134,15 +135,16 @@ impl Subscriber {
         subscriber
     }
 
-    async fn next(&mut self) -> Option<Message> {
-        // Between two messages that are ready, time passes only while the client takes none.
-        if !self.ready.is_empty() && self.taken.elapsed() > PATIENCE {
+    async fn next(&mut self) -> Option<Bytes> {
+        // Where there is more to tell, time passes between what was taken and this only while the client takes nothing.
+        let more = !self.ready.is_empty() || self.live.latest().events.appended() > self.last;
+        if more && self.taken.elapsed() > PATIENCE {
             self.end("slow", "the client took nothing for 15 seconds");
         }
         loop {
-            if let Some(message) = self.ready.pop_front() {
+            if let Some(frame) = self.ready.take() {
                 self.taken = Instant::now();
-                return Some(message);
+                return Some(frame);
             }
             if self.ended {
                 return None;
@@ -150,8 +152,12 @@ impl Subscriber {
             let snapshot = self.live.latest();
             if snapshot.events.appended() <= self.last && snapshot.health.flow.lost == self.lost {
                 self.tell_spikes(&snapshot);
-                if self.ready.is_empty() && !self.live.changed().await {
-                    self.end("stopping", "the daemon stops");
+                if self.ready.is_empty() {
+                    match timeout_at(self.taken + HEARTBEAT, self.live.changed()).await {
+                        Ok(true) => {}
+                        Ok(false) => self.end("stopping", "the daemon stops"),
+                        Err(_elapsed) => self.ready.comment("heartbeat"),
+                    }
                 }
                 continue;
             }
@@ -208,15 +214,13 @@ impl Subscriber {
     }
 
     fn say(&mut self, snapshot: &Snapshot, name: &str, data: &impl Serialize) {
-        let message = Message::default().event(name).id(Cursor::at(snapshot, self.last).to_string());
-        // What cannot be written as JSON does not exist among these types.
-        self.ready.extend(message.json_data(data));
+        self.ready.say(name, Some(Cursor::at(snapshot, self.last)), data);
     }
 
     fn end(&mut self, reason: &str, detail: &str) {
-        self.ready.clear();
+        self.ready = Messages::default();
         let ended = Ended { reason: reason.to_owned(), detail: detail.to_owned() };
-        self.ready.extend(Message::default().event("end").json_data(ended));
+        self.ready.say("end", None, &ended);
         self.ended = true;
         self.taken = Instant::now();
     }

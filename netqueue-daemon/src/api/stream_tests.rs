@@ -21,6 +21,27 @@ use crate::{
 /// A message: its name, id and data.
 type Message = (String, String, Value);
 
+/// What a client reads, and what of it it has not looked at yet.
+struct Follower {
+    body: Body,
+    unread: String,
+}
+
+impl Follower {
+    /// Up to the next empty line; `None` at the end.
+    async fn part(&mut self) -> Option<String> {
+        while !self.unread.contains("\n\n") {
+            let frame = timeout(Duration::from_secs(11), self.body.frame()).await.expect("in time")?;
+            let data = frame.expect("whole").into_data().expect("data");
+            self.unread += std::str::from_utf8(&data).expect("text");
+        }
+        let (part, rest) = self.unread.split_once("\n\n").expect("an empty line");
+        let (part, rest) = (part.to_owned(), rest.to_owned());
+        self.unread = rest;
+        Some(part)
+    }
+}
+
 struct Daemon {
     queues: Aggregator,
     publisher: Publisher,
@@ -48,24 +69,20 @@ impl Daemon {
         self.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer")
     }
 
-    async fn follow(&self, query: &str, last: Option<&str>) -> Body {
+    async fn follow(&self, query: &str, last: Option<&str>) -> Follower {
         let response = self.ask(query, last).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut body = response.into_body();
+        let mut follower = Follower { body: response.into_body(), unread: String::new() };
         // The greeting: the stream stands.
-        body.frame().await.expect("a frame").expect("whole");
-        body
+        assert_eq!(follower.part().await.as_deref(), Some(": netqueue"));
+        assert_eq!(follower.part().await.as_deref(), Some("retry: 2000"));
+        follower
     }
 }
 
-async fn next(body: &mut Body) -> Message {
-    let frame = timeout(Duration::from_secs(5), body.frame())
-        .await
-        .expect("in time")
-        .expect("a frame")
-        .expect("whole");
-    let text = String::from_utf8(frame.into_data().expect("data").to_vec()).expect("text");
+async fn next(follower: &mut Follower) -> Message {
+    let text = follower.part().await.expect("a message");
     let field = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name))
@@ -152,23 +169,44 @@ async fn no_more_streams_than_there_may_be_and_a_place_is_free_when_one_ends() {
 async fn a_client_that_takes_nothing_is_cut_off_with_the_reason() {
     let mut daemon = Daemon::start(1 << 20);
     let mut body = daemon.follow("", None).await;
-    (1..=10).for_each(|second| daemon.queues.observe(drop_event(second, 1)));
-    daemon.publish(10);
+    daemon.queues.observe(drop_event(1, 1));
+    daemon.publish(1);
     assert_eq!(next(&mut body).await.0, "drop");
+    tokio::time::advance(Duration::from_secs(9)).await;
+    daemon.queues.observe(drop_event(2, 1));
+    daemon.publish(2);
+    assert_eq!(next(&mut body).await.0, "drop", "nobody is cut off for having had nothing to take");
+    daemon.queues.observe(drop_event(3, 1));
+    daemon.publish(3);
     tokio::time::advance(Duration::from_secs(16)).await;
     let (name, _, ended) = next(&mut body).await;
     assert_eq!((name.as_str(), ended["reason"].as_str()), ("end", Some("slow")));
-    assert!(body.frame().await.is_none());
+    assert!(body.part().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_happens_a_heartbeat_comes_every_ten_seconds() {
+    let mut daemon = Daemon::start(1 << 20);
+    let mut body = daemon.follow("", None).await;
+    for _ in 0..3 {
+        let before = tokio::time::Instant::now();
+        assert_eq!(body.part().await.as_deref(), Some(": heartbeat"));
+        assert_eq!(before.elapsed().as_secs(), 10);
+    }
+    daemon.queues.observe(drop_event(1, 1));
+    daemon.publish(1);
+    assert_eq!(next(&mut body).await.0, "drop");
 }
 
 #[tokio::test]
 async fn a_stream_ends_with_the_daemon_and_says_so() {
     let Daemon { publisher, snapshots, router, .. } = Daemon::start(1 << 20);
     let request = Request::get("/api/v1/events/stream").body(Body::empty()).expect("a request");
-    let mut body = router.oneshot(request).await.expect("an answer").into_body();
-    body.frame().await.expect("a frame").expect("whole");
+    let body = router.oneshot(request).await.expect("an answer").into_body();
+    let mut follower = Follower { body, unread: String::new() };
+    assert!(follower.part().await.is_some() && follower.part().await.is_some(), "the greeting");
     drop((publisher, snapshots));
-    assert_eq!(next(&mut body).await.2["reason"], "stopping");
+    assert_eq!(next(&mut follower).await.2["reason"], "stopping");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! `/api/v1/timeseries`: what happened to listeners over time.
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
 use super::{
-    Api, answer::Form, event_filter::causes, moment, params::Params, place::PlaceFilter, problem::Problem,
-    query::TimeseriesQuery,
+    Api, answer::Answer, answers::Inquiry, event_filter::causes, moment, params::Params, place::PlaceFilter,
+    problem::Problem, query::TimeseriesQuery,
 };
 use crate::{
     domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, What},
@@ -34,11 +34,13 @@ const RECENT: u64 = 900;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, form: Form, params: Params) -> Result<Response, Problem> {
+pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
     let query = Question::from_params(params)?;
     let snapshot = api.snapshots.fresh().await;
-    let (timeseries, warnings) = query.answer(&snapshot);
-    Ok(form.list(&snapshot, timeseries, warnings))
+    Ok(api.answers.once(&snapshot, inquiry, |form| {
+        let (timeseries, warnings) = query.answer(&snapshot);
+        form.list(&snapshot, timeseries, warnings)
+    }))
 }
 
 /// The last 15 minutes of one account by second, and since when that is known.

@@ -6,11 +6,12 @@ use crate::{
 };
 
 impl Traffic {
-    pub(super) fn of(traffic: &domain::Traffic, features: Features) -> Self {
+    /// `None` where it is not observed.
+    pub(super) fn of(traffic: &domain::Traffic, features: Features) -> Option<Self> {
         let depth = features.queue_depth.then(|| Distribution::of(&traffic.depth, 1.0));
         let wait = features.accept_wait.then(|| Distribution::of(&traffic.wait, 1e6));
         let of_accept = |count| features.accept_wait.then_some(count);
-        Self {
+        features.traffic.then(|| Self {
             established: traffic.established,
             accepted: of_accept(traffic.accepted),
             abandoned: of_accept(traffic.abandoned),
@@ -20,7 +21,7 @@ impl Traffic {
             accept_queue_depth: depth,
             accept_wait_seconds: wait,
             accept_wait_unmeasured: of_accept(traffic.unmeasured),
-        }
+        })
     }
 }
 
@@ -57,12 +58,13 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_is_null_and_not_zero() {
-        let off = Features { queue_depth: false, accept_wait: false };
+        let off = Features { traffic: true, ..Features::untold() };
         let json =
             serde_json::to_value(Traffic::of(&domain::Traffic::default(), off)).expect("it serializes");
         assert_eq!((json["accepted"].is_null(), json["accept_wait_seconds"].is_null()), (true, true));
         assert_eq!((json["accept_queue_peak"].is_null(), json["accept_queue_depth"].is_null()), (true, true));
         assert_eq!(json["established"], 0);
+        assert_eq!(Traffic::of(&domain::Traffic::default(), Features::untold()), None);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub struct Listener {
     /// What is known of the socket; null for what is no listener, or has not been found.
     #[serde(default)]
     pub listener: Option<Socket>,
-    /// What went through it.
+    /// What went through it, where that is told.
     #[serde(default)]
     pub traffic: Option<Traffic>,
     /// Connections waiting for accept().

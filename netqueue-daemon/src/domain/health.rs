@@ -59,6 +59,8 @@ impl AttachMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Features {
+    /// What goes through listeners at all: not in recordings from before it was.
+    pub traffic: bool,
     /// How long the accept queue is whenever a connection enters it.
     pub queue_depth: bool,
     /// Who is accepted, and how long connections wait for it.
@@ -67,7 +69,15 @@ pub struct Features {
 
 impl Default for Features {
     fn default() -> Self {
-        Self { queue_depth: true, accept_wait: true }
+        Self { traffic: true, queue_depth: true, accept_wait: true }
+    }
+}
+
+impl Features {
+    /// Nothing: as in a recording that does not tell what was observed.
+    #[must_use]
+    pub const fn untold() -> Self {
+        Self { traffic: false, queue_depth: false, accept_wait: false }
     }
 }
 
@@ -229,6 +239,7 @@ pub struct Health {
     /// The programs.
     pub probes: Vec<ProbeStatus>,
     /// What is observed beyond drops and resets.
+    #[serde(default = "Features::untold")]
     pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
@@ -244,9 +255,25 @@ pub struct Health {
     pub caveats: Vec<String>,
 }
 
+impl Health {
+    /// What a recording says of itself that says nothing.
+    #[must_use]
+    pub fn untold() -> Self {
+        Self { features: Features::untold(), ..Self::default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_that_does_not_tell_what_was_observed_is_not_taken_for_one_in_which_nothing_went_through() {
+        let read = |text| serde_json::from_str::<Health>(text).map(|health| health.features);
+        assert_eq!(read("{}").expect("health"), Features::untold());
+        let told = read(r#"{"features":{"queue_depth":true,"accept_wait":false}}"#).expect("health");
+        assert_eq!(told, Features { accept_wait: false, ..Features::default() });
+    }
 
     #[test]
     fn a_ledger_that_was_never_full_has_forgotten_nothing() {

@@ -69,6 +69,7 @@ pub struct Standing {
     /// What looking for them cost.
     pub search: SearchCost,
     /// What netqueue knew of itself.
+    #[serde(default = "Health::untold")]
     pub health: Health,
     /// The idle time-outs that were inferred, by namespace and port.
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,

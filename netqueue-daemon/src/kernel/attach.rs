@@ -66,7 +66,7 @@ impl LoadSettings {
         ledger_capacity: 1024,
         event_allowance: None,
         attach: AttachWay::Auto,
-        features: Features { queue_depth: true, accept_wait: true },
+        features: Features { traffic: true, queue_depth: true, accept_wait: true },
         log_level: None,
     };
 

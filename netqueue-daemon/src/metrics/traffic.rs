@@ -103,16 +103,16 @@ pub(super) fn families(features: Features) -> Vec<Scraped> {
             }
         })
     };
-    let (depth, wait) = (features.queue_depth, features.accept_wait);
+    let Features { traffic, queue_depth: depth, accept_wait: wait } = features;
     vec![
-        number(&ESTABLISHED, true, |traffic| traffic.established),
+        number(&ESTABLISHED, traffic, |traffic| traffic.established),
         number(&ACCEPTED, wait, |traffic| traffic.accepted),
         number(&ABANDONED, wait, |traffic| traffic.abandoned),
         number(&UNMEASURED, wait, |traffic| traffic.unmeasured),
-        number(&SYNACKS, true, |traffic| traffic.synack_retransmits),
+        number(&SYNACKS, traffic, |traffic| traffic.synack_retransmits),
         number(&ACCEPT_PEAK, depth, |traffic| traffic.accept_peak.since_scrape.into()),
         number(&ACCEPT_WINDOW_PEAK, depth, |traffic| traffic.accept_peak.window.into()),
-        number(&SYN_PEAK, true, |traffic| traffic.syn_peak.since_scrape.into()),
+        number(&SYN_PEAK, traffic, |traffic| traffic.syn_peak.since_scrape.into()),
         histogram(&DEPTH, DEPTHS, 1.0, |traffic| &traffic.depth),
         histogram(&WAIT, WAITS, 1e6, |traffic| &traffic.wait),
     ]

@@ -62,7 +62,7 @@ pub struct Listener {
     pub accept_queue: Option<Queue>,
     /// Handshakes in progress.
     pub syn_queue: Option<Queue>,
-    /// What went through it; null for what is no listener.
+    /// What went through it; null for what is no listener, and in a recording that does not tell.
     #[serde(default)]
     pub traffic: Option<Traffic>,
     /// SYNs and ACKs dropped: its part of ListenDrops.

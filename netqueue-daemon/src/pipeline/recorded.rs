@@ -66,7 +66,7 @@ impl Recorded {
             ticked: told,
             begun: false,
             ended: false,
-            health: Health::default(),
+            health: Health::untold(),
             remarks: vec![remark],
         }
     }

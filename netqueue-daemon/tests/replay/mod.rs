@@ -172,6 +172,14 @@ impl Replay {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// How long it has run on processors, in hundredths of a second as the kernel tells it.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let numbers = stat.rsplit(") ").next().expect("what follows its name").split_whitespace();
+        let ticks: u64 = numbers.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Kilobytes of memory it has, and had at most.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");

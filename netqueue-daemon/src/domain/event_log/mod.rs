@@ -159,7 +159,12 @@ impl EventLog {
             .full
             .partition_point(|chunk| chunk.first + (chunk.events.len() as u64) <= seq.saturating_add(1));
         let full = self.full.iter().skip(start);
-        let full = full.flat_map(|chunk| (0..chunk.events.len()).filter_map(|index| chunk.event(index)));
+        let full = full.flat_map(move |chunk| {
+            // Of the first one, what comes before is not unpacked.
+            let skipped = seq.saturating_add(1).saturating_sub(chunk.first);
+            let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+            (0..chunk.events.len()).skip(skipped).filter_map(|index| chunk.event(index))
+        });
         let open = self.open.iter().cloned().enumerate();
         let open = open.map(|(index, event)| (self.open_first() + index as u64, event));
         full.chain(open).filter(move |(number, _)| *number > seq)

@@ -1,0 +1,204 @@
+//! Equal questions about one snapshot share one answer, written once.
+//!
+//! An answer is made of its snapshot and its question and nothing else, so that one already written is the one that would be
+//! written again. Who asks is given a snapshot first, as fresh as ever: nothing is older for being shared.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+
+use super::{
+    answer::{Answer, Form},
+    problem::Problem,
+};
+use crate::domain::Snapshot;
+
+/// Snapshots whose answers are kept: while those who asked for one are answered, others already ask for the next.
+const SNAPSHOTS: usize = 2;
+/// Different questions whose answers are kept for each.
+const QUESTIONS: usize = 8;
+/// Bytes of an answer that is kept: a larger one is written for whoever asks, so that what is kept stays small.
+const LARGEST: usize = 256 << 10;
+
+/// What is asked, and in which form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Inquiry {
+    /// Path and query as they came: equal ones ask the same, though one thing can be asked in several ways.
+    target: String,
+    form: Form,
+}
+
+/// The answers of the newest snapshots that were asked about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answers(Arc<Mutex<Vec<Shelf>>>);
+
+#[derive(Debug)]
+struct Shelf {
+    // Not held, or what a snapshot shares with the aggregator would have to be copied. Its address is nobody else's while
+    // this is there.
+    of: Weak<Snapshot>,
+    places: HashMap<Inquiry, Place>,
+}
+
+/// Where an answer is, or will be once the first who asked has written it.
+type Place = Arc<OnceLock<Answer>>;
+
+impl<S: Send + Sync> FromRequestParts<S> for Inquiry {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let form = Form::from_request_parts(parts, state).await?;
+        Ok(Self { target: parts.uri.to_string(), form })
+    }
+}
+
+impl Answers {
+    /// The answer to `inquiry` about `snapshot`, which is what `write` makes of both.
+    pub(super) fn once(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        inquiry: Inquiry,
+        write: impl FnOnce(Form) -> Answer,
+    ) -> Answer {
+        let form = inquiry.form;
+        let Some(place) = self.place(snapshot, &inquiry) else { return write(form) };
+        // Who asks the same meanwhile waits, which takes no longer than to write it, too.
+        let answer = place.get_or_init(|| write(form)).clone();
+        if answer.len() > LARGEST {
+            self.clear(snapshot, &inquiry);
+        }
+        answer
+    }
+
+    /// Where the answer belongs; `None` where enough others are kept.
+    fn place(&self, snapshot: &Arc<Snapshot>, inquiry: &Inquiry) -> Option<Place> {
+        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = shelves.iter().position(|shelf| shelf.is_of(snapshot)).unwrap_or_else(|| {
+            shelves.truncate(SNAPSHOTS - 1);
+            shelves.insert(0, Shelf { of: Arc::downgrade(snapshot), places: HashMap::new() });
+            0
+        });
+        let places = &mut shelves.get_mut(index)?.places;
+        match places.get(inquiry) {
+            Some(place) => Some(Arc::clone(place)),
+            None if places.len() >= QUESTIONS => None,
+            None => Some(Arc::clone(places.entry(inquiry.clone()).or_default())),
+        }
+    }
+
+    fn clear(&self, snapshot: &Arc<Snapshot>, inquiry: &Inquiry) {
+        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shelves.iter_mut().filter(|shelf| shelf.is_of(snapshot)).for_each(|shelf| {
+            shelf.places.remove(inquiry);
+        });
+    }
+}
+
+impl Shelf {
+    fn is_of(&self, snapshot: &Arc<Snapshot>) -> bool {
+        std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(snapshot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::{
+        api::tests::{at, drop_event, incident, json_of},
+        domain::{Aggregator, Netns, Settings, Timestamp},
+        snapshots,
+    };
+
+    fn picture() -> Arc<Snapshot> {
+        let start = Timestamp::default();
+        Arc::new(Aggregator::new(Settings::of(Netns::at_attach(1)), start).snapshot(start))
+    }
+
+    fn json(target: &str) -> Inquiry {
+        Inquiry { target: target.to_owned(), form: Form::Json }
+    }
+
+    /// Whether it had to be written.
+    fn writes(answers: &Answers, snapshot: &Arc<Snapshot>, inquiry: Inquiry) -> bool {
+        let mut written = false;
+        let body = format!("{:p} {inquiry:?}", Arc::as_ptr(snapshot)).into_bytes();
+        let expected = Answer::of(inquiry.form, body);
+        let answer = answers.once(snapshot, inquiry, |_| {
+            written = true;
+            expected.clone()
+        });
+        assert_eq!(answer, expected);
+        written
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_of_events_shows_what_has_come_since_it_was_last_asked_for() {
+        let mut queues = incident();
+        let (publisher, snapshots) = snapshots::channel(queues.snapshot(at(10)));
+        let router = crate::api::router(snapshots);
+        let newest = async |limit: u32| {
+            let request = Request::get(format!("/api/v1/events?limit={limit}")).body(Body::empty());
+            let response = router.clone().oneshot(request.expect("a request")).await.expect("an answer");
+            let page = json_of(response).await;
+            let events = page["data"]["events"].as_array().expect("a list").clone();
+            (events.len(), events[0]["seq"].as_u64())
+        };
+        assert_eq!(
+            (newest(2).await, newest(2).await, newest(3).await),
+            ((2, Some(4)), (2, Some(4)), (3, Some(4)))
+        );
+        queues.observe(drop_event(11, 1));
+        // Of the same moment, with the same counts: but for the event it is the same picture.
+        publisher.publish(Arc::new(queues.snapshot(at(10))));
+        assert_eq!((newest(2).await, newest(3).await), ((2, Some(5)), (3, Some(5))));
+    }
+
+    #[test]
+    fn the_same_asked_twice_is_written_once() {
+        let (answers, snapshot) = (Answers::default(), picture());
+        assert!(writes(&answers, &snapshot, json("/a")));
+        assert!(!writes(&answers, &snapshot, json("/a")));
+        assert!(!writes(&answers.clone(), &snapshot, json("/a")));
+    }
+
+    #[test]
+    fn another_question_form_or_snapshot_has_an_answer_of_its_own() {
+        let (answers, first, second) = (Answers::default(), picture(), picture());
+        let lines = Inquiry { form: Form::Ndjson, ..json("/a") };
+        for inquiry in [json("/a"), json("/a?limit=1"), lines] {
+            assert!(writes(&answers, &first, inquiry.clone()), "{inquiry:?}");
+            assert!(writes(&answers, &second, inquiry.clone()), "{inquiry:?}");
+            assert!(!writes(&answers, &first, inquiry), "those who asked before are still being answered");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_has_gone_is_not_taken_for_one_where_it_was() {
+        let answers = Answers::default();
+        for _ in 0..100 {
+            assert!(writes(&answers, &picture(), json("/a")));
+        }
+        assert_eq!(answers.0.lock().expect("nobody panicked").len(), SNAPSHOTS);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_size() {
+        let (answers, snapshot) = (Answers::default(), picture());
+        for number in 0..100 {
+            assert!(writes(&answers, &snapshot, json(&format!("/{number}"))));
+        }
+        assert!(!writes(&answers, &snapshot, json("/0")) && writes(&answers, &snapshot, json("/99")));
+        let large = |answers: &Answers| {
+            answers.once(&snapshot, json("/large"), |form| Answer::of(form, vec![0; LARGEST + 1]))
+        };
+        let answers = Answers::default();
+        assert_eq!(large(&answers).len(), LARGEST + 1);
+        assert!(answers.0.lock().expect("nobody panicked").iter().all(|shelf| shelf.places.is_empty()));
+    }
+}
