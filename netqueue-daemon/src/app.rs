@@ -44,7 +44,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a second thread.
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
     tracing::info!(?left, "attached; other capabilities given up");
-    let settings = inventory::census::Settings { owners: config.owners };
+    let told = attached.listens.is_ok();
+    let settings = inventory::census::Settings { owners: config.owners, told };
     let census = inventory::census::start(settings, attached.numbers.numbering())
         .context("cannot start the inventory's thread")?;
     runtime()?.block_on(async {
