@@ -29,8 +29,8 @@ use crate::{
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.
-const PERIOD: Duration = Duration::from_millis(800);
-/// How often at least, where new listeners tell of themselves and nothing has changed for a while.
+pub const PERIOD: Duration = Duration::from_millis(800);
+/// How often at least, where new listeners tell of themselves, and nothing has changed and nothing was charged for a while.
 const QUIET: Duration = Duration::from_secs(3);
 /// Between two looks there is at least this much time,
 const REST: Duration = Duration::from_millis(100);
@@ -62,12 +62,17 @@ impl Waker {
         if told { 0 } else { number }
     }
 
-    /// Says whose connections are to be looked at; makes the census look soon if there are others than before.
+    /// Says whose connections are to be looked at; makes the census look sooner if there are others than before.
     pub fn watch(&self, raced: &Raced, servers: BTreeSet<(Netns, u16)>) {
         if raced.set(servers) {
-            // Where there is no room, it is about to look.
-            let _heard = self.0.try_send(Vec::new());
+            self.stir();
         }
+    }
+
+    /// Says that something happens somewhere: the census looks as soon as it would had it not been quiet before.
+    pub fn stir(&self) {
+        // Where there is no room, it is about to look.
+        let _heard = self.0.try_send(Vec::new());
     }
 }
 
@@ -137,6 +142,8 @@ struct Keeper {
     last_took: Duration,
     /// How long until it looks unasked.
     pause: Duration,
+    /// Something was happening when it rested.
+    stirred: bool,
     cost: domain::Census,
 }
 
@@ -162,6 +169,7 @@ fn run(
         raced_places: Vec::new(),
         last_took: Duration::ZERO,
         pause: PERIOD,
+        stirred: false,
         who,
         cost: domain::Census::default(),
     };
@@ -172,7 +180,8 @@ fn run(
         }
         // Only now: a picture that counts a look shows what it found.
         spent.set(keeper.cost);
-        keeper.pause = pause(keeper.pause, news || expecting || !settings.told);
+        let stirred = std::mem::take(&mut keeper.stirred);
+        keeper.pause = pause(keeper.pause, news || expecting || stirred || !settings.told);
         if !keeper.rest(woken) {
             return;
         }
@@ -201,7 +210,8 @@ impl Keeper {
     /// closed it is known as exactly as it was seen often.
     fn rest(&mut self, woken: &mpsc::Receiver<Vec<ListenCall>>) -> bool {
         let soonest = Instant::now() + REST.max(self.last_took * REST_SHARE);
-        let latest = soonest + self.pause.max(self.last_took * 20);
+        let unasked = |pause: Duration| soonest + pause.max(self.last_took * 20);
+        let (mut latest, lively) = (unasked(self.pause), unasked(PERIOD));
         let (mut looked, mut raced_took, mut asked) = (Instant::now(), Duration::ZERO, false);
         loop {
             let now = Instant::now();
@@ -223,6 +233,10 @@ impl Keeper {
                 continue;
             }
             match woken.recv_timeout(wait) {
+                Ok(calls) if calls.is_empty() => {
+                    self.stirred = true;
+                    latest = lively;
+                }
                 Ok(calls) => {
                     self.calls.hear(calls);
                     asked = true;

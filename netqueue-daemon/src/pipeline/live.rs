@@ -8,7 +8,7 @@ use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
     domain::{Changes, Health, LossReason, Netns, Observation, Timestamp},
-    inventory::census::Census,
+    inventory::census::{self, Census},
     kernel::{Attached, Drained, Listens, Reading},
 };
 
@@ -32,6 +32,8 @@ pub struct Live {
     /// listen() calls the inventory could not be told of.
     listens_lost: u64,
     recycled: Instant,
+    /// When the inventory was told last that something is being charged.
+    stirred: Instant,
 }
 
 impl Live {
@@ -55,6 +57,7 @@ impl Live {
             undecodable_accounts: 0,
             listens_lost: 0,
             recycled: Instant::now(),
+            stirred: Instant::now(),
         })
     }
 
@@ -64,6 +67,11 @@ impl Live {
         let sockets = feed.aggregator().unidentified(&reading.sockets);
         feed.tell_any(clock::now(), sockets, Observation::Sockets);
         let moved = feed.aggregator().moved(&reading.accounts);
+        // What has to do with it, a sysctl or an owner, may just have changed.
+        if !moved.is_empty() && self.stirred.elapsed() >= census::PERIOD {
+            self.census.waker.stir();
+            self.stirred = Instant::now();
+        }
         feed.tell_any(clock::now(), moved, Observation::Counts);
         let closed = feed.aggregator().closed(&reading.closed);
         feed.tell_any(clock::now(), closed, Observation::Closed);
