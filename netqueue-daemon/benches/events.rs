@@ -1,15 +1,22 @@
-//! How many events a second one core takes in: from the bytes of the ring buffer to the aggregator's sums.
+//! How many events a second one core takes in: from the bytes of the ring buffer to the aggregator's sums and the log.
 
+mod cpu_time;
 mod crowd;
 
 use std::{hint::black_box, time::Duration};
 
+use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crowd::{BUSY, second};
 use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace};
-use netqueue_daemon::{domain::Observation, kernel::Decoder};
+use netqueue_daemon::{
+    domain::{Event, EventLog, Observation},
+    kernel::Decoder,
+};
 use zerocopy::IntoBytes as _;
 
+/// Every twentieth of so many is dropping.
+const CROWDS: [u64; 2] = [100, 10_000];
 /// Records in one drain of the ring, at most.
 const DRAIN: u64 = 4096;
 
@@ -45,7 +52,7 @@ fn ring(listeners: u64) -> Vec<u8> {
     (0..DRAIN).flat_map(|number| record(number).as_bytes().to_vec()).collect()
 }
 
-fn decode(criterion: &mut Criterion) {
+fn decode(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(DRAIN));
     let (ring, decoder) = (ring(100), Decoder::default());
@@ -57,11 +64,26 @@ fn decode(criterion: &mut Criterion) {
     });
 }
 
+/// Each drain put into the log of events, which is full: the oldest go.
+fn store(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("store");
+    group.throughput(Throughput::Elements(DRAIN));
+    for listeners in CROWDS {
+        let (ring, decoder) = (ring(listeners), Decoder::default());
+        let records = ring.chunks_exact(size_of::<Record>());
+        let events: Vec<Event> = records.filter_map(|record| decoder.event(record, second(0))).collect();
+        let mut log = EventLog::new(16 << 20);
+        group.bench_function(BenchmarkId::new("listeners", listeners), |bencher| {
+            bencher.iter(|| events.iter().map(|event| log.append(event.clone())).max());
+        });
+    }
+}
+
 /// Each drain decoded and told, and four times a second the counts, the time and a picture of everything, as the pipeline does.
-fn take_in(criterion: &mut Criterion) {
+fn take_in(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("drain, decode and aggregate");
     group.throughput(Throughput::Elements(DRAIN)).measurement_time(Duration::from_secs(8));
-    for listeners in [100, 10_000] {
+    for listeners in CROWDS {
         let (ring, decoder) = (ring(listeners), Decoder::default());
         let mut aggregator = crowd::aggregator(listeners, 2000);
         let (mut drains, mut now) = (0, 3);
@@ -83,5 +105,9 @@ fn take_in(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decode, take_in);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = decode, store, take_in
+}
 criterion_main!(benches);

@@ -1,9 +1,10 @@
 //! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
 
-use std::{fs::File, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs::File, io, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
+    runtime::{Builder, Handle, Runtime},
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
@@ -44,13 +45,15 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a second thread.
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
     tracing::info!(?left, "attached; other capabilities given up");
-    let settings = inventory::census::Settings { owners: config.owners };
+    let told = attached.listens.is_ok();
+    let settings = inventory::census::Settings { owners: config.owners, told };
     let census = inventory::census::start(settings, attached.numbers.numbering())
         .context("cannot start the inventory's thread")?;
+    let servers = servers()?;
     runtime()?.block_on(async {
         let feed = feed(config, host, clock::now())?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
-        let outcome = front.serve(config, Pipeline::start(source, feed).await).await;
+        let outcome = front.serve(config, servers.handle(), Pipeline::start(source, feed).await).await;
         // The pipeline held the kernel side: by now every program is detached.
         tracing::info!("detached");
         outcome
@@ -68,16 +71,25 @@ pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result
     let file = File::open(recording).with_context(|| format!("cannot read the recording {name}"))?;
     let reader = Reader::new(file).with_context(|| format!("cannot replay {name}"))?;
     let front = Front::open(config)?;
+    let servers = servers()?;
     runtime()?.block_on(async {
         let Header { version, kernel, host, attached, .. } = reader.header().clone();
         tracing::info!(recording = name, by = version, kernel, "replaying");
         let source = Recorded::new(reader, &name, speed);
-        front.serve(config, Pipeline::start(source, feed(config, host, attached)?).await).await
+        let pipeline = Pipeline::start(source, feed(config, host, attached)?).await;
+        front.serve(config, servers.handle(), pipeline).await
     })
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+/// Where the pipeline runs: on this thread, which waits for the ring buffer and the clock itself. Nobody else has to be woken
+/// for it, and no answer that takes long is in its way.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Where clients are answered: on threads that sleep while nobody asks.
+fn servers() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(2).thread_name("server").enable_all().build()
 }
 
 fn feed(config: &Config, host: Netns, attached: Timestamp) -> anyhow::Result<Feed> {
@@ -116,7 +128,12 @@ impl Front {
     }
 
     /// Serves what the pipeline makes until told to stop.
-    async fn serve<S: Source>(self, config: &Config, mut pipeline: Pipeline<S>) -> anyhow::Result<()> {
+    async fn serve<S: Source>(
+        self,
+        config: &Config,
+        servers: &Handle,
+        mut pipeline: Pipeline<S>,
+    ) -> anyhow::Result<()> {
         let Self { server, secured } = self;
         let stop = stop_signals()?;
         reload_on_hangup(Arc::clone(&secured))?;
@@ -134,14 +151,14 @@ impl Front {
         // Best effort: without it the service manager restarts us, which is what it is for.
         tokio::spawn(service_manager::keep_alive(snapshots.clone()));
 
-        // Best effort, and counted.
+        // Best effort, and counted. Here, where snapshots come from: another thread would be woken for each of them.
         for target in targets(config) {
             let instance = instance(server.local_addr());
             tokio::spawn(delivery::deliver(target, instance, snapshots.clone(), told.clone()));
         }
 
         // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
-        let served = tokio::spawn(server.serve(router, exposure, stopped(stop.clone())));
+        let served = servers.spawn(server.serve(router, exposure, stopped(stop.clone())));
         tokio::select! {
             outcome = pipeline.run(publisher, stopped(stop)) => outcome,
             drained = served => {

@@ -73,6 +73,11 @@ impl Snapshots {
         self.latest.borrow().clone()
     }
 
+    /// Waits for a picture that was not there the last time; false when none will come: the daemon stops.
+    pub async fn changed(&mut self) -> bool {
+        self.latest.changed().await.is_ok()
+    }
+
     /// Every picture from now on, with new events within a tenth of a second.
     #[must_use]
     pub fn live(&self) -> Live {

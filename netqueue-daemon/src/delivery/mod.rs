@@ -8,7 +8,7 @@ mod outbox;
 mod post;
 mod target;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{IntCounterVec, Opts};
 
@@ -17,7 +17,7 @@ pub use target::{Kind, Place, Target};
 use crate::{clock, domain::Snapshot, snapshots::Snapshots};
 use outbox::Outbox;
 
-/// How often snapshots are looked at.
+/// Snapshots are looked at as they come, which is at least once a second, and no more often than this.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What became of the notices: one series for each kind of target and outcome, also of targets that are not set.
@@ -52,12 +52,15 @@ impl Tally {
     }
 }
 
-/// Delivers to `target` until the task is dropped.
-pub async fn deliver(target: Target, instance: String, snapshots: Snapshots, tally: Tally) {
-    let mut outbox = Outbox::new(target.kind().refresh());
+/// Delivers to `target` until no snapshots come any more.
+pub async fn deliver(target: Target, instance: String, mut snapshots: Snapshots, tally: Tally) {
+    let (mut outbox, mut looked) = (Outbox::new(target.kind().refresh()), None::<Instant>);
     tracing::info!(%target, "spikes are told");
-    loop {
-        tokio::time::sleep(LOOK).await;
+    while snapshots.changed().await {
+        if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            continue;
+        }
+        looked = Some(Instant::now());
         let snapshot = snapshots.latest();
         let lost = outbox.look(&snapshot.spikes, clock::now());
         tally.add(target.kind(), "lost", lost);

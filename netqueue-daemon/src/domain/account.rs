@@ -1,6 +1,10 @@
 //! Who is charged.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +56,7 @@ pub struct Endpoint {
 }
 
 /// One account that drops and resets are charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountKey {
     /// A listening socket. Two sockets on one port (SO_REUSEPORT, or one after the other) are two accounts.
@@ -77,6 +81,18 @@ pub enum AccountKey {
     /// What listeners of a namespace were charged that are long closed, and ports nobody listens on that are long silent.
     /// It takes over whole counts at once: how fast it rises means nothing.
     Gone(Netns),
+}
+
+/// Every event is looked up by it, several times: a listener's socket, which is no other's, is enough of it.
+impl Hash for AccountKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Listener { socket, at: _ } => socket.hash(state),
+            Self::Endpoint(at) => at.hash(state),
+            Self::Ephemeral { netns, addr } => (netns, addr).hash(state),
+            Self::Other(netns) | Self::Gone(netns) => netns.hash(state),
+        }
+    }
 }
 
 impl AccountKey {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Census, Endpoint, IdleLimit, Limit, Netns, Owner, QueueState, Timestamp, owner};
+use super::{Endpoint, IdleLimit, Limit, Netns, Owner, QueueState, Timestamp, owner};
 
 /// A value, or why there is none.
 pub type Known<T> = Result<T, Unknown>;
@@ -206,15 +206,19 @@ pub struct Changes {
     pub listeners: Vec<Arc<Listener>>,
     /// The accept queues that are not as they were told last.
     pub queues: Vec<(SocketInode, QueueState)>,
-    /// What looking has cost so far.
-    // Recordings from before the cost was told are read all the same.
-    #[serde(default)]
-    pub census: Census,
     /// How long servers let connections idle, by namespace and port, of those looked at lately.
     #[serde(default)]
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
     /// What could not be found out, in words.
     pub warnings: Vec<String>,
+}
+
+impl Changes {
+    /// Whether anything is known now that was not, warnings aside.
+    #[must_use]
+    pub const fn tell_anything(&self) -> bool {
+        !(self.listeners.is_empty() && self.queues.is_empty() && self.idle_limits.is_empty())
+    }
 }
 
 /// Bytes as text a label, a terminal or a log may carry: what is no UTF-8 becomes U+FFFD, what is a control character `?`,

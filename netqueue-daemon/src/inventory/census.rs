@@ -1,11 +1,11 @@
 //! The thread that keeps the listeners known: it looks when told that something changed, and now and then by itself.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -25,11 +25,13 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{self, Changes, ListenCall, QueueState, SocketInode, Unknown},
+    domain::{self, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown},
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.
-const PERIOD: Duration = Duration::from_millis(800);
+pub const PERIOD: Duration = Duration::from_millis(800);
+/// How often at least, where new listeners tell of themselves, and nothing has changed and nothing was charged for a while.
+const QUIET: Duration = Duration::from_secs(3);
 /// Between two looks there is at least this much time,
 const REST: Duration = Duration::from_millis(100);
 /// and so many times what the last one took, whoever asks for the next.
@@ -42,6 +44,8 @@ const PENDING: usize = 256;
 pub struct Settings {
     /// Whether the processes that hold listeners are looked for.
     pub owners: bool,
+    /// Whether it is told of listen() calls: else new listeners are found only by looking often.
+    pub told: bool,
 }
 
 /// Says that something changed.
@@ -57,13 +61,44 @@ impl Waker {
         let told = number == 0 || self.0.try_send(calls).is_ok();
         if told { 0 } else { number }
     }
+
+    /// Says whose connections are to be looked at; makes the census look sooner if there are others than before.
+    pub fn watch(&self, raced: &Raced, servers: BTreeSet<(Netns, u16)>) {
+        if raced.set(servers) {
+            self.stir();
+        }
+    }
+
+    /// Says that something happens somewhere: the census looks as soon as it would had it not been quiet before.
+    pub fn stir(&self) {
+        // Where there is no room, it is about to look.
+        let _heard = self.0.try_send(Vec::new());
+    }
+}
+
+/// What looking has cost so far: known without being told, as most looks find nothing new.
+#[derive(Clone, Debug, Default)]
+pub struct Cost(Arc<Mutex<domain::Census>>);
+
+impl Cost {
+    /// As of the last look whose changes were told.
+    #[must_use]
+    pub fn now(&self) -> domain::Census {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, cost: domain::Census) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cost;
+    }
 }
 
 /// The census as its reader has it: dropping it ends the thread.
 #[derive(Debug)]
 pub struct Census {
-    /// What each look changed.
+    /// What a look changed; one that changed nothing is not told of.
     pub changes: channel::Receiver<Changes>,
+    /// What it has cost.
+    pub cost: Cost,
     /// Makes it look.
     pub waker: Waker,
     /// Tells it whose connections to look at.
@@ -77,12 +112,12 @@ pub struct Census {
 pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
     let (wake, woken) = mpsc::sync_channel(PENDING);
     let (sender, changes) = channel::channel(1);
-    let raced = Raced::default();
-    let told = raced.clone();
+    let (raced, cost) = (Raced::default(), Cost::default());
+    let (watched, spent) = (raced.clone(), cost.clone());
     thread::Builder::new()
         .name("inventory".to_owned())
-        .spawn(move || run(settings, who, told, &woken, &sender))?;
-    Ok(Census { changes, waker: Waker(wake), raced })
+        .spawn(move || run(settings, who, watched, &spent, &woken, &sender))?;
+    Ok(Census { changes, cost, waker: Waker(wake), raced })
 }
 
 /// Everything the thread keeps from one look to the next.
@@ -96,11 +131,19 @@ struct Keeper {
     owners: Option<Owners>,
     /// The queues as they were told last.
     told: HashMap<SocketInode, QueueState>,
+    /// The warnings as they were told last.
+    warned: Vec<String>,
+    /// The inferred time-outs as they were told last.
+    inferred: Vec<(Netns, u16, IdleLimit)>,
     raced: Raced,
     idle: IdleWatch,
     /// Where the servers are whose connections are watched.
     raced_places: Vec<Place>,
     last_took: Duration,
+    /// How long until it looks unasked.
+    pause: Duration,
+    /// Something was happening when it rested.
+    stirred: bool,
     cost: domain::Census,
 }
 
@@ -108,6 +151,7 @@ fn run(
     settings: Settings,
     who: Numbering,
     raced: Raced,
+    spent: &Cost,
     woken: &mpsc::Receiver<Vec<ListenCall>>,
     changes: &channel::Sender<Changes>,
 ) {
@@ -118,38 +162,64 @@ fn run(
         calls: Calls::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
         told: HashMap::new(),
+        warned: Vec::new(),
+        inferred: Vec::new(),
         raced,
         idle: IdleWatch::default(),
         raced_places: Vec::new(),
         last_took: Duration::ZERO,
+        pause: PERIOD,
+        stirred: false,
         who,
         cost: domain::Census::default(),
     };
     loop {
-        if changes.blocking_send(keeper.look()).is_err() {
+        let Look { changes: found, news, expecting } = keeper.look();
+        if news && changes.blocking_send(found).is_err() {
             return;
         }
+        // Only now: a picture that counts a look shows what it found.
+        spent.set(keeper.cost);
+        let stirred = std::mem::take(&mut keeper.stirred);
+        keeper.pause = pause(keeper.pause, news || expecting || stirred || !settings.told);
         if !keeper.rest(woken) {
             return;
         }
     }
 }
 
+/// What a look came to.
+struct Look {
+    changes: Changes,
+    /// There is something to tell.
+    news: bool,
+    /// There will be soon: who holds a new listener is being looked for.
+    expecting: bool,
+}
+
+/// How long to wait after a look that followed a pause like this.
+fn pause(before: Duration, lively: bool) -> Duration {
+    if lively { PERIOD } else { (before * 2).min(QUIET) }
+}
+
 impl Keeper {
     /// Waits until the next look is due, or asked for; `false` when nobody is left who could ask.
     ///
     /// However many listeners there are, looking takes at most a tenth of one CPU while they come and go, and a twentieth while
-    /// they do not. The connections of servers that are raced are looked at meanwhile: how long one was idle when its server
+    /// they do not. Where nothing happens it wakes once for each look. The connections of servers that are raced are looked at meanwhile: how long one was idle when its server
     /// closed it is known as exactly as it was seen often.
     fn rest(&mut self, woken: &mpsc::Receiver<Vec<ListenCall>>) -> bool {
         let soonest = Instant::now() + REST.max(self.last_took * REST_SHARE);
-        let latest = soonest + PERIOD.max(self.last_took * 20);
-        let (mut looked, mut raced_took) = (Instant::now(), Duration::ZERO);
+        let unasked = |pause: Duration| soonest + pause.max(self.last_took * 20);
+        let (mut latest, lively) = (unasked(self.pause), unasked(PERIOD));
+        let (mut looked, mut raced_took, mut asked) = (Instant::now(), Duration::ZERO, false);
         loop {
             let now = Instant::now();
-            let Some(left) = latest.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+            let left = if asked { soonest } else { latest }.saturating_duration_since(now);
+            if left.is_zero() {
+                woken.try_iter().for_each(|calls| self.calls.hear(calls));
                 return true;
-            };
+            }
             let raced = looked + PERIOD.max(raced_took * REST_SHARE);
             if self.idle.is_watching() && raced <= now {
                 raced_took = self.look_at_raced();
@@ -157,18 +227,22 @@ impl Keeper {
                 continue;
             }
             let wait = if self.idle.is_watching() { left.min(raced.duration_since(now)) } else { left };
-            if let Some(early) = soonest.checked_duration_since(now).filter(|early| !early.is_zero()) {
-                thread::sleep(wait.min(early));
-            } else {
-                match woken.recv_timeout(wait) {
-                    Ok(calls) => {
-                        self.calls.hear(calls);
-                        woken.try_iter().for_each(|calls| self.calls.hear(calls));
-                        return true;
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return false,
+            // What it is asked until the soonest look is heard then: a storm of calls wakes it once.
+            if asked {
+                thread::sleep(wait);
+                continue;
+            }
+            match woken.recv_timeout(wait) {
+                Ok(calls) if calls.is_empty() => {
+                    self.stirred = true;
+                    latest = lively;
                 }
+                Ok(calls) => {
+                    self.calls.hear(calls);
+                    asked = true;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
     }
@@ -186,7 +260,7 @@ impl Keeper {
     }
 
     /// Looks at every namespace, and then for whoever holds what was found there.
-    fn look(&mut self) -> Changes {
+    fn look(&mut self) -> Look {
         let (mut changes, start) = (Changes::default(), Instant::now());
         let places = self.places.search(Path::new("/proc"), &*self.who, start);
         let now = clock::now();
@@ -218,9 +292,11 @@ impl Keeper {
         let news = queues.iter().filter(|(inode, queue)| self.told.get(inode) != Some(queue));
         changes.queues = news.map(|(inode, queue)| (*inode, *queue)).collect();
         self.told = queues;
-        if let Some(owners) = &mut self.owners {
-            owners.refresh(&seen().map(|seen| seen.inode).collect(), Instant::now());
-        }
+        let wanted = || seen().map(|seen| seen.inode).collect();
+        let expecting = self.owners.as_mut().is_some_and(|owners| {
+            let sought = owners.refresh(&wanted(), Instant::now());
+            sought || owners.follows_up()
+        });
         let owners = self.owners.as_ref();
         let of = |socket| owners.map_or(Err(Unknown::SwitchedOff), |owners| owners.of(socket));
         self.cost.namespaces = visits.len() as u64;
@@ -234,8 +310,39 @@ impl Keeper {
         self.last_took = start.elapsed();
         self.cost.took += self.last_took;
         self.cost.owners = self.owners.as_ref().map(Owners::cost).unwrap_or_default();
-        changes.idle_limits = self.idle.limits();
-        changes.census = self.cost;
-        changes
+        let limits = self.idle.limits();
+        if limits != self.inferred {
+            changes.idle_limits.clone_from(&limits);
+            self.inferred = limits;
+        }
+        let news = changes.tell_anything() || changes.warnings != self.warned;
+        self.warned.clone_from(&changes.warnings);
+        Look { changes, news, expecting }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_changes_it_looks_ever_more_rarely_and_after_a_change_often_again() {
+        let quiet: Vec<_> =
+            std::iter::successors(Some(PERIOD), |last| Some(pause(*last, false))).take(4).collect();
+        assert_eq!(quiet, [PERIOD, 2 * PERIOD, QUIET, QUIET]);
+        assert_eq!(pause(QUIET, true), PERIOD);
+    }
+
+    #[test]
+    fn it_is_woken_for_servers_it_does_not_watch_yet_and_for_no_others() {
+        let (wake, woken) = mpsc::sync_channel(PENDING);
+        let (waker, raced) = (Waker(wake), Raced::default());
+        let server = |port| (Netns::at_attach(1), port);
+        waker.watch(&raced, BTreeSet::new());
+        assert!(woken.try_recv().is_err());
+        waker.watch(&raced, [server(80), server(81)].into());
+        assert!(woken.try_recv().is_ok());
+        waker.watch(&raced, [server(81)].into());
+        assert!(woken.try_recv().is_err());
     }
 }

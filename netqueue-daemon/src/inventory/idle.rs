@@ -14,9 +14,12 @@ use crate::domain::{IdleClosings, IdleLimit, Netns, Timestamp};
 pub struct Raced(Arc<Mutex<BTreeSet<(Netns, u16)>>>);
 
 impl Raced {
-    /// From now on these.
-    pub fn set(&self, servers: BTreeSet<(Netns, u16)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = servers;
+    /// From now on these. Returns whether there is any that was not among them before.
+    pub(super) fn set(&self, servers: BTreeSet<(Netns, u16)>) -> bool {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = !servers.is_subset(&now);
+        *now = servers;
+        more
     }
 
     fn get(&self) -> BTreeSet<(Netns, u16)> {

@@ -84,6 +84,11 @@ impl Owners {
         asked_for && !rested
     }
 
+    /// Whether there are sockets so new that others may get them from their first holder.
+    pub(super) const fn follows_up(&self) -> bool {
+        !self.follow_ups.is_empty()
+    }
+
     /// Asks the owners known whether they are still there, and what they are called: a program started by another is
     /// first called as that one was.
     fn ask_the_known(&mut self) -> bool {

@@ -1,5 +1,6 @@
 //! A daemon's process as the system shows it: what it holds and does, told by nobody but the kernel.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
@@ -61,16 +62,17 @@ impl Process {
         Ok((user + system) / TICKS)
     }
 
-    /// How often its threads gave up a CPU by themselves: each time, something woke them again.
-    pub(super) fn switches(&self) -> Result<u64> {
-        const SWITCHES: &str = "voluntary_ctxt_switches:";
+    /// How often its threads gave up a CPU by themselves, by the threads' names: each time, something woke them again.
+    pub(super) fn switches(&self) -> Result<BTreeMap<String, u64>> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0)).context("it is gone")?.flatten();
-        // One that has ended meanwhile was not woken for what is measured.
-        let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
-        let of = |text: String| -> Option<u64> {
-            text.lines().find_map(|line| line.strip_prefix(SWITCHES)?.trim().parse().ok())
-        };
-        Ok(texts.filter_map(of).sum())
+        let mut switches = BTreeMap::new();
+        // One that has ended meanwhile is left out: what it did is in nobody's account any more.
+        for text in threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()) {
+            let line = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let Some((name, number)) = line("Name:").zip(line("voluntary_ctxt_switches:")) else { continue };
+            *switches.entry(name.to_owned()).or_default() += number.parse::<u64>().unwrap_or(0);
+        }
+        Ok(switches)
     }
 
     fn read(&self, file: &str) -> Result<String> {
@@ -94,9 +96,10 @@ mod tests {
         assert_eq!(own.0, std::process::id());
         assert!(own.kib("VmRSS:").expect("it has") > 1000 && own.kib("Nonsense:").is_err());
         assert!(own.cpu().expect("it has") >= 0.0);
-        let before = own.switches().expect("it has");
+        let switches = || own.switches().expect("it has").into_values().sum::<u64>();
+        let before = switches();
         std::thread::sleep(std::time::Duration::from_millis(5));
-        assert!(own.switches().expect("it has") > before);
+        assert!(switches() > before);
         drop(listener);
         assert!(Process::serving(&server).is_err());
     }

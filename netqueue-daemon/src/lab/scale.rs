@@ -1,6 +1,7 @@
 //! `netqueue lab scale`: what a host full of listeners costs the daemon: memory, a pass of its inventory, and what its pages
 //! weigh and take.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const FORGETS: Duration = Duration::from_secs(240);
 /// Between two looks whether it has.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Passes are timed over so long.
-const WATCHED: Duration = Duration::from_secs(10);
+/// It is watched idling, and passes are timed, over so long.
+const WATCHED: Duration = Duration::from_secs(30);
 /// Pages are asked for so often; the fastest answer counts.
 const TIMES: u32 = 5;
 
@@ -87,6 +88,8 @@ struct Stand {
     own_mib: f64,
     /// Times one of its threads was woken in a second in which nobody asked anything.
     wakeups_per_second: f64,
+    /// The same by the names of its threads.
+    wakeups: BTreeMap<String, f64>,
     /// One pass over all listeners, owners left out.
     pass_ms: f64,
     /// One search for owners; `None` if there was none meanwhile.
@@ -208,8 +211,13 @@ impl Stand {
         thread::sleep(AGAIN);
         let (woken, cpu, start) = (daemon.switches()?, daemon.cpu()?, Instant::now());
         thread::sleep(WATCHED);
-        let (woken, cpu, seconds) =
-            (daemon.switches()? - woken, daemon.cpu()? - cpu, start.elapsed().as_secs_f64());
+        let (now, cpu, seconds) = (daemon.switches()?, daemon.cpu()? - cpu, start.elapsed().as_secs_f64());
+        // A thread that was not there before, or another of the same name that ended, begins at nothing.
+        let since = |(name, number): (String, u64)| {
+            let number = number.saturating_sub(woken.get(&name).copied().unwrap_or(0));
+            (number > 0).then_some((name, number as f64 / seconds))
+        };
+        let wakeups: BTreeMap<_, _> = now.into_iter().filter_map(since).collect();
         let (resident, own) = (daemon.kib("VmRSS:")?, daemon.kib("RssAnon:")?);
         let mut page = metrics::page(server)?;
         // After a pass that took long it rests for long.
@@ -224,7 +232,8 @@ impl Stand {
         Ok(Self {
             resident_mib: resident as f64 / 1024.0,
             own_mib: own as f64 / 1024.0,
-            wakeups_per_second: woken as f64 / seconds,
+            wakeups_per_second: wakeups.values().sum(),
+            wakeups,
             pass_ms: (took - owners) / passes * 1e3,
             owners_ms: (searches > 0.0).then(|| owners / searches * 1e3),
             cpu_percent: cpu / seconds * 1e2,
@@ -294,14 +303,17 @@ fn print(scale: &Scale, json: bool) -> Result<()> {
     )?;
     for (when, stand) in [("before", before), ("with all", with_all), ("closed", after)] {
         let owners = stand.owners_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
+        let woken = stand.wakeups.iter().map(|(thread, number)| format!("{thread} {number:.2}"));
+        let woken: Vec<_> = woken.collect();
         writeln!(
             out,
-            "{when:9} memory {:.1} MiB, its own {:.1} MiB; idle: CPU {:.1} %, {:.1} wake-ups a second; a pass of the inventory {:.2} ms, a search for owners {owners}; metrics {:.1} KiB, {} \
+            "{when:9} memory {:.1} MiB, its own {:.1} MiB; idle: CPU {:.2} %, {:.2} wake-ups a second ({}); a pass of the inventory {:.2} ms, a search for owners {owners}; metrics {:.1} KiB, {} \
              series, in {:.1} ms; /api/v1/listeners {:.1} KiB in {:.1} ms",
             stand.resident_mib,
             stand.own_mib,
             stand.cpu_percent,
             stand.wakeups_per_second,
+            woken.join(", "),
             stand.pass_ms,
             stand.metrics.kib,
             stand.series,

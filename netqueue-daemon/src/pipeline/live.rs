@@ -7,8 +7,8 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
-    domain::{self, Changes, Health, LossReason, Netns, Observation, Timestamp},
-    inventory::census::Census,
+    domain::{Changes, Health, LossReason, Netns, Observation, Timestamp},
+    inventory::census::{self, Census},
     kernel::{Attached, Drained, Listens, Reading},
 };
 
@@ -27,12 +27,13 @@ pub struct Live {
     /// What the inventory found and was not told yet.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
-    census_cost: domain::Census,
     undecodable_records: u64,
     undecodable_accounts: u64,
     /// listen() calls the inventory could not be told of.
     listens_lost: u64,
     recycled: Instant,
+    /// When the inventory was told last that something is being charged.
+    stirred: Instant,
 }
 
 impl Live {
@@ -52,11 +53,11 @@ impl Live {
             census,
             found: Vec::new(),
             inventory_warnings: Vec::new(),
-            census_cost: domain::Census::default(),
             undecodable_records: 0,
             undecodable_accounts: 0,
             listens_lost: 0,
             recycled: Instant::now(),
+            stirred: Instant::now(),
         })
     }
 
@@ -66,6 +67,11 @@ impl Live {
         let sockets = feed.aggregator().unidentified(&reading.sockets);
         feed.tell_any(clock::now(), sockets, Observation::Sockets);
         let moved = feed.aggregator().moved(&reading.accounts);
+        // What has to do with it, a sysctl or an owner, may just have changed.
+        if !moved.is_empty() && self.stirred.elapsed() >= census::PERIOD {
+            self.census.waker.stir();
+            self.stirred = Instant::now();
+        }
         feed.tell_any(clock::now(), moved, Observation::Counts);
         let closed = feed.aggregator().closed(&reading.closed);
         feed.tell_any(clock::now(), closed, Observation::Closed);
@@ -77,7 +83,6 @@ impl Live {
         if !changes.listeners.is_empty() {
             self.read(feed);
         }
-        self.census_cost = changes.census;
         self.inventory_warnings.clone_from(&changes.warnings);
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
@@ -175,10 +180,11 @@ impl Source for Live {
         self.flow(feed);
         feed.tick(clock::now());
         self.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
-        self.census.raced.set(feed.aggregator().raced(clock::now()));
+        self.census.waker.watch(&self.census.raced, feed.aggregator().raced(clock::now()));
+        let census = self.census.cost.now();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        flow.listens_lost += self.listens_lost + self.census_cost.calls_lost;
+        flow.listens_lost += self.listens_lost + census.calls_lost;
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
         let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();
@@ -188,7 +194,7 @@ impl Source for Live {
             flow,
             slots: self.attached.room(),
             ledger: self.attached.ledger(),
-            census: self.census_cost,
+            census,
             warnings,
             caveats: self.attached.caveats().into_iter().collect(),
         };

@@ -1,5 +1,6 @@
 //! The one task that owns the aggregator: it lets its source tell what was observed, tells the time, publishes snapshots.
 
+mod alarm;
 mod compare;
 mod feed;
 mod live;
@@ -10,6 +11,7 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+use alarm::Alarm;
 pub use feed::{Feed, RECORDINGS};
 pub use live::Live;
 pub use recorded::{Recorded, Speed};
@@ -22,7 +24,7 @@ use crate::{
 
 /// While events come, the source is drained this often: the kernel side need not wake us for each.
 const BUSY: Duration = Duration::from_millis(20);
-/// When none come, this often.
+/// When none come, this long after the last picture: one waking is enough for the next.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// While events come, the counts are read this often, to tell a spike from what is ordinary.
@@ -94,33 +96,34 @@ impl<S: Source> Pipeline<S> {
     /// Runs until `stop`, publishing at least once a second and for every request.
     ///
     /// # Errors
-    /// The source is lost; the daemon is blind then and must not go on.
+    /// The source is lost, and the daemon is blind and must not go on; or there is no descriptor left for a timer.
     pub async fn run(
         mut self,
         mut publisher: Publisher,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
         let mut stop = std::pin::pin!(stop);
-        let (mut pause, mut published) = (IDLE, Instant::now());
+        let mut alarm = Alarm::new()?;
+        let (mut busy, mut published) = (false, Instant::now());
         let (mut watched, mut followed, mut waiting) = (published, published, Vec::new());
         let mut tidied = published;
         loop {
             let shared = published + SHARED;
+            let due = if busy { Instant::now() + BUSY } else { published + IDLE };
             let turn = tokio::select! {
                 biased;
                 () = &mut stop => Turn::Stop,
                 Some(request) = publisher.request() => Turn::Wait(request),
                 () = tokio::time::sleep_until(shared), if !waiting.is_empty() => Turn::Serve,
                 woken = self.source.ready() => { woken?; Turn::Drain }
-                () = tokio::time::sleep(pause) => Turn::Drain,
+                rung = alarm.at(due) => { rung?; Turn::Drain }
             };
             match turn {
                 Turn::Stop => return Ok(()),
                 Turn::Wait(request) => waiting.push(request),
                 Turn::Drain => {
                     let any = self.source.drain(&mut self.feed);
-                    let busy = any | self.source.hurry(&mut self.feed);
-                    pause = if busy { BUSY } else { IDLE };
+                    busy = any | self.source.hurry(&mut self.feed);
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         (published, watched) = (Instant::now(), Instant::now());

@@ -43,7 +43,7 @@ impl Aggregator {
         if before != counts {
             account.counts = counts;
             account.last_seen = account.last_seen.max(now);
-            self.remember_charges(&key, &before, &counts, now);
+            self.remember_charges(index, &before, &counts, now);
         }
     }
 

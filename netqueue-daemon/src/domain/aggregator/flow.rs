@@ -13,13 +13,13 @@ impl Aggregator {
     /// The kernel side's traffic was read. Accounts that nothing is charged to are opened by it, too.
     pub fn flow(&mut self, readings: impl IntoIterator<Item = (AccountKey, TrafficReading)>, now: Timestamp) {
         for (key, TrafficReading { counts, accept_peak: accept_longest, queues }) in readings {
-            let id = self.account(key, now).id;
-            let peaks = self.peaks.entry(id).or_default();
+            let index = self.open(key, now);
+            let peaks = self.peaks.entry(self.accounts[index].id).or_default();
             peaks.accept.observe(accept_longest, now);
             peaks.observe(queues, now);
             let (accept_peak, syn_peak) = peaks.now(now);
             let traffic = Traffic { accept_peak, syn_peak, ..counts };
-            let account = self.account(key, now);
+            let account = self.edit(index);
             if account.traffic.established != traffic.established {
                 account.last_seen = account.last_seen.max(now);
             }
@@ -30,7 +30,7 @@ impl Aggregator {
             if *account.traffic != traffic {
                 account.traffic = Arc::new(traffic);
             }
-            self.remember_traffic(&key, went, queues, accept_longest, now);
+            self.remember_traffic(index, went, queues, accept_longest, now);
         }
     }
 

@@ -137,7 +137,7 @@ impl Aggregator {
                 account.queues = event.queues;
                 let id = account.id;
                 self.peaks.entry(id).or_default().observe(event.queues, event.time);
-                self.remember_queues(&event.account, event.queues, event.time);
+                self.remember_queues(index, event.queues, event.time);
             }
         }
         self.spikes.observe(&event);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Aggregator;
-use crate::domain::{AccountKey, Counts, History, Measure, Queues, Timestamp, Traffic};
+use crate::domain::{Counts, History, Measure, Queues, Timestamp, Traffic};
 
 /// What went through a listener between two looks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,20 +23,14 @@ impl Went {
 
 impl Aggregator {
     /// An account was charged the difference of these counts.
-    pub(super) fn remember_charges(
-        &mut self,
-        key: &AccountKey,
-        before: &Counts,
-        after: &Counts,
-        now: Timestamp,
-    ) {
-        self.remember(key, |history| history.charge(before, after, now), now);
+    pub(super) fn remember_charges(&mut self, index: usize, before: &Counts, after: &Counts, now: Timestamp) {
+        self.remember(index, |history| history.charge(before, after, now), now);
     }
 
     /// Connections went through a listener, and its queues were so long.
     pub(super) fn remember_traffic(
         &mut self,
-        key: &AccountKey,
+        index: usize,
         went: Went,
         queues: Queues,
         longest: u32,
@@ -51,7 +45,7 @@ impl Aggregator {
         ];
         if measured.iter().any(|(_, value)| *value > 0) {
             self.remember(
-                key,
+                index,
                 |history| measured.into_iter().for_each(|(measure, value)| history.add(measure, value, now)),
                 now,
             );
@@ -59,12 +53,12 @@ impl Aggregator {
     }
 
     /// An event told how long the queues were.
-    pub(super) fn remember_queues(&mut self, key: &AccountKey, queues: Queues, at: Timestamp) {
-        self.remember_traffic(key, Went::default(), queues, 0, at);
+    pub(super) fn remember_queues(&mut self, index: usize, queues: Queues, at: Timestamp) {
+        self.remember_traffic(index, Went::default(), queues, 0, at);
     }
 
-    fn remember(&mut self, key: &AccountKey, add: impl FnOnce(&mut History), now: Timestamp) {
-        let Some(index) = self.index.get(key).copied() else { return };
+    /// Adds to the history of the account at this place.
+    fn remember(&mut self, index: usize, add: impl FnOnce(&mut History), now: Timestamp) {
         let history = Arc::make_mut(&mut self.edit(index).history);
         let before = history.bytes();
         add(history);

@@ -1,6 +1,6 @@
 //! Events with consecutive numbers, packed: 64 bytes each, and what they share once.
 
-use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::domain::{AccountKey, DropKind, Event, Peer, QueueState, Queues, ResetCause, Timestamp, What};
 
@@ -38,16 +38,16 @@ const UNKNOWN: u32 = u32::MAX;
 
 impl Chunk {
     pub(super) fn pack(first: u64, events: &[Event]) -> Self {
-        let (mut accounts, mut reasons) = (Vec::new(), Vec::<Arc<str>>::new());
+        let (mut accounts, mut reasons) = (Distinct::default(), Distinct::<Arc<str>>::default());
         let packed = events.iter().map(|event| {
-            let account = place(&mut accounts, &event.account);
-            let reason = event.kernel_reason.as_ref().map_or(0, |reason| place(&mut reasons, reason) + 1);
+            let account = accounts.place(&event.account);
+            let reason = event.kernel_reason.as_ref().map_or(0, |reason| reasons.place(reason) + 1);
             Packed::of(event, account, reason)
         });
         let events: Box<[Packed]> = packed.collect();
         let times = || events.iter().map(|event| event.time);
         let times = times().min().unwrap_or_default()..=times().max().unwrap_or_default();
-        Self { first, times, events, accounts: accounts.into(), reasons: reasons.into() }
+        Self { first, times, events, accounts: accounts.items.into(), reasons: reasons.items.into() }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -65,14 +65,37 @@ impl Chunk {
     }
 }
 
-/// Where `item` is among `items`, put there if it was not. Few differ within one chunk, and the newest repeat most.
-fn place<T: Clone + PartialEq>(items: &mut Vec<T>, item: &T) -> u16 {
-    let found = items.iter().rposition(|known| known == item).unwrap_or_else(|| {
-        items.push(item.clone());
-        items.len() - 1
-    });
-    // A chunk has no more items than events.
-    u16::try_from(found).unwrap_or(u16::MAX)
+/// Items in the order in which they first came.
+struct Distinct<T> {
+    items: Vec<T>,
+    places: HashMap<T, u16>,
+}
+
+impl<T> Default for Distinct<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), places: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Distinct<T> {
+    /// So many are compared before one is looked up: mostly few differ, and the newest repeat most.
+    const NEAR: usize = 4;
+
+    /// Where `item` is, put there if it was not.
+    fn place(&mut self, item: &T) -> u16 {
+        let far = self.items.len().saturating_sub(Self::NEAR);
+        let near = self.items.get(far..).and_then(|near| near.iter().rposition(|known| known == item));
+        // A chunk has no more items than events.
+        let number = |place| u16::try_from(place).unwrap_or(u16::MAX);
+        if let Some(near) = near {
+            return number(far + near);
+        }
+        let next = number(self.items.len());
+        *self.places.entry(item.clone()).or_insert_with(|| {
+            self.items.push(item.clone());
+            next
+        })
+    }
 }
 
 impl Packed {

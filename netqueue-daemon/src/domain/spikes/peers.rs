@@ -33,8 +33,10 @@ impl Peers {
         self.events += 1;
         let Some(Peer { addr, port }) = peer else { return };
         if self.connections.len() < MOST {
-            self.addresses.insert(addr);
-            self.connections.insert((addr, port));
+            // Of a connection that was met before, the address was too.
+            if self.connections.insert((addr, port)) {
+                self.addresses.insert(addr);
+            }
         } else if !self.connections.contains(&(addr, port)) {
             self.full = true;
         }
