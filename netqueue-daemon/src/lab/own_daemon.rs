@@ -16,7 +16,7 @@ use super::client::Server;
 use super::observation;
 use super::process::Process;
 
-const READY_WITHIN: Duration = Duration::from_secs(15);
+const READY_WITHIN: Duration = Duration::from_secs(45);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// The process; it ends with the value.

@@ -81,7 +81,7 @@ fn demonstration(arguments: &[String]) -> Vec<Step> {
         Step::Ready {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, vm::PORT)),
             path: "/-/ready".to_owned(),
-            within: Duration::from_secs(30),
+            within: Duration::from_secs(90),
         },
         Step::Run { argv: vm::netqueue(["lab", "demo"]) },
     ]

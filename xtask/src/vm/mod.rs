@@ -31,7 +31,7 @@ pub(crate) const PORT: u16 = 10124;
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// For the daemon to attach and answer: an emulated guest may have half of a busy processor.
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_secs(90);
 
 /// For the daemon to stop: the kernel takes the probes away one after the other, on PREEMPT_RT a third of a second each.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);

@@ -93,7 +93,7 @@ fn story() -> Vec<Step> {
     let ready = Step::Ready {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, vm::PORT)),
         path: "/-/ready".to_owned(),
-        within: Duration::from_secs(30),
+        within: Duration::from_secs(60),
     };
     vec![
         crate::run::guest_network(),
