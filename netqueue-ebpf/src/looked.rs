@@ -97,7 +97,8 @@ pub(crate) fn note_some(cpu: u32) -> Result<u32, Fault> {
     let mut walked = 0;
     while node != list && walked < MOST {
         let net = Net(node.wrapping_sub(u64::from(layout!(net_list))));
-        let cells = Cells(block(net)?.wrapping_add(offset));
+        let block: u64 = read(net.0, layout!(net_statistics))?;
+        let cells = Cells(block.wrapping_add(offset));
         let now = cells.counted()?;
         if !now.is_nothing() {
             let _was_there = LOOKED.insert(cells.0, now, BPF_NOEXIST);
@@ -117,9 +118,4 @@ pub(crate) fn note_some(cpu: u32) -> Result<u32, Fault> {
 #[inline(always)]
 pub(crate) fn forget(cells: Cells) {
     let _was_there = LOOKED.remove(cells.0);
-}
-
-#[inline(always)]
-fn block(net: Net) -> Result<u64, Fault> {
-    read(net.0, layout!(net_statistics))
 }

@@ -177,10 +177,7 @@ impl Return for FExitContext {
         let words = Words(self.as_ptr());
         // One load for each, kept apart: a place in the context that is calculated would not pass the verifier.
         match parameters {
-            1 => black_box(words.word_via(1, place)),
             2 => black_box(words.word_via(2, place)),
-            3 => black_box(words.word_via(3, place)),
-            5 => black_box(words.word_via(5, place)),
             6 => black_box(words.word_via(6, place)),
             7 => black_box(words.word_via(7, place)),
             _ => 0,

@@ -9,9 +9,8 @@
 //! `cookie_v4_init_sequence` or its twin; and none of the other counters moves without one of the two. So the return of a SYN
 //! that was kept reads no counter.
 
-use netqueue_common::{Cell, ListenerKey, NO_REASON};
-
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
+use netqueue_common::{Cell, ListenerKey, NO_REASON};
 
 use super::{
     call::{Entry, Return as _, entry, leaving, probed},

@@ -56,9 +56,9 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
-    let (state, call) = (state()?, Traced::new(call));
-    let parameters = layout!(syn_recv_sock_parameters);
-    let child = call.returned_via(parameters, &mut state.place);
+    let (state, parameters) = (state()?, layout!(syn_recv_sock_parameters));
+    let child = call.ret_via(parameters, &mut state.place);
+    let call = Traced::new(call);
     let sk = Sock(call.arg_via(0, &mut state.place));
     if child == 0 {
         let skb = call.arg_via(1, &mut state.place);

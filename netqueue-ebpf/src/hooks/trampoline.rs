@@ -162,20 +162,10 @@ impl Traced {
         u16::from_be(self.0.member(1, layout!(skb_protocol))) == ETH_P_IP
     }
 
-    /// The socket that the function of so many parameters returned, as a number.
-    #[inline(always)]
-    pub(super) fn returned_via(self, parameters: u32, place: &mut u64) -> u64 {
-        // One load for each: see `Return::ret_via`.
-        match parameters {
-            6 => black_box(self.0.word_via(6, place)),
-            7 => black_box(self.0.word_via(7, place)),
-            _ => 0,
-        }
-    }
-
-    /// The state of that socket. To be asked for only where there is one.
+    /// The state of the socket that the function of so many parameters returned. To be asked for only where there is one.
     #[inline(always)]
     pub(super) fn state_of_returned(self, parameters: u32) -> u8 {
+        // One load for each: see `Return::ret_via`.
         match parameters {
             6 => black_box(self.0.member(6, layout!(sock_state))),
             7 => black_box(self.0.member(7, layout!(sock_state))),
