@@ -3,6 +3,7 @@
 
 mod work;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use self::work::{Prepared, Work};
 use super::netns::Netns;
 use super::sys;
 use crate::domain::{AttachWay, Features};
-use crate::kernel::EmptyProbes;
+use crate::kernel::{EmptyProbes, RunTime, RunTimes};
 
 /// What is timed together, once each; a batch in which another task had the CPU does not count.
 const BATCH: u32 = 50;
@@ -42,6 +43,9 @@ pub(super) struct CostArgs {
     /// With --empty-probes: attaches none at accept(), as the daemon's flag does
     #[arg(long, requires = "empty_probes")]
     no_accept_wait: bool,
+    /// Also tells how long each eBPF program ran that ran once for each, or more often; what is measured contains the counting
+    #[arg(long)]
+    by_program: bool,
     /// Prints one JSON object for each, on a line of its own
     #[arg(long)]
     json: bool,
@@ -65,9 +69,12 @@ pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
     let batches = args.cycles / BATCH;
     let features = Features { accept_wait: !args.no_accept_wait, ..Features::default() };
     let _attached = args.empty_probes.map(|way| EmptyProbes::attach(way, features)).transpose()?;
+    let run_times = args.by_program.then(RunTimes::count).transpose()?;
     for work in args.of.iter().copied() {
         let netns = Netns::create()?;
+        let before = run_times.as_ref().map(RunTimes::read).unwrap_or_default();
         let cost = netns.run(move || measure(work, batches))?;
+        let after = run_times.as_ref().map(RunTimes::read).unwrap_or_default();
         let mut out = io::stdout().lock();
         if args.json {
             serde_json::to_writer(&mut out, &cost)?;
@@ -80,9 +87,49 @@ pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
                 work.in_words(),
             )?;
         }
+        for program in ran(work, args.cycles, &before, &after) {
+            if args.json {
+                serde_json::to_writer(&mut out, &program)?;
+                writeln!(out)?;
+            } else {
+                let ProgramCost { program, name, runs, nanos, .. } = program;
+                writeln!(out, "  program {program} {name}: {nanos:.1} ns each of {runs} runs")?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// How long one program ran for what was measured.
+#[derive(Debug, PartialEq, Serialize)]
+struct ProgramCost {
+    of: &'static str,
+    /// The kernel's number of it: names are cut off after 15 letters.
+    program: u32,
+    name: String,
+    runs: u64,
+    /// Each, in nanoseconds.
+    nanos: f64,
+}
+
+/// The programs that ran at least so often between two readings.
+fn ran(work: Work, least: u32, before: &Programs, after: &Programs) -> Vec<ProgramCost> {
+    let cost = |(number, (name, now)): (&u32, &(String, RunTime))| {
+        let earlier = before.get(number).map_or((0, 0), |(_, earlier)| (earlier.runs, earlier.nanos));
+        let (runs, nanos) = (now.runs.saturating_sub(earlier.0), now.nanos.saturating_sub(earlier.1));
+        let each = nanos as f64 / runs as f64;
+        (runs >= u64::from(least.max(1))).then(|| ProgramCost {
+            of: work.as_str(),
+            program: *number,
+            name: name.clone(),
+            runs,
+            nanos: each,
+        })
+    };
+    after.iter().filter_map(cost).collect()
+}
+
+type Programs = BTreeMap<u32, (String, RunTime)>;
 
 /// Measures in the calling thread's namespace.
 fn measure(work: Work, batches: u32) -> Result<Cost> {
@@ -181,6 +228,16 @@ mod tests {
         let mut disturbed = [5000, 5050, 900_000];
         assert_eq!(median(&mut quiet), median(&mut disturbed));
         assert_eq!(median(&mut quiet), 5050);
+    }
+
+    #[test]
+    fn programs_that_ran_for_something_else_are_left_out() {
+        let time = |runs, nanos| ("tcp_v4_conn_req".to_owned(), RunTime { runs, nanos });
+        let before = BTreeMap::from([(3, time(100, 9_000)), (4, time(7, 70))]);
+        let after = BTreeMap::from([(3, time(1_100, 79_000)), (4, time(9, 90)), (5, time(1_000, 50_000))]);
+        let costs = ran(Work::Cycle, 1_000, &before, &after);
+        let told: Vec<_> = costs.iter().map(|cost| (cost.program, cost.runs, cost.nanos)).collect();
+        assert_eq!(told, [(3, 1_000, 70.0), (5, 1_000, 50.0)]);
     }
 
     #[test]
