@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 
 use super::plan::{ROUNDS, Setting, Work};
 
-/// What of a round counts: its least disturbed batch. Of all rounds it is the least one, too: whatever disturbs adds to it.
-const FIGURE: &str = "minimum";
-
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
@@ -62,7 +59,10 @@ pub(crate) fn read(
         let figure = |run: &[(Work, f64)]| -> Result<f64> {
             let rounds = run.chunks(ROUNDS).nth(index).context("a run lacks figures")?;
             ensure!(rounds.iter().all(|(work, _)| *work == of), "the guest printed figures in another order");
-            rounds.iter().map(|(_, figure)| *figure).min_by(f64::total_cmp).context("a run lacks figures")
+            // Where sockets lie and how they hash is luck, good or bad.
+            let mut rounds: Vec<_> = rounds.iter().map(|(_, figure)| *figure).collect();
+            rounds.sort_by(f64::total_cmp);
+            rounds.get(ROUNDS / 2).copied().context("a run lacks figures")
         };
         let bases = runs.iter().filter(|(setting, _)| **setting == Setting::Nothing);
         let bases = bases.map(|(_, run)| figure(run)).collect::<Result<Vec<_>>>()?;
@@ -92,7 +92,8 @@ fn figures(output: &[String]) -> Result<Vec<(Work, f64)>> {
         .map(|line| {
             let work = line["of"].as_str().and_then(Work::named);
             let work = work.with_context(|| format!("no known work: {line}"))?;
-            Ok((work, line[FIGURE].as_f64().with_context(|| format!("no {FIGURE}: {line}"))?))
+            let figure = work.figure();
+            Ok((work, line[figure].as_f64().with_context(|| format!("no {figure}: {line}"))?))
         })
         .collect()
 }
@@ -103,9 +104,9 @@ mod tests {
     use super::*;
 
     fn lines(medians: &[f64]) -> Vec<String> {
-        let round = |median: &f64| json!({"of": "cycle", "minimum": median}).to_string();
+        let round = |median: &f64| json!({"of": "cycle", "median": median}).to_string();
         let figures = medians.iter().flat_map(|median| {
-            [*median, median + 5.0, median + 1200.0, median + 9.0, median + 90.0].map(|near| round(&near))
+            [5.0, 0.0, 1200.0, -9.0, 90.0, -80.0, -3.0, 7.0, -1.0].map(|luck| round(&(median + luck)))
         });
         std::iter::once("some words".to_owned()).chain(figures).collect()
     }
@@ -122,6 +123,6 @@ mod tests {
     fn a_figure_too_few_is_an_error() {
         let settings = [Setting::Nothing, Setting::Empty(Mode::Auto)];
         let error = read("6.1", &settings, &[Work::Cycle], &lines(&[990.0])).unwrap_err().to_string();
-        assert!(error.contains("5 figures"), "{error}");
+        assert!(error.contains("9 figures"), "{error}");
     }
 }
