@@ -171,6 +171,11 @@ pub struct KernelLayout {
     pub sock_hashed: u32,
     /// `request_sock.rsk_timer`
     pub request_timer: u32,
+    /// The BTF type of the function `bpf_rdonly_cast` (from 6.2), which takes any address for a pointer to a structure that may
+    /// be read without a helper; 0 where there is none.
+    pub rdonly_cast: u32,
+    /// The BTF type of `struct linux_mib`, an array of 64-bit numbers: what addresses are taken for that are read so.
+    pub window: u32,
     /// Fills the struct up to a multiple of eight bytes; 0.
     pub padding: u32,
 }
@@ -178,6 +183,10 @@ pub struct KernelLayout {
 impl KernelLayout {
     /// An argument or a constant this kernel does not have.
     pub const ABSENT: u32 = u32::MAX;
+
+    /// What the compiled programs call in place of `bpf_rdonly_cast`, whose number is each kernel's own: no helper has this
+    /// number. The loader puts the function there, or, where there is none, a zero.
+    pub const CAST: u32 = 0x6e71_0001;
 }
 
 #[cfg(feature = "user")]

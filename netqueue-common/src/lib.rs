@@ -46,8 +46,6 @@ pub mod names {
     pub const WAITS: &str = "WAITS";
     /// Memory-mapped array: slot of a listener to [`Look`](crate::Look).
     pub const LOOKS: &str = "LOOKS";
-    /// Array: [`QueuedSet`](crate::QueuedSet), by a hash of the socket's address.
-    pub const QUEUED: &str = "QUEUED";
     /// Memory-mapped array of one [`Control`](crate::Control), which the daemon writes.
     pub const CONTROL: &str = "CONTROL";
     /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).

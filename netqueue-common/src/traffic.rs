@@ -6,27 +6,27 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Traffic {
-    /// Connections that entered the accept queue.
-    pub established: u64,
-    /// Connections that accept() took out of it.
-    pub accepted: u64,
-    /// Connections that were in it when the listener was closed, or that it did not take for that reason.
-    pub abandoned: u64,
-    /// Accepted connections whose wait could not be measured.
-    pub unmeasured: u64,
-    /// SYN-ACKs sent again.
-    pub synack_retransmits: u64,
-    /// The lengths counted in [`Self::depth`], added up.
+    /// Connections that accept() took within the first of [`Waits::BOUNDS`]: as most are, each CPU counts them for itself.
+    pub prompt: u64,
+    /// The waits of these together, in nanoseconds.
+    pub prompt_nanos: u64,
+    /// How often the accept queue had which length when a connection entered it, that one included: 1, up to 2, 4, .., and
+    /// longer. All in the first where the length is not observed. Together they are the connections that entered it.
+    pub depth: [u64; Traffic::DEPTHS],
+    /// The lengths counted in [`Self::depth`], added up, but for its first, where each is 1.
     pub depth_sum: u64,
-    /// The longest the accept queue was, as this CPU saw it, in epochs that are even and in odd ones: the epoch in the
-    /// upper half of the word, the length in the lower.
+    /// The longest the accept queue was, where it was longer than 1, as this CPU saw it, in epochs that are even and in odd
+    /// ones: the epoch in the upper half of the word, the length in the lower.
     ///
     /// The daemon raises the epoch ([`Control::epoch`]) about once a second and reads both words: that of the epoch before
     /// is final by then, whatever a program was doing while the epoch was raised.
     pub peaks: [u64; 2],
-    /// How often the accept queue had which length when a connection entered it, that one included: up to 1, 2, 4, .., and
-    /// longer.
-    pub depth: [u64; Traffic::DEPTHS],
+    /// Connections that were in it when the listener was closed, or that it did not take for that reason.
+    pub abandoned: u64,
+    /// The slot's generation: whose row this is.
+    pub generation: u64,
+    /// SYN-ACKs sent again.
+    pub synack_retransmits: u64,
 }
 
 impl Traffic {
@@ -34,7 +34,8 @@ impl Traffic {
     pub const DEPTHS: usize = 16;
 }
 
-/// How long connections waited in one listener's accept queue. All CPUs write to one.
+/// How long connections waited in one listener's accept queue that were not taken at once ([`Traffic::prompt`]). All CPUs write
+/// to one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Waits {
@@ -42,6 +43,10 @@ pub struct Waits {
     pub counts: [u64; Waits::BUCKETS],
     /// The waits counted in each of these together, in microseconds: where in its bucket the middle lies.
     pub sums: [u64; Waits::BUCKETS],
+    /// Accepted connections whose wait could not be measured.
+    pub unmeasured: u64,
+    /// Fills the struct up to whole cache lines; 0.
+    pub reserved: [u64; 7],
 }
 
 impl Waits {
@@ -49,7 +54,7 @@ impl Waits {
     pub const BUCKETS: usize = 60;
 
     /// Size in words of eight bytes: whole cache lines.
-    pub const WORDS: usize = 2 * Self::BUCKETS;
+    pub const WORDS: usize = size_of::<Self>() / 8;
 
     /// Upper bounds in microseconds, 100 µs to 60 s, filled up to a power of two for a search by halves.
     pub const BOUNDS: [u32; 64] = {
@@ -68,8 +73,8 @@ impl Waits {
     };
 }
 
-/// A set of connections in accept queues, and whose queue each is in: a table addressed by the connection's socket, four
-/// to a line.
+/// A set of connections in accept queues, and whose queue each is in: a table addressed by the connection's socket, with
+/// four places at each address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueuedSet {
@@ -108,14 +113,12 @@ pub struct Control {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Control, Look, QueuedSet, Traffic, Waits};
+    use super::{Control, Look, Traffic, Waits};
 
     // SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
     unsafe impl aya::Pod for Traffic {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Waits {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for QueuedSet {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Look {}
     // SAFETY: as above.

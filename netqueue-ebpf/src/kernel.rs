@@ -1,5 +1,7 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
+use core::{arch::asm, ffi::c_void, mem::transmute};
+
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 use netqueue_common::{Flow, KernelLayout, ListenerKey, Namespace, UNKNOWN_LENGTH};
 
@@ -36,6 +38,50 @@ pub(crate) fn volatile<T: Copy>(field: &T) -> T {
 pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     // SAFETY: the helper checks the address and fails instead of faulting.
     unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
+}
+
+/// The same of one aligned integer, loaded without the helper where the kernel lets us: for a tenth of what that takes. For what
+/// runs for each connection, and what is surely there: elsewhere memory that is not mapped is taken for zeroes.
+#[inline(always)]
+pub(crate) fn load<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
+    const { assert!(size_of::<T>() == align_of::<T>(), "one integer") };
+    if layout!(rdonly_cast) == 0 {
+        return read(base, offset);
+    }
+    let address = base.wrapping_add(u64::from(offset));
+    // A null pointer was followed, or what is no pointer: kernel addresses are negative.
+    if address.cast_signed() >= 0 {
+        return Err(Fault);
+    }
+    // SAFETY: to the verifier this is an array of numbers; that each load of one is safe, whatever the address, it sees to.
+    Ok(unsafe { window(address).cast::<T>().read_volatile() })
+}
+
+/// kernel/bpf/helpers.c `bpf_rdonly_cast`: the address as one of numbers that may be loaded. The verifier puts a move in its place.
+#[inline(always)]
+fn window(address: u64) -> *const c_void {
+    // SAFETY: what the loader puts there has this signature. Without it nobody comes here.
+    unsafe {
+        let cast: extern "C" fn(u64, u32) -> *const c_void = transmute(KernelLayout::CAST as usize);
+        cast(address, layout!(window))
+    }
+}
+
+/// The lower half of an address as a number, also of what is a pointer to the verifier: of those it lets that much be copied.
+#[inline(always)]
+pub(crate) fn lower_half(mut address: u64) -> u64 {
+    // SAFETY: a move.
+    unsafe { asm!("w1 = w1", inout("r1") address, options(pure, nomem, nostack)) };
+    address
+}
+
+/// What is there anyway, and the compiler must not know to be the same as elsewhere.
+#[inline(always)]
+pub(crate) fn opaque<const N: u32>(mut value: u64) -> u64 {
+    // One instruction: the kernel refuses what says of none where its source is.
+    // SAFETY: a move.
+    unsafe { asm!("{0} = {0} # {1}", inout(reg) value, const N, options(pure, nomem, nostack)) };
+    value
 }
 
 /// The inode number of a `struct socket`.
@@ -76,12 +122,12 @@ pub(crate) struct Sock(pub(crate) u64);
 impl Sock {
     #[inline(always)]
     pub(crate) fn net(self) -> Result<Net, Fault> {
-        read(self.0, layout!(sock_net)).map(Net)
+        load(self.0, layout!(sock_net)).map(Net)
     }
 
     #[inline(always)]
     pub(crate) fn state(self) -> Result<u8, Fault> {
-        read(self.0, layout!(sock_state))
+        load(self.0, layout!(sock_state))
     }
 
     /// The local port of this full socket.
@@ -168,7 +214,7 @@ impl Sock {
         if layout!(mptcp_first) == KernelLayout::ABSENT {
             return 0;
         }
-        match read::<u16>(self.0, layout!(sock_protocol)) {
+        match load::<u16>(self.0, layout!(sock_protocol)) {
             Ok(IPPROTO_MPTCP) => read(self.0, layout!(mptcp_first)).unwrap_or(0),
             Ok(_) | Err(Fault) => 0,
         }
@@ -214,7 +260,7 @@ impl Sock {
     /// Connections in the accept queue.
     #[inline(always)]
     pub(crate) fn accept_length(self) -> Result<u32, Fault> {
-        read(self.0, layout!(sock_ack_backlog))
+        load(self.0, layout!(sock_ack_backlog))
     }
 
     /// Queue lengths and limits at this moment.

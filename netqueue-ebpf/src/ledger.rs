@@ -46,13 +46,11 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// A handshake was completed by a packet. If it is one whose ACK was dropped before, it has recovered.
+/// A handshake was completed by a packet; if it is one whose ACK was dropped before, it has recovered. To be told of where
+/// anything is remembered.
 #[inline(always)]
-pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: impl FnOnce() -> u64) -> Result<(), Fault> {
-    if !remembering() {
-        return Ok(());
-    }
-    Packet(skb()).note_flow(sk.net()?.id()?, flow)?;
+pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
+    Packet(skb).note_flow(sk.net()?.id()?, flow)?;
     let Some(suspect) = suspect(flow) else { return Ok(()) };
     let state = suspect.state;
     strike(flow);
@@ -176,8 +174,9 @@ fn strike(flow: &Flow) {
     }
 }
 
+/// Whether any handshake is remembered, or was.
 #[inline(always)]
-fn remembering() -> bool {
+pub(crate) fn remembering() -> bool {
     // SAFETY: as above.
     unsafe { (&raw const REMEMBERING).read_volatile() != 0 }
 }

@@ -21,12 +21,18 @@ use crate::{
 static LOOKED: HashMap<u64, Counted> = HashMap::with_max_entries(8192, 0);
 
 /// Looks on behalf of a call that has returned, and tells what it moved, by way of a place that nothing else uses: one call
-/// drops one packet or sends one cookie. `drops_before` is what ListenDrops was at its entry, where that was noted.
+/// drops one packet or sends one cookie. `drops_before` is what ListenDrops was at its entry, where that was noted; whether it
+/// made a cookie is known: where it did not, SyncookiesSent has not moved either, and is not read.
 ///
 /// Where calls before it went unseen, not all that moved is its own: what is not known to be is not charged, and counted.
 #[inline(always)]
-pub(crate) fn moved(place: &mut Counted, cells: Cells, drops_before: Option<u64>) -> Result<Counted, Fault> {
-    let moved = since_last_look(cells, drops_before)?;
+pub(crate) fn moved(
+    place: &mut Counted,
+    cells: Cells,
+    drops_before: Option<u64>,
+    cookie_made: bool,
+) -> Result<Counted, Fault> {
+    let moved = since_last_look(cells, drops_before, cookie_made)?;
     let place: *mut Counted = place;
     // SAFETY: a place can be written and read.
     unsafe {
@@ -36,29 +42,30 @@ pub(crate) fn moved(place: &mut Counted, cells: Cells, drops_before: Option<u64>
 }
 
 #[inline(always)]
-fn since_last_look(cells: Cells, drops_before: Option<u64>) -> Result<Counted, Fault> {
-    let now = cells.counted()?;
-    let all = match LOOKED.get_ptr_mut(cells.0) {
+fn since_last_look(cells: Cells, drops_before: Option<u64>, cookie_made: bool) -> Result<Counted, Fault> {
+    let (drops_now, all) = match LOOKED.get_ptr_mut(cells.0) {
         Some(looked) => {
             // SAFETY: a live map value, which only this CPU writes, with bottom halves off. When its namespace ends the map may
             // give its memory to another's, but then nobody is left to look.
             unsafe {
                 let before = looked.read();
+                let now = if cookie_made { cells.counted()? } else { cells.counted_but_sent(before.sent)? };
                 looked.write(now);
-                now.since(&before)
+                (now.drops, now.since(&before))
             }
         }
         None => {
+            let now = cells.counted()?;
             if LOOKED.insert(cells.0, now, 0).is_err() {
                 tally(Tally::EntryMissed);
                 return Ok(Counted::NOTHING);
             }
-            now
+            (now.drops, now)
         }
     };
     // What calls within this one dropped they have charged.
     let drops = match drops_before {
-        Some(before) => now.drops.wrapping_sub(before).min(all.drops),
+        Some(before) => drops_now.wrapping_sub(before).min(all.drops),
         None => all.drops,
     };
     if drops == all.drops && drops <= 1 && all.sent <= 1 {

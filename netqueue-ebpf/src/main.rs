@@ -1,6 +1,6 @@
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "core's AtomicU64 offers no addition for this target (maps.rs)")]
 //! netqueue's kernel side: observe the functions that decide, charge what this CPU's counters moved, say so or count the loss.
 //!

@@ -4,7 +4,7 @@
 //! can only be the function that is running: the difference over a call is what the kernel charged in that call.
 
 use crate::{
-    kernel::{Fault, Net, layout, read},
+    kernel::{Fault, Net, layout, load, read},
     looked,
     maps::this_cpu,
     scope::CpuState,
@@ -99,7 +99,7 @@ impl Cells {
     #[inline(always)]
     fn of(state: &mut CpuState, net: Net, block: u32) -> Result<Self, Fault> {
         // The block's address is read each time: a namespace may die and another be allocated at its address.
-        Self::at(state, read(net.0, block)?)
+        Self::at(state, load(net.0, block)?)
     }
 
     /// Of the block that a member of `net->mib` points to.
@@ -114,13 +114,15 @@ impl Cells {
     /// One counter's cell.
     #[inline(always)]
     fn one(self, offset: u32) -> Result<u64, Fault> {
-        read(self.0, offset)
+        load(self.0, offset)
     }
 
     /// Two counters' cells; in one read where they are neighbours.
     #[inline(always)]
     fn two(self, first: u32, second: u32) -> Result<[u64; 2], Fault> {
-        if second == first + 8 {
+        if layout!(rdonly_cast) != 0 {
+            Ok([self.one(first)?, self.one(second)?])
+        } else if second == first + 8 {
             read(self.0, first)
         } else if first == second + 8 {
             read(self.0, second).map(|[second, first]: [u64; 2]| [first, second])
@@ -132,8 +134,14 @@ impl Cells {
     /// What a listener is charged by, but EmbryonicRsts.
     #[inline(always)]
     pub(crate) fn counted(self) -> Result<Counted, Fault> {
+        self.counted_but_sent(self.cookies_sent()?)
+    }
+
+    /// The same where SyncookiesSent is known.
+    #[inline(always)]
+    pub(crate) fn counted_but_sent(self, sent: u64) -> Result<Counted, Fault> {
         let ([overflows, drops], [do_cookies, full]) = (self.listen()?, self.syn_queue()?);
-        Ok(Counted { overflows, drops, do_cookies, full, sent: self.cookies_sent()? })
+        Ok(Counted { overflows, drops, do_cookies, full, sent })
     }
 
     /// ListenOverflows and ListenDrops.

@@ -6,7 +6,7 @@
 
 use netqueue_common::{Flow, Tally};
 
-use crate::{maps::tally, mib::Counted, packet::Peer};
+use crate::{kernel::lower_half, maps::tally, mib::Counted, packet::Peer};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
@@ -123,12 +123,18 @@ pub(crate) struct Forgotten {
 }
 
 /// What was known of a listener. It stands as long as its slot is that listener's, which it ceases to be when the listener
-/// is closed, or opened again.
+/// is closed, or opened again (slots.rs `holds`).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Guess {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    /// The listener; 0 where nothing is known.
+    pub(crate) sock: u64,
+    /// How many claims to slots had ended when this stood.
+    pub(crate) ended: u64,
+    /// The listener's slot in the lower half, the slot's generation in the upper: a [`QueuedSet`](netqueue_common::QueuedSet)'s.
+    pub(crate) slot: u64,
+    /// This CPU's row of the listener's traffic.
+    pub(crate) row: u64,
     /// Where this CPU's cells of its namespace are.
     pub(crate) cells: u64,
     /// The socket's own `sk_drops` before this CPU last looked at the cells on its account, or [`Self::NOT_LOOKED`].
@@ -136,20 +142,33 @@ pub(crate) struct Guess {
 }
 
 impl Guess {
-    /// Spreads addresses over a table.
-    pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
     /// No number of drops: those have 32 bits.
     pub(crate) const NOT_LOOKED: u64 = u64::MAX;
 
     /// How many are kept.
-    const COUNT: usize = 64;
+    pub(crate) const COUNT: usize = 64;
 
-    /// Where a listener's is. Sockets lie at least a cache line apart.
+    /// Where a listener's is.
     #[inline(always)]
     pub(crate) fn place(sk: u64) -> usize {
-        (sk.wrapping_mul(Self::GOLDEN) >> (64 - Self::COUNT.trailing_zeros())) as usize
+        spread(sk, Self::COUNT)
     }
+}
+
+/// Spreads the addresses of sockets over a table of so many places, a power of two.
+#[inline(always)]
+pub(crate) fn spread(sk: u64, places: usize) -> usize {
+    /// Of 2^32, by the golden ratio.
+    const PART: u64 = 0x61c8_8647;
+    (lower_half(sk).wrapping_mul(PART) >> (u32::BITS - places.trailing_zeros())) as usize & (places - 1)
+}
+
+/// What was marked within a SYN's call.
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    /// The last-quarter rule refused the peer.
+    pub(crate) unproven: bool,
+    pub(crate) cookie_made: bool,
 }
 
 /// What this CPU has open.
@@ -212,12 +231,11 @@ impl CpuState {
         }
     }
 
-    /// Ends what was marked within a call of `tcp_v4_conn_request` or its kin, where two calls of one packet are one; tells
-    /// whether the peer was refused.
+    /// Ends what was marked within a call of `tcp_v4_conn_request` or its kin, where two calls of one packet are one.
     #[inline(always)]
-    pub(crate) fn take_marks(&mut self) -> bool {
-        let unproven = self.unproven != 0;
+    pub(crate) fn take_marks(&mut self) -> Marks {
+        let marks = Marks { unproven: self.unproven != 0, cookie_made: self.cookie_made != 0 };
         (self.unproven, self.cookie_made) = (0, 0);
-        unproven
+        marks
     }
 }

@@ -20,7 +20,7 @@ use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
 
 use crate::{
     kernel::{Sock, layout, monotonic_now, tcp_state, volatile},
-    maps::{BPF_F_MMAPABLE, clear},
+    maps::{BPF_F_MMAPABLE, clear, raise, this_cpu},
     scope::Guess,
     traffic,
 };
@@ -68,14 +68,64 @@ pub(crate) fn owns(slot: u32, sock: u64) -> bool {
     owner.key.sock == sock && volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0
 }
 
+/// How many claims of listeners to their slots have ended: as long as none more has, what was found out of any stands.
+static mut ENDED: u64 = 0;
+
+#[inline(always)]
+fn ended() -> u64 {
+    // SAFETY: a live word.
+    unsafe { (&raw const ENDED).read_volatile() }
+}
+
+/// To be called after a slot says that its listener's claim has ended.
+#[inline(always)]
+fn end_claim() {
+    // SAFETY: a live word, aligned to eight.
+    unsafe { raise(&raw mut ENDED, 1) };
+}
+
 /// Whether what was guessed of a listener holds: the slot is still its own.
 #[inline(always)]
-pub(crate) fn holds(guess: &Guess, sock: u64) -> bool {
-    let Some(owner) = ACCOUNTS.get(guess.slot) else { return false };
-    owner.key.sock == sock
-        && volatile(&owner.generation) == guess.generation
+pub(crate) fn holds(guess: &mut Guess, sock: u64) -> bool {
+    // Before the slot is asked: a claim that ends meanwhile is a reason to ask again.
+    let ended = ended();
+    if guess.sock != sock {
+        return false;
+    }
+    if guess.ended == ended {
+        return true;
+    }
+    let Some(owner) = ACCOUNTS.get(guess.slot as u32) else { return false };
+    let holds = owner.key.sock == sock
+        && u64::from(volatile(&owner.generation)) == guess.slot >> 32
         && volatile(&owner.state) == Owner::USED
-        && volatile(&owner.closed) == 0
+        && volatile(&owner.closed) == 0;
+    if holds {
+        guess.ended = ended;
+    }
+    holds
+}
+
+/// Whether it surely does, since no claim has ended; where this does not know, [`holds`] does.
+#[inline(always)]
+pub(crate) fn surely_holds(guess: &Guess, sock: u64) -> bool {
+    guess.sock == sock && guess.ended == ended()
+}
+
+/// What is guessed of a listener that has this slot from now on.
+#[inline(always)]
+pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
+    let row = u64::from(slot) * u64::from(layout!(cpus)) + u64::from(this_cpu());
+    // Never up to date: that the slot is the listener's own is asked when it is used next.
+    let ended = ended().wrapping_sub(1);
+    Guess {
+        sock,
+        ended,
+        slot: u64::from(generation(slot)) << 32 | u64::from(slot),
+        row,
+        cells,
+        drops: Guess::NOT_LOOKED,
+    }
 }
 
 /// Whether a slot is a namespace's `other` bucket, or none at all: those of listeners and endpoints come first.
@@ -117,6 +167,7 @@ pub(crate) fn close(key: &ListenerKey) {
     {
         // SAFETY: a live map value; whoever else writes this member writes a time too.
         unsafe { (&raw mut (*owner).closed).write_volatile(monotonic_now()) };
+        end_claim();
     }
 }
 
@@ -149,6 +200,7 @@ pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
     }
     if owner.closed == 0 {
         owner.closed = monotonic_now();
+        end_claim();
     }
     kept::CLOSED
 }
@@ -166,6 +218,7 @@ pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
         return kept::STALE;
     }
     owner.state = Owner::RETIRED;
+    end_claim();
     if known(&owner.key) == slot {
         let key = &owner.key;
         let _was_there = SLOTS.remove(key);
@@ -180,10 +233,11 @@ pub(crate) fn release(slot: u32, generation: u32, free: Free) -> u32 {
     // SAFETY: a live map value, which nobody else uses while the slot is retired.
     let owner = unsafe { &mut *owner };
     if owner.generation == generation && owner.state == Owner::RETIRED {
+        let next = generation.wrapping_add(1);
         clear(slot);
-        traffic::clear(slot);
+        traffic::clear(slot, next);
         owner.closed = 0;
-        owner.generation = generation.wrapping_add(1);
+        owner.generation = next;
         owner.state = Owner::FREE;
     } else if owner.generation != generation.wrapping_add(1) || owner.state != Owner::FREE {
         return kept::STALE;

@@ -1,19 +1,22 @@
 //! What goes through a listener when nothing is wrong: who entered its accept queue, how long that was, who left it.
 //!
-//! All of this runs for each healthy connection, so nothing here is a hash map, a ring or, but for the wait, a time stamp.
+//! All of this runs for each healthy connection, so nothing here is a hash map, a ring or, but for the wait, a time stamp, and
+//! what is the rule is one addition: a queue that was empty, a wait that is in the first bucket. What is seldom done has
+//! functions of its own, for the rest to need few registers.
+//!
 //! A listener's slot is found by a guess that is checked, and only a wrong guess asks the hash. A connection is paired
 //! with its listener in a table addressed by its socket: entered here when it is made, taken out when it is accepted or
 //! forgotten. What the table has no room for is counted.
 
 use aya_ebpf::{macros::map, maps::Array};
-use netqueue_common::{Control, Look, NO_SLOT, QueuedSet, Tally, Traffic, Waits};
+use netqueue_common::{Control, Look, QueuedSet, Tally, Traffic, Waits};
 
 use crate::{
-    kernel::{Fault, Sock, layout, monotonic_now, volatile},
+    kernel::{Fault, Sock, layout, lower_half, monotonic_now, volatile},
     maps::{Account, BPF_F_MMAPABLE, raise, tally, this_cpu},
     mib::Cells,
-    scope::{CpuState, Guess},
-    slots::{generation, holds},
+    scope::{CpuState, Guess, spread},
+    slots::{self, holds, surely_holds},
 };
 
 /// The loader sets the sizes of the maps of slots.
@@ -30,10 +33,9 @@ static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// Room for 65,536 connections in accept queues.
-const SETS: u32 = 1 << 14;
-#[map]
-static QUEUED: Array<QueuedSet> = Array::with_max_entries(SETS, 0);
+/// Room for 65,536 connections in accept queues. No map by name: of this the address is known when a program is loaded, and
+/// nothing is looked up.
+static mut QUEUED: [QueuedSet; 1 << 14] = [QueuedSet { socks: [0; 4], slots: [0; 4] }; 1 << 14];
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
@@ -45,20 +47,25 @@ pub(crate) fn entered(
     child: u64,
     length: impl FnOnce() -> Result<u32, Fault>,
 ) -> Result<(), Fault> {
-    let Guess { slot, generation, .. } = guess_of(state, listener)?;
-    let Some(row) = row(slot) else { return Ok(()) };
-    // SAFETY: a live map value.
-    unsafe { raise(&raw mut (*row).established, 1) };
-    if layout!(queue_depth) != 0 {
-        note_length(row, length()?.wrapping_add(1));
+    let place = Guess::place(listener.0);
+    if !surely_holds(&state.guesses[place], listener.0) {
+        make_sure(state, listener, place)?;
+    }
+    let Guess { slot, row, .. } = state.guesses[place];
+    let Some(row) = TRAFFIC.get_ptr_mut(row as u32) else { return Ok(()) };
+    let others = if layout!(queue_depth) == 0 { Ok(0) } else { length() };
+    match others {
+        Ok(others) if others != 0 => note_length(row, others.wrapping_add(1)),
+        // SAFETY: a live map value.
+        Ok(_) | Err(Fault) => unsafe { raise((&raw mut (*row).depth).cast::<u64>(), 1) },
     }
     if layout!(accept_wait) != 0 {
-        remember(child, slot, generation);
+        remember(child, slot);
     }
-    Ok(())
+    others.map(drop)
 }
 
-/// Notes how long the accept queue is with the connection that enters it.
+/// Notes how long the accept queue is with the connection that enters it, where it is not alone there.
 #[inline(always)]
 fn note_length(row: *mut Traffic, length: u32) {
     let epoch = CONTROL.get(0).map_or(0, |control| volatile(&control.epoch));
@@ -79,40 +86,72 @@ fn note_length(row: *mut Traffic, length: u32) {
 /// when it was established, in the same breath.
 #[inline(always)]
 pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, Fault>) -> Result<(), Fault> {
-    let (child, slot) = match take(child) {
-        NO_SLOT => {
-            // What accept() gives of Multipath TCP stands above the connection that waited.
-            let first = Sock(child).first_subflow();
-            (first, if first == 0 { NO_SLOT } else { take(first) })
-        }
-        slot => (child, slot),
-    };
-    let Some(row) = row(slot) else { return Ok(()) };
-    // SAFETY: a live map value.
-    unsafe { raise(&raw mut (*row).accepted, 1) };
-    // Only the application's reading moves it, which comes after accept().
-    let since = established(child)?;
-    let waits = WAITS.get_ptr_mut(slot);
-    match waits {
-        Some(waits) if since != 0 => {
-            let micros = (monotonic_now() / 1000).saturating_sub(since);
-            // SAFETY: a live map value; the index is below the arrays' sizes.
-            unsafe {
-                let bucket = wait_bucket(micros);
-                raise((&raw mut (*waits).counts).cast::<u64>().add(bucket), 1);
-                raise((&raw mut (*waits).sums).cast::<u64>().add(bucket), micros);
-            }
-        }
-        // SAFETY: a live map value.
-        _ => unsafe { raise(&raw mut (*row).unmeasured, 1) },
+    if let Some(whose) = take(child) {
+        return taken(child, whose, established);
     }
-    Ok(())
+    // What accept() gives of Multipath TCP stands above the connection that waited.
+    match Sock(child).first_subflow() {
+        0 => Ok(()),
+        first => match take(first) {
+            Some(whose) => taken(first, whose, established),
+            None => Ok(()),
+        },
+    }
+}
+
+/// A connection was taken out of its accept queue.
+#[inline(always)]
+fn taken(
+    child: u64,
+    Whose { row, slot }: Whose,
+    established: impl FnOnce(u64) -> Result<u64, Fault>,
+) -> Result<(), Fault> {
+    // Only the application's reading moves it, which comes after accept().
+    match established(child) {
+        Ok(since) if since != 0 => {
+            // As microseconds are told: rounded down, both of them.
+            let waited = monotonic_now().wrapping_sub(since * 1000);
+            if waited < (u64::from(Waits::BOUNDS[0]) + 1) * 1000 {
+                // SAFETY: a live map value.
+                unsafe {
+                    raise(&raw mut (*row).prompt, 1);
+                    raise(&raw mut (*row).prompt_nanos, waited);
+                }
+            } else {
+                note_wait(slot, waited);
+            }
+            Ok(())
+        }
+        measured => {
+            if let Some(waits) = WAITS.get_ptr_mut(slot) {
+                // SAFETY: a live map value.
+                unsafe { raise(&raw mut (*waits).unmeasured, 1) };
+            }
+            measured.map(drop)
+        }
+    }
+}
+
+/// Notes how long a connection waited that was not taken at once.
+#[inline(always)]
+fn note_wait(slot: u32, nanos: u64) {
+    let Some(waits) = WAITS.get_ptr_mut(slot) else { return };
+    // Where the clocks of two CPUs differ, it may have waited less than nothing.
+    let micros = if nanos.cast_signed() < 0 { 0 } else { nanos / 1000 };
+    // SAFETY: a live map value; the index is below the arrays' sizes.
+    unsafe {
+        let bucket = wait_bucket(micros);
+        raise((&raw mut (*waits).counts).cast::<u64>().add(bucket), 1);
+        raise((&raw mut (*waits).sums).cast::<u64>().add(bucket), micros);
+    }
 }
 
 /// A connection will never be accepted: its listener is closed.
 #[inline(always)]
 pub(crate) fn abandoned(child: u64) {
-    if let Some(row) = row(take(child)) {
+    if child != 0
+        && let Some(Whose { row, .. }) = take(child)
+    {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).abandoned, 1) };
     }
@@ -137,9 +176,9 @@ pub(crate) fn note_look(slot: u32, seen: Look) {
     }
 }
 
-/// Sets what is known of a slot to zero. To be called where no program can charge it any more.
+/// Sets what is known of a slot to zero, for its next generation. To be called where no program can charge it any more.
 #[inline(always)]
-pub(crate) fn clear(slot: u32) {
+pub(crate) fn clear(slot: u32, generation: u32) {
     if slot >= layout!(listeners) {
         return;
     }
@@ -149,6 +188,8 @@ pub(crate) fn clear(slot: u32) {
                 // SAFETY: a live map value of that many words. Volatile: no call to a memory function.
                 unsafe { row.cast::<u64>().add(word).write_volatile(0) };
             }
+            // SAFETY: as above.
+            unsafe { (*row).generation = u64::from(generation) };
         }
     }
     if let Some(waits) = WAITS.get_ptr_mut(slot) {
@@ -159,30 +200,38 @@ pub(crate) fn clear(slot: u32) {
     }
 }
 
-/// This CPU's row of a listener's slot; `None` for what is no listener's.
+/// This CPU's row of a listener's slot; `None` for what is no listener's: those have numbers above, or none
+/// ([`NO_SLOT`](netqueue_common::NO_SLOT), of which this makes one of the highest).
 #[inline(always)]
 fn row(slot: u32) -> Option<*mut Traffic> {
-    if slot < layout!(listeners) { TRAFFIC.get_ptr_mut(slot * layout!(cpus) + this_cpu()) } else { None }
+    TRAFFIC.get_ptr_mut(slot.wrapping_mul(layout!(cpus)).wrapping_add(this_cpu()))
 }
 
 /// The slot of a listener.
 #[inline(always)]
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
-    guess_of(state, sk).map(|guess| guess.slot)
+    let place = Guess::place(sk.0);
+    if !holds(&mut state.guesses[place], sk.0) {
+        find(state, sk, place)?;
+    }
+    Ok(state.guesses[place].slot as u32)
 }
 
-/// What is known of a listener: what it was when this CPU saw it last, if that is still so.
+/// Finds out anew what there is to know of a listener, whose guess has this place.
 #[inline(always)]
-fn guess_of(state: &mut CpuState, sk: Sock) -> Result<Guess, Fault> {
-    let known = &state.guesses[Guess::place(sk.0)];
-    if holds(known, sk.0) {
-        return Ok(*known);
-    }
+fn find(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
     let slot = Account::open(&mut sk.listener_key()?).slot;
     let cells = Cells::linux(state, sk.net()?)?.0;
-    let guess = Guess { slot, generation: generation(slot), cells, drops: Guess::NOT_LOOKED };
-    state.guesses[Guess::place(sk.0)] = guess;
-    Ok(guess)
+    state.guesses[place] = slots::guess(sk.0, slot, cells);
+    Ok(())
+}
+
+/// The same where what was known does not hold any more, in a function of its own: where it is seldom called for, that is
+/// cheaper.
+#[inline(never)]
+fn make_sure(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
+    let place = place & (Guess::COUNT - 1);
+    if holds(&mut state.guesses[place], sk.0) { Ok(()) } else { find(state, sk, place) }
 }
 
 /// The cells were looked at when the listener had dropped so many packets.
@@ -193,51 +242,95 @@ pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), F
     Ok(())
 }
 
+/// The set that a connection is in, if any.
 #[inline(always)]
-fn set_of(child: u64) -> Option<*mut QueuedSet> {
-    QUEUED.get_ptr_mut((child.wrapping_mul(Guess::GOLDEN) >> (64 - SETS.trailing_zeros())) as u32)
+fn set_of(child: u64) -> *mut QueuedSet {
+    let index = spread(child, 1 << 14);
+    // SAFETY: below the array's size.
+    unsafe { (&raw mut QUEUED).cast::<QueuedSet>().add(index) }
 }
 
 /// Pairs a connection with its listener's slot.
 #[inline(always)]
-fn remember(child: u64, slot: u32, generation: u32) {
-    let Some(set) = set_of(child) else { return };
-    let mut place = 0;
-    // SAFETY: a live map value, words of it, indices below the arrays' sizes. Two CPUs may choose one place at once: then
-    // one of the two is forgotten, which `accepted` cannot see and the sums can.
+fn remember(child: u64, slot: u64) {
+    let set = set_of(child);
+    // SAFETY: a live element. Two CPUs may choose one place at once: then one of the two is forgotten, which `accepted`
+    // cannot see and the sums can.
+    unsafe {
+        let first = (&raw const (*set).socks[0]).read_volatile();
+        if first == 0 || first == child {
+            (&raw mut (*set).slots[0]).write_volatile(slot);
+            (&raw mut (*set).socks[0]).write_volatile(child);
+            return;
+        }
+    }
+    remember_elsewhere(child, slot);
+}
+
+/// The same where the first place of its set is another's.
+#[inline(never)]
+fn remember_elsewhere(child: u64, slot: u64) {
+    let set = set_of(child);
+    let mut place = 1;
+    // SAFETY: as above, indices below the arrays' sizes.
     unsafe {
         while place < 4 && !matches!((*set).socks[place], sock if sock == 0 || sock == child) {
             place += 1;
         }
         if place == 4 {
-            place = (child >> 12 & 3) as usize;
+            place = (lower_half(child) >> 12 & 3) as usize;
             tally(Tally::QueuedForgotten);
         }
-        (&raw mut (*set).slots[place]).write_volatile(u64::from(generation) << 32 | u64::from(slot));
+        (&raw mut (*set).slots[place]).write_volatile(slot);
         (&raw mut (*set).socks[place]).write_volatile(child);
     }
 }
 
-/// The slot of the listener that a connection was paired with, once; [`NO_SLOT`] where there is none.
+/// Where the lower half of a word lies, and where the upper.
+const HALVES: [usize; 2] = if cfg!(target_endian = "little") { [0, 1] } else { [1, 0] };
+
+/// Whose accept queue a connection was in: this CPU's row of the listener, and its slot.
+struct Whose {
+    row: *mut Traffic,
+    slot: u32,
+}
+
+/// The listener that a connection was paired with, once; `None` where there is none any more. Not to be asked of 0, for which any
+/// free place would do.
 #[inline(always)]
-fn take(child: u64) -> u32 {
-    // No connection: a place without one would do for it.
-    if child == 0 {
-        return NO_SLOT;
-    }
-    let Some(set) = set_of(child) else { return NO_SLOT };
-    for place in 0..4 {
-        // SAFETY: as in `remember`.
-        unsafe {
-            if (*set).socks[place] == child {
-                let paired = (&raw const (*set).slots[place]).read_volatile();
-                (&raw mut (*set).socks[place]).write_volatile(0);
-                let slot = paired as u32;
-                return if generation(slot) == (paired >> 32) as u32 { slot } else { NO_SLOT };
+fn take(child: u64) -> Option<Whose> {
+    let set = set_of(child);
+    // SAFETY: the place is below the array's size.
+    unsafe {
+        if (&raw const (*set).socks[0]).read_volatile() == child {
+            return take_from(set, 0);
+        }
+        for place in 1..4 {
+            if (&raw const (*set).socks[place]).read_volatile() == child {
+                return take_from(set, place);
             }
         }
     }
-    NO_SLOT
+    None
+}
+
+/// The listener that the connection at this place of its set was paired with.
+///
+/// # Safety
+/// The place must be below 4.
+#[inline(always)]
+unsafe fn take_from(set: *mut QueuedSet, place: usize) -> Option<Whose> {
+    // SAFETY: as in `remember`.
+    unsafe {
+        let [slot, generation] =
+            HALVES.map(|half| (&raw const (*set).slots).cast::<u32>().add(2 * place + half));
+        let slot = slot.read_volatile();
+        let row = row(slot);
+        let generation = generation.read_volatile();
+        (&raw mut (*set).socks).cast::<u64>().add(place).write_volatile(0);
+        let row = row?;
+        if (*row).generation == u64::from(generation) { Some(Whose { row, slot }) } else { None }
+    }
 }
 
 /// Bucket `n` ends at `1 << n`.
@@ -250,12 +343,9 @@ fn depth_bucket(length: u32) -> usize {
     bucket
 }
 
-/// A search by halves: how many bounds are below the wait. Most are in the first.
+/// A search by halves: how many bounds are below the wait.
 #[inline(always)]
 fn wait_bucket(micros: u64) -> usize {
-    if micros <= u64::from(Waits::BOUNDS[0]) {
-        return 0;
-    }
     let mut bucket = 0;
     let mut half = 32;
     while half > 0 {

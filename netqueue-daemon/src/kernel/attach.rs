@@ -18,7 +18,7 @@ use super::{
     listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
-    object::OBJECT,
+    object,
     preflight::Prepared,
     probes::{self, PROBES, Probe},
     recycle::Recycler,
@@ -105,16 +105,42 @@ pub struct Attached {
 /// Whatever keeps a required probe from being attached; nothing stays attached then.
 pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let prepared = Prepared::new(settings.attach)?;
+    with_or_without_cast(&prepared.layout, |layout| attach_as(settings, &prepared, layout))
+}
+
+/// Does it, and where the kernel refuses a program that calls its `bpf_rdonly_cast`, once more without.
+fn with_or_without_cast<T>(
+    layout: &KernelLayout,
+    act: impl Fn(&KernelLayout) -> Result<T, AttachError>,
+) -> Result<T, AttachError> {
+    match act(layout) {
+        Err(AttachError::Refused { what, reason }) if layout.rdonly_cast != 0 => {
+            tracing::warn!(
+                what,
+                reason,
+                "the kernel refuses bpf_rdonly_cast: reading takes a helper, and longer"
+            );
+            act(&KernelLayout { rdonly_cast: 0, ..*layout })
+        }
+        done => done,
+    }
+}
+
+fn attach_as(
+    settings: &LoadSettings,
+    prepared: &Prepared,
+    layout: &KernelLayout,
+) -> Result<Attached, AttachError> {
     lift_memory_lock();
     let slots = Slots::new(settings.max_listeners);
-    let mut ebpf = load(&prepared.layout, settings, slots)?;
+    let mut ebpf = load(layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
     let counters = slots.map(&ebpf, settings.ledger_capacity)?;
-    let traffic = slots.map_traffic(&ebpf)?;
+    let traffic = slots.map_traffic(&ebpf, settings.features)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let wanted = |probe: &&Probe| settings.features.accept_wait || probe.function != probes::ACCEPT;
-    let mut hooks = Hooks::new(&prepared, settings.attach)?;
+    let mut hooks = Hooks::new(prepared, settings.attach)?;
     let mut probes = Vec::new();
     for function in PROBES.chunk_by(|one, next| one.function == next.function) {
         if function.iter().all(|probe| wanted(&probe) && probe.concerns(&prepared.symbols)) {
@@ -135,7 +161,7 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     }
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
-    let ring = Ring::new(events, prepared.reset_reasons);
+    let ring = Ring::new(events, prepared.reset_reasons.clone());
     let farewells = RingBuf::try_from(take(&mut ebpf, names::FAREWELLS)?)
         .map_err(|error| refused(names::FAREWELLS, &error))?;
     let told = probes.iter().any(|(status, _)| status.program == probes::NUMBER_FREED && status.attached);
@@ -177,7 +203,7 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
         .override_global(names::LAYOUT, &layout, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries(names::EVENTS, settings.ring_bytes)
-        .load(OBJECT)
+        .load(&object::of(&layout)?)
         .map_err(|error| refused("the object", &error))
 }
 
@@ -291,6 +317,10 @@ impl Attached {
 
 /// Verifies every program without attaching any: what can be known where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
+    with_or_without_cast(layout, verify_as)
+}
+
+fn verify_as(layout: &KernelLayout) -> Result<usize, AttachError> {
     let mut ebpf = load(layout, &LoadSettings::TRIAL, Slots::new(LoadSettings::TRIAL.max_listeners))?;
     keeper::load(&mut ebpf)?;
     let mut accepted = 0;

@@ -131,6 +131,21 @@ impl Btf {
         u32::try_from(self.prototype(function)?.length()).ok()
     }
 
+    /// The number of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.number(|record| record.kind() == KIND_FUNC && record.has_name(name))
+    }
+
+    /// The number of a struct.
+    pub(super) fn structure(&self, name: &str) -> Option<u32> {
+        self.number(|record| record.kind() == KIND_STRUCT && record.has_name(name))
+    }
+
+    /// Types are numbered from 1.
+    fn number(&self, wanted: impl Fn(&Type<'_>) -> bool) -> Option<u32> {
+        self.all().position(|record| wanted(&record)).and_then(|index| u32::try_from(index + 1).ok())
+    }
+
     fn prototype(&self, function: &str) -> Option<Type<'_>> {
         let function = self.all().find(|record| record.kind() == KIND_FUNC && record.has_name(function))?;
         self.resolve(function.size_or_type()).filter(|prototype| prototype.kind() == KIND_FUNC_PROTO)
@@ -308,6 +323,13 @@ mod tests {
         assert_eq!(btf.enum_parameter("send_reset", "other"), None);
         assert_eq!(btf.parameters("send_reset"), Some(2));
         assert_eq!(btf.parameters("why"), None);
+    }
+
+    #[test]
+    fn types_have_the_numbers_they_are_given_in() {
+        let btf = Btf::parse(sample()).expect("the sample is BTF");
+        assert_eq!((btf.structure("outer"), btf.function("send_reset")), (Some(4), Some(8)));
+        assert_eq!((btf.structure("send_reset"), btf.function("why")), (None, None));
     }
 
     #[test]

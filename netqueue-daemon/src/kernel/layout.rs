@@ -113,6 +113,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         sock_num: offset("sock.__sk_common.skc_num"),
         sock_hashed: offset("sock.__sk_common.skc_nulls_node.pprev"),
         request_timer: offset("request_sock.rsk_timer"),
+        rdonly_cast: 0,
+        window: 0,
         padding: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
@@ -132,6 +134,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
     let mut flag = |name: &'static str| btf.enumerator(name).unwrap_or_else(|| note(&mut missing, name));
     layout.flag_linger = flag("SOCK_LINGER");
     layout.flag_dead = flag("SOCK_DEAD");
+    if let (Some(cast), Some(window)) = (btf.function("bpf_rdonly_cast"), btf.structure("linux_mib")) {
+        (layout.rdonly_cast, layout.window) = (cast, window);
+    }
     if missing.is_empty() { Ok(layout) } else { Err(missing) }
 }
 

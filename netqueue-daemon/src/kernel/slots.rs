@@ -13,7 +13,7 @@ use super::{
     mapped::Mapped,
     traffic::TrafficRows,
 };
-use crate::domain::LedgerUse;
+use crate::domain::{Features, LedgerUse};
 
 /// Room for accounts, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Slots {
     }
 
     /// Maps what went through listeners.
-    pub(super) fn map_traffic(self, ebpf: &Ebpf) -> Result<TrafficRows, AttachError> {
+    pub(super) fn map_traffic(self, ebpf: &Ebpf, features: Features) -> Result<TrafficRows, AttachError> {
         let (listeners, cpus) = (self.listeners as usize, self.cpus as usize);
         let control = array(ebpf, names::CONTROL)?.fd();
         Ok(TrafficRows::new(
@@ -161,6 +161,7 @@ impl Slots {
             mapped::<Look>(ebpf, names::LOOKS, listeners)?,
             Mapped::<Control>::writable(control, 1).map_err(|error| refused(names::CONTROL, &error))?,
             cpus,
+            features.queue_depth,
         ))
     }
 }

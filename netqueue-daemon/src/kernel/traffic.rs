@@ -17,6 +17,10 @@ pub(super) struct TrafficRows {
     epoch: u64,
     /// The peaks of each slot as they were read last.
     peaks: Vec<[u64; 2]>,
+    /// How many connections had been alone in each slot's queue.
+    alone: Vec<u64>,
+    /// Whether the length of queues is observed.
+    depth: bool,
 }
 
 impl TrafficRows {
@@ -26,9 +30,10 @@ impl TrafficRows {
         looks: Mapped<Look>,
         control: Mapped<Control>,
         cpus: usize,
+        depth: bool,
     ) -> Self {
-        let peaks = vec![[0; 2]; waits.len()];
-        Self { rows, waits, looks, control, cpus, epoch: 0, peaks }
+        let (peaks, alone) = (vec![[0; 2]; waits.len()], vec![0; waits.len()]);
+        Self { rows, waits, looks, control, cpus, epoch: 0, peaks, alone, depth }
     }
 
     /// Lets peaks begin anew: what is read next tells the longest since about now. What a program notes meanwhile under
@@ -48,34 +53,41 @@ impl TrafficRows {
     /// What is known of a slot; `None` where it is no listener's.
     pub(super) fn read(&mut self, slot: u32) -> Option<TrafficReading> {
         let slot = slot as usize;
-        let (peaks, waits) = (self.peaks.get_mut(slot)?, self.waits.words(slot, 0..Waits::WORDS));
+        let (peaks, before) = (self.peaks.get_mut(slot)?, self.alone.get_mut(slot)?);
         let mut words = [0; WORDS];
-        let mut longest = [0; 2];
         for cpu in 0..self.cpus {
             for (index, word) in self.rows.words(slot * self.cpus + cpu, 0..WORDS).enumerate() {
-                if PEAKS.contains(&index) {
-                    longest[index - PEAKS.start] = longest[index - PEAKS.start].max(word);
-                } else {
-                    words[index] += word;
-                }
+                words[index] =
+                    if PEAKS.contains(&index) { words[index].max(word) } else { words[index] + word };
             }
         }
+        let row: Row = zerocopy::transmute!(words);
         // A word that has not changed was told before.
         let length = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
-        let fresh = longest.iter().zip(peaks.iter()).filter(|(now, before)| now != before);
-        let accept_peak = fresh.map(|(now, _)| length(*now)).max().unwrap_or(0);
-        *peaks = longest;
-        let mut waits: Vec<u64> = waits.collect();
-        let sums = waits.split_off(Waits::BUCKETS);
-        let depths = words.iter().skip(PEAKS.end).copied();
-        let [established, accepted, abandoned, unmeasured, synack_retransmits, depth_sum, ..] = words;
+        let fresh = row.peaks.iter().zip(peaks.iter()).filter(|(now, before)| now != before);
+        let alone = row.depth[0];
+        let accept_peak = fresh.map(|(now, _)| length(*now)).max();
+        let accept_peak =
+            accept_peak.unwrap_or_else(|| u32::from(self.depth && alone != 0 && alone != *before));
+        (*peaks, *before) = (row.peaks, alone);
+        let mut waits: Vec<u64> = self.waits.words(slot, 0..Waits::WORDS).collect();
+        let unmeasured = waits.get(UNMEASURED).copied().unwrap_or(0);
+        waits.truncate(UNMEASURED);
+        let mut sums = waits.split_off(Waits::BUCKETS);
+        waits[0] += row.prompt;
+        sums[0] += row.prompt_nanos / 1000;
+        let depth = if self.depth {
+            Histogram::from_counts(Traffic::DEPTHS, row.depth, alone + row.depth_sum)
+        } else {
+            Histogram::from_counts(Traffic::DEPTHS, [], 0)
+        };
         let counts = Traffic {
-            established,
-            accepted,
-            abandoned,
+            established: row.depth.iter().sum(),
+            accepted: waits.iter().sum::<u64>() + unmeasured,
+            abandoned: row.abandoned,
             unmeasured,
-            synack_retransmits,
-            depth: Histogram::from_counts(Traffic::DEPTHS, depths, depth_sum),
+            synack_retransmits: row.synack_retransmits,
+            depth,
             wait: Histogram::from_sums(Traffic::WAITS, waits, sums),
             ..Traffic::default()
         };
@@ -92,6 +104,8 @@ impl TrafficRows {
     }
 }
 
+/// Where in the words of waits those are that could not be measured.
+const UNMEASURED: usize = std::mem::offset_of!(Waits, unmeasured) / 8;
 const WORDS: usize = size_of::<Row>() / 8;
 /// Where the peaks are in a row.
 const PEAKS: Range<usize> = {
@@ -114,7 +128,10 @@ mod tests {
 
     #[test]
     fn a_row_is_read_as_it_is_written() {
-        assert_eq!(std::mem::offset_of!(Row, depth_sum), 5 * 8);
-        assert_eq!(PEAKS.end * 8, std::mem::offset_of!(Row, depth));
+        let mut words = [0_u64; WORDS];
+        words[PEAKS.start] = 7;
+        let row: Row = zerocopy::transmute!(words);
+        assert_eq!(row.peaks, [7, 0]);
+        assert_eq!(size_of::<Row>() % 64, 0, "two CPUs' rows share no cache line");
     }
 }

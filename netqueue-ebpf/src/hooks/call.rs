@@ -4,8 +4,6 @@
 //! and fexit the arguments, at the return too. The latter are never skipped because another program runs on the CPU, and
 //! cost a third: the loader takes them where the kernel has them.
 
-use core::hint::black_box;
-
 use aya_ebpf::{
     EbpfContext as _,
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
@@ -13,7 +11,7 @@ use aya_ebpf::{
 
 use super::trampoline::{Function, Words};
 use crate::{
-    kernel::{Fault, Sock, layout, read},
+    kernel::{Fault, Sock, layout, load, opaque, read},
     mib::Cells,
     scope::{CpuState, Frame, Guess},
     slots,
@@ -27,7 +25,7 @@ pub(super) trait Entry {
     fn arg(&self, n: usize) -> u64;
     /// The same, by way of a place that nothing else uses before this is done: cheaper.
     fn arg_via(&self, n: usize, place: &mut u64) -> u64;
-    /// The `n`th argument, which is no pointer.
+    /// The `n`th argument, which is no pointer; or which is one, and stays one to the verifier.
     fn number(&self, n: usize) -> u64;
     /// Where in its caller the function will return to.
     fn caller(&self, own: Function) -> Result<u64, Fault>;
@@ -86,7 +84,7 @@ impl Entry for ProbeContext {
 
     #[inline(always)]
     fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault> {
-        let guess = &state.guesses[Guess::place(listener)];
+        let guess = &mut state.guesses[Guess::place(listener)];
         if slots::holds(guess, listener) {
             return Ok(Cells(guess.cells));
         }
@@ -95,7 +93,7 @@ impl Entry for ProbeContext {
 
     #[inline(always)]
     fn established(&self, connection: u64) -> Result<u64, Fault> {
-        read(connection, layout!(tcp_rcvq_time))
+        load(connection, layout!(tcp_rcvq_time))
     }
 
     #[cfg(bpf_target_arch = "x86_64")]
@@ -158,6 +156,9 @@ impl Entry for FEntryContext {
 
     #[inline(always)]
     fn established(&self, connection: u64) -> Result<u64, Fault> {
+        if layout!(rdonly_cast) != 0 {
+            return load(connection, layout!(tcp_rcvq_time));
+        }
         match Words(self.as_ptr()).member_of_tcp_sock(layout!(tcp_rcvq_time)) {
             Some(time) => Ok(time),
             // Of Multipath TCP the first argument stands above the connection.
@@ -177,9 +178,9 @@ impl Return for FExitContext {
         let words = Words(self.as_ptr());
         // One load for each, kept apart: a place in the context that is calculated would not pass the verifier.
         match parameters {
-            2 => black_box(words.word_via(2, place)),
-            6 => black_box(words.word_via(6, place)),
-            7 => black_box(words.word_via(7, place)),
+            2 => opaque::<2>(words.word_via(2, place)),
+            6 => opaque::<6>(words.word_via(6, place)),
+            7 => opaque::<7>(words.word_via(7, place)),
             _ => 0,
         }
     }

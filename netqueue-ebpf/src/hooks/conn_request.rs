@@ -23,7 +23,7 @@ use crate::{
     maps::{Account, state},
     mib::{Cells, Counted},
     packet::{Packet, Peer},
-    scope::{CpuState, Guess},
+    scope::{CpuState, Guess, Marks},
     slots, traffic,
 };
 
@@ -42,27 +42,46 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     if !state.syn.close(call.frame()) {
         return Ok(());
     }
-    let (sk, skb, cells) = (state.syn.sk, state.syn.skb, Cells(state.syn.cells));
     let [before] = state.syn.before;
-    if cells.drops()? == before && state.cookie_made == 0 {
+    if Cells(state.syn.cells).drops()? == before && state.cookie_made == 0 {
         return Ok(());
     }
-    let (moved, unproven) = (moved(&mut state.moved, cells, Some(before))?, state.take_marks());
+    look(state)
+}
+
+/// This call dropped its SYN, or sent a cookie.
+#[inline(never)]
+fn look(state: &mut CpuState) -> Result<(), Fault> {
+    let (sk, skb, cells, [before]) = (state.syn.sk, state.syn.skb, Cells(state.syn.cells), state.syn.before);
+    let Marks { unproven, cookie_made } = state.take_marks();
+    let moved = moved(&mut state.moved, cells, Some(before), cookie_made)?;
     charge(state, sk, skb, moved, unproven)
 }
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let (state, call) = (state()?, Traced::new(call));
-    let sk = call.arg_via(0, &mut state.place);
+    let sk = call.pointer(0);
     // Before the counters are read: what is dropped meanwhile, on another CPU, is a reason to look again.
     let drops = call.drops();
     let guess = &state.guesses[Guess::place(sk)];
+    if guess.drops == drops && state.cookie_made == 0 && slots::surely_holds(guess, sk) {
+        return Ok(());
+    }
+    look_traced(state, call, drops)
+}
+
+/// The listener has dropped so many packets, perhaps some of them since this CPU looked last; or this call sent a cookie.
+#[inline(never)]
+fn look_traced(state: &mut CpuState, call: Traced, drops: u64) -> Result<(), Fault> {
+    let sk = call.arg_via(0, &mut state.place);
+    let guess = &mut state.guesses[Guess::place(sk)];
     if guess.drops == drops && state.cookie_made == 0 && slots::holds(guess, sk) {
         return Ok(());
     }
     let cells = call.cells(state)?;
-    let (moved, unproven) = (moved(&mut state.moved, cells, None)?, state.take_marks());
+    let Marks { unproven, cookie_made } = state.take_marks();
+    let moved = moved(&mut state.moved, cells, None, cookie_made)?;
     traffic::looked(state, Sock(sk), drops)?;
     if moved.is_nothing() {
         return Ok(());

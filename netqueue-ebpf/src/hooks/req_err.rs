@@ -37,7 +37,7 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if cells.drops()? == before {
         return Ok(());
     }
-    let Counted { drops, .. } = moved(&mut state.moved, cells, Some(before))?;
+    let Counted { drops, .. } = moved(&mut state.moved, cells, Some(before), false)?;
     if drops == 0 {
         return Ok(());
     }

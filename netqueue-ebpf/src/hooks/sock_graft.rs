@@ -5,11 +5,11 @@
 //! run its own functions without ours, and what it drops would be charged to nobody. Sockets of any protocol come here.
 
 use super::call::{Entry, entry};
-use crate::{kernel::Fault, maps::state, traffic};
+use crate::{kernel::Fault, traffic};
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
-    let connection = call.arg_via(0, &mut state()?.place);
+    let connection = call.number(0);
     traffic::accepted(connection, |connection| call.established(connection))
 }
 

@@ -42,16 +42,29 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     if !state.ack.close(call.frame()) {
         return Ok(());
     }
-    let (sk, skb, cookie) = (Sock(state.ack.sk), state.ack.skb, state.ack.mark != 0);
     if child == 0 {
-        let cells = Cells::linux(state, sk.net()?)?;
-        return dropped(state, sk, skb, cookie, cells);
+        return dropped(state);
     }
+    let sk = Sock(state.ack.sk);
     // Of two nested calls the outer one tells.
     if !state.ack.is_open() && Sock(child).state()? != tcp_state::CLOSE {
         traffic::entered(state, sk, child, || sk.accept_length())?;
     }
-    ledger::completed(&mut state.flow, sk, || skb)
+    if ledger::remembering() { completed() } else { Ok(()) }
+}
+
+#[inline(never)]
+fn completed() -> Result<(), Fault> {
+    let state = state()?;
+    ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
+}
+
+/// The call that was on record made no socket.
+#[inline(never)]
+fn dropped(state: &mut CpuState) -> Result<(), Fault> {
+    let (sk, skb, cookie) = (Sock(state.ack.sk), state.ack.skb, state.ack.mark != 0);
+    let cells = Cells::linux(state, sk.net()?)?;
+    charge(state, sk, skb, cookie, cells)
 }
 
 #[inline(always)]
@@ -59,18 +72,30 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let (state, parameters) = (state()?, layout!(syn_recv_sock_parameters));
     let child = call.ret_via(parameters, &mut state.place);
     let call = Traced::new(call);
-    let sk = Sock(call.arg_via(0, &mut state.place));
     if child == 0 {
-        let skb = call.arg_via(1, &mut state.place);
-        let req_unhash = call.arg_via(4, &mut state.place);
-        let cells = call.cells(state)?;
-        return dropped(state, sk, skb, req_unhash == 0, cells);
+        return dropped_traced(state, call);
     }
     if call.state_of_returned(parameters) != tcp_state::CLOSE {
-        traffic::entered(state, sk, child, || Ok(call.accept_length()))?;
+        traffic::entered(state, Sock(call.pointer(0)), child, || Ok(call.accept_length()))?;
     }
-    let CpuState { flow, place, .. } = state;
-    ledger::completed(flow, sk, || call.arg_via(1, place))
+    if ledger::remembering() { completed_traced(call) } else { Ok(()) }
+}
+
+#[inline(never)]
+fn dropped_traced(state: &mut CpuState, call: Traced) -> Result<(), Fault> {
+    let sk = Sock(call.arg_via(0, &mut state.place));
+    let skb = call.arg_via(1, &mut state.place);
+    let req_unhash = call.arg_via(4, &mut state.place);
+    let cells = call.cells(state)?;
+    charge(state, sk, skb, req_unhash == 0, cells)
+}
+
+#[inline(never)]
+fn completed_traced(call: Traced) -> Result<(), Fault> {
+    let state = state()?;
+    let sk = Sock(call.arg_via(0, &mut state.place));
+    let skb = call.arg_via(1, &mut state.place);
+    ledger::completed(&mut state.flow, sk, skb)
 }
 
 /// Of IPv4, the inner call tells.
@@ -80,9 +105,9 @@ fn leave_traced_v6(call: &FExitContext) -> Result<(), Fault> {
 }
 
 #[inline(always)]
-fn dropped(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) -> Result<(), Fault> {
+fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) -> Result<(), Fault> {
     // Not so where another CPU made the socket, or where the inner call of the same packet has told.
-    let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, None)?;
+    let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, None, false)?;
     if drops == 0 {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! A hooked function's call as a trampoline shows it to fentry and fexit programs: by its arguments.
 
-use core::{ffi::c_void, hint::black_box};
+use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext as _, helpers::bpf_skc_to_tcp_sock, programs::FExitContext};
 
 use crate::{
-    kernel::{Fault, layout, read, tcp_state},
+    kernel::{Fault, layout, opaque, read, tcp_state},
     mib::Cells,
     packet::ETH_P_IP,
     scope::{CpuState, Frame},
@@ -137,6 +137,12 @@ impl Traced {
         self.0.word_via(n, place)
     }
 
+    /// The `n`th argument, still a pointer to the verifier: to be compared, no more.
+    #[inline(always)]
+    pub(super) fn pointer(self, n: usize) -> u64 {
+        self.0.number(n)
+    }
+
     /// How many packets the listener's `sk_drops` counts.
     #[inline(always)]
     pub(super) fn drops(self) -> u64 {
@@ -167,8 +173,8 @@ impl Traced {
     pub(super) fn state_of_returned(self, parameters: u32) -> u8 {
         // One load for each: see `Return::ret_via`.
         match parameters {
-            6 => black_box(self.0.member(6, layout!(sock_state))),
-            7 => black_box(self.0.member(7, layout!(sock_state))),
+            6 => opaque::<6>(u64::from(self.0.member::<u8>(6, layout!(sock_state)))) as u8,
+            7 => opaque::<7>(u64::from(self.0.member::<u8>(7, layout!(sock_state)))) as u8,
             _ => tcp_state::CLOSE,
         }
     }
