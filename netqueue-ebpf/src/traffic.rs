@@ -35,7 +35,8 @@ static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Room for 65,536 connections in accept queues. No map by name: of this the address is known when a program is loaded, and
 /// nothing is looked up.
-static mut QUEUED: [QueuedSet; 1 << 14] = [QueuedSet { socks: [0; 4], slots: [0; 4] }; 1 << 14];
+static mut QUEUED: [QueuedSet; SETS] = [QueuedSet { socks: [0; 4], slots: [0; 4] }; SETS];
+const SETS: usize = 1 << 14;
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
@@ -211,27 +212,26 @@ fn row(slot: u32) -> Option<*mut Traffic> {
 #[inline(always)]
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
     let place = Guess::place(sk.0);
-    if !holds(&mut state.guesses[place], sk.0) {
-        find(state, sk, place)?;
-    }
+    know(state, sk, place)?;
     Ok(state.guesses[place].slot as u32)
 }
 
-/// Finds out anew what there is to know of a listener, whose guess has this place.
+/// Sees to it that what is known of a listener, whose guess has this place, holds: finds it out anew where it does not.
 #[inline(always)]
-fn find(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
+fn know(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
+    if holds(&mut state.guesses[place], sk.0) {
+        return Ok(());
+    }
     let slot = Account::open(&mut sk.listener_key()?).slot;
     let cells = Cells::linux(state, sk.net()?)?.0;
     state.guesses[place] = slots::guess(sk.0, slot, cells);
     Ok(())
 }
 
-/// The same where what was known does not hold any more, in a function of its own: where it is seldom called for, that is
-/// cheaper.
+/// The same in a function of its own: where it is seldom called for, that is cheaper.
 #[inline(never)]
 fn make_sure(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
-    let place = place & (Guess::COUNT - 1);
-    if holds(&mut state.guesses[place], sk.0) { Ok(()) } else { find(state, sk, place) }
+    know(state, sk, place & (Guess::COUNT - 1))
 }
 
 /// The cells were looked at when the listener had dropped so many packets.
@@ -245,7 +245,7 @@ pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), F
 /// The set that a connection is in, if any.
 #[inline(always)]
 fn set_of(child: u64) -> *mut QueuedSet {
-    let index = spread(child, 1 << 14);
+    let index = spread(child, SETS);
     // SAFETY: below the array's size.
     unsafe { (&raw mut QUEUED).cast::<QueuedSet>().add(index) }
 }
