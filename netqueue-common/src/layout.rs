@@ -2,7 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Offsets, indices and constants of the running kernel, set once by the loader as a read-only global.
+/// Offsets, indices and constants of the running kernel. The loader puts them into the programs' instructions; what is not a
+/// `u32` is read from a global that is frozen.
 ///
 /// `u32` fields named after a struct member are byte offsets from the start of that struct. `mib_*` fields are byte
 /// offsets of a counter's cell from the start of the per-CPU MIB block (`net->mib.net_statistics`, and
@@ -136,8 +137,9 @@ pub struct KernelLayout {
     pub reset_reason_arg: u32,
     /// Position of the `reason` argument of `tcp_send_active_reset`; [`Self::ABSENT`] before 6.10.
     pub active_reset_reason_arg: u32,
-    /// Parameters of `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`: 6, from 7.0 on 7.
-    pub syn_recv_sock_parameters: u32,
+    /// From where a trampoline has the first argument of `tcp_v4_syn_recv_sock` or `tcp_v6_syn_recv_sock` to where it has what
+    /// was returned: 8 bytes for each parameter, of which there are 6, from 7.0 on 7.
+    pub syn_recv_sock_returned: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
     pub reason_abort_on_close: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_LINGER, or [`Self::ABSENT`].
@@ -176,6 +178,10 @@ pub struct KernelLayout {
     pub rdonly_cast: u32,
     /// The BTF type of `struct linux_mib`, an array of 64-bit numbers: what addresses are taken for that are read so.
     pub window: u32,
+    /// The BTF type of `struct tcp_sock`.
+    pub tcp_sock: u32,
+    /// States of CPUs that there is room for, less one: they are a power of two, so that this is a mask.
+    pub state_mask: u32,
     /// Fills the struct up to a multiple of eight bytes; 0.
     pub padding: u32,
 }
@@ -187,6 +193,13 @@ impl KernelLayout {
     /// What the compiled programs call in place of `bpf_rdonly_cast`, whose number is each kernel's own: no helper has this
     /// number. The loader puts the function there, or, where there is none, a zero.
     pub const CAST: u32 = 0x6e71_0001;
+
+    /// What the compiled programs have in place of a `u32` of this structure, as a number that becomes a register's, or is a mask
+    /// for it: this, and where in the structure it is. The loader puts the number into the instruction.
+    pub const NUMBER: u32 = 0x6e72_0000;
+
+    /// The same where a `u32` is how far from an address something is loaded: three instructions, which the loader makes one.
+    pub const LOAD: u32 = 0x6e73_0000;
 }
 
 #[cfg(feature = "user")]

@@ -80,8 +80,8 @@ impl Waits {
 pub struct QueuedSet {
     /// Kernel addresses of the connections' sockets; 0 where there is none.
     pub socks: [u64; 4],
-    /// The slot of each one's listener in the lower half, the slot's generation in the upper.
-    pub slots: [u64; 4],
+    /// The number of the first row of each one's listener in the lower half, its slot's generation in the upper.
+    pub whose: [u64; 4],
 }
 
 /// A listener's queues as they were when they were last looked at, without an event.

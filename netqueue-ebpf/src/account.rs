@@ -1,9 +1,12 @@
 //! When something moved: charge the account, and say what happened, or count that it could not be said.
 
+use core::hint::cold_path;
+
 use netqueue_common::{Cell, Event, ListenerKey, Tally};
 
 use crate::{
-    kernel::{Fault, Queues, layout, monotonic_now},
+    kernel::{Fault, Queues, monotonic_now},
+    layout::layout,
     maps::{Account, EVENTS, tally, this_cpu},
     packet::Peer,
     scope::CpuState,
@@ -17,9 +20,15 @@ use crate::{
 #[inline(always)]
 pub(crate) fn observe(done: Result<(), Fault>) -> u32 {
     if done.is_err() {
-        tally(Tally::Unreadable);
+        cold_path();
+        unreadable();
     }
     0
+}
+
+#[inline(never)]
+fn unreadable() {
+    tally(Tally::Unreadable);
 }
 
 /// What an event adds to its account and cell.

@@ -1,30 +1,18 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
-use core::{arch::asm, ffi::c_void, mem::transmute};
+use core::{arch::asm, hint::assert_unchecked, mem::transmute};
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 use netqueue_common::{Flow, KernelLayout, ListenerKey, Namespace, UNKNOWN_LENGTH};
 
-use crate::{lives, packet::Peer};
+use crate::{
+    layout::{Member as _, at, layout},
+    lives,
+    packet::Peer,
+};
 
 /// A kernel structure could not be read.
 pub(crate) struct Fault;
-
-/// What the loader found out about this kernel.
-#[unsafe(no_mangle)]
-pub(crate) static LAYOUT: KernelLayout = {
-    // SAFETY: integers only; all zeroes is a value.
-    unsafe { core::mem::zeroed() }
-};
-
-/// One field of the layout. Volatile, because the loader replaces the compiled-in zeroes; the verifier, which knows the
-/// frozen section's contents, then turns it into a constant.
-macro_rules! layout {
-    ($field:ident) => {
-        $crate::kernel::volatile(&$crate::kernel::LAYOUT.$field)
-    };
-}
-pub(crate) use layout;
 
 /// Reads what the compiler must not assume.
 #[inline(always)]
@@ -54,16 +42,17 @@ pub(crate) fn load<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
         return Err(Fault);
     }
     // SAFETY: to the verifier this is an array of numbers; that each load of one is safe, whatever the address, it sees to.
-    Ok(unsafe { window(address).cast::<T>().read_volatile() })
+    Ok(unsafe { cast(address, layout!(window)).cast::<T>().read_volatile() })
 }
 
-/// kernel/bpf/helpers.c `bpf_rdonly_cast`: the address as one of numbers that may be loaded. The verifier puts a move in its place.
+/// kernel/bpf/helpers.c `bpf_rdonly_cast`: the address as a pointer to a structure of this BTF type, which may be loaded from. The
+/// verifier puts a move in its place.
 #[inline(always)]
-fn window(address: u64) -> *const c_void {
+fn cast(address: u64, structure: u32) -> *const u8 {
     // SAFETY: what the loader puts there has this signature. Without it nobody comes here.
     unsafe {
-        let cast: extern "C" fn(u64, u32) -> *const c_void = transmute(KernelLayout::CAST as usize);
-        cast(address, layout!(window))
+        let cast: extern "C" fn(u64, u32) -> *const u8 = transmute(KernelLayout::CAST as usize);
+        cast(address, structure)
     }
 }
 
@@ -75,13 +64,21 @@ pub(crate) fn lower_half(mut address: u64) -> u64 {
     address
 }
 
-/// What is there anyway, and the compiler must not know to be the same as elsewhere.
+/// Spreads the addresses of sockets, which may be pointers to the verifier, over a table of `1 << BITS` places.
 #[inline(always)]
-pub(crate) fn opaque<const N: u32>(mut value: u64) -> u64 {
-    // One instruction: the kernel refuses what says of none where its source is.
-    // SAFETY: a move.
-    unsafe { asm!("{0} = {0} # {1}", inout(reg) value, const N, options(pure, nomem, nostack)) };
-    value
+pub(crate) fn spread<const BITS: u32>(mut sk: u64) -> usize {
+    /// Of 2^32, by the golden ratio.
+    const PART: u32 = 0x61c8_8647;
+    // As 32-bit instructions, whose result has so many bits: in 64 bits a mask would be needed, too.
+    // SAFETY: a move and some arithmetic.
+    unsafe {
+        asm!(
+            "w1 = w1", "w1 *= {0}", "w1 >>= {1}",
+            const PART, const u32::BITS - BITS, inout("r1") sk, options(pure, nomem, nostack)
+        );
+        assert_unchecked(sk < 1 << BITS);
+    }
+    sk as usize
 }
 
 /// The inode number of a `struct socket`.
@@ -255,6 +252,17 @@ impl Sock {
     #[inline(always)]
     fn address(self, family: u16, v4: u32, v6: u32) -> Result<[u8; 16], Fault> {
         if family == AF_INET6 { read(self.0, v6) } else { read(self.0, v4).map(widen) }
+    }
+
+    /// When this connection was established (net/ipv4/tcp_input.c tcp_init_buffer_space): microseconds of CLOCK_MONOTONIC. To be
+    /// asked only of what is a connection.
+    #[inline(always)]
+    pub(crate) fn established(self) -> Result<u64, Fault> {
+        if layout!(rdonly_cast) == 0 {
+            return read(self.0, layout!(tcp_rcvq_time));
+        }
+        // SAFETY: as in `load`.
+        Ok(unsafe { u64::load::<{ at!(tcp_rcvq_time) }>(cast(self.0, layout!(tcp_sock))) })
     }
 
     /// Connections in the accept queue.

@@ -9,7 +9,8 @@ use aya_ebpf::{
 use netqueue_common::{Farewell, Lives, Tally};
 
 use crate::{
-    kernel::{Fault, Net, layout},
+    kernel::{Fault, Net},
+    layout::layout,
     maps::tally,
     mib::{self, MOST_CPUS},
 };

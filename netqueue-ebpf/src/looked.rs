@@ -10,7 +10,8 @@ use aya_ebpf::{
 use netqueue_common::{Tally, kept};
 
 use crate::{
-    kernel::{Fault, Net, layout, read},
+    kernel::{Fault, Net, read},
+    layout::layout,
     maps::tally,
     mib::{Cells, Counted},
 };

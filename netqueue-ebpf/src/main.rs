@@ -14,6 +14,7 @@ mod empty;
 mod hooks;
 mod keeper;
 mod kernel;
+mod layout;
 mod ledger;
 mod lives;
 mod looked;

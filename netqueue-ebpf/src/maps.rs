@@ -5,20 +5,21 @@
 //! preempted there, the kernel skips every kprobe program on that CPU.
 
 use core::{
-    hint::black_box,
+    arch::asm,
+    hint::{assert_unchecked, black_box},
     intrinsics::{AtomicOrdering, atomic_xadd},
+    mem::transmute,
     ptr::null_mut,
 };
 
 use aya_ebpf::{
-    helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, PerCpuArray, RingBuf},
+    maps::{Array, RingBuf},
 };
 use netqueue_common::{Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
 
 use crate::{
-    kernel::{Fault, layout},
+    layout::{layout, masked},
     scope::CpuState,
     slots,
 };
@@ -37,17 +38,29 @@ static TALLIES: Array<Tallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// This CPU's open scopes.
-#[map]
-static STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+/// The state of each CPU. The loader makes room for all of them: of this the address is known when a program is loaded, and
+/// nothing is looked up.
+#[unsafe(link_section = ".bss.states")]
+#[unsafe(no_mangle)]
+static mut STATES: CpuState = {
+    // SAFETY: integers only; all zeroes is a value.
+    unsafe { core::mem::zeroed() }
+};
 
-/// This CPU's state. It is always there; the verifier wants it asked.
+/// This CPU's state.
 #[inline(always)]
-pub(crate) fn state() -> Result<&'static mut CpuState, Fault> {
-    let pointer = STATE.get_ptr_mut(0).ok_or(Fault)?;
-    // SAFETY: the map's value lives as long as the program and belongs to this CPU. Programs of functions that run with
-    // bottom halves off have it to themselves; those of the others use none of it, or what is kept apart (send_reset.rs).
-    Ok(unsafe { &mut *pointer })
+pub(crate) fn state() -> &'static mut CpuState {
+    // There are as many states as the mask allows for, and no fewer than CPUs.
+    let cpu = masked!(u64::from(this_cpu()), state_mask);
+    let states: *mut CpuState;
+    // SAFETY: the address of what the loader makes an array, which to the compiler is none. Each element lives as long as the
+    // program and belongs to its CPU. Programs of functions that run with bottom halves off have it to themselves; those of the
+    // others use none of it, or what is kept apart (send_reset.rs).
+    unsafe {
+        asm!("{0} = {1} ll", lateout(reg) states, sym STATES, options(pure, nomem, nostack));
+        assert_unchecked(!states.is_null());
+        &mut *states.add(cpu as usize)
+    }
 }
 
 /// Counts one of the kernel side's own mishaps.
@@ -61,8 +74,14 @@ pub(crate) fn tally(which: Tally) {
 
 #[inline(always)]
 pub(crate) fn this_cpu() -> u32 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_smp_processor_id() }
+    /// include/uapi/linux/bpf.h BPF_FUNC_get_smp_processor_id
+    const GET_SMP_PROCESSOR_ID: usize = 8;
+    // SAFETY: a helper without arguments. It is declared anew because the compiler, told of 32 bits, would clear the others.
+    unsafe {
+        let number = transmute::<usize, extern "C" fn() -> u64>(GET_SMP_PROCESSOR_ID)();
+        assert_unchecked(number <= u64::from(u32::MAX));
+        number as u32
+    }
 }
 
 /// One account's counts on this CPU.

@@ -4,7 +4,8 @@
 //! can only be the function that is running: the difference over a call is what the kernel charged in that call.
 
 use crate::{
-    kernel::{Fault, Net, layout, load, read},
+    kernel::{Fault, Net, load, read},
+    layout::layout,
     looked,
     maps::this_cpu,
     scope::CpuState,

@@ -2,7 +2,10 @@
 
 use netqueue_common::{Flow, ListenerKey, Namespace};
 
-use crate::kernel::{AF_INET, AF_INET6, Fault, Net, layout, read, widen};
+use crate::{
+    kernel::{AF_INET, AF_INET6, Fault, Net, read, widen},
+    layout::layout,
+};
 
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;

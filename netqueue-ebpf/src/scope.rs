@@ -6,7 +6,7 @@
 
 use netqueue_common::{Flow, Tally};
 
-use crate::{kernel::lower_half, maps::tally, mib::Counted, packet::Peer};
+use crate::{kernel::spread, maps::tally, mib::Counted, packet::Peer};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
@@ -131,14 +131,16 @@ pub(crate) struct Guess {
     pub(crate) sock: u64,
     /// How many claims to slots had ended when this stood.
     pub(crate) ended: u64,
-    /// The listener's slot in the lower half, the slot's generation in the upper: a [`QueuedSet`](netqueue_common::QueuedSet)'s.
-    pub(crate) slot: u64,
-    /// This CPU's row of the listener's traffic.
-    pub(crate) row: u64,
+    /// What a [`QueuedSet`](netqueue_common::QueuedSet) says of the listener.
+    pub(crate) whose: u64,
     /// Where this CPU's cells of its namespace are.
     pub(crate) cells: u64,
     /// The socket's own `sk_drops` before this CPU last looked at the cells on its account, or [`Self::NOT_LOOKED`].
     pub(crate) drops: u64,
+    /// This CPU's row of the listener's traffic.
+    pub(crate) row: u32,
+    /// The listener's slot.
+    pub(crate) slot: u32,
 }
 
 impl Guess {
@@ -146,21 +148,14 @@ impl Guess {
     pub(crate) const NOT_LOOKED: u64 = u64::MAX;
 
     /// How many are kept.
-    pub(crate) const COUNT: usize = 64;
+    pub(crate) const COUNT: usize = 1 << Self::BITS;
+    const BITS: u32 = 6;
 
-    /// Where a listener's is.
+    /// Where a listener's is: below [`Self::COUNT`].
     #[inline(always)]
     pub(crate) fn place(sk: u64) -> usize {
-        spread(sk, Self::COUNT)
+        spread::<{ Self::BITS }>(sk)
     }
-}
-
-/// Spreads the addresses of sockets over a table of so many places, a power of two.
-#[inline(always)]
-pub(crate) fn spread(sk: u64, places: usize) -> usize {
-    /// Of 2^32, by the golden ratio.
-    const PART: u64 = 0x61c8_8647;
-    (lower_half(sk).wrapping_mul(PART) >> (u32::BITS - places.trailing_zeros())) as usize & (places - 1)
 }
 
 /// What was marked within a SYN's call.
@@ -171,9 +166,11 @@ pub(crate) struct Marks {
     pub(crate) cookie_made: bool,
 }
 
-/// What this CPU has open.
-#[repr(C)]
+/// What this CPU has open. In cache lines of its own: those of other CPUs lie beside it.
+#[repr(C, align(128))]
 pub(crate) struct CpuState {
+    /// Listeners seen lately, by a hash of their address; to be checked before use. First, for their place to be their address.
+    pub(crate) guesses: [Guess; Guess::COUNT],
     /// This CPU's entry of `__per_cpu_offset`; 0 until read.
     pub(crate) cpu_offset: u64,
     /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
@@ -197,8 +194,6 @@ pub(crate) struct CpuState {
     pub(crate) queue_drop: Scope<0>,
     /// `tcp_rtx_synack`: the socket is the listener, the packet the request.
     pub(crate) synack: Scope<0>,
-    /// Listeners seen lately, by a hash of their address; to be checked before use.
-    pub(crate) guesses: [Guess; Guess::COUNT],
     /// For a moment, with bottom halves off: see hooks/call.rs.
     pub(crate) place: u64,
     /// `cookie_v4_check` and `cookie_v6_check`: SyncookiesRecv, SyncookiesFailed.

@@ -19,7 +19,8 @@ use aya_ebpf::{
 use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
 
 use crate::{
-    kernel::{Sock, layout, monotonic_now, tcp_state, volatile},
+    kernel::{Sock, monotonic_now, tcp_state, volatile},
+    layout::layout,
     maps::{BPF_F_MMAPABLE, clear, raise, this_cpu},
     scope::Guess,
     traffic,
@@ -95,9 +96,9 @@ pub(crate) fn holds(guess: &mut Guess, sock: u64) -> bool {
     if guess.ended == ended {
         return true;
     }
-    let Some(owner) = ACCOUNTS.get(guess.slot as u32) else { return false };
+    let Some(owner) = ACCOUNTS.get(guess.slot) else { return false };
     let holds = owner.key.sock == sock
-        && u64::from(volatile(&owner.generation)) == guess.slot >> 32
+        && u64::from(volatile(&owner.generation)) == guess.whose >> 32
         && volatile(&owner.state) == Owner::USED
         && volatile(&owner.closed) == 0;
     if holds {
@@ -115,16 +116,17 @@ pub(crate) fn surely_holds(guess: &Guess, sock: u64) -> bool {
 /// What is guessed of a listener that has this slot from now on.
 #[inline(always)]
 pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
-    let row = u64::from(slot) * u64::from(layout!(cpus)) + u64::from(this_cpu());
+    let first_row = slot.wrapping_mul(layout!(cpus));
     // Never up to date: that the slot is the listener's own is asked when it is used next.
     let ended = ended().wrapping_sub(1);
     Guess {
         sock,
         ended,
-        slot: u64::from(generation(slot)) << 32 | u64::from(slot),
-        row,
+        whose: u64::from(generation(slot)) << 32 | u64::from(first_row),
         cells,
         drops: Guess::NOT_LOOKED,
+        row: first_row.wrapping_add(this_cpu()),
+        slot,
     }
 }
 

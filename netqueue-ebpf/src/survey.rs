@@ -6,7 +6,8 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use netqueue_common::Look;
 
 use crate::{
-    kernel::{Fault, Queues, Sock, layout},
+    kernel::{Fault, Queues, Sock},
+    layout::layout,
     slots, traffic,
 };
 

@@ -8,14 +8,17 @@
 //! with its listener in a table addressed by its socket: entered here when it is made, taken out when it is accepted or
 //! forgotten. What the table has no room for is counted.
 
-use aya_ebpf::{macros::map, maps::Array};
+use core::{hint::cold_path, ptr};
+
+use aya_ebpf::{helpers::generated::bpf_map_lookup_elem, macros::map, maps::Array};
 use netqueue_common::{Control, Look, QueuedSet, Tally, Traffic, Waits};
 
 use crate::{
-    kernel::{Fault, Sock, layout, lower_half, monotonic_now, volatile},
+    kernel::{Fault, Sock, lower_half, monotonic_now, spread, volatile},
+    layout::layout,
     maps::{Account, BPF_F_MMAPABLE, raise, tally, this_cpu},
     mib::Cells,
-    scope::{CpuState, Guess, spread},
+    scope::{CpuState, Guess},
     slots::{self, holds, surely_holds},
 };
 
@@ -35,8 +38,8 @@ static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Room for 65,536 connections in accept queues. No map by name: of this the address is known when a program is loaded, and
 /// nothing is looked up.
-static mut QUEUED: [QueuedSet; SETS] = [QueuedSet { socks: [0; 4], slots: [0; 4] }; SETS];
-const SETS: usize = 1 << 14;
+static mut QUEUED: [QueuedSet; 1 << SETS_BITS] = [QueuedSet { socks: [0; 4], whose: [0; 4] }; 1 << SETS_BITS];
+const SETS_BITS: u32 = 14;
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
@@ -45,29 +48,33 @@ static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 pub(crate) fn entered(
     state: &mut CpuState,
     listener: Sock,
-    child: u64,
+    child: impl FnOnce() -> u64,
     length: impl FnOnce() -> Result<u32, Fault>,
 ) -> Result<(), Fault> {
     let place = Guess::place(listener.0);
     if !surely_holds(&state.guesses[place], listener.0) {
-        make_sure(state, listener, place)?;
+        cold_path();
+        make_sure(state, listener)?;
     }
-    let Guess { slot, row, .. } = state.guesses[place];
-    let Some(row) = TRAFFIC.get_ptr_mut(row as u32) else { return Ok(()) };
+    let guess = &state.guesses[place];
+    let Some(row) = row_at(&guess.row) else { return Ok(()) };
     let others = if layout!(queue_depth) == 0 { Ok(0) } else { length() };
     match others {
-        Ok(others) if others != 0 => note_length(row, others.wrapping_add(1)),
+        Ok(others) if others != 0 => {
+            cold_path();
+            note_length(row, others.wrapping_add(1));
+        }
         // SAFETY: a live map value.
         Ok(_) | Err(Fault) => unsafe { raise((&raw mut (*row).depth).cast::<u64>(), 1) },
     }
     if layout!(accept_wait) != 0 {
-        remember(child, slot);
+        remember(child(), guess.whose);
     }
     others.map(drop)
 }
 
 /// Notes how long the accept queue is with the connection that enters it, where it is not alone there.
-#[inline(always)]
+#[inline(never)]
 fn note_length(row: *mut Traffic, length: u32) {
     let epoch = CONTROL.get(0).map_or(0, |control| volatile(&control.epoch));
     // SAFETY: a live map value; the indices are below the arrays' sizes; only this CPU writes the peaks, with bottom
@@ -87,6 +94,24 @@ fn note_length(row: *mut Traffic, length: u32) {
 /// when it was established, in the same breath.
 #[inline(always)]
 pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, Fault>) -> Result<(), Fault> {
+    let set = set_of(child);
+    // SAFETY: a live element, which has a first place.
+    unsafe {
+        if (&raw const (*set).socks[0]).read_volatile() == child {
+            return match take_from(set, 0) {
+                Some(whose) => taken(child, whose, established),
+                None => Ok(()),
+            };
+        }
+    }
+    cold_path();
+    accepted_elsewhere(child)
+}
+
+/// The same where it is not in the first place of its set, if it is there at all.
+#[inline(never)]
+fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
+    let established = |connection| Sock(connection).established();
     if let Some(whose) = take(child) {
         return taken(child, whose, established);
     }
@@ -104,7 +129,7 @@ pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, 
 #[inline(always)]
 fn taken(
     child: u64,
-    Whose { row, slot }: Whose,
+    Whose { row, first_row }: Whose,
     established: impl FnOnce(u64) -> Result<u64, Fault>,
 ) -> Result<(), Fault> {
     // Only the application's reading moves it, which comes after accept().
@@ -119,24 +144,39 @@ fn taken(
                     raise(&raw mut (*row).prompt_nanos, waited);
                 }
             } else {
-                note_wait(slot, waited);
+                cold_path();
+                note_wait(first_row, waited);
             }
             Ok(())
         }
         measured => {
-            if let Some(waits) = WAITS.get_ptr_mut(slot) {
-                // SAFETY: a live map value.
-                unsafe { raise(&raw mut (*waits).unmeasured, 1) };
-            }
+            cold_path();
+            note_unmeasured(first_row);
             measured.map(drop)
         }
     }
 }
 
-/// Notes how long a connection waited that was not taken at once.
+/// The waits of a listener whose rows begin there.
 #[inline(always)]
-fn note_wait(slot: u32, nanos: u64) {
-    let Some(waits) = WAITS.get_ptr_mut(slot) else { return };
+fn waits(first_row: u32) -> Option<*mut Waits> {
+    // The verifier knows that there are CPUs, the compiler does not.
+    WAITS.get_ptr_mut(first_row.checked_div(layout!(cpus)).unwrap_or(0))
+}
+
+/// Notes that a connection was taken, and not how long it waited.
+#[inline(never)]
+fn note_unmeasured(first_row: u32) {
+    if let Some(waits) = waits(first_row) {
+        // SAFETY: a live map value.
+        unsafe { raise(&raw mut (*waits).unmeasured, 1) };
+    }
+}
+
+/// Notes how long a connection waited that was not taken at once.
+#[inline(never)]
+fn note_wait(first_row: u32, nanos: u64) {
+    let Some(waits) = waits(first_row) else { return };
     // Where the clocks of two CPUs differ, it may have waited less than nothing.
     let micros = if nanos.cast_signed() < 0 { 0 } else { nanos / 1000 };
     // SAFETY: a live map value; the index is below the arrays' sizes.
@@ -201,6 +241,15 @@ pub(crate) fn clear(slot: u32, generation: u32) {
     }
 }
 
+/// The row with this number, wherever that is kept: `TRAFFIC.get_ptr_mut` would copy it first.
+#[inline(always)]
+fn row_at(number: &u32) -> Option<*mut Traffic> {
+    // SAFETY: a map, which is known by its address, and a key that it reads.
+    let row =
+        unsafe { bpf_map_lookup_elem((&raw const TRAFFIC).cast_mut().cast(), ptr::from_ref(number).cast()) };
+    if row.is_null() { None } else { Some(row.cast()) }
+}
+
 /// This CPU's row of a listener's slot; `None` for what is no listener's: those have numbers above, or none
 /// ([`NO_SLOT`](netqueue_common::NO_SLOT), of which this makes one of the highest).
 #[inline(always)]
@@ -213,7 +262,7 @@ fn row(slot: u32) -> Option<*mut Traffic> {
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
     let place = Guess::place(sk.0);
     know(state, sk, place)?;
-    Ok(state.guesses[place].slot as u32)
+    Ok(state.guesses[place].slot)
 }
 
 /// Sees to it that what is known of a listener, whose guess has this place, holds: finds it out anew where it does not.
@@ -230,8 +279,8 @@ fn know(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
 
 /// The same in a function of its own: where it is seldom called for, that is cheaper.
 #[inline(never)]
-fn make_sure(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
-    know(state, sk, place & (Guess::COUNT - 1))
+fn make_sure(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
+    know(state, sk, Guess::place(sk.0))
 }
 
 /// The cells were looked at when the listener had dropped so many packets.
@@ -245,31 +294,32 @@ pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), F
 /// The set that a connection is in, if any.
 #[inline(always)]
 fn set_of(child: u64) -> *mut QueuedSet {
-    let index = spread(child, SETS);
+    let index = spread::<SETS_BITS>(child);
     // SAFETY: below the array's size.
     unsafe { (&raw mut QUEUED).cast::<QueuedSet>().add(index) }
 }
 
-/// Pairs a connection with its listener's slot.
+/// Pairs a connection with its listener.
 #[inline(always)]
-fn remember(child: u64, slot: u64) {
+fn remember(child: u64, whose: u64) {
     let set = set_of(child);
     // SAFETY: a live element. Two CPUs may choose one place at once: then one of the two is forgotten, which `accepted`
     // cannot see and the sums can.
     unsafe {
         let first = (&raw const (*set).socks[0]).read_volatile();
         if first == 0 || first == child {
-            (&raw mut (*set).slots[0]).write_volatile(slot);
+            (&raw mut (*set).whose[0]).write_volatile(whose);
             (&raw mut (*set).socks[0]).write_volatile(child);
             return;
         }
     }
-    remember_elsewhere(child, slot);
+    cold_path();
+    remember_elsewhere(child, whose);
 }
 
 /// The same where the first place of its set is another's.
 #[inline(never)]
-fn remember_elsewhere(child: u64, slot: u64) {
+fn remember_elsewhere(child: u64, whose: u64) {
     let set = set_of(child);
     let mut place = 1;
     // SAFETY: as above, indices below the arrays' sizes.
@@ -281,7 +331,7 @@ fn remember_elsewhere(child: u64, slot: u64) {
             place = (lower_half(child) >> 12 & 3) as usize;
             tally(Tally::QueuedForgotten);
         }
-        (&raw mut (*set).slots[place]).write_volatile(slot);
+        (&raw mut (*set).whose[place]).write_volatile(whose);
         (&raw mut (*set).socks[place]).write_volatile(child);
     }
 }
@@ -289,10 +339,10 @@ fn remember_elsewhere(child: u64, slot: u64) {
 /// Where the lower half of a word lies, and where the upper.
 const HALVES: [usize; 2] = if cfg!(target_endian = "little") { [0, 1] } else { [1, 0] };
 
-/// Whose accept queue a connection was in: this CPU's row of the listener, and its slot.
+/// Whose accept queue a connection was in: this CPU's row of the listener, and the number of its first.
 struct Whose {
     row: *mut Traffic,
-    slot: u32,
+    first_row: u32,
 }
 
 /// The listener that a connection was paired with, once; `None` where there is none any more. Not to be asked of 0, for which any
@@ -322,14 +372,14 @@ fn take(child: u64) -> Option<Whose> {
 unsafe fn take_from(set: *mut QueuedSet, place: usize) -> Option<Whose> {
     // SAFETY: as in `remember`.
     unsafe {
-        let [slot, generation] =
-            HALVES.map(|half| (&raw const (*set).slots).cast::<u32>().add(2 * place + half));
-        let slot = slot.read_volatile();
-        let row = row(slot);
+        let [first_row, generation] =
+            HALVES.map(|half| (&raw const (*set).whose).cast::<u32>().add(2 * place + half));
+        let first_row = first_row.read_volatile();
+        let row = TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_cpu()));
         let generation = generation.read_volatile();
         (&raw mut (*set).socks).cast::<u64>().add(place).write_volatile(0);
         let row = row?;
-        if (*row).generation == u64::from(generation) { Some(Whose { row, slot }) } else { None }
+        if (*row).generation == u64::from(generation) { Some(Whose { row, first_row }) } else { None }
     }
 }
 

@@ -93,7 +93,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         mib_out_rsts: 0,
         reset_reason_arg: reason_argument(btf, "tcp_v4_send_reset"),
         active_reset_reason_arg: reason_argument(btf, "tcp_send_active_reset"),
-        syn_recv_sock_parameters: btf.parameters("tcp_v4_syn_recv_sock").unwrap_or(KernelLayout::ABSENT),
+        syn_recv_sock_returned: btf
+            .parameters("tcp_v4_syn_recv_sock")
+            .map_or(KernelLayout::ABSENT, |parameters| 8 * parameters),
         reason_abort_on_close: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_CLOSE"),
         reason_abort_on_linger: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_LINGER"),
         reason_abort_on_memory: optional(btf, "SK_RST_REASON_TCP_ABORT_ON_MEMORY"),
@@ -115,6 +117,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         request_timer: offset("request_sock.rsk_timer"),
         rdonly_cast: 0,
         window: 0,
+        tcp_sock: 0,
+        state_mask: 0,
         padding: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
@@ -134,8 +138,10 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
     let mut flag = |name: &'static str| btf.enumerator(name).unwrap_or_else(|| note(&mut missing, name));
     layout.flag_linger = flag("SOCK_LINGER");
     layout.flag_dead = flag("SOCK_DEAD");
-    if let (Some(cast), Some(window)) = (btf.function("bpf_rdonly_cast"), btf.structure("linux_mib")) {
-        (layout.rdonly_cast, layout.window) = (cast, window);
+    if let (Some(cast), Some(window), Some(tcp_sock)) =
+        (btf.function("bpf_rdonly_cast"), btf.structure("linux_mib"), btf.structure("tcp_sock"))
+    {
+        (layout.rdonly_cast, layout.window, layout.tcp_sock) = (cast, window, tcp_sock);
     }
     if missing.is_empty() { Ok(layout) } else { Err(missing) }
 }

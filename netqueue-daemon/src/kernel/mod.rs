@@ -8,6 +8,7 @@ mod empty;
 mod error;
 mod grace;
 mod hook;
+mod instructions;
 mod keeper;
 mod layout;
 mod link_misses;

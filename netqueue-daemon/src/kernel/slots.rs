@@ -101,7 +101,8 @@ impl Slots {
 
     /// The layout with this machine's number of CPUs.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
-        KernelLayout { cpus: self.cpus, listeners: self.listeners, ..*layout }
+        let state_mask = self.cpus.next_power_of_two() - 1;
+        KernelLayout { cpus: self.cpus, listeners: self.listeners, state_mask, ..*layout }
     }
 
     /// Sets the sizes of the maps before they are made.

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Queues, Sock, is_within, layout, tcp_state},
+    kernel::{Fault, Queues, Sock, is_within, tcp_state},
+    layout::layout,
     maps::{Account, state},
     mib::Cells,
     packet::Peer,
@@ -22,7 +23,7 @@ use crate::{
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     let forgotten = state.forgotten;
     let (sk, reason) = (Sock(call.arg(0)), reason(call));
     if state.reset[0].is_open() {

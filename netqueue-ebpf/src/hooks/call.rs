@@ -9,9 +9,10 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 
-use super::trampoline::{Function, Words};
+use super::trampoline::{Function, Typed, Words};
 use crate::{
-    kernel::{Fault, Sock, layout, load, opaque, read},
+    kernel::{Fault, Sock, read},
+    layout::{at, layout},
     mib::Cells,
     scope::{CpuState, Frame, Guess},
     slots,
@@ -31,17 +32,16 @@ pub(super) trait Entry {
     fn caller(&self, own: Function) -> Result<u64, Fault>;
     /// This CPU's LINUX_MIB cells of the namespace of the listener that is the first argument.
     fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault>;
-    /// When the connection was established that is the first argument (net/ipv4/tcp_input.c tcp_init_buffer_space):
-    /// microseconds of CLOCK_MONOTONIC.
-    fn established(&self, connection: u64) -> Result<u64, Fault>;
+    /// When the connection was established that is an argument, a pointer to the verifier ([`Sock::established`]).
+    fn established(connection: u64) -> Result<u64, Fault>;
 }
 
 /// A function has returned.
 pub(super) trait Return {
     /// By what the call is known.
     fn frame(&self) -> Frame;
-    /// What the function of so many parameters returned; by way of a place that nothing else uses before this is done.
-    fn ret_via(&self, parameters: u32, place: &mut u64) -> u64;
+    /// What the function, which has two parameters, returned: no pointer.
+    fn ret(&self) -> u64;
 }
 
 /// The stack pointer of a probed function's registers. A return sees it after the return address was popped.
@@ -92,8 +92,8 @@ impl Entry for ProbeContext {
     }
 
     #[inline(always)]
-    fn established(&self, connection: u64) -> Result<u64, Fault> {
-        load(connection, layout!(tcp_rcvq_time))
+    fn established(connection: u64) -> Result<u64, Fault> {
+        Sock(connection).established()
     }
 
     #[cfg(bpf_target_arch = "x86_64")]
@@ -117,8 +117,8 @@ impl Return for RetProbeContext {
     }
 
     #[inline(always)]
-    fn ret_via(&self, _parameters: u32, _place: &mut u64) -> u64 {
-        self.ret()
+    fn ret(&self) -> u64 {
+        RetProbeContext::ret(self)
     }
 }
 
@@ -155,14 +155,11 @@ impl Entry for FEntryContext {
     }
 
     #[inline(always)]
-    fn established(&self, connection: u64) -> Result<u64, Fault> {
+    fn established(connection: u64) -> Result<u64, Fault> {
         if layout!(rdonly_cast) != 0 {
-            return load(connection, layout!(tcp_rcvq_time));
-        }
-        match Words(self.as_ptr()).member_of_tcp_sock(layout!(tcp_rcvq_time)) {
-            Some(time) => Ok(time),
-            // Of Multipath TCP the first argument stands above the connection.
-            None => read(connection, layout!(tcp_rcvq_time)),
+            Sock(connection).established()
+        } else {
+            Typed(connection).established()
         }
     }
 }
@@ -174,15 +171,8 @@ impl Return for FExitContext {
     }
 
     #[inline(always)]
-    fn ret_via(&self, parameters: u32, place: &mut u64) -> u64 {
-        let words = Words(self.as_ptr());
-        // One load for each, kept apart: a place in the context that is calculated would not pass the verifier.
-        match parameters {
-            2 => opaque::<2>(words.word_via(2, place)),
-            6 => opaque::<6>(words.word_via(6, place)),
-            7 => opaque::<7>(words.word_via(7, place)),
-            _ => 0,
-        }
+    fn ret(&self) -> u64 {
+        Words(self.as_ptr()).number(2)
     }
 }
 

@@ -9,6 +9,8 @@
 //! `cookie_v4_init_sequence` or its twin; and none of the other counters moves without one of the two. So the return of a SYN
 //! that was kept reads no counter.
 
+use core::hint::cold_path;
+
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::{Cell, ListenerKey, NO_REASON};
 
@@ -29,7 +31,7 @@ use crate::{
 
 #[inline(always)]
 fn enter(call: &ProbeContext) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     let (sk, skb) = (call.arg(0).unwrap_or(0), call.arg(1).unwrap_or(0));
     let cells = call.cells(state, sk)?;
     state.syn.open(call.frame(), sk, skb, cells.0, [cells.drops()?]);
@@ -38,7 +40,7 @@ fn enter(call: &ProbeContext) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     if !state.syn.close(call.frame()) {
         return Ok(());
     }
@@ -46,6 +48,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     if Cells(state.syn.cells).drops()? == before && state.cookie_made == 0 {
         return Ok(());
     }
+    cold_path();
     look(state)
 }
 
@@ -60,14 +63,15 @@ fn look(state: &mut CpuState) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
-    let (state, call) = (state()?, Traced::new(call));
-    let sk = call.pointer(0);
+    let (state, call) = (state(), Traced::new(call));
+    let listener = call.listener();
     // Before the counters are read: what is dropped meanwhile, on another CPU, is a reason to look again.
-    let drops = call.drops();
-    let guess = &state.guesses[Guess::place(sk)];
-    if guess.drops == drops && state.cookie_made == 0 && slots::surely_holds(guess, sk) {
+    let drops = listener.drops();
+    let guess = &state.guesses[Guess::place(listener.0)];
+    if guess.drops == drops && state.cookie_made == 0 && slots::surely_holds(guess, listener.0) {
         return Ok(());
     }
+    cold_path();
     look_traced(state, call, drops)
 }
 
@@ -141,7 +145,7 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: boo
 /// net/ipv4/syncookies.c `cookie_v4_init_sequence(skb, mss)`, and its twin in net/ipv6/syncookies.c: a cookie is made for a SYN.
 #[inline(always)]
 fn cookie_made(_call: &impl Entry) -> Result<(), Fault> {
-    state()?.cookie_made = 1;
+    state().cookie_made = 1;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     let sk = call.arg_via(0, &mut state.place);
     let skb = call.arg_via(1, &mut state.place);
     let cells = call.cells(state, sk)?;
@@ -26,7 +26,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     if !state.cookie.close(call.frame()) {
         return Ok(());
     }

@@ -29,7 +29,7 @@ fn stopped(call: &impl Entry) -> Result<(), Fault> {
 #[inline(always)]
 fn forget_child(call: &impl Entry) -> Result<(), Fault> {
     let (listener, child) = (call.arg(0), call.arg(2));
-    state()?.forgotten = Forgotten { listener, child };
+    state().forgotten = Forgotten { listener, child };
     traffic::abandoned(child);
     Ok(())
 }
@@ -37,7 +37,7 @@ fn forget_child(call: &impl Entry) -> Result<(), Fault> {
 /// Not every child is reset, and the memory of one that was not may soon be another's.
 #[inline(always)]
 fn child_forgotten(_call: &impl Return) -> Result<(), Fault> {
-    state()?.forgotten = Forgotten { listener: 0, child: 0 };
+    state().forgotten = Forgotten { listener: 0, child: 0 };
     Ok(())
 }
 

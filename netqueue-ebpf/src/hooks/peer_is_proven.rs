@@ -6,9 +6,9 @@ use crate::{kernel::Fault, maps::state};
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     // A bool is returned in the low byte.
-    let proven = call.ret_via(2, &mut state.place) & 0xff != 0;
+    let proven = call.ret() & 0xff != 0;
     if !proven {
         state.unproven = 1;
     }

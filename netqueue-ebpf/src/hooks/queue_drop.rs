@@ -9,11 +9,12 @@ use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::Cell;
 
 use super::{
-    call::{Entry as _, Return as _, leaving, probed},
+    call::{Entry as _, Return, leaving, probed},
     trampoline::{Function, Traced},
 };
 use crate::{
-    kernel::{Fault, Sock, is_within, layout},
+    kernel::{Fault, Sock, is_within},
+    layout::layout,
     ledger,
     maps::{Account, state},
     scope::CpuState,
@@ -26,7 +27,7 @@ fn own() -> Function {
 
 #[inline(always)]
 fn enter(call: &ProbeContext) -> Result<(), Fault> {
-    let (state, caller) = (state()?, call.caller(own())?);
+    let (state, caller) = (state(), call.caller(own())?);
     let (sk, request) = (call.arg(0).unwrap_or(0), call.arg(1).unwrap_or(0));
     state.queue_drop.open(call.frame(), sk, request, 0, []);
     state.queue_drop.mark = u64::from(is_within(caller, layout!(code_of_check_req)));
@@ -35,7 +36,7 @@ fn enter(call: &ProbeContext) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
-    let (state, unlinked): (_, u64) = (state()?, call.ret());
+    let (state, unlinked): (_, u64) = (state(), call.ret());
     if !state.queue_drop.close(call.frame()) || state.queue_drop.mark == 0 {
         return Ok(());
     }
@@ -45,9 +46,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
-    let state = state()?;
-    let unlinked = call.ret_via(2, &mut state.place);
-    let call = Traced::new(call);
+    let (state, unlinked, call) = (state(), Return::ret(call), Traced::new(call));
     if !is_within(call.caller(own())?, layout!(code_of_check_req)) {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use crate::{
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     let request = call.arg(0);
     let listener = Sock(request).listener()?;
     let cells = Cells::linux(state, Sock(request).net()?)?;
@@ -29,7 +29,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     if !state.icmp.close(call.frame()) {
         return Ok(());
     }

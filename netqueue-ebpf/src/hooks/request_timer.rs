@@ -7,14 +7,15 @@
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    kernel::{Fault, Sock, layout, tcp_state},
+    kernel::{Fault, Sock, tcp_state},
+    layout::layout,
     ledger,
     maps::state,
 };
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     let request = Sock(call.arg_via(0, &mut state.place).wrapping_sub(u64::from(layout!(request_timer))));
     state.timer.open(call.frame(), 0, request.0, 0, []);
     let listener = request.listener()?;
@@ -27,7 +28,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     if !state.timer.close(call.frame()) || state.timer.mark == 0 {
         return Ok(());
     }

@@ -13,14 +13,14 @@ use crate::{
 fn enter(call: &impl Entry) -> Result<(), Fault> {
     let request = call.arg(1);
     let listener = Sock(request).listener()?;
-    state()?.synack.open(call.frame(), listener.0, request, 0, []);
+    state().synack.open(call.frame(), listener.0, request, 0, []);
     Ok(())
 }
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
-    let state = state()?;
-    let failed = call.ret_via(2, &mut state.place) as u32 != 0;
+    let state = state();
+    let failed = call.ret() as u32 != 0;
     if !state.synack.close(call.frame()) || failed {
         return Ok(());
     }

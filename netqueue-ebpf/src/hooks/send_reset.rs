@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Net, Queues, Sock, is_within, layout, monotonic_now, tcp_state, volatile},
+    kernel::{Fault, Net, Queues, Sock, is_within, monotonic_now, tcp_state, volatile},
+    layout::layout,
     ledger,
     maps::{Account, state, tally},
     mib::Cells,
@@ -57,7 +58,7 @@ fn parameters() -> usize {
 
 #[inline(always)]
 fn enter(call: &impl Entry, own: Function) -> Result<(), Fault> {
-    let (state, frame) = (state()?, call.frame());
+    let (state, frame) = (state(), call.frame());
     let (sk, skb) = (call.arg(0), call.arg(1));
     let cells = Cells::tcp(state, net_of(sk, skb)?)?;
     let verdict = verdict(state, call, [sk, skb], own);
@@ -138,7 +139,7 @@ fn is_of_a_handshake(caller: u64) -> bool {
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {
-    let (state, frame) = (state()?, call.frame());
+    let (state, frame) = (state(), call.frame());
     let nested = !state.reset[0].holds(frame) && state.reset[1].holds(frame);
     let scope = if nested { &state.reset[1] } else { &state.reset[0] };
     let (sk, skb, cells, before, mark) =

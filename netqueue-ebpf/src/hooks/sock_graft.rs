@@ -8,9 +8,8 @@ use super::call::{Entry, entry};
 use crate::{kernel::Fault, traffic};
 
 #[inline(always)]
-fn enter(call: &impl Entry) -> Result<(), Fault> {
-    let connection = call.number(0);
-    traffic::accepted(connection, |connection| call.established(connection))
+fn enter<E: Entry>(call: &E) -> Result<(), Fault> {
+    traffic::accepted(call.number(0), E::established)
 }
 
 entry!(enter; security_sock_graft, security_sock_graft_fentry);

@@ -7,6 +7,8 @@
 //! off. A socket that is not the one for its request (another CPU was faster with the same ACK) is closed when it is returned;
 //! any other enters the accept queue next.
 
+use core::hint::cold_path;
+
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::{Cell, NO_REASON};
 
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     account::{Facts, observe, report},
-    kernel::{Fault, Sock, layout, tcp_state},
+    kernel::{Fault, Sock, tcp_state},
     ledger,
     looked::moved,
     maps::{Account, state},
@@ -29,7 +31,7 @@ use crate::{
 #[inline(always)]
 fn enter(call: &ProbeContext) -> Result<(), Fault> {
     let argument = |n| call.arg(n).unwrap_or(0_u64);
-    let (state, sk, skb, req_unhash) = (state()?, argument(0), argument(1), argument(4));
+    let (state, sk, skb, req_unhash) = (state(), argument(0), argument(1), argument(4));
     state.ack.open(call.frame(), sk, skb, 0, []);
     state.ack.mark = u64::from(req_unhash == 0);
     Ok(())
@@ -38,24 +40,29 @@ fn enter(call: &ProbeContext) -> Result<(), Fault> {
 /// A connection was made, or the ACK was dropped: it is one or the other, in every kernel.
 #[inline(always)]
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
-    let (state, child): (_, u64) = (state()?, call.ret());
+    let (state, child): (_, u64) = (state(), call.ret());
     if !state.ack.close(call.frame()) {
         return Ok(());
     }
     if child == 0 {
+        cold_path();
         return dropped(state);
     }
     let sk = Sock(state.ack.sk);
     // Of two nested calls the outer one tells.
     if !state.ack.is_open() && Sock(child).state()? != tcp_state::CLOSE {
-        traffic::entered(state, sk, child, || sk.accept_length())?;
+        traffic::entered(state, sk, || child, || sk.accept_length())?;
     }
-    if ledger::remembering() { completed() } else { Ok(()) }
+    if !ledger::remembering() {
+        return Ok(());
+    }
+    cold_path();
+    completed()
 }
 
 #[inline(never)]
 fn completed() -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
 }
 
@@ -69,16 +76,27 @@ fn dropped(state: &mut CpuState) -> Result<(), Fault> {
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
-    let (state, parameters) = (state()?, layout!(syn_recv_sock_parameters));
-    let child = call.ret_via(parameters, &mut state.place);
-    let call = Traced::new(call);
-    if child == 0 {
+    let (state, call) = (state(), Traced::new(call));
+    let child = call.returned_sock();
+    if child.0 == 0 {
+        cold_path();
         return dropped_traced(state, call);
     }
-    if call.state_of_returned(parameters) != tcp_state::CLOSE {
-        traffic::entered(state, Sock(call.pointer(0)), child, || Ok(call.accept_length()))?;
+    if child.state() != tcp_state::CLOSE {
+        let listener = call.listener();
+        traffic::entered(
+            state,
+            Sock(listener.0),
+            // Both once more: a load is cheaper than a register kept.
+            || call.returned_sock().0,
+            || Ok(call.listener().accept_length()),
+        )?;
     }
-    if ledger::remembering() { completed_traced(call) } else { Ok(()) }
+    if !ledger::remembering() {
+        return Ok(());
+    }
+    cold_path();
+    completed_traced(call)
 }
 
 #[inline(never)]
@@ -92,7 +110,7 @@ fn dropped_traced(state: &mut CpuState, call: Traced) -> Result<(), Fault> {
 
 #[inline(never)]
 fn completed_traced(call: Traced) -> Result<(), Fault> {
-    let state = state()?;
+    let state = state();
     let sk = Sock(call.arg_via(0, &mut state.place));
     let skb = call.arg_via(1, &mut state.place);
     ledger::completed(&mut state.flow, sk, skb)

@@ -5,7 +5,8 @@ use core::ffi::c_void;
 use aya_ebpf::{EbpfContext as _, helpers::bpf_skc_to_tcp_sock, programs::FExitContext};
 
 use crate::{
-    kernel::{Fault, layout, opaque, read, tcp_state},
+    kernel::{Fault, read},
+    layout::{Member, at},
     mib::Cells,
     packet::ETH_P_IP,
     scope::{CpuState, Frame},
@@ -65,31 +66,9 @@ impl Words {
         // SAFETY: the caller says that the word is a socket, which has a namespace. A place can be written and read.
         unsafe {
             let sock = self.0.cast::<*const u8>().read_volatile();
-            let net = sock.add(layout!(sock_net) as usize).cast::<*const u8>().read_volatile();
-            place.write_volatile(net.add(layout!(net_statistics) as usize).cast::<u64>().read_volatile());
+            let net = u64::load::<{ at!(sock_net) }>(sock) as *const u8;
+            place.write_volatile(u64::load::<{ at!(net_statistics) }>(net));
             place.read_volatile()
-        }
-    }
-
-    /// A member of what the `n`th word points to. The verifier knows its type, and lets a null pointer be followed, too. Nobody
-    /// may: a load that fails costs thousands of instructions, and 5.10, where the program has subprograms, its kernel.
-    #[inline(always)]
-    pub(super) fn member<T>(self, n: usize, offset: u32) -> T {
-        // SAFETY: the caller says that the word is a pointer to a structure with such a member.
-        unsafe {
-            let pointer = self.0.cast::<*const u8>().add(n).read_volatile();
-            pointer.add(offset as usize).cast::<T>().read_volatile()
-        }
-    }
-
-    /// A member of the `struct tcp_sock` that the socket is which the first word is; `None` where it is another protocol's.
-    #[inline(always)]
-    pub(super) fn member_of_tcp_sock(self, offset: u32) -> Option<u64> {
-        // SAFETY: the caller says that the word is a socket; the helper tells the verifier of its whole type.
-        unsafe {
-            let sock = self.0.cast::<*mut c_void>().read_volatile();
-            let tcp = bpf_skc_to_tcp_sock(sock).cast::<u8>();
-            if tcp.is_null() { None } else { Some(tcp.add(offset as usize).cast::<u64>().read_volatile()) }
         }
     }
 
@@ -120,6 +99,46 @@ impl Words {
     }
 }
 
+/// What is a pointer to the verifier, and known to it by its type: to be compared, and to load members by.
+#[derive(Clone, Copy)]
+pub(super) struct Typed(pub(super) u64);
+
+impl Typed {
+    /// A member of what it points to. The verifier lets a null pointer be followed, too. Nobody may: a load that fails costs
+    /// thousands of instructions, and 5.10, where the program has subprograms, its kernel.
+    #[inline(always)]
+    fn member<T: Member, const AT: u32>(self) -> T {
+        // SAFETY: the caller says that it points to a structure with such a member.
+        unsafe { T::load::<AT>(self.0 as *const u8) }
+    }
+
+    /// How many packets this listener's `sk_drops` counts.
+    #[inline(always)]
+    pub(super) fn drops(self) -> u64 {
+        u64::from(self.member::<u32, { at!(sock_drops) }>())
+    }
+
+    /// This socket's state.
+    #[inline(always)]
+    pub(super) fn state(self) -> u8 {
+        self.member::<_, { at!(sock_state) }>()
+    }
+
+    /// When this connection was established: [`Sock::established`](crate::kernel::Sock::established).
+    #[inline(always)]
+    pub(super) fn established(self) -> Result<u64, Fault> {
+        // SAFETY: the caller says that it is a socket; the helper tells the verifier of its whole type.
+        let tcp = Self(unsafe { bpf_skc_to_tcp_sock(self.0 as *mut c_void) } as u64);
+        if tcp.0 == 0 { Err(Fault) } else { Ok(tcp.member::<_, { at!(tcp_rcvq_time) }>()) }
+    }
+
+    /// How long this listener's accept queue is.
+    #[inline(always)]
+    pub(super) fn accept_length(self) -> u32 {
+        self.member::<_, { at!(sock_ack_backlog) }>()
+    }
+}
+
 /// A function that was called for a listener, its first argument, has returned, and no program ran at its entry: a fexit
 /// program knows the arguments.
 #[derive(Clone, Copy)]
@@ -137,22 +156,16 @@ impl Traced {
         self.0.word_via(n, place)
     }
 
-    /// The `n`th argument, still a pointer to the verifier: to be compared, no more.
+    /// The `n`th argument, still a pointer to the verifier.
     #[inline(always)]
-    pub(super) fn pointer(self, n: usize) -> u64 {
-        self.0.number(n)
+    fn pointer(self, n: usize) -> Typed {
+        Typed(self.0.number(n))
     }
 
-    /// How many packets the listener's `sk_drops` counts.
+    /// The listener.
     #[inline(always)]
-    pub(super) fn drops(self) -> u64 {
-        u64::from(self.0.member::<u32>(0, layout!(sock_drops)))
-    }
-
-    /// How long its accept queue is.
-    #[inline(always)]
-    pub(super) fn accept_length(self) -> u32 {
-        self.0.member(0, layout!(sock_ack_backlog))
+    pub(super) fn listener(self) -> Typed {
+        self.pointer(0)
     }
 
     /// This CPU's LINUX_MIB cells of its namespace.
@@ -165,18 +178,14 @@ impl Traced {
     /// Whether the packet that is the second argument is IPv4's.
     #[inline(always)]
     pub(super) fn is_of_ipv4(self) -> bool {
-        u16::from_be(self.0.member(1, layout!(skb_protocol))) == ETH_P_IP
+        u16::from_be(self.pointer(1).member::<_, { at!(skb_protocol) }>()) == ETH_P_IP
     }
 
-    /// The state of the socket that the function of so many parameters returned. To be asked for only where there is one.
+    /// The socket that the function returned, which may be none. Of `tcp_v4_syn_recv_sock` and its IPv6 twin.
     #[inline(always)]
-    pub(super) fn state_of_returned(self, parameters: u32) -> u8 {
-        // One load for each: see `Return::ret_via`.
-        match parameters {
-            6 => opaque::<6>(u64::from(self.0.member::<u8>(6, layout!(sock_state)))) as u8,
-            7 => opaque::<7>(u64::from(self.0.member::<u8>(7, layout!(sock_state)))) as u8,
-            _ => tcp_state::CLOSE,
-        }
+    pub(super) fn returned_sock(self) -> Typed {
+        // SAFETY: the word is there.
+        Typed(unsafe { u64::load::<{ at!(syn_recv_sock_returned) }>(self.0.0.cast()) })
     }
 
     /// Where in its caller the function returns to.

@@ -96,6 +96,14 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// Whether what runs in its programs is counted as well, of [`Work::Cycle`]: netqueue's with all features, and those that do
+    /// nothing in their place.
+    pub(crate) const fn is_counted(self) -> bool {
+        matches!(self, Self::Empty(_) | Self::Daemon(_, []))
+    }
+}
+
 /// What is switched off, one after the other.
 const OFF: [&[&str]; 4] =
     [&[], &["--no-accept-wait"], &["--no-queue-depth"], &["--no-accept-wait", "--no-queue-depth"]];
@@ -127,11 +135,14 @@ pub(crate) fn job(settings: &[Setting], works: &[Work]) -> Vec<Step> {
 fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
     let mut cost = vec!["lab", "cost", "--json", "--cycles", "700"];
     cost.extend(works.iter().flat_map(|work| [["--of", work.as_str()]; ROUNDS].concat()));
+    let mut counted = vec!["lab", "cost", "--json", "--cycles", "1000", "--by-program"];
     match setting {
         Setting::Nothing => vec![Step::Run { argv: netqueue(cost) }],
         Setting::Empty(mode) => {
-            cost.extend(["--empty-probes", mode.as_str()]);
-            vec![Step::Run { argv: netqueue(cost) }]
+            let empty = ["--empty-probes", mode.as_str()];
+            cost.extend(empty);
+            counted.extend(empty);
+            vec![Step::Run { argv: netqueue(cost) }, Step::Run { argv: netqueue(counted) }]
         }
         Setting::Script(place) => {
             let bpftrace = ["/usr/bin/bpftrace".to_owned(), format!("/{place}")];
@@ -146,12 +157,14 @@ fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
         Setting::Daemon(mode, off) => {
             let daemon = ["daemon", "--log.level=warn", "--attach", mode.as_str()];
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-            vec![
+            let mut steps = vec![
                 Step::Daemon { argv: netqueue(daemon.iter().chain(off)) },
                 Step::Ready { address, path: "/-/ready".to_owned(), within: Duration::from_secs(60) },
                 Step::Run { argv: netqueue(cost) },
-                Step::Stop { within: STOP_LIMIT },
-            ]
+            ];
+            steps.extend(setting.is_counted().then(|| Step::Run { argv: netqueue(counted) }));
+            steps.push(Step::Stop { within: STOP_LIMIT });
+            steps
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Row {
     pub(crate) base: f64,
     /// What comes on top.
     pub(crate) added: f64,
+    /// What of that is done in netqueue's own programs, counted there, beyond what calling them takes; where that was counted.
+    pub(crate) own: Option<f64>,
 }
 
 impl Row {
@@ -25,7 +27,7 @@ impl Row {
 
     /// One JSON object in one line.
     pub(crate) fn json(&self) -> Value {
-        let Self { kernel, mode, features, of, base, added } = self;
+        let Self { kernel, mode, features, of, base, added, own } = self;
         json!({
             "kernel": kernel,
             "mode": mode,
@@ -34,6 +36,7 @@ impl Row {
             "base": base.round() as i64,
             "added": added.round() as i64,
             "percent": (self.percent() * 100.0).round() / 100.0,
+            "own": own.map(|own| own.round() as i64),
         })
     }
 }
@@ -53,6 +56,7 @@ pub(crate) fn read(
         settings.len(),
         works.len()
     );
+    let own = own(settings, &counted(output))?;
     let runs: Vec<_> = settings.iter().zip(figures.chunks(works.len() * ROUNDS)).collect();
     let mut rows = Vec::new();
     for (index, of) in works.iter().copied().enumerate() {
@@ -75,6 +79,10 @@ pub(crate) fn read(
             of,
             base,
             added,
+            own: own
+                .iter()
+                .find(|(of_which, _)| of == Work::Cycle && *of_which == setting)
+                .map(|(_, own)| *own),
         };
         rows.push(row(Setting::Nothing, 0.0));
         for (setting, run) in runs.iter().filter(|(setting, _)| **setting != Setting::Nothing) {
@@ -84,10 +92,48 @@ pub(crate) fn read(
     Ok(rows)
 }
 
-/// The lines that are figures; others are the lab's words.
+/// The lines that are JSON; others are the lab's words.
+fn objects(output: &[String]) -> impl Iterator<Item = Value> {
+    output.iter().filter_map(|line| serde_json::from_str(line).ok())
+}
+
+/// Of each run in which programs were counted, what all of them took for one connection.
+fn counted(output: &[String]) -> Vec<f64> {
+    let mut sums = Vec::new();
+    for line in objects(output) {
+        if line["by_program"] == true {
+            sums.push(0.0);
+        } else if let (Some(sum), Some(one)) = (sums.last_mut(), line["nanos"].as_f64()) {
+            // A nanosecond of the guest's clock is an instruction.
+            *sum += one;
+        }
+    }
+    sums
+}
+
+/// What netqueue's programs took beyond those that do nothing in their place, and are attached the same way.
+fn own(settings: &[Setting], counted: &[f64]) -> Result<Vec<(Setting, f64)>> {
+    let runs: Vec<_> = settings.iter().copied().filter(|setting| setting.is_counted()).collect();
+    ensure!(
+        runs.len() == counted.len(),
+        "programs were counted in {} runs, not in {}",
+        counted.len(),
+        runs.len()
+    );
+    let runs: Vec<_> = runs.into_iter().zip(counted.iter().copied()).collect();
+    let of = |(setting, sum): &(Setting, f64)| {
+        let empty = runs.iter().find(|(other, _)| {
+            matches!((*other, *setting),
+            (Setting::Empty(empty), Setting::Daemon(mode, _)) if empty == mode)
+        });
+        empty.map(|(_, empty)| (*setting, sum - empty))
+    };
+    Ok(runs.iter().filter_map(of).collect())
+}
+
+/// The lines that are figures of works.
 fn figures(output: &[String]) -> Result<Vec<(Work, f64)>> {
-    let lines = output.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let figures = lines.filter(|line| line.get("of").is_some());
+    let figures = objects(output).filter(|line| line["by_program"] == false);
     figures
         .map(|line| {
             let work = line["of"].as_str().and_then(Work::named);
@@ -104,7 +150,7 @@ mod tests {
     use super::*;
 
     fn lines(medians: &[f64]) -> Vec<String> {
-        let round = |median: &f64| json!({"of": "cycle", "median": median}).to_string();
+        let round = |median: &f64| json!({"of": "cycle", "median": median, "by_program": false}).to_string();
         let figures = medians.iter().flat_map(|median| {
             [5.0, 0.0, 1200.0, -9.0, 90.0, -80.0, -3.0, 7.0, -1.0].map(|luck| round(&(median + luck)))
         });
@@ -113,10 +159,27 @@ mod tests {
 
     #[test]
     fn a_setting_is_held_against_the_middle_of_both_bases() {
-        let settings = [Setting::Nothing, Setting::Daemon(Mode::Auto, &[]), Setting::Nothing];
+        let settings = [Setting::Nothing, Setting::Script("exact.bt"), Setting::Nothing];
         let rows = read("6.1", &settings, &[Work::Cycle], &lines(&[990.0, 1100.0, 1010.0])).unwrap();
         assert_eq!(rows.iter().map(|row| row.added).collect::<Vec<_>>(), [0.0, 100.0]);
         assert_eq!(rows[1].json()["percent"], 10.0);
+        assert_eq!(rows[1].own, None);
+    }
+
+    #[test]
+    fn what_programs_do_is_told_beyond_those_that_do_nothing() {
+        let settings = [Setting::Nothing, Setting::Empty(Mode::Auto), Setting::Daemon(Mode::Auto, &[])];
+        let mut output = lines(&[1000.0, 1050.0, 1130.0]);
+        let counted = |nanos: [f64; 2]| {
+            let program = |nanos: f64| json!({"of": "cycle", "program": 7, "nanos": nanos});
+            let cost = json!({"of": "cycle", "median": 2000.0, "by_program": true});
+            [cost, program(nanos[0]), program(nanos[1])].map(|line| line.to_string())
+        };
+        output.splice(19..19, counted([60.0, 60.5]));
+        output.extend(counted([101.0, 99.0]));
+        let rows = read("6.1", &settings, &[Work::Cycle], &output).unwrap();
+        assert_eq!(rows.iter().map(|row| row.own).collect::<Vec<_>>(), [None, None, Some(79.5)]);
+        assert!(read("6.1", &settings, &[Work::Cycle], &lines(&[1000.0, 1050.0, 1130.0])).is_err());
     }
 
     #[test]

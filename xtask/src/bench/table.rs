@@ -14,6 +14,9 @@ pub(crate) fn of(rows: &[Row]) -> String {
     for work in &works {
         let _infallible = write!(text, "{:>19}", work.as_str());
     }
+    if rows.iter().any(|row| row.own.is_some()) {
+        text.push_str("  of a cycle in its programs");
+    }
     let firsts = rows.iter().filter(|row| works.first() == Some(&row.of));
     for first in firsts {
         let _infallible = write!(text, "\n{:<8}{:<31}", first.mode, first.features);
@@ -22,6 +25,9 @@ pub(crate) fn of(rows: &[Row]) -> String {
                 |row: &&Row| row.of == *work && row.mode == first.mode && row.features == first.features;
             let shown = rows.iter().find(same).map_or_else(String::new, figure);
             let _infallible = write!(text, "{shown:>19}");
+        }
+        if let Some(own) = first.own {
+            let _infallible = write!(text, "{own:>28.0}");
         }
     }
     text
@@ -48,10 +54,18 @@ mod tests {
             of: Work::Cycle,
             base: 80_000.0,
             added,
+            own: (mode == "kprobe").then_some(470.2),
         };
         let text = of(&[row("none", "no probe", 0.0), row("kprobe", "all", 2000.0)]);
         let lines: Vec<_> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines[1..], ["mode features cycle", "none no probe 80000", "kprobe all +2000 (2.50 %)"]);
+        assert_eq!(
+            lines[1..],
+            [
+                "mode features cycle of a cycle in its programs",
+                "none no probe 80000",
+                "kprobe all +2000 (2.50 %) 470"
+            ]
+        );
     }
 }

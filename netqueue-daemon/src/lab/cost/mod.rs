@@ -62,6 +62,8 @@ struct Cost {
     unit: &'static str,
     batches: u32,
     cycles_per_batch: u32,
+    /// Whether programs were counted meanwhile, which is then in it.
+    by_program: bool,
 }
 
 /// Measures, and prints what was measured.
@@ -73,7 +75,7 @@ pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
     for work in args.of.iter().copied() {
         let netns = Netns::create()?;
         let before = run_times.as_ref().map(RunTimes::read).unwrap_or_default();
-        let cost = netns.run(move || measure(work, batches))?;
+        let cost = Cost { by_program: args.by_program, ..netns.run(move || measure(work, batches))? };
         let after = run_times.as_ref().map(RunTimes::read).unwrap_or_default();
         let mut out = io::stdout().lock();
         if args.json {
@@ -155,6 +157,7 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
                 unit: sys::TICKS,
                 batches,
                 cycles_per_batch: BATCH,
+                by_program: false,
             });
         }
     }

@@ -1,0 +1,120 @@
+//! What the loader found out about the running kernel.
+//!
+//! A `u32` of it stands in the instructions, as a number of theirs: the compiler leaves another in its place, by which the loader
+//! finds where it belongs. What is a constant to the processor takes no register and no load. The rest is read from a global
+//! that is frozen, of which the verifier knows the contents.
+
+use core::{arch::asm, hint::assert_unchecked};
+
+use netqueue_common::KernelLayout;
+
+use crate::kernel::volatile;
+
+#[unsafe(no_mangle)]
+pub(crate) static LAYOUT: KernelLayout = {
+    // SAFETY: integers only; all zeroes is a value.
+    unsafe { core::mem::zeroed() }
+};
+
+/// One field of the layout.
+macro_rules! layout {
+    ($field:ident) => {
+        $crate::layout::Known::known::<{ $crate::layout::at!($field) }>(&$crate::layout::LAYOUT.$field)
+    };
+}
+pub(crate) use layout;
+
+/// Where in the layout a field is.
+macro_rules! at {
+    ($field:ident) => {
+        core::mem::offset_of!(netqueue_common::KernelLayout, $field) as u32
+    };
+}
+pub(crate) use at;
+
+/// What a field may be.
+pub(crate) trait Known: Copy {
+    /// This field, which is there in the layout.
+    fn known<const AT: u32>(field: &Self) -> Self;
+}
+
+impl Known for u32 {
+    #[inline(always)]
+    fn known<const AT: u32>(_field: &Self) -> Self {
+        let number: u64;
+        // SAFETY: a number is loaded, which in the end is one of 32 bits.
+        unsafe {
+            asm!("{0} = {1}", lateout(reg) number, const KernelLayout::NUMBER + AT, options(pure, nomem, nostack));
+            assert_unchecked(number <= u64::from(u32::MAX));
+        }
+        number as Self
+    }
+}
+
+impl Known for u64 {
+    #[inline(always)]
+    fn known<const AT: u32>(field: &Self) -> Self {
+        volatile(field)
+    }
+}
+
+impl<T: Copy> Known for [T; 2] {
+    #[inline(always)]
+    fn known<const AT: u32>(field: &Self) -> Self {
+        volatile(field)
+    }
+}
+
+/// The bits of a number that a field of the layout has: in one instruction, after which the verifier knows how large it may be.
+macro_rules! masked {
+    ($number:expr, $field:ident) => {
+        $crate::layout::mask::<{ $crate::layout::at!($field) }>($number)
+    };
+}
+pub(crate) use masked;
+
+#[inline(always)]
+pub(crate) fn mask<const AT: u32>(mut number: u64) -> u64 {
+    // SAFETY: arithmetic.
+    unsafe {
+        asm!("{0} &= {1}", inout(reg) number, const KernelLayout::NUMBER + AT, options(pure, nomem, nostack));
+        assert_unchecked(number <= u64::from(u32::MAX));
+    }
+    number
+}
+
+/// What one instruction can load.
+pub(crate) trait Member: Copy {
+    /// That which lies as far from `base` as a field of the layout says.
+    ///
+    /// # Safety
+    /// `base` must be a pointer to the verifier, from which this much may be loaded.
+    unsafe fn load<const AT: u32>(base: *const u8) -> Self;
+}
+
+macro_rules! member {
+    ($type:ty, $load:literal) => {
+        impl Member for $type {
+            #[inline(always)]
+            unsafe fn load<const AT: u32>(base: *const u8) -> Self {
+                let loaded: u64;
+                // SAFETY: the caller says so; and shorter numbers are filled up with zeroes.
+                unsafe {
+                    asm!(
+                        "{0} = {2}",
+                        "{0} += {1}",
+                        $load,
+                        out(reg) loaded, in(reg) base, const KernelLayout::LOAD + AT,
+                        options(readonly, nostack)
+                    );
+                    assert_unchecked(loaded <= <$type>::MAX as u64);
+                }
+                loaded as Self
+            }
+        }
+    };
+}
+member!(u8, "{0} = *(u8 *)({0} + 0)");
+member!(u16, "{0} = *(u16 *)({0} + 0)");
+member!(u32, "{0} = *(u32 *)({0} + 0)");
+member!(u64, "{0} = *(u64 *)({0} + 0)");
