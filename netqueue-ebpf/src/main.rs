@@ -21,6 +21,7 @@ mod looked;
 mod maps;
 mod mib;
 mod packet;
+mod queued;
 mod scope;
 mod slots;
 mod survey;

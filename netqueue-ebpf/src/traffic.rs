@@ -5,19 +5,19 @@
 //! functions of its own, for the rest to need few registers.
 //!
 //! A listener's slot is found by a guess that is checked, and only a wrong guess asks the hash. A connection is paired
-//! with its listener in a table addressed by its socket: entered here when it is made, taken out when it is accepted or
-//! forgotten. What the table has no room for is counted.
+//! with its listener (queued.rs) when it is made, until it is accepted or forgotten.
 
 use core::{hint::cold_path, ptr};
 
 use aya_ebpf::{helpers::generated::bpf_map_lookup_elem, macros::map, maps::Array};
-use netqueue_common::{Control, Look, QueuedSet, Tally, Traffic, Waits};
+use netqueue_common::{Control, Look, Traffic, Waits};
 
 use crate::{
-    kernel::{Fault, Sock, lower_half, monotonic_now, spread, volatile},
+    kernel::{Fault, Sock, monotonic_now, volatile},
     layout::layout,
-    maps::{Account, BPF_F_MMAPABLE, raise, tally, this_cpu},
+    maps::{Account, BPF_F_MMAPABLE, raise, this_cpu},
     mib::Cells,
+    queued::{self, Pair},
     scope::{CpuState, Guess},
     slots::{self, holds, surely_holds},
 };
@@ -35,11 +35,6 @@ static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// What the daemon tells.
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// Room for 65,536 connections in accept queues. No map by name: of this the address is known when a program is loaded, and
-/// nothing is looked up.
-static mut QUEUED: [QueuedSet; 1 << SETS_BITS] = [QueuedSet { socks: [0; 4], whose: [0; 4] }; 1 << SETS_BITS];
-const SETS_BITS: u32 = 14;
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
@@ -68,7 +63,7 @@ pub(crate) fn entered(
         Ok(_) | Err(Fault) => unsafe { raise((&raw mut (*row).depth).cast::<u64>(), 1) },
     }
     if layout!(accept_wait) != 0 {
-        remember(child(), guess.whose);
+        queued::remember(child(), guess.whose);
     }
     others.map(drop)
 }
@@ -94,32 +89,27 @@ fn note_length(row: *mut Traffic, length: u32) {
 /// when it was established, in the same breath.
 #[inline(always)]
 pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, Fault>) -> Result<(), Fault> {
-    let set = set_of(child);
-    // SAFETY: a live element, which has a first place.
-    unsafe {
-        if (&raw const (*set).socks[0]).read_volatile() == child {
-            return match take_from(set, 0) {
-                Some(whose) => taken(child, whose, established),
-                None => Ok(()),
-            };
+    match queued::take_first(child, row_from) {
+        Some(pair) => taken(child, pair, established),
+        None => {
+            cold_path();
+            accepted_elsewhere(child)
         }
     }
-    cold_path();
-    accepted_elsewhere(child)
 }
 
 /// The same where it is not in the first place of its set, if it is there at all.
 #[inline(never)]
 fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
     let established = |connection| Sock(connection).established();
-    if let Some(whose) = take(child) {
-        return taken(child, whose, established);
+    if let Some(pair) = queued::take(child, row_from) {
+        return taken(child, pair, established);
     }
     // What accept() gives of Multipath TCP stands above the connection that waited.
     match Sock(child).first_subflow() {
         0 => Ok(()),
-        first => match take(first) {
-            Some(whose) => taken(first, whose, established),
+        first => match queued::take(first, row_from) {
+            Some(pair) => taken(first, pair, established),
             None => Ok(()),
         },
     }
@@ -129,9 +119,11 @@ fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
 #[inline(always)]
 fn taken(
     child: u64,
-    Whose { row, first_row }: Whose,
+    pair: Pair<Option<*mut Traffic>>,
     established: impl FnOnce(u64) -> Result<u64, Fault>,
 ) -> Result<(), Fault> {
+    let first_row = pair.first_row;
+    let Some(row) = still_its_own(pair) else { return Ok(()) };
     // Only the application's reading moves it, which comes after accept().
     match established(child) {
         Ok(since) if since != 0 => {
@@ -191,7 +183,7 @@ fn note_wait(first_row: u32, nanos: u64) {
 #[inline(always)]
 pub(crate) fn abandoned(child: u64) {
     if child != 0
-        && let Some(Whose { row, .. }) = take(child)
+        && let Some(row) = queued::take(child, row_from).and_then(still_its_own)
     {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).abandoned, 1) };
@@ -250,11 +242,25 @@ fn row_at(number: &u32) -> Option<*mut Traffic> {
     if row.is_null() { None } else { Some(row.cast()) }
 }
 
+/// This CPU's row of a listener whose rows begin there.
+#[inline(always)]
+fn row_from(first_row: u32) -> Option<*mut Traffic> {
+    TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_cpu()))
+}
+
+/// The row of the listener that a connection was paired with, where that is still the listener's.
+#[inline(always)]
+fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Option<*mut Traffic> {
+    let row = row?;
+    // SAFETY: a live map value.
+    if unsafe { (*row).generation } == u64::from(generation) { Some(row) } else { None }
+}
+
 /// This CPU's row of a listener's slot; `None` for what is no listener's: those have numbers above, or none
 /// ([`NO_SLOT`](netqueue_common::NO_SLOT), of which this makes one of the highest).
 #[inline(always)]
 fn row(slot: u32) -> Option<*mut Traffic> {
-    TRAFFIC.get_ptr_mut(slot.wrapping_mul(layout!(cpus)).wrapping_add(this_cpu()))
+    row_from(slot.wrapping_mul(layout!(cpus)))
 }
 
 /// The slot of a listener.
@@ -289,98 +295,6 @@ pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), F
     slot_of(state, sk)?;
     state.guesses[Guess::place(sk.0)].drops = drops;
     Ok(())
-}
-
-/// The set that a connection is in, if any.
-#[inline(always)]
-fn set_of(child: u64) -> *mut QueuedSet {
-    let index = spread::<SETS_BITS>(child);
-    // SAFETY: below the array's size.
-    unsafe { (&raw mut QUEUED).cast::<QueuedSet>().add(index) }
-}
-
-/// Pairs a connection with its listener.
-#[inline(always)]
-fn remember(child: u64, whose: u64) {
-    let set = set_of(child);
-    // SAFETY: a live element. Two CPUs may choose one place at once: then one of the two is forgotten, which `accepted`
-    // cannot see and the sums can.
-    unsafe {
-        let first = (&raw const (*set).socks[0]).read_volatile();
-        if first == 0 || first == child {
-            (&raw mut (*set).whose[0]).write_volatile(whose);
-            (&raw mut (*set).socks[0]).write_volatile(child);
-            return;
-        }
-    }
-    cold_path();
-    remember_elsewhere(child, whose);
-}
-
-/// The same where the first place of its set is another's.
-#[inline(never)]
-fn remember_elsewhere(child: u64, whose: u64) {
-    let set = set_of(child);
-    let mut place = 1;
-    // SAFETY: as above, indices below the arrays' sizes.
-    unsafe {
-        while place < 4 && !matches!((*set).socks[place], sock if sock == 0 || sock == child) {
-            place += 1;
-        }
-        if place == 4 {
-            place = (lower_half(child) >> 12 & 3) as usize;
-            tally(Tally::QueuedForgotten);
-        }
-        (&raw mut (*set).whose[place]).write_volatile(whose);
-        (&raw mut (*set).socks[place]).write_volatile(child);
-    }
-}
-
-/// Where the lower half of a word lies, and where the upper.
-const HALVES: [usize; 2] = if cfg!(target_endian = "little") { [0, 1] } else { [1, 0] };
-
-/// Whose accept queue a connection was in: this CPU's row of the listener, and the number of its first.
-struct Whose {
-    row: *mut Traffic,
-    first_row: u32,
-}
-
-/// The listener that a connection was paired with, once; `None` where there is none any more. Not to be asked of 0, for which any
-/// free place would do.
-#[inline(always)]
-fn take(child: u64) -> Option<Whose> {
-    let set = set_of(child);
-    // SAFETY: the place is below the array's size.
-    unsafe {
-        if (&raw const (*set).socks[0]).read_volatile() == child {
-            return take_from(set, 0);
-        }
-        for place in 1..4 {
-            if (&raw const (*set).socks[place]).read_volatile() == child {
-                return take_from(set, place);
-            }
-        }
-    }
-    None
-}
-
-/// The listener that the connection at this place of its set was paired with.
-///
-/// # Safety
-/// The place must be below 4.
-#[inline(always)]
-unsafe fn take_from(set: *mut QueuedSet, place: usize) -> Option<Whose> {
-    // SAFETY: as in `remember`.
-    unsafe {
-        let [first_row, generation] =
-            HALVES.map(|half| (&raw const (*set).whose).cast::<u32>().add(2 * place + half));
-        let first_row = first_row.read_volatile();
-        let row = TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_cpu()));
-        let generation = generation.read_volatile();
-        (&raw mut (*set).socks).cast::<u64>().add(place).write_volatile(0);
-        let row = row?;
-        if (*row).generation == u64::from(generation) { Some(Whose { row, first_row }) } else { None }
-    }
 }
 
 /// Bucket `n` ends at `1 << n`.
