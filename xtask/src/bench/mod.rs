@@ -99,7 +99,7 @@ fn measure(
     works: &[Work],
 ) -> Result<Vec<Row>> {
     let memory_mb = if payload.userland.is_some() { 4096 } else { 1024 };
-    const DEADLINE: Duration = Duration::from_secs(600);
+    const DEADLINE: Duration = Duration::from_secs(1800);
     let boot = Boot {
         kernel: kernels::ensure(workspace, kernel)?,
         machine: Machine { cpus: 1, memory_mb, count_instructions: true, forward: None },

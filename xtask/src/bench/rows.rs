@@ -100,12 +100,16 @@ fn objects(output: &[String]) -> impl Iterator<Item = Value> {
 /// Of each run in which programs were counted, what all of them took for one connection.
 fn counted(output: &[String]) -> Vec<f64> {
     let mut sums = Vec::new();
+    let mut done = 0.0;
     for line in objects(output) {
         if line["by_program"] == true {
             sums.push(0.0);
-        } else if let (Some(sum), Some(one)) = (sums.last_mut(), line["nanos"].as_f64()) {
-            // A nanosecond of the guest's clock is an instruction.
-            *sum += one;
+            done = line["done"].as_f64().unwrap_or(0.0);
+        } else if let (Some(sum), Some(each), Some(runs)) =
+            (sums.last_mut(), line["nanos"].as_f64(), line["runs"].as_f64())
+        {
+            // A nanosecond of the guest's clock is an instruction. One program may be attached to several functions.
+            *sum += each * runs / done;
         }
     }
     sums
@@ -171,12 +175,13 @@ mod tests {
         let settings = [Setting::Nothing, Setting::Empty(Mode::Auto), Setting::Daemon(Mode::Auto, &[])];
         let mut output = lines(&[1000.0, 1050.0, 1130.0]);
         let counted = |nanos: [f64; 2]| {
-            let program = |nanos: f64| json!({"of": "cycle", "program": 7, "nanos": nanos});
-            let cost = json!({"of": "cycle", "median": 2000.0, "by_program": true});
-            [cost, program(nanos[0]), program(nanos[1])].map(|line| line.to_string())
+            let program =
+                |nanos: f64, runs| json!({"of": "cycle", "program": 7, "nanos": nanos, "runs": runs});
+            let cost = json!({"of": "cycle", "median": 2000.0, "done": 1500, "by_program": true});
+            [cost, program(nanos[0], 3000), program(nanos[1], 1500)].map(|line| line.to_string())
         };
-        output.splice(19..19, counted([60.0, 60.5]));
-        output.extend(counted([101.0, 99.0]));
+        output.splice(19..19, counted([30.0, 60.5]));
+        output.extend(counted([50.5, 99.0]));
         let rows = read("6.1", &settings, &[Work::Cycle], &output).unwrap();
         assert_eq!(rows.iter().map(|row| row.own).collect::<Vec<_>>(), [None, None, Some(79.5)]);
         assert!(read("6.1", &settings, &[Work::Cycle], &lines(&[1000.0, 1050.0, 1130.0])).is_err());

@@ -62,6 +62,8 @@ struct Cost {
     unit: &'static str,
     batches: u32,
     cycles_per_batch: u32,
+    /// How often it was done in all: to warm up, and in batches that do not count.
+    done: u32,
     /// Whether programs were counted meanwhile, which is then in it.
     by_program: bool,
 }
@@ -142,7 +144,7 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
         batch(&mut prepared)?;
     }
     let mut spent = Vec::new();
-    for _ in 0..2 * batches {
+    for tried in 1..=2 * batches {
         let (ticks, alone) = alone(|| batch(&mut prepared))?;
         if alone {
             spent.push(ticks?);
@@ -160,6 +162,7 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
                 unit: sys::TICKS,
                 batches,
                 cycles_per_batch: BATCH,
+                done: (work.warm_up() + tried) * BATCH * work.contained(),
                 by_program: false,
             });
         }
