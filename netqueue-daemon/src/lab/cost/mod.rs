@@ -23,8 +23,6 @@ use crate::kernel::{EmptyProbes, RunTime, RunTimes};
 
 /// What is timed together, once each; a batch in which another task had the CPU does not count.
 const BATCH: u32 = 50;
-/// So many are tried for each that is to count: a daemon that has something to do is busy for longer than many take.
-const TRIES: u32 = 10;
 /// Each cycle leaves a port in TIME_WAIT; a search among too many of them would be measured, too.
 const MOST_CYCLES: u32 = 10_000;
 
@@ -146,7 +144,7 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
         batch(&mut prepared)?;
     }
     let mut spent = Vec::new();
-    for tried in 1..=TRIES * batches {
+    for tried in 1..=most_tries(batches) {
         let (ticks, alone) = alone(|| batch(&mut prepared))?;
         if alone {
             spent.push(ticks?);
@@ -166,7 +164,16 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
             });
         }
     }
-    bail!("another task had the CPU in nine of ten batches: what is measured would be its cost, too")
+    bail!(
+        "another task had the CPU in most of {} batches: what is measured would be its cost, too",
+        most_tries(batches)
+    )
+}
+
+/// How many batches are tried for so many that are to count: a daemon that has something to do is busy for longer than some of
+/// them take.
+fn most_tries(batches: u32) -> u32 {
+    (10 * batches).min(MOST_CYCLES / BATCH).max(2 * batches)
 }
 
 /// Waits for other work to end: a kernel that has just booted goes on initialising for a while.
