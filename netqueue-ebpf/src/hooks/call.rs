@@ -12,7 +12,7 @@ use aya_ebpf::{
 use super::trampoline::{Function, Typed, Words};
 use crate::{
     kernel::{Fault, Sock, read},
-    layout::{at, layout},
+    layout::layout,
     mib::Cells,
     scope::{CpuState, Frame, Guess},
     slots,

@@ -25,7 +25,7 @@ const WORKS: [Work; 2] = [Work::Cycle, Work::DroppedSyn];
 /// What is added may rise by so much over the baseline, in percent of it ..
 const RISE: f64 = 3.0;
 /// .. and by what two runs of the same program may differ, in percent of the base: where sockets lie is left to chance ..
-const CHANCE: f64 = 0.25;
+const CHANCE: f64 = 0.4;
 /// .. but not of what is counted in the programs themselves: there it is so many instructions.
 const CHANCE_OF_OWN: f64 = 2.0;
 
@@ -98,11 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn two_hundred_instructions_more_are_chance_and_three_hundred_are_not() {
+    fn three_hundred_instructions_more_are_chance_and_four_hundred_are_not() {
         let known = [row(1000.0).json()];
         let wrong = |added| judge(&known, &[row(added)]).unwrap().0;
-        assert!(wrong(1200.0).is_empty());
-        assert!(wrong(1300.0)[0].contains("adds 1300 instructions, the baseline is 1000"));
+        assert!(wrong(1300.0).is_empty());
+        assert!(wrong(1400.0)[0].contains("adds 1400 instructions, the baseline is 1000"));
         assert!(wrong(500.0).is_empty());
     }
 
