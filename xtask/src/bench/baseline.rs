@@ -24,9 +24,15 @@ const WORKS: [Work; 2] = [Work::Cycle, Work::DroppedSyn];
 
 /// What is added may rise by so much over the baseline, in percent of it ..
 const RISE: f64 = 3.0;
-/// .. and by what two runs of the same program may differ, in percent of the base: where sockets lie is left to chance ..
-const CHANCE: f64 = 0.4;
-/// .. but not of what is counted in the programs themselves: there it is so many instructions.
+/// .. and by what two runs of the same program may differ, in percent of the base. For connections where sockets lie and how they
+/// hash is left to chance: what is held tightly of those is counted in the programs ..
+const fn chance(of: Work) -> f64 {
+    match of {
+        Work::Cycle => 0.75,
+        Work::DroppedSyn | Work::DataPacket => 0.25,
+    }
+}
+/// .. where chance makes so many instructions.
 const CHANCE_OF_OWN: f64 = 2.0;
 
 /// Measures what the baseline has.
@@ -72,7 +78,7 @@ fn judge(known: &[Value], rows: &[Row]) -> Result<(Vec<String>, Vec<String>)> {
             stand.push(said);
             Ok(())
         };
-        hold("added", "netqueue adds", row.added, row.base * CHANCE / 100.0)?;
+        hold("added", "netqueue adds", row.added, row.base * chance(row.of) / 100.0)?;
         if let Some(own) = row.own {
             hold("own", "in its programs netqueue executes", own, CHANCE_OF_OWN)?;
         }
@@ -98,11 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn three_hundred_instructions_more_are_chance_and_four_hundred_are_not() {
+    fn six_hundred_instructions_more_are_chance_and_seven_hundred_are_not() {
         let known = [row(1000.0).json()];
         let wrong = |added| judge(&known, &[row(added)]).unwrap().0;
-        assert!(wrong(1300.0).is_empty());
-        assert!(wrong(1400.0)[0].contains("adds 1400 instructions, the baseline is 1000"));
+        assert!(wrong(1600.0).is_empty());
+        assert!(wrong(1700.0)[0].contains("adds 1700 instructions, the baseline is 1000"));
         assert!(wrong(500.0).is_empty());
     }
 
