@@ -72,6 +72,12 @@ pub(crate) fn tally(which: Tally) {
     }
 }
 
+/// The number of a slot's first row, where there is one for each CPU. Of [`NO_SLOT`] one that no map has.
+#[inline(always)]
+pub(crate) fn first_row(slot: u32) -> u32 {
+    slot.wrapping_mul(layout!(cpus))
+}
+
 #[inline(always)]
 pub(crate) fn this_cpu() -> u32 {
     /// include/uapi/linux/bpf.h BPF_FUNC_get_smp_processor_id
@@ -114,7 +120,7 @@ impl Account {
     pub(crate) fn at(slot: u32) -> Self {
         let row = match slot {
             NO_SLOT => None,
-            slot => COUNTS.get_ptr_mut(slot * layout!(cpus) + this_cpu()),
+            slot => COUNTS.get_ptr_mut(first_row(slot).wrapping_add(this_cpu())),
         };
         Self { row: row.unwrap_or(null_mut()), slot }
     }

@@ -21,7 +21,7 @@ use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
 use crate::{
     kernel::{Sock, monotonic_now, tcp_state, volatile},
     layout::layout,
-    maps::{BPF_F_MMAPABLE, clear, raise, this_cpu},
+    maps::{BPF_F_MMAPABLE, clear, first_row, raise, this_cpu},
     scope::Guess,
     traffic,
 };
@@ -116,7 +116,7 @@ pub(crate) fn surely_holds(guess: &Guess, sock: u64) -> bool {
 /// What is guessed of a listener that has this slot from now on.
 #[inline(always)]
 pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
-    let first_row = slot.wrapping_mul(layout!(cpus));
+    let first_row = first_row(slot);
     // Never up to date: that the slot is the listener's own is asked when it is used next.
     let ended = ended().wrapping_sub(1);
     Guess {

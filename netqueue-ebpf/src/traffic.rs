@@ -15,7 +15,7 @@ use netqueue_common::{Control, Look, Traffic, Waits};
 use crate::{
     kernel::{Fault, Sock, monotonic_now, volatile},
     layout::layout,
-    maps::{Account, BPF_F_MMAPABLE, raise, this_cpu},
+    maps::{Account, BPF_F_MMAPABLE, first_row, raise, this_cpu},
     mib::Cells,
     queued::{self, Pair},
     scope::{CpuState, Guess},
@@ -260,7 +260,7 @@ fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Op
 /// ([`NO_SLOT`](netqueue_common::NO_SLOT), of which this makes one of the highest).
 #[inline(always)]
 fn row(slot: u32) -> Option<*mut Traffic> {
-    row_from(slot.wrapping_mul(layout!(cpus)))
+    row_from(first_row(slot))
 }
 
 /// The slot of a listener.

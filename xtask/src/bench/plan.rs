@@ -94,9 +94,7 @@ impl Setting {
             Self::Script(place) => format!("bpftrace {}", place),
         }
     }
-}
 
-impl Setting {
     /// Whether what runs in its programs is counted as well, of [`Work::Cycle`]: netqueue's with all features, and those that do
     /// nothing in their place.
     pub(crate) const fn is_counted(self) -> bool {
