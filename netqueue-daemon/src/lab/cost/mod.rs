@@ -63,7 +63,7 @@ struct Cost {
     batches: u32,
     cycles_per_batch: u32,
     /// How often it was done in all: to warm up, and in batches that do not count.
-    done: u32,
+    done: u64,
     /// Whether programs were counted meanwhile, which is then in it.
     by_program: bool,
 }
@@ -144,7 +144,7 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
         batch(&mut prepared)?;
     }
     let mut spent = Vec::new();
-    for tried in 1..=most_tries(batches) {
+    for _ in 0..most_tries(batches) {
         let (ticks, alone) = alone(|| batch(&mut prepared))?;
         if alone {
             spent.push(ticks?);
@@ -159,7 +159,7 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
                 unit: sys::TICKS,
                 batches,
                 cycles_per_batch: BATCH,
-                done: (work.warm_up() + tried) * BATCH * work.contained(),
+                done: prepared.done() * u64::from(work.contained()),
                 by_program: false,
             });
         }

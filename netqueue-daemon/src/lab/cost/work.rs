@@ -94,6 +94,11 @@ impl Prepared {
         (self.work)()
     }
 
+    /// How often it was done.
+    pub(super) const fn done(&self) -> u64 {
+        self.done
+    }
+
     /// Whether that was what happened: all that was to be dropped was dropped, and nothing else.
     pub(super) fn check(&self) -> Result<()> {
         let moved = counters::since(&counters::of_this_thread()?, &self.before);
