@@ -87,6 +87,7 @@ impl Listener {
     fn listen(socket: Socket, address: SocketAddr, backlog: i32) -> Result<Self> {
         socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
         socket.listen(backlog).with_context(|| format!("cannot listen on {address}"))?;
+        let address = local_address(&socket)?;
         Ok(Self { socket, address })
     }
 
@@ -245,9 +246,9 @@ pub(super) fn local_addresses(clients: &[Socket]) -> Result<Vec<SocketAddr>> {
     clients.iter().map(local_address).collect()
 }
 
-/// A client's own address.
+/// The address a socket is bound to.
 pub(super) fn local_address(client: &Socket) -> Result<SocketAddr> {
-    client.local_addr()?.as_socket().context("a client has no IP address")
+    client.local_addr()?.as_socket().context("a socket has no IP address")
 }
 
 /// 127.0.0.1 or ::1 with a port.

@@ -17,7 +17,7 @@ use crate::lab::{metrics, sysctl};
 pub(super) const SPIKE: Experiment = Experiment {
     number: "55",
     name: "spike-between-scrapes",
-    incident: "between two scrapes a second apart, 30 connections enter the accept queue and leave it within 50 ms",
+    incident: "between two scrapes a second apart, 30 connections enter the accept queue and leave it within 200 ms",
     verdict: "the queue is empty at both scrapes and was 30 long in between: its peak says so, once, and the last minute's goes on \
               saying so",
     provoke: Provoke::Watching(spike),
@@ -42,11 +42,13 @@ pub(super) const HALF_OPEN: Experiment = Experiment {
 
 fn spike(bench: &Bench<'_>) -> Result<Scene> {
     const CLIENTS: u64 = 30;
-    const PORT: u16 = 8135;
+    const AT_ONCE: Duration = Duration::from_millis(200);
+    // Any port that is free: one of an earlier try has its own peaks, in the same namespace by number.
     let listener = bench.netns.run(|| {
         sysctl::defaults()?;
-        Listener::ipv4(PORT, 128)
+        Listener::ipv4(0, 128)
     })?;
+    let port = listener.address().port();
     let come_and_go = |listener: Listener, clients: u64| {
         bench.netns.run(move || {
             let start = Instant::now();
@@ -63,7 +65,7 @@ fn spike(bench: &Bench<'_>) -> Result<Scene> {
     let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
     let (listener, _) = come_and_go(listener, 1)?;
     let look = |family: &str| match bench.server {
-        Some(server) => metrics::gauge(server, family, bench.netns.inode(), PORT),
+        Some(server) => metrics::gauge(server, family, bench.netns.inode(), port),
         None => Ok(None),
     };
     // A machine that is too slow for a fresh page is given an old one.
@@ -74,18 +76,18 @@ fn spike(bench: &Bench<'_>) -> Result<Scene> {
     let (listener, took) = come_and_go(listener, CLIENTS)?;
     thread::sleep(Duration::from_secs(1).saturating_sub(first.elapsed()));
     scene.measured.push(format!("the queue was full and empty again after {} ms", took.as_millis()));
-    if took > Duration::from_millis(50) {
-        scene.problems.push("the incident did not happen: the spike took longer than 50 ms".to_owned());
+    if took > AT_ONCE {
+        scene.problems.push(format!("the incident did not happen: the spike took longer than {AT_ONCE:?}"));
     }
     if let Some(server) = bench.server {
         let mut expect = |when: &str, page: &str, family: &str, wanted: u64| {
-            let said = metrics::gauge_on(page, family, bench.netns.inode(), PORT);
+            let said = metrics::gauge_on(page, family, bench.netns.inode(), port);
             if said != Some(wanted) {
                 scene.problems.push(format!("{when}: {family} is {said:?}, expected {wanted}"));
             }
         };
         let shown =
-            |page: &String| metrics::gauge_on(page, WINDOW_PEAK, bench.netns.inode(), PORT) == Some(CLIENTS);
+            |page: &String| metrics::gauge_on(page, WINDOW_PEAK, bench.netns.inode(), port) == Some(CLIENTS);
         let mut second = metrics::page(server)?;
         let patience = Instant::now() + PATIENCE;
         while !shown(&second) && Instant::now() < patience {
