@@ -36,6 +36,8 @@ const QUIET: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_millis(100);
 /// and so many times what the last one took, whoever asks for the next.
 const REST_SHARE: u32 = 9;
+/// So many times more where nobody asks and nobody is looked for.
+const QUIET_SHARE: u32 = 20;
 /// Wake-ups that may wait to be heard; calls in those that find no room are missed.
 const PENDING: usize = 256;
 
@@ -182,7 +184,7 @@ fn run(
         spent.set(keeper.cost);
         let stirred = std::mem::take(&mut keeper.stirred);
         keeper.pause = pause(keeper.pause, news || expecting || stirred || !settings.told);
-        if !keeper.rest(woken) {
+        if !keeper.rest(woken, expecting) {
             return;
         }
     }
@@ -202,16 +204,22 @@ fn pause(before: Duration, lively: bool) -> Duration {
     if lively { PERIOD } else { (before * 2).min(QUIET) }
 }
 
+/// How much longer than it must a census waits that nobody asks, after a look that took so long: who holds a new listener
+/// is to be known soon, however long looking takes.
+fn unasked(pause: Duration, took: Duration, expecting: bool) -> Duration {
+    if expecting { pause } else { pause.max(took * QUIET_SHARE) }
+}
+
 impl Keeper {
     /// Waits until the next look is due, or asked for; `false` when nobody is left who could ask.
     ///
     /// However many listeners there are, looking takes at most a tenth of one CPU while they come and go, and a twentieth while
-    /// they do not. Where nothing happens it wakes once for each look. The connections of servers that are raced are looked at meanwhile: how long one was idle when its server
-    /// closed it is known as exactly as it was seen often.
-    fn rest(&mut self, woken: &mpsc::Receiver<Vec<ListenCall>>) -> bool {
+    /// they do not. Where nothing happens it wakes once for each look. The connections of servers that are raced are looked at
+    /// meanwhile: how long one was idle when its server closed it is known as exactly as it was seen often.
+    fn rest(&mut self, woken: &mpsc::Receiver<Vec<ListenCall>>, expecting: bool) -> bool {
         let soonest = Instant::now() + REST.max(self.last_took * REST_SHARE);
-        let unasked = |pause: Duration| soonest + pause.max(self.last_took * 20);
-        let (mut latest, lively) = (unasked(self.pause), unasked(PERIOD));
+        let latest_after = |pause| soonest + unasked(pause, self.last_took, expecting);
+        let (mut latest, lively) = (latest_after(self.pause), latest_after(PERIOD));
         let (mut looked, mut raced_took, mut asked) = (Instant::now(), Duration::ZERO, false);
         loop {
             let now = Instant::now();
@@ -331,6 +339,14 @@ mod tests {
             std::iter::successors(Some(PERIOD), |last| Some(pause(*last, false))).take(4).collect();
         assert_eq!(quiet, [PERIOD, 2 * PERIOD, QUIET, QUIET]);
         assert_eq!(pause(QUIET, true), PERIOD);
+    }
+
+    #[test]
+    fn a_slow_look_is_followed_by_a_long_pause_but_not_where_an_owner_is_to_be_found() {
+        let slow = Duration::from_secs(1);
+        assert_eq!(unasked(PERIOD, slow, false), Duration::from_secs(20));
+        assert_eq!(unasked(PERIOD, slow, true), PERIOD);
+        assert_eq!(unasked(QUIET, Duration::from_millis(1), false), QUIET);
     }
 
     #[test]
