@@ -247,8 +247,8 @@ pub(super) fn local_addresses(clients: &[Socket]) -> Result<Vec<SocketAddr>> {
 }
 
 /// The address a socket is bound to.
-pub(super) fn local_address(client: &Socket) -> Result<SocketAddr> {
-    client.local_addr()?.as_socket().context("a socket has no IP address")
+pub(super) fn local_address(socket: &Socket) -> Result<SocketAddr> {
+    socket.local_addr()?.as_socket().context("a socket has no IP address")
 }
 
 /// 127.0.0.1 or ::1 with a port.

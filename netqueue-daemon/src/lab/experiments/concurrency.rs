@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 
-use super::load::{Processes, handshake_pause_us, wait_until_quiet};
+use super::load::{Processes, clients_in_batches, wait_until_quiet};
 use crate::lab::counters::{self, Counter};
 use crate::lab::scene::{
     Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
@@ -37,10 +37,9 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     let dual = dual_stack_if_possible(8203, &mut targets)?;
     let listeners = [plain, deferring, dual];
 
-    let deferring = [listeners[1].loopback()];
     let (mut rounds, mut dropped) = (0, 0);
     while rounds < ROUNDS && dropped < settings.min_drops {
-        round(&listeners, &targets, &deferring, 1 << rounds)?;
+        round(&listeners, &targets, 1 << rounds)?;
         rounds += 1;
         dropped = counters::of_this_thread()?.get(Counter::ListenDrops);
     }
@@ -73,28 +72,18 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
 }
 
 /// One round of traffic: clients, and servers that take `slower` times their usual pauses; over when all is quiet.
-fn round(
-    listeners: &[Listener; 3],
-    targets: &[SocketAddr],
-    deferring: &[SocketAddr],
-    slower: u64,
-) -> Result<()> {
+fn round(listeners: &[Listener; 3], targets: &[SocketAddr], slower: u64) -> Result<()> {
     let mut acceptors = Processes::default();
     for (listener, pause_ms) in [(0, 4), (1, 2), (2, 4), (0, 5)] {
         let how = Acceptor { pause_ms: pause_ms * slower, seconds: SECONDS };
         acceptors.0.push(spawn_acceptor(&listeners[listener], how)?);
     }
-    let how = Clients {
-        batch: 12,
-        pause_us: handshake_pause_us(),
-        first_byte: false,
-        fast_open: false,
-        seconds: SECONDS,
-    };
+    let deferring = [listeners[1].loopback()];
+    let how = clients_in_batches(SECONDS);
     let mut clients = Processes::default();
     for _ in 0..2 {
         clients.0.push(spawn_clients(targets, how.clone())?);
-        clients.0.push(spawn_clients(deferring, Clients { first_byte: true, ..how.clone() })?);
+        clients.0.push(spawn_clients(&deferring, Clients { first_byte: true, ..how.clone() })?);
     }
     clients.wait()?;
     wait_until_quiet()

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::load::{Processes, handshake_pause_us, wait_until_quiet};
+use super::load::{Processes, clients_in_batches, wait_until_quiet};
 use crate::lab::api::Ghosts;
 use crate::lab::counters::{self, Counter};
 use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
@@ -50,13 +50,7 @@ fn overflow(listener: Listener) -> Result<(Scene, Listener)> {
     let mut acceptors = Processes::default();
     acceptors.0.push(spawn_acceptor(&listener, Acceptor { pause_ms: 2, seconds: SECONDS })?);
     let target = [listener.loopback()];
-    let how = Clients {
-        batch: 12,
-        pause_us: handshake_pause_us(),
-        first_byte: false,
-        fast_open: true,
-        seconds: SECONDS,
-    };
+    let how = Clients { fast_open: true, ..clients_in_batches(SECONDS) };
     let mut clients = Processes::default();
     for _ in 0..4 {
         clients.0.push(spawn_clients(&target, how.clone())?);

@@ -7,17 +7,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::lab::counters;
+use crate::lab::worker::Clients;
 
 const QUIET: Duration = Duration::from_millis(300);
 const QUIET_WITHIN: Duration = Duration::from_secs(20);
 
 /// On one CPU, clients that hardly sleep overrun the loopback device's queue: it loses their resets, and half-open
 /// requests turn the experiment into a SYN flood.
-pub(super) fn handshake_pause_us() -> u64 {
+fn handshake_pause_us() -> u64 {
     match thread::available_parallelism() {
         Ok(cpus) if cpus.get() > 1 => 200,
         _ => 5_000,
     }
+}
+
+/// Clients that connect 12 at once, for so long, and send nothing.
+pub(super) fn clients_in_batches(seconds: u64) -> Clients {
+    Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, fast_open: false, seconds }
 }
 
 /// Waits until the kernel has counted nothing for a while: clients are gone, acceptors have emptied the queues.

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
-use super::load::{Processes, handshake_pause_us, wait_until_quiet};
+use super::load::{Processes, clients_in_batches, wait_until_quiet};
 use crate::lab::api::Row;
 use crate::lab::client::Server;
 use crate::lab::counters::Counter;
 use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, cause};
 use crate::lab::sockets::{Listener, localhost};
-use crate::lab::worker::{Clients, spawn_clients};
+use crate::lab::worker::spawn_clients;
 use crate::lab::{metrics, observation, sysctl};
 
 pub(super) const REOPEN: Experiment = Experiment {
@@ -68,13 +68,7 @@ fn reopen(bench: &Bench<'_>) -> Result<Scene> {
 fn restart_under_load() -> Result<(Listener, u64)> {
     sysctl::defaults()?;
     let target = [localhost(std::net::Ipv4Addr::LOCALHOST, PORT)];
-    let how = Clients {
-        batch: 12,
-        pause_us: handshake_pause_us(),
-        first_byte: false,
-        fast_open: false,
-        seconds: SECONDS,
-    };
+    let how = clients_in_batches(SECONDS);
     let mut clients = Processes::default();
     for _ in 0..2 {
         clients.0.push(spawn_clients(&target, how.clone())?);
