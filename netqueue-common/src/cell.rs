@@ -74,6 +74,10 @@ pub enum Cell {
     /// Events that were lost because the ring buffer was full.
     EventsLost,
 
+    /// ListenOverflows of the BPF SYN-cookie helper: a program asked it for a cookie while the accept queue was full. No packet
+    /// was dropped by the listener, and ListenDrops did not move.
+    CookieHelperOverflows,
+
     /// The kernel's ListenOverflows.
     ListenOverflows,
     /// The kernel's ListenDrops.
@@ -132,6 +136,7 @@ impl Cell {
         Self::GhostsGivenUp,
         Self::EventsSuppressed,
         Self::EventsLost,
+        Self::CookieHelperOverflows,
         Self::ListenOverflows,
         Self::ListenDrops,
         Self::ReqQFullDrop,

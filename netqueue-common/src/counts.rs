@@ -4,8 +4,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Cell;
 
-/// One CPU's exact counts of one [`ListenerKey`](crate::ListenerKey), indexed by [`Cell`]. They only grow while
-/// the slot has one owner.
+/// One row of the exact counts of one [`ListenerKey`](crate::ListenerKey), indexed by [`Cell`]: one CPU's, or that of
+/// several CPUs. They only grow while the slot has one owner.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Counts {

@@ -33,6 +33,16 @@ pub struct KernelLayout {
     /// The same of `tcp_v6_send_reset`.
     pub code_of_v6_send_reset: [u64; 2],
 
+    /// Where the code of `tcp_v6_do_rcv` begins and ends, as that of `tcp_disconnect`.
+    pub code_of_v6_do_rcv: [[u64; 2]; 2],
+    /// Where the code begins and ends to which functions return that a kretprobe or an fprobe watches: that of kretprobes and
+    /// that of rethooks; both 0 where there is none.
+    pub code_of_return_trampolines: [[u64; 2]; 2],
+    /// The same of function_graph.
+    pub code_of_return_to_handler: [u64; 2],
+    /// Where the kernel's own code begins and ends (`_stext`, `_etext`); both 0 where that is not known.
+    pub kernel_text: [u64; 2],
+
     /// Kernel address of the list of network namespaces, `net_namespace_list`.
     pub net_namespace_list: u64,
 
@@ -165,8 +175,14 @@ pub struct KernelLayout {
     pub mptcp_first: u32,
     /// Slots of listeners: the first ones.
     pub listeners: u32,
-    /// Possible CPUs: rows of counts per slot.
+    /// The first of these, which any listener may take; the others are for those that drop or reset.
+    pub open_to_all: u32,
+    /// Possible CPUs.
     pub cpus: u32,
+    /// Rows of counts of each slot, a power of two. Where there are more CPUs, several share a row.
+    pub rows: u32,
+    /// [`Self::rows`] less one: these bits of a CPU's number are its row's.
+    pub row_mask: u32,
     /// `sock.__sk_common.skc_num`
     pub sock_num: u32,
     /// `sock.__sk_common.skc_nulls_node.pprev`: NULL while the socket is in no hash table.
@@ -182,6 +198,24 @@ pub struct KernelLayout {
     pub tcp_sock: u32,
     /// States of CPUs that there is room for, less one: they are a power of two, so that this is a mask.
     pub state_mask: u32,
+    /// `sock.sk_shutdown`
+    pub sock_shutdown: u32,
+    /// Bit number of SOCK_DONE in `skc_flags`.
+    pub flag_done: u32,
+    /// `tcp_sock.rcv_nxt`
+    pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.copied_seq`
+    pub tcp_copied_seq: u32,
+    /// `inet_connection_sock.icsk_ulp_ops`
+    pub icsk_ulp_ops: u32,
+    /// `rtable.rt_type`
+    pub rtable_type: u32,
+    /// SK_RST_REASON_INVALID_SYN, or [`Self::ABSENT`].
+    pub reason_invalid_syn: u32,
+    /// SK_RST_REASON_MPTCP_RST_EUNSPEC, the first of those of Multipath TCP, or [`Self::ABSENT`].
+    pub reason_mptcp_first: u32,
+    /// SK_RST_REASON_MPTCP_RST_EMIDDLEBOX, the last of them, or [`Self::ABSENT`].
+    pub reason_mptcp_last: u32,
     /// Fills the struct up to a multiple of eight bytes; 0.
     pub padding: u32,
 }

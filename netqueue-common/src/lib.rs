@@ -32,15 +32,17 @@ pub mod names {
     pub const SLOTS: &str = "SLOTS";
     /// Stack of free slots for listeners, filled by the loader.
     pub const FREE_LISTENERS: &str = "FREE_LISTENERS";
+    /// Stack of free slots for listeners that drop or reset, filled by the loader.
+    pub const FREE_RESERVED: &str = "FREE_RESERVED";
     /// Stack of free slots for local endpoints without a listener, filled by the loader.
     pub const FREE_ENDPOINTS: &str = "FREE_ENDPOINTS";
     /// Stack of free slots for the `other` buckets of namespaces, filled by the loader.
     pub const FREE_OTHERS: &str = "FREE_OTHERS";
     /// Memory-mapped array: slot to [`Account`](crate::Account).
     pub const ACCOUNTS: &str = "ACCOUNTS";
-    /// Memory-mapped array: slot times number of CPUs plus CPU to [`Counts`](crate::Counts).
+    /// Memory-mapped array: slot times number of rows plus row to [`Counts`](crate::Counts).
     pub const COUNTS: &str = "COUNTS";
-    /// Memory-mapped array: slot of a listener times number of CPUs plus CPU to [`Traffic`](crate::Traffic).
+    /// Memory-mapped array: slot of a listener times number of rows plus row to [`Traffic`](crate::Traffic).
     pub const TRAFFIC: &str = "TRAFFIC";
     /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
     pub const WAITS: &str = "WAITS";
@@ -52,6 +54,8 @@ pub mod names {
     pub const TALLIES: &str = "TALLIES";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
     pub const LEDGER: &str = "LEDGER";
+    /// Hash: a namespace's counters on one CPU to what they were at the last look.
+    pub const LOOKED: &str = "LOOKED";
     /// Array of one word: 0 while no handshake is remembered.
     pub const REMEMBERING: &str = "REMEMBERING";
     /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.

@@ -14,8 +14,6 @@ pub enum Tally {
     EventsSuppressed,
     /// Events lost because the ring buffer was full.
     EventsRingFull,
-    /// Charges that found no free slot and went to the namespace's `other` bucket; the sum stays exact.
-    ChargesFolded,
     /// Charges that found no slot at all: missing from every sum.
     ChargesLost,
     /// Handshakes put into the ledger.
@@ -41,11 +39,20 @@ pub enum Tally {
     FarewellsLost,
     /// listen() calls that were not told: the ring buffer for them was full. Their listeners' arguments are not known.
     ListensLost,
+    /// Looks at a namespace's counters on a CPU for which no baseline could be kept: what one call cannot have moved alone is
+    /// charged to nobody.
+    BaselinesFull,
+    /// Looks that found counters moved by more than any hooked function moves: code without a hook did, and what cannot be
+    /// told from it is charged to nobody.
+    MovedElsewhere,
+    /// Calls whose return address another tracer had replaced (kretprobe, fprobe, function_graph): what only the caller tells
+    /// is not known.
+    CallerHidden,
 }
 
 impl Tally {
     /// How many tallies there are.
-    pub const COUNT: usize = Self::ListensLost as usize + 1;
+    pub const COUNT: usize = Self::CallerHidden as usize + 1;
 
     /// Every tally, in index order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -53,7 +60,6 @@ impl Tally {
         Self::EventsSubmitted,
         Self::EventsSuppressed,
         Self::EventsRingFull,
-        Self::ChargesFolded,
         Self::ChargesLost,
         Self::LedgerEntered,
         Self::LedgerStruck,
@@ -65,6 +71,9 @@ impl Tally {
         Self::NamespacesUntold,
         Self::FarewellsLost,
         Self::ListensLost,
+        Self::BaselinesFull,
+        Self::MovedElsewhere,
+        Self::CallerHidden,
     ];
 }
 

@@ -2,7 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// One CPU's part of what went through one listener. Counts only grow while the slot has one owner.
+/// One row of what went through one listener: one CPU's part, or that of several CPUs. Counts only grow while the slot has
+/// one owner.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Traffic {

@@ -6,10 +6,7 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use netqueue_common::kept;
 
-use crate::{
-    looked,
-    slots::{self, Free},
-};
+use crate::{embryonic, looked, maps::state, slots};
 
 /// Arguments: slot, generation.
 #[raw_tracepoint]
@@ -23,19 +20,21 @@ fn keep_retire(ctx: RawTracePointContext) -> i32 {
     slots::retire(ctx.arg(0), ctx.arg(1)) as i32
 }
 
-/// Arguments: slot, generation, and which stack: 0 of listeners, 1 of endpoints, 2 of `other` buckets.
+/// Arguments: slot, generation.
 #[raw_tracepoint]
 fn keep_release(ctx: RawTracePointContext) -> i32 {
-    let free = match ctx.arg::<u32>(2) {
-        0 => Free::Listeners,
-        1 => Free::Endpoints,
-        _ => Free::Others,
-    };
-    slots::release(ctx.arg(0), ctx.arg(1), free) as i32
+    slots::release(ctx.arg(0), ctx.arg(1)) as i32
 }
 
-/// Argument: a CPU, whose counters are noted as they are in some namespaces more.
+/// Arguments: a CPU, whose counters are noted as they are in some namespaces more, and whether this runs on it.
 #[raw_tracepoint]
 fn keep_note_counters(ctx: RawTracePointContext) -> i32 {
-    looked::note_some(ctx.arg(0)).unwrap_or(kept::STALE) as i32
+    looked::note_some(ctx.arg(0), ctx.arg::<u32>(1) != 0).unwrap_or(kept::STALE) as i32
+}
+
+/// Charges what this CPU owes ([`embryonic`]). To be run on the CPU.
+#[raw_tracepoint]
+fn keep_settle(_ctx: RawTracePointContext) -> i32 {
+    let owes = embryonic::settle(state());
+    (if owes { kept::BUSY } else { kept::DONE }) as i32
 }

@@ -1,13 +1,18 @@
 //! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
 
-use core::{arch::asm, hint::assert_unchecked, mem::transmute};
+use core::{
+    arch::asm,
+    ffi::c_void,
+    hint::assert_unchecked,
+    mem::{MaybeUninit, transmute},
+};
 
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, generated};
 use netqueue_common::{Flow, KernelLayout, ListenerKey, Namespace, UNKNOWN_LENGTH};
 
 use crate::{
     layout::{Member as _, at, layout},
-    lives,
+    net::Net,
     packet::Peer,
 };
 
@@ -28,7 +33,21 @@ pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
 }
 
-/// The same of one aligned integer, loaded without the helper where the kernel lets us: for a tenth of what that takes. For what
+/// Reads a `T` at `base + offset`, or zeroes where there is none (kernel/trace/bpf_trace.c bpf_probe_read_kernel_common fills the
+/// destination with them). For members of what was read already: a value that is there on both ways leaves the compiler no register
+/// to carry on that only one of them has written, which verifiers refuse.
+#[inline(always)]
+pub(crate) fn read_or_zero<T: Copy>(base: u64, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let from = base.wrapping_add(u64::from(offset)) as *const c_void;
+    // SAFETY: the helper writes all of the destination, whatever the address; `T` is made of integers.
+    unsafe {
+        generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
+        value.assume_init()
+    }
+}
+
+/// Reads one aligned integer like [`read`], loaded without the helper where the kernel lets us: for a tenth of what that takes. For what
 /// runs for each connection, and what is surely there: elsewhere memory that is not mapped is taken for zeroes.
 #[inline(always)]
 pub(crate) fn load<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
@@ -43,6 +62,16 @@ pub(crate) fn load<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     }
     // SAFETY: to the verifier this is an array of numbers; that each load of one is safe, whatever the address, it sees to.
     Ok(unsafe { cast(address, layout!(window)).cast::<T>().read_volatile() })
+}
+
+/// Loads like [`load`], or reads zeroes where there is nothing.
+#[inline(always)]
+pub(crate) fn load_or_zero<T: Copy + Default>(base: u64, offset: u32) -> T {
+    if layout!(rdonly_cast) == 0 {
+        read_or_zero(base, offset)
+    } else {
+        load(base, offset).unwrap_or_default()
+    }
 }
 
 /// kernel/bpf/helpers.c `bpf_rdonly_cast`: the address as a pointer to a structure of this BTF type, which may be loaded from. The
@@ -87,12 +116,6 @@ pub(crate) fn socket_inode(socket: u64) -> Result<u64, Fault> {
     read(socket, layout!(socket_inode))
 }
 
-/// Whether a return address lies in a function's code: it is that after the call.
-#[inline(always)]
-pub(crate) fn is_within(address: u64, [code, cold]: [[u64; 2]; 2]) -> bool {
-    (code[0] < address && address <= code[1]) || (cold[0] < address && address <= cold[1])
-}
-
 /// Nanoseconds of CLOCK_MONOTONIC.
 #[inline(always)]
 pub(crate) fn monotonic_now() -> u64 {
@@ -122,15 +145,16 @@ impl Sock {
         load(self.0, layout!(sock_net)).map(Net)
     }
 
+    /// Its state ([`tcp_state`]); 0, which is none, where it cannot be read.
     #[inline(always)]
-    pub(crate) fn state(self) -> Result<u8, Fault> {
-        load(self.0, layout!(sock_state))
+    pub(crate) fn state(self) -> u8 {
+        load_or_zero(self.0, layout!(sock_state))
     }
 
-    /// The local port of this full socket.
+    /// The local port of this full socket; 0 where it cannot be read.
     #[inline(always)]
-    pub(crate) fn port(self) -> Result<u16, Fault> {
-        read(self.0, layout!(inet_sport)).map(u16::from_be)
+    pub(crate) fn port(self) -> u16 {
+        u16::from_be(read_or_zero(self.0, layout!(inet_sport)))
     }
 
     /// The account of this listening socket.
@@ -158,14 +182,14 @@ impl Sock {
         flow.peer_port = u16::from_be(read(self.0, layout!(sock_dport))?);
         flow.local_port = read(self.0, layout!(sock_num))?;
         let family: u16 = read(self.0, layout!(sock_family))?;
-        flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr))?;
+        flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr));
         // Of IPv4 on a dual-stack listener the family is the listener's, and the address a mapped one (RFC 4291, 2.5.5.2).
         let mapped = family == AF_INET6 && is_mapped(&flow.peer_addr);
         let family = if mapped { AF_INET } else { family };
         if mapped {
-            flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr))?;
+            flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr));
         }
-        flow.local_addr = self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?;
+        flow.local_addr = self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr));
         Ok(())
     }
 
@@ -181,27 +205,47 @@ impl Sock {
 
     /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
     #[inline(always)]
-    pub(crate) fn lingers_zero(self) -> Result<bool, Fault> {
-        let lingertime: u64 = read(self.0, layout!(sock_lingertime))?;
-        Ok(self.flag(layout!(flag_linger))? && lingertime == 0)
+    pub(crate) fn lingers_zero(self) -> bool {
+        self.flag(layout!(flag_linger)) && read_or_zero::<u64>(self.0, layout!(sock_lingertime)) == 0
     }
 
     /// Whether no process has it any more (SOCK_DEAD).
     #[inline(always)]
-    pub(crate) fn is_dead(self) -> Result<bool, Fault> {
+    pub(crate) fn is_dead(self) -> bool {
         self.flag(layout!(flag_dead))
+    }
+
+    /// Whether its process has closed it or is closing it: __tcp_close() shuts both directions down first.
+    #[inline(always)]
+    pub(crate) fn is_shut_down(self) -> bool {
+        /// include/net/sock.h
+        const SHUTDOWN_MASK: u8 = 3;
+        read_or_zero::<u8>(self.0, layout!(sock_shutdown)) & SHUTDOWN_MASK == SHUTDOWN_MASK
+    }
+
+    /// Whether this connection has received data that nobody has read. A FIN takes one number of its own.
+    #[inline(always)]
+    pub(crate) fn has_unread_data(self) -> bool {
+        let received: u32 = read_or_zero(self.0, layout!(tcp_rcv_nxt));
+        let copied: u32 = read_or_zero(self.0, layout!(tcp_copied_seq));
+        received.wrapping_sub(copied) > u32::from(self.flag(layout!(flag_done)))
+    }
+
+    /// Whether an upper layer has taken over this connection or listener (`icsk_ulp_ops`): of a listener, Multipath TCP.
+    #[inline(always)]
+    pub(crate) fn has_upper_layer(self) -> bool {
+        read_or_zero::<u64>(self.0, layout!(icsk_ulp_ops)) != 0
     }
 
     /// Whether TCP_LINGER2 is negative: once closed, it does not wait for the peer to close too.
     #[inline(always)]
-    pub(crate) fn waits_not_for_fin(self) -> Result<bool, Fault> {
-        read::<i32>(self.0, layout!(tcp_linger2)).map(|seconds| seconds < 0)
+    pub(crate) fn waits_not_for_fin(self) -> bool {
+        read_or_zero::<i32>(self.0, layout!(tcp_linger2)) < 0
     }
 
     #[inline(always)]
-    fn flag(self, number: u32) -> Result<bool, Fault> {
-        let flags: u64 = read(self.0, layout!(sock_flags))?;
-        Ok(flags >> number & 1 != 0)
+    fn flag(self, number: u32) -> bool {
+        read_or_zero::<u64>(self.0, layout!(sock_flags)) >> number & 1 != 0
     }
 
     /// Of a Multipath TCP socket, the connection it was made of; 0 of any other.
@@ -228,30 +272,36 @@ impl Sock {
 
     #[inline(always)]
     fn key(self, sock: u64) -> Result<ListenerKey, Fault> {
-        let port = self.port()?;
+        let port = self.port();
         let family: u16 = read(self.0, layout!(sock_family))?;
         Ok(ListenerKey {
             sock,
             netns: self.net()?.id()?,
             port,
             family,
-            addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr))?,
+            addr: self.address(family, layout!(sock_rcv_saddr), layout!(sock_v6_rcv_saddr)),
             reserved: 0,
         })
     }
 
-    /// The other end of this connection.
+    /// The other end of this connection; what of it cannot be read is zero.
     #[inline(always)]
-    pub(crate) fn peer(self) -> Result<Peer, Fault> {
-        let family: u16 = read(self.0, layout!(sock_family))?;
-        let port: u16 = read(self.0, layout!(sock_dport))?;
-        let addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr))?;
-        Ok(Peer { family, port: u16::from_be(port), addr })
+    pub(crate) fn peer(self) -> Peer {
+        let family: u16 = read_or_zero(self.0, layout!(sock_family));
+        let port: u16 = read_or_zero(self.0, layout!(sock_dport));
+        let addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr));
+        Peer { family, port: u16::from_be(port), addr }
     }
 
+    /// The address for this family, one read for both: IPv4's is the beginning.
     #[inline(always)]
-    fn address(self, family: u16, v4: u32, v6: u32) -> Result<[u8; 16], Fault> {
-        if family == AF_INET6 { read(self.0, v6) } else { read(self.0, v4).map(widen) }
+    fn address(self, family: u16, v4: u32, v6: u32) -> [u8; 16] {
+        let is_v6 = family == AF_INET6;
+        let words: [u32; 4] = read_or_zero(self.0, if is_v6 { v6 } else { v4 });
+        let rest = |word: u32| if is_v6 { word } else { 0 };
+        let words = [words[0], rest(words[1]), rest(words[2]), rest(words[3])];
+        // SAFETY: as many bytes, and any are a value.
+        unsafe { transmute::<[u32; 4], [u8; 16]>(words) }
     }
 
     /// When this connection was established (net/ipv4/tcp_input.c tcp_init_buffer_space): microseconds of CLOCK_MONOTONIC. To be
@@ -302,49 +352,6 @@ impl Queues {
         syn_length: UNKNOWN_LENGTH,
         syn_limit: UNKNOWN_LENGTH,
     };
-}
-
-/// A `struct net`.
-#[derive(Clone, Copy)]
-pub(crate) struct Net(pub(crate) u64);
-
-impl Net {
-    /// Which namespace it is. Not for the path of a healthy connection.
-    #[inline(always)]
-    pub(crate) fn id(self) -> Result<Namespace, Fault> {
-        let inode = self.inum()?;
-        Ok(Namespace { inode, generation: lives::generation(inode) })
-    }
-
-    /// The namespace's inode number.
-    #[inline(always)]
-    pub(crate) fn inum(self) -> Result<u32, Fault> {
-        read(self.0, layout!(net_inum))
-    }
-
-    /// The account that stands for this endpoint's: all ports that connections leave from are one, by address.
-    #[inline(always)]
-    pub(crate) fn without_ephemeral_port(self, mut key: ListenerKey) -> Result<ListenerKey, Fault> {
-        let range: [u32; 2] = read(self.0, layout!(net_local_ports))?;
-        let packed = layout!(local_ports_packed) != 0;
-        let (lowest, highest) =
-            if packed { (range[0] & 0xffff, range[0] >> 16) } else { (range[0], range[1]) };
-        let port = u32::from(key.port);
-        if lowest <= port && port <= highest {
-            key.port = 0;
-        }
-        Ok(key)
-    }
-
-    /// The SYN queue length from which the last-quarter rule refuses unproven peers:
-    /// tcp_conn_request drops while `max_syn_backlog - qlen < max_syn_backlog >> 2`.
-    #[inline(always)]
-    pub(crate) fn syn_reserve_limit(self) -> u32 {
-        match read::<u32>(self.0, layout!(net_max_syn_backlog)) {
-            Ok(most) => most - (most >> 2),
-            Err(Fault) => UNKNOWN_LENGTH,
-        }
-    }
 }
 
 /// Whether it is an IPv4 address in an IPv6 one: ::ffff:a.b.c.d.

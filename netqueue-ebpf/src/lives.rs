@@ -9,10 +9,11 @@ use aya_ebpf::{
 use netqueue_common::{Farewell, Lives, Tally};
 
 use crate::{
-    kernel::{Fault, Net},
+    kernel::Fault,
     layout::layout,
     maps::tally,
     mib::{self, MOST_CPUS},
+    net::Net,
 };
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;

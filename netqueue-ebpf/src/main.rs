@@ -10,6 +10,9 @@
 //! happens only when a cell moved.
 
 mod account;
+mod caller;
+mod cookie_request;
+mod embryonic;
 mod empty;
 mod hooks;
 mod keeper;
@@ -20,8 +23,10 @@ mod lives;
 mod looked;
 mod maps;
 mod mib;
+mod net;
 mod packet;
 mod queued;
+mod resets;
 mod scope;
 mod slots;
 mod survey;

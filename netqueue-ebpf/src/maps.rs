@@ -1,6 +1,7 @@
 //! The maps, and the few ways they are written.
 //!
-//! Counts lie in arrays that the daemon maps into its memory, a row for each CPU. It never reads them by a system call:
+//! Counts lie in arrays that the daemon maps into its memory, a row for each CPU that is present, up to a bound; CPUs beyond
+//! it share rows, whose words are raised atomically. The daemon never reads them by a system call:
 //! `bpf(BPF_MAP_LOOKUP_ELEM)` raises `bpf_prog_active` on its CPU, and while it is raised, also while the daemon is
 //! preempted there, the kernel skips every kprobe program on that CPU.
 
@@ -21,12 +22,12 @@ use netqueue_common::{Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
 use crate::{
     layout::{layout, masked},
     scope::CpuState,
-    slots,
+    slots::{self, Need},
 };
 
 pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// The exact counts: slot times number of CPUs plus CPU.
+/// The exact counts: slot times number of rows plus row.
 #[map]
 static COUNTS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -72,10 +73,16 @@ pub(crate) fn tally(which: Tally) {
     }
 }
 
-/// The number of a slot's first row, where there is one for each CPU. Of [`NO_SLOT`] one that no map has.
+/// The number of a slot's first row. Of [`NO_SLOT`] one that no map has.
 #[inline(always)]
 pub(crate) fn first_row(slot: u32) -> u32 {
-    slot.wrapping_mul(layout!(cpus))
+    slot.wrapping_mul(layout!(rows))
+}
+
+/// This CPU's row among those of a slot. A CPU that comes online late has one, too: another CPU's.
+#[inline(always)]
+pub(crate) fn this_row() -> u32 {
+    masked!(u64::from(this_cpu()), row_mask) as u32
 }
 
 #[inline(always)]
@@ -102,15 +109,17 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account of `key`: its own, else its namespace's `other` bucket, which `key` then names, else none; each step
-    /// down is counted.
+    /// The account of `key`: its own, else its namespace's `other` bucket, which `key` then names, else none, which is
+    /// counted. What is in a bucket is what was folded: the daemon reads it there.
     #[inline(always)]
     pub(crate) fn open(key: &mut ListenerKey) -> Self {
-        let mut slot = slots::of(key);
+        let mut slot = slots::of(key, Need::Charge);
         if slot == NO_SLOT {
             *key = ListenerKey::other(key.netns);
             slot = slots::of_other(key);
-            tally(if slot == NO_SLOT { Tally::ChargesLost } else { Tally::ChargesFolded });
+            if slot == NO_SLOT {
+                tally(Tally::ChargesLost);
+            }
         }
         Self::at(slot)
     }
@@ -120,7 +129,7 @@ impl Account {
     pub(crate) fn at(slot: u32) -> Self {
         let row = match slot {
             NO_SLOT => None,
-            slot => COUNTS.get_ptr_mut(first_row(slot).wrapping_add(this_cpu())),
+            slot => COUNTS.get_ptr_mut(first_row(slot).wrapping_add(this_row())),
         };
         Self { row: row.unwrap_or(null_mut()), slot }
     }
@@ -175,11 +184,11 @@ impl Account {
     }
 }
 
-/// Sets every CPU's counts of a slot to zero. To be called where no program can charge it any more.
+/// Sets every row of a slot's counts to zero. To be called where no program can charge it any more.
 #[inline(always)]
 pub(crate) fn clear(slot: u32) {
-    for cpu in 0..layout!(cpus) {
-        if let Some(row) = COUNTS.get_ptr_mut(slot * layout!(cpus) + cpu) {
+    for row in 0..layout!(rows) {
+        if let Some(row) = COUNTS.get_ptr_mut(first_row(slot).wrapping_add(row)) {
             for cell in 0..Counts::WORDS {
                 // SAFETY: a live map value of that many words, aligned to eight. Volatile: no call to a memory function.
                 unsafe { row.cast::<u64>().add(cell).write_volatile(0) };

@@ -4,14 +4,16 @@
 //! can only be the function that is running: the difference over a call is what the kernel charged in that call.
 
 use crate::{
-    kernel::{Fault, Net, load, read},
+    kernel::{Fault, load, read},
     layout::layout,
     looked,
     maps::this_cpu,
+    net::Net,
     scope::CpuState,
 };
 
 /// Start of this CPU's copy of one namespace's MIB block.
+#[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cells(pub(crate) u64);
 
@@ -159,7 +161,7 @@ impl Cells {
 
     /// SyncookiesSent.
     #[inline(always)]
-    fn cookies_sent(self) -> Result<u64, Fault> {
+    pub(crate) fn cookies_sent(self) -> Result<u64, Fault> {
         self.one(layout!(mib_syncookies_sent))
     }
 
@@ -177,7 +179,7 @@ impl Cells {
 
     /// EmbryonicRsts.
     #[inline(always)]
-    fn embryonic(self) -> Result<u64, Fault> {
+    pub(crate) fn embryonic(self) -> Result<u64, Fault> {
         self.one(layout!(mib_embryonic_rsts))
     }
 

@@ -3,12 +3,18 @@
 use netqueue_common::{Flow, ListenerKey, Namespace};
 
 use crate::{
-    kernel::{AF_INET, AF_INET6, Fault, Net, read, widen},
+    kernel::{AF_INET, AF_INET6, Fault, read, widen},
     layout::layout,
+    net::Net,
 };
 
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
+
+/// Flags of a TCP header (RFC 9293, 3.1).
+pub(crate) const SYN: u8 = 1 << 1;
+pub(crate) const RST: u8 = 1 << 2;
+pub(crate) const ACK: u8 = 1 << 4;
 
 /// One end of a connection, as a packet or a socket names it.
 #[repr(C)]
@@ -50,23 +56,78 @@ impl Packet {
     /// Whether its TCP header has the RST flag.
     #[inline(always)]
     pub(crate) fn is_reset(self) -> Result<bool, Fault> {
-        const RST: u8 = 1 << 2;
         self.flags().map(|flags| flags & RST != 0)
     }
 
     /// Whether its TCP header has the SYN flag.
     #[inline(always)]
     pub(crate) fn is_syn(self) -> Result<bool, Fault> {
-        const SYN: u8 = 1 << 1;
         self.flags().map(|flags| flags & SYN != 0)
     }
 
+    /// The flags of its TCP header.
     #[inline(always)]
-    fn flags(self) -> Result<u8, Fault> {
+    pub(crate) fn flags(self) -> Result<u8, Fault> {
         const FLAGS: u32 = 13;
+        read(self.tcp()?, FLAGS)
+    }
+
+    /// Its sequence and acknowledgment numbers, as they lie in the header.
+    #[inline(always)]
+    pub(crate) fn numbers(self) -> Result<u64, Fault> {
+        const NUMBERS: u32 = 4;
+        read(self.tcp()?, NUMBERS)
+    }
+
+    /// Whether its TCP options are surely well formed and none says how it is signed (RFC 2385, RFC 5925): it has none, or those that
+    /// nearly all packets have. A loop over options would have verifiers follow each way through it.
+    #[inline(always)]
+    pub(crate) fn is_plain(self) -> Result<bool, Fault> {
+        /// Kind and length of a maximum segment size.
+        const MSS: u32 = 0x0204;
+        /// Two fillers, and kind and length of a time stamp; with SACK permitted in place of the fillers.
+        const TIMESTAMP: u32 = 0x0101_080a;
+        const SACK_TIMESTAMP: u32 = 0x0402_080a;
+        /// A filler, and kind and length of a window scale; two fillers and SACK permitted.
+        const WINDOW_SCALE: u32 = 0x0001_0303;
+        const SACK: u32 = 0x0101_0402;
+        let tcp = self.tcp()?;
+        let words = read::<u8>(tcp, 12)? >> 4;
+        let options: [u32; 5] = read(tcp, 20)?;
+        let [first, second, third, _, fifth] = options.map(u32::from_be);
+        Ok(match words {
+            5 => true,
+            6 => first >> 16 == MSS,
+            8 if first == TIMESTAMP => true,
+            // What Windows sends with a SYN.
+            8 => first >> 16 == MSS && second >> 8 == WINDOW_SCALE && third == SACK,
+            // What Linux sends with a SYN.
+            10 => first >> 16 == MSS && second == SACK_TIMESTAMP && fifth >> 8 == WINDOW_SCALE,
+            _ => false,
+        })
+    }
+
+    /// Whether its route ends here: where there is no socket, tcp_v4_send_reset answers nothing else.
+    #[inline(always)]
+    pub(crate) fn is_for_this_host(self) -> Result<bool, Fault> {
+        /// include/uapi/linux/rtnetlink.h
+        const RTN_LOCAL: u16 = 2;
+        read::<u16>(self.route()?, layout!(rtable_type)).map(|kind| kind == RTN_LOCAL)
+    }
+
+    /// Where its TCP header is.
+    #[inline(always)]
+    fn tcp(self) -> Result<u64, Fault> {
         let head: u64 = read(self.0, layout!(skb_head))?;
         let transport: u16 = read(self.0, layout!(skb_transport_header))?;
-        read(head + u64::from(transport), FLAGS)
+        Ok(head + u64::from(transport))
+    }
+
+    /// Its route.
+    #[inline(always)]
+    fn route(self) -> Result<u64, Fault> {
+        // The lowest bit of _skb_refdst says whether a reference is held (SKB_DST_NOREF).
+        read::<u64>(self.0, layout!(skb_refdst)).map(|dst| dst & !1)
     }
 
     /// The account of the local address and port it was sent to.
@@ -97,9 +158,7 @@ impl Packet {
     /// there is no socket.
     #[inline(always)]
     pub(crate) fn net(self) -> Result<Net, Fault> {
-        // The lowest bit of _skb_refdst says whether a reference is held (SKB_DST_NOREF).
-        let dst = read::<u64>(self.0, layout!(skb_refdst))? & !1;
-        let device: u64 = read(dst, layout!(dst_dev))?;
+        let device: u64 = read(self.route()?, layout!(dst_dev))?;
         read(device, layout!(dev_net)).map(Net)
     }
 }

@@ -4,9 +4,16 @@
 //! nested in another of its kind. A call is known by the address of its stack frame, so that a return whose entry was
 //! missed cannot be mistaken for another's. A slot is overwritten at the next entry and never accumulates.
 
-use netqueue_common::{Flow, Tally};
+use netqueue_common::{Flow, KernelLayout, Tally};
 
-use crate::{kernel::spread, maps::tally, mib::Counted, packet::Peer};
+use crate::{
+    embryonic::Owed,
+    kernel::spread,
+    layout::layout,
+    maps::tally,
+    mib::{Cells, Counted},
+    packet::{Packet, Peer},
+};
 
 /// An address on the stack that belongs to one call.
 #[derive(Clone, Copy)]
@@ -59,6 +66,10 @@ pub(crate) struct Scope<const N: usize> {
 }
 
 impl<const N: usize> Scope<N> {
+    /// No call.
+    pub(crate) const NONE: Self =
+        Self { frame: Frame::NONE, outer: Frame::NONE, sk: 0, skb: 0, cells: 0, before: [0; N], mark: 0 };
+
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         self.frame != Frame::NONE
@@ -110,6 +121,37 @@ impl<const N: usize> Scope<N> {
     pub(crate) fn forget(&mut self) {
         self.frame = Frame::NONE;
         self.outer = Frame::NONE;
+    }
+}
+
+/// A packet, known again by its numbers: the memory it was in is soon another's.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Overflowed {
+    skb: u64,
+    /// Its sequence and acknowledgment numbers, where the kernel gives no reason for its resets.
+    numbers: u64,
+}
+
+impl Overflowed {
+    pub(crate) const NONE: Self = Self { skb: 0, numbers: 0 };
+
+    #[inline(always)]
+    pub(crate) fn by(packet: Packet) -> Self {
+        let numbers = if layout!(reason_invalid_syn) == KernelLayout::ABSENT {
+            packet.numbers().unwrap_or(0)
+        } else {
+            0
+        };
+        Self { skb: packet.0, numbers }
+    }
+
+    /// Whether it is this packet.
+    #[inline(always)]
+    pub(crate) fn is(&self, packet: Packet) -> bool {
+        self.skb == packet.0
+            && (layout!(reason_invalid_syn) != KernelLayout::ABSENT
+                || packet.numbers().unwrap_or(0) == self.numbers)
     }
 }
 
@@ -185,13 +227,19 @@ pub(crate) struct CpuState {
     pub(crate) cookie_made: u64,
     /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`, as kprobes. Mark: it is a cookie's ACK, not a request's.
     pub(crate) ack: Scope<0>,
+    /// `smc_tcp_syn_recv_sock`, with the same mark.
+    pub(crate) smc: Scope<0>,
     /// The packet whose final ACK last found an accept queue full.
-    pub(crate) overflowed: u64,
+    pub(crate) overflowed: Overflowed,
     /// The listener for which a handshake was last answered with a reset, until its request is dropped.
     pub(crate) answered: u64,
-    /// `inet_csk_reqsk_queue_drop`, as kprobes: the socket is the listener, the packet the request. Mark: on behalf of
-    /// `tcp_check_req`.
+    /// `inet_csk_reqsk_queue_drop`, as kprobes: the socket is the listener, the packet the request. Mark: the
+    /// [`Caller`](crate::kernel::Caller).
     pub(crate) queue_drop: Scope<0>,
+    /// What the last of these may be charged with later.
+    pub(crate) owed: Owed,
+    /// `tcp_get_syncookie_mss`, as kprobes: the socket is the listener.
+    pub(crate) helper: Scope<0>,
     /// `tcp_rtx_synack`: the socket is the listener, the packet the request.
     pub(crate) synack: Scope<0>,
     /// For a moment, with bottom halves off: see hooks/call.rs.
@@ -206,24 +254,24 @@ pub(crate) struct CpuState {
     pub(crate) icmp: Scope<1>,
     /// Who that request was from.
     pub(crate) icmp_peer: Peer,
+    /// How long before its reset the final ACK of an expired handshake was dropped, for the event of that reset.
+    pub(crate) expired_after: u64,
     /// Room to name a connection in: a program's stack is 512 bytes.
     pub(crate) flow: Flow,
     /// `inet_child_forget`: the connection that is about to be reset because its listener closes.
     pub(crate) forgotten: Forgotten,
-    /// `tcp_v4_send_reset` and `tcp_v6_send_reset`: OutRsts. Mark: see hooks/send_reset.rs. The second slot is for a
-    /// softirq's call on top of one in process context.
-    pub(crate) reset: [Scope<1>; 2],
-    /// Resets sent, and charged, on top of calls in the first of these slots. It only grows.
-    pub(crate) sent_on_top: u64,
+    /// Resets charged on this CPU so far, by a hash of where their namespace's cells are. It only grows, and is raised by what
+    /// may run on top of anything else here.
+    pub(crate) resets: [u64; 1 << Self::RESETS_BITS],
 }
 
 impl CpuState {
-    /// Resets were sent in the namespace with these cells, perhaps on top of a call that is open.
+    const RESETS_BITS: u32 = 4;
+
+    /// Resets charged on this CPU so far in the namespace with these cells, and perhaps in others.
     #[inline(always)]
-    pub(crate) fn note_sent_on_top(&mut self, cells: u64, sent: u64) {
-        if self.reset[0].is_open() && self.reset[0].cells == cells {
-            self.sent_on_top = self.sent_on_top.wrapping_add(sent);
-        }
+    pub(crate) fn resets_of(&mut self, cells: Cells) -> *mut u64 {
+        &raw mut self.resets[spread::<{ Self::RESETS_BITS }>(cells.0)]
     }
 
     /// Ends what was marked within a call of `tcp_v4_conn_request` or its kin, where two calls of one packet are one.

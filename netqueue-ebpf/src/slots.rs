@@ -21,7 +21,7 @@ use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
 use crate::{
     kernel::{Sock, monotonic_now, tcp_state, volatile},
     layout::layout,
-    maps::{BPF_F_MMAPABLE, clear, first_row, raise, this_cpu},
+    maps::{BPF_F_MMAPABLE, clear, first_row, raise, this_row},
     scope::Guess,
     traffic,
 };
@@ -33,6 +33,9 @@ static SLOTS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1, 0);
 /// Free slots, by what they are for: neither listeners nor endpoints can use up the other's room.
 #[map]
 static FREE_LISTENERS: Stack<u32> = Stack::with_max_entries(1, 0);
+/// Those of listeners that only who drops or resets may take: healthy connections leave room for what is to be explained.
+#[map]
+static FREE_RESERVED: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map]
 static FREE_ENDPOINTS: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map]
@@ -42,24 +45,58 @@ static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map]
 static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The slot of a listener or an endpoint, a free one if it has none yet; [`NO_SLOT`] when there is none left.
+/// What a slot is wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Something is charged: a drop, a reset.
+    Charge,
+    /// Nothing is wrong: a connection, a listener's end.
+    Traffic,
+}
+
+/// The slot of a listener or an endpoint, a free one if it has none yet; [`NO_SLOT`] when there is none left for that.
 #[inline(always)]
-pub(crate) fn of(key: &ListenerKey) -> u32 {
+pub(crate) fn of(key: &ListenerKey, need: Need) -> u32 {
     let known = known(key);
     if known != NO_SLOT {
-        known
-    } else if key.sock == 0 {
-        take(&FREE_ENDPOINTS, key)
-    } else {
-        take(&FREE_LISTENERS, key)
+        return known;
     }
+    let mut fresh = if key.sock == 0 { pop(&FREE_ENDPOINTS) } else { pop(&FREE_LISTENERS) };
+    if fresh == NO_SLOT && key.sock != 0 && need == Need::Charge {
+        fresh = pop(&FREE_RESERVED);
+    }
+    take(fresh, key)
 }
 
 /// The slot of a namespace's `other` bucket.
 #[inline(always)]
 pub(crate) fn of_other(key: &ListenerKey) -> u32 {
     let known = known(key);
-    if known != NO_SLOT { known } else { take(&FREE_OTHERS, key) }
+    if known != NO_SLOT { known } else { take(pop(&FREE_OTHERS), key) }
+}
+
+#[inline(always)]
+fn pop(free: &Stack<u32>) -> u32 {
+    match free.pop() {
+        Ok(Some(slot)) => slot,
+        Ok(None) | Err(_) => NO_SLOT,
+    }
+}
+
+/// Puts a slot on the stack that it belongs on. A stack that gave an element has room for it, and may be busy.
+#[inline(always)]
+fn put_back(slot: u32) -> bool {
+    let listeners = layout!(listeners);
+    let pushed = if slot >= listeners * 2 {
+        FREE_OTHERS.push(slot, 0)
+    } else if slot >= listeners {
+        FREE_ENDPOINTS.push(slot, 0)
+    } else if slot >= layout!(open_to_all) {
+        FREE_RESERVED.push(slot, 0)
+    } else {
+        FREE_LISTENERS.push(slot, 0)
+    };
+    pushed.is_ok()
 }
 
 /// Whether a listener's socket owns this slot, and may go on doing so: it was not closed, nor opened again.
@@ -125,7 +162,7 @@ pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
         whose: u64::from(generation(slot)) << 32 | u64::from(first_row),
         cells,
         drops: Guess::NOT_LOOKED,
-        row: first_row.wrapping_add(this_cpu()),
+        row: first_row.wrapping_add(this_row()),
         slot,
     }
 }
@@ -136,12 +173,13 @@ pub(crate) fn is_folded(slot: u32) -> bool {
     slot >= layout!(listeners) * 2
 }
 
-/// The socket of the listener that owns a slot; `None` where none does any more.
+/// The socket of the listener that owns a slot; 0 where none does any more. Not an `Option`: whatever a program loads must be
+/// defined on every path that leads there.
 #[inline(always)]
-pub(crate) fn listener_of(slot: u32) -> Option<u64> {
-    let owner = ACCOUNTS.get(slot)?;
+pub(crate) fn listener_of(slot: u32) -> u64 {
+    let Some(owner) = ACCOUNTS.get(slot) else { return 0 };
     let open = volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0;
-    if open && owner.key.sock != 0 { Some(owner.key.sock) } else { None }
+    if open { owner.key.sock } else { 0 }
 }
 
 /// Whether the owner of a slot is a socket that listens where it did.
@@ -150,8 +188,16 @@ pub(crate) fn listens(slot: u32) -> bool {
     let Some(owner) = ACCOUNTS.get(slot) else { return false };
     let sock = Sock(owner.key.sock);
     owns(slot, sock.0)
-        && sock.state().unwrap_or(0) == tcp_state::LISTEN
-        && sock.port().unwrap_or(0) == owner.key.port
+        && sock.state() == tcp_state::LISTEN
+        && sock.port() == owner.key.port
+        && is_same_socket(owner)
+}
+
+/// Whether the socket that has an owner's address in memory is the one that had it when the slot was taken: another listener
+/// may be there by now, on the same port too. No two sockets have one inode number, nor does a socket change its own.
+#[inline(always)]
+fn is_same_socket(owner: &Owner) -> bool {
+    owner.inode == 0 || Sock(owner.key.sock).inode() == owner.inode
 }
 
 /// A slot's generation.
@@ -160,16 +206,33 @@ pub(crate) fn generation(slot: u32) -> u32 {
     ACCOUNTS.get(slot).map_or(0, |owner| owner.generation)
 }
 
-/// Notes that a listener is closed. Its slot stays its own: more may be charged to it.
+/// Whether a slot has the owner that it had in this generation, closed or not.
+#[inline(always)]
+pub(crate) fn is_still(slot: u32, generation: u32) -> bool {
+    ACCOUNTS.get(slot).is_some_and(|owner| {
+        volatile(&owner.generation) == generation && volatile(&owner.state) == Owner::USED
+    })
+}
+
+/// Notes that a listener is closed. Its slot stays its own: more may be charged to it. One that had none gets one where
+/// there is room: the daemon, which may have found it in a list of sockets, then knows at once that it is no more.
 #[inline(always)]
 pub(crate) fn close(key: &ListenerKey) {
-    let slot = known(key);
-    if slot != NO_SLOT
-        && let Some(owner) = ACCOUNTS.get_ptr_mut(slot)
-    {
+    note_end(of(key, Need::Traffic));
+}
+
+/// Notes that the listener with this slot is closed, where it is not noted already.
+#[inline(always)]
+pub(crate) fn note_end(slot: u32) {
+    if let Some(owner) = ACCOUNTS.get_ptr_mut(slot) {
         // SAFETY: a live map value; whoever else writes this member writes a time too.
-        unsafe { (&raw mut (*owner).closed).write_volatile(monotonic_now()) };
-        end_claim();
+        let closed = unsafe { &raw mut (*owner).closed };
+        // SAFETY: as above.
+        if unsafe { closed.read_volatile() } == 0 {
+            // SAFETY: as above.
+            unsafe { closed.write_volatile(monotonic_now()) };
+            end_claim();
+        }
     }
 }
 
@@ -177,7 +240,7 @@ pub(crate) fn close(key: &ListenerKey) {
 /// socket that is about to listen: nobody charges it at this moment.
 #[inline(always)]
 pub(crate) fn forget(key: &ListenerKey) {
-    close(key);
+    note_end(known(key));
     let _was_there = SLOTS.remove(key);
 }
 
@@ -194,7 +257,7 @@ pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
     let sock = Sock(owner.key.sock);
     // The socket may be gone and its memory another's: then something of this does not fit any more. Another listener on
     // the same address and port, in the same memory, has ended this claim when it began (`forget`).
-    let listens = sock.state().unwrap_or(0) == tcp_state::LISTEN
+    let listens = sock.state() == tcp_state::LISTEN
         && sock.listener_key().is_ok_and(|key| same(&raw const key, &raw const owner.key))
         && known(&owner.key) == slot;
     if listens {
@@ -230,7 +293,7 @@ pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
 
 /// The last step of giving a slot back: a grace period after `retire`, when its counts were read.
 #[inline(always)]
-pub(crate) fn release(slot: u32, generation: u32, free: Free) -> u32 {
+pub(crate) fn release(slot: u32, generation: u32) -> u32 {
     let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
     // SAFETY: a live map value, which nobody else uses while the slot is retired.
     let owner = unsafe { &mut *owner };
@@ -245,27 +308,14 @@ pub(crate) fn release(slot: u32, generation: u32, free: Free) -> u32 {
         return kept::STALE;
     }
     // A slot that is cleared already comes here again because its stack was busy.
-    let pushed = match free {
-        Free::Listeners => FREE_LISTENERS.push(slot, 0),
-        Free::Endpoints => FREE_ENDPOINTS.push(slot, 0),
-        Free::Others => FREE_OTHERS.push(slot, 0),
-    };
-    if pushed.is_ok() { kept::DONE } else { kept::BUSY }
+    if put_back(slot) { kept::DONE } else { kept::BUSY }
 }
 
-/// Which stack a slot belongs on.
-#[derive(Clone, Copy)]
-pub(crate) enum Free {
-    Listeners,
-    Endpoints,
-    Others,
-}
-
+/// Gives a free slot, if it is one, to whoever is charged under `key`.
 #[inline(always)]
-fn take(free: &Stack<u32>, key: &ListenerKey) -> u32 {
+fn take(fresh: u32, key: &ListenerKey) -> u32 {
     /// Where another CPU gave the key a slot meanwhile, that one stays.
     const BPF_NOEXIST: u64 = 1;
-    let Ok(Some(fresh)) = free.pop() else { return NO_SLOT };
     let Some(owner) = ACCOUNTS.get_ptr_mut(fresh) else { return NO_SLOT };
     // Before anybody can find it: see `known`.
     // SAFETY: a live map value; the program that took the slot is the only one that writes it.
@@ -274,14 +324,13 @@ fn take(free: &Stack<u32>, key: &ListenerKey) -> u32 {
         (*owner).inode = if key.sock == 0 { 0 } else { Sock(key.sock).inode() };
     }
     if SLOTS.insert(key, fresh, BPF_NOEXIST).is_err() {
-        // A stack that gave an element has room for it.
-        let _room = free.push(fresh, 0);
+        let _room = put_back(fresh);
         return known(key);
     }
     // SAFETY: as above.
     unsafe {
         // A charge may come after its listener's end: who takes a slot for one that listens no more says so.
-        if key.sock != 0 && Sock(key.sock).state().unwrap_or(0) != tcp_state::LISTEN {
+        if key.sock != 0 && Sock(key.sock).state() != tcp_state::LISTEN {
             (*owner).closed = monotonic_now();
         }
         (&raw mut (*owner).state).write_volatile(Owner::USED);

@@ -15,11 +15,11 @@ use netqueue_common::{Control, Look, Traffic, Waits};
 use crate::{
     kernel::{Fault, Sock, monotonic_now, volatile},
     layout::layout,
-    maps::{Account, BPF_F_MMAPABLE, first_row, raise, this_cpu},
+    maps::{Account, BPF_F_MMAPABLE, first_row, raise, this_row},
     mib::Cells,
     queued::{self, Pair},
     scope::{CpuState, Guess},
-    slots::{self, holds, surely_holds},
+    slots::{self, Need, holds, surely_holds},
 };
 
 /// The loader sets the sizes of the maps of slots.
@@ -68,12 +68,13 @@ pub(crate) fn entered(
     others.map(drop)
 }
 
-/// Notes how long the accept queue is with the connection that enters it, where it is not alone there.
+/// Notes how long the accept queue is with the connection that enters it, where it is not alone there. Where CPUs share a row,
+/// the higher of two peaks that they note at the same instant may be lost; counts are not.
 #[inline(never)]
 fn note_length(row: *mut Traffic, length: u32) {
     let epoch = CONTROL.get(0).map_or(0, |control| volatile(&control.epoch));
-    // SAFETY: a live map value; the indices are below the arrays' sizes; only this CPU writes the peaks, with bottom
-    // halves off.
+    // SAFETY: a live map value; the indices are below the arrays' sizes; the peaks are written with bottom halves
+    // off.
     unsafe {
         raise(&raw mut (*row).depth_sum, u64::from(length));
         raise((&raw mut (*row).depth).cast::<u64>().add(depth_bucket(length)), 1);
@@ -152,8 +153,8 @@ fn taken(
 /// The waits of a listener whose rows begin there.
 #[inline(always)]
 fn waits(first_row: u32) -> Option<*mut Waits> {
-    // The verifier knows that there are CPUs, the compiler does not.
-    WAITS.get_ptr_mut(first_row.checked_div(layout!(cpus)).unwrap_or(0))
+    // The verifier knows that there are rows, the compiler does not.
+    WAITS.get_ptr_mut(first_row.checked_div(layout!(rows)).unwrap_or(0))
 }
 
 /// Notes that a connection was taken, and not how long it waited.
@@ -193,7 +194,9 @@ pub(crate) fn abandoned(child: u64) {
 /// A listener sent a SYN-ACK again.
 #[inline(always)]
 pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<(), Fault> {
-    if let Some(row) = row(slot_of(state, listener)?) {
+    let place = Guess::place(listener.0);
+    know(state, listener, place, Need::Traffic)?;
+    if let Some(row) = row_at(&state.guesses[place].row) {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).synack_retransmits, 1) };
     }
@@ -215,8 +218,8 @@ pub(crate) fn clear(slot: u32, generation: u32) {
     if slot >= layout!(listeners) {
         return;
     }
-    for cpu in 0..layout!(cpus) {
-        if let Some(row) = TRAFFIC.get_ptr_mut(slot * layout!(cpus) + cpu) {
+    for row in 0..layout!(rows) {
+        if let Some(row) = TRAFFIC.get_ptr_mut(first_row(slot).wrapping_add(row)) {
             for word in 0..size_of::<Traffic>() / 8 {
                 // SAFETY: a live map value of that many words. Volatile: no call to a memory function.
                 unsafe { row.cast::<u64>().add(word).write_volatile(0) };
@@ -233,7 +236,8 @@ pub(crate) fn clear(slot: u32, generation: u32) {
     }
 }
 
-/// The row with this number, wherever that is kept: `TRAFFIC.get_ptr_mut` would copy it first.
+/// The row with this number, wherever that is kept: `TRAFFIC.get_ptr_mut` would copy it first. `None` for what is no
+/// listener's: those have numbers above, or none ([`NO_SLOT`](netqueue_common::NO_SLOT), whose rows are among the highest).
 #[inline(always)]
 fn row_at(number: &u32) -> Option<*mut Traffic> {
     // SAFETY: a map, which is known by its address, and a key that it reads.
@@ -245,7 +249,7 @@ fn row_at(number: &u32) -> Option<*mut Traffic> {
 /// This CPU's row of a listener whose rows begin there.
 #[inline(always)]
 fn row_from(first_row: u32) -> Option<*mut Traffic> {
-    TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_cpu()))
+    TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_row()))
 }
 
 /// The row of the listener that a connection was paired with, where that is still the listener's.
@@ -256,28 +260,25 @@ fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Op
     if unsafe { (*row).generation } == u64::from(generation) { Some(row) } else { None }
 }
 
-/// This CPU's row of a listener's slot; `None` for what is no listener's: those have numbers above, or none
-/// ([`NO_SLOT`](netqueue_common::NO_SLOT), of which this makes one of the highest).
-#[inline(always)]
-fn row(slot: u32) -> Option<*mut Traffic> {
-    row_from(first_row(slot))
-}
-
-/// The slot of a listener.
+/// The slot that a listener is charged under.
 #[inline(always)]
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
     let place = Guess::place(sk.0);
-    know(state, sk, place)?;
+    know(state, sk, place, Need::Charge)?;
     Ok(state.guesses[place].slot)
 }
 
 /// Sees to it that what is known of a listener, whose guess has this place, holds: finds it out anew where it does not.
 #[inline(always)]
-fn know(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
+fn know(state: &mut CpuState, sk: Sock, place: usize, need: Need) -> Result<(), Fault> {
     if holds(&mut state.guesses[place], sk.0) {
         return Ok(());
     }
-    let slot = Account::open(&mut sk.listener_key()?).slot;
+    let mut key = sk.listener_key()?;
+    let slot = match need {
+        Need::Charge => Account::open(&mut key).slot,
+        Need::Traffic => slots::of(&key, need),
+    };
     let cells = Cells::linux(state, sk.net()?)?.0;
     state.guesses[place] = slots::guess(sk.0, slot, cells);
     Ok(())
@@ -286,14 +287,15 @@ fn know(state: &mut CpuState, sk: Sock, place: usize) -> Result<(), Fault> {
 /// The same in a function of its own: where it is seldom called for, that is cheaper.
 #[inline(never)]
 fn make_sure(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
-    know(state, sk, Guess::place(sk.0))
+    know(state, sk, Guess::place(sk.0), Need::Traffic)
 }
 
 /// The cells were looked at when the listener had dropped so many packets.
 #[inline(always)]
 pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), Fault> {
-    slot_of(state, sk)?;
-    state.guesses[Guess::place(sk.0)].drops = drops;
+    let place = Guess::place(sk.0);
+    know(state, sk, place, Need::Traffic)?;
+    state.guesses[place].drops = drops;
     Ok(())
 }
 

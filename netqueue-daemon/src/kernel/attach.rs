@@ -10,15 +10,16 @@ use netqueue_common::{KernelLayout, names};
 
 use super::{
     counters::Counters,
-    error::{AttachError, refused},
+    error::{AttachError, absent, refused},
     grace,
     hook::{Hooks, Probed},
     keeper::{self, Keeper},
+    late::Late,
     link_misses,
     listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
-    object,
+    object, preemption,
     preflight::Prepared,
     probes::{self, PROBES, Probe},
     recycle::Recycler,
@@ -95,6 +96,7 @@ pub struct Attached {
     /// What listen() is called with; else why this kernel does not tell.
     pub listens: Result<Listens, String>,
     probes: Vec<Probed>,
+    late: Late,
     /// The programs' debug lines, where asked for.
     pub logger: Option<Logger>,
 }
@@ -105,7 +107,10 @@ pub struct Attached {
 /// Whatever keeps a required probe from being attached; nothing stays attached then.
 pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
     let prepared = Prepared::new(settings.attach)?;
-    with_or_without_cast(&prepared.layout, |layout| attach_as(settings, &prepared, layout))
+    let slots = Slots::new(settings.max_listeners);
+    tracing::info!(allotted = slots.in_words(), "making room for accounts in the kernel");
+    with_or_without_cast(&prepared.layout, |layout| attach_as(settings, &prepared, layout, slots))
+        .map_err(|refusal| slots.explain(refusal))
 }
 
 /// Does it, and where the kernel refuses a program that calls its `bpf_rdonly_cast`, once more without.
@@ -114,7 +119,7 @@ fn with_or_without_cast<T>(
     act: impl Fn(&KernelLayout) -> Result<T, AttachError>,
 ) -> Result<T, AttachError> {
     match act(layout) {
-        Err(AttachError::Refused { what, reason }) if layout.rdonly_cast != 0 => {
+        Err(AttachError::Refused { what, reason, no_memory: false }) if layout.rdonly_cast != 0 => {
             tracing::warn!(
                 what,
                 reason,
@@ -130,26 +135,30 @@ fn attach_as(
     settings: &LoadSettings,
     prepared: &Prepared,
     layout: &KernelLayout,
+    slots: Slots,
 ) -> Result<Attached, AttachError> {
     lift_memory_lock();
-    let slots = Slots::new(settings.max_listeners);
     let mut ebpf = load(layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
-    let counters = slots.map(&ebpf, settings.ledger_capacity)?;
+    let mut counters = slots.map(&ebpf, settings.ledger_capacity)?;
     let traffic = slots.map_traffic(&ebpf, settings.features)?;
     keeper::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let wanted = |probe: &&Probe| settings.features.accept_wait || probe.function != probes::ACCEPT;
     let mut hooks = Hooks::new(prepared, settings.attach)?;
     let mut probes = Vec::new();
-    for function in PROBES.chunk_by(|one, next| one.function == next.function) {
-        if function.iter().all(|probe| wanted(&probe) && probe.concerns(&prepared.symbols)) {
-            probes.extend(hooks.attach(&mut ebpf, function)?);
-        }
+    for twins in PROBES.chunk_by(probes::are_twins) {
+        let concern = |probe: &&Probe| wanted(probe) && probe.concerns(&prepared.symbols);
+        probes.extend(hooks.attach(&mut ebpf, &twins.iter().filter(concern).collect::<Vec<_>>())?);
+    }
+    // Calls that some programs saw and others did not are over then.
+    if let Err(error) = grace::wait() {
+        tracing::debug!(%error, "calls that were under way when programs were attached are not waited for");
     }
     if prepared.layout.net_namespace_list != 0 {
         Keeper(&ebpf).note_counters(slots.cpus());
     }
+    counters.begin_tallies();
     if let Some(field) = prepared.misses {
         let mut links = link_misses::links();
         let by_kprobe = |(status, _): &&mut Probed| status.mode == AttachMode::Kprobe;
@@ -184,6 +193,7 @@ fn attach_as(
         farewells,
         listens,
         probes,
+        late: Late::without(&prepared.symbols),
         logger,
     })
 }
@@ -250,7 +260,7 @@ impl Attached {
         let of_softirqs = |(status, _): &Probed| {
             status.attached
                 && status.mode == AttachMode::Kprobe
-                && !probes::may_be_preempted(&status.function)
+                && !probes::may_be_preempted(&status.function, preemption::is_realtime())
         };
         (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(
@@ -260,13 +270,16 @@ impl Attached {
         })
     }
 
-    /// What went through each listener, and its queues at this moment. The longest of an accept queue is told once.
+    /// Looks at the sockets of all listeners: [`Self::traffic`] has their queues then, and the next reading of the counts
+    /// that a listener is closed whose socket listens no more, also where the kernel side did not see its end.
+    pub fn survey(&self) {
+        let listeners = self.counters.used().filter(|slot| self.recycler.is_of_listener(*slot));
+        TrafficRows::survey(Keeper(&self.ebpf), listeners);
+    }
+
+    /// What went through each listener, and its queues as of the last survey. The longest of an accept queue is told once.
     pub fn traffic(&mut self) -> Vec<(AccountKey, TrafficReading)> {
         let owners = || self.counters.slots().filter_map(|slot| Some((slot.tenure.slot, slot.owner?)));
-        TrafficRows::survey(
-            Keeper(&self.ebpf),
-            owners().filter(|(_, owner)| owner.is_listener()).map(|(slot, _)| slot),
-        );
         let traffic = &mut self.traffic;
         owners().filter_map(|(slot, owner)| Some((owner, traffic.read(slot)?))).collect()
     }
@@ -290,6 +303,13 @@ impl Attached {
         self.recycler.step(Keeper(&self.ebpf), &mut self.counters)
     }
 
+    /// Has the kernel side charge what it could not tell yet, where callers were hidden from it. To be called before a reading.
+    pub fn settle(&mut self) {
+        if self.counters.owes() {
+            Keeper(&self.ebpf).settle(self.counters.cpus());
+        }
+    }
+
     /// Whether slots are on their way back, or few are left.
     #[must_use]
     pub fn is_recycling(&self) -> bool {
@@ -306,6 +326,11 @@ impl Attached {
     #[must_use]
     pub const fn ledger(&self) -> LedgerUse {
         self.counters.ledger()
+    }
+
+    /// What was loaded since and is not watched.
+    pub fn loaded_late(&self) -> impl Iterator<Item = String> {
+        self.late.warnings()
     }
 
     /// Why slots are not given back, where they are not.
@@ -335,10 +360,7 @@ fn verify_as(layout: &KernelLayout) -> Result<usize, AttachError> {
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, AttachError> {
-    ebpf.take_map(name).ok_or_else(|| AttachError::Refused {
-        what: name.to_owned(),
-        reason: "it is not in the object".into(),
-    })
+    ebpf.take_map(name).ok_or_else(|| absent(name))
 }
 
 /// Forwards the programs' debug lines to the log.

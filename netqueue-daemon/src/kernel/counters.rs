@@ -7,10 +7,13 @@ use std::{
 
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
-use super::{decode, keeper::Tenure, mapped::Mapped, ring::monotonic_epoch};
-use crate::domain::{
-    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
-    SocketInode, Timestamp, Untold,
+use super::{decode, keeper::Tenure, mapped::Mapped};
+use crate::{
+    clock,
+    domain::{
+        AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
+        SocketInode, Timestamp, Untold,
+    },
 };
 
 /// The kernel side's counts.
@@ -18,12 +21,21 @@ pub struct Counters {
     accounts: Mapped<Account>,
     rows: Mapped<Row>,
     tallies: Mapped<Tallies>,
-    cpus: usize,
+    /// Rows of each slot.
+    of_slot: usize,
     /// What is known of each slot.
     slots: Vec<Option<Slot>>,
     /// What slots that were given back had counted, by namespace.
     settled: BTreeMap<Netns, Counts>,
+    /// Drops and resets in `other` buckets: as of the last reading, and of buckets that were given back.
+    folded: [u64; 2],
     ledger: LedgerUse,
+    /// The tallies when everything was attached.
+    at_attach: [u64; Tally::COUNT],
+    /// How many callers were hidden when debts were last settled.
+    hidden: u64,
+    /// So many readings more ask for them to be settled.
+    owing: u8,
 }
 
 /// A slot that is somebody's.
@@ -67,11 +79,46 @@ impl Counters {
         accounts: Mapped<Account>,
         rows: Mapped<Row>,
         tallies: Mapped<Tallies>,
-        cpus: usize,
+        of_slot: usize,
         ledger: LedgerUse,
     ) -> Self {
         let slots = vec![None; accounts.len()];
-        Self { accounts, rows, tallies, cpus, slots, settled: BTreeMap::new(), ledger }
+        Self {
+            accounts,
+            rows,
+            tallies,
+            of_slot,
+            slots,
+            settled: BTreeMap::new(),
+            folded: [0; 2],
+            ledger,
+            at_attach: [0; Tally::COUNT],
+            hidden: 0,
+            owing: 0,
+        }
+    }
+
+    /// Tallies begin now, when everything is attached: what was missed before that is nobody's loss, since counts are compared
+    /// from later on.
+    pub(super) fn begin_tallies(&mut self) {
+        self.at_attach = self.raw_tallies();
+    }
+
+    /// Whether callers were hidden lately: what they may owe can be charged now. Asked again twice, since what is owed may not have
+    /// been counted yet.
+    pub(super) fn owes(&mut self) -> bool {
+        const READINGS: u8 = 4;
+        let hidden = self.tallies()[Tally::CallerHidden as usize];
+        if std::mem::replace(&mut self.hidden, hidden) != hidden {
+            self.owing = READINGS;
+        }
+        self.owing = self.owing.saturating_sub(1);
+        self.owing > 0
+    }
+
+    /// How many CPUs there may be.
+    pub(super) fn cpus(&self) -> u32 {
+        u32::try_from(self.tallies.len()).unwrap_or(u32::MAX)
     }
 
     /// Every account's counts.
@@ -79,7 +126,8 @@ impl Counters {
         let tallies = self.tallies();
         let tally = |tally: Tally| tallies[tally as usize];
         self.ledger = self.ledger.seen(tally(Tally::LedgerEntered), tally(Tally::LedgerStruck));
-        let epoch = monotonic_epoch();
+        let epoch = clock::monotonic_epoch();
+        self.folded[0] = 0;
         let mut reading = Reading { settled: self.settled.clone(), ..Reading::default() };
         for index in 0..self.accounts.len() {
             let known = self.slots[index].map(|slot| slot.tenure);
@@ -98,10 +146,18 @@ impl Counters {
                 let inode = self.accounts.get(index).inode;
                 reading.sockets.extend((inode != 0).then_some((owner, SocketInode(inode))));
             }
-            reading.accounts.push((owner, counts(&cells)));
+            let counts = counts(&cells);
+            self.folded[0] += folded(&owner, &counts);
+            reading.accounts.push((owner, counts));
             reading.closed.extend(slot.closed.map(|closed| (owner, epoch.after(closed))));
         }
         reading
+    }
+
+    /// The slots that are somebody's at this moment.
+    pub(super) fn used(&self) -> impl Iterator<Item = u32> {
+        let used = |slot: &u32| self.state(*slot as usize).is_some_and(|(_, state)| state == Account::USED);
+        (0..u32::try_from(self.accounts.len()).unwrap_or(u32::MAX)).filter(used)
     }
 
     /// Every slot that is somebody's, as of the last reading.
@@ -116,6 +172,8 @@ impl Counters {
         let slot = self.slots.get_mut(index)?.take_if(|slot| slot.tenure == tenure)?;
         let counts = counts(&self.cells(index));
         let owner = slot.owner?;
+        let folded = folded(&owner, &counts);
+        self.folded = [self.folded[0].saturating_sub(folded), self.folded[1] + folded];
         self.settled.entry(owner.netns()).or_default().add(&counts);
         Some((owner, counts))
     }
@@ -125,7 +183,7 @@ impl Counters {
         self.settled.retain(|netns, _| asked(*netns));
     }
 
-    /// The kernel side's own tallies.
+    /// The kernel side's own tallies, and what was folded as of the last reading.
     #[must_use]
     pub fn flow(&self) -> EventFlow {
         let values = self.tallies();
@@ -134,7 +192,7 @@ impl Counters {
             seen: value(Tally::EventsSeen),
             submitted: value(Tally::EventsSubmitted),
             suppressed: value(Tally::EventsSuppressed),
-            folded: value(Tally::ChargesFolded),
+            folded: self.folded.iter().sum(),
             namespaces_untold: value(Tally::NamespacesUntold),
             farewells_lost: value(Tally::FarewellsLost),
             listens_lost: value(Tally::ListensLost),
@@ -146,6 +204,9 @@ impl Counters {
                 LossReason::WrongFrame => value(Tally::WrongFrame),
                 LossReason::MapFull => value(Tally::ChargesLost),
                 LossReason::QueuedForgotten => value(Tally::QueuedForgotten),
+                LossReason::BaselinesFull => value(Tally::BaselinesFull),
+                LossReason::MovedElsewhere => value(Tally::MovedElsewhere),
+                LossReason::CallerHidden => value(Tally::CallerHidden),
                 LossReason::Undecodable => 0,
             }),
         }
@@ -157,6 +218,15 @@ impl Counters {
     }
 
     fn tallies(&self) -> [u64; Tally::COUNT] {
+        let mut values = self.raw_tallies();
+        values
+            .iter_mut()
+            .zip(self.at_attach)
+            .for_each(|(value, before)| *value = value.saturating_sub(before));
+        values
+    }
+
+    fn raw_tallies(&self) -> [u64; Tally::COUNT] {
         let mut values = [0; Tally::COUNT];
         for cpu in 0..self.tallies.len() {
             add(&mut values, self.tallies.words(cpu, 0..Tally::COUNT));
@@ -166,12 +236,8 @@ impl Counters {
 
     /// Whose the slot is now.
     fn look(&mut self, index: usize) -> Option<Slot> {
-        /// The last two words: when it was closed, and generation and state together.
-        const WORDS: usize = size_of::<Account>() / 8;
-        let mut words = self.accounts.words(index, WORDS - 2..WORDS);
-        let (closed, last) = (words.next()?, words.next()?);
-        drop(words);
-        let [generation, state] = halves(last);
+        let closed = self.accounts.words(index, WORDS - 2..WORDS - 1).next()?;
+        let (generation, state) = self.state(index)?;
         if state == Account::FREE {
             self.slots[index] = None;
             return None;
@@ -188,13 +254,27 @@ impl Counters {
         Some(Slot { tenure, owner, retired, closed, total: 0, moved: Instant::now() })
     }
 
+    /// A slot's generation and state.
+    fn state(&self, index: usize) -> Option<(u32, u32)> {
+        let [generation, state] = halves(self.accounts.words(index, WORDS - 1..WORDS).next()?);
+        Some((generation, state))
+    }
+
     fn cells(&self, slot: usize) -> [u64; Cell::COUNT] {
         let mut cells = [0; Cell::COUNT];
-        for cpu in 0..self.cpus {
-            add(&mut cells, self.rows.words(slot * self.cpus + cpu, 0..Cell::COUNT));
+        for row in 0..self.of_slot {
+            add(&mut cells, self.rows.words(slot * self.of_slot + row, 0..Cell::COUNT));
         }
         cells
     }
+}
+
+/// Words of an account: the last two are when it was closed, and generation and state together.
+const WORDS: usize = size_of::<Account>() / 8;
+
+/// The drops and resets of these counts, where they are in an `other` bucket.
+fn folded(owner: &AccountKey, counts: &Counts) -> u64 {
+    if matches!(owner, AccountKey::Other(_)) { counts.drop_total() + counts.reset_total() } else { 0 }
 }
 
 /// The two `u32` of one word, in the order of their addresses.
@@ -244,6 +324,7 @@ pub(super) fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
         suppressed: cells[Cell::EventsSuppressed as usize],
         lost: cells[Cell::EventsLost as usize],
     })
+    .with_helper_overflows(cells[Cell::CookieHelperOverflows as usize])
     .with_handshakes(Handshakes {
         suspended: cells[Cell::HandshakesSuspended as usize],
         recovered: cells[Cell::HandshakesRecovered as usize],

@@ -43,12 +43,12 @@ impl EmptyProbes {
             }
             let by_fentry = match way {
                 AttachWay::Kprobe => false,
-                AttachWay::Auto => !probes::may_be_preempted(function),
+                AttachWay::Auto => !probes::may_be_preempted(function, false),
                 AttachWay::Fentry => true,
             };
             if by_fentry {
                 for probe in group.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
-                    held.push(trampoline(probe, &types)?);
+                    held.push(trampoline(probe.function, probe.at, &types)?);
                 }
                 traced += 1;
             } else {
@@ -63,7 +63,8 @@ impl EmptyProbes {
     }
 }
 
-fn object() -> Result<Ebpf, AttachError> {
+/// An object that is attached to nothing yet.
+pub(super) fn object() -> Result<Ebpf, AttachError> {
     const SMALL: u32 = 1 << 12;
     EbpfLoader::new()
         .btf(None)
@@ -72,13 +73,46 @@ fn object() -> Result<Ebpf, AttachError> {
         .map_err(|error| refused("the object", &error))
 }
 
-fn trampoline(probe: &Probe, types: &aya::Btf) -> Result<Ebpf, AttachError> {
+/// A function whose trampoline has no room for one program more.
+pub struct FullTrampoline {
+    /// One object for each program.
+    held: Vec<Ebpf>,
+}
+
+impl FullTrampoline {
+    /// Attaches programs that do nothing to the return of this function until the kernel takes no more (38 of all tools together,
+    /// kernel/bpf/trampoline.c BPF_MAX_TRAMP_LINKS).
+    ///
+    /// # Errors
+    /// Not one can be attached.
+    pub fn of(function: &'static str) -> Result<Self, AttachError> {
+        const MOST: usize = 64;
+        lift_memory_lock();
+        let types = aya::Btf::from_sys_fs().map_err(|error| AttachError::NoBtf(in_one_line(&error)))?;
+        let mut held = Vec::new();
+        while held.len() < MOST {
+            match trampoline(function, At::Return, &types) {
+                Ok(ebpf) => held.push(ebpf),
+                Err(error) if held.is_empty() => return Err(error),
+                Err(_full) => break,
+            }
+        }
+        Ok(Self { held })
+    }
+
+    /// How many programs it has.
+    #[must_use]
+    pub fn programs(&self) -> usize {
+        self.held.len()
+    }
+}
+
+fn trampoline(function: &'static str, at: At, types: &aya::Btf) -> Result<Ebpf, AttachError> {
     let mut ebpf = object()?;
-    let name = if probe.at == At::Entry { "empty_fentry" } else { "empty_fexit" };
-    let failed =
-        |error: ProgramError| AttachError::NoFentry { function: probe.function, reason: in_one_line(&error) };
+    let name = if at == At::Entry { "empty_fentry" } else { "empty_fexit" };
+    let failed = |error: ProgramError| AttachError::NoFentry { function, reason: in_one_line(&error) };
     let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType).map_err(failed)?;
-    load_traced(program, probe.function, types).map_err(failed)?;
+    load_traced(program, function, types).map_err(failed)?;
     match program {
         aya::programs::Program::FEntry(program) => program.attach().map(drop),
         aya::programs::Program::FExit(program) => program.attach().map(drop),

@@ -1,5 +1,6 @@
 //! Attaches the programs of one function after the other: by fentry and fexit where the kernel has them for it, else by
-//! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address.
+//! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address, and so does the
+//! IPv6 twin of a function that IPv4 on a dual-stack listener passes through, too.
 //!
 //! Entries of process context are taken by kprobe all the same. While such a program runs, the kernel skips other kprobe
 //! programs on that CPU, but not those of the functions that softirqs run, which are attached by fentry.
@@ -10,10 +11,13 @@ use aya::{
     Ebpf,
     programs::{FEntry, FExit, KProbe, Program, ProgramError},
 };
+use nix::errno::Errno;
 
 use super::{
-    error::{AttachError, in_one_line, refused},
+    error::{AttachError, absent, errno, in_full, in_one_line, known_cause, refused},
+    hidden,
     misses::Misses,
+    preemption,
     preflight::Prepared,
     probes::{self, At, Need, Probe},
 };
@@ -28,6 +32,8 @@ pub(super) struct Hooks<'a> {
     way: AttachWay,
     /// The kernel's types as the loader of fentry programs wants them, or why there are no such programs.
     types: Result<aya::Btf, String>,
+    /// Softirqs are threads, and everything may be preempted (PREEMPT_RT).
+    realtime: bool,
 }
 
 impl<'a> Hooks<'a> {
@@ -39,22 +45,39 @@ impl<'a> Hooks<'a> {
                 aya::Btf::from_sys_fs().map_err(|error| in_one_line(&error))
             }
         };
+        if way == AttachWay::Fentry
+            && let Some(how) = preemption::kind()
+        {
+            return Err(AttachError::Preempts(how));
+        }
         match (&types, way) {
             (Err(error), AttachWay::Fentry) => Err(AttachError::NoBtf(error.clone())),
-            _ => Ok(Self { prepared, way, types }),
+            _ => Ok(Self { prepared, way, types, realtime: preemption::is_realtime() }),
         }
     }
 
-    /// Attaches the programs of one function, in the order given.
-    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, probes: &[Probe]) -> Result<Vec<Probed>, AttachError> {
-        let Some(Probe { function, need, .. }) = probes.first() else { return Ok(Vec::new()) };
-        if !self.prepared.symbols.contains(function) {
-            let why = format!("the kernel has no function {function}");
-            return Ok(unattached(probes, AttachMode::Kprobe, &why));
+    /// Attaches the programs of functions that go the same way, in the order given.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, twins: &[&Probe]) -> Result<Vec<Probed>, AttachError> {
+        let (probes, absent): (Vec<&Probe>, Vec<&Probe>) =
+            twins.iter().copied().partition(|probe| self.prepared.symbols.contains(probe.function));
+        let mut probed: Vec<_> = absent
+            .into_iter()
+            .flat_map(|probe| {
+                let why = format!("the kernel has no function {}", probe.function);
+                unattached(&[probe], AttachMode::Kprobe, &why)
+            })
+            .collect();
+        if !probes.is_empty() {
+            probed.extend(self.attach_present(ebpf, &probes)?);
         }
-        if self.way == AttachWay::Auto
+        Ok(probed)
+    }
+
+    fn attach_present(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Result<Vec<Probed>, AttachError> {
+        let auto = self.way == AttachWay::Auto;
+        if auto
             && self.types.is_ok()
-            && probes::may_be_preempted(function)
+            && probes.iter().all(|probe| probes::may_be_preempted(probe.function, self.realtime))
             && let Ok(probed) = self.kprobes(ebpf, probes, None)
             && probed.iter().all(|(status, _)| status.attached)
         {
@@ -62,34 +85,39 @@ impl<'a> Hooks<'a> {
         }
         let no_fentry = match self.fentry(ebpf, probes) {
             Ok(probed) => return Ok(probed),
-            Err(reason) => reason,
+            Err(Failed::Refused(error)) => return Err(error),
+            Err(failed) => failed.reason(),
         };
         if self.way != AttachWay::Fentry {
-            return self.kprobes(ebpf, probes, (self.way == AttachWay::Auto).then_some(&no_fentry));
+            return self.kprobes(ebpf, probes, auto.then_some(&no_fentry));
         }
-        match need {
-            Need::Required => Err(AttachError::NoFentry { function, reason: no_fentry }),
-            Need::Optional | Need::Feature => Ok(unattached(probes, AttachMode::Fentry, &no_fentry)),
+        match probes.iter().find(|probe| probe.need == Need::Required) {
+            Some(Probe { function, .. }) => Err(AttachError::NoFentry { function, reason: no_fentry }),
+            None => Ok(unattached(probes, AttachMode::Fentry, &no_fentry)),
         }
     }
 
     /// All of them by fentry and fexit, or none.
-    fn fentry(&mut self, ebpf: &mut Ebpf, probes: &[Probe]) -> Result<Vec<Probed>, String> {
-        let types = self.types.as_ref().map_err(Clone::clone)?;
+    fn fentry(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Result<Vec<Probed>, Failed> {
+        let types = self.types.as_ref().map_err(|reason| Failed::Unattached(reason.clone()))?;
+        let traced = || probes.iter().filter(|probe| probe.goes_by(AttachMode::Fentry));
+        if traced().next().is_none() {
+            return Err(Failed::Unattached("a module's function".to_owned()));
+        }
         let mut probed = Vec::new();
-        for probe in probes.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
+        for probe in traced() {
             match trampoline(ebpf, probe, types) {
                 Ok(misses) => probed.push((probe.status(AttachMode::Fentry, Ok(())), Some(misses))),
                 Err(error) => {
-                    for probe in probes.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
+                    for probe in traced() {
                         unload(ebpf, &probe.traced());
                     }
-                    let reason = without_log(&error);
-                    tracing::debug!(function = probe.function, error = in_one_line(&error), "not by fentry");
+                    let reason = format!("{}: {}", probe.function, in_one_line(&error));
+                    tracing::debug!(function = probe.function, error = in_full(&error), "not by fentry");
                     if lacks_trampolines(&error) {
                         self.types = Err(reason.clone());
                     }
-                    return Err(reason);
+                    return Err(known_cause(&error).map_or(Failed::Unattached(reason), Failed::Refused));
                 }
             }
         }
@@ -99,7 +127,7 @@ impl<'a> Hooks<'a> {
     fn kprobes(
         &self,
         ebpf: &mut Ebpf,
-        probes: &[Probe],
+        probes: &[&Probe],
         no_fentry: Option<&String>,
     ) -> Result<Vec<Probed>, AttachError> {
         let mut probed = Vec::new();
@@ -111,7 +139,11 @@ impl<'a> Hooks<'a> {
                     probed.push((status, misses));
                 }
                 Err(Failed::Refused(error)) => return Err(error),
-                Err(Failed::Unattached(reason)) => {
+                Err(Failed::Paranoid(level)) if probe.need == Need::Required => {
+                    return Err(AttachError::Paranoid(level));
+                }
+                Err(failed) => {
+                    let reason = failed.reason();
                     let reason = match no_fentry {
                         Some(no_fentry) => format!("{reason}; by fentry: {no_fentry}"),
                         None => reason,
@@ -127,7 +159,7 @@ impl<'a> Hooks<'a> {
     }
 }
 
-fn unattached(probes: &[Probe], mode: AttachMode, why: &str) -> Vec<Probed> {
+fn unattached(probes: &[&Probe], mode: AttachMode, why: &str) -> Vec<Probed> {
     probes
         .iter()
         .filter(|probe| probe.goes_by(mode))
@@ -183,12 +215,6 @@ fn lacks_trampolines(error: &ProgramError) -> bool {
     false
 }
 
-/// What is wrong, without the verifier's log.
-fn without_log(error: &ProgramError) -> String {
-    let text = in_one_line(error);
-    text.split_once(". Verifier output").map_or(text.as_str(), |(reason, _log)| reason).to_owned()
-}
-
 /// Detaches a program and forgets it, where it is loaded.
 fn unload(ebpf: &mut Ebpf, name: &str) {
     let unloaded = match ebpf.program_mut(name) {
@@ -206,15 +232,25 @@ enum Failed {
     Refused(AttachError),
     /// The function cannot be probed.
     Unattached(String),
+    /// No function can be probed by kprobe, because of kernel.perf_event_paranoid.
+    Paranoid(u8),
+}
+
+impl Failed {
+    /// In words.
+    fn reason(self) -> String {
+        match self {
+            Self::Refused(error) => error.to_string(),
+            Self::Unattached(reason) => reason,
+            Self::Paranoid(level) => AttachError::Paranoid(level).to_string(),
+        }
+    }
 }
 
 fn kprobe(ebpf: &mut Ebpf, probe: &Probe, counted: bool) -> Result<Option<Misses>, Failed> {
     let program: &mut KProbe = ebpf
         .program_mut(probe.program)
-        .ok_or_else(|| AttachError::Refused {
-            what: probe.program.into(),
-            reason: "it is not in the object".into(),
-        })
+        .ok_or_else(|| absent(probe.program))
         .and_then(|program| program.try_into().map_err(|error| refused(probe.program, &error)))
         .map_err(Failed::Refused)?;
     program.load().map_err(|error| Failed::Refused(refused(probe.program, &error)))?;
@@ -222,7 +258,17 @@ fn kprobe(ebpf: &mut Ebpf, probe: &Probe, counted: bool) -> Result<Option<Misses
         Ok(_held_by_the_program) => {
             Ok(program.fd().ok().filter(|_| counted).and_then(|program| Misses::of(program.as_fd())))
         }
-        Err(error) => Err(Failed::Unattached(in_one_line(&error))),
+        Err(error) => Err(why_unattached(&error)),
+    }
+}
+
+fn why_unattached(error: &ProgramError) -> Failed {
+    if let Some(cause) = known_cause(error) {
+        return Failed::Refused(cause);
+    }
+    match (errno(error), hidden::paranoid()) {
+        (Some(Errno::EACCES | Errno::EPERM), Some(level @ 3..)) => Failed::Paranoid(level),
+        _ => Failed::Unattached(in_one_line(error)),
     }
 }
 

@@ -6,10 +6,7 @@ use aya::{
 };
 use netqueue_common::kept;
 
-use super::{
-    error::{AttachError, refused},
-    slots::Purpose,
-};
+use super::error::{AttachError, absent, refused};
 
 /// A slot in one of its generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +32,14 @@ const RETIRE: &str = "keep_retire";
 const RELEASE: &str = "keep_release";
 const SURVEY: &str = "survey_queues";
 const NOTE_COUNTERS: &str = "keep_note_counters";
+const SETTLE: &str = "keep_settle";
 
 /// Loads the programs.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {
-    for name in [EXAMINE, RETIRE, RELEASE, SURVEY, NOTE_COUNTERS] {
+    for name in [EXAMINE, RETIRE, RELEASE, SURVEY, NOTE_COUNTERS, SETTLE] {
         let program: &mut RawTracePoint = ebpf
             .program_mut(name)
-            .ok_or_else(|| AttachError::Refused {
-                what: name.into(),
-                reason: "it is not in the object".into(),
-            })?
+            .ok_or_else(|| absent(name))?
             .try_into()
             .map_err(|error| refused(name, &error))?;
         program.load().map_err(|error| refused(name, &error))?;
@@ -59,48 +54,68 @@ pub(super) struct Keeper<'a>(pub(super) &'a Ebpf);
 impl Keeper<'_> {
     /// Whether the slot's listener still listens. Where it does not, its end is noted.
     pub(super) fn examine(self, Tenure { slot, generation }: Tenure) -> Kept {
-        self.run(EXAMINE, [slot, generation, 0])
+        self.run(EXAMINE, [slot, generation])
     }
 
     /// From now on no program run that begins finds the slot.
     pub(super) fn retire(self, Tenure { slot, generation }: Tenure) -> Kept {
-        self.run(RETIRE, [slot, generation, 0])
+        self.run(RETIRE, [slot, generation])
     }
 
     /// Clears the slot and makes it free. To be called a grace period after it was retired.
-    pub(super) fn release(self, Tenure { slot, generation }: Tenure, purpose: Purpose) -> Kept {
-        self.run(RELEASE, [slot, generation, u32::from(purpose as u8)])
+    pub(super) fn release(self, Tenure { slot, generation }: Tenure) -> Kept {
+        self.run(RELEASE, [slot, generation])
     }
 
     /// Looks at the queues of some listeners, from this slot on.
     pub(super) fn survey(self, first: u32) {
         // A program that could not be run is tried again with the next look; until then the last one stands.
-        let _looked = self.run(SURVEY, [first, 0, 0]);
+        let _looked = self.run(SURVEY, [first, 0]);
     }
 
-    /// Notes what every namespace has counted so far. To be called when everything is attached, before anything is compared.
+    /// Notes what every namespace has counted so far. To be called when everything is attached, before anything is compared. On
+    /// each CPU itself, so that nothing is counted there meanwhile; of one that is offline from elsewhere.
     pub(super) fn note_counters(self, cpus: u32) {
         /// Of 32 namespaces each.
         const MOST: u32 = 1024;
         for cpu in 0..cpus {
-            // Where it cannot be run, the first drop after each of these counts is not charged, which is counted.
-            let _noted = (0..MOST).find(|_| self.run(NOTE_COUNTERS, [cpu, 0, 0]) != Kept::Busy);
+            let note = |on: Option<u32>| {
+                let arguments = [cpu, u32::from(on.is_some())];
+                // Where it cannot be run, the first drop after each of these counts is not charged, which is counted.
+                (0..MOST)
+                    .map(|_| self.try_run(NOTE_COUNTERS, arguments, on))
+                    .find(|ran| *ran != Some(Kept::Busy))
+            };
+            if note(Some(cpu)).flatten().is_none() {
+                note(None);
+            }
         }
     }
 
-    fn run(self, name: &str, arguments: [u32; 3]) -> Kept {
-        let Some(Program::RawTracePoint(program)) = self.0.program(name) else { return Kept::Busy };
-        let mut options = RawTracePointRunOptions::new();
+    /// Charges what CPUs still owe; whether any still does. A CPU that is offline owes nothing.
+    pub(super) fn settle(self, cpus: u32) -> bool {
+        let owes = |cpu| self.try_run(SETTLE, [0; 2], Some(cpu)) == Some(Kept::Busy);
+        (0..cpus).filter(|cpu| owes(*cpu)).count() > 0
+    }
+
+    fn run(self, name: &str, arguments: [u32; 2]) -> Kept {
+        // What could not be run has changed nothing, and is tried again.
+        self.try_run(name, arguments, None).unwrap_or(Kept::Busy)
+    }
+
+    /// Runs a program, on this CPU where one is named; `None` where it could not be run.
+    fn try_run(self, name: &str, arguments: [u32; 2], cpu: Option<u32>) -> Option<Kept> {
+        let Some(Program::RawTracePoint(program)) = self.0.program(name) else { return None };
+        let mut options = RawTracePointRunOptions { cpu, ..RawTracePointRunOptions::new() };
         options.args.iter_mut().zip(arguments).for_each(|(arg, value)| *arg = u64::from(value));
         match program.test_run(options).map(|ran| ran.return_value) {
-            Ok(kept::DONE) => Kept::Done,
-            Ok(kept::CLOSED) => Kept::Closed,
-            Ok(kept::BUSY) => Kept::Busy,
-            Ok(_) => Kept::Stale,
+            Ok(kept::DONE) => Some(Kept::Done),
+            Ok(kept::CLOSED) => Some(Kept::Closed),
+            Ok(kept::BUSY) => Some(Kept::Busy),
+            Ok(_) => Some(Kept::Stale),
             Err(error) => {
-                // Nothing has changed then, and it is tried again.
                 tracing::debug!(%error, "a program could not be run");
-                Kept::Busy
+                None
             }
         }
     }

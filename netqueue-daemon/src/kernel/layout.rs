@@ -27,6 +27,12 @@ pub(super) struct Addresses {
     pub(super) queue_drop: [u64; 2],
     pub(super) v4_send_reset: [u64; 2],
     pub(super) v6_send_reset: [u64; 2],
+    pub(super) v6_do_rcv: [[u64; 2]; 2],
+    /// Where functions return to that other tracers watch.
+    pub(super) return_trampolines: [[u64; 2]; 2],
+    pub(super) return_to_handler: [u64; 2],
+    /// The kernel's own code.
+    pub(super) text: [u64; 2],
 }
 
 /// Reads the layout; on failure, everything that is missing.
@@ -44,6 +50,10 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         code_of_queue_drop: addresses.queue_drop,
         code_of_v4_send_reset: addresses.v4_send_reset,
         code_of_v6_send_reset: addresses.v6_send_reset,
+        code_of_v6_do_rcv: addresses.v6_do_rcv,
+        code_of_return_trampolines: addresses.return_trampolines,
+        code_of_return_to_handler: addresses.return_to_handler,
+        kernel_text: addresses.text,
         net_namespace_list: addresses.namespaces,
         sock_net: offset("sock.__sk_common.skc_net.net"),
         inet_sport: offset("inet_sock.inet_sport"),
@@ -112,6 +122,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         accept_wait: 0,
         listeners: 0,
         cpus: 0,
+        rows: 1,
+        row_mask: 0,
+        open_to_all: 0,
         sock_num: offset("sock.__sk_common.skc_num"),
         sock_hashed: offset("sock.__sk_common.skc_nulls_node.pprev"),
         request_timer: offset("request_sock.rsk_timer"),
@@ -119,6 +132,15 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         window: 0,
         tcp_sock: 0,
         state_mask: 0,
+        sock_shutdown: offset("sock.sk_shutdown"),
+        flag_done: 0,
+        tcp_rcv_nxt: offset("tcp_sock.rcv_nxt"),
+        tcp_copied_seq: offset("tcp_sock.copied_seq"),
+        icsk_ulp_ops: offset("inet_connection_sock.icsk_ulp_ops"),
+        rtable_type: offset("rtable.rt_type"),
+        reason_invalid_syn: optional(btf, "SK_RST_REASON_INVALID_SYN"),
+        reason_mptcp_first: optional(btf, "SK_RST_REASON_MPTCP_RST_EUNSPEC"),
+        reason_mptcp_last: optional(btf, "SK_RST_REASON_MPTCP_RST_EMIDDLEBOX"),
         padding: 0,
     };
     // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
@@ -138,6 +160,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
     let mut flag = |name: &'static str| btf.enumerator(name).unwrap_or_else(|| note(&mut missing, name));
     layout.flag_linger = flag("SOCK_LINGER");
     layout.flag_dead = flag("SOCK_DEAD");
+    layout.flag_done = flag("SOCK_DONE");
     if let (Some(cast), Some(window), Some(tcp_sock)) =
         (btf.function("bpf_rdonly_cast"), btf.structure("linux_mib"), btf.structure("tcp_sock"))
     {

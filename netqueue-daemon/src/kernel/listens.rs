@@ -14,11 +14,11 @@ use netqueue_common::{ListenCall as Record, names};
 use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes;
 
-use super::{
-    error::{in_one_line, refused},
-    ring::monotonic_epoch,
+use super::error::{in_one_line, refused};
+use crate::{
+    clock,
+    domain::{ListenCall, SocketInode, Timestamp},
 };
-use crate::domain::{ListenCall, SocketInode, Timestamp};
 
 /// The programs and the functions they belong to, in the order in which they are attached: a call that the second sees and
 /// the first did not is told with what somaxconn left.
@@ -35,7 +35,7 @@ impl Listens {
     pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Self, String> {
         let btf = Btf::from_sys_fs().map_err(|error| in_one_line(&error))?;
         for (name, function) in PROGRAMS {
-            let failed = |error: &dyn std::error::Error| refused(name, error).to_string();
+            let failed = |error: &(dyn std::error::Error + 'static)| refused(name, error).to_string();
             let program = ebpf.program_mut(name).ok_or_else(|| format!("{name} is not in the object"))?;
             let program: &mut FEntry = program.try_into().map_err(|error| failed(&error))?;
             program.load(function, &btf).map_err(|error| failed(&error))?;
@@ -57,7 +57,7 @@ impl Listens {
 
     /// The calls since the last time.
     pub fn drain(&mut self) -> Vec<ListenCall> {
-        let epoch = monotonic_epoch();
+        let epoch = clock::monotonic_epoch();
         let mut calls = Vec::new();
         while let Some(record) = self.0.next() {
             // What does not decode is no record of this kernel side: the ring holds nothing else.

@@ -5,15 +5,18 @@ use std::{fs, path::Path};
 
 use netqueue_common::KernelLayout;
 
-use crate::domain::AttachWay;
+use crate::domain::{AttachWay, Obstacle};
 
 use super::{
     attach::{self, LoadSettings, ResetReasons},
     btf::Btf,
     error::AttachError,
+    hidden::Hidden,
     layout::{self, Addresses},
     link_misses::Field,
+    lockdown,
     probes::{self, PROBES},
+    switches,
     symbols::{self, FILE as SYMBOLS_FILE, Symbols},
 };
 
@@ -31,6 +34,16 @@ const KEEPALIVE: Caller = ["tcp_keepalive_timer", "tcp_keepalive_timer.cold"];
 const CHECK_REQ: Caller = ["tcp_check_req", "tcp_check_req.cold"];
 const SUBFLOW_SYN_RECV_SOCK: Caller = ["subflow_syn_recv_sock", "subflow_syn_recv_sock.cold"];
 
+/// May call tcp_v6_send_reset from outside the kernel's own text: IPv6 may be a module.
+const V6_DO_RCV: Caller = ["tcp_v6_do_rcv", "tcp_v6_do_rcv.cold"];
+/// What a kretprobe returns to: before 5.15, and since.
+const KRETPROBE: [&str; 2] = ["kretprobe_trampoline", "__kretprobe_trampoline"];
+/// What else replaces return addresses: rethook (kretprobes and fprobes from 6.1 on), and function_graph.
+const RETHOOK: &str = "arch_rethook_trampoline";
+const RETURN_TO_HANDLER: &str = "return_to_handler";
+/// The kernel's own code.
+const TEXT: [&str; 2] = ["_stext", "_etext"];
+
 type Caller = [&'static str; 2];
 
 /// Everything known about the kernel that loading needs.
@@ -46,6 +59,7 @@ impl Prepared {
     /// Finds it out.
     pub(super) fn new(way: AttachWay) -> Result<Self, AttachError> {
         privileges()?;
+        lockdown::check()?;
         if way == AttachWay::Kprobe {
             kprobes()?;
         }
@@ -60,6 +74,9 @@ impl Prepared {
 fn privileges() -> Result<String, AttachError> {
     const CAP_SYS_ADMIN: u32 = 21;
     const NEEDED: [(u32, &str); 2] = [(38, "CAP_PERFMON"), (39, "CAP_BPF")];
+    if in_user_namespace() {
+        return Err(AttachError::UserNamespace);
+    }
     let status = read(STATUS_FILE)?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
@@ -74,6 +91,13 @@ fn privileges() -> Result<String, AttachError> {
     } else {
         Err(AttachError::Privilege(missing))
     }
+}
+
+/// Whether capabilities are those of another user namespace than the initial one (`PROC_USER_INIT_INO` in
+/// include/linux/proc_ns.h), which bpf() does not accept.
+fn in_user_namespace() -> bool {
+    const INITIAL: &str = "user:[4026531837]";
+    fs::read_link("/proc/self/ns/user").is_ok_and(|link| link != Path::new(INITIAL))
 }
 
 fn kprobes() -> Result<String, AttachError> {
@@ -94,26 +118,22 @@ fn btf() -> Result<Btf, AttachError> {
 }
 
 fn symbols() -> Result<Symbols, AttachError> {
-    let hidden = |reason: String| AttachError::SymbolsHidden(reason);
-    let file = symbols::open().map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
+    let unreadable = |reason: String| AttachError::SymbolsUnreadable(reason);
+    let file = symbols::open().map_err(|error| unreadable(format!("cannot read {SYMBOLS_FILE}: {error}")))?;
     let wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| probe.function)
         .chain([PER_CPU_OFFSET, NAMESPACES])
+        .chain([RETHOOK, RETURN_TO_HANDLER])
         .chain([DISCONNECT, CLOSE, KEEPALIVE, CHECK_REQ, SUBFLOW_SYN_RECV_SOCK].into_iter().flatten())
+        .chain([V6_DO_RCV, KRETPROBE, TEXT].into_iter().flatten())
         .collect();
-    Symbols::read(file, &wanted).map_err(|error| hidden(format!("cannot read {SYMBOLS_FILE}: {error}")))
+    Symbols::read(file, &wanted).map_err(|error| unreadable(format!("cannot read {SYMBOLS_FILE}: {error}")))
 }
 
 fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
     let per_cpu_offset = match symbols.address(PER_CPU_OFFSET) {
-        Some(0) => {
-            let restrict = read("/proc/sys/kernel/kptr_restrict").unwrap_or_else(|_| "unknown".to_owned());
-            let restrict = restrict.trim();
-            return Err(AttachError::SymbolsHidden(format!(
-                "{SYMBOLS_FILE} shows address 0 (kernel.kptr_restrict is {restrict})"
-            )));
-        }
+        Some(0) => return Err(AttachError::SymbolsHidden(Hidden::read())),
         Some(address) => address,
         None => return Err(AttachError::SymbolMissing(PER_CPU_OFFSET)),
     };
@@ -133,6 +153,13 @@ fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, AttachError> {
         queue_drop: symbols.code("inet_csk_reqsk_queue_drop"),
         v4_send_reset: symbols.code("tcp_v4_send_reset"),
         v6_send_reset: symbols.code("tcp_v6_send_reset"),
+        v6_do_rcv: code(V6_DO_RCV),
+        return_trampolines: [
+            KRETPROBE.map(|name| symbols.code(name)).into_iter().max().unwrap_or_default(),
+            symbols.code(RETHOOK),
+        ],
+        return_to_handler: symbols.code(RETURN_TO_HANDLER),
+        text: TEXT.map(|name| symbols.address(name).unwrap_or(0)),
     };
     layout::read(btf, addresses).map_err(AttachError::FieldsMissing)
 }
@@ -184,6 +211,8 @@ pub fn examine(settings: &LoadSettings) -> Vec<Check> {
     let (privileges, btf, symbols) = (privileges(), btf(), symbols());
     let mut checks = vec![
         check("privileges", &privileges, String::clone),
+        check("lockdown", &lockdown::check(), String::clone),
+        switches_check(),
         check("kernel types (BTF)", &btf, |_| format!("{BTF_FILE} readable")),
         kprobe_check(settings.attach),
     ];
@@ -226,6 +255,16 @@ fn verified() -> Check {
         btf().and_then(|btf| layout::read(&btf, Addresses::default()).map_err(AttachError::FieldsMissing));
     let verified = layout.and_then(|layout| attach::verify(&layout));
     check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"))
+}
+
+/// The kernel's own switches: programs that are attached do nothing while one is off.
+fn switches_check() -> Check {
+    let off: Vec<_> = switches::switched_off().map(Obstacle::sentence).collect();
+    let (outcome, detail) = match off.is_empty() {
+        true => (Outcome::Good, "kernel.ftrace_enabled and kprobes are not switched off".to_owned()),
+        false => (Outcome::Bad, off.join("; ")),
+    };
+    Check { subject: "kernel switches".to_owned(), outcome, detail }
 }
 
 /// Where fentry may do, kprobes are not needed.

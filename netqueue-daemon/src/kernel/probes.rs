@@ -52,11 +52,18 @@ const fn noted(function: &'static str, need: Need, cost: &'static str) -> Probe 
     Probe { program: function, function, at: At::Entry, need, cost, only: Some(AttachMode::Kprobe) }
 }
 
+/// The entry of a module's function: trampolines need its types, which are not among the kernel's own.
+const fn noted_as(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
+    Probe { program, ..noted(function, Need::Feature, cost) }
+}
+
 const SYN: &str = "drops at the SYN, and cookies sent, could not be attributed";
 const SYN_V6: &str = "drops at the SYN of IPv6 handshakes, and their cookies, are not attributed";
 const SYN_MPTCP: &str =
     "drops at the SYN of Multipath TCP listeners, and cookies they send, are not attributed";
 const COOKIE_SENT: &str = "cookies sent are not attributed";
+const HELPER: &str = "what the BPF SYN-cookie helper counts in a listener's name is not attributed";
+const ACK_SMC: &str = "drops at the final ACK that SMC decides on are not attributed";
 const ACK: &str = "drops at the final ACK could not be attributed";
 const REQUEST: &str = "EmbryonicRsts could not be attributed";
 const RESET: &str = "resets in answer to IPv4 packets could not be attributed";
@@ -108,9 +115,26 @@ const PREEMPTIBLE: [&str; 6] = [
     "tcp_send_active_reset",
 ];
 
+/// Functions that run in process context as well as in softirqs. Where softirqs are threads, no softirq comes on top of a kprobe
+/// program of theirs.
+const RESETS: [&str; 2] = ["tcp_v4_send_reset", "tcp_v6_send_reset"];
+
 /// Whether this function's program had better be a kprobe, as long as what softirqs run is attached by fentry.
-pub(super) fn may_be_preempted(function: &str) -> bool {
-    PREEMPTIBLE.contains(&function)
+pub(super) fn may_be_preempted(function: &str, realtime: bool) -> bool {
+    PREEMPTIBLE.contains(&function) || (realtime && RESETS.contains(&function))
+}
+
+/// Families of functions one of which may call another for the same packet.
+const TWINS: [&[&str]; 2] = [
+    &["tcp_v4_conn_request", "tcp_v6_conn_request", "subflow_v4_conn_request", "subflow_v6_conn_request"],
+    &["tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock"],
+];
+
+/// Whether two probes must go the same way: both ends of a function, since each way knows a call by another address, and functions
+/// of one family, since the inner call of a packet speaks for the outer.
+pub(super) fn are_twins(one: &Probe, other: &Probe) -> bool {
+    let together = |family: &&[&str]| family.contains(&one.function) && family.contains(&other.function);
+    one.function == other.function || TWINS.iter().any(together)
 }
 
 /// The program without which namespaces are not told apart.
@@ -122,27 +146,32 @@ pub(super) const PROBES: &[Probe] = &[
     optional(NUMBER_FREED, "proc_free_inum", At::Entry, FREED),
     optional("tcp_sk_init", "tcp_sk_init", At::Entry, BEGUN),
     optional("ipv4_mib_exit_net", "ipv4_mib_exit_net", At::Entry, ENDED),
+    // What leaves a mark for a call it is part of, before what looks for the mark.
+    feature("cookie_v4_init_sequence", "cookie_v4_init_sequence", At::Entry, COOKIE_SENT),
+    feature("cookie_v6_init_sequence", "cookie_v6_init_sequence", At::Entry, COOKIE_SENT),
+    optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
+    feature("tcp_get_syncookie_mss_return", "tcp_get_syncookie_mss", At::Return, HELPER),
+    noted("tcp_get_syncookie_mss", Need::Feature, HELPER),
     probe("tcp_v4_conn_request_return", "tcp_v4_conn_request", At::Return, SYN),
     noted("tcp_v4_conn_request", Need::Required, SYN),
-    probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
-    noted("tcp_v4_syn_recv_sock", Need::Required, ACK),
-    probe("inet_csk_reqsk_queue_drop_return", "inet_csk_reqsk_queue_drop", At::Return, REQUEST),
-    noted("inet_csk_reqsk_queue_drop", Need::Required, REQUEST),
-    probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
-    probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
     optional("tcp_v6_conn_request_return", "tcp_v6_conn_request", At::Return, SYN_V6),
     noted("tcp_v6_conn_request", Need::Optional, SYN_V6),
     feature("subflow_v4_conn_request_return", "subflow_v4_conn_request", At::Return, SYN_MPTCP),
     noted("subflow_v4_conn_request", Need::Feature, SYN_MPTCP),
     feature("subflow_v6_conn_request_return", "subflow_v6_conn_request", At::Return, SYN_MPTCP),
     noted("subflow_v6_conn_request", Need::Feature, SYN_MPTCP),
+    probe("tcp_v4_syn_recv_sock_return", "tcp_v4_syn_recv_sock", At::Return, ACK),
+    noted("tcp_v4_syn_recv_sock", Need::Required, ACK),
     optional("tcp_v6_syn_recv_sock_return", "tcp_v6_syn_recv_sock", At::Return, ACK_V6),
     noted("tcp_v6_syn_recv_sock", Need::Optional, ACK_V6),
+    Probe { at: At::Return, ..noted_as("smc_tcp_syn_recv_sock_return", "smc_tcp_syn_recv_sock", ACK_SMC) },
+    noted_as("smc_tcp_syn_recv_sock", "smc_tcp_syn_recv_sock", ACK_SMC),
+    probe("inet_csk_reqsk_queue_drop_return", "inet_csk_reqsk_queue_drop", At::Return, REQUEST),
+    noted("inet_csk_reqsk_queue_drop", Need::Required, REQUEST),
+    probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
+    probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
     optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
-    feature("cookie_v4_init_sequence", "cookie_v4_init_sequence", At::Entry, COOKIE_SENT),
-    feature("cookie_v6_init_sequence", "cookie_v6_init_sequence", At::Entry, COOKIE_SENT),
-    optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
     optional("cookie_v4_check_return", "cookie_v4_check", At::Return, COOKIE),
     optional("cookie_v4_check", "cookie_v4_check", At::Entry, COOKIE),
     optional("cookie_v6_check_return", "cookie_v6_check", At::Return, COOKIE),
@@ -240,7 +269,7 @@ mod tests {
 
     #[test]
     fn whatever_a_softirq_may_interrupt_is_in_the_table() {
-        for function in INTERRUPTIBLE.into_iter().chain(PREEMPTIBLE) {
+        for function in INTERRUPTIBLE.into_iter().chain(PREEMPTIBLE).chain(RESETS) {
             assert!(PROBES.iter().any(|probe| probe.function == function), "{function}");
         }
     }
@@ -251,6 +280,26 @@ mod tests {
         let mut functions: Vec<_> = groups.map(|group| group[0].function).collect();
         functions.sort_unstable();
         assert!(functions.is_sorted_by(|one, next| one < next), "a function is attached one way");
+    }
+
+    #[test]
+    fn ipv4_and_its_twin_go_the_same_way() {
+        let groups: Vec<_> = PROBES.chunk_by(are_twins).collect();
+        for family in TWINS {
+            let has = |group: &&&[Probe]| group.iter().any(|probe| family.contains(&probe.function));
+            let [group] = groups.iter().filter(has).collect::<Vec<_>>()[..] else {
+                panic!("{family:?} stand together");
+            };
+            assert!(group.iter().all(|probe| family.contains(&probe.function)), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_a_mark_is_attached_before_what_looks_for_it() {
+        let first = |function: &str| PROBES.iter().position(|probe| probe.function == function);
+        for mark in ["cookie_v4_init_sequence", "cookie_v6_init_sequence", "tcp_peer_is_proven"] {
+            assert!(first(mark) < first("tcp_v4_conn_request"), "{mark}");
+        }
     }
 
     #[test]

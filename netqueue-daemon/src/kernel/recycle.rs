@@ -63,6 +63,11 @@ impl Recycler {
         self.trouble.as_deref()
     }
 
+    /// Whether a slot is one of those of listeners.
+    pub(super) fn is_of_listener(&self, slot: u32) -> bool {
+        self.slots.purpose(slot) == Purpose::Listener
+    }
+
     /// Whether something is on its way, or there is need to hurry.
     pub(super) const fn is_busy(&self) -> bool {
         self.trouble.is_none() && (self.grace.is_some() || !self.cleared.is_empty() || self.low)
@@ -114,7 +119,7 @@ impl Recycler {
     }
 
     fn release(&mut self, keeper: Keeper<'_>, tenure: Tenure) {
-        match keeper.release(tenure, self.slots.purpose(tenure.slot)) {
+        match keeper.release(tenure) {
             Kept::Done => self.given_back[self.slots.purpose(tenure.slot) as usize] += 1,
             Kept::Busy => self.cleared.push(tenure),
             Kept::Stale | Kept::Closed => {
@@ -185,9 +190,9 @@ impl Recycler {
     }
 }
 
-/// Whether less than a quarter is free.
+/// Whether less than an eighth is free. A quarter that is left for listeners that drop is no reason to hurry.
 const fn is_low(used: usize, room: usize) -> bool {
-    used > room - room / 4
+    used > room - room / 8
 }
 
 /// Those that have not moved for longest.

@@ -3,15 +3,13 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aya::maps::{MapData, RingBuf};
-use nix::time::{ClockId, clock_gettime};
 use tokio::io::unix::AsyncFd;
 
 use super::{attach::ResetReasons, decode};
-use crate::domain::{Event, Timestamp};
+use crate::{clock, domain::Event};
 
 /// The reading end of the ring buffer.
 pub struct Ring {
@@ -47,7 +45,7 @@ impl Ring {
 
     /// Takes up to `most` records.
     pub fn drain(&mut self, most: usize) -> Drained {
-        let epoch = monotonic_epoch();
+        let epoch = clock::monotonic_epoch();
         let mut drained = Drained::default();
         for taken in 0.. {
             if taken == most {
@@ -62,11 +60,4 @@ impl Ring {
         }
         drained
     }
-}
-
-/// The wall-clock time at which CLOCK_MONOTONIC stood at zero, as of now.
-pub(super) fn monotonic_epoch() -> Timestamp {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(wall.saturating_sub(monotonic).as_nanos()).unwrap_or(0))
 }

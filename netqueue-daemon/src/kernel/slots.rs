@@ -9,8 +9,11 @@ use zerocopy::FromBytes;
 
 use super::{
     counters::Counters,
-    error::{AttachError, refused},
+    cpus::Cpus,
+    error::{AttachError, absent, refused},
     mapped::Mapped,
+    memory_limit,
+    room::{OTHERS, Room},
     traffic::TrafficRows,
 };
 use crate::domain::{Features, LedgerUse};
@@ -18,12 +21,11 @@ use crate::domain::{Features, LedgerUse};
 /// Room for accounts, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slots {
-    /// Listeners, and as many local endpoints without one.
-    listeners: u32,
-    cpus: u32,
+    room: Room,
+    cpus: Cpus,
 }
 
-/// What a slot is for, in the numbers the kernel side's `keep_release` knows.
+/// What a slot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Purpose {
@@ -56,35 +58,47 @@ const NUMBERS: u32 = 1 << 19;
 /// Bytes of the ring buffer of namespaces that ended: some 2,900 between two looks.
 const FAREWELLS: u32 = 1 << 18;
 
-/// Namespaces that have an `other` bucket.
-const OTHERS: u32 = 64;
-
 impl Slots {
-    /// Room for as many listeners, and as many endpoints, as asked for; else for as many as 8 MiB hold, but at least
-    /// 1,024 and at most 4,096.
+    /// Slots for as many listeners, and as many endpoints, as asked for; else for as many as fit ([`Room::new`]).
     pub(super) fn new(listeners: Option<u32>) -> Self {
-        const BUDGET: usize = 8 << 20;
-        let cpus = aya::util::nr_cpus().unwrap_or(1).max(1);
-        let fitting = BUDGET / (cpus * size_of::<Counts>());
-        let listeners =
-            listeners.unwrap_or_else(|| u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1024, 4096));
-        Self { listeners: listeners.max(1), cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
+        let cpus = Cpus::here();
+        Self { room: Room::new(listeners, cpus), cpus }
+    }
+
+    /// What is allotted to accounts, in words.
+    pub(super) fn in_words(self) -> String {
+        let Self { room: Room { listeners, rows }, cpus: Cpus { possible, present } } = self;
+        let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+        format!(
+            "{listeners} listeners and as many ports without one, {rows} of counts each, {} MiB; CPUs: {present} present, \
+             {possible} possible",
+            self.room.bytes() >> 20
+        )
+    }
+
+    /// The refusal of a map or program, with what these slots take where there is no memory for them.
+    pub(super) fn explain(self, refusal: AttachError) -> AttachError {
+        match refusal {
+            AttachError::Refused { what, no_memory: true, .. } => AttachError::NoMemory {
+                what,
+                bytes: self.room.bytes(),
+                listeners: self.room.listeners,
+                limit: memory_limit::in_words(),
+            },
+            other => other,
+        }
     }
 
     /// How many CPUs there may be.
     pub(super) const fn cpus(self) -> u32 {
-        self.cpus
-    }
-
-    const fn all(self) -> u32 {
-        self.listeners * 2 + OTHERS
+        self.cpus.possible
     }
 
     /// What a slot is for: the stacks are filled in this order.
     pub(super) const fn purpose(self, slot: u32) -> Purpose {
-        if slot < self.listeners {
+        if slot < self.room.listeners {
             Purpose::Listener
-        } else if slot < self.listeners * 2 {
+        } else if slot < self.room.listeners * 2 {
             Purpose::Endpoint
         } else {
             Purpose::Other
@@ -94,40 +108,53 @@ impl Slots {
     /// How many slots there are for a purpose.
     pub(super) const fn number(self, purpose: Purpose) -> u32 {
         match purpose {
-            Purpose::Listener | Purpose::Endpoint => self.listeners,
+            Purpose::Listener | Purpose::Endpoint => self.room.listeners,
             Purpose::Other => OTHERS,
         }
     }
 
     /// The layout with this machine's number of CPUs.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
-        let state_mask = self.cpus.next_power_of_two() - 1;
-        KernelLayout { cpus: self.cpus, listeners: self.listeners, state_mask, ..*layout }
+        let Self { room: Room { listeners, rows }, cpus } = self;
+        KernelLayout {
+            cpus: cpus.possible,
+            rows,
+            row_mask: rows - 1,
+            listeners,
+            open_to_all: self.room.open_to_all(),
+            state_mask: cpus.possible.next_power_of_two() - 1,
+            ..*layout
+        }
     }
 
     /// Sets the sizes of the maps before they are made.
     pub(super) fn size(self, loader: &mut EbpfLoader<'_>, ledger: u32) {
+        let Self { room: Room { listeners, rows }, cpus: Cpus { possible, .. } } = self;
+        let slots = self.room.slots();
         loader
-            .map_max_entries(names::SLOTS, self.all())
-            .map_max_entries(names::FREE_LISTENERS, self.listeners)
-            .map_max_entries(names::FREE_ENDPOINTS, self.listeners)
+            .map_max_entries(names::SLOTS, slots)
+            .map_max_entries(names::FREE_LISTENERS, self.room.open_to_all())
+            .map_max_entries(names::FREE_RESERVED, listeners - self.room.open_to_all())
+            .map_max_entries(names::FREE_ENDPOINTS, listeners)
             .map_max_entries(names::FREE_OTHERS, OTHERS)
-            .map_max_entries(names::ACCOUNTS, self.all())
-            .map_max_entries(names::COUNTS, self.all() * self.cpus)
-            .map_max_entries(names::TRAFFIC, self.listeners * self.cpus)
-            .map_max_entries(names::WAITS, self.listeners)
-            .map_max_entries(names::LOOKS, self.listeners)
-            .map_max_entries(names::TALLIES, self.cpus)
-            .map_max_entries(names::LEDGER, ledger + KEPT_BY_A_CPU * self.cpus)
+            .map_max_entries(names::ACCOUNTS, slots)
+            .map_max_entries(names::COUNTS, slots * rows)
+            .map_max_entries(names::TRAFFIC, listeners * rows)
+            .map_max_entries(names::WAITS, listeners)
+            .map_max_entries(names::LOOKS, listeners)
+            .map_max_entries(names::TALLIES, possible)
+            .map_max_entries(names::LOOKED, baselines())
+            .map_max_entries(names::LEDGER, ledger + KEPT_BY_A_CPU * possible)
             .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32)
             .map_max_entries(names::FAREWELLS, FAREWELLS);
     }
 
     /// Hands out the slots to the kernel side. To be called before anything is attached.
     pub(super) fn hand_out(self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
-        let mut next = 0..self.all();
+        let mut next = 0..self.room.slots();
         for (name, number) in [
-            (names::FREE_LISTENERS, self.number(Purpose::Listener)),
+            (names::FREE_LISTENERS, self.room.open_to_all()),
+            (names::FREE_RESERVED, self.room.listeners - self.room.open_to_all()),
             (names::FREE_ENDPOINTS, self.number(Purpose::Endpoint)),
             (names::FREE_OTHERS, self.number(Purpose::Other)),
         ] {
@@ -142,29 +169,40 @@ impl Slots {
 
     /// Maps the counts.
     pub(super) fn map(self, ebpf: &Ebpf, ledger: u32) -> Result<Counters, AttachError> {
-        let (slots, cpus) = (self.all() as usize, self.cpus as usize);
+        let (slots, rows) = (self.room.slots() as usize, self.room.rows as usize);
         Ok(Counters::new(
             mapped::<Account>(ebpf, names::ACCOUNTS, slots)?,
-            mapped::<Counts>(ebpf, names::COUNTS, slots * cpus)?,
-            mapped::<Tallies>(ebpf, names::TALLIES, cpus)?,
-            cpus,
+            mapped::<Counts>(ebpf, names::COUNTS, slots * rows)?,
+            mapped::<Tallies>(ebpf, names::TALLIES, self.cpus.possible as usize)?,
+            rows,
             LedgerUse { capacity: ledger.into(), ..LedgerUse::default() },
         ))
     }
 
     /// Maps what went through listeners.
     pub(super) fn map_traffic(self, ebpf: &Ebpf, features: Features) -> Result<TrafficRows, AttachError> {
-        let (listeners, cpus) = (self.listeners as usize, self.cpus as usize);
+        let (listeners, rows) = (self.room.listeners as usize, self.room.rows as usize);
         let control = array(ebpf, names::CONTROL)?.fd();
         Ok(TrafficRows::new(
-            mapped::<Traffic>(ebpf, names::TRAFFIC, listeners * cpus)?,
+            mapped::<Traffic>(ebpf, names::TRAFFIC, listeners * rows)?,
             mapped::<Waits>(ebpf, names::WAITS, listeners)?,
             mapped::<Look>(ebpf, names::LOOKS, listeners)?,
             Mapped::<Control>::writable(control, 1).map_err(|error| refused(names::CONTROL, &error))?,
-            cpus,
+            rows,
             features.queue_depth,
         ))
     }
+}
+
+/// Baselines that are kept, one for each namespace and CPU in which something was dropped: for 1,024 namespaces that drop on each
+/// CPU that is online, at about 100 bytes each.
+fn baselines() -> u32 {
+    const EACH: u32 = 1024;
+    const FEWEST: u32 = 1 << 14;
+    const MOST: u32 = 1 << 18;
+    let online = std::thread::available_parallelism().map_or(1, usize::from);
+    let online = aya::util::online_cpus().map_or(online, |cpus| cpus.len());
+    u32::try_from(online).unwrap_or(MOST).saturating_mul(EACH).clamp(FEWEST, MOST)
 }
 
 fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, AttachError> {
@@ -182,8 +220,4 @@ pub(super) fn map_lives(ebpf: &Ebpf, told: bool) -> Result<super::lives::Numbers
 
 fn mapped<T: FromBytes>(ebpf: &Ebpf, name: &str, elements: usize) -> Result<Mapped<T>, AttachError> {
     Mapped::new(array(ebpf, name)?.fd(), elements).map_err(|error| refused(name, &error))
-}
-
-fn absent(name: &str) -> AttachError {
-    AttachError::Refused { what: name.to_owned(), reason: "it is not in the object".to_owned() }
 }

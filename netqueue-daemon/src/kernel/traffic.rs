@@ -13,7 +13,8 @@ pub(super) struct TrafficRows {
     waits: Mapped<Waits>,
     looks: Mapped<Look>,
     control: Mapped<Control>,
-    cpus: usize,
+    /// Rows of each slot.
+    of_slot: usize,
     epoch: u64,
     /// The peaks of each slot as they were read last.
     peaks: Vec<[u64; 2]>,
@@ -29,11 +30,11 @@ impl TrafficRows {
         waits: Mapped<Waits>,
         looks: Mapped<Look>,
         control: Mapped<Control>,
-        cpus: usize,
+        of_slot: usize,
         depth: bool,
     ) -> Self {
         let (peaks, alone) = (vec![[0; 2]; waits.len()], vec![0; waits.len()]);
-        Self { rows, waits, looks, control, cpus, epoch: 0, peaks, alone, depth }
+        Self { rows, waits, looks, control, of_slot, epoch: 0, peaks, alone, depth }
     }
 
     /// Lets peaks begin anew: what is read next tells the longest since about now. What a program notes meanwhile under
@@ -55,8 +56,8 @@ impl TrafficRows {
         let slot = slot as usize;
         let (peaks, before) = (self.peaks.get_mut(slot)?, self.alone.get_mut(slot)?);
         let mut words = [0; WORDS];
-        for cpu in 0..self.cpus {
-            for (index, word) in self.rows.words(slot * self.cpus + cpu, 0..WORDS).enumerate() {
+        for part in 0..self.of_slot {
+            for (index, word) in self.rows.words(slot * self.of_slot + part, 0..WORDS).enumerate() {
                 words[index] =
                     if PEAKS.contains(&index) { words[index].max(word) } else { words[index] + word };
             }

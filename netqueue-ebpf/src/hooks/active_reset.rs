@@ -6,7 +6,7 @@
 
 use core::hint::black_box;
 
-use netqueue_common::{Cell, NO_REASON};
+use netqueue_common::{Cell, NO_REASON, Tally};
 
 use super::{
     call::{Entry, entry},
@@ -14,11 +14,13 @@ use super::{
 };
 use crate::{
     account::{Facts, report},
-    kernel::{Fault, Queues, Sock, is_within, tcp_state},
+    caller::{is_hidden, is_within},
+    kernel::{Fault, Queues, Sock, tcp_state},
     layout::layout,
-    maps::{Account, state},
+    maps::{Account, state, tally},
     mib::Cells,
-    packet::Peer,
+    resets,
+    scope::CpuState,
 };
 
 #[inline(always)]
@@ -26,54 +28,62 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state();
     let forgotten = state.forgotten;
     let (sk, reason) = (Sock(call.arg(0)), reason(call));
-    if state.reset[0].is_open() {
-        let cells = Cells::tcp(state, sk.net()?)?;
-        state.note_sent_on_top(cells.0, 1);
-    }
-    let local = sk.local_key()?;
-    let own = Function { code: layout!(code_of_active_reset), parameters: 0 };
-    let (cell, mut key) = if forgotten.child == sk.0 {
+    let cells = Cells::tcp(state, sk.net()?)?;
+    resets::note_charged(state, cells);
+    if forgotten.child == sk.0 {
         state.forgotten.child = 0;
-        (Cell::ResetListenerClosed, Sock(forgotten.listener).listener_key()?)
+        charge(state, sk.0, forgotten.listener, Cell::ResetListenerClosed as u32, reason)
     } else {
-        (cause(sk, reason, call.caller(own).unwrap_or(0)), sk.net()?.without_ephemeral_port(local)?)
-    };
+        charge(state, sk.0, 0, cause_of(call, sk.0, reason), reason)
+    }
+}
+
+/// Charges a connection's reset to its listener, or, where that is 0, to its local address. Apart, for its room on the stack.
+#[inline(never)]
+fn charge(state: &mut CpuState, sk: u64, listener: u64, code: u32, reason: u32) -> Result<(), Fault> {
+    let sk = Sock(sk);
+    let mut key = if listener == 0 { sk.local_key()? } else { Sock(listener).listener_key()? };
+    let local_port = key.port;
+    if listener == 0 {
+        key = sk.net()?.without_ephemeral_port(key)?;
+    }
     let account = Account::open(&mut key);
     account.add(Cell::OutRsts, 1);
-    account.add(cell, 1);
-    let peer = sk.peer().unwrap_or(Peer::UNKNOWN);
-    let facts = Facts {
-        code: cell as u32,
-        account,
-        local_port: local.port,
-        peer,
-        queues: Queues::UNKNOWN,
-        reason,
-        age: 0,
-    };
-    report(state, &key, &facts);
+    account.add_code(code, 1);
+    let peer = sk.peer();
+    report(state, &key, &Facts { code, account, local_port, peer, queues: Queues::UNKNOWN, reason, age: 0 });
     Ok(())
 }
 
-/// Which decision led here. The kernel's reason tells some; SO_LINGER 0 shares one with others, and kernels before 6.10
-/// give none: there the calling function and the socket tell.
+/// The cell of the decision that led here. Apart, for its room on the stack.
+#[inline(never)]
+fn cause_of(call: &impl Entry, sk: u64, reason: u32) -> u32 {
+    let own = Function { code: layout!(code_of_active_reset), parameters: 0 };
+    cause(Sock(sk), reason, call.caller(own).unwrap_or(0)) as u32
+}
+
+/// Which decision led here. The kernel's reason says it for some; SO_LINGER 0 shares one with others, and kernels before 6.10
+/// give none: there the calling function and the socket say it, and where the caller is hidden the socket alone.
 #[inline(always)]
 fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
-    let called_from = |code| is_within(caller, code);
-    if called_from(layout!(code_of_disconnect)) {
-        return if sk.lingers_zero().unwrap_or(false) { Cell::ResetLingerZero } else { Cell::ResetOther };
-    }
     match of_reason(reason) {
         Cell::ResetOther => {}
-        told => return told,
+        known => return known,
     }
-    let state = sk.state().unwrap_or(0);
-    let dead = sk.is_dead().unwrap_or(false);
-    if called_from(layout!(code_of_close)) {
+    if is_hidden(caller) {
+        tally(Tally::CallerHidden);
+        return by_socket(sk);
+    }
+    let called_from = |code| is_within(caller, code);
+    let state = sk.state();
+    let dead = sk.is_dead();
+    if called_from(layout!(code_of_disconnect)) {
+        if sk.lingers_zero() { Cell::ResetLingerZero } else { Cell::ResetOther }
+    } else if called_from(layout!(code_of_close)) {
         // Unread data is looked for while the socket is still its process's; the rest when it is an orphan.
         if !dead {
             Cell::ResetCloseUnreadData
-        } else if sk.waits_not_for_fin().unwrap_or(false) {
+        } else if sk.waits_not_for_fin() {
             Cell::ResetAfterClose
         } else {
             Cell::ResetOutOfMemory
@@ -84,6 +94,29 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
     } else if dead && state != tcp_state::CLOSE {
         // tcp_out_of_resources, which the compiler may make part of any timer.
         Cell::ResetOutOfMemory
+    } else {
+        Cell::ResetOther
+    }
+}
+
+/// What the socket alone says, in the order in which `__tcp_close` asks.
+#[inline(always)]
+fn by_socket(sk: Sock) -> Cell {
+    let state = sk.state();
+    if sk.is_dead() {
+        let waits_for_nothing = state == tcp_state::CLOSE && sk.waits_not_for_fin();
+        return if waits_for_nothing || state == tcp_state::FIN_WAIT2 {
+            Cell::ResetAfterClose
+        } else {
+            Cell::ResetOther
+        };
+    }
+    if state != tcp_state::CLOSE || !sk.is_shut_down() {
+        Cell::ResetOther
+    } else if sk.has_unread_data() {
+        Cell::ResetCloseUnreadData
+    } else if sk.lingers_zero() {
+        Cell::ResetLingerZero
     } else {
         Cell::ResetOther
     }

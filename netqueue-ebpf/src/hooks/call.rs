@@ -122,47 +122,54 @@ impl Return for RetProbeContext {
     }
 }
 
-impl Entry for FEntryContext {
-    #[inline(always)]
-    fn cells(&self, state: &mut CpuState, _listener: u64) -> Result<Cells, Fault> {
-        let block = Words(self.as_ptr()).block(&mut state.place);
-        Cells::at(state, block)
-    }
+/// What a trampoline's programs see, at the entry and at the return.
+macro_rules! traced_entry {
+    ($context:ty) => {
+        impl Entry for $context {
+            #[inline(always)]
+            fn cells(&self, state: &mut CpuState, _listener: u64) -> Result<Cells, Fault> {
+                let block = Words(self.as_ptr()).block(&mut state.place);
+                Cells::at(state, block)
+            }
 
-    #[inline(always)]
-    fn frame(&self) -> Frame {
-        Words(self.as_ptr()).frame()
-    }
+            #[inline(always)]
+            fn frame(&self) -> Frame {
+                Words(self.as_ptr()).frame()
+            }
 
-    #[inline(always)]
-    fn arg(&self, n: usize) -> u64 {
-        Words(self.as_ptr()).word(n)
-    }
+            #[inline(always)]
+            fn arg(&self, n: usize) -> u64 {
+                Words(self.as_ptr()).word(n)
+            }
 
-    #[inline(always)]
-    fn arg_via(&self, n: usize, place: &mut u64) -> u64 {
-        Words(self.as_ptr()).word_via(n, place)
-    }
+            #[inline(always)]
+            fn arg_via(&self, n: usize, place: &mut u64) -> u64 {
+                Words(self.as_ptr()).word_via(n, place)
+            }
 
-    #[inline(always)]
-    fn number(&self, n: usize) -> u64 {
-        Words(self.as_ptr()).number(n)
-    }
+            #[inline(always)]
+            fn number(&self, n: usize) -> u64 {
+                Words(self.as_ptr()).number(n)
+            }
 
-    #[inline(always)]
-    fn caller(&self, own: Function) -> Result<u64, Fault> {
-        Words(self.as_ptr()).caller(own)
-    }
+            #[inline(always)]
+            fn caller(&self, own: Function) -> Result<u64, Fault> {
+                Words(self.as_ptr()).caller(own)
+            }
 
-    #[inline(always)]
-    fn established(connection: u64) -> Result<u64, Fault> {
-        if layout!(rdonly_cast) != 0 {
-            Sock(connection).established()
-        } else {
-            Typed(connection).established()
+            #[inline(always)]
+            fn established(connection: u64) -> Result<u64, Fault> {
+                if layout!(rdonly_cast) != 0 {
+                    Sock(connection).established()
+                } else {
+                    Typed(connection).established()
+                }
+            }
         }
-    }
+    };
 }
+traced_entry!(FEntryContext);
+traced_entry!(FExitContext);
 
 impl Return for FExitContext {
     #[inline(always)]

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     account::{Facts, ration, send},
     kernel::{Fault, Sock},
-    looked::moved,
+    looked::{Call, moved},
     maps::{Account, state},
     mib::{Cells, Counted},
     packet::{Packet, Peer},
@@ -57,7 +57,8 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 fn look(state: &mut CpuState) -> Result<(), Fault> {
     let (sk, skb, cells, [before]) = (state.syn.sk, state.syn.skb, Cells(state.syn.cells), state.syn.before);
     let Marks { unproven, cookie_made } = state.take_marks();
-    let moved = moved(&mut state.moved, cells, Some(before), cookie_made)?;
+    let call = Call { drops_before: Some(before), cookie_made, ..Call::PACKET };
+    let moved = moved(&mut state.moved, cells, call)?;
     charge(state, sk, skb, moved, unproven)
 }
 
@@ -85,7 +86,7 @@ fn look_traced(state: &mut CpuState, call: Traced, drops: u64) -> Result<(), Fau
     }
     let cells = call.cells(state)?;
     let Marks { unproven, cookie_made } = state.take_marks();
-    let moved = moved(&mut state.moved, cells, None, cookie_made)?;
+    let moved = moved(&mut state.moved, cells, Call { cookie_made, ..Call::PACKET })?;
     traffic::looked(state, Sock(sk), drops)?;
     if moved.is_nothing() {
         return Ok(());
@@ -107,7 +108,7 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: boo
     account.add(Cell::SyncookiesSent, sent);
     account.add(Cell::DropAcceptQueueFullSyn, overflows);
     account.add(Cell::DropSynQueueFull, full);
-    account.add(rest, drops.wrapping_sub(overflows).wrapping_sub(full));
+    account.add(rest, drops.saturating_sub(overflows).saturating_sub(full));
     if drops == 0 {
         return Ok(());
     }

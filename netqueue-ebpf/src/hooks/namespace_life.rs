@@ -11,10 +11,7 @@
 //! so that more is counted than network namespaces; what has a number next is another all the same.
 
 use super::call::{Entry, entry};
-use crate::{
-    kernel::{Fault, Net},
-    lives,
-};
+use crate::{kernel::Fault, lives, net::Net};
 
 #[inline(always)]
 fn begun(call: &impl Entry) -> Result<(), Fault> {

@@ -3,20 +3,24 @@
 //!
 //! `tcp_check_req` calls it where a reset, sent or received, ends a handshake, and raises EmbryonicRsts at once if it returns
 //! true. `tcp_check_req` itself runs for every handshake; this does not. Others that call it count nothing, or something else:
-//! who calls is told by the return address. It runs with bottom halves off.
+//! the return address says who calls. Where another tracer has replaced that, the counter says it (embryonic.rs). It runs with
+//! bottom halves off.
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
-use netqueue_common::Cell;
+use netqueue_common::{Cell, Tally};
 
 use super::{
     call::{Entry as _, Return, leaving, probed},
     trampoline::{Function, Traced},
 };
 use crate::{
-    kernel::{Fault, Sock, is_within},
+    caller::Caller,
+    embryonic,
+    kernel::{Fault, Sock},
     layout::layout,
     ledger,
-    maps::{Account, state},
+    maps::{Account, state, tally},
+    mib::Cells,
     scope::CpuState,
 };
 
@@ -27,45 +31,55 @@ fn own() -> Function {
 
 #[inline(always)]
 fn enter(call: &ProbeContext) -> Result<(), Fault> {
-    let (state, caller) = (state(), call.caller(own())?);
+    let state = state();
+    let caller = Caller::of(call.caller(own()).unwrap_or(0), layout!(code_of_check_req));
     let (sk, request) = (call.arg(0).unwrap_or(0), call.arg(1).unwrap_or(0));
     state.queue_drop.open(call.frame(), sk, request, 0, []);
-    state.queue_drop.mark = u64::from(is_within(caller, layout!(code_of_check_req)));
+    state.queue_drop.mark = caller as u64;
     Ok(())
 }
 
 #[inline(always)]
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     let (state, unlinked): (_, u64) = (state(), call.ret());
-    if !state.queue_drop.close(call.frame()) || state.queue_drop.mark == 0 {
+    let caller = state.queue_drop.mark;
+    if !state.queue_drop.close(call.frame()) || caller == Caller::Another as u64 {
         return Ok(());
     }
     let (sk, request) = (Sock(state.queue_drop.sk), Sock(state.queue_drop.skb));
-    ended(state, sk, request, unlinked)
+    ended(state, sk, request, unlinked, caller == Caller::Hidden as u64)
 }
 
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let (state, unlinked, call) = (state(), Return::ret(call), Traced::new(call));
-    if !is_within(call.caller(own())?, layout!(code_of_check_req)) {
+    let caller = Caller::of(call.caller(own()).unwrap_or(0), layout!(code_of_check_req));
+    if caller == Caller::Another {
         return Ok(());
     }
     let sk = Sock(call.arg_via(0, &mut state.place));
     let request = Sock(call.arg_via(1, &mut state.place));
-    ended(state, sk, request, unlinked)
+    ended(state, sk, request, unlinked, caller == Caller::Hidden)
 }
 
-/// `tcp_check_req` ends a request.
+/// A request is ended, by `tcp_check_req` or, where the caller is hidden, perhaps by it.
 #[inline(always)]
-fn ended(state: &mut CpuState, sk: Sock, request: Sock, unlinked: u64) -> Result<(), Fault> {
+fn ended(state: &mut CpuState, sk: Sock, request: Sock, unlinked: u64, hidden: bool) -> Result<(), Fault> {
     let answered = state.answered == sk.0;
     state.answered = 0;
     // A bool is returned in the low byte. Where it is false another CPU has ended the request.
     if unlinked & 0xff == 0 {
         return Ok(());
     }
-    let mut key = sk.listener_key()?;
-    let account = Account::open(&mut key);
+    let account = Account::open(&mut sk.listener_key()?);
+    if hidden {
+        tally(Tally::CallerHidden);
+        let cells = Cells::linux(state, sk.net()?)?;
+        embryonic::owe(state, cells, account);
+        // A reset was sent in answer to the handshake: that is its end. Else it may have been its timer's.
+        return if answered { ledger::ended(&mut state.flow, request, true, account) } else { Ok(()) };
+    }
+    embryonic::settle(state);
     account.add(Cell::EmbryonicRsts, 1);
     ledger::ended(&mut state.flow, request, answered, account)
 }

@@ -9,10 +9,9 @@ use super::call::{Entry, Return, entry, leaving};
 use crate::{
     account::{Facts, report},
     kernel::{Fault, Sock},
-    looked::moved,
+    looked::{Call, moved},
     maps::{Account, state},
     mib::{Cells, Counted},
-    packet::Peer,
 };
 
 #[inline(always)]
@@ -23,7 +22,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let cells = Cells::linux(state, Sock(request).net()?)?;
     state.icmp.open(call.frame(), listener.0, request, cells.0, [cells.drops()?]);
     // Read now: at the return the request may be gone.
-    state.icmp_peer = Sock(request).peer().unwrap_or(Peer::UNKNOWN);
+    state.icmp_peer = Sock(request).peer();
     Ok(())
 }
 
@@ -37,7 +36,8 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if cells.drops()? == before {
         return Ok(());
     }
-    let Counted { drops, .. } = moved(&mut state.moved, cells, Some(before), false)?;
+    let Counted { drops, .. } =
+        moved(&mut state.moved, cells, Call { drops_before: Some(before), ..Call::PACKET })?;
     if drops == 0 {
         return Ok(());
     }

@@ -19,7 +19,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let request = Sock(call.arg_via(0, &mut state.place).wrapping_sub(u64::from(layout!(request_timer))));
     state.timer.open(call.frame(), 0, request.0, 0, []);
     let listener = request.listener()?;
-    if listener.state()? == tcp_state::LISTEN && ledger::is_suspended(&mut state.timer_flow, request)? {
+    if listener.state() == tcp_state::LISTEN && ledger::is_suspended(&mut state.timer_flow, request)? {
         state.timer.sk = listener.0;
         state.timer.mark = 1;
     }

@@ -1,31 +1,39 @@
 //! net/ipv4/tcp_ipv4.c `tcp_v4_send_reset(sk, skb[, reason])` and its IPv6 twin: a packet may be answered with a reset.
 //!
-//! Entering is not sending: a reset is never answered, a foreign destination neither. OutRsts moves when one is sent, and
-//! only then is it charged. `sk` may be NULL, a listener, a time-wait socket or a connection. The function may run in
-//! process context (a socket's backlog), where a softirq's call can come on top, also while a program of the outer call
-//! runs: that one takes the second slot, and notes in the first what it charges, so that it is not charged to the outer
-//! call again.
+//! Entering is not sending: a reset is never answered, a foreign destination neither, a signature must fit, and IPv6 needs a
+//! route. Of IPv4 the packet says whether it will be: such a call is charged at its entry, and whatever comes on top of it or
+//! preempts it changes nothing. The rest is charged at the return where OutRsts has moved. `sk` may be NULL, a listener, a
+//! time-wait socket or a connection.
+//!
+//! The function may run in process context (a socket's backlog), where a softirq's call comes on top, or another task's, also
+//! while a program of the outer call runs. The kernel skips a program on top of itself: a return that knows the arguments does
+//! what a skipped entry would have done.
 
 use core::hint::black_box;
 
+use aya_ebpf::programs::{FExitContext, RetProbeContext};
 use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
 
 use super::{
-    call::{Entry, Return, entry, leaving},
+    call::{Entry, Return as _, entry, leaving},
     trampoline::Function,
 };
 use crate::{
-    account::{Facts, report},
-    kernel::{Fault, Net, Queues, Sock, is_within, monotonic_now, tcp_state, volatile},
+    account::{Facts, ration, send},
+    caller::Caller,
+    kernel::{Fault, Queues, Sock, monotonic_now, tcp_state},
     layout::layout,
     ledger,
     maps::{Account, state, tally},
     mib::Cells,
-    packet::{Packet, Peer},
-    scope::{CpuState, Scope},
+    net::Net,
+    packet::{self, Packet, Peer},
+    resets::{self, Returned},
+    scope::CpuState,
+    slots,
 };
 
-/// What the entry knows and the return reports, packed into the scope's mark.
+/// What is known before the call, packed into a word.
 struct Verdict {
     cell: Cell,
     reason: u32,
@@ -34,20 +42,14 @@ struct Verdict {
 }
 
 impl Verdict {
+    const REASON_BITS: u32 = 16;
+
     #[inline(always)]
     fn pack(&self) -> u64 {
-        u64::from(self.reason) << 32 | u64::from(self.listening) << 8 | self.cell as u64
+        u64::from(self.reason & 0xffff) << Self::REASON_BITS
+            | u64::from(self.listening) << 8
+            | self.cell as u64
     }
-}
-
-#[inline(always)]
-fn enter_v4(call: &impl Entry) -> Result<(), Fault> {
-    enter(call, Function { code: layout!(code_of_v4_send_reset), parameters: parameters() })
-}
-
-#[inline(always)]
-fn enter_v6(call: &impl Entry) -> Result<(), Fault> {
-    enter(call, Function { code: layout!(code_of_v6_send_reset), parameters: parameters() })
 }
 
 /// Of both; the reason came as the third.
@@ -57,43 +59,43 @@ fn parameters() -> usize {
 }
 
 #[inline(always)]
-fn enter(call: &impl Entry, own: Function) -> Result<(), Fault> {
+fn enter_v4(call: &impl Entry) -> Result<(), Fault> {
+    enter(call, true)
+}
+
+#[inline(always)]
+fn enter_v6(call: &impl Entry) -> Result<(), Fault> {
+    enter(call, false)
+}
+
+#[inline(always)]
+fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     let (state, frame) = (state(), call.frame());
     let (sk, skb) = (call.arg(0), call.arg(1));
-    let cells = Cells::tcp(state, net_of(sk, skb)?)?;
-    let verdict = verdict(state, call, [sk, skb], own);
-    let mark = verdict.pack();
-    // Open before the cell is read: what is sent on top of this program from here on is noted.
-    if state.reset[0].is_open() && !state.reset[0].holds(frame) {
-        open(&mut state.reset[1], call, [sk, skb], cells, mark);
-        state.reset[1].before = [cells.resets()?];
-    } else {
-        open(&mut state.reset[0], call, [sk, skb], cells, mark);
-        state.reset[0].before = [not_on_top(state, cells)?];
+    if Packet(skb).is_reset()? {
+        return Ok(());
     }
+    let cells = Cells::tcp(state, net_of(sk, skb)?)?;
+    let mark = verdict(state, call, sk, skb, u64::from(ipv4));
+    if ipv4 && is_answered(sk, skb)? {
+        resets::open(frame, sk, skb, cells, 0, resets::CHARGED);
+        return account_for(state, sk, skb, cells, mark);
+    }
+    let before = resets::uncharged(state, cells)?;
+    resets::open(frame, sk, skb, cells, before, mark);
     Ok(())
 }
 
+/// Whether this IPv4 packet, which is no reset, surely is answered with one.
 #[inline(always)]
-fn open(scope: &mut Scope<1>, call: &impl Entry, of: [u64; 2], cells: Cells, mark: u64) {
-    scope.forget();
-    scope.open(call.frame(), of[0], of[1], cells.0, [0]);
-    scope.mark = mark;
+fn is_answered(sk: u64, skb: u64) -> Result<bool, Fault> {
+    Ok((sk != 0 || Packet(skb).is_for_this_host()?) && is_plain(skb) != 0)
 }
 
-/// OutRsts, less what was sent on top of the call in the first slot. A softirq may come between two reads.
-#[inline(always)]
-fn not_on_top(state: &CpuState, cells: Cells) -> Result<u64, Fault> {
-    const TRIES: usize = 4;
-    let mut value = 0;
-    for _ in 0..TRIES {
-        let on_top = volatile(&state.sent_on_top);
-        value = cells.resets()?.wrapping_sub(on_top);
-        if volatile(&state.sent_on_top) == on_top {
-            break;
-        }
-    }
-    Ok(value)
+/// Apart, for its room on the stack.
+#[inline(never)]
+fn is_plain(skb: u64) -> u64 {
+    u64::from(Packet(skb).is_plain().unwrap_or(false))
 }
 
 #[inline(always)]
@@ -110,88 +112,216 @@ fn net_of(sk: u64, skb: u64) -> Result<Net, Fault> {
     if sk == 0 { Packet(skb).net() } else { Sock(sk).net() }
 }
 
-#[inline(always)]
-fn verdict(state: &mut CpuState, call: &impl Entry, [sk, skb]: [u64; 2], own: Function) -> Verdict {
-    let socket_state = if sk == 0 { 0 } else { Sock(sk).state().unwrap_or(0) };
+/// The packed [`Verdict`] on a call. Apart, for its room on the stack.
+#[inline(never)]
+fn verdict(state: &mut CpuState, call: &impl Entry, sk: u64, skb: u64, ipv4: u64) -> u64 {
+    let code = if ipv4 == 0 { layout!(code_of_v6_send_reset) } else { layout!(code_of_v4_send_reset) };
+    let own = Function { code, parameters: parameters() };
+    let reason = reason(call);
+    let socket_state = if sk == 0 { 0 } else { Sock(sk).state() };
     let listening = socket_state == tcp_state::LISTEN;
-    let of_a_handshake = listening && is_of_a_handshake(call.caller(own).unwrap_or(0));
-    if of_a_handshake {
-        state.answered = sk;
-    }
     let cell = match socket_state {
-        _ if of_a_handshake && state.overflowed == skb => Cell::ResetOverflowAbort,
-        _ if of_a_handshake => Cell::ResetHandshakeAborted,
         _ if sk == 0 => Cell::ResetNoListener,
-        tcp_state::LISTEN => Cell::ResetUnknownConnection,
+        tcp_state::LISTEN => of_listener(state, call, [sk, skb], own, reason),
         // The connection a Fast Open SYN made, before its handshake is complete.
         tcp_state::SYN_RECV => Cell::ResetHandshakeAborted,
         tcp_state::TIME_WAIT | tcp_state::CLOSE => Cell::ResetAfterClose,
         _ => Cell::ResetOther,
     };
-    Verdict { cell, reason: reason(call), listening }
+    Verdict { cell, reason, listening }.pack()
 }
 
-/// Whether it is called by who serves a pending request, or, of Multipath TCP, a connection that joins another.
+/// Why a listener answers with a reset: on behalf of a pending request (`tcp_check_req`), of a connection that joins another of
+/// Multipath TCP, or of a packet that belongs to nothing it has.
+///
+/// From 6.10 on the kernel's reason says it, before that who called; where the caller is hidden, the packet may: what has its
+/// final ACK dropped, or a SYN, comes from `tcp_check_req`, and what has no SYN does not.
 #[inline(always)]
-fn is_of_a_handshake(caller: u64) -> bool {
-    is_within(caller, layout!(code_of_check_req)) || is_within(caller, layout!(code_of_subflow_syn_recv_sock))
-}
-
-#[inline(always)]
-fn leave(call: &impl Return) -> Result<(), Fault> {
-    let (state, frame) = (state(), call.frame());
-    let nested = !state.reset[0].holds(frame) && state.reset[1].holds(frame);
-    let scope = if nested { &state.reset[1] } else { &state.reset[0] };
-    let (sk, skb, cells, before, mark) =
-        (scope.sk, scope.skb, Cells(scope.cells), scope.before[0], scope.mark);
-    // Read before the slot is closed: what is sent on top of this program until then is noted.
-    let after = if !scope.holds(frame) {
-        before
-    } else if nested {
-        cells.resets()?
+fn of_listener(
+    state: &mut CpuState,
+    call: &impl Entry,
+    [sk, skb]: [u64; 2],
+    own: Function,
+    reason: u32,
+) -> Cell {
+    let caller = if layout!(reason_invalid_syn) != KernelLayout::ABSENT && reason != NO_REASON {
+        let of_mptcp = layout!(reason_mptcp_first) <= reason && reason <= layout!(reason_mptcp_last);
+        if reason == layout!(reason_invalid_syn) || of_mptcp { Caller::Asked } else { Caller::Another }
     } else {
-        not_on_top(state, cells)?
+        // Found once: verifiers follow each way through the search to the end of what comes after.
+        let address = call.caller(own).unwrap_or(0);
+        match Caller::of(address, layout!(code_of_check_req)) {
+            Caller::Another => Caller::of(address, layout!(code_of_subflow_syn_recv_sock)),
+            known => known,
+        }
     };
-    let scope = if nested { &mut state.reset[1] } else { &mut state.reset[0] };
-    if !scope.close(frame) || after == before {
-        return Ok(());
+    let overflowed = state.overflowed.is(Packet(skb));
+    let cell = match caller {
+        Caller::Another => return Cell::ResetUnknownConnection,
+        Caller::Asked if overflowed => Cell::ResetOverflowAbort,
+        Caller::Asked => Cell::ResetHandshakeAborted,
+        Caller::Hidden => {
+            tally(Tally::CallerHidden);
+            if overflowed { Cell::ResetOverflowAbort } else { by_packet(sk, skb).unwrap_or(Cell::ResetOther) }
+        }
+    };
+    if cell as u32 == Cell::ResetOverflowAbort as u32 || cell as u32 == Cell::ResetHandshakeAborted as u32 {
+        state.answered = sk;
     }
-    let sent = after.wrapping_sub(before);
-    if nested {
-        state.note_sent_on_top(cells.0, sent);
-    }
-    charge(state, sk, skb, sent, mark)
+    cell
+}
+
+/// What the packet alone says, whose final ACK was not dropped.
+#[inline(always)]
+fn by_packet(sk: u64, skb: u64) -> Result<Cell, Fault> {
+    let flags = Packet(skb).flags()?;
+    Ok(if flags & packet::SYN == 0 {
+        if Sock(sk).has_upper_layer() { Cell::ResetOther } else { Cell::ResetUnknownConnection }
+    } else if flags & packet::ACK == 0 {
+        Cell::ResetHandshakeAborted
+    } else {
+        Cell::ResetOther
+    })
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, sk: u64, skb: u64, sent: u64, mark: u64) -> Result<(), Fault> {
-    let listening = mark & 0x100 != 0;
-    let local = local_key(sk, skb, listening)?;
-    let mut key = if listening { local } else { net_of(sk, skb)?.without_ephemeral_port(local)? };
-    let queues = if listening { Sock(sk).queues() } else { Queues::UNKNOWN };
+fn leave(call: &RetProbeContext) -> Result<(), Fault> {
+    let state = state();
+    match resets::close(call.frame()) {
+        Some(returned) if was_sent(state, &returned)? => {
+            account_for(state, returned.sk, returned.skb, returned.cells, returned.mark)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn leave_v4(call: &FExitContext) -> Result<(), Fault> {
+    leave_traced(call, true)
+}
+
+#[inline(always)]
+fn leave_v6(call: &FExitContext) -> Result<(), Fault> {
+    leave_traced(call, false)
+}
+
+#[inline(always)]
+fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
+    let state = state();
+    let (sk, skb, cells, mark);
+    if let Some(returned) = resets::close(Entry::frame(call)) {
+        if !was_sent(state, &returned)? {
+            return Ok(());
+        }
+        (sk, skb, cells, mark) = (returned.sk, returned.skb, returned.cells, returned.mark);
+    } else {
+        // The entry had nothing to keep, or was skipped.
+        (sk, skb) = (Entry::arg(call, 0), Entry::arg(call, 1));
+        if Packet(skb).is_reset()? {
+            return Ok(());
+        }
+        if !ipv4 || !is_answered(sk, skb)? {
+            tally(Tally::EntryMissed);
+            return Ok(());
+        }
+        cells = Cells::tcp(state, net_of(sk, skb)?)?;
+        mark = verdict(state, call, sk, skb, u64::from(ipv4));
+    }
+    // At one place: verifiers follow it once for each.
+    account_for(state, sk, skb, cells, mark)
+}
+
+/// Whether a call that was kept sent a reset, and is not charged yet. On another CPU it was another cell that moved: that it could
+/// not be answered is the exception.
+#[inline(always)]
+fn was_sent(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
+    if returned.mark == resets::CHARGED {
+        return Ok(false);
+    }
+    if !returned.stayed {
+        return Ok(true);
+    }
+    let uncharged = resets::uncharged(state, returned.cells)?;
+    Ok(uncharged.wrapping_sub(returned.before).cast_signed() > 0)
+}
+
+/// Charges one reset, for a call sends no more, and says so where the account may send an event. Two functions, for their room on
+/// the stack.
+#[inline(always)]
+fn account_for(state: &mut CpuState, sk: u64, skb: u64, cells: Cells, mark: u64) -> Result<(), Fault> {
+    resets::note_charged(state, cells);
+    match charge(state, sk, skb, mark) {
+        NOTHING_TO_SAY => Ok(()),
+        charged => say(state, sk, skb, mark, charged),
+    }
+}
+
+/// What [`charge`] returns where no event may be sent.
+const NOTHING_TO_SAY: u64 = u64::MAX;
+
+/// The slot that was charged, in the upper half, and the cell.
+#[inline(never)]
+fn charge(state: &mut CpuState, sk: u64, skb: u64, mark: u64) -> u64 {
+    let Ok(mut key) = account_key(sk, skb, mark) else {
+        tally(Tally::Unreadable);
+        return NOTHING_TO_SAY;
+    };
     let mut code = (mark & 0xff) as u32;
-    let mut age = 0;
     let account = Account::open(&mut key);
     if code == Cell::ResetUnknownConnection as u32
-        && let Some(suspect) = ledger::recall(&mut state.flow, Sock(sk), skb)?
+        && let Ok(Some(suspect)) = ledger::recall(&mut state.flow, Sock(sk), skb)
     {
         code = Cell::ResetExpiredHandshake as u32;
-        age = monotonic_now().wrapping_sub(suspect.since);
+        // Listeners answer in softirqs: nothing comes in between.
+        state.expired_after = monotonic_now().wrapping_sub(suspect.since);
         ledger::expired(suspect, account);
     }
-    account.add(Cell::OutRsts, sent);
-    account.add_code(code, sent);
-    if sent > 1 {
-        // One call sends one reset; more means that another's was seen inside this one without its own return.
-        tally(Tally::ReturnMissed);
+    account.add(Cell::OutRsts, 1);
+    account.add_code(code, 1);
+    if ration(account) == 0 { NOTHING_TO_SAY } else { u64::from(account.slot) << 32 | u64::from(code) }
+}
+
+/// Sends the event of a reset that was charged.
+#[inline(never)]
+fn say(state: &mut CpuState, sk: u64, skb: u64, mark: u64, charged: u64) -> Result<(), Fault> {
+    let (slot, code) = ((charged >> 32) as u32, charged as u32);
+    let mut key = local_key(sk, skb, is_listening(mark))?;
+    let local_port = key.port;
+    if !is_listening(mark) {
+        key = net_of(sk, skb)?.without_ephemeral_port(key)?;
     }
+    if slots::is_folded(slot) {
+        key = ListenerKey::other(key.netns);
+    }
+    let now = monotonic_now();
+    let age = if code == Cell::ResetExpiredHandshake as u32 { state.expired_after } else { 0 };
+    let queues = if is_listening(mark) { Sock(sk).queues() } else { Queues::UNKNOWN };
     let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
-    report(
+    let reason = match (mark >> Verdict::REASON_BITS) as u32 & 0xffff {
+        0xffff => NO_REASON,
+        reason => reason,
+    };
+    send(
         state,
         &key,
-        &Facts { code, account, local_port: local.port, peer, queues, reason: (mark >> 32) as u32, age },
+        &Facts { code, account: Account::at(slot), local_port, peer, queues, reason, age },
+        now,
     );
     Ok(())
+}
+
+/// Whether the verdict says that the socket is a listener.
+#[inline(always)]
+fn is_listening(mark: u64) -> bool {
+    mark & 0x100 != 0
+}
+
+/// The listener's account, or that of the address that was written to.
+#[inline(always)]
+fn account_key(sk: u64, skb: u64, mark: u64) -> Result<ListenerKey, Fault> {
+    let listening = is_listening(mark);
+    let key = local_key(sk, skb, listening)?;
+    if listening { Ok(key) } else { net_of(sk, skb)?.without_ephemeral_port(key) }
 }
 
 #[inline(always)]
@@ -200,6 +330,6 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
 }
 
 entry!(enter_v4; tcp_v4_send_reset, tcp_v4_send_reset_fentry);
-leaving!(leave; tcp_v4_send_reset_return, tcp_v4_send_reset_fexit);
+leaving!(leave, leave_v4; tcp_v4_send_reset_return, tcp_v4_send_reset_fexit);
 entry!(enter_v6; tcp_v6_send_reset, tcp_v6_send_reset_fentry);
-leaving!(leave; tcp_v6_send_reset_return, tcp_v6_send_reset_fexit);
+leaving!(leave, leave_v6; tcp_v6_send_reset_return, tcp_v6_send_reset_fexit);

@@ -20,11 +20,11 @@ use crate::{
     account::{Facts, observe, report},
     kernel::{Fault, Sock, tcp_state},
     ledger,
-    looked::moved,
+    looked::{Call, moved},
     maps::{Account, state},
     mib::{Cells, Counted},
     packet::{Packet, Peer},
-    scope::CpuState,
+    scope::{CpuState, Overflowed},
     traffic,
 };
 
@@ -50,7 +50,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     }
     let sk = Sock(state.ack.sk);
     // Of two nested calls the outer one tells.
-    if !state.ack.is_open() && Sock(child).state()? != tcp_state::CLOSE {
+    if !state.ack.is_open() && Sock(child).state() != tcp_state::CLOSE {
         traffic::entered(state, sk, || child, || sk.accept_length())?;
     }
     if !ledger::remembering() {
@@ -70,6 +70,12 @@ fn completed() -> Result<(), Fault> {
 #[inline(never)]
 fn dropped(state: &mut CpuState) -> Result<(), Fault> {
     let (sk, skb, cookie) = (Sock(state.ack.sk), state.ack.skb, state.ack.mark != 0);
+    dropped_by(state, sk, skb, cookie)
+}
+
+/// A listener made no socket of this packet.
+#[inline(always)]
+pub(super) fn dropped_by(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool) -> Result<(), Fault> {
     let cells = Cells::linux(state, sk.net()?)?;
     charge(state, sk, skb, cookie, cells)
 }
@@ -125,11 +131,11 @@ fn leave_traced_v6(call: &FExitContext) -> Result<(), Fault> {
 #[inline(always)]
 fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) -> Result<(), Fault> {
     // Not so where another CPU made the socket, or where the inner call of the same packet has told.
-    let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, None, false)?;
+    let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, Call::PACKET)?;
     if drops == 0 {
         return Ok(());
     }
-    state.overflowed = if overflows != 0 { skb } else { 0 };
+    state.overflowed = if overflows != 0 { Overflowed::by(Packet(skb)) } else { Overflowed::NONE };
     // A Fast Open SYN that is tried as a whole handshake: no other comes here.
     let fast_open = cookie && Packet(skb).is_syn()?;
     let mut key = sk.listener_key()?;
@@ -145,7 +151,7 @@ fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) 
     account.add(Cell::ListenOverflows, overflows);
     account.add(Cell::ListenDrops, drops);
     account.add(full, overflows);
-    account.add(rest, drops.wrapping_sub(overflows));
+    account.add(rest, drops.saturating_sub(overflows));
     if !fast_open {
         // What cannot be read here is not remembered, and counted; the drop is charged all the same.
         observe(ledger::remember(&mut state.flow, sk, skb, cookie, account));

@@ -1,0 +1,95 @@
+//! How much memory the kernel side may take for accounts, and how it is divided among listeners and rows of counts.
+
+use netqueue_common::{Account, Counts, Look, Traffic, Waits};
+
+use super::cpus::Cpus;
+
+/// Slots of listeners, and rows of counts of each slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Listeners that have a slot, and as many endpoints without a listener.
+    pub(super) listeners: u32,
+    /// Rows of each slot, a power of two: one for each CPU that is present, where memory allows. Other CPUs share them.
+    pub(super) rows: u32,
+}
+
+/// Namespaces that have an `other` bucket.
+pub(super) const OTHERS: u32 = 64;
+
+impl Room {
+    /// Room for as many listeners as asked for; else for as many as [`Self::LISTENERS`] bytes hold, but at least 1,024 and at
+    /// most 4,096.
+    ///
+    /// A row for each possible CPU would be exact as well, and take 1 MB for each: as much for one that is never plugged in as
+    /// for one that works. CPUs that share a row raise its words atomically, and only contend for them.
+    pub(super) fn new(listeners: Option<u32>, cpus: Cpus) -> Self {
+        let rows = cpus.present.clamp(1, 1 << 16).next_power_of_two();
+        let fitting = Self::LISTENERS / (u64::from(rows) * size_of::<Counts>() as u64);
+        let fitting = || u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1024, 4096);
+        let mut room = Self { listeners: listeners.unwrap_or_else(fitting).max(4), rows };
+        while room.rows > Self::FEWEST && room.bytes() > Self::MOST {
+            room.rows /= 2;
+        }
+        room
+    }
+
+    /// Bytes that rows of listeners may take where the number of listeners is not given.
+    const LISTENERS: u64 = 8 << 20;
+    /// Bytes that all of it may take before CPUs share rows ..
+    const MOST: u64 = 64 << 20;
+    /// .. unless there are no more rows than this.
+    const FEWEST: u32 = 32;
+
+    /// Every slot: of listeners, of endpoints and of `other` buckets.
+    pub(super) const fn slots(self) -> u32 {
+        self.listeners * 2 + OTHERS
+    }
+
+    /// The slots of listeners that any may take, the first ones: a quarter is for those that drop or reset.
+    pub(super) const fn open_to_all(self) -> u32 {
+        self.listeners - self.listeners / 4
+    }
+
+    /// What all of it takes.
+    pub(super) const fn bytes(self) -> u64 {
+        let of_slot = size_of::<Account>() + self.rows as usize * size_of::<Counts>();
+        let of_listener = self.rows as usize * size_of::<Traffic>() + size_of::<Waits>() + size_of::<Look>();
+        self.slots() as u64 * of_slot as u64 + self.listeners as u64 * of_listener as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(listeners: Option<u32>, present: u32) -> Room {
+        Room::new(listeners, Cpus { possible: 512, present })
+    }
+
+    #[test]
+    fn cpus_that_are_not_there_take_nothing() {
+        assert_eq!(room(None, 2), Room { listeners: 4096, rows: 2 });
+        assert!(room(None, 2).bytes() < 16 << 20, "{}", room(None, 2).bytes());
+    }
+
+    #[test]
+    fn each_cpu_has_a_row_of_its_own_as_long_as_there_is_memory_for_it() {
+        for (present, rows) in [(1, 1), (3, 4), (8, 8), (32, 32), (48, 64), (64, 64)] {
+            assert_eq!(room(None, present).rows, rows, "{present}");
+        }
+        assert_eq!(room(None, 64).listeners, 1024);
+    }
+
+    #[test]
+    fn however_many_cpus_there_are_the_memory_is_bounded() {
+        for present in [64, 65, 128, 256, 512] {
+            let room = room(None, present);
+            assert!(room.bytes() <= 66 << 20, "{present}: {room:?} take {}", room.bytes());
+        }
+    }
+
+    #[test]
+    fn as_many_listeners_as_asked_for_have_a_slot() {
+        assert_eq!(room(Some(100_000), 256), Room { listeners: 100_000, rows: 32 });
+    }
+}

@@ -1,0 +1,66 @@
+//! net/ipv4/tcp_input.c `tcp_get_syncookie_mss(rsk_ops, af_ops, sk, th)`: a BPF program asks for a cookie in a listener's name
+//! (`bpf_tcp_gen_syncookie`, called from XDP or tc by protection against SYN floods).
+//!
+//! It raises TCPReqQFullDoCookies for each cookie it allows, and ListenOverflows where the accept queue is full and it refuses.
+//! It drops nothing, so that ListenDrops stays. Its callers run with bottom halves off.
+
+use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
+use netqueue_common::Cell;
+
+use super::{
+    call::{Entry as _, Return as _, leaving, probed},
+    trampoline::Traced,
+};
+use crate::{
+    kernel::{Fault, Sock},
+    looked::{Call, moved},
+    maps::{Account, state},
+    mib::{Cells, Counted},
+    scope::CpuState,
+};
+
+/// The listener's place among the arguments.
+const LISTENER: usize = 2;
+
+#[inline(always)]
+fn enter(call: &ProbeContext) -> Result<(), Fault> {
+    let state = state();
+    state.helper.open(call.frame(), call.arg(LISTENER).unwrap_or(0), 0, 0, []);
+    Ok(())
+}
+
+#[inline(always)]
+fn leave(call: &RetProbeContext) -> Result<(), Fault> {
+    let state = state();
+    if !state.helper.close(call.frame()) {
+        return Ok(());
+    }
+    let sk = Sock(state.helper.sk);
+    charge(state, sk)
+}
+
+#[inline(always)]
+fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
+    let state = state();
+    let sk = Sock(Traced::new(call).arg_via(LISTENER, &mut state.place));
+    charge(state, sk)
+}
+
+#[inline(always)]
+fn charge(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
+    let cells = Cells::linux(state, sk.net()?)?;
+    let moved = moved(&mut state.moved, cells, Call::HELPER)?;
+    if moved.is_nothing() {
+        return Ok(());
+    }
+    let Counted { overflows, do_cookies, full, .. } = moved;
+    let account = Account::open(&mut sk.listener_key()?);
+    account.add(Cell::ListenOverflows, overflows);
+    account.add(Cell::CookieHelperOverflows, overflows);
+    account.add(Cell::ReqQFullDoCookies, do_cookies);
+    account.add(Cell::ReqQFullDrop, full);
+    Ok(())
+}
+
+probed!(enter; tcp_get_syncookie_mss);
+leaving!(leave, leave_traced; tcp_get_syncookie_mss_return, tcp_get_syncookie_mss_fexit);

@@ -1,0 +1,52 @@
+//! A network namespace, as the kernel has it in memory.
+
+use netqueue_common::{ListenerKey, Namespace, UNKNOWN_LENGTH};
+
+use crate::{
+    kernel::{Fault, read},
+    layout::layout,
+    lives,
+};
+
+/// A `struct net`.
+#[derive(Clone, Copy)]
+pub(crate) struct Net(pub(crate) u64);
+
+impl Net {
+    /// Which namespace it is. Not for the path of a healthy connection.
+    #[inline(always)]
+    pub(crate) fn id(self) -> Result<Namespace, Fault> {
+        let inode = self.inum()?;
+        Ok(Namespace { inode, generation: lives::generation(inode) })
+    }
+
+    /// The namespace's inode number.
+    #[inline(always)]
+    pub(crate) fn inum(self) -> Result<u32, Fault> {
+        read(self.0, layout!(net_inum))
+    }
+
+    /// The account that stands for this endpoint's: all ports that connections leave from are one, by address.
+    #[inline(always)]
+    pub(crate) fn without_ephemeral_port(self, mut key: ListenerKey) -> Result<ListenerKey, Fault> {
+        let range: [u32; 2] = read(self.0, layout!(net_local_ports))?;
+        let packed = layout!(local_ports_packed) != 0;
+        let (lowest, highest) =
+            if packed { (range[0] & 0xffff, range[0] >> 16) } else { (range[0], range[1]) };
+        let port = u32::from(key.port);
+        if lowest <= port && port <= highest {
+            key.port = 0;
+        }
+        Ok(key)
+    }
+
+    /// The SYN queue length from which the last-quarter rule refuses unproven peers:
+    /// tcp_conn_request drops while `max_syn_backlog - qlen < max_syn_backlog >> 2`.
+    #[inline(always)]
+    pub(crate) fn syn_reserve_limit(self) -> u32 {
+        match read::<u32>(self.0, layout!(net_max_syn_backlog)) {
+            Ok(most) => most - (most >> 2),
+            Err(Fault) => UNKNOWN_LENGTH,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Calls of `tcp_v4_send_reset` and its IPv6 twin between their entry and their return, by task, and what was charged meanwhile.
+//!
+//! They may run in process context (a socket's backlog), where a kernel that preempts lets another task's call come in between,
+//! and move a task to another CPU. So a call is known by its task, and by its stack address: a softirq's call on top of the
+//! task's own takes the second place.
+
+use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
+
+use crate::{
+    kernel::{Fault, volatile},
+    maps::this_cpu,
+    mib::Cells,
+    scope::{CpuState, Frame, Scope},
+};
+
+/// Calls under way. What is left behind where a return was skipped is the first to go.
+#[map]
+static OPEN_RESETS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(4096, 0);
+
+/// OutRsts at the entry, less what was charged by then.
+pub(crate) type Open = Scope<1>;
+
+#[repr(C)]
+struct Calls {
+    open: [Open; 2],
+    /// The CPU of each entry.
+    cpus: [u64; 2],
+}
+
+/// None: not on a program's stack, which is small.
+static NONE: Calls = Calls { open: [Scope::NONE; 2], cpus: [0; 2] };
+
+/// The call was charged at its entry: its return has nothing to do.
+pub(crate) const CHARGED: u64 = 1 << 63;
+
+/// Keeps a call until its return.
+#[inline(always)]
+pub(crate) fn open(frame: Frame, sk: u64, skb: u64, cells: Cells, before: u64, mark: u64) {
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task() };
+    if OPEN_RESETS.get_ptr_mut(task).is_none() && OPEN_RESETS.insert(task, &NONE, 0).is_err() {
+        return;
+    }
+    let Some(calls) = OPEN_RESETS.get_ptr_mut(task) else { return };
+    // SAFETY: a live map value. Should the map give it to another task meanwhile, it stays memory for calls.
+    let calls = unsafe { &mut *calls };
+    let nested = calls.open[0].is_open() && !calls.open[0].holds(frame);
+    let place = usize::from(nested) & 1;
+    let open = &mut calls.open[place];
+    open.forget();
+    open.open(frame, sk, skb, cells.0, [before]);
+    open.mark = mark;
+    calls.cpus[place] = u64::from(this_cpu());
+}
+
+/// A call that has returned.
+#[derive(Clone, Copy)]
+pub(crate) struct Returned {
+    pub(crate) sk: u64,
+    pub(crate) skb: u64,
+    pub(crate) cells: Cells,
+    pub(crate) before: u64,
+    pub(crate) mark: u64,
+    /// It returned on the CPU it was entered on.
+    pub(crate) stayed: bool,
+}
+
+/// The call that returns here, once; `None` where its entry was not seen, or had nothing to keep.
+#[inline(always)]
+pub(crate) fn close(frame: Frame) -> Option<Returned> {
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task() };
+    let calls = OPEN_RESETS.get_ptr_mut(task)?;
+    // SAFETY: as in `open`.
+    let calls = unsafe { &mut *calls };
+    let place = if calls.open[0].holds(frame) {
+        0
+    } else if calls.open[1].holds(frame) {
+        1
+    } else {
+        return None;
+    };
+    let Scope { sk, skb, cells, before: [before], mark, .. } = calls.open[place];
+    let stayed = calls.cpus[place] == u64::from(this_cpu());
+    calls.open[place].forget();
+    Some(Returned { sk, skb, cells: Cells(cells), before, mark, stayed })
+}
+
+/// OutRsts on this CPU, less what was charged there: what moves it is sent and not charged yet. A softirq may come between two
+/// reads.
+#[inline(always)]
+pub(crate) fn uncharged(state: &mut CpuState, cells: Cells) -> Result<u64, Fault> {
+    const TRIES: usize = 4;
+    let charged = state.resets_of(cells);
+    let mut value = 0;
+    for _ in 0..TRIES {
+        // SAFETY: a live element.
+        let before = volatile(unsafe { &*charged });
+        value = cells.resets()?.wrapping_sub(before);
+        // SAFETY: as above.
+        if volatile(unsafe { &*charged }) == before {
+            break;
+        }
+    }
+    Ok(value)
+}
+
+/// A reset was charged on this CPU in the namespace with these cells, perhaps on top of another call.
+#[inline(always)]
+pub(crate) fn note_charged(state: &mut CpuState, cells: Cells) {
+    let charged = state.resets_of(cells);
+    // SAFETY: a live element, aligned to eight.
+    unsafe { crate::maps::raise(charged, 1) };
+}
