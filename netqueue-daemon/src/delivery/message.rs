@@ -56,11 +56,11 @@ fn alert(letter: &Letter, snapshot: &Snapshot, instance: &str) -> Value {
             ),
             "runbook_url": format!("http://{instance}/runbooks/listen-drops-spike"),
         },
-        "startsAt": letter.started.to_rfc3339(),
+        "startsAt": snapshot.wall_clock.rfc3339(letter.started),
         "generatorURL": format!("http://{instance}/"),
     });
     if let Some(ended) = letter.ended {
-        alert["endsAt"] = json!(ended.to_rfc3339());
+        alert["endsAt"] = json!(snapshot.wall_clock.rfc3339(ended));
     }
     alert
 }

@@ -1,10 +1,10 @@
-//! A moment of wall-clock time.
+//! A moment on a clock that nobody can set.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds since the Unix epoch.
+/// Nanoseconds since the Unix epoch, by the wall clock as it was set when netqueue began; see [`WallClock`](super::WallClock).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
@@ -45,9 +45,8 @@ impl Timestamp {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// As RFC 3339 in UTC with nanoseconds, `2026-01-31T12:34:56.789000000Z`.
-    #[must_use]
-    pub fn to_rfc3339(self) -> String {
+    /// As RFC 3339 in UTC with nanoseconds. Whoever shows a time asks the [`WallClock`](super::WallClock).
+    pub(super) fn to_rfc3339(self) -> String {
         let (seconds, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
         let (days, of_day) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil_from_days(days);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{JournalError, JournalSettings};
-use crate::domain::Timestamp;
+use crate::domain::WallTime;
 
 const PREFIX: &str = "events-";
 const SUFFIX: &str = ".ndjson.gz";
@@ -51,7 +51,7 @@ impl Folder {
     }
 
     /// A segment whose first event will have this number; names sort by it, and by time where nothing happened.
-    pub(super) fn create(&self, first: u64, now: Timestamp) -> io::Result<(PathBuf, File)> {
+    pub(super) fn create(&self, first: u64, now: WallTime) -> io::Result<(PathBuf, File)> {
         let path = self.path.join(format!("{PREFIX}{first:020}-{:020}{SUFFIX}", now.as_nanos()));
         let file = File::options().create_new(true).write(true).open(&path)?;
         // The entry in the folder is to be as safe as what is written.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Event, Named};
+use crate::domain::{Event, Named, Timestamp, WallClock};
 
 /// An event as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,16 +15,17 @@ pub struct Line {
     pub process: Arc<str>,
     /// What its namespace was called.
     pub netns: Arc<str>,
-    /// What happened.
+    /// What happened. Its time is what the wall clock showed: another run of the daemon counts from another moment.
     pub event: Event,
 }
 
 impl Line {
-    /// An event and the names of now.
+    /// An event, the names of now, and the wall clock as it is set.
     #[must_use]
-    pub fn new(seq: u64, named: Named, event: Event) -> Self {
+    pub fn new(seq: u64, named: Named, event: Event, clock: WallClock) -> Self {
         let Named { process, netns } = named;
-        Self { seq, process, netns, event }
+        let time = Timestamp::from_nanos(clock.show(event.time).as_nanos());
+        Self { seq, process, netns, event: Event { time, ..event } }
     }
 
     /// The names of then.

@@ -16,7 +16,7 @@ use super::{
     Line,
     mark::{EXTRA, LENGTH, Mark},
 };
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, WallTime};
 
 /// A part being filled.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Part {
     }
 
     /// Its bytes, as they are written.
-    pub(super) fn finish(self, run: Timestamp, written: Timestamp, end: bool) -> io::Result<Vec<u8>> {
+    pub(super) fn finish(self, run: Timestamp, written: WallTime, end: bool) -> io::Result<Vec<u8>> {
         let mut packed = self.encoder.finish()?;
         let size = u32::try_from(packed.len()).map_err(io::Error::other)?;
         let mut mark = Mark::over(&packed).ok_or_else(|| io::Error::other("a part without a header"))?;

@@ -155,7 +155,7 @@ impl Writer {
 
     fn write(&mut self, part: Part, end: bool) -> io::Result<()> {
         let (events, first) = (u64::from(part.events()), part.next() - u64::from(part.events()));
-        let now = clock::now();
+        let now = clock::wall_time();
         let packed = part.finish(self.run, now, end)?;
         let length = packed.len() as u64;
         if self.segments.back().is_some_and(|current| current.bytes + length > self.folder.limit / SEGMENTS) {

@@ -18,15 +18,22 @@ pub struct Header {
     pub kernel: String,
     /// The network namespace of PID 1 there.
     pub host: Netns,
+    /// Whether that is the host's and not a container's.
+    #[serde(default = "yes")]
+    pub sees_host: bool,
     /// Since when that netqueue had been counting.
     pub attached: Timestamp,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Header {
     /// The header of a recording made by this netqueue on a machine with this kernel.
     #[must_use]
-    pub fn new(kernel: String, host: Netns, attached: Timestamp) -> Self {
+    pub fn new(kernel: String, host: Netns, sees_host: bool, attached: Timestamp) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { netqueue_recording: FORMAT, version, kernel, host, attached }
+        Self { netqueue_recording: FORMAT, version, kernel, host, sees_host, attached }
     }
 }

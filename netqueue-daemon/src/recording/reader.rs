@@ -164,7 +164,7 @@ mod tests {
     const SECONDS: u64 = 5000;
 
     fn header() -> Header {
-        Header::new("6.12.1".to_owned(), Netns::at_attach(7), Timestamp::from_nanos(1))
+        Header::new("6.12.1".to_owned(), Netns::at_attach(7), true, Timestamp::from_nanos(1))
     }
 
     fn observed(second: u64) -> Observed {
