@@ -41,7 +41,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     // The kernel's types, all of which were read.
     memory::give_back();
-    let host = inventory::netns::host().context("cannot tell the host's network namespace")?;
+    let host = inventory::host::find().context("cannot tell the host's network namespace")?;
+    let obstacles = kernel::switched_off().chain(host.obstacle);
+    obstacles.for_each(|obstacle| tracing::warn!("{}", obstacle.sentence()));
     // Before there is a second thread.
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
     tracing::info!(?left, "attached; other capabilities given up");
@@ -51,7 +53,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         .context("cannot start the inventory's thread")?;
     let servers = servers()?;
     runtime()?.block_on(async {
-        let feed = feed(config, host, clock::now())?;
+        let feed = feed(config, host.netns, host.is_seen(), clock::now())?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, servers.handle(), Pipeline::start(source, feed).await).await;
         // The pipeline held the kernel side: by now every program is detached.
@@ -73,10 +75,10 @@ pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result
     let front = Front::open(config)?;
     let servers = servers()?;
     runtime()?.block_on(async {
-        let Header { version, kernel, host, attached, .. } = reader.header().clone();
+        let Header { version, kernel, host, sees_host, attached, .. } = reader.header().clone();
         tracing::info!(recording = name, by = version, kernel, "replaying");
         let source = Recorded::new(reader, &name, speed);
-        let pipeline = Pipeline::start(source, feed(config, host, attached)?).await;
+        let pipeline = Pipeline::start(source, feed(config, host, sees_host, attached)?).await;
         front.serve(config, servers.handle(), pipeline).await
     })
 }
@@ -92,9 +94,10 @@ fn servers() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).thread_name("server").enable_all().build()
 }
 
-fn feed(config: &Config, host: Netns, attached: Timestamp) -> anyhow::Result<Feed> {
+fn feed(config: &Config, host: Netns, sees_host: bool, attached: Timestamp) -> anyhow::Result<Feed> {
     let settings = Settings {
         host,
+        sees_host,
         event_memory: config.event_memory,
         history_memory: config.history_memory,
         max_series: config.max_series,

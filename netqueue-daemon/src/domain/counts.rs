@@ -17,6 +17,8 @@ pub struct Counts {
     handshakes: Handshakes,
     #[serde(skip_serializing_if = "super::event::is_default")]
     untold: Untold,
+    #[serde(skip_serializing_if = "super::event::is_default")]
+    helper_overflows: u64,
 }
 
 /// Drops and resets that were counted and of which there is no event.
@@ -42,6 +44,7 @@ impl Counts {
             kernel: PerCounter::from_fn(kernel),
             handshakes: Handshakes::default(),
             untold: Untold::default(),
+            helper_overflows: 0,
         }
     }
 
@@ -55,6 +58,18 @@ impl Counts {
     #[must_use]
     pub const fn with_untold(self, untold: Untold) -> Self {
         Self { untold, ..self }
+    }
+
+    /// The same counts with this many overflows of the BPF SYN-cookie helper.
+    #[must_use]
+    pub const fn with_helper_overflows(self, helper_overflows: u64) -> Self {
+        Self { helper_overflows, ..self }
+    }
+
+    /// How often the BPF SYN-cookie helper found this listener's accept queue full: a part of ListenOverflows that is no drop.
+    #[must_use]
+    pub const fn helper_overflows(&self) -> u64 {
+        self.helper_overflows
     }
 
     /// How many of the drops and resets have no event.
@@ -107,6 +122,7 @@ impl Counts {
         take(&mut rest.drops, &part.drops);
         take(&mut rest.resets, &part.resets);
         rest.handshakes = self.handshakes.less(&part.handshakes);
+        rest.helper_overflows = self.helper_overflows.saturating_sub(part.helper_overflows);
         rest.kernel =
             PerCounter::from_fn(|counter| self.kernel.get(counter).saturating_sub(part.kernel.get(counter)));
         rest
@@ -128,6 +144,7 @@ impl Counts {
         self.handshakes.add(&other.handshakes);
         self.untold.suppressed += other.untold.suppressed;
         self.untold.lost += other.untold.lost;
+        self.helper_overflows += other.helper_overflows;
         self.kernel = PerCounter::from_fn(|counter| self.kernel.get(counter) + other.kernel.get(counter));
     }
 }

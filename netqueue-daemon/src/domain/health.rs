@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Census, by_name::ByName};
+use super::{Census, Obstacle, by_name::ByName};
 
 /// How programs are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,11 +123,17 @@ pub enum LossReason {
     MapFull,
     /// There were too many connections in accept queues: one was forgotten, and will be missing among the accepted.
     QueuedForgotten,
+    /// No baseline could be kept of a namespace's counters on one CPU: a charge may be missing.
+    BaselinesFull,
+    /// Code that no probe covers moved a counter: what cannot be told from that is charged to nobody.
+    MovedElsewhere,
+    /// Another tracer hid who called: the cause of a reset may be missing, counts are not.
+    CallerHidden,
 }
 
 impl LossReason {
     /// Every reason, in index order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::Undecodable,
         Self::Unreadable,
@@ -136,6 +142,9 @@ impl LossReason {
         Self::WrongFrame,
         Self::MapFull,
         Self::QueuedForgotten,
+        Self::BaselinesFull,
+        Self::MovedElsewhere,
+        Self::CallerHidden,
     ];
 
     /// The label value.
@@ -150,6 +159,9 @@ impl LossReason {
             Self::WrongFrame => "wrong_frame",
             Self::MapFull => "map_full",
             Self::QueuedForgotten => "queued_forgotten",
+            Self::BaselinesFull => "baselines_full",
+            Self::MovedElsewhere => "moved_elsewhere",
+            Self::CallerHidden => "caller_hidden",
         }
     }
 }
@@ -165,7 +177,8 @@ pub struct EventFlow {
     pub submitted: u64,
     /// Not sent, because their account had used up its allowance: events are missing, counts are not.
     pub suppressed: u64,
-    /// Charges that went to a namespace's `other` bucket because a map was full; sums stay exact.
+    /// Drops and resets of listeners and ports that found no slot: they are in their namespace's `other` bucket, and sums stay
+    /// exact.
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
@@ -249,6 +262,8 @@ pub struct Health {
     pub ledger: LedgerUse,
     /// The inventory of listeners.
     pub census: Census,
+    /// Conditions of the machine that hide things from it.
+    pub obstacles: Vec<Obstacle>,
     /// What it could not do, in words.
     pub warnings: Vec<String>,
     /// What may go wrong without being counted, as long as it is attached as it is.
@@ -256,6 +271,30 @@ pub struct Health {
 }
 
 impl Health {
+    /// What "per listener" leaves out, in a sentence, where it leaves out anything.
+    #[must_use]
+    pub fn folding(&self) -> Option<String> {
+        let (folded, verb) = match self.flow.folded {
+            0 => return None,
+            1 => ("1 drop or reset".to_owned(), "is"),
+            many => (format!("{many} drops and resets"), "are"),
+        };
+        let room = |kind| self.slots.iter().find(|slots| slots.kind == kind);
+        let use_of = |kind, what| {
+            room(kind).map(|SlotUse { used, capacity, .. }| format!("{used} of {capacity} {what} in use"))
+        };
+        let uses: Vec<_> =
+            [use_of("listeners", "slots for listeners"), use_of("endpoints", "slots for ports without one")]
+                .into_iter()
+                .flatten()
+                .collect();
+        let uses = if uses.is_empty() { String::new() } else { format!(" ({} now)", uses.join(", ")) };
+        Some(format!(
+            "{folded} {verb} counted under port=\"other\" because their listeners or ports found no slot of their own{uses}; sums \
+             stay exact; --max-listeners makes more room"
+        ))
+    }
+
     /// What a recording says of itself that says nothing.
     #[must_use]
     pub fn untold() -> Self {
@@ -273,6 +312,25 @@ mod tests {
         assert_eq!(read("{}").expect("health"), Features::untold());
         let told = read(r#"{"features":{"queue_depth":true,"accept_wait":false}}"#).expect("health");
         assert_eq!(told, Features { accept_wait: false, ..Features::default() });
+    }
+
+    #[test]
+    fn what_is_folded_is_said_once_and_in_full() {
+        let slots =
+            |kind: &'static str, used| SlotUse { kind: kind.into(), capacity: 1024, used, given_back: 0 };
+        let health = |folded| Health {
+            flow: EventFlow { folded, ..EventFlow::default() },
+            slots: vec![slots("listeners", 1024), slots("endpoints", 3)],
+            ..Health::default()
+        };
+        assert_eq!(health(0).folding(), None);
+        assert_eq!(
+            health(1).folding().expect("it is said"),
+            "1 drop or reset is counted under port=\"other\" because their listeners or ports found no slot of their own (1024 of 1024 \
+             slots for listeners in use, 3 of 1024 slots for ports without one in use now); sums stay exact; --max-listeners makes \
+             more room"
+        );
+        assert!(health(2).folding().is_some_and(|said| said.starts_with("2 drops and resets are counted")));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod listen_call;
 mod listener;
 mod namespaces;
 mod observation;
+mod obstacle;
 mod owner;
 mod peaks;
 mod places;
@@ -34,6 +35,7 @@ mod snapshot;
 mod spikes;
 mod time;
 mod traffic;
+mod wall_clock;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
 pub use aggregator::{Aggregator, IdleLimits, QueuePeaks, Settings};
@@ -60,6 +62,7 @@ pub use listener::{
 };
 pub use namespaces::{Farewell, NamespaceNews, NamespaceView, SearchCost};
 pub use observation::{Observation, Observed, Standing};
+pub use obstacle::Obstacle;
 pub use owner::{Owner, Place, Runtime};
 pub use peaks::Peaks;
 pub use recent::{Past, Recent, Run};
@@ -68,3 +71,4 @@ pub use snapshot::{AccountView, Snapshot};
 pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;
 pub use traffic::{Peak, Traffic, TrafficReading};
+pub use wall_clock::{WallClock, WallTime};

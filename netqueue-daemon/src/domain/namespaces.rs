@@ -81,6 +81,8 @@ impl NamespaceNews {
 #[derive(Debug)]
 pub(super) struct Namespaces {
     host: Netns,
+    /// Whether that one is the host's, to be called so.
+    sees_host: bool,
     entries: BTreeMap<Netns, Entry>,
 }
 
@@ -104,8 +106,8 @@ const NOT_FOUND: &str =
     "it was not found: no process or thread that may be looked at is in it, and no file is bound to it";
 
 impl Namespaces {
-    pub(super) fn new(host: Netns, now: Timestamp) -> Self {
-        let mut namespaces = Self { host, entries: BTreeMap::new() };
+    pub(super) fn new(host: Netns, sees_host: bool, now: Timestamp) -> Self {
+        let mut namespaces = Self { host, sees_host, entries: BTreeMap::new() };
         namespaces.entry(host, now);
         namespaces
     }
@@ -295,7 +297,7 @@ impl Namespaces {
     fn label(&self, netns: Netns, name: Option<Arc<str>>) -> Arc<str> {
         match name {
             _ if netns == Netns::GONE => "gone".into(),
-            _ if netns == self.host => "host".into(),
+            _ if netns == self.host && self.sees_host => "host".into(),
             Some(name) => name,
             None => netns.to_string().into(),
         }

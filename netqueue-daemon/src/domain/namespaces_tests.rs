@@ -195,3 +195,12 @@ fn a_name_is_shown_wherever_the_namespace_is() {
     let taken = told(2, found(HOST, "not this one"), &mut queues);
     assert_eq!((taken.netns_name(FIRST), taken.netns_name(HOST)), ("blue".to_owned(), "host".to_owned()));
 }
+
+#[test]
+fn a_containers_namespace_is_not_called_host() {
+    let settings = Settings { sees_host: false, ..Settings::of(HOST) };
+    let queues = Aggregator::new(settings, at(0));
+    let snapshot = queues.snapshot(at(1));
+    assert_eq!((snapshot.netns_name(HOST), snapshot.sees_host()), (HOST.to_string(), false));
+    assert!(Aggregator::new(Settings::of(HOST), at(0)).snapshot(at(1)).sees_host());
+}

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, AccountView, Baseline, Bracket, Changes, Counts, Event, Health, IdleLimit,
-    NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, namespaces::Entry,
+    NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, WallClock,
+    namespaces::Entry,
 };
 
 /// Something observed.
@@ -44,6 +45,8 @@ pub enum Observation {
     Namespaces(NamespaceNews),
     /// What netqueue knows of itself.
     Health(Health),
+    /// The wall clock was stepped.
+    WallClock(WallClock),
 }
 
 /// What was known at one moment, as far as it does not repeat itself in later observations.
@@ -73,6 +76,8 @@ pub struct Standing {
     pub health: Health,
     /// The idle time-outs that were inferred, by namespace and port.
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
+    /// The wall clock as it was set.
+    pub wall_clock: WallClock,
 }
 
 /// An observation and when it was made.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, Counts, EventLog, Health, History, IdleLimits, JournalState, Listener,
-    NamespaceBalance, NamespaceView, Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic,
+    NamespaceBalance, NamespaceView, Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic, WallClock,
 };
 
 /// One account at one moment.
@@ -149,6 +149,8 @@ pub struct Snapshot {
     pub journal: Option<JournalState>,
     /// How long servers whose clients lose the keep-alive race let connections idle, as far as that was seen.
     pub idle_limits: Arc<IdleLimits>,
+    /// The wall clock on which every time of it is shown.
+    pub wall_clock: WallClock,
 }
 
 impl Snapshot {
@@ -158,7 +160,13 @@ impl Snapshot {
         self.accounts.iter().map(|account| &**account).find(|account| account.key == *key)
     }
 
-    /// How a namespace is called: `host` for that of PID 1, else its name, its container, or its inode number and
+    /// Whether the namespace of PID 1 is the host's and not a container's.
+    #[must_use]
+    pub fn sees_host(&self) -> bool {
+        self.netns_name(self.host) == "host"
+    }
+
+    /// How a namespace is called: `host` for the host's, else its name, its container, or its inode number and
     /// generation; the latter also for one that ended long ago.
     #[must_use]
     pub fn netns_name(&self, netns: Netns) -> String {

@@ -7,6 +7,7 @@ pub mod census;
 mod cgroup;
 mod container;
 mod enter;
+pub mod host;
 mod idle;
 mod member;
 mod mounts;

@@ -13,27 +13,32 @@ pub type Numbering = Arc<dyn Fn(u32) -> Netns + Send + Sync>;
 /// Which namespace has an inode number now.
 pub type WhoHas<'a> = &'a (dyn Fn(u32) -> Netns + Sync);
 
-/// The namespace of PID 1; where that may not be looked at, the daemon's own.
-///
-/// # Errors
-/// Neither can be looked at.
-pub fn host() -> io::Result<Netns> {
-    of_task(Path::new("/proc/1")).or_else(|_| of_task(Path::new("/proc/self"))).map(Netns::at_attach)
-}
-
 /// The inode number of the namespace of a process or a thread, by its directory like /proc/PID or /proc/PID/task/TID.
 ///
 /// # Errors
 /// It is gone, or may not be looked at.
 pub(super) fn of_task(directory: &Path) -> io::Result<u32> {
-    let link = fs::read_link(directory.join("ns/net"))?;
-    let inode = link.to_str().and_then(inode_in);
-    inode.ok_or_else(|| io::Error::other(format!("{} is no network namespace", link.display())))
+    inode_of(directory, "net")
+}
+
+/// The inode number of one of the namespaces of a process or a thread: `net`, `pid`, ..
+///
+/// # Errors
+/// It is gone, or may not be looked at.
+pub(super) fn inode_of(directory: &Path, kind: &str) -> io::Result<u32> {
+    let link = fs::read_link(directory.join("ns").join(kind))?;
+    let inode = link.to_str().and_then(|text| text.strip_prefix(kind)).and_then(number_in);
+    inode.ok_or_else(|| io::Error::other(format!("{} is no {kind} namespace", link.display())))
 }
 
 /// The number in `net:[4026531840]`.
 pub(super) fn inode_in(text: &str) -> Option<u32> {
-    text.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+    number_in(text.strip_prefix("net")?)
+}
+
+/// The number in `:[4026531840]`.
+fn number_in(text: &str) -> Option<u32> {
+    text.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The namespace that a thread or a file leads to, `inode` saying its number: it must have that number still when it is

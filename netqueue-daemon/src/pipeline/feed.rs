@@ -85,7 +85,8 @@ impl Feed {
 
     /// Tells the aggregator the time, and the log what it answers.
     pub fn tick(&mut self, now: Timestamp) {
-        self.aggregator.tick(now).iter().for_each(spike_log::write);
+        let notices = self.aggregator.tick(now);
+        notices.iter().for_each(|notice| spike_log::write(notice, self.aggregator.wall_clock()));
     }
 
     /// Starts a recording with the state as it is at `now`; `None` where enough are being made.
@@ -108,7 +109,7 @@ fn write_down(journal: &Journal, aggregator: &Aggregator, events: &[Event]) {
     for batch in events.chunks(journal::BATCH) {
         let lines = batch.iter().zip(&mut numbers);
         let line = |(event, number): (&Event, u64)| {
-            Line::new(number, aggregator.named(&event.account), event.clone())
+            Line::new(number, aggregator.named(&event.account), event.clone(), aggregator.wall_clock())
         };
         journal.append(lines.map(line).collect());
     }

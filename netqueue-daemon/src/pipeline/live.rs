@@ -7,9 +7,12 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
-    domain::{Changes, Health, LossReason, Netns, Observation, Timestamp},
-    inventory::census::{self, Census},
-    kernel::{Attached, Drained, Listens, Reading},
+    domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp},
+    inventory::{
+        census::{self, Census},
+        host::Host,
+    },
+    kernel::{self, Attached, Drained, Listens, Reading},
 };
 
 /// Records taken from the ring before anything else gets its turn.
@@ -34,6 +37,8 @@ pub struct Live {
     recycled: Instant,
     /// When the inventory was told last that something is being charged.
     stirred: Instant,
+    /// What of the host is not seen from where the daemon runs.
+    hidden: Option<Obstacle>,
 }
 
 impl Live {
@@ -41,10 +46,10 @@ impl Live {
     ///
     /// # Errors
     /// The ring buffer cannot be watched; the daemon is blind then.
-    pub fn new(attached: Attached, census: Census, host: Netns) -> io::Result<Self> {
+    pub fn new(attached: Attached, census: Census, host: Host) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
         let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
-        let comparison = Comparison::new(host, Arc::clone(&attached.numbers));
+        let comparison = Comparison::new(host.netns, Arc::clone(&attached.numbers));
         Ok(Self {
             attached,
             comparison,
@@ -58,10 +63,12 @@ impl Live {
             listens_lost: 0,
             recycled: Instant::now(),
             stirred: Instant::now(),
+            hidden: host.obstacle,
         })
     }
 
     pub(super) fn read(&mut self, feed: &mut Feed) -> Reading {
+        self.attached.settle();
         let reading = self.attached.counters.read();
         self.undecodable_accounts = reading.undecodable;
         let sockets = feed.aggregator().unidentified(&reading.sockets);
@@ -109,6 +116,16 @@ async fn readable(descriptor: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
     match descriptor {
         Some(descriptor) => descriptor.readable().await.map(|mut woken| woken.clear_ready()),
         None => std::future::pending().await,
+    }
+}
+
+/// Notices that the wall clock was stepped, so that times are shown and asked for as it is set now.
+fn follow_wall_clock(feed: &mut Feed) {
+    let (known, clock) = (feed.aggregator().wall_clock(), clock::wall_clock());
+    if !clock.is_close_to(known) {
+        let seconds = clock.seconds_after(known);
+        tracing::info!(seconds, "the wall clock was stepped; intervals are not affected");
+        feed.tell(clock::now(), Observation::WallClock(clock));
     }
 }
 
@@ -162,6 +179,7 @@ impl Source for Live {
     fn hurry(&mut self, feed: &mut Feed) -> bool {
         let recycling = self.attached.is_recycling();
         if recycling && self.recycled.elapsed() >= HASTE {
+            self.attached.survey();
             self.read(feed);
             self.flow(feed);
             self.recycle(feed);
@@ -175,6 +193,9 @@ impl Source for Live {
     }
 
     async fn look(&mut self, feed: &mut Feed) {
+        // Before the counts are read: who listens no more is closed in the snapshot that follows.
+        self.attached.survey();
+        follow_wall_clock(feed);
         self.recycle(feed);
         self.reconcile(feed).await;
         self.flow(feed);
@@ -187,7 +208,8 @@ impl Source for Live {
         flow.listens_lost += self.listens_lost + census.calls_lost;
         let trouble = self.attached.recycling_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
-        let warnings = self.comparison.warnings().chain(trouble).chain(inventory).collect();
+        let late = self.attached.loaded_late();
+        let warnings = self.comparison.warnings().chain(late).chain(trouble).chain(inventory).collect();
         let health = Health {
             probes: self.attached.probes(),
             features: self.attached.features(),
@@ -195,6 +217,7 @@ impl Source for Live {
             slots: self.attached.room(),
             ledger: self.attached.ledger(),
             census,
+            obstacles: kernel::switched_off().chain(self.hidden).collect(),
             warnings,
             caveats: self.attached.caveats().into_iter().collect(),
         };

@@ -115,7 +115,8 @@ impl Recorded {
             Observation::Health(health) => self.health.clone_from(health),
             Observation::Standing(standing) => {
                 if self.begun {
-                    self.remarks.push(format!("the recording has a gap before {}", self.told.to_rfc3339()));
+                    let told = standing.wall_clock.rfc3339(self.told);
+                    self.remarks.push(format!("the recording has a gap before {told}"));
                 }
                 self.health.clone_from(&standing.health);
             }

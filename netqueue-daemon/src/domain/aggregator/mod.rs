@@ -16,7 +16,7 @@ pub use idle::IdleLimits;
 use super::{
     AccountId, AccountKey, AccountView, Counts, Event, EventLog, Health, Keep, Named, Netns, QueueState,
     Queues, Recent, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, namespaces::Namespaces, places::Places,
+    Timestamp, Traffic, WallClock, namespaces::Namespaces, places::Places,
 };
 
 /// What an [`Aggregator`] is set to.
@@ -24,6 +24,8 @@ use super::{
 pub struct Settings {
     /// The namespace of PID 1.
     pub host: Netns,
+    /// Whether that is the host's and not a container's.
+    pub sees_host: bool,
     /// Bytes the newest events may take.
     pub event_memory: usize,
     /// Bytes the histories of all accounts may take.
@@ -40,6 +42,7 @@ impl Settings {
     pub fn of(host: Netns) -> Self {
         Self {
             host,
+            sees_host: true,
             event_memory: 16 << 20,
             history_memory: 32 << 20,
             max_series: 2000,
@@ -77,6 +80,7 @@ pub struct Aggregator {
     spikes: SpikeDetector,
     recent: Recent,
     idle_limits: Arc<IdleLimits>,
+    wall_clock: WallClock,
 }
 
 impl Aggregator {
@@ -97,13 +101,14 @@ impl Aggregator {
             quiet: Arc::default(),
             events: EventLog::new(settings.event_memory),
             reconciler: Reconciler::default(),
-            namespaces: Namespaces::new(settings.host, attached),
+            namespaces: Namespaces::new(settings.host, settings.sees_host, attached),
             search: SearchCost::default(),
             health: Health::default(),
             history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
             recent: Recent::default(),
             idle_limits: Arc::default(),
+            wall_clock: WallClock::default(),
         }
     }
 
@@ -117,6 +122,12 @@ impl Aggregator {
     #[must_use]
     pub const fn newest_event(&self) -> u64 {
         self.events.appended()
+    }
+
+    /// The wall clock as it is set.
+    #[must_use]
+    pub const fn wall_clock(&self) -> WallClock {
+        self.wall_clock
     }
 
     /// How an account and its namespace are called now.
@@ -195,6 +206,7 @@ impl Aggregator {
             recent: self.recent.clone(),
             journal: None,
             idle_limits: Arc::clone(&self.idle_limits),
+            wall_clock: self.wall_clock,
         }
     }
 

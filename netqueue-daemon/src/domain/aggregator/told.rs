@@ -33,6 +33,7 @@ impl Aggregator {
             }
             Observation::Namespaces(news) => self.hear(news, now),
             Observation::Health(health) => self.set_health(health),
+            Observation::WallClock(clock) => self.wall_clock = clock,
         }
     }
 
@@ -62,6 +63,7 @@ impl Aggregator {
             places: _,
             recent: _,
             idle_limits,
+            wall_clock,
         } = self;
         Standing {
             accounts: accounts.clone(),
@@ -75,6 +77,7 @@ impl Aggregator {
             search: *search,
             health: health.clone(),
             idle_limits: idle_limits.iter().map(|((netns, port), limit)| (*netns, *port, *limit)).collect(),
+            wall_clock: *wall_clock,
         }
     }
 
@@ -91,6 +94,7 @@ impl Aggregator {
             search,
             health,
             idle_limits,
+            wall_clock,
         } = standing;
         self.accounts = accounts;
         self.find_places();
@@ -104,6 +108,7 @@ impl Aggregator {
         self.search = search;
         self.health = health;
         self.infer(idle_limits);
+        self.wall_clock = wall_clock;
     }
 
     /// Of a reading of everything, the part that [`Self::count`] has not taken in yet: all slots of the accounts whose

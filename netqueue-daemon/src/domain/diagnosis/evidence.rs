@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
-use crate::domain::{Counts, DropCause, DropKind, IdleLimit, KernelCounter, ResetCause, Timestamp};
+use crate::domain::{Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, ResetCause, Timestamp};
 
 use super::{
     Subject,
@@ -131,6 +131,8 @@ pub struct Sight {
     pub lost_charges: u64,
     /// The sum of the residuals, without signs.
     pub residual: u64,
+    /// Conditions of the machine that hide charges.
+    pub obstacles: Vec<Obstacle>,
 }
 
 impl Evidence {
@@ -211,6 +213,8 @@ impl Sight {
     /// Whether something may have been missed.
     #[must_use]
     pub const fn is_impaired(&self) -> bool {
-        !self.unattached.is_empty() || self.missed + self.lost_charges + self.residual > 0
+        !self.unattached.is_empty()
+            || !self.obstacles.is_empty()
+            || self.missed + self.lost_charges + self.residual > 0
     }
 }

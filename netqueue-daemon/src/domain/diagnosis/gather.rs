@@ -285,16 +285,22 @@ fn sight(snapshot: &Snapshot) -> Sight {
         health.probes.iter().filter(|probe| !probe.attached).map(|probe| probe.function.clone()).collect();
     let missed = health.probes.iter().filter_map(|probe| probe.missed).sum();
     let charges = |reason: &LossReason| match reason {
-        LossReason::RingFull | LossReason::Undecodable | LossReason::QueuedForgotten => false,
+        LossReason::RingFull
+        | LossReason::Undecodable
+        | LossReason::QueuedForgotten
+        | LossReason::CallerHidden => false,
         LossReason::Unreadable
         | LossReason::EntryMissed
         | LossReason::ReturnMissed
         | LossReason::WrongFrame
+        | LossReason::BaselinesFull
+        | LossReason::MovedElsewhere
         | LossReason::MapFull => true,
     };
     let lost_charges =
         LossReason::ALL.iter().filter(|reason| charges(reason)).map(|reason| health.flow.lost(*reason)).sum();
     let residuals = snapshot.balances().flat_map(|balance| balance.counters.iter());
     let residual = residuals.map(|(_, counter)| counter.residual.unsigned_abs()).sum();
-    Sight { unattached, missed, lost_charges, residual }
+    let obstacles = health.obstacles.iter().copied().filter(|obstacle| obstacle.hides_charges()).collect();
+    Sight { unattached, missed, lost_charges, residual, obstacles }
 }

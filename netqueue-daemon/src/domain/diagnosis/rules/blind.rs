@@ -24,7 +24,7 @@ fn blind(evidence: &Evidence) -> Option<Finding> {
     if evidence.subject != Subject::Netqueue || !sight.is_impaired() {
         return None;
     }
-    let mut what = Vec::new();
+    let mut what: Vec<_> = sight.obstacles.iter().map(|obstacle| obstacle.sentence().to_owned()).collect();
     if !sight.unattached.is_empty() {
         what.push(format!("not attached: {}", sight.unattached.join(", ")));
     }

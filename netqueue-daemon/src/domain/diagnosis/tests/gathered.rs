@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    Aggregator, Event, Peer, QueueState, Queues, Settings as AggregatorSettings, Snapshot, Traffic,
-    TrafficReading, What,
+    Aggregator, Event, Health, Obstacle, Peer, QueueState, Queues, Settings as AggregatorSettings, Snapshot,
+    Traffic, TrafficReading, What,
 };
 
 const WEB: AccountKey = AccountKey::Listener {
@@ -123,4 +123,19 @@ fn a_scan_of_many_ports_is_one_verdict() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((told[0].rule, told[0].affected), ("closed_port", 100));
     assert!(told[0].summary.contains("to 100 ports"), "{}", told[0].summary);
+}
+
+#[test]
+fn a_switch_that_turns_programs_off_is_named_by_the_verdict_and_a_container_alone_is_no_blindness() {
+    let named = |obstacles: Vec<Obstacle>| {
+        let mut machine = Machine::new();
+        machine.queues.set_health(Health { obstacles, ..Health::default() });
+        let verdicts = judge(&evidence(&machine.snapshot(30), seconds(20)));
+        let blind = verdicts.into_iter().find(|verdict| verdict.rule == "netqueue_blind");
+        blind.map(|blind| blind.summary)
+    };
+    assert_eq!(named(Vec::new()), None);
+    assert_eq!(named(vec![Obstacle::ForeignNetns, Obstacle::ForeignPidns]), None);
+    let summary = named(vec![Obstacle::FtraceOff]).expect("it is blind");
+    assert!(summary.contains("sysctl kernel.ftrace_enabled=1"), "{summary}");
 }

@@ -1,0 +1,111 @@
+//! The host's network namespace, and whether it is the host's at all: in a container, PID 1 is the container's.
+
+use std::{fs, io, path::Path};
+
+use super::netns::{inode_of, of_task};
+use crate::domain::{Netns, Obstacle};
+
+/// The inode number of the initial PID namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_PIDNS: u32 = 0xEFFF_FFFC;
+
+/// A sysctl the kernel registers for the initial network namespace only (`net_core_table` in
+/// net/core/sysctl_net_core.c). /proc/sys shows each process those of its own namespace, so that the file tells whether
+/// that is the initial one; before 6.18, its inode number does not.
+const OF_INITIAL_NETNS: &str = "/proc/sys/net/core/netdev_max_backlog";
+
+/// The namespace that is compared first, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The host's network namespace, or, in a container that does not see it, the container's.
+    pub netns: Netns,
+    /// What netqueue does not see of the host.
+    pub obstacle: Option<Obstacle>,
+}
+
+impl Host {
+    /// Whether the namespace is the host's.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.obstacle != Some(Obstacle::ForeignNetns)
+    }
+}
+
+/// Finds the namespace of PID 1; where that may not be looked at or is no host's, the daemon's own.
+///
+/// # Errors
+/// Neither can be looked at.
+pub fn find() -> io::Result<Host> {
+    let pidns = |directory| inode_of(Path::new(directory), "pid").ok();
+    Ok(classify(&Namespaces {
+        of_pid_1: of_task(Path::new("/proc/1")).ok(),
+        own: of_task(Path::new("/proc/self"))?,
+        own_is_initial: fs::exists(OF_INITIAL_NETNS).unwrap_or(false),
+        // /proc may show another PID namespace than the daemon's: PID 1 is that one's.
+        pidns: pidns("/proc/1").or_else(|| pidns("/proc/self")),
+    }))
+}
+
+/// What can be found out about namespaces.
+#[derive(Clone, Copy)]
+struct Namespaces {
+    of_pid_1: Option<u32>,
+    own: u32,
+    own_is_initial: bool,
+    pidns: Option<u32>,
+}
+
+fn classify(seen: &Namespaces) -> Host {
+    let host_pids = seen.pidns == Some(INITIAL_PIDNS);
+    let (netns, is_host) = match seen.of_pid_1 {
+        _ if seen.own_is_initial => (seen.own, true),
+        Some(of_pid_1) => (of_pid_1, host_pids),
+        None => (seen.own, false),
+    };
+    let obstacle = match (is_host, host_pids) {
+        (true, true) => None,
+        (true, false) => Some(Obstacle::ForeignPidns),
+        (false, _) => Some(Obstacle::ForeignNetns),
+    };
+    Host { netns: Netns::at_attach(netns), obstacle }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INITIAL: u32 = 4_026_531_840;
+    const OTHER: u32 = 4_026_532_201;
+    const ON_HOST: Namespaces = Namespaces {
+        of_pid_1: Some(INITIAL),
+        own: INITIAL,
+        own_is_initial: true,
+        pidns: Some(INITIAL_PIDNS),
+    };
+
+    fn is(seen: Namespaces, netns: u32, obstacle: Option<Obstacle>) {
+        assert_eq!(classify(&seen), Host { netns: Netns::at_attach(netns), obstacle });
+    }
+
+    #[test]
+    fn on_the_host_and_in_a_container_with_its_namespaces_nothing_is_hidden() {
+        is(ON_HOST, INITIAL, None);
+        is(Namespaces { own: OTHER, own_is_initial: false, ..ON_HOST }, INITIAL, None);
+        is(Namespaces { of_pid_1: None, ..ON_HOST }, INITIAL, None);
+    }
+
+    #[test]
+    fn a_container_of_its_own_is_no_host() {
+        let container =
+            Namespaces { of_pid_1: Some(OTHER), own: OTHER, own_is_initial: false, pidns: Some(OTHER + 1) };
+        is(container, OTHER, Some(Obstacle::ForeignNetns));
+        let unprivileged = Namespaces { of_pid_1: None, pidns: Some(INITIAL_PIDNS), ..container };
+        is(unprivileged, OTHER, Some(Obstacle::ForeignNetns));
+    }
+
+    #[test]
+    fn a_container_with_the_hosts_network_alone_sees_the_host_and_not_its_processes() {
+        let container = Namespaces { pidns: Some(OTHER), ..ON_HOST };
+        is(container, INITIAL, Some(Obstacle::ForeignPidns));
+        is(Namespaces { of_pid_1: Some(OTHER), ..container }, INITIAL, Some(Obstacle::ForeignPidns));
+    }
+}
