@@ -197,8 +197,8 @@ pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
         Some(_) | None => snapshot.attached,
     };
     Coverage {
-        since: since.to_rfc3339(),
-        taken: snapshot.taken.to_rfc3339(),
+        since: snapshot.wall_clock.rfc3339(since),
+        taken: snapshot.wall_clock.rfc3339(snapshot.taken),
         events_held: events.len() as u64,
         events_evicted: events.evicted(),
         events_suppressed: snapshot.health.flow.suppressed,
@@ -219,8 +219,8 @@ fn gaps(snapshot: &Snapshot) -> Vec<Gap> {
         .zip(began)
         .filter(|(run, _)| run.last + 1 >= oldest || run.last >= events.before_this_run());
     held.map(|(run, began)| Gap {
-        since: run.wrote.to_rfc3339(),
-        until: began.to_rfc3339(),
+        since: snapshot.wall_clock.rfc3339(run.wrote),
+        until: snapshot.wall_clock.rfc3339(began),
         after: run.last,
         reason: if run.ended { "stopped" } else { "killed" }.to_owned(),
     })

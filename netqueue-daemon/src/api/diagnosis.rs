@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        AccountId, Past, Snapshot, SpikeScope, Timestamp,
+        AccountId, Past, Snapshot, SpikeScope, WallTime,
         diagnosis::{self, Remedy},
     },
     model::{
@@ -32,7 +32,7 @@ pub(super) const PARAMS: [&str; 6] = ["netns", "addr", "port", "listener", "sinc
 struct Asked {
     place: PlaceFilter,
     listener: Option<AccountId>,
-    since: Option<Timestamp>,
+    since: Option<WallTime>,
     limit: usize,
 }
 
@@ -98,10 +98,12 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
 
 fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
     let oldest = snapshot.taken.before(Past::HELD).max(snapshot.attached);
-    let since = asked.since.unwrap_or(oldest).max(oldest).min(snapshot.taken);
+    let clock = snapshot.wall_clock;
+    let asked_since = asked.since.map(|since| clock.find(since));
+    let since = asked_since.unwrap_or(oldest).max(oldest).min(snapshot.taken);
     let mut warnings = Vec::new();
-    if asked.since.is_some_and(|asked| asked < oldest) {
-        warnings.push(format!("what happened before {} is not remembered", oldest.to_rfc3339()));
+    if asked_since.is_some_and(|asked| asked < oldest) {
+        warnings.push(format!("what happened before {} is not remembered", clock.rfc3339(oldest)));
     }
     let evidence = diagnosis::evidence(snapshot, since);
     let meant = evidence.iter().filter(|evidence| asked.admits(snapshot, &evidence.subject));
@@ -119,8 +121,8 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
     });
     let diagnosis = Diagnosis {
         window: Window {
-            start: since.to_rfc3339(),
-            end: snapshot.taken.to_rfc3339(),
+            start: clock.rfc3339(since),
+            end: clock.rfc3339(snapshot.taken),
             seconds: snapshot.taken.since(since).as_secs_f64(),
         },
         verdicts: verdicts.into_iter().map(|verdict| Verdict::of(snapshot, verdict)).collect(),
@@ -164,7 +166,7 @@ impl Verdict {
 
 /// The events a verdict rests on, as a query of this API.
 fn events(snapshot: &Snapshot, verdict: &diagnosis::Verdict) -> Option<String> {
-    let since = verdict.window.0.to_rfc3339();
+    let since = snapshot.wall_clock.rfc3339(verdict.window.0);
     match verdict.subject {
         diagnosis::Subject::Account(id, _) => Some(format!("/api/v1/events?listener={}&since={since}", id.0)),
         diagnosis::Subject::Namespace(netns) => {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Spike, SpikeScope, Stage, Timestamp,
+    WallTime,
 };
 
 /// The events asked for.
@@ -18,10 +19,10 @@ pub(super) struct EventFilter {
     /// Charged to this account.
     pub(super) listener: Option<AccountId>,
     /// Not before this.
-    pub(super) start: Option<Timestamp>,
+    pub(super) start: Option<WallTime>,
     /// Before this.
-    pub(super) end: Option<Timestamp>,
-    since: Option<Timestamp>,
+    pub(super) end: Option<WallTime>,
+    since: Option<WallTime>,
     place: PlaceFilter,
     process: Option<String>,
     kind: Option<&'static str>,
@@ -37,7 +38,7 @@ pub(super) const KINDS: [&str; 2] = ["drop", "reset"];
 
 /// Whom events are charged to, in this run and in those before it.
 pub(super) struct Charged<'a> {
-    snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a Snapshot,
     accounts: HashMap<AccountKey, (AccountId, &'a str)>,
 }
 
@@ -97,16 +98,17 @@ impl EventFilter {
     }
 
     /// The earliest moment an event asked for can have.
-    pub(super) fn earliest(&self) -> Timestamp {
-        self.start.max(self.since).unwrap_or_default()
+    pub(super) fn earliest(&self, snapshot: &Snapshot) -> Timestamp {
+        self.start.max(self.since).map_or_else(Timestamp::default, |time| snapshot.wall_clock.find(time))
     }
 
     /// Whether `event` is asked for.
     pub(super) fn admits(&self, charged: &Charged<'_>, number: u64, event: &Event) -> bool {
         let whom = || charged.whom(number, &event.account);
-        self.since.is_none_or(|since| event.time > since)
-            && self.start.is_none_or(|start| event.time >= start)
-            && self.end.is_none_or(|end| event.time < end)
+        let time = charged.snapshot.wall_clock.show(event.time);
+        self.since.is_none_or(|since| time > since)
+            && self.start.is_none_or(|start| time >= start)
+            && self.end.is_none_or(|end| time < end)
             && self.kind.is_none_or(|kind| event.what.kind() == kind)
             && self.cause.is_none_or(|cause| event.what.cause() == cause)
             && self.stage.is_none_or(|stage| event.what.stage() == Some(stage))

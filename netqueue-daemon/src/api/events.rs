@@ -77,7 +77,7 @@ impl Page {
         let mut found: Vec<_> = if self.ascending {
             log.after(from.unwrap_or(0)).filter(admitted).take(self.limit + 1).collect()
         } else {
-            log.before(from.unwrap_or(u64::MAX), filter.earliest())
+            log.before(from.unwrap_or(u64::MAX), filter.earliest(snapshot))
                 .filter(admitted)
                 .take(self.limit + 1)
                 .collect()
@@ -107,7 +107,7 @@ pub(super) fn truncated(snapshot: &Snapshot, filter: &EventFilter, from: Option<
         return None;
     }
     let (oldest, time) = snapshot.events.oldest().unwrap_or((snapshot.events.appended() + 1, snapshot.taken));
-    let seen = from.is_some_and(|from| from + 1 >= oldest) || filter.earliest() >= time;
+    let seen = from.is_some_and(|from| from + 1 >= oldest) || filter.earliest(snapshot) >= time;
     (!seen).then_some(oldest)
 }
 
@@ -116,10 +116,11 @@ impl Event {
     pub(super) fn of(charged: &Charged<'_>, seq: u64, event: &domain::Event) -> Self {
         let whom = charged.whom(seq, &event.account);
         let netns = event.account.netns();
+        let time = charged.snapshot.wall_clock.show(event.time);
         Self {
             seq,
-            time: event.time.to_rfc3339(),
-            time_ns: event.time.as_nanos().to_string(),
+            time: time.to_rfc3339(),
+            time_ns: time.as_nanos().to_string(),
             kind: event.what.kind().to_owned(),
             listener: whom.id.map(|id| id.0.to_string()),
             netns: whom.netns.into_owned(),

@@ -18,6 +18,18 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
             | LossReason::ReturnMissed
             | LossReason::WrongFrame
             | LossReason::MapFull => "charges may be missing, see the residuals at /api/v1/status",
+            LossReason::BaselinesFull => {
+                "there are more network namespaces times CPUs with drops than netqueue keeps baselines for: charges may be missing, \
+                 see the residuals at /api/v1/status"
+            }
+            LossReason::MovedElsewhere => {
+                "code that no probe covers moved the kernel's counters: what it counted is charged to no listener, see the residuals \
+                 at /api/v1/status"
+            }
+            LossReason::CallerHidden => {
+                "another tracer (a kretprobe, an fprobe or function_graph) replaces return addresses: counts are exact, causes that \
+                 only the caller tells are `other`"
+            }
         };
         (lost > 0).then(|| format!("{lost} lost ({}): {what}", reason.as_str()))
     });
@@ -35,6 +47,7 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
              in them is exact, what the kernel counted at their end is not known"
         )
     });
+    let folded = snapshot.health.folding();
     let ledger = &snapshot.health.ledger;
     let forgotten = (!ledger.is_complete()).then(|| {
         format!(
@@ -50,12 +63,16 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         )
     });
     let journal = snapshot.journal.iter().flat_map(journal_warnings);
+    let obstacles = snapshot.health.obstacles.iter().map(|obstacle| obstacle.sentence().to_owned());
     let told = snapshot.health.warnings.iter().cloned().chain(residuals(snapshot));
-    told.chain(journal)
+    obstacles
+        .chain(told)
+        .chain(journal)
         .chain(probes)
         .chain(losses)
         .chain(untold)
         .chain(unheard)
+        .chain(folded)
         .chain(listens)
         .chain(forgotten)
         .collect()
@@ -104,6 +121,7 @@ fn journal_warnings(journal: &JournalState) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::*, *};
+    use crate::domain::Obstacle;
 
     #[test]
     fn a_residual_is_told_beside_what_the_kernel_says_it_skipped() {
@@ -128,5 +146,14 @@ mod tests {
     fn sums_that_agree_are_not_spoken_of() {
         let queues = crate::domain::Aggregator::new(crate::domain::Settings::of(HOST), at(0));
         assert_eq!(health_warnings(&queues.snapshot(at(10))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_obstacle_is_a_warning_of_every_answer() {
+        let mut queues = incident();
+        let obstacles = vec![Obstacle::FtraceOff, Obstacle::ForeignNetns];
+        queues.set_health(crate::domain::Health { obstacles, ..queues.snapshot(at(9)).health });
+        let warnings = health_warnings(&queues.snapshot(at(10)));
+        assert!(warnings[0].contains("kernel.ftrace_enabled is 0") && warnings[1].contains("--pid host"));
     }
 }

@@ -13,7 +13,7 @@ use super::{
     timeseries,
 };
 use crate::{
-    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Timestamp, Untold},
+    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Untold},
     model::{
         DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
         Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
@@ -70,7 +70,7 @@ pub(super) async fn one(
     Ok(api.answers.once(&snapshot, inquiry, |form| {
         let (history, since) = timeseries::recent(&snapshot, account);
         let listener = Listener::of(&snapshot, account);
-        let detail = ListenerDetail { listener, history, history_since: since.to_rfc3339() };
+        let detail = ListenerDetail { listener, history, history_since: snapshot.wall_clock.rfc3339(since) };
         form.one(&snapshot, detail, Vec::new())
     }))
 }
@@ -81,6 +81,7 @@ impl Listener {
         let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
         let netns = account.key.netns();
         let counters = account.counts.kernel().iter();
+        let clock = snapshot.wall_clock;
         Self {
             id: account.id.0.to_string(),
             kind: account.key.kind().to_owned(),
@@ -91,7 +92,7 @@ impl Listener {
             port: account.key.port(),
             family: account.key.addr().map(|addr| family(addr).to_owned()),
             process: account.process.to_string(),
-            listener: account.listener.as_deref().map(Socket::of),
+            listener: account.listener.as_deref().map(|listener| Socket::of(listener, clock)),
             accept_queue: account.queues.accept.map(Queue::from),
             syn_queue: account.queues.syn.map(Queue::from),
             traffic: account
@@ -103,11 +104,12 @@ impl Listener {
             resets: Resets::of(&account.counts),
             handshakes: Handshakes::of(account.counts.handshakes()),
             ghosts: Ghosts::of(account.counts.handshakes()),
+            syncookie_helper_overflows: account.counts.helper_overflows(),
             events: EventShare::of(&account.counts),
             counters: counters.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
-            first_seen: Some(account.first_seen.to_rfc3339()),
-            last_seen: Some(account.last_seen.to_rfc3339()),
-            closed: account.closed.map(Timestamp::to_rfc3339),
+            first_seen: Some(clock.rfc3339(account.first_seen)),
+            last_seen: Some(clock.rfc3339(account.last_seen)),
+            closed: account.closed.map(|closed| clock.rfc3339(closed)),
         }
     }
 }

@@ -26,6 +26,8 @@ mod runbooks;
 mod socket;
 mod spikes;
 mod status;
+#[cfg(test)]
+mod stepped_clock_tests;
 mod stream;
 #[cfg(test)]
 mod stream_tests;

@@ -58,7 +58,7 @@ fn top(snapshot: &Snapshot, filter: &EventFilter, by: &str, limit: usize) -> Pee
     let charged = charged(snapshot);
     let mut met: HashMap<IpAddr, Met> = HashMap::new();
     let mut events = 0;
-    for (number, event) in snapshot.events.before(u64::MAX, filter.earliest()) {
+    for (number, event) in snapshot.events.before(u64::MAX, filter.earliest(snapshot)) {
         let Some(peer) = event.peer.filter(|_| filter.admits(&charged, number, &event)) else { continue };
         let peer = met.entry(peer.addr).or_default();
         match event.what {
@@ -87,7 +87,7 @@ fn top(snapshot: &Snapshot, filter: &EventFilter, by: &str, limit: usize) -> Pee
             .max_by_key(|(cause, count)| (**count, Reverse(**cause)))
             .map_or("", |(cause, _)| cause)
             .to_owned(),
-        last: met.last.to_rfc3339(),
+        last: snapshot.wall_clock.rfc3339(met.last),
     });
     Peers { peers: peers.collect(), addresses, events, truncated_before: truncated(snapshot, filter, None) }
 }

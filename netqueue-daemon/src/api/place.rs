@@ -94,7 +94,7 @@ impl PlaceFilter {
         called: impl FnOnce() -> Cow<'a, str>,
     ) -> bool {
         self.netns.as_ref().is_none_or(|netns| match netns {
-            NetnsFilter::Host => asked == snapshot.host,
+            NetnsFilter::Host => asked == snapshot.host && snapshot.sees_host(),
             NetnsFilter::Inode(inode) => asked.inode == *inode,
             NetnsFilter::One(netns) => asked == *netns,
             NetnsFilter::Name(name) => called() == name.as_str(),

@@ -35,7 +35,7 @@ pub(super) async fn get(State(api): State<Api>, params: Params) -> Result<Respon
     let kernel = nix::sys::utsname::uname()
         .map(|names| names.release().to_string_lossy().into_owned())
         .unwrap_or_default();
-    let header = Header::new(kernel, latest.host, latest.attached);
+    let header = Header::new(kernel, latest.host, latest.sees_host(), latest.attached);
     let Some(recording) = snapshots.record().await else {
         return Err(Problem::too_many(
             "as many recordings as may be made at once are being made: end one, or use what it writes"

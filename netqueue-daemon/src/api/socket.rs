@@ -1,12 +1,12 @@
 //! What the inventory knows of a listener, as the API writes it.
 
 use crate::{
-    domain::{self, Known, Place, Timestamp},
+    domain::{self, Known, Place, WallClock},
     model::{Limit, Owner, Reuseport, Socket, Unknown},
 };
 
 impl Socket {
-    pub(super) fn of(listener: &domain::Listener) -> Self {
+    pub(super) fn of(listener: &domain::Listener, clock: WallClock) -> Self {
         let limit = &listener.limit;
         let sysctls = limit.sysctls.named().map(|(name, value)| (name.to_owned(), value.ok())).collect();
         let owners = listener.owners.as_ref().ok().map(|owners| owners.iter().map(Owner::of).collect());
@@ -28,9 +28,9 @@ impl Socket {
                 sysctls,
             },
             owners,
-            opened: listener.opened.ok().map(Timestamp::to_rfc3339),
-            found: listener.found.to_rfc3339(),
-            closed: listener.closed.map(Timestamp::to_rfc3339),
+            opened: listener.opened.ok().map(|opened| clock.rfc3339(opened)),
+            found: clock.rfc3339(listener.found),
+            closed: listener.closed.map(|closed| clock.rfc3339(closed)),
             unknown: unknown(listener),
         }
     }

@@ -44,6 +44,7 @@ impl Spike {
             SpikeScope::Account(key, _) => (Place::of(snapshot, key), snapshot.account(key)),
             SpikeScope::Namespace(netns) => (Place::of_namespace(snapshot, *netns), None),
         };
+        let clock = snapshot.wall_clock;
         Self {
             id: spike.id.to_string(),
             scope: spike.scope.kind().to_owned(),
@@ -55,10 +56,10 @@ impl Spike {
             port: place.port,
             cause: spike.scope.cause().to_owned(),
             active: spike.is_active(),
-            started: spike.started.to_rfc3339(),
-            detected: spike.detected.to_rfc3339(),
-            last_drop: spike.last_drop.to_rfc3339(),
-            ended: spike.ended.map(|ended| ended.to_rfc3339()),
+            started: clock.rfc3339(spike.started),
+            detected: clock.rfc3339(spike.detected),
+            last_drop: clock.rfc3339(spike.last_drop),
+            ended: spike.ended.map(|ended| clock.rfc3339(ended)),
             drops: spike.drops,
             peak_per_second: spike.peak_per_second,
             baseline_per_second: spike.baseline_per_second,

@@ -7,7 +7,7 @@ use crate::{
     build_info::BuildInfo,
     domain::{
         CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns,
-        ProbeStatus, SearchCost, SlotUse, Snapshot, Start, Timestamp,
+        ProbeStatus, SearchCost, SlotUse, Snapshot, Start,
     },
     model::{
         Balance, Envelope, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
@@ -33,19 +33,20 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
 
 impl Status {
     fn of(snapshot: &Snapshot, build: BuildInfo) -> Self {
-        let probes = &snapshot.health.probes;
+        let (probes, clock) = (&snapshot.health.probes, snapshot.wall_clock);
         let compared = snapshot.balances();
         let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none());
         Self {
             version: build.version.to_owned(),
             revision: build.revision.to_owned(),
             rustc: build.rustc.to_owned(),
-            attached: snapshot.attached.to_rfc3339(),
-            taken: snapshot.taken.to_rfc3339(),
+            attached: clock.rfc3339(snapshot.attached),
+            taken: clock.rfc3339(snapshot.taken),
             host_netns_inode: snapshot.host.inode,
             mode: mode(probes),
             probes: probes.iter().map(Probe::of).collect(),
             caveats: snapshot.health.caveats.clone(),
+            obstacles: snapshot.health.obstacles.iter().map(|one| one.sentence().to_owned()).collect(),
             reconciliation: compared.map(|balance| Reconciliation::of(snapshot, balance)).collect(),
             not_compared: uncompared.map(NotCompared::of).collect(),
             namespace_search: NamespaceSearch::from(snapshot.search),
@@ -106,21 +107,21 @@ impl Reconciliation {
     fn of(snapshot: &Snapshot, balance: &NamespaceBalance) -> Self {
         let namespace = snapshot.namespaces.get(&balance.netns);
         let since = |counter| namespace.map_or(0, |namespace| namespace.charged_since.get(counter));
-        let counters = balance.counters.iter();
+        let (counters, clock) = (balance.counters.iter(), snapshot.wall_clock);
         let (compared_from, compared_since) = match balance.start {
             Start::Attach => ("attach", None),
             Start::Birth => ("birth", None),
-            Start::FirstLook(at) => ("first_look", Some(at.to_rfc3339())),
+            Start::FirstLook(at) => ("first_look", Some(clock.rfc3339(at))),
         };
         Self {
             netns: snapshot.netns_name(balance.netns),
             netns_inode: balance.netns.inode,
             netns_generation: balance.netns.generation,
             state: namespace.map_or("ended", state).to_owned(),
-            ended: namespace.and_then(|namespace| namespace.ended).map(Timestamp::to_rfc3339),
+            ended: namespace.and_then(|namespace| namespace.ended).map(|ended| clock.rfc3339(ended)),
             compared_from: compared_from.to_owned(),
             compared_since,
-            read: balance.read.to_rfc3339(),
+            read: clock.rfc3339(balance.read),
             last: balance.last,
             exact: balance.is_exact(),
             slack: balance.slack,

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         AccountKey, Aggregator, AttachMode, Bracket, Counts, DropKind, Endpoint, Event, EventFlow, Health,
         KernelCounter, LossReason, Netns, Peer, PerCounter, ProbeStatus, QueueState, Queues, ResetCause,
-        Settings, Snapshot, SocketId, Timestamp, What,
+        Settings, Snapshot, SocketId, Timestamp, WallClock, What,
     },
     snapshots,
 };
@@ -27,6 +27,11 @@ pub(super) const ATTACHED: u64 = 1_790_000_000;
 
 pub(super) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_nanos((ATTACHED + seconds) * SECOND)
+}
+
+/// As an answer shows it where the clock was never stepped.
+pub(super) fn shown(seconds: u64) -> String {
+    WallClock::default().rfc3339(at(seconds))
 }
 
 pub(super) fn address(text: &str) -> IpAddr {
@@ -182,9 +187,10 @@ async fn a_listener_says_what_it_dropped_and_why() {
             "events": {"total": 24, "shown": 24, "suppressed": 0, "lost": 0},
             "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "given_up": 0, "timed_out": 0, "expired": 0, "unresolved": 0},
             "ghosts": {"live": 0, "total": 0, "recovered": 0, "ended": 0, "given_up": 0},
+            "syncookie_helper_overflows": 0,
             "counters": {"ListenOverflows": 24, "ListenDrops": 24, "TCPReqQFullDrop": 0,
                 "TCPReqQFullDoCookies": 0, "SyncookiesSent": 0, "SyncookiesRecv": 0, "SyncookiesFailed": 0, "EmbryonicRsts": 0, "OutRsts": 0},
-            "first_seen": at(1).to_rfc3339(), "last_seen": at(9).to_rfc3339(), "closed": null,
+            "first_seen": shown(1), "last_seen": shown(9), "closed": null,
         })
     );
     let endpoint = &answer["data"]["listeners"][1];
@@ -202,7 +208,7 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
     let answer = get("/api/v1/listeners").await;
     assert_eq!(
         answer["coverage"],
-        json!({"since": at(0).to_rfc3339(), "taken": at(10).to_rfc3339(), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23, "gaps": []})
+        json!({"since": shown(0), "taken": shown(10), "events_held": 4, "events_evicted": 0, "events_suppressed": 3, "events_lost": 23, "gaps": []})
     );
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("23 lost (ring_full): events are missing, counts are exact"), "{warnings}");
@@ -219,7 +225,7 @@ async fn once_events_were_evicted_the_window_begins_at_the_oldest_held() {
     let coverage = &answer["coverage"];
     let evicted = coverage["events_evicted"].as_u64().expect("a number");
     assert!(evicted > 0);
-    assert_eq!(coverage["since"], at(evicted + 1).to_rfc3339());
+    assert_eq!(coverage["since"], shown(evicted + 1));
     assert_eq!(answer["data"]["events"][0]["listener"], Value::Null);
     assert_eq!(answer["data"]["truncated_before"], Value::Null, "the first page does not reach that far");
     assert!(answer["data"]["next"].is_string());
@@ -233,14 +239,14 @@ async fn events_come_newest_first_with_what_is_known_of_them() {
         answer["data"]["events"],
         json!([
             {
-                "seq": 4, "time": at(4).to_rfc3339(), "time_ns": at(4).as_nanos().to_string(), "kind": "drop",
+                "seq": 4, "time": shown(4), "time_ns": at(4).as_nanos().to_string(), "kind": "drop",
                 "listener": "1", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0, "addr": "0.0.0.0",
                 "port": 80, "process": "", "peer": {"addr": "10.9.9.3", "port": 1004}, "stage": "syn",
                 "cause": "accept_queue_full", "kernel_reason": null,
                 "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null, "cpu": 1, "age_seconds": null,
             },
             {
-                "seq": 3, "time": at(3).to_rfc3339(), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
+                "seq": 3, "time": shown(3), "time_ns": at(3).as_nanos().to_string(), "kind": "reset",
                 "listener": "2", "netns": "4026532201", "netns_inode": 4_026_532_201_u32, "netns_generation": 0, "addr": "::1",
                 "port": 81, "process": "", "peer": null, "stage": null, "cause": "no_listener",
                 "kernel_reason": "NO_SOCKET", "accept_queue": null, "syn_queue": null, "cpu": 0, "age_seconds": null,
@@ -335,10 +341,7 @@ async fn status_shows_probes_losses_and_what_is_left_over() {
     let answer = get("/api/v1/status").await;
     let data = &answer["data"];
     assert_eq!((&data["version"], &data["mode"]), (&json!(env!("CARGO_PKG_VERSION")), &json!("kprobe")));
-    assert_eq!(
-        (&data["attached"], &data["taken"]),
-        (&json!(at(0).to_rfc3339()), &json!(at(10).to_rfc3339()))
-    );
+    assert_eq!((&data["attached"], &data["taken"]), (&json!(shown(0)), &json!(shown(10))));
     let balance = &data["reconciliation"][0];
     assert_eq!((&balance["netns"], &balance["exact"]), (&json!("host"), &json!(false)));
     assert_eq!(

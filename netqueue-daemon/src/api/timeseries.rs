@@ -7,7 +7,7 @@ use super::{
     problem::Problem, query::TimeseriesQuery,
 };
 use crate::{
-    domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, What},
+    domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What},
     model::{Envelope, Problem as Refused, Series, Timeseries},
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
 /// The last 15 minutes of one account by second, and since when that is known.
 pub(super) fn recent(snapshot: &Snapshot, account: &AccountView) -> (Vec<Series>, Timestamp) {
     let end = seconds(snapshot.taken);
-    let grid = Grid { tier: 0, start: end.saturating_sub(RECENT - 1), step: 1, steps: RECENT };
+    let grid = Grid::new(snapshot, 0, end.saturating_sub(RECENT - 1), 1, RECENT);
     (grid.series(account), grid.known_since(snapshot).max(account.history.forgotten_before()))
 }
 
@@ -56,8 +56,8 @@ struct Question {
     process: Option<String>,
     measure: Option<&'static str>,
     cause: Option<&'static str>,
-    start: Option<Timestamp>,
-    end: Option<Timestamp>,
+    start: Option<WallTime>,
+    end: Option<WallTime>,
     step: Option<u32>,
     summed: bool,
 }
@@ -124,18 +124,21 @@ impl Question {
                 "the earlier history of {forgotten} listeners had to be forgotten: see --history-memory"
             ));
         }
-        let Grid { start, step, steps, .. } = grid;
-        (Timeseries { start, step, steps, known_since: known_since.to_rfc3339(), series }, warnings)
+        let Grid { shown: start, step, steps, .. } = grid;
+        (
+            Timeseries { start, step, steps, known_since: snapshot.wall_clock.rfc3339(known_since), series },
+            warnings,
+        )
     }
 
     /// The steps that are answered: within what is kept, and no more than there may be.
     fn grid(&self, snapshot: &Snapshot, warnings: &mut Vec<String>) -> Grid {
         let now = seconds(snapshot.taken);
-        let end = self.end.map_or(now + 1, |end| seconds(end).min(now + 1));
+        let asked = |time| seconds(snapshot.wall_clock.find(time));
+        let end = self.end.map_or(now + 1, |end| asked(end).min(now + 1));
         let reach = |tier: &crate::domain::Resolution| tier.reach.as_secs();
         let furthest = now.saturating_sub(RESOLUTIONS.last().map_or(0, reach));
-        let asked = self.start.map_or(end.saturating_sub(RECENT), seconds);
-        let start = asked.max(furthest);
+        let start = self.start.map_or(end.saturating_sub(RECENT), asked).max(furthest);
         if start >= end {
             warnings
                 .push("nothing lies between `start` and `end`, or it is older than what is kept".to_owned());
@@ -157,7 +160,7 @@ impl Question {
             ));
         }
         let start = start - start % u64::from(step);
-        Grid { tier, start, step, steps: end.saturating_sub(start).div_ceil(u64::from(step)) }
+        Grid::new(snapshot, tier, start, step, end.saturating_sub(start).div_ceil(u64::from(step)))
     }
 
     fn admits(&self, snapshot: &Snapshot, account: &AccountView) -> bool {
@@ -176,12 +179,22 @@ impl Question {
 #[derive(Clone, Copy)]
 struct Grid {
     tier: usize,
+    /// In seconds, as histories count them.
     start: u64,
+    /// In seconds, as the wall clock shows it.
+    shown: u64,
     step: u32,
     steps: u64,
 }
 
 impl Grid {
+    fn new(snapshot: &Snapshot, tier: usize, start: u64, step: u32, steps: u64) -> Self {
+        let begin = Timestamp::from_nanos(start.saturating_mul(1_000_000_000));
+        // Histories are kept by whole seconds: a clock stepped by a part of one shows the nearest.
+        let shown = (snapshot.wall_clock.show(begin).as_nanos() + 500_000_000) / 1_000_000_000;
+        Self { tier, start, shown, step, steps }
+    }
+
     /// Since when everything is known.
     fn known_since(&self, snapshot: &Snapshot) -> Timestamp {
         let reach = RESOLUTIONS.get(self.tier).map_or(0, |tier| tier.reach.as_secs());
@@ -207,7 +220,7 @@ impl Grid {
                 measure: name.to_owned(),
                 cause: what.map(What::cause).map(str::to_owned),
                 stage: what.and_then(What::stage).map(str::to_owned),
-                start: self.start,
+                start: self.shown,
                 step: self.step,
                 values,
             }

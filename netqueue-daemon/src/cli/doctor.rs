@@ -11,7 +11,9 @@ use serde::Serialize;
 use textwrap::Options;
 
 use crate::domain::AttachWay;
+use crate::inventory::host::{self, Host};
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
+use crate::privileges;
 
 /// The arguments of `netqueue doctor`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -33,7 +35,9 @@ fn way(name: &str) -> Result<AttachWay, String> {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let checks = examine(&LoadSettings { attach: args.attach, ..LoadSettings::TRIAL });
+    privileges::raise_open_files();
+    let mut checks = examine(&LoadSettings { attach: args.attach, ..LoadSettings::TRIAL });
+    checks.push(host_check(host::find()));
     let out = io::stdout().lock();
     if args.json {
         write_json(out, &checks)?
@@ -41,6 +45,18 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         write_report(out, &kernel_release(), &checks)?
     }
     Ok(if can_run(&checks) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the host is seen from here, or a container only.
+fn host_check(host: io::Result<Host>) -> Check {
+    let (outcome, detail) = match host.map(|host| host.obstacle) {
+        Ok(None) => (Outcome::Good, "the host's network namespace and processes are visible".to_owned()),
+        Ok(Some(obstacle)) => (Outcome::Limited, obstacle.sentence().to_owned()),
+        Err(error) => {
+            (Outcome::Limited, format!("namespaces cannot be told apart: {error}; make /proc visible"))
+        }
+    };
+    Check { subject: "host namespaces".to_owned(), outcome, detail }
 }
 
 fn can_run(checks: &[Check]) -> bool {

@@ -26,7 +26,7 @@ pub struct StatusArgs {
     asking: Asking,
 }
 
-/// Prints the status. Exit code 1 says that netqueue is not ready or not exact.
+/// Prints the status. Exit code 1 says that netqueue is not ready, does not see the host, or is not exact.
 ///
 /// # Errors
 /// It cannot be printed.
@@ -40,7 +40,8 @@ pub fn command(args: StatusArgs) -> anyhow::Result<ExitCode> {
             print(&mut paper, &args, &answer.envelope)?;
         }
         let status = &answer.envelope.data;
-        Ok(if status.is_ready() && status.is_exact() { Exit::Good } else { Exit::BadNews })
+        let sees = status.is_ready() && status.obstacles.is_empty();
+        Ok(if sees && status.is_exact() { Exit::Good } else { Exit::BadNews })
     })
 }
 
@@ -58,6 +59,7 @@ fn print(paper: &mut Paper, args: &StatusArgs, answer: &Envelope<Status>) -> Res
     )?;
     probes(paper, status)?;
     events(paper, answer)?;
+    slots(paper, status)?;
     exactness(paper, args, status)?;
     paper.warnings(&answer.warnings)?;
     Ok(())
@@ -78,7 +80,8 @@ fn probes(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
         plain(&status.mode),
         format::plural(missed, "run")
     );
-    line(paper, "Probes", status.is_ready() && attached == all && missed == 0, &text)?;
+    let sees = status.is_ready() && status.obstacles.is_empty();
+    line(paper, "Probes", sees && attached == all && missed == 0, &text)?;
     for caveat in &status.caveats {
         writeln!(paper.out, "                  {}", plain(caveat))?;
     }
@@ -99,6 +102,26 @@ fn events(paper: &mut Paper, answer: &Envelope<Status>) -> std::io::Result<()> {
         writeln!(paper.out, "                  {} lost: {}", format::count(*lost), plain(reason))?;
     }
     Ok(())
+}
+
+/// Whether every listener that dropped has counts of its own.
+fn slots(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
+    let Some(slots) = status.slots.get("listeners") else { return Ok(()) };
+    let (used, capacity, folded) = (slots.used, slots.capacity, status.events.folded);
+    let room = format!("{} of {} slots in use", format::count(used), format::count(capacity));
+    let text = match folded {
+        0 => format!("{room}, every drop and reset is charged to a listener or port"),
+        _ => format!("{room}, {} counted under port=\"other\"", drops_and_resets(folded)),
+    };
+    line(paper, "Listeners", folded == 0, &text)
+}
+
+fn drops_and_resets(number: u64) -> String {
+    if number == 1 {
+        "1 drop or reset".to_owned()
+    } else {
+        format!("{} drops and resets", format::count(number))
+    }
 }
 
 fn exactness(paper: &mut Paper, args: &StatusArgs, status: &Status) -> std::io::Result<()> {

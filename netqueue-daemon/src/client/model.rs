@@ -264,12 +264,18 @@ pub struct Status {
     /// What may go wrong without being counted.
     #[serde(default)]
     pub caveats: Vec<String>,
+    /// What keeps netqueue from seeing what it should.
+    #[serde(default)]
+    pub obstacles: Vec<String>,
     /// The kernel's counters against netqueue's, by namespace.
     #[serde(default)]
     pub reconciliation: Vec<Reconciliation>,
     /// Events on their way to the store.
     #[serde(default)]
     pub events: EventFlow,
+    /// The kernel side's room for accounts, by kind.
+    #[serde(default)]
+    pub slots: BTreeMap<String, Slots>,
 }
 
 /// One program.
@@ -325,8 +331,18 @@ pub struct EventFlow {
     pub stored: u64,
     /// Did not, by reason.
     pub lost: BTreeMap<String, u64>,
-    /// Charges that went to a bucket because a map was full.
+    /// Drops and resets counted in a bucket because their listener or port found no slot.
     pub folded: u64,
+}
+
+/// The kernel side's room for accounts of one kind.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Slots {
+    /// How many there are.
+    pub capacity: u64,
+    /// How many are somebody's.
+    pub used: u64,
 }
 
 impl Status {

@@ -7,7 +7,7 @@ use crate::domain::{
     EventFlow, EventLog, Family, Health, Histogram, KernelCounter, LedgerUse, Limit, Listener, LossReason,
     NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
     QueueState, Recent, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike,
-    SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown,
+    SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown, WallClock,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -55,6 +55,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         health: Health::default(),
         spikes: Arc::from([]),
         idle_limits: Arc::default(),
+        wall_clock: WallClock::default(),
         recent: Recent::default(),
         journal: None,
     }

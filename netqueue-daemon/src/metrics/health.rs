@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::family::{Family, Kind, Scraped, count};
 use crate::{
     build_info::BuildInfo,
-    domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot, Timestamp},
+    domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot},
 };
 
 const ATTACHED: Family<2> = Family {
@@ -59,7 +59,7 @@ const LOST: Family<1> = Family {
 
 const FOLDED: Family<0> = Family {
     name: "netqueue_charges_folded_total",
-    help: "Charges that went to port=\"other\" because the kernel side's map was full; sums stay exact.",
+    help: "Drops and resets counted under port=\"other\" because their listener or port found no slot; sums stay exact.",
     kind: Kind::Counter,
     labels: [],
 };
@@ -188,7 +188,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
         LOG_BYTES.with(log_bytes(snapshot)),
         LOG_EVENTS.with(log_events(snapshot)),
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)]),
-        SINCE.with([([], seconds(snapshot.attached))]),
+        SINCE.with([([], snapshot.wall_clock.show(snapshot.attached).as_secs_f64())]),
     ]
 }
 
@@ -224,8 +224,4 @@ fn by_probe(probes: &[ProbeStatus]) -> BTreeMap<(&str, &str), Probe> {
         }
     }
     merged
-}
-
-fn seconds(at: Timestamp) -> f64 {
-    at.since(Timestamp::default()).as_secs_f64()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::family::{Family, Kind, Scraped, count};
-use crate::domain::{CounterBalance, NamespaceBalance, Snapshot, Timestamp};
+use crate::domain::{CounterBalance, NamespaceBalance, Snapshot};
 
 const KERNEL: Family<2> = Family {
     name: "netqueue_kernel_counter_total",
@@ -49,7 +49,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
             })
         }))
     };
-    let read = |balance: &NamespaceBalance| balance.read.since(Timestamp::default()).as_secs_f64();
+    let read = |balance: &NamespaceBalance| snapshot.wall_clock.show(balance.read).as_secs_f64();
     let uncompared = snapshot.namespaces.values().filter(|namespace| namespace.balance.is_none()).count();
     vec![
         of_each(&KERNEL, |balance| count(balance.kernel)),

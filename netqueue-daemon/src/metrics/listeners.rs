@@ -57,6 +57,13 @@ static GHOSTS_LIVE: Family<4> = Family {
     labels: LABELS,
 };
 
+static HELPER_OVERFLOWS: Family<4> = Family {
+    name: "netqueue_syncookie_helper_overflows_total",
+    help: "Calls of the BPF SYN-cookie helper (bpf_tcp_gen_syncookie) that found the accept queue full: counted in ListenOverflows, not in ListenDrops.",
+    kind: Kind::Counter,
+    labels: LABELS,
+};
+
 static ACCEPT_LENGTH: Family<4> = Family {
     name: "netqueue_accept_queue_length",
     help: "Connections waiting for accept(), at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
@@ -114,6 +121,12 @@ pub(super) fn families() -> Vec<Scraped> {
         number(&COOKIES_SENT, |counts| counts.kernel().get(KernelCounter::SyncookiesSent)),
         number(&COOKIES_RECEIVED, |counts| counts.kernel().get(KernelCounter::SyncookiesRecv)),
         number(&COOKIES_FAILED, |counts| counts.kernel().get(KernelCounter::SyncookiesFailed)),
+        HELPER_OVERFLOWS.of_series(|_, series, lines| {
+            let number = series.counts.helper_overflows();
+            if number > 0 {
+                lines.sample(series, [], count(number));
+            }
+        }),
         number(&GHOSTS, |counts| counts.handshakes().ghosts),
         number(&GHOSTS_LIVE, |counts| counts.handshakes().live_ghosts()),
         RESETS.of_series(|_, series, lines| resets(series, lines)),

@@ -75,6 +75,10 @@ pub struct Listener {
     /// Clients that believe they are connected.
     #[serde(default)]
     pub ghosts: Ghosts,
+    /// Calls of the BPF SYN-cookie helper (bpf_tcp_gen_syncookie) that found its accept queue full: the kernel counts them in
+    /// ListenOverflows, and not in ListenDrops, since the listener dropped nothing.
+    #[serde(default)]
+    pub syncookie_helper_overflows: u64,
     /// How many of the drops and resets have an event of their own.
     #[serde(default)]
     pub events: EventShare,

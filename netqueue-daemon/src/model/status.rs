@@ -31,6 +31,9 @@ pub struct Status {
     /// What may go wrong without being counted, as long as programs are attached as they are.
     #[serde(default)]
     pub caveats: Vec<String>,
+    /// Conditions of the machine that keep netqueue from seeing what it should: cause and cure of each.
+    #[serde(default)]
+    pub obstacles: Vec<String>,
     /// The kernel's counters beside netqueue's, for each namespace that is compared.
     #[serde(default)]
     pub reconciliation: Vec<Reconciliation>,
@@ -183,7 +186,8 @@ pub struct EventFlow {
     pub stored: u64,
     /// Events or charges that are missing, by reason.
     pub lost: BTreeMap<String, u64>,
-    /// Charges that went to a namespace's bucket because the kernel side was full.
+    /// Drops and resets counted in a namespace's `other` bucket because their listener or port found no slot of its own; sums
+    /// stay exact.
     pub folded: u64,
     /// Network namespaces made under an inode number that no generation is kept of.
     pub namespaces_untold: u64,
