@@ -28,7 +28,12 @@ pub(super) struct Row {
     pub resets: Breakdown,
     pub handshakes: Handshakes,
     pub ghosts: Ghosts,
+    #[serde(default)]
+    pub syncookie_helper_overflows: u64,
     pub events: Told,
+    /// When the listener was closed; absent while it listens.
+    #[serde(default)]
+    pub closed: Option<String>,
     counters: BTreeMap<String, u64>,
 }
 
@@ -224,6 +229,8 @@ impl Row {
         row.resets = self.resets.since(&earlier.resets);
         row.handshakes = self.handshakes.since(&earlier.handshakes);
         row.ghosts = self.ghosts.since(&earlier.ghosts);
+        let asked = &mut row.syncookie_helper_overflows;
+        *asked = asked.saturating_sub(earlier.syncookie_helper_overflows);
         row
     }
 }

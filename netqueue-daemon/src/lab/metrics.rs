@@ -32,6 +32,13 @@ pub(super) fn process_on(page: &str, netns: u64, port: u16) -> Option<&str> {
     ours.next()?.split_once("process=\"")?.1.split('"').next()
 }
 
+/// The value of a family without labels; `None` if it is not there.
+pub(super) fn total(server: &Server, family: &str) -> Result<Option<u64>> {
+    let page = page(server)?;
+    let value = page.lines().find_map(|line| line.strip_prefix(family)?.strip_prefix(' '));
+    Ok(value.and_then(|value| value.trim().parse().ok()))
+}
+
 /// What a gauge says of a listener; `None` if it has no series.
 pub(super) fn gauge(server: &Server, family: &str, netns: u64, port: u16) -> Result<Option<u64>> {
     Ok(gauge_on(&page(server)?, family, netns, port))

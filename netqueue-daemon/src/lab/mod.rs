@@ -10,6 +10,7 @@ mod demo;
 mod diagnosis;
 mod endings;
 mod experiments;
+mod host_setting;
 mod metrics;
 mod netlink;
 mod netns;

@@ -1,7 +1,9 @@
 //! A daemon of the lab's own, beside the one that is asked about everything: with settings that bring it to its limits.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use super::client::Server;
 use super::observation;
 use super::process::Process;
 
-const READY_WITHIN: Duration = Duration::from_secs(45);
+const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// The process; it ends with the value.
@@ -60,6 +62,17 @@ pub(super) struct Slots {
 impl OwnDaemon {
     /// Starts it with these settings and waits until it is ready.
     pub(super) fn start(settings: &[&str]) -> Result<Self> {
+        Self::spawn(settings, |_| Ok(()))
+    }
+
+    /// The same in a control group, whose list of processes this is.
+    pub(super) fn start_in(processes: &Path, settings: &[&str]) -> Result<Self> {
+        Self::spawn(settings, |process| {
+            fs::write(processes, process.id().to_string()).context("cannot move the daemon to its cgroup")
+        })
+    }
+
+    fn spawn(settings: &[&str], prepare: impl FnOnce(&Child) -> Result<()>) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
         let address = format!("127.0.0.1:{}", port.context("no port is free")?.port());
         let process = Command::new("/proc/self/exe")
@@ -69,6 +82,7 @@ impl OwnDaemon {
             .spawn()
             .context("cannot start a daemon")?;
         let mut daemon = Self { process, server: Server::parse(&format!("http://{address}"))? };
+        prepare(&daemon.process)?;
         let deadline = Instant::now() + READY_WITHIN;
         while let Err(error) = daemon.server.get("/-/ready") {
             if let Some(status) = daemon.process.try_wait()? {

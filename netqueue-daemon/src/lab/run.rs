@@ -37,6 +37,9 @@ pub(super) struct RunArgs {
     /// How many listeners the experiment ports-come-and-go opens and closes
     #[arg(long, value_name = "N", default_value_t = experiments::PORTS)]
     ports: u32,
+    /// How many daemons the experiment starts-under-load starts; it is left out where that is 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    starts: u32,
     /// Lets experiments change settings of the whole machine for a second or two: only where nothing else runs
     #[arg(long)]
     host_settings: bool,
@@ -57,6 +60,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         min_drops: args.min_drops,
         syns: args.syns,
         ports: args.ports,
+        starts: args.starts,
         host_settings: args.host_settings,
     };
     sockets::raise_descriptor_limit()?;

@@ -57,6 +57,8 @@ pub(super) struct Settings {
     pub min_drops: u64,
     /// How many SYNs the great flood has.
     pub syns: u32,
+    /// How many daemons start under load.
+    pub starts: u32,
     /// How many ports come and go.
     pub ports: u32,
     /// Whether settings of the whole machine may be changed for a moment.

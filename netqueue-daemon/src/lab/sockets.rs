@@ -101,6 +101,11 @@ impl Listener {
         self.address
     }
 
+    /// Its port on 127.0.0.1.
+    pub(super) fn loopback_ipv4(&self) -> SocketAddr {
+        localhost(Ipv4Addr::LOCALHOST, self.address().port())
+    }
+
     /// Its port on 127.0.0.1, or on ::1 where it does not listen there.
     pub(super) fn loopback(&self) -> SocketAddr {
         match self.socket.only_v6() {
@@ -258,6 +263,11 @@ pub(super) fn localhost(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
 
 /// Lets this process open as many sockets as it may.
 pub(super) fn raise_descriptor_limit() -> Result<()> {
+    /// More than any experiment opens. Root may raise the limit beyond what it is given.
+    const MANY: u64 = 1 << 16;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
+    if hard < MANY && setrlimit(Resource::RLIMIT_NOFILE, MANY, MANY).is_ok() {
+        return Ok(());
+    }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
 }

@@ -9,12 +9,17 @@ use crate::lab::scene::{Amount, ExpectedListener, cause};
 pub(super) fn identities(row: &Row) -> Vec<String> {
     let sum = |parts: &Breakdown| parts.by_cause.iter().map(|part| part.count).sum::<u64>();
     let full = row.drops.by_cause.iter().filter(|part| part.cause == cause::ACCEPT_QUEUE_FULL);
-    let full = full.map(|part| part.count).sum();
+    let full = full.map(|part| part.count).sum::<u64>() + row.syncookie_helper_overflows;
     let counter = |counter: Counter| row.counter(counter);
     let checks = [
         ("the sum of its drops by cause", sum(&row.drops), "its drops", row.drops.total),
         ("its drops", row.drops.total, "its ListenDrops", counter(Counter::ListenDrops)),
-        ("its accept_queue_full drops", full, "its ListenOverflows", counter(Counter::ListenOverflows)),
+        (
+            "its accept_queue_full drops and its overflows by the cookie helper",
+            full,
+            "its ListenOverflows",
+            counter(Counter::ListenOverflows),
+        ),
         ("the sum of its resets by cause", sum(&row.resets), "its resets", row.resets.total),
         ("its resets", row.resets.total, "its OutRsts", counter(Counter::OutRsts)),
     ];

@@ -94,7 +94,7 @@ const FULL: u32 = 9;
 const FITTING: usize = (FULL - QUEUED) as usize;
 const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
 
-fn raw(family: Family, port: u16, abort: bool) -> Result<Scene> {
+pub(super) fn raw(family: Family, port: u16, abort: bool) -> Result<Scene> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_abort_on_overflow", abort.into())?;
     let fake = FakePeers::of(family)?;

@@ -10,7 +10,7 @@ use crate::lab::counters;
 use crate::lab::worker::Clients;
 
 const QUIET: Duration = Duration::from_millis(300);
-const QUIET_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const QUIET_WITHIN: Duration = Duration::from_secs(20);
 
 /// On one CPU, clients that hardly sleep overrun the loopback device's queue: it loses their resets, and half-open
 /// requests turn the experiment into a SYN flood.
@@ -42,6 +42,18 @@ pub(super) fn wait_until_quiet() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Asks until there is an answer: on an emulated machine that is busy, one may come too late for whoever waits for it.
+pub(super) fn patiently<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
+    const PATIENCE: Duration = Duration::from_secs(90);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
+            answered => return answered,
+        }
+    }
 }
 
 /// Processes that end with the value.

@@ -5,7 +5,10 @@ mod after_close;
 mod bounds;
 mod burst;
 mod churn;
+mod clock;
+mod closing;
 mod concurrency;
+mod cookie_helper;
 mod deferred;
 mod established;
 mod expired;
@@ -13,17 +16,22 @@ mod fast_open;
 mod final_ack;
 mod flood;
 mod flooded;
+mod folded;
 mod ghosts;
 mod incidents;
 mod inventory;
 mod ledger;
 mod load;
 mod many_listeners;
+mod many_namespaces;
+mod memory;
 mod migrated;
 mod mptcp;
 mod namespaces;
 mod nginx;
 mod other_drops;
+mod other_tracers;
+mod preempted;
 mod queues;
 mod real_servers;
 mod remedy;
@@ -33,7 +41,10 @@ mod reuseport;
 mod scan;
 mod silent_peers;
 mod somaxconn;
+mod starts;
+mod switched_off;
 mod syn_time;
+mod twins;
 mod visible;
 
 use std::thread;
@@ -82,6 +93,7 @@ pub(super) const ALL: &[Experiment] = &[
     concurrency::CONCURRENCY,
     visible::VISIBLE,
     reopen::REOPEN,
+    closing::CLOSED_UNDER_LOAD,
     many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
     inventory::OWNERS,
@@ -116,12 +128,25 @@ pub(super) const ALL: &[Experiment] = &[
     flooded::STANDSTILL,
     bounds::FULL_MAPS,
     bounds::COME_AND_GO,
+    memory::LITTLE_MEMORY,
+    folded::MORE_THAN_SLOTS,
+    clock::SET_BACK,
+    switched_off::FTRACE,
     ledger::GIVING_UP,
     ledger::TOO_SMALL,
     real_servers::REAL_SERVERS,
     nginx::STOPPED,
     nginx::SHORT_QUEUE,
     nginx::KEEP_ALIVE,
+    cookie_helper::HELPER,
+    other_tracers::RESETS_KRETPROBES,
+    other_tracers::ABORT_KRETPROBES,
+    other_tracers::RESETS_GRAPH,
+    other_tracers::ABORT_GRAPH,
+    starts::STARTS,
+    preempted::PREEMPTED,
+    twins::TWINS,
+    many_namespaces::MANY,
 ];
 
 /// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the

@@ -123,6 +123,10 @@ impl Watched {
         let now: HashMap<String, Row> = ours.map(|row| (row.id.clone(), row)).collect();
         for (id, before) in &self.rows {
             let Some(after) = now.get(id) else {
+                // One that was closed before anything happened to it has nothing to be kept.
+                if !before.counted_anything() {
+                    continue;
+                }
                 self.problems.push(format!("{before}: the row is gone, with what it had counted"));
                 continue;
             };

@@ -86,7 +86,7 @@ fn keep_alive_race(_: &Settings) -> Result<Scene> {
     })
 }
 
-fn resets(_: &Settings) -> Result<Scene> {
+pub(super) fn resets(_: &Settings) -> Result<Scene> {
     const QUEUED: u32 = 5;
     sysctl::defaults()?;
     let mut open: Vec<Box<dyn Send>> = Vec::new();

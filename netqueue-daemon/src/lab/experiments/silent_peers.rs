@@ -1,23 +1,22 @@
 //! Resets this host decides on by itself: handshakes that go wrong, peers that do not answer, and connections there is no
 //! memory for. Each once with IPv4 and once with IPv6.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::established::Established;
 use super::resets::{only_resets, port};
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::host_setting::{self, HostSetting};
 use crate::lab::packet::Segment;
 use crate::lab::raw::FakePeers;
 use crate::lab::scene::{
     Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Settings, cause, reason,
 };
 use crate::lab::sockets::{Family, Listener, PATIENCE};
-use crate::lab::verdict::Skip;
 use crate::lab::{sys, sysctl};
 
 pub(super) const HANDSHAKE_ABORTED: Experiment = Experiment {
@@ -103,11 +102,10 @@ fn keepalive_timeout(_: &Settings) -> Result<Scene> {
 
 fn out_of_memory(bench: &Bench<'_>) -> Result<Scene> {
     const EACH: u16 = 3;
-    if !bench.settings.host_settings {
-        return Err(Skip::because(
-            "it sets net.ipv4.tcp_max_orphans of the whole machine to 0 for a second or two: --host-settings allows that",
-        ));
-    }
+    host_setting::allowed(
+        bench.settings,
+        "it sets net.ipv4.tcp_max_orphans of the whole machine to 0 for a second or two",
+    )?;
     let mut sides = bench.netns.run(|| {
         sysctl::defaults()?;
         let side = |family| Established::with(family, port(family, 8035), EACH);
@@ -133,36 +131,4 @@ fn out_of_memory(bench: &Bench<'_>) -> Result<Scene> {
         open: vec![Box::new(sides)],
         ..Scene::default()
     })
-}
-
-/// A setting that no network namespace has for itself, changed until it is restored or dropped.
-struct HostSetting {
-    path: String,
-    before: String,
-}
-
-impl HostSetting {
-    fn change(name: &str, value: u64) -> Result<Self> {
-        let path = format!("/proc/sys/{name}");
-        let before = fs::read_to_string(&path)
-            .map_err(|error| Skip::because(format!("{path} cannot be read: {error}")))?;
-        let setting = Self { path, before };
-        setting.write(&value.to_string())?;
-        Ok(setting)
-    }
-
-    fn write(&self, value: &str) -> Result<()> {
-        fs::write(&self.path, value).with_context(|| format!("cannot write {value} to {}", self.path))
-    }
-
-    fn restore(self) -> Result<()> {
-        self.write(self.before.trim())
-    }
-}
-
-impl Drop for HostSetting {
-    fn drop(&mut self) {
-        // On the way out of a failure, or a second time.
-        let _ = self.write(self.before.trim());
-    }
 }

@@ -1,0 +1,177 @@
+//! A wall clock that is set back, as by a virtual machine that is restored or a first synchronisation: intervals must go
+//! on, or spikes, deliveries and retention stop until the clock has caught up.
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use socket2::Socket;
+
+use super::wait_for;
+use crate::lab::client::Server;
+use crate::lab::counters::{self, Counter};
+use crate::lab::host_setting::{self, ClockSetBack};
+use crate::lab::metrics;
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking};
+use crate::lab::sysctl;
+
+pub(super) const SET_BACK: Experiment = Experiment {
+    number: "K1",
+    name: "clock-set-back",
+    incident: "a listener drops one SYN and is closed; the wall clock is set back a day; another listener drops a burst",
+    verdict: "the burst is a spike, events are in order with times of the clock as it is set, and the closed listener is folded in time",
+    provoke: Provoke::Watching(set_back),
+};
+
+const CLOSED_PORT: u16 = 8241;
+const BURST_PORT: u16 = 8242;
+const DAY: Duration = Duration::from_secs(86_400);
+const BURST: u64 = 100;
+const SETTLED: Duration = Duration::from_secs(4);
+/// Times that are shown may be so far from now.
+const RECENT: Duration = Duration::from_secs(300);
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Events {
+    events: Vec<Event>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    time_ns: String,
+    port: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct Spikes {
+    spikes: Vec<Spike>,
+}
+
+#[derive(Deserialize)]
+struct Spike {
+    netns_inode: u64,
+    port: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct Listeners {
+    listeners: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    netns_inode: u64,
+    port: Option<u16>,
+}
+
+fn set_back(bench: &Bench<'_>) -> Result<Scene> {
+    host_setting::allowed(bench.settings, "it sets the wall clock back a day for some seconds")?;
+    let own = bench.server.map(|_| OwnDaemon::start(&["--keep-closed=1s"])).transpose()?;
+    let closed = bench.netns.run(|| {
+        sysctl::defaults()?;
+        drop_at(CLOSED_PORT, 1)
+    })?;
+    if let Some(own) = &own {
+        // The listener and its drop are known before it is closed.
+        events(own, bench, "")?;
+    }
+    drop(closed);
+    let clock = ClockSetBack::by(DAY)?;
+    let since = SystemTime::now();
+    // What began before the step must be over: a daemon that goes by the wall clock still sees a burst right behind it.
+    thread::sleep(SETTLED);
+    let burst = bench.netns.run(|| drop_at(BURST_PORT, BURST))?;
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(BURST))],
+        open: vec![Box::new(burst)],
+        ..Scene::default()
+    };
+    if let (Some(own), Some(server)) = (&own, bench.server) {
+        let problems = [
+            // The lab's own daemon is too young to know what is usual here.
+            until("the burst is no spike", || spike(server, bench))?,
+            until("the closed listener is not folded", || folded(own, bench))?,
+            events_wrong(own, bench, since)?,
+        ];
+        scene.problems.extend(problems.into_iter().flatten());
+    }
+    clock.restore()?;
+    Ok(scene)
+}
+
+/// A listener that drops at least so many SYNs, and its clients, which do not ask again once they are dropped with it.
+fn drop_at(port: u16, drops: u64) -> Result<(Listener, Vec<Socket>)> {
+    let listener = Listener::ipv4(port, 0)?;
+    let known = counters::of_this_thread()?.get(Counter::ListenDrops);
+    let mut clients = listener.fill(1, false)?;
+    for _ in 0..drops {
+        clients.push(connect_nonblocking(listener.loopback())?);
+    }
+    wait_for(Counter::ListenDrops, known + drops, PATIENCE)?;
+    Ok((listener, clients))
+}
+
+/// Asks until it is so; otherwise, the problem.
+fn until(problem: &str, so: impl Fn() -> Result<bool>) -> Result<Option<String>> {
+    let deadline = Instant::now() + PATIENCE;
+    while !so()? {
+        if Instant::now() > deadline {
+            return Ok(Some(format!("{problem} within {} s", PATIENCE.as_secs())));
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    Ok(None)
+}
+
+fn ask<T: for<'de> Deserialize<'de>>(server: &Server, path: &str) -> Result<T> {
+    let answer: Answer<T> = serde_json::from_slice(&server.get(path)?)?;
+    Ok(answer.data)
+}
+
+fn spike(server: &Server, bench: &Bench<'_>) -> Result<bool> {
+    let Spikes { spikes } = ask(server, "/api/v1/spikes")?;
+    let of_burst = |spike: &Spike| spike.netns_inode == bench.netns.inode() && spike.port == Some(BURST_PORT);
+    Ok(spikes.iter().any(of_burst))
+}
+
+/// Whether the closed listener has joined what is gone, which takes two scrapes after its time.
+fn folded(own: &OwnDaemon, bench: &Bench<'_>) -> Result<bool> {
+    metrics::series(own.server())?;
+    let Listeners { listeners } = ask(own.server(), "/api/v1/listeners")?;
+    let kept = |row: &Row| row.netns_inode == bench.netns.inode() && row.port == Some(CLOSED_PORT);
+    Ok(!listeners.iter().any(kept))
+}
+
+fn events(own: &OwnDaemon, bench: &Bench<'_>, and: &str) -> Result<Vec<(Duration, Option<u16>)>> {
+    let path = format!("/api/v1/events?order=asc&limit=1000&netns={}{and}", bench.netns.inode());
+    let Events { events } = ask(own.server(), &path)?;
+    let read = |event: Event| Ok((Duration::from_nanos(event.time_ns.parse()?), event.port));
+    events.into_iter().map(read).collect()
+}
+
+/// What is wrong with the events and their times, if anything is. The clock was set back at `stepped`.
+fn events_wrong(own: &OwnDaemon, bench: &Bench<'_>, stepped: SystemTime) -> Result<Option<String>> {
+    let of_clock = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).context("before the epoch");
+    let (all, now) = (events(own, bench, "")?, of_clock(SystemTime::now())?);
+    let ports: Vec<_> = all.iter().filter_map(|(_, port)| *port).collect();
+    if ports.first() != Some(&CLOSED_PORT) || ports.last() != Some(&BURST_PORT) {
+        return Ok(Some(format!("the events are at ports {ports:?}, in this order")));
+    }
+    if !all.is_sorted_by_key(|(time, _)| *time) {
+        return Ok(Some("the times of the events are not in order".to_owned()));
+    }
+    if let Some((time, _)) = all.iter().find(|(time, _)| time.abs_diff(now) > RECENT) {
+        return Ok(Some(format!("an event of a moment ago is shown {:?} away from now", time.abs_diff(now))));
+    }
+    let later = events(own, bench, &format!("&since={}", of_clock(stepped)?.as_secs_f64()))?;
+    let wrong = later.is_empty() || later.iter().any(|(_, port)| *port != Some(BURST_PORT));
+    Ok(wrong.then(|| format!("{} events are found since the clock was set back", later.len())))
+}

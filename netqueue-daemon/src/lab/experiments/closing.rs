@@ -1,0 +1,147 @@
+//! Listeners that are opened, overflowed and closed under load: afterwards no account is open that has no socket.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use socket2::Socket;
+
+use super::load::patiently;
+use crate::lab::client::Server;
+use crate::lab::counters::Counter;
+use crate::lab::observation;
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking};
+use crate::lab::sysctl;
+
+pub(super) const CLOSED_UNDER_LOAD: Experiment = Experiment {
+    number: "68",
+    name: "closed-under-load",
+    incident: "200 times a listener is opened, overflowed and closed, eight at a time, beside eight listeners whose queues were \
+               full before netqueue started; twice as many threads as CPUs are busy, and netqueue is stopped (SIGSTOP) for 600 \
+               of every 800 ms",
+    verdict: "accept queue full, 200 times; as soon as the last listener is closed, netqueue shows all of them closed",
+    provoke: Provoke::Watching(closed_under_load),
+};
+
+const FIRST_PORT: u16 = 8130;
+const AT_ONCE: u16 = 8;
+const ROUNDS: u16 = 25;
+const CLIENTS: usize = 8;
+/// A listener lives for so long once it has overflowed.
+const OPEN: Duration = Duration::from_millis(30);
+const STOPPED: Duration = Duration::from_millis(600);
+const RUNNING: Duration = Duration::from_millis(200);
+
+fn closed_under_load(bench: &Bench<'_>) -> Result<Scene> {
+    let full = bench.netns.run(fill)?;
+    let own = bench.server.map(|_| OwnDaemon::start(&[])).transpose()?;
+    if let Some(own) = &own {
+        wait_until_found(own.server(), bench.netns.inode())?;
+    }
+    let (stop, fed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (done, open) = thread::scope(|scope| {
+        let busy = thread::available_parallelism().map_or(2, |cpus| 2 * cpus.get());
+        for _ in 0..busy {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let starved = own.as_ref().map(|own| scope.spawn(|| starve(own, &fed)));
+        let done = bench.netns.run(move || come_and_go(full));
+        fed.store(true, Ordering::Relaxed);
+        let starved = starved.map_or(Ok(Ok(())), |thread| thread.join());
+        let done = done.and(starved.map_err(|_| anyhow!("a thread of the lab panicked")).flatten());
+        // Asked while the machine is still busy, of a daemon that has just been let go on.
+        let open = own.as_ref().map(|own| still_open(own.server(), bench.netns.inode())).transpose();
+        stop.store(true, Ordering::Relaxed);
+        (done, open)
+    });
+    done?;
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(AT_ONCE * ROUNDS)))],
+        ..Scene::default()
+    };
+    if let (Some(own), Some(open)) = (&own, open?) {
+        let later = still_open(own.server(), bench.netns.inode())?;
+        scene.measured.push(format!(
+            "{} rows still open at first, {} a moment later",
+            open.len(),
+            later.len()
+        ));
+        scene.problems.extend(open.into_iter().map(|row| format!("{row}: open without a socket")));
+        scene.problems.extend(later.into_iter().map(|row| format!("{row}: still open")));
+    }
+    Ok(scene)
+}
+
+/// Listeners whose queues nobody empties, with those who wait in them.
+fn fill() -> Result<Vec<(Listener, Vec<Socket>)>> {
+    sysctl::defaults()?;
+    let fill = |port| {
+        let listener = Listener::ipv4(port, 2)?;
+        let waiting = listener.fill(3, false)?;
+        Ok((listener, waiting))
+    };
+    (FIRST_PORT + AT_ONCE..FIRST_PORT + 2 * AT_ONCE).map(fill).collect()
+}
+
+/// Waits until netqueue has found those that were there before it.
+fn wait_until_found(server: &Server, netns: u64) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while still_open(server, netns)?.len() < usize::from(AT_ONCE) {
+        if Instant::now() > deadline {
+            bail!("netqueue did not find the listeners that were there before it");
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Lets the daemon run only now and then.
+fn starve(own: &OwnDaemon, stop: &AtomicBool) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        own.freeze()?;
+        thread::sleep(STOPPED);
+        own.wake()?;
+        thread::sleep(RUNNING);
+    }
+    own.wake()
+}
+
+/// Opens and closes all of them, and then closes those that were there before.
+fn come_and_go(full: Vec<(Listener, Vec<Socket>)>) -> Result<()> {
+    let done = thread::scope(|scope| {
+        let ports: Vec<_> =
+            (FIRST_PORT..FIRST_PORT + AT_ONCE).map(|port| scope.spawn(move || overflow(port))).collect();
+        ports
+            .into_iter()
+            .try_for_each(|port| port.join().map_err(|_| anyhow!("a thread of the lab panicked"))?)
+    });
+    drop(full);
+    done
+}
+
+fn overflow(port: u16) -> Result<()> {
+    for _ in 0..ROUNDS {
+        // Room for three connections.
+        let listener = Listener::ipv4(port, 2)?;
+        let clients =
+            (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<Vec<_>>>()?;
+        thread::sleep(OPEN);
+        drop(listener);
+        drop(clients);
+    }
+    Ok(())
+}
+
+/// The rows of listeners netqueue takes for open.
+fn still_open(server: &Server, netns: u64) -> Result<Vec<String>> {
+    let rows = patiently(|| observation::rows(server, netns))?;
+    let open = rows.into_iter().filter(|row| row.kind == "listener" && row.closed.is_none());
+    Ok(open.map(|row| row.to_string()).collect())
+}

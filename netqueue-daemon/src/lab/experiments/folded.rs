@@ -1,0 +1,103 @@
+//! Far more listeners than slots: sums stay exact, what cannot be told apart is said, and those that drop go first.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::load::patiently;
+use super::wait_for;
+use crate::lab::counters::Counter;
+use crate::lab::metrics;
+use crate::lab::observation::Observation;
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::raw::FakePeers;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::{Listener, raise_descriptor_limit};
+use crate::lab::sysctl;
+
+pub(super) const MORE_THAN_SLOTS: Experiment = Experiment {
+    number: "47",
+    name: "more-listeners-than-slots",
+    incident: "a daemon with room for 256 listeners; 256 of them get a connection each, then 1,500 others drop SYNs",
+    verdict: "every drop counted; at least 64 of those that drop have counts of their own; the drops of the others are in \
+              port=\"other\", and status, warnings and metric say how many",
+    provoke: Provoke::Watching(more_than_slots),
+};
+
+const ROOM: u16 = 256;
+/// A quarter of the room is kept for those that drop.
+const RESERVED: usize = 64;
+const DROPPING: u16 = 1500;
+const FIRST_WELL: u16 = 12_000;
+const FIRST_DROPPING: u16 = 20_000;
+/// SYNs each listener gets: the first finds room, on most kernels.
+const SYNS: u16 = 3;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn more_than_slots(bench: &Bench<'_>) -> Result<Scene> {
+    raise_descriptor_limit()?;
+    let room = format!("--max-listeners={ROOM}");
+    let own = bench.server.map(|_| OwnDaemon::start(&[&room])).transpose()?;
+    let drops = u64::from(DROPPING) * u64::from(SYNS - 1);
+    let open = bench.netns.run(move || {
+        sysctl::defaults()?;
+        sysctl::ensure("ipv4/tcp_syncookies", 0)?;
+        let fake = FakePeers::create()?;
+        let well = (FIRST_WELL..FIRST_WELL + ROOM).map(connected).collect::<Result<Vec<_>>>()?;
+        let dropping = FIRST_DROPPING..FIRST_DROPPING + DROPPING;
+        let dropping = dropping.map(|port| drop_syns(&fake, port)).collect::<Result<Vec<_>>>()?;
+        wait_for(Counter::ListenDrops, drops, PATIENCE)?;
+        Ok((well, dropping, fake))
+    })?;
+    let mut scene = Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(drops))],
+        open: vec![Box::new(open)],
+        ..Scene::default()
+    };
+    if let Some(own) = own {
+        let seen = patiently(|| Observation::of(own.server(), bench.netns.inode()))?;
+        // Of resets, more are under way: SYN-ACKs are sent again, and answered.
+        let (kernel, rows) = (bench.netns.counters()?, seen.sum());
+        let [kernel, rows] = [kernel, rows].map(|counters| counters.get(Counter::ListenDrops));
+        if kernel != rows {
+            scene.problems.push(format!("the kernel counted {kernel} drops, its rows show {rows}"));
+        }
+        let dropped = seen.rows.iter().filter(|row| row.kind == "listener" && row.drops.total > 0);
+        let apart = dropped.filter_map(|row| row.port).collect::<HashSet<_>>().len();
+        let other = seen.rows.iter().filter(|row| row.kind == "other");
+        let other: u64 = other.map(|row| row.drops.total + row.resets.total).sum();
+        let folded = patiently(|| own.status())?.events.folded;
+        let metric = patiently(|| metrics::total(own.server(), "netqueue_charges_folded_total"))?;
+        scene.measured.push(format!(
+            "{apart} that drop have counts of their own, {other} drops in `other`, {folded} folded"
+        ));
+        if apart < RESERVED {
+            scene.problems.push(format!("only {apart} listeners that drop have counts of their own"));
+        }
+        if other == 0 || folded != other || metric != Some(other) {
+            scene
+                .problems
+                .push(format!("{other} drops are in `other`, status says {folded}, the metric {metric:?}"));
+        }
+        let said = format!("{other} drops and resets");
+        if !seen.warnings.iter().any(|warning| warning.contains(&said)) {
+            scene.problems.push(format!("no warning tells of {said}: {:?}", seen.warnings));
+        }
+    }
+    Ok(scene)
+}
+
+/// A listener with a connection in its queue.
+fn connected(port: u16) -> Result<Box<dyn Send>> {
+    let listener = Listener::ipv4(port, 16)?;
+    let clients = listener.fill(1, false)?;
+    Ok(Box::new((listener, clients)))
+}
+
+/// A listener with room for one handshake that gets more SYNs than that: loopback delivers them while they are sent.
+fn drop_syns(fake: &FakePeers, port: u16) -> Result<Listener> {
+    let listener = Listener::ipv4(port, 0)?;
+    fake.send_syns(SYNS, listener.loopback())?;
+    Ok(listener)
+}

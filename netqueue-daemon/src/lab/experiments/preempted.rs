@@ -1,0 +1,87 @@
+//! Resets that are sent from process context while other tasks want the CPU: data arrives while its receiver closes, and is worked off
+//! by the task that closes, which a kernel that preempts may interrupt at any point, and move to another CPU.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+use super::load::wait_until_quiet;
+use crate::lab::counters::Counter;
+use crate::lab::scene::{Amount, Experiment, Provoke, Scene, Settings};
+use crate::lab::sockets::{Family, Listener};
+use crate::lab::sysctl;
+
+pub(super) const PREEMPTED: Experiment = Experiment {
+    number: "84",
+    name: "resets-preempted",
+    incident: "3 servers, one of them of IPv6, close connections on which 6 clients go on sending, for 10 s, while 4 other tasks preempt them",
+    verdict: "resets sent by processes, each charged once, whatever came in between",
+    provoke: Provoke::Inside(preempted),
+};
+
+const LASTS: Duration = Duration::from_secs(10);
+
+fn preempted(_: &Settings) -> Result<Scene> {
+    sysctl::defaults()?;
+    let until = Instant::now() + LASTS;
+    let mut tasks = Vec::new();
+    let mut open = Vec::new();
+    for (family, port) in [(Family::V4, 8064), (Family::V4, 8164), (Family::V6, 8264)] {
+        let listener = Listener::of(family, port, 256)?;
+        let server = TcpListener::from(listener.share()?);
+        server.set_nonblocking(true)?;
+        tasks.push(thread::spawn(move || serve(&server, until)));
+        for _ in 0..2 {
+            let to = listener.loopback();
+            tasks.push(thread::spawn(move || send(to, until)));
+        }
+        open.push(listener);
+    }
+    tasks.extend((0..4).map(|_| thread::spawn(move || preempt(until))));
+    for task in tasks {
+        task.join().map_err(|_| anyhow!("a task of the experiment panicked"))?;
+    }
+    wait_until_quiet()?;
+    Ok(Scene {
+        kernel: vec![(Counter::OutRsts, Amount::AtLeast(100))],
+        open: vec![Box::new(open)],
+        ..Scene::default()
+    })
+}
+
+/// Reads something of each connection and closes it.
+fn serve(server: &TcpListener, until: Instant) {
+    let mut buffer = vec![0; 1 << 16];
+    while Instant::now() < until {
+        match server.accept() {
+            Ok((mut connection, _)) => {
+                // Whatever fails here fails because the client was faster.
+                let _read = connection.set_read_timeout(Some(Duration::from_millis(500)));
+                let _read = connection.read(&mut buffer);
+                let _shut = connection.shutdown(Shutdown::Both);
+            }
+            Err(_) => thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+/// Connects and sends until it is reset.
+fn send(to: SocketAddr, until: Instant) {
+    let data = vec![b'x'; 1 << 16];
+    while Instant::now() < until {
+        let Ok(mut connection) = TcpStream::connect_timeout(&to, Duration::from_secs(2)) else { continue };
+        let _bounded = connection.set_write_timeout(Some(Duration::from_millis(500)));
+        let _reset = (0..40).try_for_each(|_| connection.write_all(&data));
+    }
+}
+
+/// Wakes up often, and works a little each time.
+fn preempt(until: Instant) {
+    while Instant::now() < until {
+        thread::sleep(Duration::from_micros(300));
+        std::hint::black_box((0..800_u64).map(std::hint::black_box).sum::<u64>());
+    }
+}

@@ -1,0 +1,117 @@
+//! Daemons that start while drops, cookies and resets go on, as each deployment on a busy host does.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::load::{Processes, clients_in_batches};
+use crate::lab::client::Server;
+use crate::lab::counters::Counter;
+use crate::lab::observation::{self, ask};
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::raw::FakePeers;
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::{Family, Listener, connect, localhost};
+use crate::lab::sysctl;
+use crate::lab::verdict::Skip;
+use crate::lab::worker::{Acceptor, Clients, spawn_acceptor, spawn_clients};
+
+pub(super) const STARTS: Experiment = Experiment {
+    number: "83",
+    name: "starts-under-load",
+    incident: "daemons, as many as --starts says, start one after the other while listeners overflow, cookies are sent and a closed \
+               port sends resets",
+    verdict: "none of them has lost anything, none says that netqueue is blind, and what each is compared with leaves no residual",
+    provoke: Provoke::Watching(starts),
+};
+
+/// Long enough for some comparisons.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+/// What a start and what comes after it take at most.
+const EACH: u64 = 45;
+const CLOSED: u16 = 8463;
+
+fn starts(bench: &Bench<'_>) -> Result<Scene> {
+    let starts = bench.settings.starts;
+    if starts == 0 {
+        return Err(Skip::because(
+            "--starts says how many daemons start: code is patched under load then, which an emulator of several CPUs may not survive",
+        ));
+    }
+    let mut problems = Vec::new();
+    let load = bench.netns.run(move || Load::begin(EACH * u64::from(starts)))?;
+    for number in 1..=starts {
+        let own = OwnDaemon::start(&[])?;
+        thread::sleep(AFTERWARDS);
+        problems.extend(
+            wrong(own.server(), bench.netns.inode())?
+                .into_iter()
+                .map(|problem| format!("start {number} of {starts}: {problem}")),
+        );
+    }
+    drop(load);
+    Ok(Scene {
+        kernel: vec![(Counter::ListenDrops, Amount::AtLeast(1)), (Counter::OutRsts, Amount::AtLeast(1))],
+        problems,
+        measured: vec![format!("{starts} starts")],
+        ..Scene::default()
+    })
+}
+
+/// What a daemon says that it should not.
+fn wrong(server: &Server, netns: u64) -> Result<Vec<String>> {
+    let status: Value = observation::status(server)?;
+    let lost = status["events"]["lost"].as_object().into_iter().flatten();
+    let lost = lost.filter(|(_, number)| number.as_u64() != Some(0));
+    let mut problems: Vec<_> = lost.map(|(reason, number)| format!("{number} lost: {reason}")).collect();
+    for balance in status["reconciliation"].as_array().into_iter().flatten() {
+        if balance["netns_inode"].as_u64() == Some(netns) && balance["exact"].as_bool() != Some(true) {
+            problems.push(format!("a residual: {}", balance["counters"]));
+        }
+    }
+    let diagnosis: Value = ask::<Value>(server, "/api/v1/diagnosis")?.data;
+    if diagnosis.to_string().contains("netqueue_blind") {
+        problems.push("the verdict netqueue_blind".to_owned());
+    }
+    Ok(problems)
+}
+
+/// Traffic that ends with the value.
+struct Load {
+    _processes: Processes,
+    _open: Vec<Box<dyn Send>>,
+}
+
+impl Load {
+    fn begin(seconds: u64) -> Result<Self> {
+        sysctl::defaults()?;
+        let overflowing = Listener::ipv4(8063, 8)?;
+        let flooded = Listener::ipv4(8163, 16)?;
+        let mut processes = Processes::default();
+        processes.0.push(spawn_acceptor(&overflowing, Acceptor { pause_ms: 4, seconds })?);
+        // The daemon must find the time to start, also on an emulated CPU.
+        let clients = Clients { pause_us: 20_000, ..clients_in_batches(seconds) };
+        processes.0.push(spawn_clients(&[overflowing.loopback()], clients)?);
+        let fake = FakePeers::of(Family::V4)?;
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let flooded_at = flooded.loopback();
+        // In this thread's namespace; it ends when the sender does.
+        let feeder = thread::Builder::new().name("lab-load".into()).spawn(move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                feed(&fake, flooded_at);
+            }
+        })?;
+        Ok(Self { _processes: processes, _open: vec![Box::new((stop, overflowing, flooded, feeder))] })
+    }
+}
+
+/// Some SYNs of a flood, and a client of a port that is closed.
+fn feed(fake: &FakePeers, flooded: SocketAddr) {
+    // Either may fail where the machine is busy: the next ones follow.
+    let _sent = fake.send_syns(20, flooded);
+    let _refused = connect(localhost(Ipv4Addr::LOCALHOST, CLOSED));
+    thread::sleep(Duration::from_millis(50));
+}

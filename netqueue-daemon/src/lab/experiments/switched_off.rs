@@ -1,0 +1,78 @@
+//! A switch of the kernel's that turns programs off while they stay attached: netqueue must name it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::lab::client::Server;
+use crate::lab::counters::Counter;
+use crate::lab::host_setting::{self, HostSetting};
+use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+
+pub(super) const FTRACE: Experiment = Experiment {
+    number: "K2",
+    name: "ftrace-switched-off",
+    incident: "kernel.ftrace_enabled is set to 0 for a moment, and to 1 again",
+    verdict: "while it is 0, netqueue is blind and says which sysctl makes it so; then it sees again",
+    provoke: Provoke::Watching(ftrace),
+};
+
+const SYSCTL: &str = "kernel.ftrace_enabled";
+const SAID_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+struct Answer {
+    warnings: Vec<String>,
+    data: Diagnosis,
+}
+
+#[derive(Deserialize)]
+struct Diagnosis {
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Deserialize)]
+struct Verdict {
+    rule: String,
+    summary: String,
+}
+
+fn ftrace(bench: &Bench<'_>) -> Result<Scene> {
+    host_setting::allowed(bench.settings, "it switches the whole machine's ftrace off for a second or two")?;
+    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+    // Nothing is dropped meanwhile: what is not seen would be left over for ever.
+    let off = HostSetting::change("kernel/ftrace_enabled", 0)?;
+    if let Some(server) = bench.server
+        && !soon(server, true)?
+    {
+        scene.problems.push(format!("{SYSCTL} is 0, and neither a warning nor netqueue_blind says so"));
+    }
+    off.restore()?;
+    if let Some(server) = bench.server
+        && !soon(server, false)?
+    {
+        scene.problems.push(format!("{SYSCTL} is 1 again, and netqueue still says that it is 0"));
+    }
+    Ok(scene)
+}
+
+/// Asks until netqueue names the sysctl, or does not name it any more; false if it does not come to that.
+fn soon(server: &Server, named: bool) -> Result<bool> {
+    let deadline = Instant::now() + SAID_WITHIN;
+    while is_named(server)? != named {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(true)
+}
+
+/// Whether a warning and the verdict both name it; one alone is neither.
+fn is_named(server: &Server) -> Result<bool> {
+    let Answer { warnings, data } = serde_json::from_slice(&server.get("/api/v1/diagnosis")?)?;
+    let blind = |verdict: &Verdict| verdict.rule == "netqueue_blind" && verdict.summary.contains(SYSCTL);
+    Ok(warnings.iter().any(|warning| warning.contains(SYSCTL)) && data.verdicts.iter().any(blind))
+}

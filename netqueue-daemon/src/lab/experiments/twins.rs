@@ -1,0 +1,55 @@
+//! A kernel that takes no more fentry programs for a function of IPv6: both it and its IPv4 twin, which IPv4 on a dual-stack listener
+//! passes through, are then watched by kprobe, and each connection counts once.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::kernel::FullTrampoline;
+use crate::lab::observation::Observation;
+use crate::lab::own_daemon::OwnDaemon;
+use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
+use crate::lab::sockets::{Listener, connect};
+use crate::lab::sysctl;
+use crate::lab::verdict::Skip;
+
+pub(super) const TWINS: Experiment = Experiment {
+    number: "85",
+    name: "full-trampoline",
+    incident: "other tools' programs fill the trampoline of tcp_v6_syn_recv_sock; a daemon starts, and 20 IPv4 clients connect to a \
+               dual-stack listener",
+    verdict: "20 established connections, not 40",
+    provoke: Provoke::Watching(twins),
+};
+
+const CLIENTS: u64 = 20;
+
+fn twins(bench: &Bench<'_>) -> Result<Scene> {
+    let full = FullTrampoline::of("tcp_v6_syn_recv_sock")
+        .map_err(|error| Skip::because(format!("this kernel has no trampoline to fill: {error}")))?;
+    let own = bench.server.map(|_| OwnDaemon::start(&[])).transpose()?;
+    let open = bench.netns.run(|| {
+        sysctl::defaults()?;
+        let listener = Listener::dual_stack(8065, 64)?;
+        let clients = (0..CLIENTS).map(|_| connect(listener.loopback_ipv4())).collect::<Result<Vec<_>>>()?;
+        Ok((listener, clients))
+    })?;
+    let mut scene = Scene {
+        measured: vec![format!("{} programs fill the trampoline", full.programs())],
+        ..Scene::default()
+    };
+    if let Some(own) = own {
+        // The inventory finds the listener meanwhile.
+        std::thread::sleep(Duration::from_secs(1));
+        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        let row = seen.rows.iter().find(|row| row.is_listener(open.0.address()));
+        let established = row.and_then(|row| row.traffic.as_ref()).map(|traffic| traffic.established);
+        if established != Some(CLIENTS) {
+            scene
+                .problems
+                .push(format!("{established:?} connections were established, right were {CLIENTS}"));
+        }
+    }
+    scene.open.push(Box::new((open, full)));
+    Ok(scene)
+}

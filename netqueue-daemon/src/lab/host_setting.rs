@@ -1,0 +1,94 @@
+//! Settings of the whole machine that an experiment changes for a moment: `--host-settings` allows it.
+
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_settime};
+
+use super::scene::Settings;
+use super::verdict::Skip;
+
+/// Skips the experiment unless `--host-settings` allows what it does.
+pub(super) fn allowed(settings: Settings, what_it_does: &str) -> Result<()> {
+    if settings.host_settings {
+        return Ok(());
+    }
+    Err(Skip::because(format!("{what_it_does}: --host-settings allows that")))
+}
+
+/// A setting that no network namespace has for itself, changed until it is restored or dropped.
+pub(super) struct HostSetting {
+    path: String,
+    before: String,
+}
+
+impl HostSetting {
+    /// Writes `value` to `/proc/sys/NAME`.
+    pub(super) fn change(name: &str, value: u64) -> Result<Self> {
+        let path = format!("/proc/sys/{name}");
+        let before = fs::read_to_string(&path)
+            .map_err(|error| Skip::because(format!("{path} cannot be read: {error}")))?;
+        let setting = Self { path, before };
+        setting.write(&value.to_string())?;
+        Ok(setting)
+    }
+
+    fn write(&self, value: &str) -> Result<()> {
+        fs::write(&self.path, value).with_context(|| format!("cannot write {value} to {}", self.path))
+    }
+
+    /// Writes what was there before.
+    pub(super) fn restore(self) -> Result<()> {
+        self.write(self.before.trim())
+    }
+}
+
+impl Drop for HostSetting {
+    fn drop(&mut self) {
+        // On the way out of a failure, or a second time.
+        let _ = self.write(self.before.trim());
+    }
+}
+
+/// The wall clock, set back until it is restored or dropped.
+pub(super) struct ClockSetBack {
+    by: Duration,
+    restored: bool,
+}
+
+impl ClockSetBack {
+    /// Sets the wall clock back.
+    pub(super) fn by(by: Duration) -> Result<Self> {
+        let set = SystemTime::now().checked_sub(by).context("the wall clock shows an impossible time")?;
+        set_wall_clock(set)
+            .map_err(|error| Skip::because(format!("the wall clock cannot be set: {error:#}")))?;
+        Ok(Self { by, restored: false })
+    }
+
+    /// Sets the wall clock to what it would show had nobody touched it.
+    pub(super) fn restore(mut self) -> Result<()> {
+        self.forward()
+    }
+
+    fn forward(&mut self) -> Result<()> {
+        if !self.restored {
+            set_wall_clock(SystemTime::now() + self.by)?;
+            self.restored = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ClockSetBack {
+    fn drop(&mut self) {
+        // On the way out of a failure.
+        let _ = self.forward();
+    }
+}
+
+fn set_wall_clock(to: SystemTime) -> Result<()> {
+    let time = TimeSpec::from(to.duration_since(UNIX_EPOCH)?);
+    clock_settime(ClockId::CLOCK_REALTIME, time).context("clock_settime failed")
+}
