@@ -102,7 +102,14 @@ fn measure(
     const DEADLINE: Duration = Duration::from_secs(1800);
     let boot = Boot {
         kernel: kernels::ensure(workspace, kernel)?,
-        machine: Machine { cpus: 1, memory_mb, count_instructions: true, forward: None },
+        machine: Machine {
+            cpus: 1,
+            possible_cpus: None,
+            memory_mb,
+            count_instructions: true,
+            forward: None,
+            append: Vec::new(),
+        },
         limits: Limits { init: INIT_LIMIT, whole: DEADLINE },
         job: plan::job(settings, works),
         verbose: false,

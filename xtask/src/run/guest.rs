@@ -31,9 +31,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, address: SocketAddr)
         kernel: kernels::ensure(workspace, row)?,
         machine: Machine {
             cpus: options.smp,
+            possible_cpus: None,
             memory_mb: options.memory_mb,
             count_instructions: false,
             forward: Some(Forward { host: address.port(), guest: vm::PORT }),
+            append: Vec::new(),
         },
         limits: Limits { init: vm::INIT_LIMIT, whole: Duration::MAX },
         job: demonstration(&options.arguments),

@@ -6,7 +6,7 @@ use super::tree::{Text, Tree};
 const SOURCES: &str = "netqueue-ebpf/src/";
 
 /// The fence: reads through kernel pointers, what the loader fills in, the maps, the entry points. A folder ends with a slash.
-const ALLOWED: [&str; 11] = [
+const ALLOWED: [&str; 14] = [
     "kernel.rs",
     "maps.rs",
     "slots.rs",
@@ -15,6 +15,9 @@ const ALLOWED: [&str; 11] = [
     "looked.rs",
     "layout.rs",
     "queued.rs",
+    "resets.rs",
+    "embryonic.rs",
+    "cookie_request.rs",
     "traffic.rs",
     "main.rs",
     "hooks/",

@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Virtual processors.
     #[arg(long, default_value_t = CPUS)]
     pub(crate) smp: u32,
+    /// Processors the guest could be given while it runs, as by a hypervisor; some kernels from 6.9 on take no notice.
+    #[arg(long, value_name = "CPUS")]
+    pub(crate) possible_cpus: Option<u32>,
     /// Memory in MB.
     #[arg(long = "mem", default_value_t = MEMORY_MB, value_name = "MB")]
     pub(crate) memory_mb: u32,
@@ -69,6 +72,9 @@ pub(crate) struct Options {
     /// One more argument for `netqueue daemon`; may be given several times.
     #[arg(long = "daemon", value_name = "ARG", allow_hyphen_values = true, conflicts_with = "bare")]
     pub(crate) daemon: Vec<String>,
+    /// One more argument on the kernel's command line, such as lockdown=confidentiality; may be given several times.
+    #[arg(long = "append", value_name = "ARG")]
+    pub(crate) append: Vec<String>,
     /// A static binary to run instead of a freshly built netqueue.
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
@@ -86,12 +92,14 @@ impl Default for Options {
         Self {
             kernels: Vec::new(),
             smp: CPUS,
+            possible_cpus: None,
             memory_mb: MEMORY_MB,
             deadline: DEADLINE,
             icount: false,
             bare: false,
             verbose: false,
             daemon: Vec::new(),
+            append: Vec::new(),
             binary: None,
             packages: Vec::new(),
             arguments: Vec::new(),
@@ -136,9 +144,11 @@ fn boot(kernel: kernels::Kernel, options: &Options) -> Boot {
         kernel,
         machine: Machine {
             cpus: options.smp,
+            possible_cpus: options.possible_cpus,
             memory_mb: options.memory_mb,
             count_instructions: options.icount,
             forward: None,
+            append: options.append.clone(),
         },
         limits: Limits { init: INIT_LIMIT, whole: Duration::from_secs(options.deadline) },
         job: if options.bare { bare(&options.arguments) } else { proof(&options.daemon, &options.arguments) },

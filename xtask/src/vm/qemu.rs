@@ -1,6 +1,7 @@
 //! Starts QEMU so that it never outlives us, and hands its console over line by line.
 
 use std::io::{BufRead, BufReader, Read};
+use std::iter;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,11 +18,15 @@ use crate::setup::QEMU;
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     pub(crate) cpus: u32,
+    /// How many there could be, where that is more: the guest takes the others for unplugged.
+    pub(crate) possible_cpus: Option<u32>,
     pub(crate) memory_mb: u32,
     /// Count instructions: the guest's time stamp counter becomes an instruction count.
     pub(crate) count_instructions: bool,
     /// A port of this host's loopback that leads to a port of the guest.
     pub(crate) forward: Option<Forward>,
+    /// What is added to the kernel's command line.
+    pub(crate) append: Vec<String>,
 }
 
 /// `127.0.0.1:host` leads to the guest's `guest`.
@@ -82,7 +87,14 @@ fn command(machine: &Machine, kernel: &Path, initramfs: &Path) -> Command {
         qemu.args(["-accel", "tcg,thread=multi"]);
         machine.cpus
     };
-    qemu.args(["-smp", &cpus.to_string(), "-m", &machine.memory_mb.to_string()]);
+    let processors = match machine.possible_cpus {
+        // Each in a socket of its own: from 6.9 on, what is missing in a socket that is there can never be plugged in.
+        Some(possible) if possible > cpus => {
+            format!("{cpus},maxcpus={possible},sockets={possible},cores=1,threads=1")
+        }
+        Some(_) | None => cpus.to_string(),
+    };
+    qemu.args(["-smp", &processors, "-m", &machine.memory_mb.to_string()]);
     match machine.forward {
         Some(Forward { host, guest }) => {
             let user = format!("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{host}-:{guest}");
@@ -93,7 +105,9 @@ fn command(machine: &Machine, kernel: &Path, initramfs: &Path) -> Command {
         }
     }
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-    qemu.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic"]);
+    let usual = "console=ttyS0 quiet panic=-1 oops=panic";
+    let command_line: Vec<_> = iter::once(usual).chain(machine.append.iter().map(String::as_str)).collect();
+    qemu.arg("-append").arg(command_line.join(" "));
     qemu
 }
 
@@ -136,7 +150,14 @@ mod tests {
     use super::*;
 
     fn machine(count_instructions: bool) -> Machine {
-        Machine { cpus: 4, memory_mb: 512, count_instructions, forward: None }
+        Machine {
+            cpus: 4,
+            possible_cpus: None,
+            memory_mb: 512,
+            count_instructions,
+            forward: None,
+            append: Vec::new(),
+        }
     }
 
     #[test]

@@ -61,9 +61,11 @@ pub(crate) fn check(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
         kernel: kernels::ensure(workspace, kernels::row(KERNEL)?)?,
         machine: Machine {
             cpus: 2,
+            possible_cpus: None,
             memory_mb: 1024,
             count_instructions: false,
             forward: Some(Forward { host: daemon.port(), guest: vm::PORT }),
+            append: Vec::new(),
         },
         limits: Limits { init: vm::INIT_LIMIT, whole: DEADLINE },
         job: story(),

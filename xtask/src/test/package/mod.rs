@@ -57,7 +57,14 @@ pub(super) fn in_debian(workspace: &Workspace, payload: &Payload) -> Result<Tall
     };
     let boot = Boot {
         kernel: kernels::ensure(workspace, kernels::row(KERNEL)?)?,
-        machine: Machine { cpus: 2, memory_mb: 2048, count_instructions: false, forward: None },
+        machine: Machine {
+            cpus: 2,
+            possible_cpus: None,
+            memory_mb: 2048,
+            count_instructions: false,
+            forward: None,
+            append: Vec::new(),
+        },
         limits: Limits { init: vm::INIT_LIMIT, whole: DEADLINE },
         job: vec![
             Step::HandOver { argv: vec!["/sbin/init".to_owned()] },
