@@ -1,9 +1,9 @@
 //! Spikes in the daemon's own log: one line when one begins, one when it is over.
 
-use crate::domain::{SpikeNotice, SpikeScope};
+use crate::domain::{SpikeNotice, SpikeScope, WallClock};
 
-/// Writes the line.
-pub fn write(notice: &SpikeNotice) {
+/// Writes the line, with times as the wall clock shows them.
+pub fn write(notice: &SpikeNotice, clock: WallClock) {
     let spike = notice.spike();
     let (addr, port) = match spike.scope {
         SpikeScope::Account(key, _) => (key.addr(), key.port()),
@@ -27,7 +27,7 @@ pub fn write(notice: &SpikeNotice) {
         per_second,
         clients,
         at_least,
-        since = %spike.started.to_rfc3339(),
+        since = %clock.rfc3339(spike.started),
         usual_per_second,
         seconds,
         "{what}"

@@ -62,7 +62,7 @@ pub(crate) fn observed(listeners: u64) -> Vec<(Timestamp, Observation)> {
 /// The same as a recording that `netqueue replay` reads.
 pub(crate) fn record(listeners: u64, into: impl Write) -> io::Result<()> {
     let mut recording = Writer::new(into);
-    recording.line(&serde_json::to_vec(&Header::new("synthetic".to_owned(), HOST, second(0)))?)?;
+    recording.line(&serde_json::to_vec(&Header::new("synthetic".to_owned(), HOST, true, second(0)))?)?;
     for (time, what) in observed(listeners) {
         recording.line(&serde_json::to_vec(&Observed { time, what })?)?;
     }

@@ -82,7 +82,7 @@ impl Storm {
     pub(crate) fn record(&self, folder: &Path) -> PathBuf {
         let path = folder.join(format!("storm-{}.nqr", self.run));
         let mut writer = Writer::new(File::create(&path).expect("a file"));
-        let header = Header::new("test".to_owned(), HOST, Timestamp::from_nanos(self.attached()));
+        let header = Header::new("test".to_owned(), HOST, true, Timestamp::from_nanos(self.attached()));
         writer.line(&serde_json::to_vec(&header).expect("JSON")).expect("written");
         let each = self.events_per_second / STEPS;
         for step in 0..self.seconds * STEPS {
