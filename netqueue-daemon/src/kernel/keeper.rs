@@ -92,10 +92,12 @@ impl Keeper<'_> {
         }
     }
 
-    /// Charges what CPUs still owe; whether any still does. A CPU that is offline owes nothing.
-    pub(super) fn settle(self, cpus: u32) -> bool {
-        let owes = |cpu| self.try_run(SETTLE, [0; 2], Some(cpu)) == Some(Kept::Busy);
-        (0..cpus).filter(|cpu| owes(*cpu)).count() > 0
+    /// Charges what CPUs still owe. A CPU that is offline owes nothing.
+    pub(super) fn settle(self, cpus: u32) {
+        for cpu in 0..cpus {
+            // What is not counted yet stays owed, and is asked for again with the next readings.
+            let _still_owed = self.try_run(SETTLE, [0; 2], Some(cpu));
+        }
     }
 
     fn run(self, name: &str, arguments: [u32; 2]) -> Kept {
