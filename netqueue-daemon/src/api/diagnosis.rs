@@ -114,7 +114,7 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
             verdicts.len(),
             asked.limit
         ));
-        verdicts.truncate(asked.limit);
+        verdicts = diagnosis::first(verdicts, asked.limit);
     }
     let spikes = snapshot.spikes.iter().filter(|spike| {
         (spike.is_active() || spike.last_drop >= since) && asked.admits_spike(snapshot, &spike.scope)

@@ -166,6 +166,21 @@ impl Listener {
         }
     }
 
+    /// Waits until the kernel says that the socket has dropped that many packets, or more.
+    pub(super) fn wait_for_drops(&self, least: u32) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.socket_drops()?;
+            if now >= least {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the listener on {} has dropped {now} packets, {least} were to be dropped", self.address);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Fills the accept queue with `count` more connections nobody accepts; each sends one byte if the listener defers.
     pub(super) fn fill(&self, count: u32, first_byte: bool) -> Result<Vec<Socket>> {
         let known = self.queue_length()?;

@@ -18,7 +18,7 @@ use super::scene::{Bench, Provoke, Scene, Settings};
 /// How long to wait for a moment in which the kernel counts nothing.
 const STABLE_WITHIN: Duration = Duration::from_secs(30);
 /// How long netqueue may take to agree: events travel, counters do not.
-const AGREE_WITHIN: Duration = Duration::from_secs(3);
+const AGREE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What both sides said.
 #[derive(Default)]

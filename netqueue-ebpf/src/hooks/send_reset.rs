@@ -220,7 +220,9 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         if Packet(skb).is_reset()? {
             return Ok(());
         }
-        if !ipv4 || !is_answered(sk, skb)? {
+        // Of IPv6 it may be that there was no route; where there is a socket, packets come by one.
+        let answered = if ipv4 { is_answered(sk, skb)? } else { sk != 0 && is_plain(skb) != 0 };
+        if !answered {
             tally(Tally::EntryMissed);
             return Ok(());
         }

@@ -41,7 +41,8 @@ struct Daemon {
 
 impl Daemon {
     fn replay(workspace: &Workspace) -> Result<Self> {
-        let binary = build::netqueue(workspace, Flavour::HOST)?;
+        // The one the guests get, which runs here as well: another would be a second release build.
+        let binary = build::netqueue(workspace, Flavour::GUEST)?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let log = workspace.target("replay.log");
         let recording = workspace.root().join("netqueue-daemon/tests/recordings/demo-6.12.nqr");

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 const CROWDED: (&str, u32) = ("6.12", 4);
 
 /// Seconds from power-on after which a guest is switched off.
-const DEADLINE: u64 = 1200;
+const DEADLINE: u64 = 1800;
 
 /// Guests that run side by side: the lab waits about half of its time.
 pub(crate) const TOGETHER: usize = 2;

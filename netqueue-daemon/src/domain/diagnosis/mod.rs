@@ -40,3 +40,15 @@ pub fn judge<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdic
     });
     verdicts.into_iter().map(|(_, verdict)| verdict).collect()
 }
+
+/// The first `limit` verdicts. Where netqueue does not see everything, that is the last of them if it would have come later: whoever
+/// does not read it takes the others for the whole truth.
+#[must_use]
+pub fn first(mut verdicts: Vec<Verdict>, limit: usize) -> Vec<Verdict> {
+    let left_out = verdicts.split_off(limit.min(verdicts.len()));
+    let blind = left_out.into_iter().find(|verdict| verdict.rule == BLIND);
+    if let (Some(blind), Some(last)) = (blind, verdicts.last_mut()) {
+        *last = blind;
+    }
+    verdicts
+}

@@ -29,7 +29,7 @@ pub(super) const CLOSED_UNDER_LOAD: Experiment = Experiment {
 const FIRST_PORT: u16 = 8130;
 const AT_ONCE: u16 = 8;
 const ROUNDS: u16 = 25;
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 5;
 /// A listener lives for so long once it has overflowed.
 const OPEN: Duration = Duration::from_millis(30);
 const STOPPED: Duration = Duration::from_millis(600);
@@ -130,11 +130,13 @@ fn overflow(port: u16) -> Result<()> {
     for _ in 0..ROUNDS {
         // Room for three connections.
         let listener = Listener::ipv4(port, 2)?;
-        let clients =
+        let queued = listener.fill(3, false)?;
+        let late =
             (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<Vec<_>>>()?;
+        listener.wait_for_drops(1)?;
         thread::sleep(OPEN);
         drop(listener);
-        drop(clients);
+        drop((queued, late));
     }
     Ok(())
 }

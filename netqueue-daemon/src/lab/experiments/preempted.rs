@@ -13,7 +13,6 @@ use crate::lab::counters::Counter;
 use crate::lab::scene::{Amount, Experiment, Provoke, Scene, Settings};
 use crate::lab::sockets::{Family, Listener};
 use crate::lab::sysctl;
-use crate::lab::verdict::Skip;
 
 pub(super) const PREEMPTED: Experiment = Experiment {
     number: "84",
@@ -26,11 +25,6 @@ pub(super) const PREEMPTED: Experiment = Experiment {
 const LASTS: Duration = Duration::from_secs(10);
 
 fn preempted(_: &Settings) -> Result<Scene> {
-    if preempts() {
-        return Err(Skip::because(
-            "this kernel preempts and has no threads for softirqs: a few resets of a thousand may be missed there, which is not mended yet",
-        ));
-    }
     sysctl::defaults()?;
     let until = Instant::now() + LASTS;
     let mut tasks = Vec::new();
@@ -58,13 +52,6 @@ fn preempted(_: &Settings) -> Result<Scene> {
         open: vec![Box::new(open)],
         ..Scene::default()
     })
-}
-
-/// Whether the kernel is one of 7.0 or later, of which the stock ones preempt, and not one with PREEMPT_RT.
-fn preempts() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let major = release.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    major.is_some_and(|major| major >= 7) && !std::path::Path::new("/sys/kernel/realtime").exists()
 }
 
 /// Reads something of each connection and closes it.

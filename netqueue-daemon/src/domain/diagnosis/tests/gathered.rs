@@ -126,6 +126,21 @@ fn a_scan_of_many_ports_is_one_verdict() {
 }
 
 #[test]
+fn that_netqueue_is_blind_is_said_however_many_other_verdicts_there_are() {
+    let mut machine = Machine::new();
+    let obstacles = vec![Obstacle::FtraceOff];
+    machine.queues.set_health(Health { obstacles, ..Health::default() });
+    let reset = (AccountKey::Endpoint(at()), resets(ResetCause::NoListener, 1));
+    machine.queues.count([reset], seconds(21));
+    machine.queues.tick(seconds(21));
+    let all = judge(&evidence(&machine.snapshot(22), seconds(0)));
+    let rules = |verdicts: Vec<Verdict>| verdicts.into_iter().map(|verdict| verdict.rule).collect::<Vec<_>>();
+    assert_eq!(rules(all.clone()), ["closed_port", "netqueue_blind"]);
+    assert_eq!(rules(first(all.clone(), 2)), ["closed_port", "netqueue_blind"]);
+    assert_eq!(rules(first(all, 1)), ["netqueue_blind"]);
+}
+
+#[test]
 fn a_switch_that_turns_programs_off_is_named_by_the_verdict_and_a_container_alone_is_no_blindness() {
     let named = |obstacles: Vec<Obstacle>| {
         let mut machine = Machine::new();
