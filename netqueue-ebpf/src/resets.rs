@@ -1,8 +1,8 @@
 //! Calls of `tcp_v4_send_reset` and its IPv6 twin between their entry and their return, by task, and what was charged meanwhile.
 //!
 //! They may run in process context (a socket's backlog), where a kernel that preempts lets another task's call come in between,
-//! and move a task to another CPU. So a call is known by its task, and by its stack address: a softirq's call on top of the
-//! task's own takes the second place.
+//! and move a task to another CPU. So a call is known by its task, and by its packet or its stack address: a softirq's call on top of
+//! the task's own takes the second place.
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
 
@@ -44,7 +44,8 @@ pub(crate) fn open(frame: Frame, sk: u64, skb: u64, cells: Cells, before: u64, m
     let Some(calls) = OPEN_RESETS.get_ptr_mut(task) else { return };
     // SAFETY: a live map value. Should the map give it to another task meanwhile, it stays memory for calls.
     let calls = unsafe { &mut *calls };
-    let nested = calls.open[0].is_open() && !calls.open[0].holds(frame);
+    // A packet is answered once: what is there of the same was left behind.
+    let nested = calls.open[0].is_open() && !calls.open[0].holds(frame) && calls.open[0].skb != skb;
     let place = usize::from(nested) & 1;
     let open = &mut calls.open[place];
     open.forget();
@@ -68,14 +69,25 @@ pub(crate) struct Returned {
 /// The call that returns here, once; `None` where its entry was not seen, or had nothing to keep.
 #[inline(always)]
 pub(crate) fn close(frame: Frame) -> Option<Returned> {
+    close_where(|open| open.holds(frame))
+}
+
+/// The same of the call that has answered this packet, whichever way the program of its entry is attached.
+#[inline(always)]
+pub(crate) fn close_for(skb: u64) -> Option<Returned> {
+    close_where(|open| open.is_open() && open.skb == skb)
+}
+
+#[inline(always)]
+fn close_where(is_it: impl Fn(&Open) -> bool) -> Option<Returned> {
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };
     let calls = OPEN_RESETS.get_ptr_mut(task)?;
     // SAFETY: as in `open`.
     let calls = unsafe { &mut *calls };
-    let place = if calls.open[0].holds(frame) {
+    let place = if is_it(&calls.open[0]) {
         0
-    } else if calls.open[1].holds(frame) {
+    } else if is_it(&calls.open[1]) {
         1
     } else {
         return None;

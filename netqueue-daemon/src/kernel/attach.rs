@@ -19,7 +19,8 @@ use super::{
     listens::Listens,
     lives::{Farewells, Numbers},
     misses::Misses,
-    object, preemption,
+    object,
+    preemption::Preemption,
     preflight::Prepared,
     probes::{self, PROBES, Probe},
     recycle::Recycler,
@@ -260,7 +261,7 @@ impl Attached {
         let of_softirqs = |(status, _): &Probed| {
             status.attached
                 && status.mode == AttachMode::Kprobe
-                && !probes::may_be_preempted(&status.function, preemption::is_realtime())
+                && !probes::may_be_preempted(&status.function, Preemption::Realtime)
         };
         (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(

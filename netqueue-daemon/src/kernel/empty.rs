@@ -9,6 +9,7 @@ use super::{
     error::{AttachError, in_one_line, refused},
     hook::load_traced,
     object::OBJECT,
+    preemption::Preemption,
     preflight::Prepared,
     probes::{self, At, PROBES, Probe},
 };
@@ -43,7 +44,7 @@ impl EmptyProbes {
             }
             let by_fentry = match way {
                 AttachWay::Kprobe => false,
-                AttachWay::Auto => !probes::may_be_preempted(function, false),
+                AttachWay::Auto => !probes::may_be_preempted(function, Preemption::No),
                 AttachWay::Fentry => true,
             };
             if by_fentry {

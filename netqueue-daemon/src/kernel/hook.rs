@@ -17,7 +17,7 @@ use super::{
     error::{AttachError, absent, errno, in_full, in_one_line, known_cause, refused},
     hidden,
     misses::Misses,
-    preemption,
+    preemption::{self, Preemption},
     preflight::Prepared,
     probes::{self, At, Need, Probe},
 };
@@ -32,8 +32,7 @@ pub(super) struct Hooks<'a> {
     way: AttachWay,
     /// The kernel's types as the loader of fentry programs wants them, or why there are no such programs.
     types: Result<aya::Btf, String>,
-    /// Softirqs are threads, and everything may be preempted (PREEMPT_RT).
-    realtime: bool,
+    preemption: Preemption,
 }
 
 impl<'a> Hooks<'a> {
@@ -52,7 +51,7 @@ impl<'a> Hooks<'a> {
         }
         match (&types, way) {
             (Err(error), AttachWay::Fentry) => Err(AttachError::NoBtf(error.clone())),
-            _ => Ok(Self { prepared, way, types, realtime: preemption::is_realtime() }),
+            _ => Ok(Self { prepared, way, types, preemption: preemption::find() }),
         }
     }
 
@@ -75,11 +74,11 @@ impl<'a> Hooks<'a> {
 
     fn attach_present(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Result<Vec<Probed>, AttachError> {
         let auto = self.way == AttachWay::Auto;
+        let preempted = |probe: &&Probe| probes::may_be_preempted(probe.function, self.preemption);
         if auto
             && self.types.is_ok()
-            && probes.iter().all(|probe| probes::may_be_preempted(probe.function, self.realtime))
-            && let Ok(probed) = self.kprobes(ebpf, probes, None)
-            && probed.iter().all(|(status, _)| status.attached)
+            && probes.iter().all(preempted)
+            && let Some(probed) = self.all_kprobes(ebpf, probes)
         {
             return Ok(probed);
         }
@@ -95,6 +94,12 @@ impl<'a> Hooks<'a> {
             Some(Probe { function, .. }) => Err(AttachError::NoFentry { function, reason: no_fentry }),
             None => Ok(unattached(probes, AttachMode::Fentry, &no_fentry)),
         }
+    }
+
+    /// All of them by kprobe; `None` where one cannot be.
+    fn all_kprobes(&self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
+        let probed = self.kprobes(ebpf, probes, None).ok()?;
+        probed.iter().all(|(status, _)| status.attached).then_some(probed)
     }
 
     /// All of them by fentry and fexit, or none.

@@ -8,9 +8,36 @@ const REALTIME: &str = "/sys/kernel/realtime";
 const CHOSEN: &str = "/sys/kernel/debug/sched/preempt";
 const VERSION: &str = "/proc/sys/kernel/version";
 
-/// Whether softirqs are threads, and everything may be preempted.
-pub(super) fn is_realtime() -> bool {
+/// What this kernel preempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preemption {
+    /// Nothing that runs in the kernel.
+    No,
+    /// Tasks, wherever they are in the kernel, but not softirqs.
+    OfTasks,
+    /// Everything: softirqs are threads (PREEMPT_RT).
+    Realtime,
+}
+
+/// Finds out which. A kernel that does not say what was chosen when it was booted is taken for one that preempts.
+pub(super) fn find() -> Preemption {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    if is_realtime() {
+        Preemption::Realtime
+    } else if may_preempt(&read(CHOSEN), &read(VERSION)) {
+        Preemption::OfTasks
+    } else {
+        Preemption::No
+    }
+}
+
+fn is_realtime() -> bool {
     Path::new(REALTIME).exists()
+}
+
+/// Whether it preempts or may have been told to when it was booted.
+fn may_preempt(chosen: &str, version: &str) -> bool {
+    of(chosen, version).is_some() || (chosen.is_empty() && version.contains("PREEMPT_DYNAMIC"))
 }
 
 /// How this kernel preempts; `None` where it does not, or does not say.
@@ -33,6 +60,14 @@ fn of(chosen: &str, version: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_have_been_chosen_is_taken_for_chosen() {
+        assert!(may_preempt("", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.107-1 (2026-10-01)"));
+        assert!(may_preempt("none voluntary (full) lazy\n", "#1 SMP PREEMPT_DYNAMIC Debian"));
+        assert!(!may_preempt("none (voluntary) full\n", "#1 SMP PREEMPT_DYNAMIC Debian"));
+        assert!(!may_preempt("", "#1 SMP Debian 5.10.223-1"));
+    }
 
     #[test]
     fn what_is_in_force_counts() {

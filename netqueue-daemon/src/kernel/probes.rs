@@ -1,6 +1,6 @@
 //! The one table of what is attached, and what its absence costs.
 
-use super::{error::AttachError, symbols::Symbols};
+use super::{error::AttachError, preemption::Preemption, symbols::Symbols};
 use crate::domain::{AttachMode, ProbeStatus};
 
 /// Which end of a function.
@@ -117,11 +117,20 @@ const PREEMPTIBLE: [&str; 6] = [
 
 /// Functions that run in process context as well as in softirqs. Where softirqs are threads, no softirq comes on top of a kprobe
 /// program of theirs.
-const RESETS: [&str; 2] = ["tcp_v4_send_reset", "tcp_v6_send_reset"];
+const RESETS: [&str; 2] = ["tcp_v4_send_reset", IPV6_RESETS];
 
-/// Whether this function's program had better be a kprobe, as long as what softirqs run is attached by fentry.
-pub(super) fn may_be_preempted(function: &str, realtime: bool) -> bool {
-    PREEMPTIBLE.contains(&function) || (realtime && RESETS.contains(&function))
+/// Of IPv6 only the return says for sure that a reset was sent: by fexit it is skipped where a task was preempted within it. Of IPv4
+/// either end says so.
+const IPV6_RESETS: &str = "tcp_v6_send_reset";
+
+/// Whether this function's programs had better be kprobes, as long as what softirqs run is attached by fentry.
+pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
+    PREEMPTIBLE.contains(&function)
+        || match preemption {
+            Preemption::No => false,
+            Preemption::OfTasks => function == IPV6_RESETS,
+            Preemption::Realtime => RESETS.contains(&function),
+        }
 }
 
 /// Families of functions one of which may call another for the same packet.

@@ -1,8 +1,9 @@
 //! net/ipv4/tcp_ipv4.c `tcp_v4_send_reset(sk, skb[, reason])` and its IPv6 twin: a packet may be answered with a reset.
 //!
 //! Entering is not sending: a reset is never answered, a foreign destination neither, a signature must fit, and IPv6 needs a
-//! route. Of IPv4 the packet says whether it will be: such a call is charged at its entry, and whatever comes on top of it or
-//! preempts it changes nothing. The rest is charged at the return where OutRsts has moved. `sk` may be NULL, a listener, a
+//! route, which there is where it has a connection. Of IPv4, and of connections, the packet says whether it will be: such a call is
+//! charged at its entry, and whatever comes on top of it or preempts it changes nothing. The rest is charged at the return where
+//! OutRsts has moved. `sk` may be NULL, a listener, a
 //! time-wait socket or a connection.
 //!
 //! The function may run in process context (a socket's backlog), where a softirq's call comes on top, or another task's, also
@@ -77,7 +78,7 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     }
     let cells = Cells::tcp(state, net_of(sk, skb)?)?;
     let mark = verdict(state, call, sk, skb, u64::from(ipv4));
-    if ipv4 && is_answered(sk, skb)? {
+    if is_answered(sk, skb, ipv4)? {
         resets::open(frame, sk, skb, cells, 0, resets::CHARGED);
         return account_for(state, sk, skb, cells, mark);
     }
@@ -86,10 +87,15 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether this IPv4 packet, which is no reset, surely is answered with one.
+/// Whether this packet, which is no reset, surely is answered with one.
 #[inline(always)]
-fn is_answered(sk: u64, skb: u64) -> Result<bool, Fault> {
-    Ok((sk != 0 || Packet(skb).is_for_this_host()?) && is_plain(skb) != 0)
+fn is_answered(sk: u64, skb: u64, ipv4: bool) -> Result<bool, Fault> {
+    let there_is_a_route = if sk == 0 {
+        ipv4 && Packet(skb).is_for_this_host()?
+    } else {
+        ipv4 || Sock(sk).state() != tcp_state::LISTEN
+    };
+    Ok(there_is_a_route && is_plain(skb) != 0)
 }
 
 /// Apart, for its room on the stack.
@@ -209,20 +215,19 @@ fn leave_v6(call: &FExitContext) -> Result<(), Fault> {
 fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
     let state = state();
     let (sk, skb, cells, mark);
-    if let Some(returned) = resets::close(Entry::frame(call)) {
+    skb = Entry::arg(call, 1);
+    if let Some(returned) = resets::close_for(skb) {
         if !was_sent(state, &returned)? {
             return Ok(());
         }
-        (sk, skb, cells, mark) = (returned.sk, returned.skb, returned.cells, returned.mark);
+        (sk, cells, mark) = (returned.sk, returned.cells, returned.mark);
     } else {
         // The entry had nothing to keep, or was skipped.
-        (sk, skb) = (Entry::arg(call, 0), Entry::arg(call, 1));
+        sk = Entry::arg(call, 0);
         if Packet(skb).is_reset()? {
             return Ok(());
         }
-        // Of IPv6 it may be that there was no route; where there is a socket, packets come by one.
-        let answered = if ipv4 { is_answered(sk, skb)? } else { sk != 0 && is_plain(skb) != 0 };
-        if !answered {
+        if !is_answered(sk, skb, ipv4)? {
             tally(Tally::EntryMissed);
             return Ok(());
         }
