@@ -8,7 +8,7 @@
 
 use std::{
     sync::OnceLock,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use nix::time::{ClockId, clock_gettime};
@@ -47,9 +47,30 @@ pub fn monotonic_epoch() -> Timestamp {
     moment(anchor(), difference(boot, monotonic))
 }
 
-/// What the calling thread has used of its CPU; `None` where the system does not say.
-#[must_use]
-pub fn cpu_time_of_thread() -> Option<Duration> {
+/// What the calling thread uses of a CPU from now on. On a busy machine work takes long because it waits: whoever rests in
+/// proportion to that would rest far too long.
+#[derive(Debug)]
+pub struct CpuTime {
+    begun: Instant,
+    used: Option<Duration>,
+}
+
+impl CpuTime {
+    /// Begins to measure.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self { begun: Instant::now(), used: cpu_time_of_thread() }
+    }
+
+    /// What was used since; where the system does not say, the time that has passed. To be asked by the thread that began.
+    #[must_use]
+    pub fn used(&self) -> Duration {
+        let used = self.used.zip(cpu_time_of_thread()).map(|(before, after)| after.saturating_sub(before));
+        used.unwrap_or_else(|| self.begun.elapsed())
+    }
+}
+
+fn cpu_time_of_thread() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
 }
 

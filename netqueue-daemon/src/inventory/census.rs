@@ -24,7 +24,7 @@ use super::{
     visit::{Place, VisitError, Visitor},
 };
 use crate::{
-    clock,
+    clock::{self, CpuTime},
     domain::{self, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown},
 };
 
@@ -256,21 +256,21 @@ impl Keeper {
         }
     }
 
-    /// Looks at the connections of raced servers, and at nothing else. Returns how long it took.
+    /// Looks at the connections of raced servers, and at nothing else. Returns what that took of a CPU.
     fn look_at_raced(&mut self) -> Duration {
-        let start = Instant::now();
+        let work = CpuTime::begin();
         for place in &self.raced_places {
             if self.visitor.goes_to(place) {
                 self.idle.look(place.netns, clock::now());
             }
         }
         self.visitor.go_home();
-        start.elapsed()
+        work.used()
     }
 
     /// Looks at every namespace, and then for whoever holds what was found there.
     fn look(&mut self) -> Look {
-        let (mut changes, start, used) = (Changes::default(), Instant::now(), clock::cpu_time_of_thread());
+        let (mut changes, start, work) = (Changes::default(), Instant::now(), CpuTime::begin());
         let places = self.places.search(Path::new("/proc"), &*self.who, start);
         let now = clock::now();
         let mut visits = Vec::new();
@@ -316,12 +316,8 @@ impl Keeper {
         self.calls.forget(now);
         self.cost.calls_lost = self.calls.lost();
         self.cost.looks += 1;
-        let took = start.elapsed();
-        // Of a CPU: on a busy machine a look takes long because it waits, and to rest for a multiple of that would leave
-        // listeners open for a minute that are closed.
-        let used = used.zip(clock::cpu_time_of_thread()).map(|(before, after)| after.saturating_sub(before));
-        self.last_took = used.unwrap_or(took);
-        self.cost.took += took;
+        self.last_took = work.used();
+        self.cost.took += start.elapsed();
         self.cost.owners = self.owners.as_ref().map(Owners::cost).unwrap_or_default();
         let limits = self.idle.limits();
         if limits != self.inferred {

@@ -13,7 +13,10 @@ use super::{
     privilege,
     process::{self, Process},
 };
-use crate::domain::{Known, Owner, OwnerSearch, SocketInode, Unknown};
+use crate::{
+    clock::CpuTime,
+    domain::{Known, Owner, OwnerSearch, SocketInode, Unknown},
+};
 
 /// At least this often all processes are looked at: who got a descriptor since is found.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -75,9 +78,10 @@ impl Owners {
             if new {
                 self.follow_ups = FOLLOW_UPS.map(|after| now + after).into();
             }
+            let work = CpuTime::begin();
             self.pass(wanted);
-            (self.last, self.last_took) = (Some(now), now.elapsed());
-            self.cost.took += self.last_took;
+            (self.last, self.last_took) = (Some(now), work.used());
+            self.cost.took += now.elapsed();
         }
         self.forget_others(wanted);
         self.conclude(wanted);

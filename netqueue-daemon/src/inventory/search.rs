@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     mounts::{self, Bound},
     netns::{self, WhoHas},
 };
-use crate::domain::Netns;
+use crate::{clock::CpuTime, domain::Netns};
 
 /// How thoroughly to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Search {
     pub threads: u64,
     /// Processes and threads that may not be looked at.
     pub denied: u64,
-    /// How long it took.
+    /// What it took of a CPU.
     pub took: Duration,
 }
 
@@ -65,14 +65,14 @@ const RESERVED: [&str; 2] = ["host", "gone"];
 /// Looks for namespaces.
 #[must_use]
 pub fn search(proc: &Path, depth: Depth, who: WhoHas<'_>) -> Search {
-    let start = Instant::now();
+    let work = CpuTime::begin();
     let mut search =
         Search { found: BTreeMap::new(), depth, processes: 0, threads: 0, denied: 0, took: Duration::ZERO };
     for pid in numbers(proc) {
         search.process(proc, pid, who);
     }
     search.name(proc, who);
-    search.took = start.elapsed();
+    search.took = work.used();
     search
 }
 

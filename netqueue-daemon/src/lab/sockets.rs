@@ -175,7 +175,10 @@ impl Listener {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("the listener on {} has dropped {now} packets, {least} were to be dropped", self.address);
+                bail!(
+                    "the listener on {} has dropped {now} packets, {least} were to be dropped",
+                    self.address
+                );
             }
             thread::sleep(Duration::from_millis(5));
         }

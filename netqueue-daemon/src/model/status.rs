@@ -162,7 +162,7 @@ pub struct NotCompared {
 pub struct NamespaceSearch {
     /// How often.
     pub searches: u64,
-    /// All of them together, in seconds.
+    /// All of them together, in seconds of a CPU.
     pub seconds: f64,
     /// Processes looked at the last time.
     pub processes: u64,

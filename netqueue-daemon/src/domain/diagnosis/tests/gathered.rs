@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     Aggregator, Event, Health, Obstacle, Peer, QueueState, Queues, Settings as AggregatorSettings, Snapshot,
-    Traffic, TrafficReading, What,
+    Traffic, TrafficReading, What, diagnosis,
 };
 
 const WEB: AccountKey = AccountKey::Listener {
@@ -134,10 +134,12 @@ fn that_netqueue_is_blind_is_said_however_many_other_verdicts_there_are() {
     machine.queues.count([reset], seconds(21));
     machine.queues.tick(seconds(21));
     let all = judge(&evidence(&machine.snapshot(22), seconds(0)));
-    let rules = |verdicts: Vec<Verdict>| verdicts.into_iter().map(|verdict| verdict.rule).collect::<Vec<_>>();
-    assert_eq!(rules(all.clone()), ["closed_port", "netqueue_blind"]);
-    assert_eq!(rules(first(all.clone(), 2)), ["closed_port", "netqueue_blind"]);
-    assert_eq!(rules(first(all, 1)), ["netqueue_blind"]);
+    let shown = |limit| -> Vec<_> {
+        diagnosis::first(all.clone(), limit).into_iter().map(|verdict| verdict.rule).collect()
+    };
+    assert_eq!(shown(3), ["closed_port", "netqueue_blind"]);
+    assert_eq!(shown(2), ["closed_port", "netqueue_blind"]);
+    assert_eq!(shown(1), ["netqueue_blind"]);
 }
 
 #[test]
