@@ -1,6 +1,7 @@
 //! Settings of the whole machine that an experiment changes for a moment: `--host-settings` allows it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -25,14 +26,22 @@ pub(super) struct HostSetting {
 }
 
 impl HostSetting {
-    /// Writes `value` to `/proc/sys/NAME`.
+    /// Writes `value` to `/proc/sys/NAME`. Skips where the kernel does not let it be changed now: kernels that hold the trampolines of
+    /// fentry programs for permanent (kernel/trace/ftrace.c `is_permanent_ops_registered`) refuse to switch ftrace off below them.
     pub(super) fn change(name: &str, value: u64) -> Result<Self> {
         let path = format!("/proc/sys/{name}");
         let before = fs::read_to_string(&path)
             .map_err(|error| Skip::because(format!("{path} cannot be read: {error}")))?;
         let setting = Self { path, before };
-        setting.write(&value.to_string())?;
-        Ok(setting)
+        match fs::write(&setting.path, value.to_string()) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(Skip::because(format!(
+                "the kernel does not let {} be {value} now: {error}",
+                setting.path
+            ))),
+            written => {
+                written.map(|()| setting).with_context(|| format!("cannot write {value} to /proc/sys/{name}"))
+            }
+        }
     }
 
     fn write(&self, value: &str) -> Result<()> {
