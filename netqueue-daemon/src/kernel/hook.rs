@@ -2,7 +2,8 @@
 //! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address, and so does the
 //! IPv6 twin of a function that IPv4 on a dual-stack listener passes through, too.
 //!
-//! Entries of process context are taken by kprobe all the same. While such a program runs, the kernel skips other kprobe
+//! Entries of process context are taken by kprobe all the same, and where tasks are preempted that of `tcp_v4_send_reset` is, whose
+//! two ends know a call by its packet. While such a program runs, the kernel skips other kprobe
 //! programs on that CPU, but not those of the functions that softirqs run, which are attached by fentry.
 
 use std::os::fd::AsFd as _;
@@ -82,6 +83,13 @@ impl<'a> Hooks<'a> {
         {
             return Ok(probed);
         }
+        if auto
+            && self.types.is_ok()
+            && probes.iter().all(|probe| probes::enters_by_kprobe(probe.function, self.preemption))
+            && let Some(probed) = self.kprobe_and_fexit(ebpf, probes)
+        {
+            return Ok(probed);
+        }
         let no_fentry = match self.fentry(ebpf, probes) {
             Ok(probed) => return Ok(probed),
             Err(Failed::Refused(error)) => return Err(error),
@@ -100,6 +108,21 @@ impl<'a> Hooks<'a> {
     fn all_kprobes(&self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
         let probed = self.kprobes(ebpf, probes, None).ok()?;
         probed.iter().all(|(status, _)| status.attached).then_some(probed)
+    }
+
+    /// Entries by kprobe and returns by fexit, which know a call by its packet; `None` where one of them cannot be.
+    fn kprobe_and_fexit(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
+        let (entries, returns): (Vec<&Probe>, Vec<&Probe>) =
+            probes.iter().copied().partition(|probe| probe.at == At::Entry);
+        let mut probed = self.fentry(ebpf, &returns).ok()?;
+        match self.all_kprobes(ebpf, &entries) {
+            Some(entered) => probed.extend(entered),
+            None => {
+                returns.iter().for_each(|probe| unload(ebpf, &probe.traced()));
+                return None;
+            }
+        }
+        Some(probed)
     }
 
     /// All of them by fentry and fexit, or none.

@@ -117,10 +117,13 @@ const PREEMPTIBLE: [&str; 6] = [
 
 /// Functions that run in process context as well as in softirqs. Where softirqs are threads, no softirq comes on top of a kprobe
 /// program of theirs.
-const RESETS: [&str; 2] = ["tcp_v4_send_reset", IPV6_RESETS];
+const RESETS: [&str; 2] = [IPV4_RESETS, IPV6_RESETS];
 
-/// Of IPv6 only the return says for sure that a reset was sent: by fexit it is skipped where a task was preempted within it. Of IPv4
-/// either end says so.
+/// Either end says of IPv4 that a reset was sent. A kprobe at the entry is skipped where a softirq comes on top of another, fexit at
+/// the return where a task was preempted within it: hardly ever both.
+const IPV4_RESETS: &str = "tcp_v4_send_reset";
+
+/// Of IPv6 only the return says for sure that a reset was sent: by fexit it is skipped where a task was preempted within it.
 const IPV6_RESETS: &str = "tcp_v6_send_reset";
 
 /// Whether this function's programs had better be kprobes, as long as what softirqs run is attached by fentry.
@@ -131,6 +134,11 @@ pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
             Preemption::OfTasks => function == IPV6_RESETS,
             Preemption::Realtime => RESETS.contains(&function),
         }
+}
+
+/// Whether this function's entry had better be a kprobe, and its return fexit.
+pub(super) fn enters_by_kprobe(function: &str, preemption: Preemption) -> bool {
+    preemption == Preemption::OfTasks && function == IPV4_RESETS
 }
 
 /// Families of functions one of which may call another for the same packet.
