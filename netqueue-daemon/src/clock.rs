@@ -47,8 +47,8 @@ pub fn monotonic_epoch() -> Timestamp {
     moment(anchor(), difference(boot, monotonic))
 }
 
-/// What the calling thread uses of a CPU from now on. On a busy machine work takes long because it waits: whoever rests in
-/// proportion to that would rest far too long.
+/// CPU time of the calling thread since a moment. A pause in proportion to wall time would grow with the load of the machine, where
+/// work takes long because it waits for a CPU.
 #[derive(Debug)]
 pub struct CpuTime {
     begun: Instant,
@@ -62,7 +62,7 @@ impl CpuTime {
         Self { begun: Instant::now(), used: cpu_time_of_thread() }
     }
 
-    /// What was used since; where the system does not say, the time that has passed. To be asked by the thread that began.
+    /// CPU time since the beginning, of the same thread; wall time if the system does not report CPU time.
     #[must_use]
     pub fn used(&self) -> Duration {
         let used = self.used.zip(cpu_time_of_thread()).map(|(before, after)| after.saturating_sub(before));

@@ -72,7 +72,7 @@ pub(crate) fn close(frame: Frame) -> Option<Returned> {
     close_where(|open| open.holds(frame))
 }
 
-/// The same of the call that has answered this packet, whichever way the program of its entry is attached.
+/// Takes the call that answers this packet off the record. Works whether its entry program is a kprobe or fentry.
 #[inline(always)]
 pub(crate) fn close_for(skb: u64) -> Option<Returned> {
     close_where(|open| open.is_open() && open.skb == skb)

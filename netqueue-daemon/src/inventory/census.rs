@@ -256,7 +256,7 @@ impl Keeper {
         }
     }
 
-    /// Looks at the connections of raced servers, and at nothing else. Returns what that took of a CPU.
+    /// Looks at the connections of raced servers, and at nothing else. Returns the CPU time of that.
     fn look_at_raced(&mut self) -> Duration {
         let work = CpuTime::begin();
         for place in &self.raced_places {

@@ -39,7 +39,7 @@ pub struct Search {
     pub threads: u64,
     /// Processes and threads that may not be looked at.
     pub denied: u64,
-    /// What it took of a CPU.
+    /// CPU time of the search.
     pub took: Duration,
 }
 

@@ -2,8 +2,8 @@
 //! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address, and so does the
 //! IPv6 twin of a function that IPv4 on a dual-stack listener passes through, too.
 //!
-//! Entries of process context are taken by kprobe all the same, and where tasks are preempted that of `tcp_v4_send_reset` is, whose
-//! two ends know a call by its packet. While such a program runs, the kernel skips other kprobe
+//! Entries of process context are taken by kprobe all the same, and that of `tcp_v4_send_reset` where the kernel preempts tasks: its
+//! two ends are matched by packet. While such a program runs, the kernel skips other kprobe
 //! programs on that CPU, but not those of the functions that softirqs run, which are attached by fentry.
 
 use std::os::fd::AsFd as _;
@@ -104,24 +104,23 @@ impl<'a> Hooks<'a> {
         }
     }
 
-    /// All of them by kprobe; `None` where one cannot be.
+    /// Attaches each probe by kprobe; `None` if one cannot be attached.
     fn all_kprobes(&self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
         let probed = self.kprobes(ebpf, probes, None).ok()?;
         probed.iter().all(|(status, _)| status.attached).then_some(probed)
     }
 
-    /// Entries by kprobe and returns by fexit, which know a call by its packet; `None` where one of them cannot be.
+    /// Attaches entries by kprobe and returns by fexit; `None` if one cannot be attached. For functions whose kernel side matches the
+    /// two ends by packet, since the two ways see different stack addresses.
     fn kprobe_and_fexit(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
         let (entries, returns): (Vec<&Probe>, Vec<&Probe>) =
             probes.iter().copied().partition(|probe| probe.at == At::Entry);
         let mut probed = self.fentry(ebpf, &returns).ok()?;
-        match self.all_kprobes(ebpf, &entries) {
-            Some(entered) => probed.extend(entered),
-            None => {
-                returns.iter().for_each(|probe| unload(ebpf, &probe.traced()));
-                return None;
-            }
-        }
+        let Some(entered) = self.all_kprobes(ebpf, &entries) else {
+            returns.iter().for_each(|probe| unload(ebpf, &probe.traced()));
+            return None;
+        };
+        probed.extend(entered);
         Some(probed)
     }
 

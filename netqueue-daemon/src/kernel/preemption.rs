@@ -8,7 +8,7 @@ const REALTIME: &str = "/sys/kernel/realtime";
 const CHOSEN: &str = "/sys/kernel/debug/sched/preempt";
 const VERSION: &str = "/proc/sys/kernel/version";
 
-/// What this kernel preempts.
+/// Kinds of preemption inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Preemption {
     /// Nothing that runs in the kernel.
@@ -19,7 +19,7 @@ pub(super) enum Preemption {
     Realtime,
 }
 
-/// Finds out which. A kernel that does not say what was chosen when it was booted is taken for one that preempts.
+/// Returns this kernel's preemption. PREEMPT_DYNAMIC with an unreadable choice counts as preempting: kprobes are right there either way.
 pub(super) fn find() -> Preemption {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     if is_realtime() {
@@ -35,7 +35,7 @@ fn is_realtime() -> bool {
     Path::new(REALTIME).exists()
 }
 
-/// Whether it preempts or may have been told to when it was booted.
+/// Returns true if a kernel preempts tasks, or may have been booted so.
 fn may_preempt(chosen: &str, version: &str) -> bool {
     of(chosen, version).is_some() || (chosen.is_empty() && version.contains("PREEMPT_DYNAMIC"))
 }

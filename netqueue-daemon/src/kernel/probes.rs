@@ -119,11 +119,12 @@ const PREEMPTIBLE: [&str; 6] = [
 /// program of theirs.
 const RESETS: [&str; 2] = [IPV4_RESETS, IPV6_RESETS];
 
-/// Either end says of IPv4 that a reset was sent. A kprobe at the entry is skipped where a softirq comes on top of another, fexit at
-/// the return where a task was preempted within it: hardly ever both.
+/// Hooked at both ends, either of which can charge an IPv4 reset. The kernel skips a kprobe at the entry while a softirq interrupts
+/// another kprobe program, and fexit at the return while a preempted task is inside that program: hardly ever both.
 const IPV4_RESETS: &str = "tcp_v4_send_reset";
 
-/// Of IPv6 only the return says for sure that a reset was sent: by fexit it is skipped where a task was preempted within it.
+/// Hooked at both ends, of which only the return knows surely that an IPv6 reset was sent. The kernel skips fexit there while a
+/// preempted task is inside that program.
 const IPV6_RESETS: &str = "tcp_v6_send_reset";
 
 /// Whether this function's programs had better be kprobes, as long as what softirqs run is attached by fentry.
@@ -136,7 +137,7 @@ pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
         }
 }
 
-/// Whether this function's entry had better be a kprobe, and its return fexit.
+/// Returns true for a function whose entry goes by kprobe and whose return goes by fexit.
 pub(super) fn enters_by_kprobe(function: &str, preemption: Preemption) -> bool {
     preemption == Preemption::OfTasks && function == IPV4_RESETS
 }

@@ -153,35 +153,21 @@ impl Listener {
 
     /// Waits until the accept queue holds `length` connections.
     pub(super) fn wait_for_queue(&self, length: u32) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let now = self.queue_length()?;
-            if now == length {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("the accept queue holds {now} connections, {length} were to be queued");
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(
+            || self.queue_length(),
+            |now| now == length,
+            |now| format!("the accept queue holds {now} connections, {length} were to be queued"),
+        )
     }
 
     /// Waits until the kernel says that the socket has dropped that many packets, or more.
     pub(super) fn wait_for_drops(&self, least: u32) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let now = self.socket_drops()?;
-            if now >= least {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "the listener on {} has dropped {now} packets, {least} were to be dropped",
-                    self.address
-                );
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        let address = self.address;
+        wait_for(
+            || self.socket_drops(),
+            |now| now >= least,
+            |now| format!("the listener on {address} has dropped {now} packets, {least} were to be dropped"),
+        )
     }
 
     /// Fills the accept queue with `count` more connections nobody accepts; each sends one byte if the listener defers.
@@ -202,6 +188,25 @@ impl Listener {
     /// A duplicate descriptor, for a process that shall accept from this listener.
     pub(super) fn share(&self) -> Result<OwnedFd> {
         self.socket.as_fd().try_clone_to_owned().context("cannot duplicate the listener")
+    }
+}
+
+/// Reads a number until it is right, for as long as anything is waited for; the last one goes into the error.
+fn wait_for(
+    read: impl Fn() -> Result<u32>,
+    is_right: impl Fn(u32) -> bool,
+    wrong: impl Fn(u32) -> String,
+) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let now = read()?;
+        if is_right(now) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!(wrong(now));
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
