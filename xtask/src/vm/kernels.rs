@@ -70,13 +70,14 @@ const fn closer(
 }
 
 /// The table. A new row needs nothing else.
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 9] = [
     matrix("5.10", &["bullseye"]),
     matrix("6.1", &["bookworm"]),
     matrix("6.12", &["trixie"]),
     Row { rolling: true, ..matrix("7.2", &["sid", "forky", "trixie-backports"]) },
     closer("6.1-ordinary", "6.1", Flavour::Ordinary, &["bookworm"]),
     closer("6.12-rt", "6.12", Flavour::Realtime, &["trixie"]),
+    Row { rolling: true, ..closer("7.2-rt", "7.2", Flavour::Realtime, &["sid", "forky"]) },
     closer("6.18", "6.18", Flavour::Cloud, &["trixie-backports"]),
     closer("7.0", "7.0", Flavour::Cloud, &["trixie-backports"]),
 ];
@@ -160,7 +161,7 @@ fn resolve(workspace: &Workspace, row: &Row) -> Result<Resolved> {
     }
     if row.rolling
         && let Some(first) = row.suites.first()
-        && let Ok(resolved) = Suite::open(workspace, first).and_then(default_of)
+        && let Ok(resolved) = Suite::open(workspace, first).and_then(|suite| default_of(suite, row.flavour))
     {
         say("kernel", format_args!("{}: {first} has moved on to {}", row.name, resolved.package.name));
         return Ok(resolved);
@@ -179,19 +180,21 @@ fn newest(suite: Suite, row: &Row) -> Result<Resolved> {
     Ok(Resolved { suite, package })
 }
 
-/// The kernel a suite installs when none is named.
-fn default_of(suite: Suite) -> Result<Resolved> {
-    let current = suite.versions(&["linux-image-cloud-amd64".to_owned()])?;
+/// The kernel of a flavour that a suite installs when no version is named.
+fn default_of(suite: Suite, flavour: Flavour) -> Result<Resolved> {
+    let current = suite.versions(&[format!("linux-image{}", flavour.suffix())])?;
     let image = current.first().and_then(|meta| {
         meta.exact_depends
             .iter()
             .find(|(name, _)| name.starts_with("linux-image-"))
             .map(|(name, _)| name.clone())
     });
-    let image = image.with_context(|| format!("{} names no current cloud kernel", suite.name()))?;
+    let image =
+        image.with_context(|| format!("{} names no current kernel {}", suite.name(), flavour.suffix()))?;
     let package = suite.versions(&[image])?.into_iter().next();
-    let package =
-        package.with_context(|| format!("{} does not carry its current cloud kernel", suite.name()))?;
+    let package = package.with_context(|| {
+        format!("{} does not carry its current kernel {}", suite.name(), flavour.suffix())
+    })?;
     Ok(Resolved { suite, package })
 }
 

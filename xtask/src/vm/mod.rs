@@ -45,7 +45,7 @@ const DEADLINE: u64 = 600;
 /// What `cargo xtask vm` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.1-ordinary, 6.12-rt, 6.18, 7.0; the first four when none is named.
+    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.1-ordinary, 6.12-rt, 7.2-rt, 6.18, 7.0; the first four when none is named.
     #[arg(long = "kernel", value_name = "ROW")]
     pub(crate) kernels: Vec<String>,
     /// Virtual processors.
