@@ -14,7 +14,6 @@ use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
     delivery::{self, Kind, Place, Target},
-    domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp},
     inventory,
     journal::{self, JournalSettings},
     kernel::{self, EventAllowance, LoadSettings},
@@ -25,6 +24,7 @@ use crate::{
     service_manager, snapshots, ui,
     web::{self, Exposure, Secured},
 };
+use netqueue_domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until it cannot see any more.
 ///

@@ -13,7 +13,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::domain::{Timestamp, WallClock, WallTime};
+use netqueue_domain::{Timestamp, WallClock, WallTime};
 
 /// Measurements of a difference between two clocks; the one that took least counts.
 const TRIES: usize = 4;

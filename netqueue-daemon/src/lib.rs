@@ -9,7 +9,6 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod delivery;
-pub mod domain;
 pub mod inventory;
 pub mod journal;
 pub mod kernel;

@@ -47,7 +47,7 @@ mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
     use super::*;
-    use crate::domain::diagnosis::RULES;
+    use netqueue_domain::diagnosis::RULES;
 
     fn deploy() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::domain::{Observed, Snapshot};
+use netqueue_domain::{Observed, Snapshot};
 
 /// What is observed, as it comes, to be written down. It ends with the daemon.
 pub type Recording = mpsc::Receiver<Arc<Observed>>;

@@ -1,6 +1,6 @@
 //! Spikes in the daemon's own log: one line when one begins, one when it is over.
 
-use crate::domain::{SpikeNotice, SpikeScope, WallClock};
+use netqueue_domain::{SpikeNotice, SpikeScope, WallClock};
 
 /// Writes the line, with times as the wall clock shows them.
 pub fn write(notice: &SpikeNotice, clock: WallClock) {

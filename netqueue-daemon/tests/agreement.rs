@@ -5,7 +5,8 @@ mod replay;
 
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
-use netqueue_daemon::{domain::Observation, recording::Reader};
+use netqueue_daemon::recording::Reader;
+use netqueue_domain::Observation;
 use replay::{Replay, Storm};
 use serde_json::Value;
 

@@ -4,13 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
-use netqueue_daemon::{
-    api,
-    domain::{
-        AccountKey, Aggregator, AttachMode, DropKind, Endpoint, Event, Health, Netns, Peer, ProbeStatus,
-        QueueState, Queues, ResetCause, Settings, SocketId, Timestamp, What,
-    },
-    snapshots, web,
+use netqueue_daemon::{api, snapshots, web};
+use netqueue_domain::{
+    AccountKey, Aggregator, AttachMode, DropKind, Endpoint, Event, Health, Netns, Peer, ProbeStatus,
+    QueueState, Queues, ResetCause, Settings, SocketId, Timestamp, What,
 };
 use serde_json::Value;
 use tokio::{

@@ -6,12 +6,11 @@ use std::{
 };
 
 use netqueue_daemon::{
-    api, delivery,
-    domain::{Aggregator, Netns, Settings, Timestamp},
-    metrics,
+    api, delivery, metrics,
     snapshots::{self, Request},
     ui, web,
 };
+use netqueue_domain::{Aggregator, Netns, Settings, Timestamp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -8,13 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use netqueue_daemon::{
-    domain::{
-        AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Family, Histogram, KernelCounter, Limit,
-        Listener, Netns, Observation, Observed, Owner, Place, QueueState, Queues, ResetCause, Settings,
-        SocketId, SocketInode, Sysctls, Timestamp, Traffic, TrafficReading,
-    },
-    recording::{END, Header, Writer},
+use netqueue_daemon::recording::{END, Header, Writer};
+use netqueue_domain::{
+    AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Family, Histogram, KernelCounter, Limit,
+    Listener, Netns, Observation, Observed, Owner, Place, QueueState, Queues, ResetCause, Settings, SocketId,
+    SocketInode, Sysctls, Timestamp, Traffic, TrafficReading,
 };
 
 /// The numbers of listeners every figure is given for.

@@ -13,10 +13,8 @@ use axum::{
 use serde::Serialize;
 
 use super::{health_warnings::health_warnings, problem::Problem};
-use crate::{
-    domain::Snapshot,
-    model::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries},
-};
+use crate::model::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries};
+use netqueue_domain::Snapshot;
 
 /// The form a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use super::{
     answer::{Answer, Form},
     problem::Problem,
 };
-use crate::domain::Snapshot;
+use netqueue_domain::Snapshot;
 
 /// Snapshots whose answers are kept: while those who asked for one are answered, others already ask for the next.
 const SNAPSHOTS: usize = 2;
@@ -111,9 +111,9 @@ mod tests {
     use super::*;
     use crate::{
         api::tests::{at, drop_event, incident, json_of},
-        domain::{Aggregator, Netns, Settings, Timestamp},
         snapshots,
     };
+    use netqueue_domain::{Aggregator, Netns, Settings, Timestamp};
 
     fn picture() -> Arc<Snapshot> {
         let start = Timestamp::default();

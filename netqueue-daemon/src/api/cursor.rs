@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::{Snapshot, Timestamp};
+use netqueue_domain::{Snapshot, Timestamp};
 
 /// Where a page or a stream goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

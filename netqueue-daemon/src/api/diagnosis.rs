@@ -14,15 +14,13 @@ use super::{
     problem::Problem,
     query::{DiagnosisQuery, PlaceQuery},
 };
-use crate::{
-    domain::{
-        AccountId, Past, Snapshot, SpikeScope, WallTime,
-        diagnosis::{self, Remedy},
-    },
-    model::{
-        Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Spike,
-        Subject, Verdict, Window,
-    },
+use crate::model::{
+    Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Spike, Subject,
+    Verdict, Window,
+};
+use netqueue_domain::{
+    AccountId, Past, Snapshot, SpikeScope, WallTime,
+    diagnosis::{self, Remedy},
 };
 
 /// The parameters, as the document tells them.

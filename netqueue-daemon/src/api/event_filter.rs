@@ -8,7 +8,7 @@ use super::{
     place::{PlaceFilter, address},
     problem::Problem,
 };
-use crate::domain::{
+use netqueue_domain::{
     AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Spike, SpikeScope, Stage, Timestamp,
     WallTime,
 };

@@ -12,10 +12,8 @@ use super::{
     problem::Problem,
     query::{EventQuery, PageQuery},
 };
-use crate::{
-    domain::{self, Snapshot},
-    model::{Envelope, Event, Events, Peer, Problem as Refused, Queue},
-};
+use crate::model::{Envelope, Event, Events, Peer, Problem as Refused, Queue};
+use netqueue_domain::{self as domain, Snapshot};
 
 /// Most events of one page.
 pub(super) const MOST: usize = 1000;

@@ -1,6 +1,6 @@
 //! What every answer says of netqueue's own state, where it is not as it should be.
 
-use crate::domain::{JournalState, KernelCounter, LossReason, Snapshot};
+use netqueue_domain::{JournalState, KernelCounter, LossReason, Snapshot};
 
 /// One sentence for each thing that is wrong.
 pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
@@ -121,7 +121,7 @@ fn journal_warnings(journal: &JournalState) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::*, *};
-    use crate::domain::Obstacle;
+    use netqueue_domain::Obstacle;
 
     #[test]
     fn a_residual_is_told_beside_what_the_kernel_says_it_skipped() {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn sums_that_agree_are_not_spoken_of() {
-        let queues = crate::domain::Aggregator::new(crate::domain::Settings::of(HOST), at(0));
+        let queues = netqueue_domain::Aggregator::new(netqueue_domain::Settings::of(HOST), at(0));
         assert_eq!(health_warnings(&queues.snapshot(at(10))), Vec::<String>::new());
     }
 
@@ -152,7 +152,7 @@ mod tests {
     fn every_obstacle_is_a_warning_of_every_answer() {
         let mut queues = incident();
         let obstacles = vec![Obstacle::FtraceOff, Obstacle::ForeignNetns];
-        queues.set_health(crate::domain::Health { obstacles, ..queues.snapshot(at(9)).health });
+        queues.set_health(netqueue_domain::Health { obstacles, ..queues.snapshot(at(9)).health });
         let warnings = health_warnings(&queues.snapshot(at(10)));
         assert!(warnings[0].contains("kernel.ftrace_enabled is 0") && warnings[1].contains("--pid host"));
     }

@@ -3,10 +3,8 @@
 use std::cmp::Reverse;
 
 use super::{params::Params, place::PlaceFilter, problem::Problem};
-use crate::{
-    domain::{AccountView, Snapshot},
-    model::{Listener, Listeners},
-};
+use crate::model::{Listener, Listeners};
+use netqueue_domain::{AccountView, Snapshot};
 
 /// The accounts asked for.
 pub(super) struct ListenerFilter {
@@ -75,7 +73,7 @@ impl ListenerFilter {
 
 /// How full the fuller of its queues is, 1 being full.
 fn fullness(account: &AccountView) -> f64 {
-    let share = |queue: Option<crate::domain::QueueState>| {
+    let share = |queue: Option<netqueue_domain::QueueState>| {
         queue.map_or(0.0, |queue| f64::from(queue.length) / f64::from(queue.limit.max(1)))
     };
     if account.closed.is_some() { 0.0 } else { share(account.queues.accept).max(share(account.queues.syn)) }

@@ -12,13 +12,11 @@ use super::{
     query::{ListenerQuery, PlaceQuery},
     timeseries,
 };
-use crate::{
-    domain::{self, AccountId, AccountView, Counts, QueueState, Snapshot, Untold},
-    model::{
-        DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
-        Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
-    },
+use crate::model::{
+    DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
+    Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
 };
+use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Untold};
 
 /// Every account
 ///

@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::domain::WallTime;
+use netqueue_domain::WallTime;
 
 /// What is accepted, for messages.
 pub(super) const EXPECTED: &str =

@@ -14,10 +14,8 @@ use super::{
     problem::Problem,
     query::{EventQuery, TopQuery},
 };
-use crate::{
-    domain::{Snapshot, Timestamp, What},
-    model::{Envelope, PeerCount, Peers, Problem as Refused},
-};
+use crate::model::{Envelope, PeerCount, Peers, Problem as Refused};
+use netqueue_domain::{Snapshot, Timestamp, What};
 
 /// Most addresses one answer holds.
 pub(super) const MOST: usize = 1000;

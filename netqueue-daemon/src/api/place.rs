@@ -3,7 +3,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use super::{params::Params, problem::Problem};
-use crate::domain::{AccountKey, Event, Netns, Snapshot};
+use netqueue_domain::{AccountKey, Event, Netns, Snapshot};
 
 /// The members that say where something is. `addr` and `port` are null for what is at no one place.
 pub(super) struct Place {

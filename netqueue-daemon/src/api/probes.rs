@@ -3,7 +3,7 @@
 use axum::extract::State;
 
 use super::{Api, problem::Problem};
-use crate::domain::Snapshot;
+use netqueue_domain::Snapshot;
 
 /// The process answers.
 pub(super) async fn healthy() -> &'static str {

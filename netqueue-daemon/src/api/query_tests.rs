@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::tests::{ATTACHED, HOST, ask_of, at, drop_event, drops, get, incident, json_of, shown, text, web};
-use crate::{
-    domain::{Aggregator, Settings, Snapshot},
-    snapshots,
-};
+use crate::snapshots;
+use netqueue_domain::{Aggregator, Settings, Snapshot};
 
 /// So many drops, one a second, of which the log holds what fits.
 fn long_incident(events: u64, event_memory: usize) -> Snapshot {

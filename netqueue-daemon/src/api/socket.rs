@@ -1,9 +1,7 @@
 //! What the inventory knows of a listener, as the API writes it.
 
-use crate::{
-    domain::{self, Known, Place, WallClock},
-    model::{Limit, Owner, Reuseport, Socket, Unknown},
-};
+use crate::model::{Limit, Owner, Reuseport, Socket, Unknown};
+use netqueue_domain::{self as domain, Known, Place, WallClock};
 
 impl Socket {
     pub(super) fn of(listener: &domain::Listener, clock: WallClock) -> Self {

@@ -5,10 +5,8 @@ use axum::extract::State;
 use super::{
     Api, answer::Answer, answers::Inquiry, params::Params, place::Place, problem::Problem, query::SpikeQuery,
 };
-use crate::{
-    domain::{self, Snapshot, SpikeScope},
-    model::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes},
-};
+use crate::model::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
+use netqueue_domain::{self as domain, Snapshot, SpikeScope};
 
 /// The parameters, as the document tells them.
 pub(super) const PARAMS: [&str; 1] = ["active"];

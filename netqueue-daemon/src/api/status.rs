@@ -5,14 +5,14 @@ use axum::extract::State;
 use super::{Api, answer::Answer, answers::Inquiry, params::Params, problem::Problem};
 use crate::{
     build_info::BuildInfo,
-    domain::{
-        CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns,
-        ProbeStatus, SearchCost, SlotUse, Snapshot, Start,
-    },
     model::{
         Balance, Envelope, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
         Problem as Refused, Reconciliation, Slots, Status,
     },
+};
+use netqueue_domain::{
+    CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
+    SearchCost, SlotUse, Snapshot, Start,
 };
 
 /// How netqueue sees, and whether its sums add up

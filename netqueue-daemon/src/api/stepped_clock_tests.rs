@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::tests::{ATTACHED, ask_of, at, drop_event, incident, json_of, shown};
-use crate::domain::{Observation, Snapshot, WallClock};
+use netqueue_domain::{Observation, Snapshot, WallClock};
 
 const DAY: u64 = 86_400;
 

@@ -31,10 +31,10 @@ use super::{
     query::{EventQuery, StreamQuery},
 };
 use crate::{
-    domain::{LossReason, Snapshot},
     model::{Ended, Event, Lost, Problem as Refused, Spike},
     snapshots::Live,
 };
+use netqueue_domain::{LossReason, Snapshot};
 
 /// Streams that may be open at once.
 pub(super) const SUBSCRIBERS: usize = 32;

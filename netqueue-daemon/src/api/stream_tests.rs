@@ -13,10 +13,8 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use super::tests::{HOST, at, drop_event, drops, reset_event, web};
-use crate::{
-    domain::{Aggregator, EventFlow, Health, LossReason, Settings},
-    snapshots::{self, Publisher, Snapshots},
-};
+use crate::snapshots::{self, Publisher, Snapshots};
+use netqueue_domain::{Aggregator, EventFlow, Health, LossReason, Settings};
 
 /// A message: its name, id and data.
 type Message = (String, String, Value);

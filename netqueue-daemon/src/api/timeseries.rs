@@ -6,10 +6,8 @@ use super::{
     Api, answer::Answer, answers::Inquiry, event_filter::causes, moment, params::Params, place::PlaceFilter,
     problem::Problem, query::TimeseriesQuery,
 };
-use crate::{
-    domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What},
-    model::{Envelope, Problem as Refused, Series, Timeseries},
-};
+use crate::model::{Envelope, Problem as Refused, Series, Timeseries};
+use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
 /// Most steps of one answer.
 const MOST_STEPS: u64 = 11_000;
@@ -136,7 +134,7 @@ impl Question {
         let now = seconds(snapshot.taken);
         let asked = |time| seconds(snapshot.wall_clock.find(time));
         let end = self.end.map_or(now + 1, |end| asked(end).min(now + 1));
-        let reach = |tier: &crate::domain::Resolution| tier.reach.as_secs();
+        let reach = |tier: &netqueue_domain::Resolution| tier.reach.as_secs();
         let furthest = now.saturating_sub(RESOLUTIONS.last().map_or(0, reach));
         let start = self.start.map_or(end.saturating_sub(RECENT), asked).max(furthest);
         if start >= end {
@@ -144,7 +142,7 @@ impl Question {
                 .push("nothing lies between `start` and `end`, or it is older than what is kept".to_owned());
         }
         let fine_enough = |step: u32| self.step.is_none_or(|wanted| step <= wanted.max(1));
-        let reaching = |tier: &crate::domain::Resolution| now.saturating_sub(start) <= reach(tier);
+        let reaching = |tier: &netqueue_domain::Resolution| now.saturating_sub(start) <= reach(tier);
         let tier = RESOLUTIONS.iter().position(reaching).unwrap_or(RESOLUTIONS.len() - 1);
         let least = RESOLUTIONS.get(tier).map_or(1, |tier| tier.step);
         if !fine_enough(least) {

@@ -1,9 +1,7 @@
 //! What went through a listener, as the API writes it.
 
-use crate::{
-    domain::{self, Features, Histogram, Peak},
-    model::{Bucket, Distribution, QueuePeak, Traffic},
-};
+use crate::model::{Bucket, Distribution, QueuePeak, Traffic};
+use netqueue_domain::{self as domain, Features, Histogram, Peak};
 
 impl Traffic {
     /// `None` where it is not observed.

@@ -10,10 +10,10 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
-use crate::domain::AttachWay;
 use crate::inventory::host::{self, Host};
 use crate::kernel::{Check, LoadSettings, Outcome, examine};
 use crate::privileges;
+use netqueue_domain::AttachWay;
 
 /// The arguments of `netqueue doctor`.
 #[derive(Clone, Copy, Debug, Args)]

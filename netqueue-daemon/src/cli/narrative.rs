@@ -4,13 +4,11 @@ use super::{
     format::{count, plural, span, waited},
     terminal::plain,
 };
-use crate::{
-    client::{
-        model::{Listener, Part, Queue, Total},
-        socket::Owner,
-    },
-    domain::glossary,
+use crate::client::{
+    model::{Listener, Part, Queue, Total},
+    socket::Owner,
 };
+use netqueue_domain::glossary;
 
 /// How a paragraph is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

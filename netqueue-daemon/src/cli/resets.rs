@@ -12,13 +12,11 @@ use super::{
     table::{Cell, Column, Table},
     terminal::plain,
 };
-use crate::{
-    client::{
-        Query,
-        model::{Answer, Listener, Listeners, Part},
-    },
-    domain::glossary,
+use crate::client::{
+    Query,
+    model::{Answer, Listener, Listeners, Part},
 };
+use netqueue_domain::glossary;
 
 /// The arguments of `netqueue resets`.
 #[derive(Clone, Debug, Args)]

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::AttachWay;
+use netqueue_domain::AttachWay;
 
 pub use args::DaemonArgs;
 use file::{ConfigFile, Given};

@@ -6,7 +6,8 @@ use bytesize::ByteSize;
 use tracing::Level;
 
 use super::log::{LogFilter, LogFormat};
-use crate::{delivery::Place, domain::AttachWay};
+use crate::delivery::Place;
+use netqueue_domain::AttachWay;
 
 /// How a setting is understood, wherever it came from.
 pub(super) struct Rule<T> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Kind, outbox::Letter};
-use crate::domain::{Snapshot, SpikeScope};
+use netqueue_domain::{Snapshot, SpikeScope};
 
 /// The same name as the rule's: whoever has silenced or routed the one has the other.
 const NAME: &str = "NetqueueListenDropsSpike";
@@ -70,7 +70,7 @@ pub(super) mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::domain::{AccountKey, DropCause, Endpoint, Netns, PeerCount, Spike, Timestamp};
+    use netqueue_domain::{AccountKey, DropCause, Endpoint, Netns, PeerCount, Spike, Timestamp};
 
     /// A spike of port 80 that goes on.
     pub(in crate::delivery) fn spike(id: u64) -> Spike {

@@ -14,7 +14,8 @@ use prometheus::{IntCounterVec, Opts};
 
 pub use target::{Kind, Place, Target};
 
-use crate::{clock, domain::Snapshot, snapshots::Snapshots};
+use crate::{clock, snapshots::Snapshots};
+use netqueue_domain::Snapshot;
 use outbox::Outbox;
 
 /// Snapshots are looked at as they come, which is at least once a second, and no more often than this.

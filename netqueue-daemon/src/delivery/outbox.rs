@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::{Spike, SpikeScope, Timestamp};
+use netqueue_domain::{Spike, SpikeScope, Timestamp};
 
 /// Letters kept for a target that is away; of more, the oldest are lost.
 const WAITING: usize = 256;

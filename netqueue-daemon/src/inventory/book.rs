@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{calls::Calls, sock_diag::Seen, visit::Visit};
-use crate::domain::{
+use netqueue_domain::{
     Endpoint, Known, Limit, ListenCall, Listener, Netns, Owner, Reuseport, SocketInode, Sysctls, Timestamp,
     Unknown,
 };
@@ -199,7 +199,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::domain::{Family, LimitedBy, QueueState};
+    use netqueue_domain::{Family, LimitedBy, QueueState};
 
     const HOST: Netns = Netns::at_attach(7);
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::domain::{ListenCall, SocketInode, Timestamp};
+use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
 /// A call whose listener is not found for so long failed, or the listener is closed again.
 const KEPT: Duration = Duration::from_secs(30);

@@ -23,9 +23,9 @@ use super::{
     places::Places,
     visit::{Place, VisitError, Visitor},
 };
-use crate::{
-    clock::{self, CpuTime},
-    domain::{self, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown},
+use crate::clock::{self, CpuTime};
+use netqueue_domain::{
+    self as domain, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown,
 };
 
 /// How often everything is looked at, even if nothing was said to have changed.

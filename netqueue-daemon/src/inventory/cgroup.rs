@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Place, Runtime, printable};
+use netqueue_domain::{Place, Runtime, printable};
 
 /// So much of a path is kept.
 const LONGEST_PATH: usize = 512;

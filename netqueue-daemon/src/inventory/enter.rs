@@ -9,7 +9,7 @@ use super::{
     netns::{self, WhoHas},
     netstat::{self, NetstatError},
 };
-use crate::domain::{Netns, PerCounter};
+use netqueue_domain::{Netns, PerCounter};
 
 /// Why a namespace could not be read from inside.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use super::netns::{inode_of, of_task};
-use crate::domain::{Netns, Obstacle};
+use netqueue_domain::{Netns, Obstacle};
 
 /// The inode number of the initial PID namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_PIDNS: u32 = 0xEFFF_FFFC;

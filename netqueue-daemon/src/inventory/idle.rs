@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::sock_diag;
-use crate::domain::{IdleClosings, IdleLimit, Netns, Timestamp};
+use netqueue_domain::{IdleClosings, IdleLimit, Netns, Timestamp};
 
 /// The servers to look at, as whoever counts resets says.
 #[derive(Clone, Debug, Default)]

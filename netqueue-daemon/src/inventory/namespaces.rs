@@ -13,7 +13,7 @@ use super::{
     netstat::{self, NetstatError},
     search::{Found, Search},
 };
-use crate::domain::{Netns, PerCounter};
+use netqueue_domain::{Netns, PerCounter};
 
 /// The namespaces that were found and how to read them.
 #[derive(Debug)]
@@ -136,10 +136,8 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::{
-        domain::KernelCounter,
-        inventory::{Depth, search, tree::Tree},
-    };
+    use crate::inventory::{Depth, search, tree::Tree};
+    use netqueue_domain::KernelCounter;
 
     const POD: Netns = Netns { inode: 4_026_532_201, generation: 1 };
 

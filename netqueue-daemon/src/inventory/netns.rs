@@ -2,7 +2,7 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
-use crate::domain::Netns;
+use netqueue_domain::Netns;
 
 /// Where the namespace of PID 1 shows its counters.
 pub const HOST_NET: &str = "/proc/1/net";

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::domain::{KernelCounter, PerCounter};
+use netqueue_domain::{KernelCounter, PerCounter};
 
 /// Why the counters are not known.
 #[derive(Debug, thiserror::Error)]

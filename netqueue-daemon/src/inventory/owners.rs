@@ -13,10 +13,8 @@ use super::{
     privilege,
     process::{self, Process},
 };
-use crate::{
-    clock::CpuTime,
-    domain::{Known, Owner, OwnerSearch, SocketInode, Unknown},
-};
+use crate::clock::CpuTime;
+use netqueue_domain::{Known, Owner, OwnerSearch, SocketInode, Unknown};
 
 /// At least this often all processes are looked at: who got a descriptor since is found.
 const PERIOD: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use super::{
     search::{Depth, search},
     visit::Place,
 };
-use crate::domain::Netns;
+use netqueue_domain::Netns;
 
 /// Looking at every thread is followed by so many times its own length without that: it takes 2 % of one CPU at most.
 const SHARE: u32 = 50;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::domain::{Capability, Unknown};
+use netqueue_domain::{Capability, Unknown};
 
 /// Bit numbers of include/uapi/linux/capability.h.
 const DAC_READ_SEARCH: u32 = 2;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::sock_diag::{Seen, v6_family};
-use crate::domain::{Family, SocketInode, Unknown};
+use netqueue_domain::{Family, SocketInode, Unknown};
 
 /// The listeners in a directory like /proc/PID/net; `why` sock_diag was not asked for them.
 ///

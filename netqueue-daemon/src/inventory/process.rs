@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{cgroup, privilege};
-use crate::domain::{Known, Owner, SocketInode, Unknown, printable};
+use netqueue_domain::{Known, Owner, SocketInode, Unknown, printable};
 
 /// The longest name the kernel gives a process (TASK_COMM_LEN less its zero).
 const COMM: usize = 15;

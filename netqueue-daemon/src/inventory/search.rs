@@ -15,7 +15,8 @@ use super::{
     mounts::{self, Bound},
     netns::{self, WhoHas},
 };
-use crate::{clock::CpuTime, domain::Netns};
+use crate::clock::CpuTime;
+use netqueue_domain::Netns;
 
 /// How thoroughly to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

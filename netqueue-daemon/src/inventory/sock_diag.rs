@@ -15,7 +15,7 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
-use crate::domain::{Family, Known, QueueState, Sighting, SocketInode};
+use netqueue_domain::{Family, Known, QueueState, Sighting, SocketInode};
 
 /// A listener as one source shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

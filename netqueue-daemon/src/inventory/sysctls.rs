@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::domain::{Known, Sysctls, Unknown};
+use netqueue_domain::{Known, Sysctls, Unknown};
 
 /// Reads them from a directory like /proc/sys. Which namespace's that shows, the kernel decides by the reading thread.
 #[must_use]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::KernelCounter;
+use netqueue_domain::KernelCounter;
 
 /// Removed when dropped.
 pub(super) struct Tree {

@@ -13,7 +13,7 @@ use super::{
     sock_diag::{self, Seen},
     sysctls,
 };
-use crate::domain::{Capability, Netns, Sysctls, Unknown};
+use netqueue_domain::{Capability, Netns, Sysctls, Unknown};
 
 /// A namespace, and the ways to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{JournalError, JournalSettings};
-use crate::domain::WallTime;
+use netqueue_domain::WallTime;
 
 const PREFIX: &str = "events-";
 const SUFFIX: &str = ".ndjson.gz";

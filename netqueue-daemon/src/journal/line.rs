@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Event, Named, Timestamp, WallClock};
+use netqueue_domain::{Event, Named, Timestamp, WallClock};
 
 /// An event as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

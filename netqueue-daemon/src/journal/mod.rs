@@ -25,7 +25,7 @@ use std::{
 
 pub use line::Line;
 
-use crate::domain::{EventLog, JournalState, Timestamp};
+use netqueue_domain::{EventLog, JournalState, Timestamp};
 
 /// Lines given to the writer at once.
 pub const BATCH: usize = 512;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{JournalSettings, folder::Folder, mark::Mark, segment};
-use crate::domain::{Earlier, EarlierRun, EventLog, JournalState, Timestamp};
+use netqueue_domain::{Earlier, EarlierRun, EventLog, JournalState, Timestamp};
 
 /// Runs that are remembered: restarts beyond are no more told apart.
 const RUNS: usize = 64;

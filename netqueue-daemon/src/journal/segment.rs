@@ -16,7 +16,7 @@ use super::{
     Line,
     mark::{EXTRA, LENGTH, Mark},
 };
-use crate::domain::{Timestamp, WallTime};
+use netqueue_domain::{Timestamp, WallTime};
 
 /// A part being filled.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::domain::{
+use netqueue_domain::{
     AccountKey, DropKind, Endpoint, Event, Named, Netns, Peer, QueueState, Queues, SocketId, WallClock, What,
 };
 

@@ -19,10 +19,8 @@ use super::{
     folder::Folder,
     segment::{self, Part},
 };
-use crate::{
-    clock,
-    domain::{JournalState, Timestamp},
-};
+use crate::clock;
+use netqueue_domain::{JournalState, Timestamp};
 
 /// What happened is on disk so much later.
 const FLUSH: Duration = Duration::from_millis(250);

@@ -28,7 +28,7 @@ use super::{
     slots::{self, Slots},
     traffic::TrafficRows,
 };
-use crate::domain::{
+use netqueue_domain::{
     AccountKey, AttachMode, AttachWay, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading,
 };
 

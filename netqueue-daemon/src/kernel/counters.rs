@@ -8,12 +8,10 @@ use std::{
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, keeper::Tenure, mapped::Mapped};
-use crate::{
-    clock,
-    domain::{
-        AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
-        SocketInode, Timestamp, Untold,
-    },
+use crate::clock;
+use netqueue_domain::{
+    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
+    SocketInode, Timestamp, Untold,
 };
 
 /// The kernel side's counts.

@@ -9,7 +9,7 @@ use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace, 
 use zerocopy::FromBytes;
 
 use super::attach::ResetReasons;
-use crate::domain::{
+use netqueue_domain::{
     AccountKey, DropKind, Endpoint, Event, Netns, Peer, QueueState, Queues, ResetCause, SocketId, Timestamp,
     What,
 };

@@ -13,7 +13,7 @@ use super::{
     preflight::Prepared,
     probes::{self, At, PROBES, Probe},
 };
-use crate::domain::{AttachMode, AttachWay, Features};
+use netqueue_domain::{AttachMode, AttachWay, Features};
 
 /// The programs; they are detached with the value.
 pub struct EmptyProbes {

@@ -22,7 +22,7 @@ use super::{
     preflight::Prepared,
     probes::{self, At, Need, Probe},
 };
-use crate::domain::{AttachMode, AttachWay, ProbeStatus};
+use netqueue_domain::{AttachMode, AttachWay, ProbeStatus};
 
 /// One program, and where its misses are read.
 pub(super) type Probed = (ProbeStatus, Option<Misses>);

@@ -15,10 +15,8 @@ use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes;
 
 use super::error::{in_one_line, refused};
-use crate::{
-    clock,
-    domain::{ListenCall, SocketInode, Timestamp},
-};
+use crate::clock;
+use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
 /// The programs and the functions they belong to, in the order in which they are attached: a call that the second sees and
 /// the first did not is told with what somaxconn left.

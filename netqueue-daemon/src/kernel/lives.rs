@@ -7,7 +7,7 @@ use netqueue_common::{Cell, Farewell as Record, Lives};
 use zerocopy::FromBytes;
 
 use super::{counters, decode, mapped::Mapped};
-use crate::domain::{Farewell, Netns};
+use netqueue_domain::{Farewell, Netns};
 
 /// The generations of inode numbers.
 pub struct Numbers {
@@ -89,7 +89,7 @@ mod tests {
     use netqueue_common::Namespace;
 
     use super::*;
-    use crate::domain::KernelCounter;
+    use netqueue_domain::KernelCounter;
 
     #[test]
     fn each_last_count_is_that_of_its_counter() {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use netqueue_common::KernelLayout;
 
-use crate::domain::{AttachWay, Obstacle};
+use netqueue_domain::{AttachWay, Obstacle};
 
 use super::{
     attach::{self, LoadSettings, ResetReasons},
@@ -278,7 +278,7 @@ fn kprobe_check(way: AttachWay) -> Check {
     }
 }
 
-fn probe_check(status: &crate::domain::ProbeStatus) -> Check {
+fn probe_check(status: &netqueue_domain::ProbeStatus) -> Check {
     let subject = format!("probe {} ({})", status.function, status.at);
     let mode = status.mode.as_str();
     let (outcome, detail) = match (&status.detail, status.attached) {

@@ -1,7 +1,7 @@
 //! The one table of what is attached, and what its absence costs.
 
 use super::{error::AttachError, preemption::Preemption, symbols::Symbols};
-use crate::domain::{AttachMode, ProbeStatus};
+use netqueue_domain::{AttachMode, ProbeStatus};
 
 /// Which end of a function.
 #[derive(Clone, Copy, PartialEq, Eq)]

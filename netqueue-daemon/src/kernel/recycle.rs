@@ -11,7 +11,7 @@ use super::{
     keeper::{Keeper, Kept, Tenure},
     slots::{Purpose, Slots},
 };
-use crate::domain::{AccountKey, Counts, SlotUse};
+use netqueue_domain::{AccountKey, Counts, SlotUse};
 
 /// A closed listener keeps its slot until nothing was charged for this long: what is still under way is then charged to
 /// it, rather than to another slot of the same listener.

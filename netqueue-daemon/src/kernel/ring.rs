@@ -9,7 +9,8 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 use super::{attach::ResetReasons, decode};
-use crate::{clock, domain::Event};
+use crate::clock;
+use netqueue_domain::Event;
 
 /// The reading end of the ring buffer.
 pub struct Ring {

@@ -16,7 +16,7 @@ use super::{
     room::{OTHERS, Room},
     traffic::TrafficRows,
 };
-use crate::domain::{Features, LedgerUse};
+use netqueue_domain::{Features, LedgerUse};
 
 /// Room for accounts, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::domain::Obstacle;
+use netqueue_domain::Obstacle;
 
 /// Each switch that turns programs off, and what that is called. Kprobes have theirs in debugfs, which may not be mounted.
 const SWITCHES: [(&str, Obstacle); 2] = [

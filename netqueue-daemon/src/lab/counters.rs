@@ -5,9 +5,9 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-pub(super) use crate::domain::KernelCounter as Counter;
-use crate::domain::PerCounter;
 use crate::inventory::netstat;
+pub(super) use netqueue_domain::KernelCounter as Counter;
+use netqueue_domain::PerCounter;
 
 /// A value for each counter.
 pub(super) type Counters = PerCounter<u64>;

@@ -231,8 +231,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::diagnosis::RULES;
     use crate::lab::experiments;
+    use netqueue_domain::diagnosis::RULES;
 
     #[test]
     fn every_experiment_states_its_first_verdict_and_every_verdict_is_one_netqueue_knows() {

@@ -9,7 +9,8 @@ use super::{
     series::{Series, fold},
     traffic,
 };
-use crate::{build_info::BuildInfo, domain::Snapshot};
+use crate::build_info::BuildInfo;
+use netqueue_domain::Snapshot;
 
 /// About so much of a page is written at a time.
 const PIECE: usize = 64 << 10;

@@ -4,7 +4,7 @@
 use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
 use super::{series::Series, text};
-use crate::domain::Snapshot;
+use netqueue_domain::Snapshot;
 
 /// What a family's values may do.
 #[derive(Clone, Copy)]

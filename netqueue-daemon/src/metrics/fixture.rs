@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::domain::{
+use netqueue_domain::{
     AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
     EventFlow, EventLog, Family, Health, Histogram, KernelCounter, LedgerUse, Limit, Listener, LossReason,
     NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,

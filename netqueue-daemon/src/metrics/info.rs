@@ -6,7 +6,7 @@ use super::{
     family::{Family, Kind, Scraped},
     series::LABELS,
 };
-use crate::domain::{AccountView, Place, Snapshot};
+use netqueue_domain::{AccountView, Place, Snapshot};
 
 static INFO: Family<10> = Family {
     name: "netqueue_listener_info",

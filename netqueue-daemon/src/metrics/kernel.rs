@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::family::{Family, Kind, Scraped, count};
-use crate::domain::{CounterBalance, NamespaceBalance, Snapshot};
+use netqueue_domain::{CounterBalance, NamespaceBalance, Snapshot};
 
 const KERNEL: Family<2> = Family {
     name: "netqueue_kernel_counter_total",

@@ -6,7 +6,7 @@ use super::{
     family::{Family, Kind, Lines, Scraped, count},
     series::{LABELS, Series},
 };
-use crate::domain::{Counts, DropCause, DropKind, KernelCounter, QueueState, Queues};
+use netqueue_domain::{Counts, DropCause, DropKind, KernelCounter, QueueState, Queues};
 
 static DROPS: Family<6> = Family {
     name: "netqueue_listen_drops_total",

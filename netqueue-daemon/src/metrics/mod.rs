@@ -24,7 +24,8 @@ use axum::{
 use futures_util::stream;
 use prometheus::{core::Collector, process_collector::ProcessCollector};
 
-use crate::{build_info::BuildInfo, domain::Snapshot, snapshots::Snapshots};
+use crate::{build_info::BuildInfo, snapshots::Snapshots};
+use netqueue_domain::Snapshot;
 
 /// Answers scrapes at `path`, which begins with a slash. What other parts of the daemon count of themselves comes after the snapshot.
 pub fn router<C>(snapshots: Snapshots, path: &str, others: C) -> Router

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::text;
-use crate::domain::{
+use netqueue_domain::{
     AccountKey, AccountView, Counts, DropCause, Netns, QueueState, Queues, Snapshot, SpikeScope, Traffic,
 };
 
@@ -219,7 +219,7 @@ mod tests {
     /// Whatever a process calls itself, its line of the page is one line, and its name is in quotes.
     #[test]
     fn a_name_cannot_break_out_of_its_label() {
-        let name = crate::domain::printable(b"a\"} 1\n# \\\x1b\xff-and-much-more", 15);
+        let name = netqueue_domain::printable(b"a\"} 1\n# \\\x1b\xff-and-much-more", 15);
         assert_eq!(&*name, "a\"} 1?# \\?\u{fffd}-and");
         let named = AccountView { process: name, ..account(1, listener(1, "0.0.0.0", 80), drops(3)) };
         let page = crate::metrics::pieces(Arc::new(snapshot(vec![named]))).flatten().collect();

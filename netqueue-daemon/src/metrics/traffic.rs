@@ -4,7 +4,7 @@ use super::{
     family::{Distribution, Family, Kind, Scraped, count},
     series::LABELS,
 };
-use crate::domain::{Features, Histogram, Traffic};
+use netqueue_domain::{Features, Histogram, Traffic};
 
 static ESTABLISHED: Family<4> = Family {
     name: "netqueue_connections_established_total",

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost},
     inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
     kernel::Numbers,
 };
+use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
 
 /// How often counters are compared again that do not agree: what is under way comes to rest.
 const SETTLE: u32 = 5;

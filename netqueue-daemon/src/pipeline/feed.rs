@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{Sender, channel};
 
 use crate::{
-    domain::{Aggregator, Event, Observation, Observed, Snapshot, Timestamp},
     journal::{self, Journal, Line},
     snapshots::Recording,
     spike_log,
 };
+use netqueue_domain::{Aggregator, Event, Observation, Observed, Snapshot, Timestamp};
 
 /// Recordings that may be made at once.
 pub const RECORDINGS: usize = 2;
@@ -149,7 +149,7 @@ mod tests {
     use std::{collections::HashMap, net::Ipv4Addr};
 
     use super::*;
-    use crate::domain::{
+    use netqueue_domain::{
         AccountKey, AccountView, Bracket, Counts, DropKind, Endpoint, Health, Netns, PerCounter, Queues,
         Settings, SocketId, What,
     };
@@ -213,7 +213,7 @@ mod tests {
     fn assert_same(replayed: &Aggregator, live: &Aggregator) {
         let (replayed, live) = (replayed.snapshot(at(99)), live.snapshot(at(99)));
         // A recording begins with what stood then: what had happened before is not in its history.
-        let known = |snapshot: &crate::domain::Snapshot| {
+        let known = |snapshot: &netqueue_domain::Snapshot| {
             let known =
                 |account: &Arc<AccountView>| AccountView { history: Arc::default(), ..(**account).clone() };
             snapshot.accounts.iter().map(known).collect::<Vec<_>>()

@@ -7,13 +7,13 @@ use tokio::{io::unix::AsyncFd, time::Instant};
 use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
-    domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp},
     inventory::{
         census::{self, Census},
         host::Host,
     },
     kernel::{self, Attached, Drained, Listens, Reading},
 };
+use netqueue_domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp};
 
 /// Records taken from the ring before anything else gets its turn.
 const DRAIN: usize = 4096;

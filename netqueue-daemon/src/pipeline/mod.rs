@@ -17,10 +17,10 @@ pub use live::Live;
 pub use recorded::{Recorded, Speed};
 
 use crate::{
-    domain::{Observation, Snapshot, Timestamp},
     memory,
     snapshots::{Publisher, Request},
 };
+use netqueue_domain::{Observation, Snapshot, Timestamp};
 
 /// While events come, the source is drained this often: the kernel side need not wake us for each.
 const BUSY: Duration = Duration::from_millis(20);

@@ -5,10 +5,8 @@ use std::{future, io, thread, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Feed, Source, WATCH};
-use crate::{
-    domain::{Health, Observation, Observed, Timestamp},
-    recording::Reader,
-};
+use crate::recording::Reader;
+use netqueue_domain::{Health, Observation, Observed, Timestamp};
 
 /// Observations read ahead.
 const AHEAD: usize = 64;

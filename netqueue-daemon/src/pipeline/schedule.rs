@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    domain::{Netns, PerCounter},
-    inventory::Depth,
-};
+use crate::inventory::Depth;
+use netqueue_domain::{Netns, PerCounter};
 
 /// What is attributed to each namespace.
 pub(super) type Sums = BTreeMap<Netns, PerCounter<u64>>;

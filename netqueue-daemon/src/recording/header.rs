@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Netns, Timestamp};
+use netqueue_domain::{Netns, Timestamp};
 
 /// The version of the format this netqueue writes, and the newest it reads.
 pub(super) const FORMAT: u32 = 1;

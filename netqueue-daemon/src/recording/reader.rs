@@ -8,7 +8,7 @@ use super::{
     END,
     header::{FORMAT, Header},
 };
-use crate::domain::Observed;
+use netqueue_domain::Observed;
 
 /// No line of a recording is as long: what is, is no recording.
 const LONGEST: u64 = 256 << 20;
@@ -156,10 +156,8 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
-    use crate::{
-        domain::{Health, Netns, Observation, Timestamp},
-        recording::Writer,
-    };
+    use crate::recording::Writer;
+    use netqueue_domain::{Health, Netns, Observation, Timestamp};
 
     const SECONDS: u64 = 5000;
 

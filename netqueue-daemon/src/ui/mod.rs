@@ -141,7 +141,7 @@ mod tests {
     async fn every_cause_has_words_and_a_look() {
         let words: serde_json::Value = serde_json::from_str(&text("/ui/words.json").await).expect("JSON");
         let looks = text("/ui/words.js").await;
-        for entry in crate::domain::glossary::entries() {
+        for entry in netqueue_domain::glossary::entries() {
             let (kind, cause) = (entry.what.kind(), entry.what.cause());
             let name = entry
                 .what

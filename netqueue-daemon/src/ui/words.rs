@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::glossary;
+use netqueue_domain::glossary;
 
 #[derive(Serialize)]
 struct Word {

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netqueue_daemon::domain::{
+use netqueue_daemon::recording::{self, Header, Writer};
+use netqueue_domain::{
     AccountKey, Counts, DropKind, Endpoint, Event, KernelCounter, Netns, Observation, Observed, Peer,
     QueueState, Queues, SocketId, Timestamp, What,
 };
-use netqueue_daemon::recording::{self, Header, Writer};
 use serde_json::Value;
 
 pub(crate) const HOST: Netns = Netns::at_attach(4_026_531_840);

@@ -3,45 +3,155 @@
 use super::paths::{Mention, is_below, mentions};
 use super::tree::{Text, Tree};
 
-const SOURCES: &str = "netqueue-daemon/src/";
+const DAEMON: &str = "netqueue-daemon/src/";
 
-/// What the domain may not touch: other layers, I/O, clocks, runtimes.
-const IMPURE: [&str; 18] = [
-    "aya",
-    "tokio",
-    "axum",
-    "hyper",
-    "prometheus",
-    "std::fs",
-    "std::net::TcpStream",
-    "netqueue_common",
-    "crate::kernel",
-    "crate::inventory",
-    "crate::pipeline",
-    "crate::api",
-    "crate::metrics",
-    "crate::cli",
-    "crate::ui",
-    "crate::lab",
-    "crate::app",
-    "crate::config",
+/// The crates without clock, I/O or threads, by their sources.
+const PURE: [&str; 1] = ["netqueue-daemon/domain/src/"];
+
+/// All a pure crate may name of the standard library. A parent such as `std::net` is not enough: it would let a socket in.
+const PURE_STD: [&str; 22] = [
+    "std::borrow",
+    "std::cmp",
+    "std::collections",
+    "std::convert",
+    "std::error",
+    "std::f64",
+    "std::fmt",
+    "std::hash",
+    "std::iter",
+    "std::marker",
+    "std::mem",
+    "std::net::IpAddr",
+    "std::net::Ipv4Addr",
+    "std::net::Ipv6Addr",
+    "std::net::SocketAddr",
+    "std::num",
+    "std::ops",
+    "std::slice",
+    "std::str",
+    "std::sync::Arc",
+    "std::sync::LazyLock",
+    "std::time::Duration",
 ];
 
-/// Clocks, under whatever path they are reached.
-const CLOCKS: [&str; 2] = ["SystemTime::now", "Instant::now"];
+/// What each module of the daemon may know of the others. What is not in a row is refused, and so is a module without one.
+const MAY_KNOW: [(&str, &[&str]); 26] = [
+    ("api", &["build_info", "model", "recording", "runbooks", "snapshots"]),
+    (
+        "app",
+        &[
+            "api",
+            "clock",
+            "config",
+            "delivery",
+            "inventory",
+            "journal",
+            "kernel",
+            "memory",
+            "metrics",
+            "pipeline",
+            "privileges",
+            "recording",
+            "service_manager",
+            "snapshots",
+            "ui",
+            "web",
+        ],
+    ),
+    ("build_info", &[]),
+    (
+        "cli",
+        &[
+            "api",
+            "client",
+            "config",
+            "inventory",
+            "kernel",
+            "lab",
+            "pipeline",
+            "privileges",
+            "recording",
+            "tui",
+        ],
+    ),
+    // The page and the clients may run on another machine: what they know comes over HTTP.
+    ("client", &["model", "pem"]),
+    ("clock", &[]),
+    ("config", &["delivery"]),
+    ("delivery", &["clock", "snapshots"]),
+    ("inventory", &["clock"]),
+    ("journal", &["clock"]),
+    ("kernel", &["clock", "privileges"]),
+    ("lab", &["inventory", "kernel"]),
+    ("memory", &[]),
+    ("metrics", &["build_info", "snapshots"]),
+    ("model", &[]),
+    ("pem", &[]),
+    (
+        "pipeline",
+        &["clock", "inventory", "journal", "kernel", "memory", "recording", "snapshots", "spike_log"],
+    ),
+    ("privileges", &[]),
+    ("recording", &[]),
+    ("runbooks", &[]),
+    ("service_manager", &["snapshots"]),
+    ("snapshots", &[]),
+    ("spike_log", &[]),
+    ("tui", &["cli", "client"]),
+    ("ui", &[]),
+    ("web", &["model", "pem"]),
+];
+
+/// Where everything comes together: the binary, and the library's list of modules.
+const ROOTS: [&str; 2] = ["main.rs", "lib.rs"];
 
 /// What belongs to the kernel side.
 const KERNEL_SIDE: [&str; 5] = ["aya", "aya_log", "aya_obj", "aya_build", "netqueue_common"];
 
-/// `domain/` mentions no other layer, no I/O and no clock.
-pub(crate) fn domain_is_pure(tree: &Tree) -> Vec<String> {
+/// The pure crates name of the standard library what has no effect, and other crates as their manifests say.
+pub(crate) fn pure_crates_are_pure(tree: &Tree) -> Vec<String> {
     let banned = |mention: &Mention| {
-        IMPURE.iter().any(|impure| is_below(&mention.path, impure))
-            || CLOCKS
-                .iter()
-                .any(|clock| mention.path == *clock || mention.path.ends_with(&format!("::{clock}")))
+        let std = ["std", "core", "alloc"].iter().any(|name| is_below(&mention.path, name));
+        std && !PURE_STD.iter().any(|pure| is_below(&mention.path, pure))
     };
-    complain(tree, |file| in_module(file, "domain"), banned, "time and facts come in as arguments")
+    let complaints = PURE
+        .iter()
+        .flat_map(|sources| complain(tree, sources, |_| true, banned, "time and facts come in as arguments"));
+    complaints.collect()
+}
+
+/// Each module mentions those that [`MAY_KNOW`] gives it. Tests may mention more.
+pub(crate) fn modules_know_whom_they_may(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Text { path, text } in tree.rust(DAEMON) {
+        let Some(file) = path.strip_prefix(DAEMON).filter(|file| !ROOTS.contains(file)) else { continue };
+        let module = file.split(['/', '.']).next().unwrap_or_default();
+        let Some((_, known)) = MAY_KNOW.iter().find(|(name, _)| *name == module) else {
+            complaints
+                .push(format!("{path}: xtask/src/tidy/dependencies.rs must say what {module} may know"));
+            continue;
+        };
+        for mention in mentions(file, without_tests(file, text)) {
+            let Some(rest) = mention.path.strip_prefix("crate::") else { continue };
+            let other = rest.split("::").next().unwrap_or_default();
+            let is_module = MAY_KNOW.iter().any(|(name, _)| *name == other);
+            if is_module && other != module && !known.contains(&other) {
+                complaints.push(format!(
+                    "{path}:{}: {}: {module} may know {}",
+                    mention.line,
+                    mention.path,
+                    if known.is_empty() { "no other module".to_owned() } else { known.join(", ") }
+                ));
+            }
+        }
+    }
+    complaints
+}
+
+/// The text up to its tests; nothing of a file that has nothing else.
+fn without_tests<'a>(file: &str, text: &'a str) -> &'a str {
+    let whole = file.ends_with("tests.rs") || file.contains("/tests/");
+    if whole { "" } else { text.split_once("#[cfg(test)]").map_or(text, |(code, _)| code) }
 }
 
 /// Only `kernel/` mentions aya and netqueue-common.
@@ -49,76 +159,43 @@ pub(crate) fn only_kernel_knows_aya(tree: &Tree) -> Vec<String> {
     let banned = |mention: &Mention| KERNEL_SIDE.iter().any(|name| is_below(&mention.path, name));
     complain(
         tree,
+        DAEMON,
         |file| !in_module(file, "kernel"),
         banned,
         "only kernel/ may know it; others get domain types",
     )
 }
 
-/// `recording/` mentions no part of the daemon but `domain`, and no runtime.
-pub(crate) fn recording_knows_the_domain_only(tree: &Tree) -> Vec<String> {
-    let banned = |mention: &Mention| {
-        let own = ["crate::domain", "crate::recording"].iter().any(|own| is_below(&mention.path, own));
-        mention.path.starts_with("crate::") && !own || is_below(&mention.path, "tokio")
-    };
-    complain(tree, |file| in_module(file, "recording"), banned, "a recording is a file of domain values")
+/// `recording/` mentions no runtime: it is a file of domain values.
+pub(crate) fn recording_needs_no_runtime(tree: &Tree) -> Vec<String> {
+    let banned = |mention: &Mention| is_below(&mention.path, "tokio");
+    complain(
+        tree,
+        DAEMON,
+        |file| in_module(file, "recording"),
+        banned,
+        "a recording is a file of domain values",
+    )
 }
 
 /// Only `pipeline/` gives observations to the aggregator, all of them by way of its feed.
 pub(crate) fn only_the_feed_tells_the_aggregator(tree: &Tree) -> Vec<String> {
-    let banned = |mention: &Mention| mention.path.ends_with("domain::Aggregator");
+    let banned = |mention: &Mention| mention.path == "netqueue_domain::Aggregator";
     let within = |file: &str| file.starts_with("pipeline/") && file != "pipeline/feed.rs";
-    complain(tree, within, banned, "tell the feed an Observation: a recording would lack it")
+    complain(tree, DAEMON, within, banned, "tell the feed an Observation: a recording would lack it")
 }
 
-/// `api/` and `metrics/` mention neither `kernel` nor each other.
-pub(crate) fn surfaces_are_apart(tree: &Tree) -> Vec<String> {
-    let mut complaints = Vec::new();
-    for (surface, other) in [("api", "crate::metrics"), ("metrics", "crate::api")] {
-        let banned =
-            |mention: &Mention| is_below(&mention.path, "crate::kernel") || is_below(&mention.path, other);
-        let within = |file: &str| in_module(file, surface);
-        complaints.extend(complain(tree, within, banned, "a surface sees domain::Snapshot"));
-    }
-    complaints
-}
-
-/// The parts of the daemon that know something a surface over HTTP must ask for.
-const ASKED_FOR: [&str; 6] = [
-    "crate::kernel",
-    "crate::pipeline",
-    "crate::snapshots",
-    "crate::inventory",
-    "crate::api",
-    "crate::metrics",
-];
-
-/// `ui/` serves files: the page gets its data from the API, as `client/` does, which may run on another machine.
-pub(crate) fn outsiders_ask_over_http(tree: &Tree) -> Vec<String> {
-    let banned = |mention: &Mention| ASKED_FOR.iter().any(|part| is_below(&mention.path, part));
-    let outside = |file: &str| ["ui", "client", "tui"].iter().any(|module| in_module(file, module));
-    complain(tree, outside, banned, "what it knows comes over HTTP")
-}
-
-/// Only `main.rs` mentions `app`, the composition root.
-pub(crate) fn only_main_sees_app(tree: &Tree) -> Vec<String> {
-    let banned = |mention: &Mention| {
-        is_below(&mention.path, "crate::app") || is_below(&mention.path, "netqueue_daemon::app")
-    };
-    let within = |file: &str| file != "main.rs" && !in_module(file, "app");
-    complain(tree, within, banned, "only main.rs may know the composition root")
-}
-
-/// One complaint for each banned mention in the files `within` selects by their path below `src/`.
+/// One complaint for each banned mention in the files `within` selects by their path below `sources`.
 fn complain(
     tree: &Tree,
+    sources: &str,
     within: impl Fn(&str) -> bool,
     banned: impl Fn(&Mention) -> bool,
     instead: &str,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
-    for Text { path, text } in tree.rust(SOURCES) {
-        let Some(file) = path.strip_prefix(SOURCES).filter(|file| within(file)) else { continue };
+    for Text { path, text } in tree.rust(sources) {
+        let Some(file) = path.strip_prefix(sources).filter(|file| within(file)) else { continue };
         for mention in mentions(file, text).into_iter().filter(&banned) {
             complaints.push(format!("{path}:{}: {}: {instead}", mention.line, mention.path));
         }
@@ -134,61 +211,83 @@ fn in_module(file: &str, module: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn tree(file: &str, text: &str) -> Tree {
-        Tree::of(&[(&format!("{SOURCES}{file}"), text)])
+    fn daemon(file: &str, text: &str) -> Tree {
+        Tree::of(&[(&format!("{DAEMON}{file}"), text)])
+    }
+
+    fn domain(text: &str) -> Tree {
+        Tree::of(&[(&format!("{}joining.rs", PURE[0]), text)])
     }
 
     #[test]
-    fn a_clock_or_a_file_in_the_domain_is_found() {
-        for bad in
-            ["let t = Instant::now();", "use std::time; fn f() { time::SystemTime::now(); }", "use std::fs;"]
-        {
-            assert_eq!(domain_is_pure(&tree("domain/ledger.rs", bad)).len(), 1, "{bad}");
+    fn a_clock_a_file_or_a_thread_in_a_pure_crate_is_found() {
+        for bad in [
+            "let t = std::time::Instant::now();",
+            "use std::time; fn f() { time::SystemTime::now(); }",
+            "use std::fs;",
+            "use std::{collections::HashMap, thread};",
+            "use std::net::{IpAddr, TcpStream};",
+            "std::process::exit(1);",
+        ] {
+            assert_eq!(pure_crates_are_pure(&domain(bad)).len(), 1, "{bad}");
         }
-        assert_eq!(domain_is_pure(&tree("domain/mod.rs", "use crate::{domain::cause, kernel};")).len(), 1);
     }
 
     #[test]
-    fn a_pure_domain_and_an_impure_pipeline_are_fine() {
-        let pure = "use std::time::Duration;\nuse super::cause::Cause;\n// Instant::now is for others\n";
-        assert!(domain_is_pure(&tree("domain/ledger.rs", pure)).is_empty());
-        assert!(domain_is_pure(&tree("pipeline.rs", "let now = Instant::now();")).is_empty());
+    fn values_are_fine_and_others_may_have_a_clock() {
+        let pure = "use std::{net::IpAddr, time::Duration};\nuse super::cause::Cause;\n// Instant::now is for others\n";
+        assert_eq!(pure_crates_are_pure(&domain(pure)), Vec::<String>::new());
+        assert!(pure_crates_are_pure(&daemon("clock.rs", "let now = std::time::Instant::now();")).is_empty());
     }
 
     #[test]
     fn aya_is_for_the_kernel_folder() {
-        assert_eq!(only_kernel_knows_aya(&tree("app.rs", "use aya::Ebpf;")).len(), 1);
-        assert_eq!(only_kernel_knows_aya(&tree("lab/mod.rs", "let k: netqueue_common::Key;")).len(), 1);
-        assert!(only_kernel_knows_aya(&tree("kernel/attach.rs", "use aya::Ebpf;")).is_empty());
+        assert_eq!(only_kernel_knows_aya(&daemon("app.rs", "use aya::Ebpf;")).len(), 1);
+        assert_eq!(only_kernel_knows_aya(&daemon("lab/mod.rs", "let k: netqueue_common::Key;")).len(), 1);
+        assert!(only_kernel_knows_aya(&daemon("kernel/attach.rs", "use aya::Ebpf;")).is_empty());
     }
 
     #[test]
     fn a_recording_lacks_nothing_the_aggregator_is_told() {
-        let bad = "use crate::{domain::Aggregator, clock};";
-        assert_eq!(only_the_feed_tells_the_aggregator(&tree("pipeline/live.rs", bad)).len(), 1);
-        assert!(only_the_feed_tells_the_aggregator(&tree("pipeline/feed.rs", bad)).is_empty());
-        assert_eq!(recording_knows_the_domain_only(&tree("recording/reader.rs", bad)).len(), 1);
+        let bad = "use netqueue_domain::{Aggregator, Snapshot};";
+        assert_eq!(only_the_feed_tells_the_aggregator(&daemon("pipeline/live.rs", bad)).len(), 1);
+        assert!(only_the_feed_tells_the_aggregator(&daemon("pipeline/feed.rs", bad)).is_empty());
+        assert_eq!(
+            recording_needs_no_runtime(&daemon("recording/reader.rs", "use tokio::fs::File;")).len(),
+            1
+        );
     }
 
     #[test]
-    fn surfaces_do_not_meet() {
-        assert_eq!(surfaces_are_apart(&tree("api/mod.rs", "use crate::metrics::Page;")).len(), 1);
-        assert_eq!(surfaces_are_apart(&tree("metrics/mod.rs", "use crate::kernel;")).len(), 1);
-        assert!(surfaces_are_apart(&tree("api/mod.rs", "use crate::domain::Snapshot;")).is_empty());
-    }
-
-    #[test]
-    fn a_page_or_a_client_that_reaches_into_the_daemon_is_found() {
-        for file in ["ui/mod.rs", "client/http.rs", "tui/feed.rs"] {
-            assert_eq!(outsiders_ask_over_http(&tree(file, "use crate::snapshots::Snapshots;")).len(), 1);
-            assert!(outsiders_ask_over_http(&tree(file, "use crate::domain::glossary;")).is_empty());
+    fn a_handler_that_reaches_into_the_pipeline_is_found() {
+        for (file, bad) in [
+            ("api/peers.rs", "use crate::pipeline;"),
+            ("api/mod.rs", "use crate::metrics::Page;"),
+            ("metrics/mod.rs", "use crate::{kernel, snapshots::Snapshots};"),
+            ("client/http.rs", "use crate::snapshots::Snapshots;"),
+            ("ui/mod.rs", "let page = crate::api::page();"),
+            ("journal/writer.rs", "use super::super::pipeline;"),
+            ("cli/mod.rs", "crate::app::run();"),
+        ] {
+            let complaints = modules_know_whom_they_may(&daemon(file, bad));
+            assert_eq!(complaints.len(), 1, "{file}: {bad}: {complaints:?}");
         }
-        assert!(outsiders_ask_over_http(&tree("cli/doctor.rs", "use crate::kernel::Check;")).is_empty());
     }
 
     #[test]
-    fn the_composition_root_is_for_main() {
-        assert_eq!(only_main_sees_app(&tree("cli/mod.rs", "crate::app::run();")).len(), 1);
-        assert!(only_main_sees_app(&tree("main.rs", "use netqueue_daemon::app;")).is_empty());
+    fn what_the_table_gives_a_module_is_fine_and_so_is_more_in_its_tests() {
+        for (file, fine) in [
+            ("api/mod.rs", "use crate::snapshots::Snapshots;"),
+            ("main.rs", "crate::app::run();"),
+            ("api/query.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use crate::web; }"),
+            ("web/secured_tests.rs", "use crate::client::Server;"),
+        ] {
+            assert_eq!(modules_know_whom_they_may(&daemon(file, fine)), Vec::<String>::new(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_new_module_says_what_it_may_know() {
+        assert_eq!(modules_know_whom_they_may(&daemon("hub/mod.rs", "")).len(), 1);
     }
 }

@@ -19,14 +19,12 @@ use tree::Tree;
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Every rule with what it keeps true.
-const RULES: [(&str, Rule); 16] = [
-    ("the domain is pure", dependencies::domain_is_pure),
+const RULES: [(&str, Rule); 14] = [
+    ("pure crates are pure", dependencies::pure_crates_are_pure),
+    ("modules know whom they may", dependencies::modules_know_whom_they_may),
     ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
-    ("surfaces see neither the kernel side nor each other", dependencies::surfaces_are_apart),
-    ("recording knows the domain only", dependencies::recording_knows_the_domain_only),
+    ("recording needs no runtime", dependencies::recording_needs_no_runtime),
     ("the aggregator is told by observations only", dependencies::only_the_feed_tells_the_aggregator),
-    ("the page and clients ask over HTTP", dependencies::outsiders_ask_over_http),
-    ("only main.rs sees app", dependencies::only_main_sees_app),
     ("the contract depends on nothing", manifests::contract_is_bare),
     ("one Rust version", manifests::versions_agree),
     ("every file begins with its promise", files::promise_first),

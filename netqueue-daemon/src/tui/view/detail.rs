@@ -16,9 +16,9 @@ use crate::{
         terminal::plain,
     },
     client::model::{Listener, Part, Verdict},
-    domain::glossary,
     tui::model::Model,
 };
+use netqueue_domain::glossary;
 
 /// A headline over what follows.
 pub(super) fn block(title: String, look: Look) -> Block<'static> {

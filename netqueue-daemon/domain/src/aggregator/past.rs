@@ -1,0 +1,84 @@
+//! What happened to accounts over time, all of it in bounded memory.
+
+use std::sync::Arc;
+
+use super::Aggregator;
+use crate::{Counts, History, Measure, Queues, Timestamp, Traffic};
+
+/// What went through a listener between two looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Went {
+    established: u64,
+    accepted: u64,
+}
+
+impl Went {
+    pub(super) const fn between(before: &Traffic, after: &Traffic) -> Self {
+        Self {
+            established: after.established.saturating_sub(before.established),
+            accepted: after.accepted.saturating_sub(before.accepted),
+        }
+    }
+}
+
+impl Aggregator {
+    /// An account was charged the difference of these counts.
+    pub(super) fn remember_charges(&mut self, index: usize, before: &Counts, after: &Counts, now: Timestamp) {
+        self.remember(index, |history| history.charge(before, after, now), now);
+    }
+
+    /// Connections went through a listener, and its queues were so long.
+    pub(super) fn remember_traffic(
+        &mut self,
+        index: usize,
+        went: Went,
+        queues: Queues,
+        longest: u32,
+        now: Timestamp,
+    ) {
+        let length = |queue: Option<super::QueueState>| queue.map_or(0, |queue| queue.length);
+        let measured = [
+            (Measure::Established, went.established),
+            (Measure::Accepted, went.accepted),
+            (Measure::AcceptQueue, u64::from(length(queues.accept).max(longest))),
+            (Measure::SynQueue, u64::from(length(queues.syn))),
+        ];
+        if measured.iter().any(|(_, value)| *value > 0) {
+            self.remember(
+                index,
+                |history| measured.into_iter().for_each(|(measure, value)| history.add(measure, value, now)),
+                now,
+            );
+        }
+    }
+
+    /// An event told how long the queues were.
+    pub(super) fn remember_queues(&mut self, index: usize, queues: Queues, at: Timestamp) {
+        self.remember_traffic(index, Went::default(), queues, 0, at);
+    }
+
+    /// Adds to the history of the account at this place.
+    fn remember(&mut self, index: usize, add: impl FnOnce(&mut History), now: Timestamp) {
+        let history = Arc::make_mut(&mut self.edit(index).history);
+        let before = history.bytes();
+        add(history);
+        let after = history.bytes();
+        self.history_bytes = self.history_bytes + after - before;
+        while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
+    }
+
+    /// Histories were put together, or went away.
+    pub(super) fn weigh_histories(&mut self, now: Timestamp) {
+        self.history_bytes = self.accounts.iter().map(|account| account.history.bytes()).sum();
+        while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
+    }
+
+    /// Forgets the history that has not moved for longest. Returns whether there was one.
+    fn forget_one(&mut self, now: Timestamp) -> bool {
+        let held = self.accounts.iter_mut().filter(|account| account.history.bytes() > 0);
+        let Some(idle) = held.min_by_key(|account| account.history.moved()) else { return false };
+        self.history_bytes -= idle.history.bytes();
+        Arc::make_mut(idle).history = Arc::new(History::forgotten(now));
+        true
+    }
+}

@@ -1,0 +1,306 @@
+//! From the snapshot to evidence: one for each account that was charged in the window, one for many closed ports, one for
+//! netqueue itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use super::{Evidence, Flow, Group, Idle, Overflow, Refusal, Sight, Subject, known, last_arrival, software};
+use crate::{
+    AccountKey, AccountView, Counts, DropCause, Endpoint, Event, LossReason, Netns, Past, ResetCause, Run,
+    Snapshot, Timestamp, What,
+};
+
+/// More closed ports than this in one namespace are one piece of evidence: a scan.
+const PORTS: usize = 8;
+/// Peers are kept up to this many.
+const PEERS: usize = 1024;
+
+/// Everything there is evidence of from `from` on.
+#[must_use]
+pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
+    let window = (from, snapshot.taken);
+    let sight = sight(snapshot);
+    let events = events(snapshot, from);
+    let none = Vec::new();
+    let mut all: Vec<Evidence> = Vec::new();
+    let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
+    // What is long over is evidence of nothing that is the matter.
+    let over = |account: &AccountView| matches!(account.key, AccountKey::Gone(_));
+    for account in snapshot.accounts.iter().filter(|account| !over(account)) {
+        let past = snapshot.recent.of(&account.key);
+        let counts = past.map_or(account.counts, |past| account.counts.less(past.counts_at(from)));
+        if counts == Counts::default() || past.is_none() && account.last_seen < from {
+            continue;
+        }
+        let look =
+            Look { snapshot, account, past, events: events.get(&account.key).unwrap_or(&none), window };
+        let evidence = Evidence { sight: sight.clone(), ..look.evidence(counts) };
+        if is_closed_port(&evidence) {
+            closed_ports.entry(account.key.netns()).or_default().push(evidence);
+        } else {
+            all.push(evidence);
+        }
+    }
+    for (netns, ports) in closed_ports {
+        if ports.len() > PORTS {
+            all.push(together(netns, &ports));
+        } else {
+            all.extend(ports);
+        }
+    }
+    all.push(Evidence { sight, ..Evidence::of(Subject::Netqueue, window, Counts::default()) });
+    all
+}
+
+/// Events of the window by account, oldest first.
+fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event>> {
+    /// The ring orders by CPU: an event may stand behind one that is a little younger.
+    const DISORDER: Duration = Duration::from_secs(2);
+    let mut by_account: HashMap<_, Vec<Event>> = HashMap::new();
+    let held = snapshot.events.of_this_run();
+    for event in
+        held.take_while(|event| event.time >= from.before(DISORDER)).filter(|event| event.time >= from)
+    {
+        by_account.entry(event.account).or_default().push(event);
+    }
+    by_account.values_mut().for_each(|events| events.sort_by_key(|event| event.time));
+    by_account
+}
+
+/// What there is to look at for one account.
+struct Look<'a> {
+    snapshot: &'a Snapshot,
+    account: &'a AccountView,
+    past: Option<&'a Past>,
+    events: &'a [Event],
+    window: (Timestamp, Timestamp),
+}
+
+impl Look<'_> {
+    fn evidence(&self, counts: Counts) -> Evidence {
+        let Self { snapshot, account, .. } = *self;
+        let base = Evidence::of(Subject::Account(account.id, account.key), self.window, counts);
+        let listener = known::listener(snapshot, account);
+        let backlog = account.queues.accept.map(|queue| queue.limit);
+        let refusals = self.refusals();
+        let (first, last) = self.drops_between(&refusals);
+        let flow = first.zip(last).and_then(|(first, last)| self.flow(first, last));
+        let drops = queue_drops(&counts);
+        let backlog = listener.backlog.or(backlog);
+        let overflow = backlog.filter(|_| overflows(&counts) > 0).map(|limit| Overflow {
+            drops,
+            most_in_a_second: self.past.map_or(0, |past| past.most_drops_in_a_second(self.window.0)),
+            limit,
+            flow,
+            arriving: first.zip(last_arrival(&refusals)).and_then(|(first, last)| self.flow(first, last)),
+            refusals: refusals.clone(),
+        });
+        let longest = refusals.iter().map(|refusal| refusal.length).max();
+        let peak = Some(account.traffic.accept_peak.window).filter(|peak| *peak > 0);
+        let ages = self.events.iter().filter_map(|event| event.age);
+        let idle_limit = self.idle_limit().or_else(|| default_idle_limit(&listener.owner.as_ref()?.name));
+        Evidence {
+            flow,
+            accept_peak: longest.max(peak),
+            waiting: account.queues.accept.map(|queue| queue.length),
+            not_accepting_for: self.not_accepting_for(),
+            wait_p99: account.traffic.wait_quantile(0.99),
+            backlog,
+            bound_by: listener.bound_by,
+            listen_argument: listener.listen_argument,
+            settings: listener.settings,
+            owner: listener.owner,
+            closed: account.closed.is_some(),
+            counterfactual: overflow.and_then(|overflow| overflow.remedy()),
+            group: self.group(overflows(&counts)),
+            peers: peers(self.events),
+            reset_clients: reset_clients(self.events),
+            ages: ages.clone().min().zip(ages.max()),
+            idle_limit,
+            ..base
+        }
+    }
+
+    /// How long the server was seen to let connections idle.
+    fn idle_limit(&self) -> Option<Idle> {
+        let (AccountKey::Listener { at, .. } | AccountKey::Endpoint(at)) = self.account.key else {
+            return None;
+        };
+        self.snapshot.idle_limits.get(&(at.netns, at.port)).copied().map(Idle::Seen)
+    }
+
+    /// What a full queue dropped.
+    fn refusals(&self) -> Vec<Refusal> {
+        let refused = |event: &Event| match event.what {
+            What::Drop(kind) => match kind.cause() {
+                DropCause::AcceptQueueFull | DropCause::SynQueueFull => Some(Refusal {
+                    at: event.time,
+                    peer: event.peer,
+                    length: event.queues.accept.map_or(0, |queue| queue.length),
+                }),
+                DropCause::SynBacklogReserve | DropCause::Other => None,
+            },
+            What::Reset(_) => None,
+        };
+        self.events.iter().filter_map(refused).collect()
+    }
+
+    /// When the first and the last drop of the window happened.
+    fn drops_between(&self, refusals: &[Refusal]) -> (Option<Timestamp>, Option<Timestamp>) {
+        let by_event = (refusals.first().map(|first| first.at), refusals.last().map(|last| last.at));
+        let Some(past) = self.past else { return by_event };
+        let runs = past.runs();
+        let rose = |(before, run): &(&Run, &Run)| run.drops > before.drops && run.since >= self.window.0;
+        let rises = || runs.iter().zip(runs.iter().skip(1)).filter(rose);
+        let first = by_event.0.or_else(|| rises().next().map(|(before, _)| before.until));
+        (first, by_event.1.max(rises().next_back().map(|(_, run)| run.since)))
+    }
+
+    /// What went through between two moments; `None` where that is not counted.
+    fn flow(&self, first: Timestamp, last: Timestamp) -> Option<Flow> {
+        let runs = self.past?.runs();
+        let before = runs.iter().rev().find(|run| run.since <= first).or(runs.front())?;
+        let after = runs.iter().find(|run| run.until >= last).or(runs.back())?;
+        // A queue that overflowed has been entered, unless nobody counts that.
+        (after.entered > 0).then(|| Flow {
+            span: after.since.since(before.until).max(last.since(first)),
+            entered: after.entered.saturating_sub(before.entered),
+            accepted: after.accepted.saturating_sub(before.accepted),
+        })
+    }
+
+    /// The longest time in which clients were refused, others waited, and nothing was accepted. It counts from the first
+    /// refusal: what comes before may have been a time without clients.
+    fn not_accepting_for(&self) -> Option<Duration> {
+        let runs = self.past?.runs();
+        if runs.back()?.entered == 0 {
+            return None;
+        }
+        let mut longest = None;
+        let mut refused_since: Option<Timestamp> = None;
+        for (before, run) in runs.iter().zip(runs.iter().skip(1)) {
+            if run.accepted > before.accepted {
+                refused_since = None;
+            }
+            if run.accepted >= run.entered {
+                // Nobody waits: it may be quick and have nothing to do.
+                refused_since = None;
+            } else if run.drops > before.drops && run.since >= self.window.0 {
+                refused_since.get_or_insert(run.since);
+            }
+            if let Some(since) = refused_since {
+                longest = longest.max(Some(run.until.since(since)));
+            }
+        }
+        longest
+    }
+
+    /// The living others on the same address and port.
+    fn group(&self, mine: u64) -> Option<Group> {
+        let AccountKey::Listener { at, .. } = self.account.key else { return None };
+        let others = self.snapshot.accounts.iter().filter(|other| {
+            let same = matches!(other.key, AccountKey::Listener { at: place, .. } if is_same(place, at));
+            same && other.id != self.account.id && other.closed.is_none()
+        });
+        let mut group = Group { others: 0, well: 0, drops: 0, accepts_known: true };
+        for other in others {
+            let past = self.snapshot.recent.of(&other.key);
+            let counts = past.map_or(other.counts, |past| other.counts.less(past.counts_at(self.window.0)));
+            let (dropped, counted) = (overflows(&counts), other.traffic.established > 0);
+            group.others += 1;
+            group.drops += dropped;
+            group.accepts_known &= counted;
+            let stuck = counted && other.traffic.accepted == 0;
+            group.well += u32::from(!stuck && dropped * 10 < mine);
+        }
+        (group.others > 0 && self.account.closed.is_none()).then_some(group)
+    }
+}
+
+fn default_idle_limit(process: &str) -> Option<Idle> {
+    software::of(process)?.idle_seconds.map(Duration::from_secs).map(Idle::Default)
+}
+
+fn overflows(counts: &Counts) -> u64 {
+    let full = counts.drops().filter(|(kind, _)| kind.cause() == DropCause::AcceptQueueFull);
+    full.map(|(_, drops)| drops).sum()
+}
+
+fn queue_drops(counts: &Counts) -> u64 {
+    let of_syn = counts.drops().filter(|(kind, _)| kind.cause() == DropCause::SynQueueFull);
+    overflows(counts) + of_syn.map(|(_, drops)| drops).sum::<u64>()
+}
+
+/// Whether two listeners are in one place. Of those that dropped nothing yet, the namespace's generation may not be known.
+fn is_same(one: Endpoint, other: Endpoint) -> bool {
+    (one.netns.inode, one.addr, one.port) == (other.netns.inode, other.addr, other.port)
+}
+
+/// Addresses by how often they were met, most first.
+fn peers(events: &[Event]) -> Vec<(IpAddr, u64)> {
+    let mut met: HashMap<IpAddr, u64> = HashMap::new();
+    for peer in events.iter().filter_map(|event| event.peer) {
+        if met.len() < PEERS || met.contains_key(&peer.addr) {
+            *met.entry(peer.addr).or_default() += 1;
+        }
+    }
+    let mut met: Vec<_> = met.into_iter().collect();
+    met.sort_by(|(one, times), (other, more)| more.cmp(times).then(one.cmp(other)));
+    met
+}
+
+fn reset_clients(events: &[Event]) -> u64 {
+    let resets = events.iter().filter(|event| matches!(event.what, What::Reset(_)));
+    resets.filter_map(|event| event.peer.map(|peer| (peer.addr, peer.port))).collect::<HashSet<_>>().len()
+        as u64
+}
+
+fn is_closed_port(evidence: &Evidence) -> bool {
+    matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
+        && evidence.resets(ResetCause::NoListener) == evidence.counts.reset_total()
+        && evidence.counts.drop_total() == 0
+}
+
+/// Many closed ports as one.
+fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
+    let mut counts = Counts::default();
+    let mut peers: HashMap<IpAddr, u64> = HashMap::new();
+    for port in ports {
+        counts.add(&port.counts);
+        port.peers.iter().for_each(|(peer, times)| *peers.entry(*peer).or_default() += times);
+    }
+    let mut peers: Vec<_> = peers.into_iter().collect();
+    peers.sort_by(|(one, times), (other, more)| more.cmp(times).then(one.cmp(other)));
+    let (window, sight) = ports.first().map(|port| (port.window, port.sight.clone())).unwrap_or_default();
+    let base = Evidence::of(Subject::Namespace(netns), window, counts);
+    Evidence { ports: ports.len() as u64, peers, sight, ..base }
+}
+
+fn sight(snapshot: &Snapshot) -> Sight {
+    let health = &snapshot.health;
+    let unattached =
+        health.probes.iter().filter(|probe| !probe.attached).map(|probe| probe.function.clone()).collect();
+    let missed = health.probes.iter().filter_map(|probe| probe.missed).sum();
+    let charges = |reason: &LossReason| match reason {
+        LossReason::RingFull
+        | LossReason::Undecodable
+        | LossReason::QueuedForgotten
+        | LossReason::CallerHidden => false,
+        LossReason::Unreadable
+        | LossReason::EntryMissed
+        | LossReason::ReturnMissed
+        | LossReason::WrongFrame
+        | LossReason::BaselinesFull
+        | LossReason::MovedElsewhere
+        | LossReason::MapFull => true,
+    };
+    let lost_charges =
+        LossReason::ALL.iter().filter(|reason| charges(reason)).map(|reason| health.flow.lost(*reason)).sum();
+    let residuals = snapshot.balances().flat_map(|balance| balance.counters.iter());
+    let residual = residuals.map(|(_, counter)| counter.residual.unsigned_abs()).sum();
+    let obstacles = health.obstacles.iter().copied().filter(|obstacle| obstacle.hides_charges()).collect();
+    Sight { unattached, missed, lost_charges, residual, obstacles }
+}

@@ -1,0 +1,249 @@
+//! Resets that no queue earned: a listener closed with connections waiting, the keep-alive race, ports nobody serves.
+
+use super::super::{Confidence, Evidence, Fact, Finding, Harm, Idle, Knob, Need, Rule, Subject, software};
+use super::{accept_queue::who, count, fact, number};
+use crate::{AccountKey, IdleLimit, ResetCause};
+
+pub(super) const LISTENER_CLOSED: Rule = Rule {
+    id: "listener_closed",
+    title: "a listener was closed with connections waiting in its accept queue: they were reset",
+    needs: &[Need::Owner, Need::Peers],
+    judge: listener_closed,
+    causes: &[],
+    advice: &[
+        "close a listener only after everything that waits was accepted: stop new clients first, accept until EAGAIN, then close",
+        "or hand the socket over to the next process (systemd socket activation, SCM_RIGHTS): nothing is reset then",
+    ],
+    check_next: &[
+        "when the process was restarted or reloaded",
+        "the accept queue before: a queue that is not empty is lost in each restart",
+    ],
+};
+
+pub(super) const KEEPALIVE_RACE: Rule = Rule {
+    id: "keepalive_race",
+    title: "keep-alive race: clients sent on connections the server had just closed",
+    needs: &[Need::IdleLimit, Need::Owner, Need::Peers],
+    judge: keepalive_race,
+    causes: &[],
+    advice: &[
+        "make the client give up idle connections before the server does: its idle time-out (idleConnTimeout, keepAliveTimeout, \
+         maxIdleTime ..) some seconds below the server's",
+        "let the client repeat a request that failed on a reused connection, where it is idempotent",
+        "this is not a queue problem: no backlog, no somaxconn and no tcp_* queue setting changes it",
+    ],
+    check_next: &[
+        "the server's idle time-out and its most requests per connection (keepalive_requests): both close connections",
+        "the client's pool: for how long it keeps idle connections",
+    ],
+};
+
+pub(super) const CLOSED_PORT: Rule = Rule {
+    id: "closed_port",
+    title: "clients knock at a port nobody listens on",
+    needs: &[Need::Peers],
+    judge: closed_port,
+    causes: &[],
+    advice: &[
+        "if a service should be there: it is down, bound to another address, or in another network namespace",
+        "if not: tell those who knock, or leave it; a scan needs no answer",
+    ],
+    check_next: &[
+        "who knocks: the peers in the evidence and in the events",
+        "ss -lnt in that network namespace: what listens, and on which address",
+    ],
+};
+
+pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
+    id: "unknown_connection",
+    title: "packets of connections this host does not know were answered with a reset",
+    needs: &[Need::Peers],
+    judge: unknown_connection,
+    causes: &[],
+    advice: &[
+        "after a restart or a failover it is normal: clients still send on connections of the one before",
+        "else look for a balancer or NAT that forgot or moved the flow, and for the keep-alive race: once TIME_WAIT or FIN_WAIT2 is \
+         over, it looks the same",
+    ],
+    check_next: &[
+        "the peers in the events: one balancer, or everybody",
+        "when the process or the address began to serve",
+    ],
+};
+
+fn listener_closed(evidence: &Evidence) -> Option<Finding> {
+    let resets = evidence.resets(ResetCause::ListenerClosed);
+    if resets == 0 {
+        return None;
+    }
+    Some(Finding {
+        harm: Harm::Reset,
+        affected: resets,
+        confidence: Confidence::High,
+        summary: format!("{} closed its listener while {} had not been accepted: all of them were reset.", who(evidence), number(resets, "connection")),
+        clients_see: "connect succeeds, then \"connection reset by peer\"".to_owned(),
+        facts: vec![count("connections_reset", resets, "clients")],
+        advice: Vec::new(),
+        knobs: match evidence.settings.migrate_req {
+            Some(0) => vec![Knob {
+                name: "net.ipv4.tcp_migrate_req".to_owned(),
+                set_by: "sysctl in the network namespace of the listener; helps where SO_REUSEPORT has another member".to_owned(),
+                current: Some("0".to_owned()),
+                proposed: "1".to_owned(),
+            }],
+            Some(_) | None => Vec::new(),
+        },
+    })
+}
+
+fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
+    let raced = evidence.resets(ResetCause::AfterClose);
+    // From a port that connections leave from, this host was the client and went away first: nobody is hurt.
+    if raced == 0 || !serves(evidence) {
+        return None;
+    }
+    let late = evidence.resets(ResetCause::UnknownConnection);
+    let known = evidence.software().and_then(software::of);
+    let idle = evidence.idle_limit.map(idle_words);
+    let closes = idle.as_ref().map_or("", |idle| &idle.closes);
+    let client = Knob {
+        name: "the client's idle time-out".to_owned(),
+        set_by: "the client's connection pool".to_owned(),
+        current: None,
+        proposed: idle
+            .as_ref()
+            .map_or("below the server's".to_owned(), |idle| format!("below {} s", idle.least)),
+    };
+    let server = known.map(|known| Knob {
+        name: format!("the idle time-out of {}", known.names[0]),
+        set_by: known.idle_set_by.to_owned(),
+        current: idle.as_ref().map(|idle| format!("{} s", idle.least)),
+        proposed: "above that of the clients, where these cannot be changed".to_owned(),
+    });
+    Some(Finding {
+        harm: Harm::Reset,
+        affected: raced + late,
+        confidence: Confidence::High,
+        summary: format!(
+            "{} of a client reached {} after it had closed the connection.{closes}",
+            number(raced + late, "packet"),
+            who(evidence)
+        ),
+        clients_see: "\"connection reset by peer\", or end of file, on the first request after a pause"
+            .to_owned(),
+        facts: [
+            vec![
+                count("resets_after_close", raced, "resets"),
+                count("resets_of_unknown_connections", late, "resets"),
+            ],
+            evidence.idle_limit.map_or(Vec::new(), idle_facts),
+        ]
+        .concat(),
+        advice: Vec::new(),
+        knobs: [client].into_iter().chain(server).collect(),
+    })
+}
+
+/// A server's idle time-out as words.
+struct IdleWords {
+    /// What it does, as a sentence.
+    closes: String,
+    /// Seconds a connection may certainly idle.
+    least: String,
+}
+
+fn idle_words(idle: Idle) -> IdleWords {
+    match idle {
+        Idle::Seen(IdleLimit { least, most, connections }) => IdleWords {
+            closes: format!(
+                " It closes connections that were idle for {:.1} to {:.1} s, as {connections} of them showed.",
+                least.as_secs_f64(),
+                most.as_secs_f64()
+            ),
+            least: format!("{:.1}", least.as_secs_f64()),
+        },
+        Idle::Default(after) => IdleWords {
+            closes: format!(
+                " Unless told otherwise it closes connections that were idle for {:.0} s.",
+                after.as_secs_f64()
+            ),
+            least: format!("{:.0}", after.as_secs_f64()),
+        },
+    }
+}
+
+fn idle_facts(idle: Idle) -> Vec<Fact> {
+    match idle {
+        Idle::Seen(IdleLimit { least, most, connections }) => vec![
+            fact("server_idle_limit_at_least", least.as_secs_f64(), "s"),
+            fact("server_idle_limit_at_most", most.as_secs_f64(), "s"),
+            count("idle_connections_it_closed", connections.into(), "connections"),
+        ],
+        Idle::Default(after) => vec![fact("server_idle_limit_by_default", after.as_secs_f64(), "s")],
+    }
+}
+
+fn closed_port(evidence: &Evidence) -> Option<Finding> {
+    let resets = evidence.resets(ResetCause::NoListener);
+    if resets == 0 || !serves(evidence) {
+        return None;
+    }
+    let knockers = match evidence.peers.as_slice() {
+        [] => String::new(),
+        [(one, _)] => format!(" from {one}"),
+        [(most, times), others @ ..] => {
+            format!(" from {} addresses, most ({times}) from {most}", others.len() + 1)
+        }
+    };
+    let ports = if evidence.ports > 1 { format!(" to {} ports", evidence.ports) } else { String::new() };
+    Some(Finding {
+        harm: Harm::Reset,
+        affected: resets,
+        confidence: Confidence::High,
+        summary: format!(
+            "{}{ports} nobody listens on{knockers}: each was answered with a reset.",
+            number(resets, "packet")
+        ),
+        clients_see: "\"connection refused\"".to_owned(),
+        facts: vec![
+            count("resets", resets, "resets"),
+            count("ports", evidence.ports, "ports"),
+            count("addresses", evidence.peers.len() as u64, "peers"),
+        ],
+        advice: Vec::new(),
+        knobs: Vec::new(),
+    })
+}
+
+fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
+    let resets = evidence.resets(ResetCause::UnknownConnection);
+    if resets == 0 || keepalive_race(evidence).is_some() {
+        return None;
+    }
+    Some(Finding {
+        harm: Harm::Reset,
+        affected: resets,
+        confidence: Confidence::Medium,
+        summary: format!(
+            "{} reached the listener and belonged to no connection it knows.",
+            number(resets, "packet")
+        ),
+        clients_see: "\"connection reset by peer\" on a connection they took to be open".to_owned(),
+        facts: vec![
+            count("resets", resets, "resets"),
+            count("addresses", evidence.peers.len() as u64, "peers"),
+        ],
+        advice: Vec::new(),
+        knobs: Vec::new(),
+    })
+}
+
+/// Whether the account is a place that clients come to, rather than the ports connections leave from.
+pub(super) const fn serves(evidence: &Evidence) -> bool {
+    match evidence.subject {
+        Subject::Account(_, AccountKey::Listener { .. } | AccountKey::Endpoint(_))
+        | Subject::Namespace(_) => true,
+        Subject::Account(_, AccountKey::Ephemeral { .. } | AccountKey::Other(_) | AccountKey::Gone(_))
+        | Subject::Netqueue => false,
+    }
+}

@@ -1,0 +1,158 @@
+//! From what the kernel side tells to the verdict: observations through the aggregator, and what it says of them.
+
+use super::*;
+use crate::{
+    Aggregator, Event, Health, Obstacle, Peer, QueueState, Queues, Settings as AggregatorSettings, Snapshot,
+    Traffic, TrafficReading, What, diagnosis,
+};
+
+const WEB: AccountKey = AccountKey::Listener {
+    socket: SocketId(1),
+    at: Endpoint { netns: Netns::at_attach(7), addr: std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 80 },
+};
+
+struct Machine {
+    queues: Aggregator,
+    counts: Counts,
+    traffic: Traffic,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let settings =
+            AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(Netns::at_attach(7)) };
+        let mut queues = Aggregator::new(settings, seconds(0));
+        (1..=20).for_each(|second| drop(queues.tick(seconds(second))));
+        Self { queues, counts: Counts::default(), traffic: Traffic::default() }
+    }
+
+    /// `clients` connect at `second`; so many find room, and then so many are accepted.
+    fn clients(&mut self, second: u64, clients: u64, room: u64, accepted: u64) {
+        for client in room..clients {
+            self.counts.add(&drops(DropKind::AcceptQueueFullSyn, 1));
+            self.queues.observe(Event {
+                time: seconds(second),
+                account: WEB,
+                local_port: 80,
+                peer: Some(Peer { addr: Ipv4Addr::LOCALHOST.into(), port: client as u16 }),
+                what: What::Drop(DropKind::AcceptQueueFullSyn),
+                kernel_reason: None,
+                queues: Queues { accept: Some(QueueState { length: 129, limit: 128 }), syn: None },
+                cpu: 0,
+                age: None,
+            });
+        }
+        self.traffic.established += room.min(clients);
+        self.traffic.accepted += accepted;
+        self.read(second);
+    }
+
+    fn read(&mut self, second: u64) {
+        let queues = Queues { accept: Some(QueueState { length: 129, limit: 128 }), syn: None };
+        let reading = TrafficReading { counts: self.traffic.clone(), accept_peak: 129, queues };
+        self.queues.count([(WEB, self.counts)], seconds(second));
+        self.queues.flow([(WEB, reading)], seconds(second));
+        self.queues.tick(seconds(second));
+    }
+
+    fn snapshot(&self, second: u64) -> Snapshot {
+        self.queues.snapshot(seconds(second))
+    }
+}
+
+fn verdicts(snapshot: &Snapshot, from: u64) -> Vec<Verdict> {
+    judge(&evidence(snapshot, seconds(from)))
+}
+
+#[test]
+fn a_server_that_stops_accepting_under_load_is_told_from_one_that_meets_a_burst() {
+    let mut stopped = Machine::new();
+    (21..30).for_each(|second| stopped.clients(second, 300, if second < 22 { 129 } else { 0 }, 0));
+    let told = verdicts(&stopped.snapshot(30), 0);
+    assert_eq!((told[0].rule, told[0].harm), ("accept_queue_stalled", Harm::NeverServed));
+    assert_eq!(told[0].affected, 300, "each client once, however often it tried");
+
+    let mut busy = Machine::new();
+    busy.clients(21, 500, 129, 0);
+    (22..30).for_each(|second| busy.clients(second, 50, 50, 50));
+    let told = verdicts(&busy.snapshot(30), 0);
+    assert_eq!(told[0].rule, "accept_queue_burst");
+    let Some(Counterfactual { remedy: Remedy::Backlog { smallest, .. }, refused, .. }) =
+        told[0].counterfactual
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((smallest, refused), (499, 371));
+}
+
+#[test]
+fn a_server_that_emptied_its_queue_at_once_and_then_had_no_clients_has_not_stalled() {
+    let mut quick = Machine::new();
+    quick.clients(21, 16, 5, 5);
+    (22..40).for_each(|second| quick.clients(second, 0, 0, 0));
+    let told = verdicts(&quick.snapshot(40), 0);
+    assert_eq!(told[0].rule, "accept_queue_burst", "{told:?}");
+}
+
+#[test]
+fn what_happened_before_the_window_is_not_told_again() {
+    let mut machine = Machine::new();
+    machine.clients(21, 500, 129, 0);
+    (22..100).for_each(|second| machine.clients(second, 10, 10, 10));
+    let snapshot = machine.snapshot(100);
+    assert_eq!(verdicts(&snapshot, 0)[0].rule, "accept_queue_burst");
+    assert_eq!(verdicts(&snapshot, 60), []);
+}
+
+#[test]
+fn a_machine_on_which_nothing_happens_gets_no_verdict() {
+    let mut machine = Machine::new();
+    (21..120).for_each(|second| machine.clients(second, 100, 100, 100));
+    assert_eq!(verdicts(&machine.snapshot(120), 0), []);
+}
+
+#[test]
+fn a_scan_of_many_ports_is_one_verdict() {
+    let mut machine = Machine::new();
+    for port in 1..=100 {
+        let at = Endpoint { port, ..at() };
+        machine.queues.count([(AccountKey::Endpoint(at), resets(ResetCause::NoListener, 1))], seconds(21));
+    }
+    machine.queues.tick(seconds(21));
+    let told = verdicts(&machine.snapshot(22), 0);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].rule, told[0].affected), ("closed_port", 100));
+    assert!(told[0].summary.contains("to 100 ports"), "{}", told[0].summary);
+}
+
+#[test]
+fn that_netqueue_is_blind_is_said_however_many_other_verdicts_there_are() {
+    let mut machine = Machine::new();
+    let obstacles = vec![Obstacle::FtraceOff];
+    machine.queues.set_health(Health { obstacles, ..Health::default() });
+    let reset = (AccountKey::Endpoint(at()), resets(ResetCause::NoListener, 1));
+    machine.queues.count([reset], seconds(21));
+    machine.queues.tick(seconds(21));
+    let all = judge(&evidence(&machine.snapshot(22), seconds(0)));
+    let shown = |limit| -> Vec<_> {
+        diagnosis::first(all.clone(), limit).into_iter().map(|verdict| verdict.rule).collect()
+    };
+    assert_eq!(shown(3), ["closed_port", "netqueue_blind"]);
+    assert_eq!(shown(2), ["closed_port", "netqueue_blind"]);
+    assert_eq!(shown(1), ["netqueue_blind"]);
+}
+
+#[test]
+fn a_switch_that_turns_programs_off_is_named_by_the_verdict_and_a_container_alone_is_no_blindness() {
+    let named = |obstacles: Vec<Obstacle>| {
+        let mut machine = Machine::new();
+        machine.queues.set_health(Health { obstacles, ..Health::default() });
+        let verdicts = judge(&evidence(&machine.snapshot(30), seconds(20)));
+        let blind = verdicts.into_iter().find(|verdict| verdict.rule == "netqueue_blind");
+        blind.map(|blind| blind.summary)
+    };
+    assert_eq!(named(Vec::new()), None);
+    assert_eq!(named(vec![Obstacle::ForeignNetns, Obstacle::ForeignPidns]), None);
+    let summary = named(vec![Obstacle::FtraceOff]).expect("it is blind");
+    assert!(summary.contains("sysctl kernel.ftrace_enabled=1"), "{summary}");
+}

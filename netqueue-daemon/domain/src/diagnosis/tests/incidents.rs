@@ -1,0 +1,264 @@
+//! Incidents, and the verdict that must come first.
+
+use super::*;
+use crate::IdleLimit;
+
+#[test]
+fn a_burst_over_a_small_backlog_names_the_backlog_that_would_have_done_and_where_it_is_set() {
+    let verdict = first(&burst());
+    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("accept_queue_burst", Harm::Delayed, 371));
+    assert_eq!(verdict.confidence, Confidence::High);
+    assert!(
+        verdict.summary.contains("backlog of 499") && verdict.summary.contains("371 clients"),
+        "{verdict:?}"
+    );
+    let [knob] = verdict.knobs.as_slice() else { panic!("{:?}", verdict.knobs) };
+    assert!(knob.set_by.contains("backlog=N"), "nginx says where: {knob:?}");
+    assert_eq!((knob.current.as_deref(), knob.proposed.as_str()), (Some("128"), "530"));
+    assert!(verdict.clients_see.contains("never answered with a reset"), "{}", verdict.clients_see);
+}
+
+#[test]
+fn where_somaxconn_binds_it_is_what_must_be_raised() {
+    let evidence = Evidence {
+        bound_by: Some(Bound::Somaxconn),
+        listen_argument: Some(65_535),
+        settings: Settings { somaxconn: Some(128), ..burst().settings },
+        ..burst()
+    };
+    let knobs = first(&evidence).knobs;
+    let names: Vec<_> = knobs.iter().map(|knob| knob.name.as_str()).collect();
+    assert_eq!(names, ["net.core.somaxconn"], "the program asks for enough");
+    assert!(knobs[0].set_by.contains("listen again"));
+}
+
+#[test]
+fn a_default_of_the_software_is_named_as_one() {
+    let evidence = Evidence { backlog: Some(511), listen_argument: Some(511), ..burst() };
+    assert!(first(&evidence).advice[0].contains("511 is what nginx asks for unless told otherwise"));
+}
+
+#[test]
+fn a_raised_sysctl_that_is_not_in_force_comes_before_the_burst_it_did_not_help() {
+    let evidence = Evidence {
+        bound_by: Some(Bound::EarlierSomaxconn),
+        listen_argument: Some(65_535),
+        settings: Settings { somaxconn: Some(10_000), ..burst().settings },
+        ..burst()
+    };
+    let verdict = first(&evidence);
+    assert_eq!((verdict.rule, verdict.knobs[0].proposed.as_str()), ("limit_needs_relisten", "10000"));
+    assert!(verdict.advice.iter().any(|advice| advice.contains("listen() only")));
+}
+
+#[test]
+fn more_arrivals_than_accepts_are_told_as_rates_and_no_backlog_is_proposed() {
+    let evidence = Evidence {
+        flow: flow(60, 12_600, 12_600),
+        counterfactual: answer(Remedy::Faster { arrivals: 340.0, accepts: 210.0 }, 7800),
+        ..burst()
+    };
+    let verdict = first(&evidence);
+    assert_eq!((verdict.rule, verdict.knobs.len()), ("accept_queue_slow", 0));
+    assert!(
+        verdict.summary.contains("accepts 210 connections per second and 340 arrive"),
+        "{}",
+        verdict.summary
+    );
+    assert!(verdict.advice.iter().any(|advice| advice.contains("SYN_RECV are a consequence")));
+}
+
+#[test]
+fn a_process_that_accepts_nothing_is_stalled_and_not_short_of_backlog() {
+    let evidence = Evidence {
+        not_accepting_for: Some(Duration::from_secs(12)),
+        waiting: Some(129),
+        flow: flow(12, 129, 0),
+        ..burst()
+    };
+    let verdict = first(&evidence);
+    assert_eq!((verdict.rule, verdict.harm), ("accept_queue_stalled", Harm::NeverServed));
+    assert!(
+        verdict.summary.starts_with("nginx (pid 812) has accepted nothing for 12.0 s"),
+        "{}",
+        verdict.summary
+    );
+}
+
+#[test]
+fn one_stalled_member_of_a_group_is_told_from_an_overloaded_group() {
+    let one = Evidence {
+        group: Some(Group { others: 3, well: 3, drops: 0, accepts_known: true }),
+        not_accepting_for: Some(Duration::from_secs(4)),
+        ..burst()
+    };
+    assert_eq!(first(&one).rule, "reuseport_member_stalled");
+    let all = Evidence { group: Some(Group { others: 3, well: 0, drops: 3000, accepts_known: true }), ..one };
+    assert!(!rules(&all).contains(&"reuseport_member_stalled"));
+}
+
+#[test]
+fn resets_of_abort_on_overflow_come_before_the_full_queue_that_earned_them() {
+    let counts = both(drops(DropKind::AcceptQueueFullAck, 6), resets(ResetCause::OverflowAbort, 6));
+    let evidence = Evidence {
+        counterfactual: answer(backlog(13), 6),
+        not_accepting_for: Some(Duration::from_secs(3)),
+        settings: Settings { abort_on_overflow: Some(1), ..Settings::default() },
+        ..charged(counts)
+    };
+    let verdict = first(&evidence);
+    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("overflow_abort", Harm::Reset, 6));
+    assert_eq!(verdict.knobs[0].proposed, "0");
+    assert!(rules(&evidence).contains(&"accept_queue_stalled"));
+}
+
+#[test]
+fn two_ghosts_are_worse_than_eight_hundred_drops() {
+    let ghosts = Handshakes { ghosts: 3, ghosts_recovered: 1, ..Handshakes::default() };
+    let counts = both(drops(DropKind::AcceptQueueFullSyn, 800), drops(DropKind::AcceptQueueFullCookieAck, 3))
+        .with_handshakes(ghosts);
+    let evidence = Evidence { counterfactual: answer(backlog(499), 371), ..charged(counts) };
+    let verdict = first(&evidence);
+    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("ghost_connections", Harm::NeverServed, 2));
+    let because = verdict.because.expect("the queue was full, and why is known");
+    assert_eq!(because.rule, "accept_queue_burst");
+    assert!(because.summary.contains("A backlog of 499 would have been enough"), "{}", because.summary);
+    assert_eq!(verdict.knobs[0].proposed, "530", "what helps against the cause helps here");
+    let mut mail = at();
+    mail.port = 25;
+    let key = AccountKey::Listener { socket: SocketId(1), at: mail };
+    let mail = Evidence { subject: Subject::Account(AccountId(1), key), ..evidence };
+    assert!(first(&mail).clients_see.contains("SMTP the server speaks first"));
+}
+
+#[test]
+fn handshakes_given_up_early_name_the_sysctl_and_the_ages() {
+    let expired = Handshakes { suspended: 6, expired: 6, ..Handshakes::default() };
+    let counts = resets(ResetCause::ExpiredHandshake, 6).with_handshakes(expired);
+    let evidence = Evidence {
+        ages: Some((Duration::from_millis(8100), Duration::from_millis(12_800))),
+        settings: Settings { synack_retries: Some(1), ..Settings::default() },
+        ..charged(counts)
+    };
+    let verdict = first(&evidence);
+    assert_eq!((verdict.rule, verdict.knobs[0].proposed.as_str()), ("expired_handshakes", "5"));
+    assert!(verdict.summary.contains("8.1 to 12.8 s after it"), "{}", verdict.summary);
+    let default =
+        Evidence { settings: Settings { synack_retries: Some(5), ..Settings::default() }, ..evidence };
+    assert!(first(&default).knobs.is_empty());
+}
+
+#[test]
+fn a_flood_with_cookies_off_is_not_cured_by_tcp_max_syn_backlog() {
+    let verdict = first(&charged(drops(DropKind::SynQueueFull, 540)));
+    assert_eq!((verdict.rule, verdict.harm), ("syn_queue_full", Harm::NeverServed));
+    assert_eq!((verdict.knobs[0].name.as_str(), verdict.knobs.len()), ("net.ipv4.tcp_syncookies", 1));
+}
+
+#[test]
+fn a_flood_with_cookies_on_lost_nothing() {
+    let counts = kernel(&[(KernelCounter::SyncookiesSent, 540), (KernelCounter::ReqQFullDoCookies, 540)]);
+    let verdict = first(&charged(counts));
+    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("syn_flood_absorbed", Harm::Absorbed, 0));
+}
+
+#[test]
+fn drops_by_the_last_quarter_are_neither_queue_s() {
+    let settings = Settings { max_syn_backlog: Some(64), syncookies: Some(0), ..Settings::default() };
+    let verdict = first(&Evidence { settings, ..charged(drops(DropKind::SynBacklogReserve, 151)) });
+    assert_eq!(verdict.rule, "syn_backlog_reserve");
+    assert!(verdict.summary.contains("48 of tcp_max_syn_backlog=64"), "{}", verdict.summary);
+}
+
+#[test]
+fn a_keep_alive_race_is_no_queue_problem_and_tells_the_clients_time_out() {
+    let evidence = Evidence {
+        subject: endpoint(),
+        owner: nginx(),
+        idle_limit: Some(Idle::Default(Duration::from_secs(65))),
+        ..charged(both(resets(ResetCause::AfterClose, 30), resets(ResetCause::UnknownConnection, 4)))
+    };
+    let verdict = first(&evidence);
+    assert_eq!(
+        (verdict.rule, verdict.affected, verdict.confidence),
+        ("keepalive_race", 34, Confidence::High)
+    );
+    assert_eq!(verdict.knobs[0].proposed, "below 65 s");
+    assert!(verdict.advice.iter().any(|advice| advice.contains("not a queue problem")));
+    let seen =
+        IdleLimit { least: Duration::from_millis(4_950), most: Duration::from_millis(5_080), connections: 7 };
+    let told_otherwise = first(&Evidence { idle_limit: Some(Idle::Seen(seen)), ..evidence.clone() });
+    assert!(
+        told_otherwise.summary.contains("5.0 to 5.1 s, as 7 of them showed"),
+        "{}",
+        told_otherwise.summary
+    );
+    assert_eq!(told_otherwise.knobs[0].proposed, "below 5.0 s");
+    assert_eq!(rules(&evidence), ["keepalive_race"], "the late ones are the same race");
+    let unknown = first(&Evidence { idle_limit: None, ..evidence });
+    assert_eq!(
+        (unknown.confidence, unknown.missing.len()),
+        (Confidence::Medium, 2),
+        "and it says so: {:?}",
+        unknown.missing
+    );
+}
+
+#[test]
+fn each_other_reset_has_its_verdict() {
+    for (cause, rule) in [
+        (ResetCause::ListenerClosed, "listener_closed"),
+        (ResetCause::NoListener, "closed_port"),
+        (ResetCause::CloseUnreadData, "unread_data"),
+        (ResetCause::LingerZero, "linger_zero"),
+        (ResetCause::UnknownConnection, "unknown_connection"),
+        (ResetCause::KeepaliveTimeout, "peer_gone"),
+        (ResetCause::OutOfMemory, "out_of_memory"),
+        (ResetCause::HandshakeAborted, "handshake_aborted"),
+        (ResetCause::Other, "other_resets"),
+    ] {
+        let verdict = first(&Evidence { subject: endpoint(), ..charged(resets(cause, 5)) });
+        assert_eq!((verdict.rule, verdict.harm, verdict.affected), (rule, Harm::Reset, 5));
+    }
+}
+
+#[test]
+fn a_scan_of_handshakes_hurts_nobody() {
+    let verdict = first(&charged(kernel(&[(KernelCounter::EmbryonicRsts, 4)])));
+    assert_eq!((verdict.rule, verdict.harm), ("handshakes_reset_by_peers", Harm::Absorbed));
+}
+
+#[test]
+fn drops_of_no_queue_are_told_as_what_they_are() {
+    assert_eq!(first(&charged(drops(DropKind::OtherSyn, 3))).rule, "other_drops");
+}
+
+#[test]
+fn a_blind_netqueue_says_so_and_is_less_sure_of_the_rest() {
+    let sight = Sight { lost_charges: 3, ..Sight::default() };
+    let itself =
+        Evidence { sight: sight.clone(), ..Evidence::of(Subject::Netqueue, window(), Counts::default()) };
+    let impaired = Evidence { sight, ..burst() };
+    let verdicts = judge([&impaired, &itself]);
+    let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.rule, verdict.confidence)).collect();
+    assert_eq!(
+        told,
+        [("netqueue_blind", Confidence::High), ("accept_queue_burst", Confidence::Medium)]
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+    );
+    assert!(verdicts[0].missing.iter().any(|missing| missing.contains("netqueue_blind")));
+}
+
+#[test]
+fn what_is_not_known_is_said_and_makes_it_less_sure() {
+    let bare = Evidence { counterfactual: None, ..charged(drops(DropKind::AcceptQueueFullSyn, 24)) };
+    let verdict = first(&bare);
+    assert_eq!((verdict.rule, verdict.confidence), ("accept_queue_burst", Confidence::Low));
+    assert!(
+        verdict.missing.contains(&"how many connections came and were accepted"),
+        "{:?}",
+        verdict.missing
+    );
+}
