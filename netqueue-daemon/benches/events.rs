@@ -9,8 +9,8 @@ use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crowd::{BUSY, second};
 use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace};
-use netqueue_daemon::kernel::Decoder;
 use netqueue_domain::{Event, EventLog, Observation};
+use netqueue_kernel::Decoder;
 use zerocopy::IntoBytes as _;
 
 /// Every twentieth of so many is dropping.

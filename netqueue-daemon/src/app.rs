@@ -16,7 +16,6 @@ use crate::{
     delivery::{self, Kind, Place, Target},
     inventory,
     journal::{self, JournalSettings},
-    kernel::{self, EventAllowance, LoadSettings},
     memory, metrics,
     pipeline::{Feed, Live, Pipeline, Recorded, Source, Speed},
     privileges,
@@ -25,6 +24,7 @@ use crate::{
     web::{self, Exposure, Secured},
 };
 use netqueue_domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp};
+use netqueue_kernel::{self as kernel, EventAllowance, LoadSettings};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until it cannot see any more.
 ///

@@ -11,7 +11,6 @@ pub mod config;
 pub mod delivery;
 pub mod inventory;
 pub mod journal;
-pub mod kernel;
 pub mod lab;
 pub mod memory;
 pub mod metrics;

@@ -15,14 +15,11 @@ pub fn take_up_granted() -> Result<(), CapsError> {
     caps::set(None, CapSet::Effective, &caps::read(None, CapSet::Permitted)?)
 }
 
-/// Open files that attaching takes, and some clients: each program and each of its links is one.
-pub const FILES_NEEDED: u64 = 1024;
-
 /// Lets the process have as many open files as it may, for clients that keep connections open. Shells give 1024. A hard
 /// limit below what is needed is raised as well, where CAP_SYS_RESOURCE allows that.
 pub fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| {
-        let enough = most.max(FILES_NEEDED);
+        let enough = most.max(netqueue_kernel::FILES_NEEDED);
         setrlimit(Resource::RLIMIT_NOFILE, enough, enough)
             .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, most, most))
     });

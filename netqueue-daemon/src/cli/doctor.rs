@@ -11,9 +11,9 @@ use serde::Serialize;
 use textwrap::Options;
 
 use crate::inventory::host::{self, Host};
-use crate::kernel::{Check, LoadSettings, Outcome, examine};
 use crate::privileges;
 use netqueue_domain::AttachWay;
+use netqueue_kernel::{Check, LoadSettings, Outcome, examine};
 
 /// The arguments of `netqueue doctor`.
 #[derive(Clone, Copy, Debug, Args)]

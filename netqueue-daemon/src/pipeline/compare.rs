@@ -12,9 +12,9 @@ use super::{
 use crate::{
     clock,
     inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
-    kernel::Numbers,
 };
 use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
+use netqueue_kernel::Numbers;
 
 /// How often counters are compared again that do not agree: what is under way comes to rest.
 const SETTLE: u32 = 5;

@@ -11,9 +11,9 @@ use crate::{
         census::{self, Census},
         host::Host,
     },
-    kernel::{self, Attached, Drained, Listens, Reading},
 };
 use netqueue_domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp};
+use netqueue_kernel::{self as kernel, Attached, Drained, Listens, Reading};
 
 /// Records taken from the ring before anything else gets its turn.
 const DRAIN: usize = 4096;
@@ -69,7 +69,7 @@ impl Live {
 
     pub(super) fn read(&mut self, feed: &mut Feed) -> Reading {
         self.attached.settle();
-        let reading = self.attached.counters.read();
+        let reading = self.attached.counters.read(clock::monotonic_epoch());
         self.undecodable_accounts = reading.undecodable;
         let sockets = feed.aggregator().unidentified(&reading.sockets);
         feed.tell_any(clock::now(), sockets, Observation::Sockets);
@@ -150,13 +150,14 @@ impl Source for Live {
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
         if let Ok(listens) = &mut self.attached.listens {
-            self.listens_lost += self.census.waker.wake(listens.drain());
+            self.listens_lost += self.census.waker.wake(listens.drain(clock::monotonic_epoch()));
         }
         for changes in std::mem::take(&mut self.found) {
             self.learn(feed, changes);
         }
         loop {
-            let Drained { events, undecodable, more } = self.attached.ring.drain(DRAIN);
+            let Drained { events, undecodable, more } =
+                self.attached.ring.drain(DRAIN, clock::monotonic_epoch());
             self.undecodable_records += undecodable;
             any |= !events.is_empty();
             // A charge precedes its event: an account the aggregator does not know has counts to read.

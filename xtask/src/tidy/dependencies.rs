@@ -34,8 +34,12 @@ const PURE_STD: [&str; 22] = [
     "std::time::Duration",
 ];
 
-/// What each module of the daemon may know of the others. What is not in a row is refused, and so is a module without one.
-const MAY_KNOW: [(&str, &[&str]); 26] = [
+/// The crates that not every module may know.
+const GUARDED: [&str; 1] = ["netqueue_kernel"];
+
+/// What each module of the daemon may know of the others, and of [`GUARDED`]. What is not in a row is refused, and so is a
+/// module without one.
+const MAY_KNOW: [(&str, &[&str]); 25] = [
     ("api", &["build_info", "model", "recording", "runbooks", "snapshots"]),
     (
         "app",
@@ -46,7 +50,7 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
             "delivery",
             "inventory",
             "journal",
-            "kernel",
+            "netqueue_kernel",
             "memory",
             "metrics",
             "pipeline",
@@ -66,7 +70,7 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
             "client",
             "config",
             "inventory",
-            "kernel",
+            "netqueue_kernel",
             "lab",
             "pipeline",
             "privileges",
@@ -81,17 +85,25 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
     ("delivery", &["clock", "snapshots"]),
     ("inventory", &["clock"]),
     ("journal", &["clock"]),
-    ("kernel", &["clock", "privileges"]),
-    ("lab", &["inventory", "kernel"]),
+    ("lab", &["inventory", "netqueue_kernel"]),
     ("memory", &[]),
     ("metrics", &["build_info", "snapshots"]),
     ("model", &[]),
     ("pem", &[]),
     (
         "pipeline",
-        &["clock", "inventory", "journal", "kernel", "memory", "recording", "snapshots", "spike_log"],
+        &[
+            "clock",
+            "inventory",
+            "journal",
+            "netqueue_kernel",
+            "memory",
+            "recording",
+            "snapshots",
+            "spike_log",
+        ],
     ),
-    ("privileges", &[]),
+    ("privileges", &["netqueue_kernel"]),
     ("recording", &[]),
     ("runbooks", &[]),
     ("service_manager", &["snapshots"]),
@@ -104,9 +116,6 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
 
 /// Where everything comes together: the binary, and the library's list of modules.
 const ROOTS: [&str; 2] = ["main.rs", "lib.rs"];
-
-/// What belongs to the kernel side.
-const KERNEL_SIDE: [&str; 5] = ["aya", "aya_log", "aya_obj", "aya_build", "netqueue_common"];
 
 /// The pure crates name of the standard library what has no effect, and other crates as their manifests say.
 pub(crate) fn pure_crates_are_pure(tree: &Tree) -> Vec<String> {
@@ -132,10 +141,13 @@ pub(crate) fn modules_know_whom_they_may(tree: &Tree) -> Vec<String> {
             continue;
         };
         for mention in mentions(file, without_tests(file, text)) {
-            let Some(rest) = mention.path.strip_prefix("crate::") else { continue };
-            let other = rest.split("::").next().unwrap_or_default();
-            let is_module = MAY_KNOW.iter().any(|(name, _)| *name == other);
-            if is_module && other != module && !known.contains(&other) {
+            let below = mention.path.strip_prefix("crate::");
+            let other = below.unwrap_or(&mention.path).split("::").next().unwrap_or_default();
+            let guarded = match below {
+                Some(_) => MAY_KNOW.iter().any(|(name, _)| *name == other),
+                None => GUARDED.contains(&other),
+            };
+            if guarded && other != module && !known.contains(&other) {
                 complaints.push(format!(
                     "{path}:{}: {}: {module} may know {}",
                     mention.line,
@@ -152,18 +164,6 @@ pub(crate) fn modules_know_whom_they_may(tree: &Tree) -> Vec<String> {
 fn without_tests<'a>(file: &str, text: &'a str) -> &'a str {
     let whole = file.ends_with("tests.rs") || file.contains("/tests/");
     if whole { "" } else { text.split_once("#[cfg(test)]").map_or(text, |(code, _)| code) }
-}
-
-/// Only `kernel/` mentions aya and netqueue-common.
-pub(crate) fn only_kernel_knows_aya(tree: &Tree) -> Vec<String> {
-    let banned = |mention: &Mention| KERNEL_SIDE.iter().any(|name| is_below(&mention.path, name));
-    complain(
-        tree,
-        DAEMON,
-        |file| !in_module(file, "kernel"),
-        banned,
-        "only kernel/ may know it; others get domain types",
-    )
 }
 
 /// `recording/` mentions no runtime: it is a file of domain values.
@@ -241,13 +241,6 @@ mod tests {
     }
 
     #[test]
-    fn aya_is_for_the_kernel_folder() {
-        assert_eq!(only_kernel_knows_aya(&daemon("app.rs", "use aya::Ebpf;")).len(), 1);
-        assert_eq!(only_kernel_knows_aya(&daemon("lab/mod.rs", "let k: netqueue_common::Key;")).len(), 1);
-        assert!(only_kernel_knows_aya(&daemon("kernel/attach.rs", "use aya::Ebpf;")).is_empty());
-    }
-
-    #[test]
     fn a_recording_lacks_nothing_the_aggregator_is_told() {
         let bad = "use netqueue_domain::{Aggregator, Snapshot};";
         assert_eq!(only_the_feed_tells_the_aggregator(&daemon("pipeline/live.rs", bad)).len(), 1);
@@ -263,7 +256,7 @@ mod tests {
         for (file, bad) in [
             ("api/peers.rs", "use crate::pipeline;"),
             ("api/mod.rs", "use crate::metrics::Page;"),
-            ("metrics/mod.rs", "use crate::{kernel, snapshots::Snapshots};"),
+            ("metrics/mod.rs", "use netqueue_kernel::Attached;"),
             ("client/http.rs", "use crate::snapshots::Snapshots;"),
             ("ui/mod.rs", "let page = crate::api::page();"),
             ("journal/writer.rs", "use super::super::pipeline;"),

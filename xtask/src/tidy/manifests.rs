@@ -28,6 +28,44 @@ pub(crate) fn contract_is_bare(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// What a crate may depend on at most.
+const BARE: [(&str, &[&str]); 1] = [("netqueue-daemon/domain/Cargo.toml", &["serde"])];
+
+/// The kernel side's interface, and the only crates that may depend on it.
+const KERNEL_SIDE: [&str; 5] = ["aya", "aya-log", "aya-obj", "aya-ebpf", "netqueue-common"];
+const KERNEL_CRATES: [&str; 4] =
+    ["Cargo.toml", CONTRACT, "netqueue-ebpf/Cargo.toml", "netqueue-daemon/kernel/Cargo.toml"];
+
+/// A crate within a wall has no dependency beyond it; those of tests and benchmarks do not count.
+pub(crate) fn crates_need_what_they_may(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, most) in BARE {
+        let Some(names) = dependencies(tree, path) else {
+            complaints.push(format!("{path} is missing or not TOML"));
+            continue;
+        };
+        let beyond = names.into_iter().filter(|name| !most.contains(&name.as_str()));
+        complaints
+            .extend(beyond.map(|name| format!("{path}: {name}: only {} may be there", most.join(", "))));
+    }
+    let others = tree.paths().filter(|path| path.ends_with("Cargo.toml") && !KERNEL_CRATES.contains(path));
+    for path in others {
+        let named = dependencies(tree, path).unwrap_or_default();
+        let beyond = named.into_iter().filter(|name| KERNEL_SIDE.contains(&name.as_str()));
+        complaints.extend(beyond.map(|name| {
+            format!("{path}: {name}: only netqueue-kernel may know it; others get the domain's types")
+        }));
+    }
+    complaints
+}
+
+/// The names of what a crate depends on; nothing where there is no such manifest.
+fn dependencies(tree: &Tree, path: &str) -> Option<Vec<String>> {
+    let manifest = table(tree, path)?;
+    let named = manifest.get("dependencies").and_then(Value::as_table);
+    Some(named.into_iter().flat_map(|table| table.keys().cloned()).collect())
+}
+
 /// rust-toolchain.toml and the workspace's `rust-version` name the same Rust.
 pub(crate) fn versions_agree(tree: &Tree) -> Vec<String> {
     let channel = table(tree, "rust-toolchain.toml")
@@ -69,6 +107,26 @@ mod tests {
         assert!(contract("#![no_std]", fine).is_empty());
         assert_eq!(contract("#![no_std]", "aya.workspace = true").len(), 1);
         assert_eq!(contract("", "serde = \"1\"").len(), 2);
+    }
+
+    #[test]
+    fn a_dependency_beyond_a_wall_is_found() {
+        let complaints = |path: &str, name: &str| {
+            let manifest =
+                format!("[dependencies]\n{name}.workspace = true\n[dev-dependencies]\naya = \"1\"\n");
+            let bare = (BARE[0].0, "[dependencies]\nserde = \"1\"\n");
+            let tree = if path == bare.0 {
+                Tree::of(&[(path, &manifest)])
+            } else {
+                Tree::of(&[bare, (path, &manifest)])
+            };
+            crates_need_what_they_may(&tree).len()
+        };
+        assert_eq!(complaints("netqueue-daemon/domain/Cargo.toml", "tokio"), 1);
+        assert_eq!(complaints("netqueue-daemon/domain/Cargo.toml", "serde"), 0);
+        assert_eq!(complaints("netqueue-daemon/Cargo.toml", "aya"), 1);
+        assert_eq!(complaints("netqueue-daemon/Cargo.toml", "netqueue-kernel"), 0);
+        assert_eq!(complaints("netqueue-daemon/kernel/Cargo.toml", "aya"), 0);
     }
 
     fn versions(channel: &str, minimum: &str) -> Vec<String> {

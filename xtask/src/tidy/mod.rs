@@ -22,10 +22,10 @@ type Rule = fn(&Tree) -> Vec<String>;
 const RULES: [(&str, Rule); 14] = [
     ("pure crates are pure", dependencies::pure_crates_are_pure),
     ("modules know whom they may", dependencies::modules_know_whom_they_may),
-    ("only kernel/ knows aya and the contract", dependencies::only_kernel_knows_aya),
     ("recording needs no runtime", dependencies::recording_needs_no_runtime),
     ("the aggregator is told by observations only", dependencies::only_the_feed_tells_the_aggregator),
     ("the contract depends on nothing", manifests::contract_is_bare),
+    ("crates need what they may", manifests::crates_need_what_they_may),
     ("one Rust version", manifests::versions_agree),
     ("every file begins with its promise", files::promise_first),
     ("no file is long", files::short_enough),

@@ -18,8 +18,8 @@ use serde::Serialize;
 use self::work::{Prepared, Work};
 use super::netns::Netns;
 use super::sys;
-use crate::kernel::{EmptyProbes, RunTime, RunTimes};
 use netqueue_domain::{AttachWay, Features};
+use netqueue_kernel::{EmptyProbes, RunTime, RunTimes};
 
 /// What is timed together, once each; a batch in which another task had the CPU does not count.
 const BATCH: u32 = 50;

@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::kernel::CookieRequests;
 use crate::lab::counters::Counter;
 use crate::lab::metrics;
 use crate::lab::packet::{Segment, ip_packet};
@@ -14,6 +13,7 @@ use crate::lab::raw::{self, FakePeers};
 use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
 use crate::lab::sockets::{Family, Listener};
 use crate::lab::sysctl;
+use netqueue_kernel::CookieRequests;
 
 pub(super) const HELPER: Experiment = Experiment {
     number: "80",

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::kernel::FullTrampoline;
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::OwnDaemon;
 use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, connect};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
+use netqueue_kernel::FullTrampoline;
 
 pub(super) const TWINS: Experiment = Experiment {
     number: "85",

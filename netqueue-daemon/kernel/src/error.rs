@@ -8,7 +8,9 @@ use nix::{
 };
 
 use super::{hidden::Hidden, memory_limit};
-use crate::privileges;
+
+/// Open files that attaching takes, and some clients: each program and each of its links is one.
+pub const FILES_NEEDED: u64 = 1024;
 
 /// Why the kernel side could not be brought up. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +52,7 @@ pub enum AttachError {
     #[error(
         "netqueue may have no more than {0} open files (RLIMIT_NOFILE), too few to attach its programs; raise the \
          limit: `ulimit -n {needed}`, or LimitNOFILE={needed} in the systemd unit",
-        needed = privileges::FILES_NEEDED
+        needed = FILES_NEEDED
     )]
     OpenFiles(u64),
     /// The kernel lets nobody without more privileges open a perf event, by which kprobes are attached.

@@ -15,7 +15,6 @@ use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes;
 
 use super::error::{in_one_line, refused};
-use crate::clock;
 use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
 /// The programs and the functions they belong to, in the order in which they are attached: a call that the second sees and
@@ -53,9 +52,8 @@ impl Listens {
         Ok(unsafe { AsyncFd::register(descriptor) }?)
     }
 
-    /// The calls since the last time.
-    pub fn drain(&mut self) -> Vec<ListenCall> {
-        let epoch = clock::monotonic_epoch();
+    /// The calls since the last time. CLOCK_MONOTONIC, by which they are stamped, stood at zero at `epoch`.
+    pub fn drain(&mut self, epoch: Timestamp) -> Vec<ListenCall> {
         let mut calls = Vec::new();
         while let Some(record) = self.0.next() {
             // What does not decode is no record of this kernel side: the ring holds nothing else.

@@ -1,4 +1,4 @@
-//! The kernel side as the daemon sees it: the only place that imports aya and the wire types.
+//! netqueue's programs in the kernel as the daemon sees them: the only crate that knows aya and the wire types.
 
 mod attach;
 mod btf;
@@ -40,7 +40,7 @@ pub use cookie_requests::CookieRequests;
 pub use counters::{Counters, Reading};
 pub use decode::Decoder;
 pub use empty::{EmptyProbes, FullTrampoline};
-pub use error::AttachError;
+pub use error::{AttachError, FILES_NEEDED};
 pub use listens::Listens;
 pub use lives::{Farewells, Numbers};
 pub use preflight::{Check, Outcome, examine};

@@ -9,8 +9,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 use super::{attach::ResetReasons, decode};
-use crate::clock;
-use netqueue_domain::Event;
+use netqueue_domain::{Event, Timestamp};
 
 /// The reading end of the ring buffer.
 pub struct Ring {
@@ -44,9 +43,8 @@ impl Ring {
         Ok(unsafe { AsyncFd::register(descriptor) }?)
     }
 
-    /// Takes up to `most` records.
-    pub fn drain(&mut self, most: usize) -> Drained {
-        let epoch = clock::monotonic_epoch();
+    /// Takes up to `most` records. CLOCK_MONOTONIC, by which they are stamped, stood at zero at `epoch`.
+    pub fn drain(&mut self, most: usize, epoch: Timestamp) -> Drained {
         let mut drained = Drained::default();
         for taken in 0.. {
             if taken == most {

@@ -8,7 +8,6 @@ use std::{
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
 
 use super::{decode, keeper::Tenure, mapped::Mapped};
-use crate::clock;
 use netqueue_domain::{
     AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
     SocketInode, Timestamp, Untold,
@@ -119,12 +118,11 @@ impl Counters {
         u32::try_from(self.tallies.len()).unwrap_or(u32::MAX)
     }
 
-    /// Every account's counts.
-    pub fn read(&mut self) -> Reading {
+    /// Every account's counts. CLOCK_MONOTONIC, by which closings are stamped, stood at zero at `epoch`.
+    pub fn read(&mut self, epoch: Timestamp) -> Reading {
         let tallies = self.tallies();
         let tally = |tally: Tally| tallies[tally as usize];
         self.ledger = self.ledger.seen(tally(Tally::LedgerEntered), tally(Tally::LedgerStruck));
-        let epoch = clock::monotonic_epoch();
         self.folded[0] = 0;
         let mut reading = Reading { settled: self.settled.clone(), ..Reading::default() };
         for index in 0..self.accounts.len() {
