@@ -14,7 +14,6 @@ pub mod journal;
 pub mod lab;
 pub mod memory;
 pub mod metrics;
-pub mod model;
 pub mod pem;
 pub mod pipeline;
 pub mod privileges;

@@ -13,7 +13,7 @@ use axum::{
 use serde::Serialize;
 
 use super::{health_warnings::health_warnings, problem::Problem};
-use crate::model::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries};
+use netqueue_api::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries};
 use netqueue_domain::Snapshot;
 
 /// The form a client asks for.
@@ -37,7 +37,7 @@ pub(super) trait Lines {
 }
 
 impl Lines for Listeners {
-    type Item = crate::model::Listener;
+    type Item = netqueue_api::Listener;
 
     fn items(&self) -> &[Self::Item] {
         &self.listeners
@@ -45,7 +45,7 @@ impl Lines for Listeners {
 }
 
 impl Lines for Events {
-    type Item = crate::model::Event;
+    type Item = netqueue_api::Event;
 
     fn items(&self) -> &[Self::Item] {
         &self.events
@@ -57,7 +57,7 @@ impl Lines for Events {
 }
 
 impl Lines for Peers {
-    type Item = crate::model::PeerCount;
+    type Item = netqueue_api::PeerCount;
 
     fn items(&self) -> &[Self::Item] {
         &self.peers

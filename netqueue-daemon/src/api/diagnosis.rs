@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 
+use super::spikes::spike_from;
 use super::{
     Api,
     answer::Answer,
@@ -14,9 +15,9 @@ use super::{
     problem::Problem,
     query::{DiagnosisQuery, PlaceQuery},
 };
-use crate::model::{
-    Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Spike, Subject,
-    Verdict, Window,
+use netqueue_api::{
+    Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Subject, Verdict,
+    Window,
 };
 use netqueue_domain::{
     AccountId, Past, Snapshot, SpikeScope, WallTime,
@@ -123,42 +124,36 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
             end: clock.rfc3339(snapshot.taken),
             seconds: snapshot.taken.since(since).as_secs_f64(),
         },
-        verdicts: verdicts.into_iter().map(|verdict| Verdict::of(snapshot, verdict)).collect(),
-        spikes: spikes.map(|spike| Spike::of(snapshot, spike)).collect(),
+        verdicts: verdicts.into_iter().map(|verdict| verdict_from(snapshot, verdict)).collect(),
+        spikes: spikes.map(|spike| spike_from(snapshot, spike)).collect(),
     };
     (diagnosis, warnings)
 }
 
-impl Verdict {
-    fn of(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Self {
-        let events = events(snapshot, &verdict);
-        Self {
-            runbook: format!("/runbooks/{}", verdict.runbook()),
-            rule: verdict.rule.to_owned(),
-            title: verdict.title.to_owned(),
-            harm: verdict.harm.as_str().to_owned(),
-            affected: verdict.affected,
-            confidence: verdict.confidence.as_str().to_owned(),
-            summary: verdict.summary,
-            clients_see: verdict.clients_see,
-            because: verdict.because.map(Because::from),
-            subject: Subject::of(snapshot, &verdict.subject, verdict.owner),
-            evidence: verdict
-                .evidence
-                .into_iter()
-                .map(|fact| Fact {
-                    name: fact.name.to_owned(),
-                    value: fact.value,
-                    unit: fact.unit.to_owned(),
-                })
-                .collect(),
-            counterfactual: verdict.counterfactual.map(Counterfactual::from),
-            advice: verdict.advice,
-            knobs: verdict.knobs.into_iter().map(Knob::from).collect(),
-            check_next: verdict.check_next.iter().map(|check| (*check).to_owned()).collect(),
-            missing: verdict.missing.into_iter().map(str::to_owned).collect(),
-            events,
-        }
+fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
+    let events = events(snapshot, &verdict);
+    Verdict {
+        runbook: format!("/runbooks/{}", verdict.runbook()),
+        rule: verdict.rule.to_owned(),
+        title: verdict.title.to_owned(),
+        harm: verdict.harm.as_str().to_owned(),
+        affected: verdict.affected,
+        confidence: verdict.confidence.as_str().to_owned(),
+        summary: verdict.summary,
+        clients_see: verdict.clients_see,
+        because: verdict.because.map(because_from),
+        subject: subject_from(snapshot, &verdict.subject, verdict.owner),
+        evidence: verdict
+            .evidence
+            .into_iter()
+            .map(|fact| Fact { name: fact.name.to_owned(), value: fact.value, unit: fact.unit.to_owned() })
+            .collect(),
+        counterfactual: verdict.counterfactual.map(counterfactual_from),
+        advice: verdict.advice,
+        knobs: verdict.knobs.into_iter().map(knob_from).collect(),
+        check_next: verdict.check_next.iter().map(|check| (*check).to_owned()).collect(),
+        missing: verdict.missing.into_iter().map(str::to_owned).collect(),
+        events,
     }
 }
 
@@ -175,72 +170,66 @@ fn events(snapshot: &Snapshot, verdict: &diagnosis::Verdict) -> Option<String> {
     }
 }
 
-impl Subject {
-    fn of(snapshot: &Snapshot, subject: &diagnosis::Subject, owner: Option<diagnosis::Process>) -> Self {
-        use diagnosis::Subject as Of;
-        let (kind, listener, place) = match subject {
-            Of::Account(id, key) => (key.kind(), Some(id.0.to_string()), Some(Place::of(snapshot, key))),
-            Of::Namespace(netns) => ("namespace", None, Some(Place::of_namespace(snapshot, *netns))),
-            Of::Netqueue => ("netqueue", None, None),
-        };
-        let nowhere =
-            Self { kind: kind.to_owned(), listener, process: owner.map(Process::from), ..Self::default() };
-        match place {
-            None => nowhere,
-            Some(Place { netns, netns_inode, netns_generation, addr, port }) => Self {
-                netns: Some(netns),
-                netns_inode: Some(netns_inode),
-                netns_generation: Some(netns_generation),
-                addr,
-                port,
-                ..nowhere
-            },
+fn subject_from(
+    snapshot: &Snapshot,
+    subject: &diagnosis::Subject,
+    owner: Option<diagnosis::Process>,
+) -> Subject {
+    use diagnosis::Subject as Of;
+    let (kind, listener, place) = match subject {
+        Of::Account(id, key) => (key.kind(), Some(id.0.to_string()), Some(Place::of(snapshot, key))),
+        Of::Namespace(netns) => ("namespace", None, Some(Place::of_namespace(snapshot, *netns))),
+        Of::Netqueue => ("netqueue", None, None),
+    };
+    let nowhere =
+        Subject { kind: kind.to_owned(), listener, process: owner.map(process_from), ..Subject::default() };
+    match place {
+        None => nowhere,
+        Some(Place { netns, netns_inode, netns_generation, addr, port }) => Subject {
+            netns: Some(netns),
+            netns_inode: Some(netns_inode),
+            netns_generation: Some(netns_generation),
+            addr,
+            port,
+            ..nowhere
+        },
+    }
+}
+
+fn because_from(diagnosis::Because { rule, summary }: diagnosis::Because) -> Because {
+    Because { rule: rule.to_owned(), summary }
+}
+
+fn process_from(diagnosis::Process { name, pid, unit }: diagnosis::Process) -> Process {
+    Process { name: name.as_ref().to_owned(), pid, unit: unit.map(|unit| unit.as_ref().to_owned()) }
+}
+
+fn counterfactual_from(answer: diagnosis::Counterfactual) -> Counterfactual {
+    let base = Counterfactual {
+        remedy: "faster".to_owned(),
+        smallest_backlog: None,
+        proposed_backlog: None,
+        longest_wait_seconds: None,
+        arrivals_per_second: None,
+        accepts_per_second: None,
+        clients_refused: answer.refused,
+        confidence: answer.confidence.as_str().to_owned(),
+        assumptions: answer.assumptions,
+    };
+    match answer.remedy {
+        Remedy::Backlog { smallest, proposed, longest_wait } => Counterfactual {
+            remedy: "backlog".to_owned(),
+            smallest_backlog: Some(smallest),
+            proposed_backlog: Some(proposed),
+            longest_wait_seconds: longest_wait.as_ref().map(Duration::as_secs_f64),
+            ..base
+        },
+        Remedy::Faster { arrivals, accepts } => {
+            Counterfactual { arrivals_per_second: Some(arrivals), accepts_per_second: Some(accepts), ..base }
         }
     }
 }
 
-impl From<diagnosis::Because> for Because {
-    fn from(diagnosis::Because { rule, summary }: diagnosis::Because) -> Self {
-        Self { rule: rule.to_owned(), summary }
-    }
-}
-
-impl From<diagnosis::Process> for Process {
-    fn from(diagnosis::Process { name, pid, unit }: diagnosis::Process) -> Self {
-        Self { name: name.as_ref().to_owned(), pid, unit: unit.map(|unit| unit.as_ref().to_owned()) }
-    }
-}
-
-impl From<diagnosis::Counterfactual> for Counterfactual {
-    fn from(answer: diagnosis::Counterfactual) -> Self {
-        let base = Self {
-            remedy: "faster".to_owned(),
-            smallest_backlog: None,
-            proposed_backlog: None,
-            longest_wait_seconds: None,
-            arrivals_per_second: None,
-            accepts_per_second: None,
-            clients_refused: answer.refused,
-            confidence: answer.confidence.as_str().to_owned(),
-            assumptions: answer.assumptions,
-        };
-        match answer.remedy {
-            Remedy::Backlog { smallest, proposed, longest_wait } => Self {
-                remedy: "backlog".to_owned(),
-                smallest_backlog: Some(smallest),
-                proposed_backlog: Some(proposed),
-                longest_wait_seconds: longest_wait.as_ref().map(Duration::as_secs_f64),
-                ..base
-            },
-            Remedy::Faster { arrivals, accepts } => {
-                Self { arrivals_per_second: Some(arrivals), accepts_per_second: Some(accepts), ..base }
-            }
-        }
-    }
-}
-
-impl From<diagnosis::Knob> for Knob {
-    fn from(diagnosis::Knob { name, set_by, current, proposed }: diagnosis::Knob) -> Self {
-        Self { name, set_by, current, proposed }
-    }
+fn knob_from(diagnosis::Knob { name, set_by, current, proposed }: diagnosis::Knob) -> Knob {
+    Knob { name, set_by, current, proposed }
 }

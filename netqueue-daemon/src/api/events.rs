@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 
+use super::listeners::queue_from;
 use super::{
     Api,
     answer::Answer,
@@ -12,7 +13,7 @@ use super::{
     problem::Problem,
     query::{EventQuery, PageQuery},
 };
-use crate::model::{Envelope, Event, Events, Peer, Problem as Refused, Queue};
+use netqueue_api::{Envelope, Event, Events, Peer, Problem as Refused};
 use netqueue_domain::{self as domain, Snapshot};
 
 /// Most events of one page.
@@ -94,7 +95,7 @@ impl Page {
         let reached_end = self.ascending || !more;
         let truncated_before =
             truncated(snapshot, filter, from.filter(|_| self.ascending)).filter(|_| reached_end);
-        let events = found.iter().map(|(seq, event)| Event::of(&charged, *seq, event)).collect();
+        let events = found.iter().map(|(seq, event)| event_from(&charged, *seq, event)).collect();
         (Events { events, next, truncated_before }, warnings)
     }
 }
@@ -109,32 +110,30 @@ pub(super) fn truncated(snapshot: &Snapshot, filter: &EventFilter, from: Option<
     (!seen).then_some(oldest)
 }
 
-impl Event {
-    /// An event as the API writes it.
-    pub(super) fn of(charged: &Charged<'_>, seq: u64, event: &domain::Event) -> Self {
-        let whom = charged.whom(seq, &event.account);
-        let netns = event.account.netns();
-        let time = charged.snapshot.wall_clock.show(event.time);
-        Self {
-            seq,
-            time: time.to_rfc3339(),
-            time_ns: time.as_nanos().to_string(),
-            kind: event.what.kind().to_owned(),
-            listener: whom.id.map(|id| id.0.to_string()),
-            netns: whom.netns.into_owned(),
-            netns_inode: netns.inode,
-            netns_generation: netns.generation,
-            addr: event.account.addr(),
-            port: Some(event.local_port),
-            process: whom.process.to_owned(),
-            peer: event.peer.map(|domain::Peer { addr, port }| Peer { addr, port }),
-            stage: event.what.stage().map(str::to_owned),
-            cause: event.what.cause().to_owned(),
-            kernel_reason: event.kernel_reason.as_deref().map(str::to_owned),
-            accept_queue: event.queues.accept.map(Queue::from),
-            syn_queue: event.queues.syn.map(Queue::from),
-            cpu: event.cpu,
-            age_seconds: event.age.map(|age| age.as_secs_f64()),
-        }
+/// An event as the API writes it.
+pub(super) fn event_from(charged: &Charged<'_>, seq: u64, event: &domain::Event) -> Event {
+    let whom = charged.whom(seq, &event.account);
+    let netns = event.account.netns();
+    let time = charged.snapshot.wall_clock.show(event.time);
+    Event {
+        seq,
+        time: time.to_rfc3339(),
+        time_ns: time.as_nanos().to_string(),
+        kind: event.what.kind().to_owned(),
+        listener: whom.id.map(|id| id.0.to_string()),
+        netns: whom.netns.into_owned(),
+        netns_inode: netns.inode,
+        netns_generation: netns.generation,
+        addr: event.account.addr(),
+        port: Some(event.local_port),
+        process: whom.process.to_owned(),
+        peer: event.peer.map(|domain::Peer { addr, port }| Peer { addr, port }),
+        stage: event.what.stage().map(str::to_owned),
+        cause: event.what.cause().to_owned(),
+        kernel_reason: event.kernel_reason.as_deref().map(str::to_owned),
+        accept_queue: event.queues.accept.map(queue_from),
+        syn_queue: event.queues.syn.map(queue_from),
+        cpu: event.cpu,
+        age_seconds: event.age.map(|age| age.as_secs_f64()),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::cmp::Reverse;
 
+use super::listeners::listener_from;
 use super::{params::Params, place::PlaceFilter, problem::Problem};
-use crate::model::{Listener, Listeners};
+use netqueue_api::Listeners;
 use netqueue_domain::{AccountView, Snapshot};
 
 /// The accounts asked for.
@@ -56,7 +57,7 @@ impl ListenerFilter {
         }
         let total = admitted.len();
         let listeners =
-            admitted.into_iter().take(self.limit).map(|account| Listener::of(snapshot, account)).collect();
+            admitted.into_iter().take(self.limit).map(|account| listener_from(snapshot, account)).collect();
         let cut = total > self.limit;
         let warnings =
             cut.then(|| format!("only the first {} of {total} are shown: see `limit`", self.limit));

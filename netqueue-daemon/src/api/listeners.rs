@@ -2,6 +2,8 @@
 
 use axum::extract::{Path, State};
 
+use super::socket::socket_from;
+use super::traffic::traffic_from;
 use super::{
     Api,
     answer::Answer,
@@ -12,9 +14,9 @@ use super::{
     query::{ListenerQuery, PlaceQuery},
     timeseries,
 };
-use crate::model::{
+use netqueue_api::{
     DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
-    Problem as Refused, Queue, ResetCount, Resets, Socket, Traffic,
+    Problem as Refused, Queue, ResetCount, Resets,
 };
 use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Untold};
 
@@ -67,107 +69,93 @@ pub(super) async fn one(
     };
     Ok(api.answers.once(&snapshot, inquiry, |form| {
         let (history, since) = timeseries::recent(&snapshot, account);
-        let listener = Listener::of(&snapshot, account);
+        let listener = listener_from(&snapshot, account);
         let detail = ListenerDetail { listener, history, history_since: snapshot.wall_clock.rfc3339(since) };
         form.one(&snapshot, detail, Vec::new())
     }))
 }
 
-impl Listener {
-    /// An account as the API writes it.
-    pub(super) fn of(snapshot: &Snapshot, account: &AccountView) -> Self {
-        let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
-        let netns = account.key.netns();
-        let counters = account.counts.kernel().iter();
-        let clock = snapshot.wall_clock;
-        Self {
-            id: account.id.0.to_string(),
-            kind: account.key.kind().to_owned(),
-            netns: snapshot.netns_name(netns),
-            netns_inode: netns.inode,
-            netns_generation: netns.generation,
-            addr: account.key.addr(),
-            port: account.key.port(),
-            family: account.key.addr().map(|addr| family(addr).to_owned()),
-            process: account.process.to_string(),
-            listener: account.listener.as_deref().map(|listener| Socket::of(listener, clock)),
-            accept_queue: account.queues.accept.map(Queue::from),
-            syn_queue: account.queues.syn.map(Queue::from),
-            traffic: account
-                .key
-                .is_listener()
-                .then(|| Traffic::of(&account.traffic, snapshot.health.features))
-                .flatten(),
-            drops: Drops::of(&account.counts),
-            resets: Resets::of(&account.counts),
-            handshakes: Handshakes::of(account.counts.handshakes()),
-            ghosts: Ghosts::of(account.counts.handshakes()),
-            syncookie_helper_overflows: account.counts.helper_overflows(),
-            events: EventShare::of(&account.counts),
-            counters: counters.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
-            first_seen: Some(clock.rfc3339(account.first_seen)),
-            last_seen: Some(clock.rfc3339(account.last_seen)),
-            closed: account.closed.map(|closed| clock.rfc3339(closed)),
-        }
+/// An account as the API writes it.
+pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Listener {
+    let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
+    let netns = account.key.netns();
+    let counters = account.counts.kernel().iter();
+    let clock = snapshot.wall_clock;
+    Listener {
+        id: account.id.0.to_string(),
+        kind: account.key.kind().to_owned(),
+        netns: snapshot.netns_name(netns),
+        netns_inode: netns.inode,
+        netns_generation: netns.generation,
+        addr: account.key.addr(),
+        port: account.key.port(),
+        family: account.key.addr().map(|addr| family(addr).to_owned()),
+        process: account.process.to_string(),
+        listener: account.listener.as_deref().map(|listener| socket_from(listener, clock)),
+        accept_queue: account.queues.accept.map(queue_from),
+        syn_queue: account.queues.syn.map(queue_from),
+        traffic: account
+            .key
+            .is_listener()
+            .then(|| traffic_from(&account.traffic, snapshot.health.features))
+            .flatten(),
+        drops: drops_from(&account.counts),
+        resets: resets_from(&account.counts),
+        handshakes: handshakes_from(account.counts.handshakes()),
+        ghosts: ghosts_from(account.counts.handshakes()),
+        syncookie_helper_overflows: account.counts.helper_overflows(),
+        events: event_share_from(&account.counts),
+        counters: counters.map(|(counter, value)| (counter.as_str().to_owned(), value)).collect(),
+        first_seen: Some(clock.rfc3339(account.first_seen)),
+        last_seen: Some(clock.rfc3339(account.last_seen)),
+        closed: account.closed.map(|closed| clock.rfc3339(closed)),
     }
 }
 
-impl From<QueueState> for Queue {
-    fn from(QueueState { length, limit }: QueueState) -> Self {
-        Self { length, limit }
+pub(super) fn queue_from(QueueState { length, limit }: QueueState) -> Queue {
+    Queue { length, limit }
+}
+
+const fn handshakes_from(seen: &domain::Handshakes) -> Handshakes {
+    Handshakes {
+        suspended: seen.suspended,
+        recovered: seen.recovered,
+        ended: seen.ended,
+        given_up: seen.given_up,
+        timed_out: seen.timed_out,
+        expired: seen.expired,
+        unresolved: seen.unresolved(),
     }
 }
 
-impl Handshakes {
-    const fn of(seen: &domain::Handshakes) -> Self {
-        Self {
-            suspended: seen.suspended,
-            recovered: seen.recovered,
-            ended: seen.ended,
-            given_up: seen.given_up,
-            timed_out: seen.timed_out,
-            expired: seen.expired,
-            unresolved: seen.unresolved(),
-        }
+const fn ghosts_from(seen: &domain::Handshakes) -> Ghosts {
+    Ghosts {
+        live: seen.live_ghosts(),
+        total: seen.ghosts,
+        recovered: seen.ghosts_recovered,
+        ended: seen.ghosts_ended,
+        given_up: seen.ghosts_given_up,
     }
 }
 
-impl Ghosts {
-    const fn of(seen: &domain::Handshakes) -> Self {
-        Self {
-            live: seen.live_ghosts(),
-            total: seen.ghosts,
-            recovered: seen.ghosts_recovered,
-            ended: seen.ghosts_ended,
-            given_up: seen.ghosts_given_up,
-        }
-    }
+fn event_share_from(counts: &Counts) -> EventShare {
+    let total = counts.drop_total() + counts.reset_total();
+    let Untold { suppressed, lost } = counts.untold();
+    EventShare { total, shown: total.saturating_sub(suppressed).saturating_sub(lost), suppressed, lost }
 }
 
-impl EventShare {
-    fn of(counts: &Counts) -> Self {
-        let total = counts.drop_total() + counts.reset_total();
-        let Untold { suppressed, lost } = counts.untold();
-        Self { total, shown: total.saturating_sub(suppressed).saturating_sub(lost), suppressed, lost }
-    }
+fn drops_from(counts: &Counts) -> Drops {
+    let happened = counts.drops().filter(|(_, count)| *count > 0);
+    let by_cause = happened.map(|(kind, count)| DropCount {
+        cause: kind.cause().as_str().to_owned(),
+        stage: kind.stage().as_str().to_owned(),
+        count,
+    });
+    Drops { total: counts.drop_total(), by_cause: by_cause.collect() }
 }
 
-impl Drops {
-    fn of(counts: &Counts) -> Self {
-        let happened = counts.drops().filter(|(_, count)| *count > 0);
-        let by_cause = happened.map(|(kind, count)| DropCount {
-            cause: kind.cause().as_str().to_owned(),
-            stage: kind.stage().as_str().to_owned(),
-            count,
-        });
-        Self { total: counts.drop_total(), by_cause: by_cause.collect() }
-    }
-}
-
-impl Resets {
-    fn of(counts: &Counts) -> Self {
-        let happened = counts.resets().filter(|(_, count)| *count > 0);
-        let by_cause = happened.map(|(cause, count)| ResetCount { cause: cause.as_str().to_owned(), count });
-        Self { total: counts.reset_total(), by_cause: by_cause.collect() }
-    }
+fn resets_from(counts: &Counts) -> Resets {
+    let happened = counts.resets().filter(|(_, count)| *count > 0);
+    let by_cause = happened.map(|(cause, count)| ResetCount { cause: cause.as_str().to_owned(), count });
+    Resets { total: counts.reset_total(), by_cause: by_cause.collect() }
 }

@@ -14,7 +14,7 @@ use super::{
     problem::Problem,
     query::{EventQuery, TopQuery},
 };
-use crate::model::{Envelope, PeerCount, Peers, Problem as Refused};
+use netqueue_api::{Envelope, PeerCount, Peers, Problem as Refused};
 use netqueue_domain::{Snapshot, Timestamp, What};
 
 /// Most addresses one answer holds.

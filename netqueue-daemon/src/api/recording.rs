@@ -12,10 +12,10 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 
 use super::{Api, params::Params, problem::Problem};
 use crate::{
-    model::Problem as Refused,
     recording::{self, Header},
     snapshots::Recording,
 };
+use netqueue_api::Problem as Refused;
 
 /// Where it is.
 pub const PATH: &str = "/api/v1/recording";

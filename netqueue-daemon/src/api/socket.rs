@@ -1,54 +1,48 @@
 //! What the inventory knows of a listener, as the API writes it.
 
-use crate::model::{Limit, Owner, Reuseport, Socket, Unknown};
+use netqueue_api::{Limit, Owner, Reuseport, Socket, Unknown};
 use netqueue_domain::{self as domain, Known, Place, WallClock};
 
-impl Socket {
-    pub(super) fn of(listener: &domain::Listener, clock: WallClock) -> Self {
-        let limit = &listener.limit;
-        let sysctls = limit.sysctls.named().map(|(name, value)| (name.to_owned(), value.ok())).collect();
-        let owners = listener.owners.as_ref().ok().map(|owners| owners.iter().map(Owner::of).collect());
-        Self {
-            inode: listener.inode.0,
-            cookie: listener.cookie.ok().map(|cookie| cookie.to_string()),
-            family: listener.family.as_str().to_owned(),
-            interface: listener.interface,
-            uid: listener.uid,
-            reuseport: listener
-                .reuseport
-                .map(|group| Reuseport { members: group.members, member: group.member }),
-            limit: Limit {
-                backlog: limit.backlog.ok(),
-                limited_by: limit.limited_by().as_str().to_owned(),
-                listen_argument: limit.argument.ok(),
-                somaxconn_then: limit.somaxconn_then.ok(),
-                syn_last_quarter: limit.sysctls.last_quarter(),
-                sysctls,
-            },
-            owners,
-            opened: listener.opened.ok().map(|opened| clock.rfc3339(opened)),
-            found: clock.rfc3339(listener.found),
-            closed: listener.closed.map(|closed| clock.rfc3339(closed)),
-            unknown: unknown(listener),
-        }
+pub(super) fn socket_from(listener: &domain::Listener, clock: WallClock) -> Socket {
+    let limit = &listener.limit;
+    let sysctls = limit.sysctls.named().map(|(name, value)| (name.to_owned(), value.ok())).collect();
+    let owners = listener.owners.as_ref().ok().map(|owners| owners.iter().map(owner_from).collect());
+    Socket {
+        inode: listener.inode.0,
+        cookie: listener.cookie.ok().map(|cookie| cookie.to_string()),
+        family: listener.family.as_str().to_owned(),
+        interface: listener.interface,
+        uid: listener.uid,
+        reuseport: listener.reuseport.map(|group| Reuseport { members: group.members, member: group.member }),
+        limit: Limit {
+            backlog: limit.backlog.ok(),
+            limited_by: limit.limited_by().as_str().to_owned(),
+            listen_argument: limit.argument.ok(),
+            somaxconn_then: limit.somaxconn_then.ok(),
+            syn_last_quarter: limit.sysctls.last_quarter(),
+            sysctls,
+        },
+        owners,
+        opened: listener.opened.ok().map(|opened| clock.rfc3339(opened)),
+        found: clock.rfc3339(listener.found),
+        closed: listener.closed.map(|closed| clock.rfc3339(closed)),
+        unknown: unknown(listener),
     }
 }
 
-impl Owner {
-    fn of(owner: &domain::Owner) -> Self {
-        let place = owner.place.as_deref().ok();
-        let part = |part: fn(&Place) -> Option<&str>| place.and_then(part).map(str::to_owned);
-        Self {
-            pid: owner.pid,
-            comm: owner.comm.to_string(),
-            executable: owner.executable.as_deref().ok().map(str::to_owned),
-            cgroup: part(|place| Some(&place.cgroup)),
-            unit: part(|place| place.unit.as_deref()),
-            container: part(|place| place.container.as_deref()),
-            runtime: place.and_then(|place| place.runtime).map(|runtime| runtime.as_str().to_owned()),
-            pod: part(|place| place.pod.as_deref()),
-            ended: owner.ended,
-        }
+fn owner_from(owner: &domain::Owner) -> Owner {
+    let place = owner.place.as_deref().ok();
+    let part = |part: fn(&Place) -> Option<&str>| place.and_then(part).map(str::to_owned);
+    Owner {
+        pid: owner.pid,
+        comm: owner.comm.to_string(),
+        executable: owner.executable.as_deref().ok().map(str::to_owned),
+        cgroup: part(|place| Some(&place.cgroup)),
+        unit: part(|place| place.unit.as_deref()),
+        container: part(|place| place.container.as_deref()),
+        runtime: place.and_then(|place| place.runtime).map(|runtime| runtime.as_str().to_owned()),
+        pod: part(|place| place.pod.as_deref()),
+        ended: owner.ended,
     }
 }
 

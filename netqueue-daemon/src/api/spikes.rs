@@ -5,7 +5,7 @@ use axum::extract::State;
 use super::{
     Api, answer::Answer, answers::Inquiry, params::Params, place::Place, problem::Problem, query::SpikeQuery,
 };
-use crate::model::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
+use netqueue_api::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
 use netqueue_domain::{self as domain, Snapshot, SpikeScope};
 
 /// The parameters, as the document tells them.
@@ -30,42 +30,40 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
         let shown = snapshot.spikes.iter().rev().filter(meant);
         let spikes = Spikes {
             active: snapshot.spikes.iter().filter(|spike| spike.is_active()).count(),
-            spikes: shown.map(|spike| Spike::of(&snapshot, spike)).collect(),
+            spikes: shown.map(|spike| spike_from(&snapshot, spike)).collect(),
         };
         form.one(&snapshot, spikes, Vec::new())
     }))
 }
 
-impl Spike {
-    pub(super) fn of(snapshot: &Snapshot, spike: &domain::Spike) -> Self {
-        let (place, listener) = match &spike.scope {
-            SpikeScope::Account(key, _) => (Place::of(snapshot, key), snapshot.account(key)),
-            SpikeScope::Namespace(netns) => (Place::of_namespace(snapshot, *netns), None),
-        };
-        let clock = snapshot.wall_clock;
-        Self {
-            id: spike.id.to_string(),
-            scope: spike.scope.kind().to_owned(),
-            listener: listener.map(|account| account.id.0.to_string()),
-            netns: place.netns,
-            netns_inode: place.netns_inode,
-            netns_generation: place.netns_generation,
-            addr: place.addr,
-            port: place.port,
-            cause: spike.scope.cause().to_owned(),
-            active: spike.is_active(),
-            started: clock.rfc3339(spike.started),
-            detected: clock.rfc3339(spike.detected),
-            last_drop: clock.rfc3339(spike.last_drop),
-            ended: spike.ended.map(|ended| clock.rfc3339(ended)),
-            drops: spike.drops,
-            peak_per_second: spike.peak_per_second,
-            baseline_per_second: spike.baseline_per_second,
-            clients: SpikeClients {
-                addresses: spike.peers.addresses,
-                connections: spike.peers.connections,
-                at_least: spike.peers.at_least,
-            },
-        }
+pub(super) fn spike_from(snapshot: &Snapshot, spike: &domain::Spike) -> Spike {
+    let (place, listener) = match &spike.scope {
+        SpikeScope::Account(key, _) => (Place::of(snapshot, key), snapshot.account(key)),
+        SpikeScope::Namespace(netns) => (Place::of_namespace(snapshot, *netns), None),
+    };
+    let clock = snapshot.wall_clock;
+    Spike {
+        id: spike.id.to_string(),
+        scope: spike.scope.kind().to_owned(),
+        listener: listener.map(|account| account.id.0.to_string()),
+        netns: place.netns,
+        netns_inode: place.netns_inode,
+        netns_generation: place.netns_generation,
+        addr: place.addr,
+        port: place.port,
+        cause: spike.scope.cause().to_owned(),
+        active: spike.is_active(),
+        started: clock.rfc3339(spike.started),
+        detected: clock.rfc3339(spike.detected),
+        last_drop: clock.rfc3339(spike.last_drop),
+        ended: spike.ended.map(|ended| clock.rfc3339(ended)),
+        drops: spike.drops,
+        peak_per_second: spike.peak_per_second,
+        baseline_per_second: spike.baseline_per_second,
+        clients: SpikeClients {
+            addresses: spike.peers.addresses,
+            connections: spike.peers.connections,
+            at_least: spike.peers.at_least,
+        },
     }
 }

@@ -21,6 +21,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::events::event_from;
+use super::spikes::spike_from;
 use super::{
     Api,
     cursor::{self, Cursor, Place},
@@ -30,10 +32,8 @@ use super::{
     problem::Problem,
     query::{EventQuery, StreamQuery},
 };
-use crate::{
-    model::{Ended, Event, Lost, Problem as Refused, Spike},
-    snapshots::Live,
-};
+use crate::snapshots::Live;
+use netqueue_api::{Ended, Lost, Problem as Refused};
 use netqueue_domain::{LossReason, Snapshot};
 
 /// Streams that may be open at once.
@@ -184,7 +184,7 @@ impl Subscriber {
             }
             self.last = seq;
             if self.filter.admits(&charged, seq, &event) {
-                self.say(snapshot, event.what.kind(), &Event::of(&charged, seq, &event));
+                self.say(snapshot, event.what.kind(), &event_from(&charged, seq, &event));
             }
         }
     }
@@ -204,10 +204,10 @@ impl Subscriber {
             // One may begin and end between two looks; those that were over before the stream began are past.
             let unheard = !told && (spike.is_active() || spike.id > newest);
             if unheard {
-                self.say(snapshot, "spike_started", &Spike::of(snapshot, spike));
+                self.say(snapshot, "spike_started", &spike_from(snapshot, spike));
             }
             if (told || unheard) && !spike.is_active() {
-                self.say(snapshot, "spike_ended", &Spike::of(snapshot, spike));
+                self.say(snapshot, "spike_ended", &spike_from(snapshot, spike));
             }
             self.newest_spike = self.newest_spike.max(spike.id);
         }

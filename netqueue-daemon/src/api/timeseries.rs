@@ -6,7 +6,7 @@ use super::{
     Api, answer::Answer, answers::Inquiry, event_filter::causes, moment, params::Params, place::PlaceFilter,
     problem::Problem, query::TimeseriesQuery,
 };
-use crate::model::{Envelope, Problem as Refused, Series, Timeseries};
+use netqueue_api::{Envelope, Problem as Refused, Series, Timeseries};
 use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
 /// Most steps of one answer.

@@ -1,5 +1,6 @@
 //! `netqueue events`: single drops and resets.
 
+use netqueue_api::{Event, Events};
 use std::io::Write as _;
 
 use clap::Args;
@@ -11,10 +12,7 @@ use super::{
     table::{Cell, Column, Table},
     terminal::plain,
 };
-use crate::client::{
-    Query,
-    model::{Event, Events},
-};
+use crate::client::Query;
 
 /// The arguments of `netqueue events`.
 #[derive(Clone, Debug, Args)]

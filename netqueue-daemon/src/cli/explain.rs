@@ -1,5 +1,6 @@
 //! `netqueue explain`: what is the matter and what to do, and what is known about one listener, in words.
 
+use netqueue_api::{Diagnosis, Listener, Listeners, Status, Verdict};
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
@@ -16,10 +17,7 @@ use super::{
     terminal::plain,
     verdicts,
 };
-use crate::client::{
-    Query,
-    model::{Diagnosis, Listener, Listeners, Status, Verdict},
-};
+use crate::client::Query;
 
 /// The arguments of `netqueue explain`.
 #[derive(Clone, Debug, Args)]

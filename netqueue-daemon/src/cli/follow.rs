@@ -1,5 +1,6 @@
 //! `netqueue events --follow`: a log that goes on, whatever becomes of the daemon or the way to it.
 
+use netqueue_api::{Event, Events, Spike};
 use std::{io::Write as _, time::Duration};
 
 use anstyle::Style;
@@ -13,10 +14,7 @@ use super::{
     table::{self, Cell},
     terminal::plain,
 };
-use crate::client::{
-    Client, ClientError, Message, Query,
-    model::{Event, Events, Spike},
-};
+use crate::client::{Client, ClientError, Message, Query};
 
 /// Between two looks at a daemon that has no stream.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::terminal::plain;
-use crate::client::model::{Knob, Listener, Queue, Spike};
+use netqueue_api::{Knob, Listener, Queue, Spike};
 
 /// `1,234,567`.
 #[must_use]

@@ -1,6 +1,7 @@
 //! `netqueue listeners`: every account with its queues, what bounds them, what was dropped and why, how long clients wait,
 //! and whose it is.
 
+use netqueue_api::{Listener, Listeners, Queue};
 use std::{cmp::Reverse, io::Write as _, process::ExitCode};
 
 use anstyle::Style;
@@ -15,10 +16,7 @@ use super::{
     table::{Cell, Column, Table},
     terminal::plain,
 };
-use crate::client::{
-    Query,
-    model::{Listener, Listeners, Queue, Total},
-};
+use crate::client::Query;
 
 /// The arguments of `netqueue listeners`.
 #[derive(Clone, Debug, Args)]
@@ -179,8 +177,8 @@ fn age(row: &Listener, now: &str) -> String {
     let Some(socket) = row.listener.as_ref().filter(|socket| socket.closed.is_none()) else {
         return "-".to_owned();
     };
-    let span = |since: &Option<String>| format::seconds_between(since.as_deref()?, now).map(format::span);
-    match (span(&socket.opened), span(&socket.found)) {
+    let span = |since| format::seconds_between(since, now).map(format::span);
+    match (socket.opened.as_deref().and_then(span), span(&socket.found)) {
         (Some(age), _) => age,
         (None, Some(at_least)) => format!("≥ {at_least}"),
         (None, None) => "?".to_owned(),
@@ -201,7 +199,7 @@ fn limited_by(row: &Listener) -> String {
 
 /// Half, and 99 of 100, were accepted within.
 fn wait(row: &Listener) -> String {
-    let waits = row.traffic.as_ref().and_then(|traffic| traffic.accept_wait_seconds);
+    let waits = row.traffic.as_ref().and_then(|traffic| traffic.accept_wait_seconds.as_ref());
     match waits.map(|waits| (waits.p50, waits.p99)) {
         Some((Some(p50), Some(p99))) => format!("{}/{}", format::waited(p50), format::waited(p99)),
         Some(_) | None => "-".to_owned(),
@@ -244,11 +242,10 @@ fn whose(row: &Listener) -> String {
 
 /// The cause that counts most, drops before resets.
 fn why(row: &Listener) -> String {
-    let most = |total: &Total| total.by_cause.iter().max_by_key(|part| part.count).cloned();
-    let part = most(&row.drops).or_else(|| most(&row.resets));
+    let part = row.drops.parts().first().copied().or_else(|| row.resets.parts().first().copied());
     part.map_or_else(String::new, |part| {
-        let stage = part.stage.map(|stage| format!("/{}", plain(&stage))).unwrap_or_default();
-        format!("{}{stage}", plain(&part.cause))
+        let stage = part.stage.map(|stage| format!("/{}", plain(stage))).unwrap_or_default();
+        format!("{}{stage}", plain(part.cause))
     })
 }
 
@@ -318,7 +315,7 @@ mod tests {
         assert_eq!(age(&row, NOW), "44 s");
         assert!(written(&[&row], 200).contains("44 s"));
         let socket = row.listener.as_mut().expect("it is a listener");
-        (socket.opened, socket.found) = (None, None);
+        (socket.opened, socket.found) = (None, String::new());
         assert_eq!(age(&row, NOW), "?");
         row.listener = None;
         assert_eq!(age(&row, NOW), "-");

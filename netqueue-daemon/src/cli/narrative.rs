@@ -4,10 +4,7 @@ use super::{
     format::{count, plural, span, waited},
     terminal::plain,
 };
-use crate::client::{
-    model::{Listener, Part, Queue, Total},
-    socket::Owner,
-};
+use netqueue_api::{Listener, Owner, Part, Queue};
 use netqueue_domain::glossary;
 
 /// How a paragraph is meant.
@@ -47,11 +44,11 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
             Tone::Bad,
             format!("Dropped {total} {since}. Packets, not clients: a client that tries again counts again."),
         );
-        causes("drop", &listener.drops).for_each(|text| say(Tone::Plain, text));
+        causes("drop", listener.drops.parts()).for_each(|text| say(Tone::Plain, text));
     }
     if listener.resets.total > 0 {
         say(Tone::Bad, format!("Sent {} {since}.", plural(listener.resets.total, "reset")));
-        causes("reset", &listener.resets).for_each(|text| say(Tone::Plain, text));
+        causes("reset", listener.resets.parts()).for_each(|text| say(Tone::Plain, text));
     }
     handshakes(listener).into_iter().for_each(|text| say(Tone::Plain, text));
     queues(listener).into_iter().for_each(|(tone, text)| say(tone, text));
@@ -135,7 +132,7 @@ fn traffic(listener: &Listener) -> Option<String> {
         accepted.unwrap_or_default(),
         peak.unwrap_or_default()
     );
-    let waits = traffic.accept_wait_seconds.and_then(|wait| wait.p50.zip(wait.p99));
+    let waits = traffic.accept_wait_seconds.as_ref().and_then(|wait| wait.p50.zip(wait.p99));
     Some(match waits {
         Some((p50, p99)) => {
             format!("{passed} Half were accepted within {}, 99 of 100 within {}.", waited(p50), waited(p99))
@@ -144,13 +141,11 @@ fn traffic(listener: &Listener) -> Option<String> {
     })
 }
 
-fn causes<'a>(kind: &'a str, total: &'a Total) -> impl Iterator<Item = String> + 'a {
-    let mut parts: Vec<&Part> = total.by_cause.iter().collect();
-    parts.sort_by_key(|part| std::cmp::Reverse(part.count));
+fn causes<'a>(kind: &'a str, parts: Vec<Part<'a>>) -> impl Iterator<Item = String> + 'a {
     let mut looked = "";
     parts.into_iter().map(move |part| {
         let number = count(part.count);
-        match glossary::find(kind, &part.cause, part.stage.as_deref()) {
+        match glossary::find(kind, part.cause, part.stage) {
             Some(entry) => {
                 let look =
                     if entry.look == looked { String::new() } else { format!(" Look at: {}", entry.look) };
@@ -158,7 +153,7 @@ fn causes<'a>(kind: &'a str, total: &'a Total) -> impl Iterator<Item = String> +
                 format!("{number} × {}. {}{look}", lower_first(entry.title), entry.meaning)
             }
             None => {
-                format!("{number} × {}, which this version of netqueue has no words for.", plain(&part.cause))
+                format!("{number} × {}, which this version of netqueue has no words for.", plain(part.cause))
             }
         }
     })

@@ -1,5 +1,6 @@
 //! `netqueue resets`: who sent resets, and why.
 
+use netqueue_api::{Listener, Listeners, Part};
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
@@ -12,10 +13,7 @@ use super::{
     table::{Cell, Column, Table},
     terminal::plain,
 };
-use crate::client::{
-    Query,
-    model::{Answer, Listener, Listeners, Part},
-};
+use crate::client::{Answer, Query};
 use netqueue_domain::glossary;
 
 /// The arguments of `netqueue resets`.
@@ -40,7 +38,7 @@ pub struct ResetsArgs {
 /// Resets one account sent for one cause.
 struct Row<'a> {
     from: &'a Listener,
-    part: &'a Part,
+    part: Part<'a>,
 }
 
 /// Prints them, most first.
@@ -76,7 +74,7 @@ pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
 
 fn rows<'a>(listeners: &'a [Listener], cause: Option<&str>) -> Vec<Row<'a>> {
     let parts =
-        listeners.iter().flat_map(|from| from.resets.by_cause.iter().map(move |part| Row { from, part }));
+        listeners.iter().flat_map(|from| from.resets.parts().into_iter().map(move |part| Row { from, part }));
     let mut rows: Vec<_> = parts.filter(|row| cause.is_none_or(|cause| row.part.cause == cause)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.part.count));
     rows
@@ -104,7 +102,7 @@ fn print(paper: &mut Paper, rows: &[Row<'_>]) -> Result<(), Failure> {
         };
         table.push([
             Cell::styled(format::count(part.count), style::HEAD),
-            plain(&part.cause).into(),
+            plain(part.cause).into(),
             format::place(from.addr, from.port).into(),
             plain(what).into(),
             plain(&from.process).into(),
@@ -114,11 +112,11 @@ fn print(paper: &mut Paper, rows: &[Row<'_>]) -> Result<(), Failure> {
     table.write(&mut paper.out, paper.width)?;
     let mut named: Vec<&str> = Vec::new();
     for Row { part, .. } in rows {
-        if named.contains(&part.cause.as_str()) {
+        if named.contains(&part.cause) {
             continue;
         }
-        named.push(&part.cause);
-        if let Some(entry) = glossary::find("reset", &part.cause, None) {
+        named.push(part.cause);
+        if let Some(entry) = glossary::find("reset", part.cause, None) {
             writeln!(paper.out, "\n{1}{0}{1:#}: {2}", part.cause, style::HEAD, entry.title)?;
             paper.text("  ", &format!("{} {}", entry.meaning, entry.look))?;
         }
@@ -131,7 +129,7 @@ fn as_json(answer: &Answer<Listeners>, rows: &[Row<'_>]) -> Value {
         json!({
             "count": part.count, "cause": part.cause, "listener": from.id, "kind": from.kind, "netns": from.netns,
             "addr": from.addr, "port": from.port, "process": from.process,
-            "meaning": glossary::find("reset", &part.cause, None).map(|entry| entry.meaning),
+            "meaning": glossary::find("reset", part.cause, None).map(|entry| entry.meaning),
         })
     });
     let mut whole = answer.raw.clone();

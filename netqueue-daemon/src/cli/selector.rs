@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::client::model::{Listener, Subject};
+use netqueue_api::{Listener, Subject};
 
 /// A listener, or several, as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! `netqueue status`: how well netqueue sees, and whether its sums equal the kernel's.
 
+use netqueue_api::{Envelope, Status};
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
@@ -11,10 +12,7 @@ use super::{
     table::{Cell, Column, Table},
     terminal::plain,
 };
-use crate::client::{
-    Query,
-    model::{Envelope, Status},
-};
+use crate::client::Query;
 
 /// The arguments of `netqueue status`.
 #[derive(Clone, Debug, Args)]

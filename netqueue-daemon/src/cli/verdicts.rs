@@ -7,7 +7,7 @@ use super::{
     format, style,
     terminal::plain,
 };
-use crate::client::model::{Process, Subject, Verdict};
+use netqueue_api::{Process, Subject, Verdict};
 
 /// Prints verdicts in the order given.
 pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Failure> {

@@ -21,9 +21,10 @@ use tokio::{
 use super::{
     Access, ClientError, Message, Query, Server,
     access::Pass,
-    model::{Answer, Envelope, Problem, Version},
+    answer::{Answer, Version, is_unknown_path},
     sse::Parser,
 };
+use netqueue_api::{Envelope, Problem};
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// More than the daemon itself takes before it gives a request up.
@@ -176,7 +177,7 @@ impl Client {
         let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
             return self.foreign(&format!("status {} without netqueue's problem report", status.as_u16()));
         };
-        if status == StatusCode::NOT_FOUND && problem.is_unknown_path() {
+        if status == StatusCode::NOT_FOUND && is_unknown_path(&problem) {
             return self.misunderstood(format!("it has no {path}")).await;
         }
         ClientError::Refused { code: status.as_u16(), message: problem.error }

@@ -1,15 +1,17 @@
 //! Asking a running daemon over HTTP: the API as the command line and `netqueue top` see it.
 
 mod access;
+mod answer;
 mod error;
 mod http;
-pub mod model;
+
 mod query;
 mod server;
-pub mod socket;
+
 mod sse;
 
 pub use access::Access;
+pub use answer::{Answer, Version};
 pub use error::ClientError;
 pub use http::{Client, Stream};
 pub use query::Query;

@@ -1,13 +1,11 @@
 //! Asks the daemon at a steady pace, follows its events as they come, and tells what came of it.
 
+use netqueue_api::{Diagnosis, Event, Events, Listener, Listeners, Spike, Status, Verdict};
 use std::time::{Duration, Instant};
 
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
-use crate::client::{
-    Client, ClientError, Query, Stream,
-    model::{Diagnosis, Event, Events, Listener, Listeners, Spike, Status, Verdict},
-};
+use crate::client::{Client, ClientError, Query, Stream};
 
 /// One look at the daemon.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::model::Listener;
+use netqueue_api::Listener;
 
 /// What a rate "now" looks back on.
 const NOW: Duration = Duration::from_secs(10);

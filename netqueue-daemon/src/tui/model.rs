@@ -1,5 +1,6 @@
 //! What is on the screen, without a screen: news and keys in, a picture out.
 
+use netqueue_api::{Event, Listener, Spike, Status, Verdict};
 use std::{
     cmp::Ordering,
     collections::VecDeque,
@@ -12,13 +13,7 @@ use super::{
     feed::{EVENTS, Look, News},
     history::History,
 };
-use crate::{
-    cli::format,
-    client::{
-        ClientError,
-        model::{Event, Listener, Spike, Status, Verdict},
-    },
-};
+use crate::{cli::format, client::ClientError};
 
 /// The order of the table; the most troubled first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -8,8 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::model;
-
 /// A refused request.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -84,7 +82,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (parameter, value) =
             self.parameter.map_or((None, None), |parameter| (Some(parameter.name), Some(parameter.value)));
-        let body = model::Problem {
+        let body = netqueue_api::Problem {
             r#type: "about:blank".to_owned(),
             title: self.code.canonical_reason().unwrap_or("Error").to_owned(),
             status: "error".to_owned(),

@@ -1,5 +1,6 @@
 //! One account: its causes below the table, and everything in words on a page of its own.
 
+use netqueue_api::{Listener, Part, Verdict};
 use ratatui::{
     Frame,
     layout::Rect,
@@ -15,7 +16,6 @@ use crate::{
         narrative::{Paragraph as Told, Tone, narrate},
         terminal::plain,
     },
-    client::model::{Listener, Part, Verdict},
     tui::model::Model,
 };
 use netqueue_domain::glossary;
@@ -33,22 +33,20 @@ pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let mut lines = Vec::new();
-    for (kind, total, style) in [("drop", &chosen.drops, look.bad()), ("reset", &chosen.resets, look.reset())]
-    {
-        let mut parts: Vec<&Part> = total.by_cause.iter().collect();
-        parts.sort_by_key(|part| std::cmp::Reverse(part.count));
-        lines.extend(parts.into_iter().map(|part| line(kind, part, total.total, style, look)));
-    }
+    let drops = chosen.drops.parts().into_iter();
+    lines.extend(drops.map(|part| line("drop", part, chosen.drops.total, look.bad(), look)));
+    let resets = chosen.resets.parts().into_iter();
+    lines.extend(resets.map(|part| line("reset", part, chosen.resets.total, look.reset(), look)));
     if lines.is_empty() {
         lines.push(Line::styled("  nothing dropped, no reset sent", look.dim()));
     }
     frame.render_widget(Paragraph::new(lines), inside);
 }
 
-fn line(kind: &str, part: &Part, total: u64, style: Style, look: Look) -> Line<'static> {
+fn line(kind: &str, part: Part<'_>, total: u64, style: Style, look: Look) -> Line<'static> {
     let share = part.count as f64 / (total.max(1)) as f64;
-    let entry = glossary::find(kind, &part.cause, part.stage.as_deref());
-    let title = entry.map_or_else(|| plain(&part.cause), |entry| entry.title.to_owned());
+    let entry = glossary::find(kind, part.cause, part.stage);
+    let title = entry.map_or_else(|| plain(part.cause), |entry| entry.title.to_owned());
     Line::from(vec![
         Span::styled(format!("{:>9} ", format::count(part.count)), style),
         Span::styled(bars::bar(share, 8, look), style),

@@ -1,5 +1,6 @@
 //! The newest events, as many as fit.
 
+use netqueue_api::Event;
 use ratatui::{
     Frame,
     layout::{Constraint, Rect},
@@ -10,7 +11,6 @@ use ratatui::{
 use super::{detail::block, style::Look};
 use crate::{
     cli::{format, terminal::plain},
-    client::model::Event,
     tui::model::Model,
 };
 

@@ -1,5 +1,6 @@
 //! The table of listeners; columns come and go with the width.
 
+use netqueue_api::{Listener, Queue};
 use std::time::Instant;
 
 use ratatui::{
@@ -13,7 +14,6 @@ use ratatui::{
 use super::{bars, header::rate, style::Look};
 use crate::{
     cli::{format, terminal::plain},
-    client::model::{Listener, Queue, Total},
     tui::model::{Link, Model, Show, Sort},
 };
 
@@ -215,13 +215,12 @@ fn or_dash(number: u64) -> String {
 
 /// The cause that counts most, drops before resets.
 fn why(row: &Listener) -> String {
-    let most = |total: &Total| total.by_cause.iter().max_by_key(|part| part.count).cloned();
-    match (most(&row.drops), most(&row.resets)) {
+    match (row.drops.parts().first(), row.resets.parts().first()) {
         (Some(part), _) => {
-            let stage = part.stage.map(|stage| format!(" at {}", plain(&stage))).unwrap_or_default();
-            format!("{}{stage}", plain(&part.cause).replace('_', " "))
+            let stage = part.stage.map(|stage| format!(" at {}", plain(stage))).unwrap_or_default();
+            format!("{}{stage}", plain(part.cause).replace('_', " "))
         }
-        (None, Some(part)) => format!("reset: {}", plain(&part.cause).replace('_', " ")),
+        (None, Some(part)) => format!("reset: {}", plain(part.cause).replace('_', " ")),
         (None, None) => String::new(),
     }
 }

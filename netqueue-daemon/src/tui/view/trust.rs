@@ -1,5 +1,6 @@
 //! The last line: whether what is shown can be believed, and how fresh it is.
 
+use netqueue_api::Status;
 use std::time::Instant;
 
 use ratatui::{
@@ -13,7 +14,6 @@ use ratatui::{
 use super::{style::Look, table};
 use crate::{
     cli::{format, terminal::plain},
-    client::model::Status,
     tui::model::{Link, Model},
 };
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {
     /// `success`.
+    #[serde(default)]
     pub status: String,
     /// The answer.
     pub data: T,
@@ -69,14 +70,19 @@ pub struct Page {
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// `about:blank`: the status code says what kind of problem it is.
+    #[serde(default)]
     pub r#type: String,
     /// The status code in words.
+    #[serde(default)]
     pub title: String,
     /// `error`, as every answer of this API says here how it ended.
+    #[serde(default)]
     pub status: String,
     /// What was wrong and what would be right.
+    #[serde(default)]
     pub detail: String,
     /// `bad_data`, `not_found`, `method_not_allowed`, `not_acceptable`, `too_many_requests` or `unavailable`.
+    #[serde(default)]
     pub error_type: String,
     /// The same as `detail`.
     pub error: String,

@@ -2,6 +2,8 @@
 //!
 //! Clients ignore members they do not know, and take what an older daemon does not tell as unknown (`serde(default)`).
 
+#![forbid(unsafe_code)]
+
 mod diagnosis;
 mod envelope;
 mod event;
@@ -16,8 +18,8 @@ pub use diagnosis::{Because, Counterfactual, Diagnosis, Fact, Knob, Process, Sub
 pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
 pub use listener::{
-    DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Queue, ResetCount,
-    Resets,
+    DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Part, Queue,
+    ResetCount, Resets,
 };
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use spike::{Spike, SpikeClients, Spikes};

@@ -143,6 +143,45 @@ pub struct ResetCount {
     pub count: u64,
 }
 
+/// A cause's part of a total, of drops and of resets alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Why.
+    pub cause: &'a str,
+    /// Where in the handshake; resets have none.
+    pub stage: Option<&'a str>,
+    /// How often.
+    pub count: u64,
+}
+
+impl Drops {
+    /// Its parts, the largest first.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let parts = self.by_cause.iter();
+        largest_first(parts.map(|part| Part {
+            cause: &part.cause,
+            stage: Some(&part.stage),
+            count: part.count,
+        }))
+    }
+}
+
+impl Resets {
+    /// Its parts, the largest first.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let parts = self.by_cause.iter();
+        largest_first(parts.map(|part| Part { cause: &part.cause, stage: None, count: part.count }))
+    }
+}
+
+fn largest_first<'a>(parts: impl Iterator<Item = Part<'a>>) -> Vec<Part<'a>> {
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.count));
+    parts
+}
+
 /// Handshakes whose final ACK was dropped while the listener kept the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]

@@ -29,6 +29,7 @@ pub struct Traffic {
 
 /// The longest a queue was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct QueuePeak {
     /// Since the metrics page was last asked for.
     pub since_scrape: u32,
@@ -38,6 +39,7 @@ pub struct QueuePeak {
 
 /// Values by size. Percentiles take those of one bucket to be spread evenly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct Distribution {
     /// How many.
     pub count: u64,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A listening socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct Socket {
     /// The inode number of the socket, as in /proc/PID/fd.
     pub inode: u64,
@@ -44,7 +45,8 @@ pub struct Reuseport {
 }
 
 /// What bounds the queues.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct Limit {
     /// The backlog in force; the accept queue holds one more.
     pub backlog: Option<u32>,
@@ -62,7 +64,8 @@ pub struct Limit {
 }
 
 /// A process that holds a listening socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct Owner {
     /// Its number in the daemon's PID namespace.
     pub pid: u32,
@@ -90,6 +93,7 @@ pub struct Unknown {
     /// What.
     pub what: String,
     /// Why, in one word.
+    #[serde(default)]
     pub why: String,
     /// Why, in words.
     pub detail: String,

@@ -60,6 +60,26 @@ pub struct Status {
     pub event_log: Option<EventFiles>,
 }
 
+impl Status {
+    /// Whether every required program is attached.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.probes.is_empty() && self.probes.iter().all(|probe| probe.attached || !probe.required)
+    }
+
+    /// Whether every residual is 0.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.reconciliation.iter().all(|balance| balance.exact)
+    }
+
+    /// Events and charges that are missing, for whatever reason.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.events.lost.values().sum()
+    }
+}
+
 /// One program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Probe {
