@@ -3,14 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use netqueue_cli::{events, explain, listeners, resets, status, tui};
 use netqueue_daemon::{
     app,
-    cli::{
-        Arguments, Command, doctor, documents, events, explain, listeners, record, replay::ReplayArgs,
-        resets, status,
-    },
+    cli::{Arguments, Command, doctor, documents, record, replay::ReplayArgs},
     config::{Config, DaemonArgs},
-    lab, tui,
+    lab,
 };
 
 fn main() -> ExitCode {

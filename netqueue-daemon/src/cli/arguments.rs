@@ -2,19 +2,18 @@
 
 use clap::{Parser, Subcommand};
 
+use netqueue_cli::{
+    events::EventsArgs, exit, explain::ExplainArgs, listeners::ListenersArgs, resets::ResetsArgs,
+    status::StatusArgs, tui::TopArgs,
+};
+
 use super::{
     doctor::DoctorArgs,
     documents::{CompletionsArgs, ManArgs},
-    events::EventsArgs,
-    exit,
-    explain::ExplainArgs,
-    listeners::ListenersArgs,
     record::RecordArgs,
     replay::ReplayArgs,
-    resets::ResetsArgs,
-    status::StatusArgs,
 };
-use crate::{config::DaemonArgs, lab::LabArgs, tui::TopArgs};
+use crate::{config::DaemonArgs, lab::LabArgs};
 
 /// Attributes the kernel's listen drops and resets to the listener and cause that earned them, exactly
 #[derive(Debug, Parser)]

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Exposure, Secured, bind};
-use crate::client::{Access, Client, Query, Version};
+use netqueue_cli::client::{Access, Client, Query, Version};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

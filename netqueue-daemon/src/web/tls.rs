@@ -11,7 +11,7 @@ use rustls::{
 };
 
 use super::file::TlsSection;
-use crate::pem;
+use netqueue_cli::pem;
 
 /// TLS as it is to be spoken.
 #[derive(Clone, Debug)]

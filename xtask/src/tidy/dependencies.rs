@@ -39,7 +39,7 @@ const GUARDED: [&str; 1] = ["netqueue_kernel"];
 
 /// What each module of the daemon may know of the others, and of [`GUARDED`]. What is not in a row is refused, and so is a
 /// module without one.
-const MAY_KNOW: [(&str, &[&str]); 24] = [
+const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("api", &["build_info", "recording", "runbooks", "snapshots"]),
     (
         "app",
@@ -63,23 +63,7 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
         ],
     ),
     ("build_info", &[]),
-    (
-        "cli",
-        &[
-            "api",
-            "client",
-            "config",
-            "inventory",
-            "netqueue_kernel",
-            "lab",
-            "pipeline",
-            "privileges",
-            "recording",
-            "tui",
-        ],
-    ),
-    // The page and the clients may run on another machine: what they know comes over HTTP.
-    ("client", &["pem"]),
+    ("cli", &["config", "api", "inventory", "lab", "netqueue_kernel", "pipeline", "privileges", "recording"]),
     ("clock", &[]),
     ("config", &["delivery"]),
     ("delivery", &["clock", "snapshots"]),
@@ -88,7 +72,6 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
     ("lab", &["inventory", "netqueue_kernel"]),
     ("memory", &[]),
     ("metrics", &["build_info", "snapshots"]),
-    ("pem", &[]),
     (
         "pipeline",
         &[
@@ -108,9 +91,8 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
     ("service_manager", &["snapshots"]),
     ("snapshots", &[]),
     ("spike_log", &[]),
-    ("tui", &["cli", "client"]),
     ("ui", &[]),
-    ("web", &["pem"]),
+    ("web", &[]),
 ];
 
 /// Where everything comes together: the binary, and the library's list of modules.
@@ -256,7 +238,6 @@ mod tests {
             ("api/peers.rs", "use crate::pipeline;"),
             ("api/mod.rs", "use crate::metrics::Page;"),
             ("metrics/mod.rs", "use netqueue_kernel::Attached;"),
-            ("client/http.rs", "use crate::snapshots::Snapshots;"),
             ("ui/mod.rs", "let page = crate::api::page();"),
             ("journal/writer.rs", "use super::super::pipeline;"),
             ("cli/mod.rs", "crate::app::run();"),
@@ -272,7 +253,7 @@ mod tests {
             ("api/mod.rs", "use crate::snapshots::Snapshots;"),
             ("main.rs", "crate::app::run();"),
             ("api/query.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use crate::web; }"),
-            ("web/secured_tests.rs", "use crate::client::Server;"),
+            ("web/secured_tests.rs", "use crate::api;"),
         ] {
             assert_eq!(modules_know_whom_they_may(&daemon(file, fine)), Vec::<String>::new(), "{file}");
         }

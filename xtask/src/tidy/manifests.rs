@@ -34,6 +34,14 @@ const BARE: [(&str, &[&str]); 2] = [
     ("netqueue-daemon/api/Cargo.toml", &["serde", "utoipa"]),
 ];
 
+/// What a crate may need of this workspace; the binary's crate may need all of it.
+const OWN: [(&str, &[&str]); 4] = [
+    ("netqueue-daemon/domain/Cargo.toml", &[]),
+    ("netqueue-daemon/api/Cargo.toml", &[]),
+    ("netqueue-daemon/kernel/Cargo.toml", &["netqueue-common", "netqueue-domain"]),
+    ("netqueue-daemon/cli/Cargo.toml", &["netqueue-api", "netqueue-domain"]),
+];
+
 /// The kernel side's interface, and the only crates that may depend on it.
 const KERNEL_SIDE: [&str; 5] = ["aya", "aya-log", "aya-obj", "aya-ebpf", "netqueue-common"];
 const KERNEL_CRATES: [&str; 4] =
@@ -50,6 +58,16 @@ pub(crate) fn crates_need_what_they_may(tree: &Tree) -> Vec<String> {
         let beyond = names.into_iter().filter(|name| !most.contains(&name.as_str()));
         complaints
             .extend(beyond.map(|name| format!("{path}: {name}: only {} may be there", most.join(", "))));
+    }
+    for (path, most) in OWN {
+        let own = dependencies(tree, path).unwrap_or_default().into_iter();
+        let beyond = own.filter(|name| name.starts_with("netqueue-") && !most.contains(&name.as_str()));
+        complaints.extend(beyond.map(|name| {
+            format!(
+                "{path}: {name}: of this workspace it may need {}",
+                if most.is_empty() { "nothing".to_owned() } else { most.join(", ") }
+            )
+        }));
     }
     let others = tree.paths().filter(|path| path.ends_with("Cargo.toml") && !KERNEL_CRATES.contains(path));
     for path in others {
@@ -125,6 +143,8 @@ mod tests {
         assert_eq!(complaints("netqueue-daemon/domain/Cargo.toml", "tokio"), 1);
         assert_eq!(complaints("netqueue-daemon/domain/Cargo.toml", "serde"), 0);
         assert_eq!(complaints("netqueue-daemon/Cargo.toml", "aya"), 1);
+        assert_eq!(complaints("netqueue-daemon/cli/Cargo.toml", "netqueue-daemon"), 1);
+        assert_eq!(complaints("netqueue-daemon/cli/Cargo.toml", "netqueue-api"), 0);
         assert_eq!(complaints("netqueue-daemon/Cargo.toml", "netqueue-kernel"), 0);
         assert_eq!(complaints("netqueue-daemon/kernel/Cargo.toml", "aya"), 0);
     }

@@ -9,10 +9,7 @@ use ratatui::{
 };
 
 use super::{detail::block, style::Look};
-use crate::{
-    cli::{format, terminal::plain},
-    tui::model::Model,
-};
+use crate::{format, terminal::plain, tui::model::Model};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look) {
     if model.look.is_none() {

@@ -13,7 +13,7 @@ use super::{
     feed::{EVENTS, Look, News},
     history::History,
 };
-use crate::{cli::format, client::ClientError};
+use crate::{client::ClientError, format};
 
 /// The order of the table; the most troubled first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -11,7 +11,8 @@ use ratatui::{
 
 use super::style::Look;
 use crate::{
-    cli::{format, terminal::plain},
+    format,
+    terminal::plain,
     tui::model::{Link, Model},
 };
 

@@ -11,11 +11,9 @@ use ratatui::{
 
 use super::{bars, style::Look};
 use crate::{
-    cli::{
-        format,
-        narrative::{Paragraph as Told, Tone, narrate},
-        terminal::plain,
-    },
+    format,
+    narrative::{Paragraph as Told, Tone, narrate},
+    terminal::plain,
     tui::model::Model,
 };
 use netqueue_domain::glossary;

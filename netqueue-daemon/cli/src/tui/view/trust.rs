@@ -13,7 +13,8 @@ use ratatui::{
 
 use super::{style::Look, table};
 use crate::{
-    cli::{format, terminal::plain},
+    format,
+    terminal::plain,
     tui::model::{Link, Model},
 };
 

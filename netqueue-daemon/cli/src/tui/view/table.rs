@@ -13,7 +13,8 @@ use ratatui::{
 
 use super::{bars, header::rate, style::Look};
 use crate::{
-    cli::{format, terminal::plain},
+    format,
+    terminal::plain,
     tui::model::{Link, Model, Show, Sort},
 };
 

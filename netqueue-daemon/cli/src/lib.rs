@@ -1,0 +1,23 @@
+//! netqueue's clients: they ask a running daemon over HTTP, as any other program would, and write its answers in words, in
+//! tables, and on the screen of `netqueue top`.
+
+#![forbid(unsafe_code)]
+
+pub mod ask;
+pub mod client;
+pub mod events;
+pub mod exit;
+pub mod explain;
+pub mod follow;
+pub mod format;
+pub mod listeners;
+pub mod narrative;
+pub mod pem;
+pub mod resets;
+pub mod selector;
+pub mod status;
+pub mod style;
+pub mod table;
+pub mod terminal;
+pub mod tui;
+mod verdicts;
