@@ -26,46 +26,45 @@ pub use namespace::{Farewell, Lives, Namespace};
 pub use tally::{Tallies, Tally};
 pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
 
-/// Names of the maps and globals, as the loader looks them up.
+/// Names of the maps and globals, as the loader looks them up and `bpftool map` shows them: with a prefix that says whose they
+/// are, and at most 15 characters, beyond which the kernel cuts them off.
 pub mod names {
     /// Hash: [`ListenerKey`](crate::ListenerKey) to the number of the slot that holds its counts.
-    pub const SLOTS: &str = "SLOTS";
+    pub const SLOTS: &str = "nq_slots";
     /// Stack of free slots for listeners, filled by the loader.
-    pub const FREE_LISTENERS: &str = "FREE_LISTENERS";
+    pub const FREE_LISTENERS: &str = "nq_free_listen";
     /// Stack of free slots for listeners that drop or reset, filled by the loader.
-    pub const FREE_RESERVED: &str = "FREE_RESERVED";
+    pub const FREE_RESERVED: &str = "nq_free_reserve";
     /// Stack of free slots for local endpoints without a listener, filled by the loader.
-    pub const FREE_ENDPOINTS: &str = "FREE_ENDPOINTS";
+    pub const FREE_ENDPOINTS: &str = "nq_free_ports";
     /// Stack of free slots for the `other` buckets of namespaces, filled by the loader.
-    pub const FREE_OTHERS: &str = "FREE_OTHERS";
+    pub const FREE_OTHERS: &str = "nq_free_others";
     /// Memory-mapped array: slot to [`Account`](crate::Account).
-    pub const ACCOUNTS: &str = "ACCOUNTS";
+    pub const ACCOUNTS: &str = "nq_accounts";
     /// Memory-mapped array: slot times number of rows plus row to [`Counts`](crate::Counts).
-    pub const COUNTS: &str = "COUNTS";
+    pub const COUNTS: &str = "nq_counts";
     /// Memory-mapped array: slot of a listener times number of rows plus row to [`Traffic`](crate::Traffic).
-    pub const TRAFFIC: &str = "TRAFFIC";
+    pub const TRAFFIC: &str = "nq_traffic";
     /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
-    pub const WAITS: &str = "WAITS";
+    pub const WAITS: &str = "nq_accept_waits";
     /// Memory-mapped array: slot of a listener to [`Look`](crate::Look).
-    pub const LOOKS: &str = "LOOKS";
+    pub const LOOKS: &str = "nq_queue_sample";
     /// Memory-mapped array of one [`Control`](crate::Control), which the daemon writes.
-    pub const CONTROL: &str = "CONTROL";
+    pub const CONTROL: &str = "nq_control";
     /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).
-    pub const TALLIES: &str = "TALLIES";
+    pub const TALLIES: &str = "nq_tallies";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
-    pub const LEDGER: &str = "LEDGER";
+    pub const LEDGER: &str = "nq_dropped_acks";
     /// Hash: a namespace's counters on one CPU to what they were at the last look.
-    pub const LOOKED: &str = "LOOKED";
-    /// Array of one word: 0 while no handshake is remembered.
-    pub const REMEMBERING: &str = "REMEMBERING";
+    pub const LOOKED: &str = "nq_mib_baseline";
     /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.
-    pub const LIVES: &str = "LIVES";
+    pub const LIVES: &str = "nq_netns_gens";
     /// Ring buffer of [`Farewell`](crate::Farewell) records.
-    pub const FAREWELLS: &str = "FAREWELLS";
+    pub const FAREWELLS: &str = "nq_netns_final";
     /// Ring buffer of [`ListenCall`](crate::ListenCall) records.
-    pub const LISTENS: &str = "LISTENS";
+    pub const LISTENS: &str = "nq_listens";
     /// Ring buffer of [`Event`](crate::Event) records.
-    pub const EVENTS: &str = "EVENTS";
+    pub const EVENTS: &str = "nq_events";
     /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).
     pub const LAYOUT: &str = "LAYOUT";
 }

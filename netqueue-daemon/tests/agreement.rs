@@ -191,10 +191,10 @@ fn parts(replay: &Replay, kernel: &str) {
         one["counters"].as_object().expect("counters").iter().map(|(name, value)| (name.as_str(), value))
     });
     let residual = sums(counters.clone().map(|(name, value)| (name, whole(&value["residual"]))));
-    assert_eq!(metric_by(&page, "netqueue_unattributed", "counter"), residual);
+    assert_eq!(metric_by(&page, "netqueue_residual", "counter"), residual);
     assert!(residual.is_empty(), "{kernel}: {residual:?}");
     let counted = sums(counters.map(|(name, value)| (name, whole(&value["kernel"]))));
-    assert_eq!(metric_by(&page, "netqueue_kernel_counter_total", "counter"), counted);
+    assert_eq!(metric_by(&page, "netqueue_kernel_mib_total", "counter"), counted);
 
     // Healthy traffic, which these recordings hold.
     let through = |what: &str| {

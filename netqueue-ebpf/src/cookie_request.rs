@@ -22,7 +22,7 @@ const ASKED: i32 = 0;
 
 /// The packet is a frame with a SYN in IPv4.
 #[classifier]
-fn request_cookie(ctx: TcContext) -> i32 {
+fn nq_cookie_helper(ctx: TcContext) -> i32 {
     let (Ok(mut ip), Ok(mut tcp)) = (ctx.load::<[u32; 5]>(IP), ctx.load::<[u32; 5]>(TCP)) else {
         return NOT_ASKED;
     };

@@ -6,21 +6,21 @@ use aya_ebpf::{
 };
 
 #[kprobe]
-fn empty_kprobe(_ctx: ProbeContext) -> u32 {
+fn nq_noop_kprobe(_ctx: ProbeContext) -> u32 {
     0
 }
 
 #[kretprobe]
-fn empty_kretprobe(_ctx: RetProbeContext) -> u32 {
+fn nq_noop_kretprobe(_ctx: RetProbeContext) -> u32 {
     0
 }
 
 #[fentry]
-fn empty_fentry(_ctx: FEntryContext) -> u32 {
+fn nq_noop_fentry(_ctx: FEntryContext) -> u32 {
     0
 }
 
 #[fexit]
-fn empty_fexit(_ctx: FExitContext) -> u32 {
+fn nq_noop_fexit(_ctx: FExitContext) -> u32 {
     0
 }

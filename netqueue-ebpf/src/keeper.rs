@@ -10,31 +10,31 @@ use crate::{embryonic, looked, maps::state, slots};
 
 /// Arguments: slot, generation.
 #[raw_tracepoint]
-fn keep_examine(ctx: RawTracePointContext) -> i32 {
+fn nq_slot_examine(ctx: RawTracePointContext) -> i32 {
     slots::examine(ctx.arg(0), ctx.arg(1)) as i32
 }
 
 /// Arguments: slot, generation.
 #[raw_tracepoint]
-fn keep_retire(ctx: RawTracePointContext) -> i32 {
+fn nq_slot_retire(ctx: RawTracePointContext) -> i32 {
     slots::retire(ctx.arg(0), ctx.arg(1)) as i32
 }
 
 /// Arguments: slot, generation.
 #[raw_tracepoint]
-fn keep_release(ctx: RawTracePointContext) -> i32 {
+fn nq_slot_release(ctx: RawTracePointContext) -> i32 {
     slots::release(ctx.arg(0), ctx.arg(1)) as i32
 }
 
 /// Arguments: a CPU, whose counters are noted as they are in some namespaces more, and whether this runs on it.
 #[raw_tracepoint]
-fn keep_note_counters(ctx: RawTracePointContext) -> i32 {
+fn nq_seed_baselines(ctx: RawTracePointContext) -> i32 {
     looked::note_some(ctx.arg(0), ctx.arg::<u32>(1) != 0).unwrap_or(kept::STALE) as i32
 }
 
 /// Charges what this CPU owes ([`embryonic`]). To be run on the CPU.
 #[raw_tracepoint]
-fn keep_settle(_ctx: RawTracePointContext) -> i32 {
+fn nq_settle_resets(_ctx: RawTracePointContext) -> i32 {
     let owes = embryonic::settle(state());
     (if owes { kept::BUSY } else { kept::DONE }) as i32
 }

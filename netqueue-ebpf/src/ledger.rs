@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The loader sets the size.
-#[map]
+#[map(name = "nq_dropped_acks")]
 static LEDGER: LruHashMap<Flow, Suspect> = LruHashMap::with_max_entries(1024, 0);
 
 /// Whether the ledger may hold anything. Set here, never cleared.

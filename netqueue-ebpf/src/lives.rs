@@ -19,11 +19,11 @@ use crate::{
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The loader sets the size.
-#[map]
+#[map(name = "nq_netns_gens")]
 static LIVES: Array<Lives> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What namespaces that ended had counted. The loader sets the size.
-#[map]
+#[map(name = "nq_netns_final")]
 static FAREWELLS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
 /// The generation of a number's namespace; 0 also for a number beyond what is kept.

@@ -19,7 +19,7 @@ use crate::{
 
 /// Baselines, by where the cells are, which is a namespace's place on one CPU. Where nobody has looked they were zero: a namespace
 /// begins so, and what had counted before attach is noted then ([`note_some`]). The loader sets the size.
-#[map]
+#[map(name = "nq_mib_baseline")]
 static LOOKED: HashMap<u64, Counted> = HashMap::with_max_entries(1, 0);
 
 /// What is known of a call before the counters are read.
@@ -104,7 +104,7 @@ fn since_last_look(cells: Cells, call: Call) -> Result<Counted, Fault> {
 }
 
 /// Where [`note_some`] goes on in the kernel's list of namespaces; 0: at its beginning.
-#[map]
+#[map(name = "nq_seed_cursor")]
 static NOTING: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Notes what a CPU's counters are in some namespaces more; [`kept::BUSY`]: there are others. To be called once all programs are

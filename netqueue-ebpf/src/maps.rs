@@ -28,15 +28,15 @@ use crate::{
 pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The exact counts: slot times number of rows plus row.
-#[map]
+#[map(name = "nq_counts")]
 static COUNTS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What the kernel side says about itself, by CPU.
-#[map]
+#[map(name = "nq_tallies")]
 static TALLIES: Array<Tallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Drops and resets as they happen. The loader sets the size.
-#[map]
+#[map(name = "nq_events")]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// The state of each CPU. The loader makes room for all of them: of this the address is known when a program is loaded, and

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Calls under way. What is left behind where a return was skipped is the first to go.
-#[map]
+#[map(name = "nq_open_resets")]
 static OPEN_RESETS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(4096, 0);
 
 /// OutRsts at the entry, less what was charged by then.

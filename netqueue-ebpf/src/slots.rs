@@ -27,22 +27,22 @@ use crate::{
 };
 
 /// The slot of each owner. The loader sets the sizes of all maps of slots.
-#[map]
+#[map(name = "nq_slots")]
 static SLOTS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1, 0);
 
 /// Free slots, by what they are for: neither listeners nor endpoints can use up the other's room.
-#[map]
+#[map(name = "nq_free_listen")]
 static FREE_LISTENERS: Stack<u32> = Stack::with_max_entries(1, 0);
 /// Those of listeners that only who drops or resets may take: healthy connections leave room for what is to be explained.
-#[map]
+#[map(name = "nq_free_reserve")]
 static FREE_RESERVED: Stack<u32> = Stack::with_max_entries(1, 0);
-#[map]
+#[map(name = "nq_free_ports")]
 static FREE_ENDPOINTS: Stack<u32> = Stack::with_max_entries(1, 0);
-#[map]
+#[map(name = "nq_free_others")]
 static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
 
 /// Whose counts a slot holds.
-#[map]
+#[map(name = "nq_accounts")]
 static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What a slot is wanted for.

@@ -13,7 +13,7 @@ use crate::{
 
 /// Argument: the first of [`Look::BATCH`] slots.
 #[raw_tracepoint]
-fn survey_queues(ctx: RawTracePointContext) -> i32 {
+fn nq_sample_queues(ctx: RawTracePointContext) -> i32 {
     let first: u32 = ctx.arg(0);
     for slot in 0..Look::BATCH {
         let slot = first.wrapping_add(slot);

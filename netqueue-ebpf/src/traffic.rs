@@ -23,17 +23,17 @@ use crate::{
 };
 
 /// The loader sets the sizes of the maps of slots.
-#[map]
+#[map(name = "nq_traffic")]
 static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-#[map]
+#[map(name = "nq_accept_waits")]
 static WAITS: Array<Waits> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What the queues of listeners were when they were looked at last.
-#[map]
+#[map(name = "nq_queue_sample")]
 static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What the daemon tells.
-#[map]
+#[map(name = "nq_control")]
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;

@@ -11,7 +11,7 @@ use super::{
     error::{AttachError, refused},
 };
 
-const PROGRAM: &str = "request_cookie";
+const PROGRAM: &str = "nq_cookie_helper";
 
 /// The loaded program.
 pub struct CookieRequests(Ebpf);

@@ -110,7 +110,7 @@ impl FullTrampoline {
 
 fn trampoline(function: &'static str, at: At, types: &aya::Btf) -> Result<Ebpf, AttachError> {
     let mut ebpf = object()?;
-    let name = if at == At::Entry { "empty_fentry" } else { "empty_fexit" };
+    let name = if at == At::Entry { "nq_noop_fentry" } else { "nq_noop_fexit" };
     let failed = |error: ProgramError| AttachError::NoFentry { function, reason: in_one_line(&error) };
     let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType).map_err(failed)?;
     load_traced(program, function, types).map_err(failed)?;
@@ -124,7 +124,7 @@ fn trampoline(function: &'static str, at: At, types: &aya::Btf) -> Result<Ebpf, 
 }
 
 fn kprobe(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), AttachError> {
-    let name = if probe.at == At::Entry { "empty_kprobe" } else { "empty_kretprobe" };
+    let name = if probe.at == At::Entry { "nq_noop_kprobe" } else { "nq_noop_kretprobe" };
     let failed =
         |error: ProgramError| AttachError::Attach { function: probe.function, reason: in_one_line(&error) };
     let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType).map_err(failed)?;

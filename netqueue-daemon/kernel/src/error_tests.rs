@@ -18,9 +18,9 @@ fn load(code: i32, log: &'static str) -> Load {
 #[test]
 fn of_a_verifiers_log_the_line_that_says_why_is_left() {
     let log = "27: (18) r1 = 0xff46421941660ef8\n42: (bf) r8 = r6\nR6 !read_ok\nverification time 4 usec\nstack depth 128\nprocessed 3 insns\n\n";
-    let error = refused("survey_queues", &load(libc::EACCES, log)).to_string();
+    let error = refused("nq_sample_queues", &load(libc::EACCES, log)).to_string();
     assert!(
-        error.contains("survey_queues") && error.contains("says: R6 !read_ok (--log.level=debug"),
+        error.contains("nq_sample_queues") && error.contains("says: R6 !read_ok (--log.level=debug"),
         "{error}"
     );
     assert!(!error.contains("0xff") && !error.contains('\n'), "{error}");

@@ -24,6 +24,9 @@ use super::{
 };
 use netqueue_domain::{AttachMode, AttachWay, ProbeStatus};
 
+/// What the names of all programs in the object begin with: `bpftool prog` on a host shows whose they are.
+const PREFIX: &str = "nq_";
+
 /// One program, and where its misses are read.
 pub(super) type Probed = (ProbeStatus, Option<Misses>);
 
@@ -276,7 +279,7 @@ impl Failed {
 
 fn kprobe(ebpf: &mut Ebpf, probe: &Probe, counted: bool) -> Result<Option<Misses>, Failed> {
     let program: &mut KProbe = ebpf
-        .program_mut(probe.program)
+        .program_mut(&probe.probing())
         .ok_or_else(|| absent(probe.program))
         .and_then(|program| program.try_into().map_err(|error| refused(probe.program, &error)))
         .map_err(Failed::Refused)?;
@@ -300,11 +303,16 @@ fn why_unattached(error: &ProgramError) -> Failed {
 }
 
 impl Probe {
-    /// The name of the fentry or fexit program in the object.
+    /// Name of the fentry or fexit program in the object.
     pub(super) fn traced(&self) -> String {
         match self.at {
-            At::Entry => format!("{}_fentry", self.function),
-            At::Return => format!("{}_fexit", self.function),
+            At::Entry => format!("{PREFIX}{}_fentry", self.function),
+            At::Return => format!("{PREFIX}{}_fexit", self.function),
         }
+    }
+
+    /// Name of the kprobe or kretprobe program in the object.
+    fn probing(&self) -> String {
+        format!("{PREFIX}{}", self.program)
     }
 }

@@ -27,12 +27,12 @@ pub(super) enum Kept {
     Busy,
 }
 
-const EXAMINE: &str = "keep_examine";
-const RETIRE: &str = "keep_retire";
-const RELEASE: &str = "keep_release";
-const SURVEY: &str = "survey_queues";
-const NOTE_COUNTERS: &str = "keep_note_counters";
-const SETTLE: &str = "keep_settle";
+const EXAMINE: &str = "nq_slot_examine";
+const RETIRE: &str = "nq_slot_retire";
+const RELEASE: &str = "nq_slot_release";
+const SURVEY: &str = "nq_sample_queues";
+const NOTE_COUNTERS: &str = "nq_seed_baselines";
+const SETTLE: &str = "nq_settle_resets";
 
 /// Loads the programs.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {

@@ -19,7 +19,7 @@ use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
 /// The programs and the functions they belong to, in the order in which they are attached: a call that the second sees and
 /// the first did not is told with what somaxconn left.
-const PROGRAMS: [(&str, &str); 2] = [("listen_asked", "__sys_listen"), ("listen_begun", "inet_listen")];
+const PROGRAMS: [(&str, &str); 2] = [("nq_listen_asked", "__sys_listen"), ("nq_listen_begun", "inet_listen")];
 
 /// The reading end of the ring buffer of listen() calls.
 pub struct Listens(RingBuf<MapData>);

@@ -23,7 +23,7 @@ pub(super) enum Need {
 
 /// One program of the object and where it belongs.
 pub(super) struct Probe {
-    /// Name of the program in the object.
+    /// Name of the program; in the object it has the prefix `nq_`, so that `bpftool prog` says whose it is.
     pub(super) program: &'static str,
     /// The kernel function.
     pub(super) function: &'static str,

@@ -15,14 +15,14 @@ const ATTACHED: Family<2> = Family {
 
 const MISSED: Family<2> = Family {
     name: "netqueue_probe_missed_total",
-    help: "Runs of a program the kernel says it skipped, where it says so.",
+    help: "Runs of a program that the kernel skipped, where the kernel counts them.",
     kind: Kind::Counter,
     labels: ["probe", "mode"],
 };
 
 const EVENTS: Family<1> = Family {
     name: "netqueue_events_total",
-    help: "Drops and resets counted exactly, whether or not their event could be kept.",
+    help: "Drops and resets, counted whether or not their event was kept.",
     kind: Kind::Counter,
     labels: ["kind"],
 };
@@ -36,120 +36,119 @@ const SEEN: Family<0> = Family {
 
 const DELIVERED: Family<0> = Family {
     name: "netqueue_events_delivered_total",
-    help: "Events that arrived and were kept, if only for a while.",
+    help: "Events that reached the event store; it may have evicted them since.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const SUPPRESSED: Family<0> = Family {
     name: "netqueue_events_suppressed_total",
-    help: "Events not sent because their listener had used up its allowance (--event-rate, --event-burst); counts stay exact.",
+    help: "Events suppressed by the rate limit of their listener (--event-rate, --event-burst); counts stay exact.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const LOST: Family<1> = Family {
     name: "netqueue_events_lost_total",
-    help: "Events or charges that are missing, by reason; ring_full and undecodable leave every count exact.",
+    help: "Events or counts that were lost, by reason; ring_full and undecodable leave every count exact.",
     kind: Kind::Counter,
     labels: ["reason"],
 };
 
 const FOLDED: Family<0> = Family {
     name: "netqueue_charges_folded_total",
-    help: "Drops and resets counted under port=\"other\" because their listener or port found no slot; sums stay exact.",
+    help: "Drops and resets counted under port=\"other\" because no slot was free for their listener or port; sums stay exact.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const LISTENS_LOST: Family<0> = Family {
     name: "netqueue_listen_calls_lost_total",
-    help: "listen() calls that came too fast to be told: what those listeners asked for is not known; no count is concerned.",
+    help: "listen() calls that came too fast to be recorded: the backlog those programs asked for is unknown; counts are not affected.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const SLOTS: Family<1> = Family {
     name: "netqueue_slots",
-    help: "Accounts the kernel side has room for; what finds none goes to port=\"other\".",
+    help: "Listeners or ports for which the kernel side has a slot; beyond them everything is counted under port=\"other\".",
     kind: Kind::Gauge,
     labels: ["kind"],
 };
 
 const SLOTS_USED: Family<1> = Family {
     name: "netqueue_slots_used",
-    help: "Accounts the kernel side holds.",
+    help: "Slots of the kernel side in use.",
     kind: Kind::Gauge,
     labels: ["kind"],
 };
 
 const SLOTS_GIVEN_BACK: Family<1> = Family {
     name: "netqueue_slots_given_back_total",
-    help: "Accounts the kernel side held and gave up, their listener being closed or their port silent; no count is lost.",
+    help: "Slots freed because their listener was closed or their port fell silent; no count is lost.",
     kind: Kind::Counter,
     labels: ["kind"],
 };
 
 const LEDGER: Family<0> = Family {
-    name: "netqueue_ledger_capacity",
-    help: "Handshakes whose final ACK was dropped that can be remembered.",
+    name: "netqueue_dropped_ack_cache_capacity",
+    help: "Capacity of the cache of handshakes whose final ACK was dropped (--ledger-capacity).",
     kind: Kind::Gauge,
     labels: [],
 };
 
 const LEDGER_USED: Family<0> = Family {
-    name: "netqueue_ledger_entries",
-    help: "Handshakes whose final ACK was dropped that are remembered, at most.",
+    name: "netqueue_dropped_ack_cache_entries",
+    help: "Upper bound of the entries in the cache of handshakes whose final ACK was dropped.",
     kind: Kind::Gauge,
     labels: [],
 };
 
 const LEDGER_FORGOTTEN: Family<0> = Family {
-    name: "netqueue_ledger_forgotten_total",
-    help: "Remembered handshakes that newer ones may have pushed out, at most; their end is not counted.",
+    name: "netqueue_dropped_ack_cache_forgotten_total",
+    help: "Upper bound of the handshakes evicted from the cache by newer ones; their outcome is not counted.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const UNTOLD: Family<0> = Family {
-    name: "netqueue_namespaces_untold_total",
-    help: "Network namespaces made under an inode number that no generation is kept of: not told from others that have it.",
+    name: "netqueue_netns_untracked_total",
+    help: "Network namespaces whose inode number is beyond those tracked: not distinguished from an earlier namespace with the same number.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const UNHEARD: Family<0> = Family {
-    name: "netqueue_namespace_farewells_lost_total",
-    help: "Network namespaces that ended without a last comparison, too many having ended at once; counts stay exact.",
+    name: "netqueue_netns_final_counters_lost_total",
+    help: "Network namespaces that ended without a final comparison because too many ended at once; counts stay exact.",
     kind: Kind::Counter,
     labels: [],
 };
 
 const LOG_BYTES: Family<1> = Family {
     name: "netqueue_event_log_bytes",
-    help: "Bytes of the event log on disk: those it takes, and the limit; both 0 where there is none.",
+    help: "Size and limit of the event log on disk; both 0 without an event log.",
     kind: Kind::Gauge,
     labels: ["what"],
 };
 
 const LOG_EVENTS: Family<1> = Family {
     name: "netqueue_event_log_events_total",
-    help: "Events by what became of them in the event log on disk: written, evicted later to stay within the limit, or \
-           missing because it was behind or could not be written.",
+    help: "Events written to the event log on disk, evicted from it to stay within its limit, or missing because the disk was too slow or not writable.",
     kind: Kind::Counter,
     labels: ["outcome"],
 };
 
 const BUILD: Family<3> = Family {
     name: "netqueue_build_info",
-    help: "What this netqueue was built from; always 1.",
+    help: "Version, revision and compiler of this netqueue; always 1.",
     kind: Kind::Gauge,
     labels: ["version", "revision", "rustc"],
 };
 
 const SINCE: Family<0> = Family {
     name: "netqueue_attached_timestamp_seconds",
-    help: "Since when netqueue has been counting, in seconds since the epoch.",
+    help: "Time netqueue began to count, in seconds since the epoch.",
     kind: Kind::Gauge,
     labels: [],
 };

@@ -10,7 +10,7 @@ use netqueue_domain::{AccountView, Place, Snapshot};
 
 static INFO: Family<10> = Family {
     name: "netqueue_listener_info",
-    help: "What a listener that lives is; always 1. limited_by says which term decided its backlog.",
+    help: "Properties of an open listener; always 1. limited_by names the setting that decides its backlog.",
     kind: Kind::Gauge,
     labels: [
         LABELS[0],
@@ -28,21 +28,21 @@ static INFO: Family<10> = Family {
 
 static MEMBERS: Family<4> = Family {
     name: "netqueue_listeners",
-    help: "Listeners with these labels that live: more than 1 is a SO_REUSEPORT group.",
+    help: "Open listeners with these labels; more than 1 is a SO_REUSEPORT group.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 const CENSUS: Family<1> = Family {
     name: "netqueue_inventory_seconds_total",
-    help: "Time the inventory of listeners has taken; part=\"owners\" is what of it went into looking for their processes.",
+    help: "Time spent scanning listeners; part=\"owners\" is the share spent finding the processes that hold them.",
     kind: Kind::Counter,
     labels: ["part"],
 };
 
 const LOOKS: Family<1> = Family {
     name: "netqueue_inventory_passes_total",
-    help: "Times all listeners, and all processes for their owners, were looked at.",
+    help: "Scans of all listeners, and of all processes to find their owners.",
     kind: Kind::Counter,
     labels: ["part"],
 };

@@ -6,29 +6,29 @@ use super::family::{Family, Kind, Scraped, count};
 use netqueue_domain::{CounterBalance, NamespaceBalance, Snapshot};
 
 const KERNEL: Family<2> = Family {
-    name: "netqueue_kernel_counter_total",
-    help: "The kernel's own counter, as /proc/net/netstat and /proc/net/snmp of the namespace show it.",
+    name: "netqueue_kernel_mib_total",
+    help: "SNMP counter of the kernel as /proc/net/netstat and /proc/net/snmp of the namespace show it.",
     kind: Kind::Counter,
     labels: ["netns", "counter"],
 };
 
 const UNATTRIBUTED: Family<2> = Family {
-    name: "netqueue_unattributed",
-    help: "What the kernel counted since the namespace is compared less what is attributed; anything but 0 is a defect or a loss.",
+    name: "netqueue_residual",
+    help: "Increase of the kernel counter since the comparison began, less what netqueue attributed; anything but 0 is a defect or a loss.",
     kind: Kind::Gauge,
     labels: ["netns", "counter"],
 };
 
 const SINCE: Family<1> = Family {
     name: "netqueue_namespace_compared_timestamp_seconds",
-    help: "When the namespace's counters were compared last, in seconds since the epoch: at its end, for one that ended.",
+    help: "Time of the namespace's last comparison with the kernel, in seconds since the epoch; its end, once it has ended.",
     kind: Kind::Gauge,
     labels: ["netns"],
 };
 
 const UNCOMPARED: Family<0> = Family {
     name: "netqueue_namespaces_not_compared",
-    help: "Network namespaces in which something is charged and whose counters could not be compared; /api/v1/status says why.",
+    help: "Network namespaces with drops or resets whose kernel counters could not be read; /api/v1/status has the reason.",
     kind: Kind::Gauge,
     labels: [],
 };

@@ -24,35 +24,35 @@ static RESETS: Family<5> = Family {
 
 static COOKIES_SENT: Family<4> = Family {
     name: "netqueue_syncookies_sent_total",
-    help: "SYN-ACKs a listener sent with a cookie instead of an entry in its SYN queue, as the kernel counts SyncookiesSent.",
+    help: "SYN-ACKs sent with a SYN cookie instead of an entry in the SYN queue (SyncookiesSent).",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static COOKIES_RECEIVED: Family<4> = Family {
     name: "netqueue_syncookies_received_total",
-    help: "ACKs that brought a listener a valid cookie, as the kernel counts SyncookiesRecv.",
+    help: "ACKs with a valid SYN cookie (SyncookiesRecv).",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static COOKIES_FAILED: Family<4> = Family {
     name: "netqueue_syncookies_failed_total",
-    help: "ACKs that brought a listener no valid cookie while it was sending some, as the kernel counts SyncookiesFailed.",
+    help: "ACKs without a valid SYN cookie that reached a listener which was sending cookies (SyncookiesFailed).",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static GHOSTS: Family<4> = Family {
     name: "netqueue_ghost_connections_total",
-    help: "Clients whose cookie ACK a listener dropped: they believe they are connected, it keeps nothing. Once per client.",
+    help: "Clients that consider themselves connected while the listener has no state: it dropped the ACK that returned their SYN cookie. Each client counts once.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static GHOSTS_LIVE: Family<4> = Family {
-    name: "netqueue_ghost_connections",
-    help: "Of these, the ones that have not spoken since: neither let in nor answered with a reset.",
+    name: "netqueue_ghost_connections_live",
+    help: "Clients of netqueue_ghost_connections_total that have not sent anything since: neither admitted nor reset.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
@@ -66,21 +66,21 @@ static HELPER_OVERFLOWS: Family<4> = Family {
 
 static ACCEPT_LENGTH: Family<4> = Family {
     name: "netqueue_accept_queue_length",
-    help: "Connections waiting for accept(), at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
+    help: "Connections waiting for accept() at the scrape; of a SO_REUSEPORT group, the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 static ACCEPT_LIMIT: Family<4> = Family {
     name: "netqueue_accept_queue_limit",
-    help: "Backlog the accept queue is compared with; it holds one connection more.",
+    help: "Backlog in force; the accept queue holds one connection more.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 static SYN_LENGTH: Family<4> = Family {
     name: "netqueue_syn_queue_length",
-    help: "Handshakes in progress, at the scrape while the listener lives; of a SO_REUSEPORT group the fullest member.",
+    help: "Handshakes in progress at the scrape; of a SO_REUSEPORT group, the fullest member.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
@@ -94,7 +94,7 @@ static SYN_LIMIT: Family<4> = Family {
 
 static SPIKE: Family<5> = Family {
     name: "netqueue_spike_active",
-    help: "Sudden rises of drops that go on, by cause; those of a whole namespace have no port and cause=\"any\".",
+    help: "Drop spikes that are under way, by cause; those of a whole namespace have no port and cause=\"any\".",
     kind: Kind::Gauge,
     labels: ["netns", "addr", "port", "process", "cause"],
 };

@@ -22,56 +22,56 @@ static ACCEPTED: Family<4> = Family {
 
 static ABANDONED: Family<4> = Family {
     name: "netqueue_connections_abandoned_total",
-    help: "Connections in a listener's accept queue that were reset because it was closed; their wait is not measured.",
+    help: "Connections reset in the accept queue because the listener was closed; their wait is not measured.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static UNMEASURED: Family<4> = Family {
     name: "netqueue_accept_wait_unmeasured_total",
-    help: "Accepted connections whose wait could not be measured; not in netqueue_accept_wait_seconds.",
+    help: "Accepted connections whose wait could not be measured; netqueue_accept_wait_seconds does not include them.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static SYNACKS: Family<4> = Family {
     name: "netqueue_synack_retransmits_total",
-    help: "SYN-ACKs a listener sent again, because the ACK did not come or was dropped.",
+    help: "SYN-ACKs a listener retransmitted because the ACK did not arrive or was dropped.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 
 static ACCEPT_PEAK: Family<4> = Family {
     name: "netqueue_accept_queue_peak",
-    help: "Longest the accept queue was since the page was last asked for, seen at each connection that entered it.",
+    help: "Maximum accept queue length since the last scrape, sampled at each arrival.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 static ACCEPT_WINDOW_PEAK: Family<4> = Family {
     name: "netqueue_accept_queue_window_peak",
-    help: "Longest the accept queue was within the last 60 seconds, whoever asked meanwhile.",
+    help: "Maximum accept queue length in the last 60 seconds; not reset by scrapes.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 static SYN_PEAK: Family<4> = Family {
     name: "netqueue_syn_queue_peak",
-    help: "Longest the SYN queue was since the page was last asked for, seen once a second and at each drop.",
+    help: "Maximum SYN queue length since the last scrape, sampled once a second and at each drop.",
     kind: Kind::Gauge,
     labels: LABELS,
 };
 
 static DEPTH: Family<4> = Family {
     name: "netqueue_accept_queue_depth",
-    help: "Length of the accept queue with each connection that entered it.",
+    help: "Accept queue length at each arrival, the arriving connection included.",
     kind: Kind::Histogram,
     labels: LABELS,
 };
 
 static WAIT: Family<4> = Family {
     name: "netqueue_accept_wait_seconds",
-    help: "How long accepted connections had waited in the accept queue.",
+    help: "Time accepted connections spent in the accept queue.",
     kind: Kind::Histogram,
     labels: LABELS,
 };

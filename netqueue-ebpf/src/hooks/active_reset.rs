@@ -149,4 +149,4 @@ fn reason(call: &impl Entry) -> u32 {
     }
 }
 
-entry!(enter; tcp_send_active_reset, tcp_send_active_reset_fentry);
+entry!(enter; nq_tcp_send_active_reset, nq_tcp_send_active_reset_fentry);

@@ -150,13 +150,13 @@ fn cookie_made(_call: &impl Entry) -> Result<(), Fault> {
     Ok(())
 }
 
-probed!(enter; tcp_v4_conn_request);
-leaving!(leave, leave_traced; tcp_v4_conn_request_return, tcp_v4_conn_request_fexit);
-probed!(enter; tcp_v6_conn_request);
-leaving!(leave, leave_traced; tcp_v6_conn_request_return, tcp_v6_conn_request_fexit);
-probed!(enter; subflow_v4_conn_request);
-leaving!(leave, leave_traced; subflow_v4_conn_request_return, subflow_v4_conn_request_fexit);
-probed!(enter; subflow_v6_conn_request);
-leaving!(leave, leave_traced; subflow_v6_conn_request_return, subflow_v6_conn_request_fexit);
-entry!(cookie_made; cookie_v4_init_sequence, cookie_v4_init_sequence_fentry);
-entry!(cookie_made; cookie_v6_init_sequence, cookie_v6_init_sequence_fentry);
+probed!(enter; nq_tcp_v4_conn_request);
+leaving!(leave, leave_traced; nq_tcp_v4_conn_request_return, nq_tcp_v4_conn_request_fexit);
+probed!(enter; nq_tcp_v6_conn_request);
+leaving!(leave, leave_traced; nq_tcp_v6_conn_request_return, nq_tcp_v6_conn_request_fexit);
+probed!(enter; nq_subflow_v4_conn_request);
+leaving!(leave, leave_traced; nq_subflow_v4_conn_request_return, nq_subflow_v4_conn_request_fexit);
+probed!(enter; nq_subflow_v6_conn_request);
+leaving!(leave, leave_traced; nq_subflow_v6_conn_request_return, nq_subflow_v6_conn_request_fexit);
+entry!(cookie_made; nq_cookie_v4_init_sequence, nq_cookie_v4_init_sequence_fentry);
+entry!(cookie_made; nq_cookie_v6_init_sequence, nq_cookie_v6_init_sequence_fentry);

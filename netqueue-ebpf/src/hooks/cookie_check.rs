@@ -42,7 +42,7 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     Ok(())
 }
 
-entry!(enter; cookie_v4_check, cookie_v4_check_fentry);
-leaving!(leave; cookie_v4_check_return, cookie_v4_check_fexit);
-entry!(enter; cookie_v6_check, cookie_v6_check_fentry);
-leaving!(leave; cookie_v6_check_return, cookie_v6_check_fexit);
+entry!(enter; nq_cookie_v4_check, nq_cookie_v4_check_fentry);
+leaving!(leave; nq_cookie_v4_check_return, nq_cookie_v4_check_fexit);
+entry!(enter; nq_cookie_v6_check, nq_cookie_v6_check_fentry);
+leaving!(leave; nq_cookie_v6_check_return, nq_cookie_v6_check_fexit);

@@ -62,5 +62,5 @@ fn charge(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
     Ok(())
 }
 
-probed!(enter; tcp_get_syncookie_mss);
-leaving!(leave, leave_traced; tcp_get_syncookie_mss_return, tcp_get_syncookie_mss_fexit);
+probed!(enter; nq_tcp_get_syncookie_mss);
+leaving!(leave, leave_traced; nq_tcp_get_syncookie_mss_return, nq_tcp_get_syncookie_mss_fexit);

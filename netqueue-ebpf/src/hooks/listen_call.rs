@@ -22,15 +22,15 @@ use crate::{
 
 /// What is being asked for, by task. A call that fails before it comes to `inet_listen`, or is none of TCP's, leaves its
 /// entry until it is the oldest.
-#[map]
+#[map(name = "nq_listen_args")]
 static ASKED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(1024, 0);
 
 /// The calls. One that finds no room is missing, and counted; its listener's argument is then said to be missed.
-#[map]
+#[map(name = "nq_listens")]
 static LISTENS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 
 #[fentry(function = "__sys_listen")]
-fn listen_asked(ctx: FEntryContext) -> i32 {
+fn nq_listen_asked(ctx: FEntryContext) -> i32 {
     let task = bpf_get_current_pid_tgid();
     let argument: i32 = ctx.arg(1);
     let _no_room = ASKED.insert(task, argument, 0);
@@ -38,7 +38,7 @@ fn listen_asked(ctx: FEntryContext) -> i32 {
 }
 
 #[fentry(function = "inet_listen")]
-fn listen_begun(ctx: FEntryContext) -> i32 {
+fn nq_listen_begun(ctx: FEntryContext) -> i32 {
     let task = bpf_get_current_pid_tgid();
     let (socket, backlog): (u64, i32) = (ctx.arg(0), ctx.arg(1));
     // SAFETY: the entry is this task's own, and it is here.

@@ -41,7 +41,7 @@ fn child_forgotten(_call: &impl Return) -> Result<(), Fault> {
     Ok(())
 }
 
-entry!(started; inet_csk_listen_start, inet_csk_listen_start_fentry);
-entry!(stopped; inet_csk_listen_stop, inet_csk_listen_stop_fentry);
-entry!(forget_child; inet_child_forget, inet_child_forget_fentry);
-leaving!(child_forgotten; inet_child_forget_return, inet_child_forget_fexit);
+entry!(started; nq_inet_csk_listen_start, nq_inet_csk_listen_start_fentry);
+entry!(stopped; nq_inet_csk_listen_stop, nq_inet_csk_listen_stop_fentry);
+entry!(forget_child; nq_inet_child_forget, nq_inet_child_forget_fentry);
+leaving!(child_forgotten; nq_inet_child_forget_return, nq_inet_child_forget_fexit);

@@ -29,6 +29,6 @@ fn freed(call: &impl Entry) -> Result<(), Fault> {
     Ok(())
 }
 
-entry!(begun; tcp_sk_init, tcp_sk_init_fentry);
-entry!(ended; ipv4_mib_exit_net, ipv4_mib_exit_net_fentry);
-entry!(freed; proc_free_inum, proc_free_inum_fentry);
+entry!(begun; nq_tcp_sk_init, nq_tcp_sk_init_fentry);
+entry!(ended; nq_ipv4_mib_exit_net, nq_ipv4_mib_exit_net_fentry);
+entry!(freed; nq_proc_free_inum, nq_proc_free_inum_fentry);

@@ -15,4 +15,4 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     Ok(())
 }
 
-leaving!(leave; tcp_peer_is_proven_return, tcp_peer_is_proven_fexit);
+leaving!(leave; nq_tcp_peer_is_proven_return, nq_tcp_peer_is_proven_fexit);

@@ -84,5 +84,5 @@ fn ended(state: &mut CpuState, sk: Sock, request: Sock, unlinked: u64, hidden: b
     ledger::ended(&mut state.flow, request, answered, account)
 }
 
-probed!(enter; inet_csk_reqsk_queue_drop);
-leaving!(leave, leave_traced; inet_csk_reqsk_queue_drop_return, inet_csk_reqsk_queue_drop_fexit);
+probed!(enter; nq_inet_csk_reqsk_queue_drop);
+leaving!(leave, leave_traced; nq_inet_csk_reqsk_queue_drop_return, nq_inet_csk_reqsk_queue_drop_fexit);

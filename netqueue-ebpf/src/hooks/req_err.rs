@@ -56,5 +56,5 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     Ok(())
 }
 
-entry!(enter; tcp_req_err, tcp_req_err_fentry);
-leaving!(leave; tcp_req_err_return, tcp_req_err_fexit);
+entry!(enter; nq_tcp_req_err, nq_tcp_req_err_fentry);
+leaving!(leave; nq_tcp_req_err_return, nq_tcp_req_err_fexit);

@@ -38,5 +38,5 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     ledger::timed_out(&state.timer_flow, Sock(state.timer.sk))
 }
 
-entry!(enter; reqsk_timer_handler, reqsk_timer_handler_fentry);
-leaving!(leave; reqsk_timer_handler_return, reqsk_timer_handler_fexit);
+entry!(enter; nq_reqsk_timer_handler, nq_reqsk_timer_handler_fentry);
+leaving!(leave; nq_reqsk_timer_handler_return, nq_reqsk_timer_handler_fexit);

@@ -28,5 +28,5 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     traffic::synack_sent_again(state, listener)
 }
 
-entry!(enter; tcp_rtx_synack, tcp_rtx_synack_fentry);
-leaving!(leave; tcp_rtx_synack_return, tcp_rtx_synack_fexit);
+entry!(enter; nq_tcp_rtx_synack, nq_tcp_rtx_synack_fentry);
+leaving!(leave; nq_tcp_rtx_synack_return, nq_tcp_rtx_synack_fexit);

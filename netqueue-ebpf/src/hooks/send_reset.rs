@@ -336,7 +336,7 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
     if listening { Sock(sk).listener_key() } else { Packet(skb).destination_key(net_of(sk, skb)?) }
 }
 
-entry!(enter_v4; tcp_v4_send_reset, tcp_v4_send_reset_fentry);
-leaving!(leave, leave_v4; tcp_v4_send_reset_return, tcp_v4_send_reset_fexit);
-entry!(enter_v6; tcp_v6_send_reset, tcp_v6_send_reset_fentry);
-leaving!(leave, leave_v6; tcp_v6_send_reset_return, tcp_v6_send_reset_fexit);
+entry!(enter_v4; nq_tcp_v4_send_reset, nq_tcp_v4_send_reset_fentry);
+leaving!(leave, leave_v4; nq_tcp_v4_send_reset_return, nq_tcp_v4_send_reset_fexit);
+entry!(enter_v6; nq_tcp_v6_send_reset, nq_tcp_v6_send_reset_fentry);
+leaving!(leave, leave_v6; nq_tcp_v6_send_reset_return, nq_tcp_v6_send_reset_fexit);

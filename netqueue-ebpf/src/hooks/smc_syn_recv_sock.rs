@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[kprobe]
-fn smc_tcp_syn_recv_sock(call: ProbeContext) -> u32 {
+fn nq_smc_tcp_syn_recv_sock(call: ProbeContext) -> u32 {
     let argument = |n| call.arg(n).unwrap_or(0_u64);
     let (state, sk, skb, req_unhash) = (state(), argument(0), argument(1), argument(4));
     state.smc.open(call.frame(), sk, skb, 0, []);
@@ -29,7 +29,7 @@ fn smc_tcp_syn_recv_sock(call: ProbeContext) -> u32 {
 }
 
 #[kretprobe]
-fn smc_tcp_syn_recv_sock_return(call: RetProbeContext) -> u32 {
+fn nq_smc_tcp_syn_recv_sock_return(call: RetProbeContext) -> u32 {
     observe(leave(&call))
 }
 

@@ -12,4 +12,4 @@ fn enter<E: Entry>(call: &E) -> Result<(), Fault> {
     traffic::accepted(call.number(0), E::established)
 }
 
-entry!(enter; security_sock_graft, security_sock_graft_fentry);
+entry!(enter; nq_security_sock_graft, nq_security_sock_graft_fentry);

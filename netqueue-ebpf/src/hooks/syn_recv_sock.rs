@@ -167,7 +167,7 @@ fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) 
     Ok(())
 }
 
-probed!(enter; tcp_v4_syn_recv_sock);
-leaving!(leave, leave_traced; tcp_v4_syn_recv_sock_return, tcp_v4_syn_recv_sock_fexit);
-probed!(enter; tcp_v6_syn_recv_sock);
-leaving!(leave, leave_traced_v6; tcp_v6_syn_recv_sock_return, tcp_v6_syn_recv_sock_fexit);
+probed!(enter; nq_tcp_v4_syn_recv_sock);
+leaving!(leave, leave_traced; nq_tcp_v4_syn_recv_sock_return, nq_tcp_v4_syn_recv_sock_fexit);
+probed!(enter; nq_tcp_v6_syn_recv_sock);
+leaving!(leave, leave_traced_v6; nq_tcp_v6_syn_recv_sock_return, nq_tcp_v6_syn_recv_sock_fexit);

@@ -36,7 +36,7 @@ pub(crate) const INSTANCE: Variable = Variable {
 pub(crate) const NETNS: Variable = Variable {
     name: "netns",
     label: "Network namespace",
-    query: "label_values(netqueue_kernel_counter_total{job=~\"$job\", instance=~\"$instance\"}, netns)",
+    query: "label_values(netqueue_kernel_mib_total{job=~\"$job\", instance=~\"$instance\"}, netns)",
     multi: true,
 };
 pub(crate) const LISTENER: Variable = Variable {

@@ -61,7 +61,7 @@ pub(crate) fn board() -> Board {
                 "Clients that believe they are connected to a listener that keeps nothing of them.",
             )
             .limits(1.0, 10.0)
-            .ask(format!("sum(netqueue_ghost_connections{{{SCOPE}}}) or vector(0)"), "ghosts"),
+            .ask(format!("sum(netqueue_ghost_connections_live{{{SCOPE}}}) or vector(0)"), "ghosts"),
             Panel::new(
                 Kind::Stat,
                 "Not attributed",
@@ -69,7 +69,7 @@ pub(crate) fn board() -> Board {
                 "What the kernel counted and netqueue cannot say whose it was, over all counters. It is 0, or netqueue is to blame.",
             )
             .limits(1.0, 1.0)
-            .ask(format!("sum(abs(netqueue_unattributed{{{SCOPE}}})) or vector(0)"), "residual"),
+            .ask(format!("sum(abs(netqueue_residual{{{SCOPE}}})) or vector(0)"), "residual"),
         ],
     )
     .row(

@@ -37,14 +37,14 @@ pub(crate) fn board() -> Board {
                 "Kernel counters less what is attributed, over all namespaces. It is 0, or netqueue is to blame.",
             )
             .limits(1.0, 1.0)
-            .ask(format!("sum(abs(netqueue_unattributed{{{SCOPE}}}))"), "residual"),
+            .ask(format!("sum(abs(netqueue_residual{{{SCOPE}}}))"), "residual"),
             Panel::new(
                 Kind::Lines,
                 "Residual by counter",
                 "none",
                 "Kernel counter less attributed, per namespace. A drop under way may show for a moment; what stays is a defect or a loss.",
             )
-            .ask(format!("abs(netqueue_unattributed{{{SCOPE}}})"), "{{instance}} {{netns}} {{counter}}"),
+            .ask(format!("abs(netqueue_residual{{{SCOPE}}})"), "{{instance}} {{netns}} {{counter}}"),
         ],
     )
     .row(

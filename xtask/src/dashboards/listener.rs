@@ -126,7 +126,7 @@ pub(crate) fn board() -> Board {
                 "Clients whose cookie ACK was dropped and who have not spoken since. Where the server speaks first they hang.",
             )
             .wide(8)
-            .ask(now("netqueue_ghost_connections"), NAME),
+            .ask(now("netqueue_ghost_connections_live"), NAME),
         ],
     )
 }

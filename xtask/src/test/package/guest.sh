@@ -40,7 +40,7 @@ capabilities() { # NUMBER...: as /proc shows the set
     printf '%016x' $set
 }
 every_probe_is_attached() { get /metrics | grep '^netqueue_probe_attached' >/tmp/probes && ! grep -v ' 1$' /tmp/probes; }
-nothing_unattributed() { get /metrics | grep '^netqueue_unattributed' >/tmp/residual && ! grep -v ' 0$' /tmp/residual; }
+nothing_unattributed() { get /metrics | grep '^netqueue_residual' >/tmp/residual && ! grep -v ' 0$' /tmp/residual; }
 a_user_without_a_name_in_passwd() { local user; user=$(field "$1" Uid | cut -f1); [ "$user" -ge 61184 ] && ! grep -q ":$user:" /etc/passwd; }
 journal_is_plain() { journalctl --unit "$1" --output cat | grep -q 'serving' && ! journalctl --unit "$1" --output cat | grep -q $'\e'; }
 

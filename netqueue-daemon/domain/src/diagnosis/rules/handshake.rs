@@ -16,7 +16,7 @@ pub(super) const GHOSTS: Rule = Rule {
         "with tcp_syncookies=0 the listener keeps each handshake and lets it in when there is room, but then a flood of SYNs shuts \
          everybody out",
     ],
-    check_next: &["netqueue_ghost_connections of this listener: those that have not spoken since"],
+    check_next: &["netqueue_ghost_connections_live of this listener: those that have not spoken since"],
 };
 
 pub(super) const OVERFLOW_ABORT: Rule = Rule {
