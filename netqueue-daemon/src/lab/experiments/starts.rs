@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub(super) const STARTS: Experiment = Experiment {
 /// Long enough for some comparisons.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 /// What a start and what comes after it take at most.
-const EACH: u64 = 45;
+const EACH: u64 = 120;
 const CLOSED: u16 = 8463;
 
 fn starts(bench: &Bench<'_>) -> Result<Scene> {
@@ -44,7 +44,9 @@ fn starts(bench: &Bench<'_>) -> Result<Scene> {
     let mut problems = Vec::new();
     let load = bench.netns.run(move || Load::begin(EACH * u64::from(starts)))?;
     for number in 1..=starts {
+        let begun = Instant::now();
         let own = OwnDaemon::start(&[])?;
+        eprintln!("start {number} of {starts}: ready after {:.0} s", begun.elapsed().as_secs_f64());
         thread::sleep(AFTERWARDS);
         problems.extend(
             wrong(own.server(), bench.netns.inode())?
@@ -93,7 +95,7 @@ impl Load {
         let mut processes = Processes::default();
         processes.0.push(spawn_acceptor(&overflowing, Acceptor { pause_ms: 4, seconds })?);
         // The daemon must find the time to start, also on an emulated CPU.
-        let clients = Clients { pause_us: 20_000, ..clients_in_batches(seconds) };
+        let clients = Clients { pause_us: 40_000, ..clients_in_batches(seconds) };
         processes.0.push(spawn_clients(&[overflowing.loopback()], clients)?);
         let fake = FakePeers::of(Family::V4)?;
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -113,5 +115,5 @@ fn feed(fake: &FakePeers, flooded: SocketAddr) {
     // Either may fail where the machine is busy: the next ones follow.
     let _sent = fake.send_syns(20, flooded);
     let _refused = connect(localhost(Ipv4Addr::LOCALHOST, CLOSED));
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(100));
 }
