@@ -48,7 +48,8 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
         .args(["--target", &target, "-Z", "build-std=core", "--target-dir"])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        // The BPF target has no compiled standard library; building one is the only unstable thing used.
+        // Unstable: building the core library, for the BPF target has no compiled one, and two features of
+        // netqueue-ebpf/src/main.rs.
         .env("RUSTC_BOOTSTRAP", "1")
         // Set by the outer cargo for the outer build.
         .env_remove("RUSTC")

@@ -95,7 +95,7 @@ impl Load {
         let mut processes = Processes::default();
         processes.0.push(spawn_acceptor(&overflowing, Acceptor { pause_ms: 4, seconds })?);
         // The daemon must find the time to start, also on an emulated CPU.
-        let clients = Clients { pause_us: 40_000, ..clients_in_batches(seconds) };
+        let clients = Clients { pause_us: 200_000, ..clients_in_batches(seconds) };
         processes.0.push(spawn_clients(&[overflowing.loopback()], clients)?);
         let fake = FakePeers::of(Family::V4)?;
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -113,7 +113,7 @@ impl Load {
 /// Some SYNs of a flood, and a client of a port that is closed.
 fn feed(fake: &FakePeers, flooded: SocketAddr) {
     // Either may fail where the machine is busy: the next ones follow.
-    let _sent = fake.send_syns(20, flooded);
+    let _sent = fake.send_syns(5, flooded);
     let _refused = connect(localhost(Ipv4Addr::LOCALHOST, CLOSED));
     thread::sleep(Duration::from_millis(100));
 }
