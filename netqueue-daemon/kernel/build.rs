@@ -1,7 +1,7 @@
-//! Compiles the kernel side for the BPF target and puts the object where `object.rs` includes it from.
+//! Compiles the kernel side for the BPF target and puts the object where `object.rs` includes it.
 //!
-//! The object has a target folder of its own (`target/bpf`), shared by all profiles of this crate. It needs the standard
-//! library's source and bpf-linker; `cargo xtask setup` gets both.
+//! The object has its own target folder (`target/bpf`), shared by all profiles of this crate. Building it
+//! needs the standard library's source and bpf-linker; `cargo xtask setup` gets both.
 
 use std::{
     env,
@@ -30,7 +30,8 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
         if env::var("CARGO_CFG_TARGET_ENDIAN")? == "big" { "eb" } else { "el" }
     );
     let target_dir = root.join("target/bpf").join(env::var("CARGO_CFG_TARGET_ARCH")?);
-    // The verifier's log quotes source lines: of paths that are the same wherever this is built.
+    // The verifier's log quotes source lines: with remapped paths they are the same wherever this is
+    // built.
     let sources = [(Some(root.to_owned()), "/netqueue"), (cargo_home(), "/cargo"), (sysroot(), "/rust")];
     let remapped = sources
         .into_iter()
@@ -51,7 +52,7 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
         // Unstable: building the core library, for the BPF target has no compiled one, and two features of
         // netqueue-ebpf/src/main.rs.
         .env("RUSTC_BOOTSTRAP", "1")
-        // Set by the outer cargo for the outer build.
+        // The outer cargo sets these for its own build.
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("CLIPPY_ARGS")
@@ -70,13 +71,13 @@ fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
 }
 
-/// Where the compiler's own files are, the standard library's source among them.
+/// Returns the compiler's own folder, which also contains the standard library's source.
 fn sysroot() -> Option<PathBuf> {
     let output = Command::new(env::var_os("RUSTC")?).args(["--print", "sysroot"]).output().ok()?;
     output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// bpf-linker from set-up's folder, else from the search path.
+/// Finds bpf-linker in set-up's folder, else on the search path.
 fn linker(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let own = root.join("target/tools/bin/bpf-linker");
     println!("cargo:rerun-if-changed={}", own.display());

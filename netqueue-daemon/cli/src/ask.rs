@@ -1,4 +1,4 @@
-//! What every command that asks a daemon shares: where it is, how it prints, how it ends.
+//! Code shared by every command that queries a daemon: its address, its output, its exit code.
 
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::client::{Access, Client, ClientError, Server};
 
-/// Which daemon, and how to print.
+/// The daemon to query, and the form of the output.
 #[derive(Clone, Debug, Args)]
 pub struct Asking {
     /// The daemon to ask
@@ -30,7 +30,7 @@ pub struct Asking {
     pub server: Server,
     #[command(flatten)]
     access: Access,
-    /// Prints JSON: the API's own answer
+    /// Prints JSON: the daemon's answer, unchanged
     #[arg(long, help_heading = "Daemon and output")]
     pub json: bool,
     /// When to use colours
@@ -38,39 +38,39 @@ pub struct Asking {
     pub color: Colour,
 }
 
-/// Where a report goes, and how wide it may be.
+/// The output stream of a report, and the width of its lines.
 #[derive(Debug)]
 pub struct Paper {
-    /// The stream.
+    /// The output stream.
     pub out: Out,
-    /// Its columns.
+    /// Columns of the terminal; `None` if lines may be of any length.
     pub width: Option<usize>,
 }
 
-/// Why a command ended before it was done.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No usable answer.
+    /// The daemon gave no usable answer.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Nowhere to write to.
+    /// The output stream cannot be written to.
     #[error("cannot write")]
     Write(#[from] io::Error),
-    /// Nothing that could be printed as JSON.
+    /// The answer cannot be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }
 
 impl Asking {
-    /// The daemon's client.
+    /// Creates the client of the daemon that the command line names.
     ///
     /// # Errors
-    /// The command line names files that are not what they should be.
+    /// Fails if a file named on the command line is unreadable or has the wrong content.
     pub fn client(&self) -> Result<Client, ClientError> {
         Client::new(self.server.clone(), &self.access)
     }
 
-    /// Standard output as it is wanted.
+    /// Standard output, with the colours the user chose and the terminal's width.
     #[must_use]
     pub fn paper(&self) -> Paper {
         Paper { out: terminal::out(self.color), width: terminal::width() }
@@ -78,28 +78,28 @@ impl Asking {
 }
 
 impl Paper {
-    /// Writes the daemon's answer as it is.
+    /// Writes the daemon's answer as indented JSON.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if the stream cannot be written to.
     pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
         serde_json::to_writer_pretty(&mut self.out, value)?;
         writeln!(self.out)?;
         Ok(())
     }
 
-    /// Writes running text, broken to the width.
+    /// Writes running text, wrapped to the width.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if the stream cannot be written to.
     pub fn text(&mut self, indent: &str, text: &str) -> io::Result<()> {
         self.item(indent, indent, text)
     }
 
-    /// Text whose first line begins with `bullet` and the others with `indent`.
+    /// Writes text whose first line begins with `bullet` and whose other lines begin with `indent`.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if the stream cannot be written to.
     pub fn item(&mut self, bullet: &str, indent: &str, text: &str) -> io::Result<()> {
         /// Wider lines are hard to read.
         const READABLE: usize = 100;
@@ -108,10 +108,10 @@ impl Paper {
         writeln!(self.out, "{}", textwrap::fill(text, options))
     }
 
-    /// What the daemon wants known beside its answer.
+    /// Prints the warnings that the daemon attached to its answer.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if the stream cannot be written to.
     pub fn warnings(&mut self, warnings: &[String]) -> io::Result<()> {
         for warning in warnings {
             let warning = terminal::plain(warning);
@@ -122,16 +122,16 @@ impl Paper {
     }
 }
 
-/// Runs what asks, and turns its end into an exit code and words on standard error.
+/// Runs a command to its end; returns its exit code, and prints a failure to standard error.
 ///
 /// # Errors
-/// The runtime cannot be started.
+/// Fails if the runtime cannot start, or if the output cannot be written (a closed pipe is no failure).
 pub fn run(work: impl Future<Output = Result<Exit, Failure>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("cannot start")?.block_on(work);
     Ok(match done {
         Ok(exit) => exit,
-        // The reader went away (`| head`): it has what it wanted.
+        // The reader closed the pipe (`| head`), so it needs no more output.
         Err(Failure::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Good,
         Err(Failure::Json(error)) if error.io_error_kind() == Some(io::ErrorKind::BrokenPipe) => Exit::Good,
         Err(Failure::Client(error)) => {

@@ -19,23 +19,23 @@ use crate::client::Query;
 pub struct EventsArgs {
     #[command(flatten)]
     filter: EventFilter,
-    /// How many, of the newest
+    /// Number of events, the newest ones
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
     limit: usize,
-    /// Goes on with each event as it comes, until it is interrupted
+    /// Prints each new event as it arrives, until interrupted
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
     asking: Asking,
 }
 
-/// Which events, as in the API.
+/// Filter of events; the API takes the same parameters.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EventFilter {
     /// After this time: RFC 3339 or unix seconds
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Charged to the account with this id (see `netqueue listeners`)
+    /// Charged to the account with this ID (see `netqueue listeners`)
     #[arg(long, value_name = "ID")]
     listener: Option<String>,
     /// In this network namespace: `host` or its inode number
@@ -62,7 +62,7 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// `path` with what was given; the daemon judges the values.
+    /// Appends the given filters to `path`; the daemon validates the values, so the API's rules exist once.
     #[must_use]
     pub fn query(&self, path: &str) -> Query {
         Query::new(path)
@@ -81,7 +81,7 @@ impl EventFilter {
 /// Prints the events.
 ///
 /// # Errors
-/// They cannot be printed.
+/// Fails if the daemon gives no usable answer or the events cannot be printed.
 pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
     run(async move {
         if args.follow {
@@ -102,7 +102,8 @@ pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
     })
 }
 
-/// Oldest first, as in a log. Causes are written as filters take them.
+/// Prints the oldest event first, as a log does.
+/// Causes appear as the filters take them, so that a user can copy them.
 fn print(paper: &mut Paper, events: &[Event]) -> Result<(), Failure> {
     if events.is_empty() {
         writeln!(paper.out, "no such event")?;
@@ -114,7 +115,7 @@ fn print(paper: &mut Paper, events: &[Event]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The columns of events.
+/// The columns of a table of events.
 #[must_use]
 pub fn columns() -> [Column; 7] {
     [
@@ -128,10 +129,10 @@ pub fn columns() -> [Column; 7] {
     ]
 }
 
-/// One event's row.
+/// The cells of one event's row.
 #[must_use]
 pub fn cells(event: &Event) -> [Cell; 7] {
-    // The names alone tell drops from resets: a drop's has its stage.
+    // The names alone distinguish drops from resets: only a drop has a stage.
     let colour = if event.kind == "drop" { style::BAD } else { style::WARN };
     let stage = event.stage.as_ref().map(|stage| format!("/{}", plain(stage))).unwrap_or_default();
     let cause = format!("{}{stage}", plain(&event.cause));

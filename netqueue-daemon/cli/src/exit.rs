@@ -1,24 +1,25 @@
-//! What the exit code says.
+//! Exit codes of the commands that query a daemon.
 
 use std::process::ExitCode;
 
 use crate::client::ClientError;
 
-/// How a command that asks a daemon ended. Also in `netqueue help` and the man pages.
+/// The outcome of a command that queries a daemon.
+/// `netqueue help` and the man pages repeat these codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Asked and answered.
+    /// The daemon answered.
     Good = 0,
-    /// Answered, and it is bad news: netqueue is not ready, not exact, or there is no such listener.
+    /// The daemon answered with bad news: not ready, not exact, or no such listener.
     BadNews = 1,
-    /// The command line is wrong, whether clap or the daemon says so.
+    /// The command line is wrong, according to clap or to the daemon.
     Usage = 2,
-    /// There is no answer: no daemon, or not one this version understands.
+    /// No daemon answered, or this version does not understand the answer.
     NoAnswer = 3,
 }
 
-/// The table in the help.
+/// The table of exit codes in the help.
 pub const HELP: &str = "Exit codes: 0 answered; 1 answered, and it is bad news (not ready, not exact, no such listener); \
                         2 wrong arguments; 3 no answer from a daemon";
 

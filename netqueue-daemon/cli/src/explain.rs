@@ -1,4 +1,4 @@
-//! `netqueue explain`: what is the matter and what to do, and what is known about one listener, in words.
+//! `netqueue explain`: verdicts with advice, and a description of one listener, in words.
 
 use netqueue_api::{Diagnosis, Listener, Listeners, Status, Verdict};
 use std::{io::Write as _, process::ExitCode};
@@ -22,20 +22,20 @@ use crate::client::Query;
 /// The arguments of `netqueue explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
-    /// A port (80), address and port (0.0.0.0:80), id (id:7), process (nginx, pid:812) or unit (nginx.service); every verdict
-    /// without it
+    /// A port (80), address and port (0.0.0.0:80), ID (id:7), process (nginx, pid:812) or unit
+    /// (nginx.service); every verdict if omitted
     listener: Option<Selector>,
     #[command(flatten)]
     asking: Asking,
 }
 
-/// More than this is a list, not an explanation.
+/// Maximum number of listeners to explain; more appear as a table.
 const MANY: usize = 6;
 
-/// Prints it. Exit code 1 says that there is no such listener.
+/// Prints the explanation. Exit code 1 means that there is no such listener.
 ///
 /// # Errors
-/// It cannot be printed.
+/// Fails if the daemon gives no usable answer or the explanation cannot be printed.
 pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     run(async move {
         let client = args.asking.client()?;
@@ -91,7 +91,7 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Every verdict there is.
+/// Prints every verdict.
 fn everything(paper: &mut Paper, verdicts: &[Verdict]) -> Result<(), Failure> {
     if verdicts.is_empty() {
         writeln!(paper.out, "{0}Nothing is the matter{0:#} in the last quarter of an hour.", style::GOOD)?;

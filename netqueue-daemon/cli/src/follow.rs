@@ -1,4 +1,4 @@
-//! `netqueue events --follow`: a log that goes on, whatever becomes of the daemon or the way to it.
+//! `netqueue events --follow`: a log that continues across restarts of the daemon and lost connections.
 
 use netqueue_api::{Event, Events, Spike};
 use std::{io::Write as _, time::Duration};
@@ -16,26 +16,26 @@ use super::{
 };
 use crate::client::{Client, ClientError, Message, Query};
 
-/// Between two looks at a daemon that has no stream.
+/// Pause between two polls of a daemon that has no event stream.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Before another try, doubled up to the last.
+/// Pause before a reconnect: the first one, and the longest that doubling reaches.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
-/// The most that one look asks for.
+/// Maximum number of events per poll.
 const MOST: usize = 1000;
-/// Widths that hold IPv4 and the longest cause; longer text moves the rest of its line.
+/// Column widths that fit IPv4 and the longest cause; longer text shifts the rest of its line.
 const WIDTHS: [usize; 6] = [12, 21, 28, 21, 9, 9];
 
-/// What a stream says it could not deliver.
+/// A stream's report of events it could not deliver.
 #[derive(Debug, Deserialize)]
 struct Lost {
     events: Option<u64>,
     reason: String,
 }
 
-/// Prints `recent` of the past and then each event as it comes, until it is interrupted.
+/// Prints the `recent` newest events, then each new event as it arrives, until interrupted.
 ///
 /// # Errors
-/// The daemon refuses, is not there at first, or nothing can be printed.
+/// Fails if the daemon refuses the query, is absent at the first try, or the output cannot be written.
 pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -> Result<Exit, Failure> {
     let client = asking.client()?;
     let mut log = Log { paper: asking.paper(), json: asking.json, last: 0 };
@@ -49,7 +49,7 @@ pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -
             log.past(&client, past, MOST).await
         };
         match ended {
-            // What came while the stream was being opened again.
+            // Fetch the events since the stream ended.
             Ok(()) if streams => log.past(&client, past, MOST).await?,
             Ok(()) => pause = PATIENCE[0],
             Err(Failure::Client(ClientError::Version { .. })) if streams => streams = false,
@@ -66,17 +66,17 @@ pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -
 struct Log {
     paper: Paper,
     json: bool,
-    /// The number of the newest event printed.
+    /// The sequence number of the newest event printed.
     last: u64,
 }
 
 impl Log {
-    /// Prints what is newer than what was printed, at most `limit`.
+    /// Prints events newer than the last one printed, at most `limit`.
     async fn past(&mut self, client: &Client, query: &Query, limit: usize) -> Result<(), Failure> {
         let answer = client.get::<Events>(&query.clone().with("limit", Some(limit))).await?;
         let raw = answer.raw["data"]["events"].as_array().cloned().unwrap_or_default();
         let newest = answer.envelope.data.events.first().map(|event| event.seq);
-        // A daemon that has begun anew counts anew.
+        // A restarted daemon numbers its events anew.
         if newest.is_some_and(|newest| newest < self.last) {
             self.note("the daemon has started again: its events are numbered anew")?;
             self.last = 0;
@@ -146,7 +146,7 @@ impl Log {
         Ok(())
     }
 
-    /// What a reader must know between the lines; on standard error where lines are JSON.
+    /// Prints a remark between the events, on standard error if the events are JSON.
     fn note(&mut self, text: &str) -> Result<(), Failure> {
         if self.json {
             eprintln!("netqueue: {text}");
@@ -157,7 +157,7 @@ impl Log {
     }
 }
 
-/// A sudden rise of drops, in words.
+/// Describes the begin or the end of a spike.
 fn rise(begins: bool, spike: &Spike) -> String {
     let (place, cause) = (format::spike_place(spike), format::spike_cause(spike));
     let (drops, peak) = (format::plural(spike.drops, "drop"), format::count(spike.peak_per_second));
@@ -171,7 +171,7 @@ fn rise(begins: bool, spike: &Spike) -> String {
     }
 }
 
-/// One event in columns that stay where they are.
+/// Formats one event in columns of fixed width.
 fn line(cells: &[Cell], width: Option<usize>) -> String {
     let mut room = width.unwrap_or(usize::MAX);
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Numbers, times and places as people read them.
+//! Formats numbers, times and addresses for people.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::terminal::plain;
 use netqueue_api::{Knob, Listener, Queue, Spike};
 
-/// `1,234,567`.
+/// Formats a number with thousands separators: `1,234,567`.
 #[must_use]
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -21,32 +21,32 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// The same for what may be negative.
+/// Formats a number that may be negative, with thousands separators: `-1,234`.
 #[must_use]
 pub fn signed(number: i64) -> String {
     let sign = if number < 0 { "-" } else { "" };
     format!("{sign}{}", count(number.unsigned_abs()))
 }
 
-/// `one drop`, `2 drops`.
+/// Formats a number with its noun: `one drop`, `2 drops`.
 #[must_use]
 pub fn plural(number: u64, noun: &str) -> String {
     if number == 1 { format!("one {noun}") } else { format!("{} {noun}s", count(number)) }
 }
 
-/// `9/8`.
+/// Formats a queue as length and limit: `9/8`; `-` if there is none.
 #[must_use]
 pub fn queue(queue: Option<Queue>) -> String {
     queue.map_or_else(|| "-".to_owned(), |queue| format!("{}/{}", queue.length, queue.limit))
 }
 
-/// An address as `ss` writes it.
+/// Formats an address and port as `ss` does.
 #[must_use]
 pub fn address(addr: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(addr, port).to_string()
 }
 
-/// Where something is: `0.0.0.0:80`, `10.0.0.1:*`, or what it stands for.
+/// Formats an address and port, either of which may be absent: `0.0.0.0:80`, `10.0.0.1:*`, `(others)`.
 #[must_use]
 pub fn place(addr: Option<IpAddr>, port: Option<u16>) -> String {
     match (addr, port) {
@@ -58,7 +58,7 @@ pub fn place(addr: Option<IpAddr>, port: Option<u16>) -> String {
     }
 }
 
-/// Where a spike is: a listener's place, or a whole namespace.
+/// Formats the listener or the namespace in which a spike occurs.
 #[must_use]
 pub fn spike_place(spike: &Spike) -> String {
     match spike.scope.as_str() {
@@ -67,33 +67,35 @@ pub fn spike_place(spike: &Spike) -> String {
     }
 }
 
-/// Why its packets were dropped.
+/// Formats the drop cause that a spike counts; `all drops` if it counts every cause.
 #[must_use]
 pub fn spike_cause(spike: &Spike) -> String {
     if spike.cause == "any" { "all drops".to_owned() } else { plain(&spike.cause) }
 }
 
-/// What to set, from what to what, and how: `somaxconn from 128 to 531: sysctl -w ..`.
+/// Formats a proposed setting: its name, old and new value, and the way to set it.
+/// For example `somaxconn from 128 to 531: sysctl -w ..`.
 #[must_use]
 pub fn knob(knob: &Knob) -> String {
     let from = knob.current.as_ref().map_or(String::new(), |current| format!(" from {}", plain(current)));
     format!("{}{from} to {}: {}", plain(&knob.name), plain(&knob.proposed), plain(&knob.set_by))
 }
 
-/// A listener's place, and its namespace where it is not the host's.
+/// Formats a listener's address and port, and its namespace unless that is the host's.
 #[must_use]
 pub fn listener(listener: &Listener) -> String {
     let place = place(listener.addr, listener.port);
     if listener.netns == "host" { place } else { format!("{place} in {}", plain(&listener.netns)) }
 }
 
-/// An RFC 3339 time as a moment; `None` where it is none.
+/// Parses an RFC 3339 time; `None` if the text is no such time.
 #[must_use]
 pub fn moment(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// `2026-11-21 02:06:46`, UTC.
+/// Formats date and time in UTC: `2026-11-21 02:06:46`.
+/// Text that is no RFC 3339 time appears as is.
 #[must_use]
 pub fn date_time(text: &str) -> String {
     moment(text).map_or_else(
@@ -106,7 +108,8 @@ pub fn date_time(text: &str) -> String {
     )
 }
 
-/// `02:06:46.245`, UTC.
+/// Formats a time of day in UTC: `02:06:46.245`.
+/// Text that is no RFC 3339 time appears as is.
 #[must_use]
 pub fn clock(text: &str) -> String {
     moment(text).map_or_else(
@@ -118,14 +121,14 @@ pub fn clock(text: &str) -> String {
     )
 }
 
-/// Seconds from one RFC 3339 time to a later one.
+/// Seconds from one RFC 3339 time to a later one; `None` if the order is reversed.
 #[must_use]
 pub fn seconds_between(earlier: &str, later: &str) -> Option<u64> {
     let seconds = (moment(later)? - moment(earlier)?).whole_seconds();
     u64::try_from(seconds).ok()
 }
 
-/// `45 s`, `12 min`, `3 h 20 min`, `9 days`.
+/// Formats a duration in seconds: `45 s`, `12 min`, `3 h 20 min`, `9 days`.
 #[must_use]
 pub fn span(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
@@ -140,7 +143,7 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// A waiting time in seconds: `120 µs`, `3.4 ms`, `1.5 s`.
+/// Formats a waiting time in seconds: `120 µs`, `3.4 ms`, `1.5 s`.
 #[must_use]
 pub fn waited(seconds: f64) -> String {
     match seconds {

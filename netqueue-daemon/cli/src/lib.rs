@@ -1,5 +1,5 @@
-//! netqueue's clients: they ask a running daemon over HTTP, as any other program would, and write its answers in words, in
-//! tables, and on the screen of `netqueue top`.
+//! netqueue's clients: each queries a running daemon over HTTP, as any other program would.
+//! The answers appear in words, in tables, and on the screen of `netqueue top`.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! `netqueue listeners`: every account with its queues, what bounds them, what was dropped and why, how long clients wait,
-//! and whose it is.
+//! `netqueue listeners`: a table of every account.
+//! Columns: its queues and their limits, drops and resets with the main cause, waiting times, owner.
 
 use netqueue_api::{Listener, Listeners, Queue};
 use std::{cmp::Reverse, io::Write as _, process::ExitCode};
@@ -21,28 +21,28 @@ use crate::client::Query;
 /// The arguments of `netqueue listeners`.
 #[derive(Clone, Debug, Args)]
 pub struct ListenersArgs {
-    /// Only this: a port (80), address and port (0.0.0.0:80), id (id:7) or process (nginx)
+    /// Only this listener: a port (80), address and port (0.0.0.0:80), ID (id:7) or process (nginx)
     listener: Option<Selector>,
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]
     netns: Option<String>,
-    /// listener, endpoint, ephemeral or other
+    /// Of this kind: listener, endpoint, ephemeral or other
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only those that dropped or reset something
+    /// Only listeners that dropped or reset something
     #[arg(short, long)]
     trouble: bool,
-    /// Only those that live: no listener that was closed
+    /// Omits listeners that were closed
     #[arg(short, long)]
     open: bool,
-    /// The order
+    /// Sort order
     #[arg(short, long, value_enum, value_name = "BY", default_value_t)]
     sort: Order,
     #[command(flatten)]
     asking: Asking,
 }
 
-/// The order of the table.
+/// The sort order of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Order {
     /// Most drops first
@@ -56,10 +56,10 @@ enum Order {
     Name,
 }
 
-/// Prints them. Exit code 1 says that there is none that fits.
+/// Prints the table. Exit code 1 means that no account matches.
 ///
 /// # Errors
-/// They cannot be printed.
+/// Fails if the daemon gives no usable answer or the table cannot be printed.
 pub fn command(args: ListenersArgs) -> anyhow::Result<ExitCode> {
     run(async move {
         let query = Query::new("/api/v1/listeners")
@@ -152,7 +152,7 @@ fn table(rows: &[&Listener], now: &str) -> Table {
     table
 }
 
-/// `▰▰▱▱▱▱▱▱ 33/128`, red where it is full.
+/// Formats an accept queue as bar and numbers, `▰▰▱▱▱▱▱▱ 33/128`, in red if it is full.
 fn queue(queue: Option<Queue>) -> Cell {
     let Some(Queue { length, limit }) = queue else { return Cell::styled("-", style::DIM) };
     let colour = match length {
@@ -164,7 +164,8 @@ fn queue(queue: Option<Queue>) -> Cell {
     Cell::styled(format!("{} {length}/{limit}", bar(length, limit)), colour)
 }
 
-/// Eight steps. An accept queue holds one more than its limit; whatever waits shows at least one step.
+/// Draws a bar of eight steps, at least one of them filled unless the queue is empty.
+/// An accept queue takes one connection more than its limit, so it is full at `limit + 1`.
 fn bar(length: u32, limit: u32) -> String {
     const STEPS: u64 = 8;
     let (length, room) = (u64::from(length), u64::from(limit) + 1);
@@ -172,7 +173,8 @@ fn bar(length: u32, limit: u32) -> String {
     (0..STEPS).map(|step| if step < full { '▰' } else { '▱' }).collect()
 }
 
-/// For how long it has listened: `3 h 20 min` where its listen() was seen, `≥ 12 min` where it was only found, so long ago.
+/// Formats the listener's age: `3 h 20 min`, or `≥ 12 min` if its listen() call was not seen.
+/// The lower bound is the time since netqueue found the listener.
 fn age(row: &Listener, now: &str) -> String {
     let Some(socket) = row.listener.as_ref().filter(|socket| socket.closed.is_none()) else {
         return "-".to_owned();
@@ -185,7 +187,7 @@ fn age(row: &Listener, now: &str) -> String {
     }
 }
 
-/// In words that say what would have to change.
+/// Formats the cause of the accept queue's limit in terms of the setting to change.
 fn limited_by(row: &Listener) -> String {
     let Some(limit) = row.listener.as_ref().map(|socket| &socket.limit) else { return String::new() };
     match (limit.limited_by.as_str(), limit.listen_argument) {
@@ -197,7 +199,7 @@ fn limited_by(row: &Listener) -> String {
     }
 }
 
-/// Half, and 99 of 100, were accepted within.
+/// Formats the median and the 99th percentile of the time until accept().
 fn wait(row: &Listener) -> String {
     let waits = row.traffic.as_ref().and_then(|traffic| traffic.accept_wait_seconds.as_ref());
     match waits.map(|waits| (waits.p50, waits.p99)) {
@@ -206,7 +208,7 @@ fn wait(row: &Listener) -> String {
     }
 }
 
-/// Where the system put its owner: the container, else the unit.
+/// Returns the owner's container, else its systemd unit.
 fn place(row: &Listener) -> String {
     const SHORT_ID: usize = 12;
     let owners = row.listener.as_ref().and_then(|socket| socket.owners.as_ref());
@@ -217,8 +219,8 @@ fn place(row: &Listener) -> String {
     }
 }
 
-/// `nginx 812 +4`: the process it is named after, its number, and how many hold it beside; why that is not known; or what
-/// the account stands for.
+/// Formats the owner: `nginx 812 +4` is the first process, its PID, and the number of others.
+/// Without an owner, returns the reason why it is unknown, or a description of the account's kind.
 fn whose(row: &Listener) -> String {
     if let Some(socket) = &row.listener {
         let owners = socket.owners.as_deref().unwrap_or_default();
@@ -240,7 +242,7 @@ fn whose(row: &Listener) -> String {
     }
 }
 
-/// The cause that counts most, drops before resets.
+/// Returns the most frequent cause; a drop's takes precedence over a reset's.
 fn why(row: &Listener) -> String {
     let part = row.drops.parts().first().copied().or_else(|| row.resets.parts().first().copied());
     part.map_or_else(String::new, |part| {

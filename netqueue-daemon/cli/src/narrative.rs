@@ -1,4 +1,4 @@
-//! What the numbers of one account say, in sentences.
+//! Describes the counters of one account in sentences.
 
 use super::{
     format::{count, plural, span, waited},
@@ -7,27 +7,27 @@ use super::{
 use netqueue_api::{Listener, Owner, Part, Queue};
 use netqueue_domain::glossary;
 
-/// How a paragraph is meant.
+/// The tone of a paragraph, which selects its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// All is well.
+    /// Good news.
     Good,
-    /// Clients suffer.
+    /// Bad news: clients are affected.
     Bad,
-    /// A fact.
+    /// A neutral fact.
     Plain,
 }
 
-/// One paragraph.
+/// One paragraph of a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paragraph {
-    /// How it is meant.
+    /// The tone.
     pub tone: Tone,
-    /// What it says.
+    /// The sentences.
     pub text: String,
 }
 
-/// What is known of `listener` after it was watched for so many seconds.
+/// Describes `listener`; `watched` is the number of seconds since netqueue attached.
 #[must_use]
 pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     let mut said = Vec::new();
@@ -97,7 +97,7 @@ fn owner_words(owner: &Owner, holders: usize) -> String {
     }
 }
 
-/// What makes the accept queue as long as it is, and what would make it longer.
+/// Describes the limit of the accept queue and the way to raise it.
 fn limits(listener: &Listener) -> Option<String> {
     let limit = &listener.listener.as_ref()?.limit;
     let backlog = limit.backlog?;
@@ -159,7 +159,7 @@ fn causes<'a>(kind: &'a str, parts: Vec<Part<'a>>) -> impl Iterator<Item = Strin
     })
 }
 
-/// A headline within a sentence; abbreviations stay as they are.
+/// Lower-cases a title for use within a sentence; abbreviations remain as they are.
 fn lower_first(title: &str) -> String {
     let mut characters = title.chars();
     match (characters.next(), characters.clone().next()) {

@@ -1,11 +1,12 @@
-//! Certificates out of text, as whoever serves and whoever asks read them.
+//! Reads certificates in PEM, for clients and for the server.
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-/// The certificates in `pem`.
+/// Parses the certificates in `pem`.
 ///
 /// # Errors
-/// What it is or lacks, to be said after what it was read from.
+/// Returns a message without subject (`is no PEM: ..`);
+/// the caller prefixes the option and the name of the file.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| format!("is no PEM: {error}"))?;

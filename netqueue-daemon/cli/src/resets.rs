@@ -35,16 +35,16 @@ pub struct ResetsArgs {
     asking: Asking,
 }
 
-/// Resets one account sent for one cause.
+/// The resets that one account sent for one cause.
 struct Row<'a> {
     from: &'a Listener,
     part: Part<'a>,
 }
 
-/// Prints them, most first.
+/// Prints the resets by account and cause, the most frequent first.
 ///
 /// # Errors
-/// They cannot be printed.
+/// Fails if the daemon gives no usable answer or the resets cannot be printed.
 pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
     run(async move {
         if let Some(wrong) =

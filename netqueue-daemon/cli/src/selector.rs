@@ -1,4 +1,4 @@
-//! How a person names a listener: by port, address and port, process, or id.
+//! Selectors by which a user names a listener: port, address and port, process, unit, or ID.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use netqueue_api::{Listener, Subject};
 
-/// A listener, or several, as named on the command line.
+/// One or several listeners, as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
     /// `80`.
@@ -26,7 +26,7 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Whether `listener` is meant.
+    /// Returns whether the selector matches `listener`.
     #[must_use]
     pub fn admits(&self, listener: &Listener) -> bool {
         match self {
@@ -34,12 +34,12 @@ impl Selector {
             Self::Address(at) => listener.port == Some(at.port()) && listener.addr == Some(at.ip()),
             Self::Id(id) => listener.id == *id,
             Self::Process(name) => listener.process == *name,
-            // Rows do not name them: verdicts do.
+            // Only verdicts name PIDs and units; rows of listeners do not.
             Self::Pid(_) | Self::Unit(_) => false,
         }
     }
 
-    /// Whether what a verdict speaks of is meant.
+    /// Returns whether the selector matches the subject of a verdict.
     #[must_use]
     pub fn admits_subject(&self, subject: &Subject) -> bool {
         let process = subject.process.as_ref();

@@ -1,4 +1,4 @@
-//! `netqueue status`: how well netqueue sees, and whether its sums equal the kernel's.
+//! `netqueue status`: which probes are attached, and whether netqueue's sums equal the kernel's.
 
 use netqueue_api::{Envelope, Status};
 use std::{io::Write as _, process::ExitCode};
@@ -17,17 +17,17 @@ use crate::client::Query;
 /// The arguments of `netqueue status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
-    /// Shows every counter, also those that add up
+    /// Shows every counter, also those that are exact
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
     asking: Asking,
 }
 
-/// Prints the status. Exit code 1 says that netqueue is not ready, does not see the host, or is not exact.
+/// Prints the status. Exit code 1 means not ready, not exact, or unable to see the host.
 ///
 /// # Errors
-/// It cannot be printed.
+/// Fails if the daemon gives no usable answer or the status cannot be printed.
 pub fn command(args: StatusArgs) -> anyhow::Result<ExitCode> {
     run(async move {
         let answer = args.asking.client()?.get::<Status>(&Query::new("/api/v1/status")).await?;
@@ -63,7 +63,7 @@ fn print(paper: &mut Paper, args: &StatusArgs, answer: &Envelope<Status>) -> Res
     Ok(())
 }
 
-/// A line with its verdict in words and in colour.
+/// Prints a line with its assessment in words and in colour.
 fn line(paper: &mut Paper, subject: &str, good: bool, text: &str) -> std::io::Result<()> {
     let (word, colour) = if good { ("ok", style::GOOD) } else { ("LOOK", style::BAD) };
     writeln!(paper.out, "  {subject:<9} {colour}{word:<4}{colour:#}  {text}")
@@ -102,7 +102,7 @@ fn events(paper: &mut Paper, answer: &Envelope<Status>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether every listener that dropped has counts of its own.
+/// Prints whether every listener that dropped packets has counters of its own.
 fn slots(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
     let Some(slots) = status.slots.get("listeners") else { return Ok(()) };
     let (used, capacity, folded) = (slots.used, slots.capacity, status.events.folded);

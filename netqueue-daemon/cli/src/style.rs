@@ -1,12 +1,12 @@
-//! The colours of the command line: few, and never the only carrier of what they say.
+//! The colours of the command line: few, and every message is clear without them.
 
 use anstyle::{AnsiColor, Style};
 
-/// What is well.
+/// Good news.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// What deserves a look.
+/// News that deserves attention.
 pub const WARN: Style = AnsiColor::Yellow.on_default().bold();
-/// What is wrong.
+/// Bad news.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Headlines.
 pub const HEAD: Style = Style::new().bold();

@@ -1,51 +1,51 @@
-//! Tables that fit the terminal: some columns give way, then text is cut, and numbers stay whole.
+//! Tables that fit the terminal: optional columns go first, then text is cut; numbers stay whole.
 
 use std::io::{self, Write};
 
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Between columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// One column.
+/// A column: its heading, alignment, and behaviour if room is scarce.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     head: &'static str,
     right: bool,
-    /// The width it may shrink to; `None` where cutting would change what is said.
+    /// The minimum width; `None` if cutting would change the meaning.
     least: Option<usize>,
-    /// Left out where there is no room.
+    /// True if the column may be left out to save room.
     optional: bool,
 }
 
 impl Column {
-    /// Text that stays whole.
+    /// Creates a left-aligned column whose text is never cut.
     #[must_use]
     pub const fn text(head: &'static str) -> Self {
         Self { head, right: false, least: None, optional: false }
     }
 
-    /// A number: right-aligned, whole.
+    /// Creates a right-aligned column for numbers, which are never cut.
     #[must_use]
     pub const fn number(head: &'static str) -> Self {
         Self { head, right: true, least: None, optional: false }
     }
 
-    /// May be cut down to `least` columns.
+    /// Allows the column to shrink to `least` characters.
     #[must_use]
     pub const fn at_least(self, least: usize) -> Self {
         Self { least: Some(least), ..self }
     }
 
-    /// Left out where there is no room.
+    /// Allows the column to be left out to save room.
     #[must_use]
     pub const fn optional(self) -> Self {
         Self { optional: true, ..self }
     }
 }
 
-/// One cell.
+/// A cell: text and style.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     text: String,
@@ -53,7 +53,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// `text` in `style`.
+    /// Creates a cell with `text` in `style`.
     #[must_use]
     pub fn styled(text: impl Into<String>, style: Style) -> Self {
         Self { text: text.into(), style }
@@ -61,13 +61,13 @@ impl Cell {
 }
 
 impl Cell {
-    /// What it says.
+    /// The text, without escape sequences.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// How it looks.
+    /// The style.
     #[must_use]
     pub const fn style(&self) -> Style {
         self.style
@@ -80,7 +80,7 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// A table.
+/// A table: columns and rows.
 #[derive(Clone, Debug)]
 pub struct Table {
     columns: Vec<Column>,
@@ -88,27 +88,27 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
+    /// Creates a table without rows.
     #[must_use]
     pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
         Self { columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// Adds a row with a cell for each column.
+    /// Adds a row, with one cell for each column.
     pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
         self.rows.push(row.into_iter().collect());
     }
 
-    /// Whether there is any row.
+    /// Returns whether the table has no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Writes it into `width` columns, or as wide as it is.
+    /// Writes the table in at most `width` characters per line, or in its natural width.
     ///
     /// # Errors
-    /// Where `out` cannot be written.
+    /// Fails if `out` cannot be written to.
     pub fn write(&self, out: &mut impl Write, width: Option<usize>) -> io::Result<()> {
         let widths = self.fit(width);
         let heads = self.columns.iter().map(|column| Cell::styled(column.head, Style::new().dimmed()));
@@ -134,7 +134,7 @@ impl Table {
         writeln!(out)
     }
 
-    /// Each column's width, `None` for those left out.
+    /// Computes the width of each column; `None` for a column that is left out.
     fn fit(&self, width: Option<usize>) -> Vec<Option<usize>> {
         let natural = |index: usize, column: &Column| {
             let cells = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.text.width());
@@ -143,7 +143,7 @@ impl Table {
         let mut widths: Vec<_> =
             self.columns.iter().enumerate().map(|(index, column)| Some(natural(index, column))).collect();
         let Some(room) = width else { return widths };
-        // A column less is easier to read than every column cut.
+        // One column less is easier to read than every column cut.
         let spare = (0..widths.len())
             .rev()
             .filter(|index| self.columns.get(*index).is_some_and(|column| column.optional));
@@ -173,7 +173,7 @@ fn total(widths: &[Option<usize>]) -> usize {
     shown.clone().sum::<usize>() + GAP * shown.count().saturating_sub(1)
 }
 
-/// `text` in at most `width` columns; what is cut ends in an ellipsis.
+/// Returns `text` in at most `width` columns, with an ellipsis if it was cut.
 #[must_use]
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {

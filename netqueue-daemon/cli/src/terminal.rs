@@ -1,4 +1,4 @@
-//! The terminal as it is: its width, its colours, and text that cannot take it over.
+//! The terminal: its width, its colours, and protection from control characters.
 
 use std::io::{self, IsTerminal as _};
 
@@ -18,10 +18,10 @@ pub enum Colour {
     Never,
 }
 
-/// Where a report goes.
+/// The output stream of a report.
 pub type Out = AutoStream<io::Stdout>;
 
-/// Standard output, which loses colours unless they are wanted.
+/// Opens standard output, stripped of colours unless they are wanted.
 #[must_use]
 pub fn out(colour: Colour) -> Out {
     let choice = match colour {
@@ -32,10 +32,11 @@ pub fn out(colour: Colour) -> Out {
     AutoStream::new(io::stdout(), choice)
 }
 
-/// Columns there are; `None` where lines may be as long as they like, because no person reads them off a screen.
+/// Width of the terminal, from `COLUMNS` or the device; `None` if the output is no terminal.
+/// A file or a pipe gets lines of any length, because no person reads them off a screen.
 #[must_use]
 pub fn width() -> Option<usize> {
-    /// What is narrower cannot be helped.
+    /// Lower bound of the width: narrower tables would be unreadable.
     const NARROWEST: usize = 40;
     if !io::stdout().is_terminal() {
         return None;
@@ -45,7 +46,8 @@ pub fn width() -> Option<usize> {
     Some(asked.or_else(real).unwrap_or(80).max(NARROWEST))
 }
 
-/// Text from elsewhere (process names, addresses, reasons) without anything a terminal would obey.
+/// Replaces control characters in text from elsewhere (process names, addresses, reasons).
+/// A process could otherwise send escape sequences to the terminal by its name.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let obeyed = |character: char| character.is_control() || character.width().is_none();

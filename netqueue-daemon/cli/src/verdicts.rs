@@ -1,4 +1,4 @@
-//! Verdicts on paper: what is the matter, what clients saw, what to do.
+//! Prints verdicts: cause, effect on clients, and advice.
 
 use std::{io::Write as _, net::IpAddr};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use netqueue_api::{Process, Subject, Verdict};
 
-/// Prints verdicts in the order given.
+/// Prints verdicts in the given order.
 pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Failure> {
     for (index, verdict) in verdicts.iter().enumerate() {
         if index > 0 {

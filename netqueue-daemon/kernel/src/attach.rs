@@ -1,4 +1,4 @@
-//! Brings the kernel side up: load, attach, and from then on hold it; dropping [`Attached`] detaches everything.
+//! Loads and attaches the kernel side, then operates it; dropping [`Attached`] detaches everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,36 +32,39 @@ use netqueue_domain::{
     AccountKey, AttachMode, AttachWay, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading,
 };
 
-/// How the kernel side is loaded.
+/// Settings with which the kernel side is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadSettings {
     /// Size of the ring buffer in bytes: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
-    /// Listeners, and endpoints without one, that have counts of their own; `None`: as many as a few MiB hold.
+    /// Number of listeners with their own counts; `None`: as many as fit into a few MiB.
+    ///
+    /// Endpoints without a listener have as many.
     pub max_listeners: Option<u32>,
-    /// Handshakes whose final ACK was dropped that are remembered.
+    /// Number of handshakes with a dropped final ACK that the kernel side remembers.
     pub ledger_capacity: u32,
-    /// How many events one account may send from one CPU; `None`: as many as there are.
+    /// Limit on the events of one account from one CPU; `None`: unlimited.
     pub event_allowance: Option<EventAllowance>,
-    /// How programs are attached.
+    /// Way of attaching: fentry, kprobe, or whichever fits each function.
     pub attach: AttachWay,
-    /// What is observed beyond drops and resets.
+    /// Observations beyond drops and resets.
     pub features: Features,
-    /// From which level on the programs write lines to the log; `None`: they do not.
+    /// Lowest level at which the eBPF programs write log lines; `None`: they write none.
     pub log_level: Option<tracing::Level>,
 }
 
-/// How many events a listener may send from one CPU. Those beyond it are counted and not sent; counts stay exact.
+/// Limit on the events of one listener from one CPU. Events beyond it are counted, not sent; counts
+/// stay exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventAllowance {
-    /// In a second, for as long as it goes on: at least 1.
+    /// Sustained events per second: at least 1.
     pub rate: u32,
-    /// At once, after a silence: at least 1.
+    /// Events at once after a quiet time: at least 1.
     pub burst: u32,
 }
 
 impl LoadSettings {
-    /// Enough to see whether the kernel takes everything.
+    /// Smallest settings that still make the kernel verify every program and map.
     pub const TRIAL: Self = Self {
         ring_bytes: 1 << 16,
         max_listeners: Some(16),
@@ -81,7 +84,7 @@ impl LoadSettings {
 
 /// The attached kernel side.
 pub struct Attached {
-    /// Holds programs and links.
+    /// Owner of programs, maps and links: dropping it detaches them.
     ebpf: Ebpf,
     /// The exact counts.
     pub counters: Counters,
@@ -90,15 +93,15 @@ pub struct Attached {
     traffic: TrafficRows,
     features: Features,
     recycler: Recycler,
-    /// Which namespace has an inode number.
+    /// Generations of inode numbers: which namespace has a number now.
     pub numbers: Arc<Numbers>,
-    /// Namespaces that ended.
+    /// Final counters of namespaces that ended.
     pub farewells: Farewells,
-    /// What listen() is called with; else why this kernel does not tell.
+    /// Reader of listen() calls; else the reason why this kernel reports none.
     pub listens: Result<Listens, String>,
     probes: Vec<Probed>,
     late: Late,
-    /// The programs' debug lines, where asked for.
+    /// Reader of the programs' debug lines, where requested.
     pub logger: Option<Logger>,
 }
 
@@ -114,7 +117,7 @@ pub fn attach(settings: &LoadSettings) -> Result<Attached, AttachError> {
         .map_err(|refusal| slots.explain(refusal))
 }
 
-/// Does it, and where the kernel refuses a program that calls its `bpf_rdonly_cast`, once more without.
+/// Calls `act`, and again without `bpf_rdonly_cast` if the kernel refuses a program that calls it.
 fn with_or_without_cast<T>(
     layout: &KernelLayout,
     act: impl Fn(&KernelLayout) -> Result<T, AttachError>,
@@ -152,7 +155,7 @@ fn attach_as(
         let concern = |probe: &&Probe| wanted(probe) && probe.concerns(&prepared.symbols);
         probes.extend(hooks.attach(&mut ebpf, &twins.iter().filter(concern).collect::<Vec<_>>())?);
     }
-    // Calls that some programs saw and others did not are over then.
+    // Calls that only some of the programs saw have to end before baselines are taken.
     if let Err(error) = grace::wait() {
         tracing::debug!(%error, "calls that were under way when programs were attached are not waited for");
     }
@@ -218,7 +221,8 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
         .map_err(|error| refused("the object", &error))
 }
 
-/// Before 5.11 maps count against RLIMIT_MEMLOCK. Where the limit may not be lifted, loading fails and says so.
+/// Lifts RLIMIT_MEMLOCK, against which maps count before 5.11. Where that fails, loading fails and
+/// gives the reason.
 pub(super) fn lift_memory_lock() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
@@ -226,7 +230,7 @@ pub(super) fn lift_memory_lock() {
     }
 }
 
-/// aya-log's number of a level; 0 is off.
+/// Returns the number aya-log uses for a level; 0 is off.
 const fn aya_log_level(level: tracing::Level) -> u8 {
     match level {
         tracing::Level::ERROR => 1,
@@ -238,7 +242,7 @@ const fn aya_log_level(level: tracing::Level) -> u8 {
 }
 
 impl Attached {
-    /// Each probe, whether it is attached, and how many of its runs the kernel skipped so far.
+    /// Lists each probe, whether it is attached, and how many of its runs the kernel has skipped so far.
     #[must_use]
     pub fn probes(&self) -> Vec<ProbeStatus> {
         let status = |(status, misses): &Probed| ProbeStatus {
@@ -248,7 +252,7 @@ impl Attached {
         self.probes.iter().map(status).collect()
     }
 
-    /// What may go wrong without being counted, in words.
+    /// Describes the losses that the kernel does not count on this host; `None` where there are none.
     #[must_use]
     pub fn caveats(&self) -> Option<String> {
         let interrupted = |(status, _): &&Probed| {
@@ -271,77 +275,83 @@ impl Attached {
         })
     }
 
-    /// Looks at the sockets of all listeners: [`Self::traffic`] has their queues then, and the next reading of the counts
-    /// that a listener is closed whose socket listens no more, also where the kernel side did not see its end.
+    /// Samples the queues of all listeners, for the next [`Self::traffic`].
+    ///
+    /// A listener whose socket no longer listens is marked closed, so that the next reading reports it even
+    /// where the kernel side missed its end.
     pub fn survey(&self) {
         let listeners = self.counters.used().filter(|slot| self.recycler.is_of_listener(*slot));
         TrafficRows::survey(Keeper(&self.ebpf), listeners);
     }
 
-    /// What went through each listener, and its queues as of the last survey. The longest of an accept queue is told once.
+    /// Returns each listener's traffic, and its queues as last sampled. A peak of an accept queue is
+    /// reported once.
     pub fn traffic(&mut self) -> Vec<(AccountKey, TrafficReading)> {
         let owners = || self.counters.slots().filter_map(|slot| Some((slot.tenure.slot, slot.owner?)));
         let traffic = &mut self.traffic;
         owners().filter_map(|(slot, owner)| Some((owner, traffic.read(slot)?))).collect()
     }
 
-    /// What is observed of healthy connections: what was asked for, as far as the kernel has it.
+    /// Returns the observations of healthy connections: those requested, less what the kernel cannot offer.
     #[must_use]
     pub fn features(&self) -> Features {
         let accept = self.probes.iter().find(|(status, _)| status.function == probes::ACCEPT);
         Features { accept_wait: accept.is_some_and(|(status, _)| status.attached), ..self.features }
     }
 
-    /// From now on, what [`Self::traffic`] tells as the longest of a queue is the longest since now.
+    /// Starts a new epoch: [`Self::traffic`] reports only peaks reached since this call.
     pub fn begin_epoch(&mut self) {
         self.traffic.begin_epoch();
     }
 
-    /// Gives back slots whose owners are gone, a step further at each call, and returns what those that are free again had
-    /// counted: it is in no later reading. To be called about once a second, after a reading, and more often while
-    /// [`Self::is_recycling`].
+    /// Frees slots whose owners are gone, one step per call, and returns the final counts of the freed
+    /// ones.
+    ///
+    /// No later reading contains these counts. Call it about once a second, after a reading, and more often
+    /// while [`Self::is_recycling`].
     pub fn recycle(&mut self) -> Vec<(AccountKey, Counts)> {
         self.recycler.step(Keeper(&self.ebpf), &mut self.counters)
     }
 
-    /// Has the kernel side charge what it could not tell yet, where callers were hidden from it. To be called before a reading.
+    /// Makes the kernel side charge what it deferred because another tracer hid a caller. Call it before a
+    /// reading.
     pub fn settle(&mut self) {
         if self.counters.owes() {
             Keeper(&self.ebpf).settle(self.counters.cpus());
         }
     }
 
-    /// Whether slots are on their way back, or few are left.
+    /// Returns whether slots are being freed, or few are left.
     #[must_use]
     pub fn is_recycling(&self) -> bool {
         self.recycler.is_busy()
     }
 
-    /// The kernel side's room for accounts, as of the last reading.
+    /// Returns the kernel side's use of slots, as of the last reading.
     #[must_use]
     pub fn room(&self) -> Vec<SlotUse> {
         self.recycler.room(&self.counters)
     }
 
-    /// The kernel side's memory of handshakes, as of the last reading.
+    /// Returns how full the kernel side's cache of dropped final ACKs is, as of the last reading.
     #[must_use]
     pub const fn ledger(&self) -> LedgerUse {
         self.counters.ledger()
     }
 
-    /// What was loaded since and is not watched.
+    /// Warns of kernel modules loaded since attaching, whose functions are not watched.
     pub fn loaded_late(&self) -> impl Iterator<Item = String> {
         self.late.warnings()
     }
 
-    /// Why slots are not given back, where they are not.
+    /// Returns the reason why slots cannot be reused, if they cannot.
     #[must_use]
     pub fn recycling_trouble(&self) -> Option<&str> {
         self.recycler.trouble()
     }
 }
 
-/// Verifies every program without attaching any: what can be known where kprobes are missing.
+/// Verifies every program without attaching any: the most that can be tested where kprobes are missing.
 pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
     with_or_without_cast(layout, verify_as)
 }
@@ -354,7 +364,7 @@ fn verify_as(layout: &KernelLayout) -> Result<usize, AttachError> {
         if let Program::KProbe(program) = program {
             program.load().map_err(|error| refused(name, &error))?;
         }
-        // Those of fentry are verified against one function, when they are attached.
+        // Programs of fentry are verified against one function, when they are attached.
         accepted += usize::from(!matches!(program, Program::FEntry(_) | Program::FExit(_)));
     }
     Ok(accepted)
@@ -367,5 +377,5 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, AttachError> {
 /// Forwards the programs' debug lines to the log.
 pub type Logger = aya_log::EbpfLogger<&'static dyn log::Log>;
 
-/// Names of the kernel's reset reasons.
+/// Names of the kernel's reset reasons, by value.
 pub(super) type ResetReasons = BTreeMap<u32, Arc<str>>;

@@ -1,10 +1,11 @@
-//! A small reader of BTF: where a struct's members lie, what an enumerator's value is, which parameters a function has.
+//! Reads BTF: offsets of a struct's members, values of enumerators, parameters of functions.
 //!
-//! Format: Documentation/bpf/btf.rst. Types are looked up in the file's bytes; nothing but their places is kept.
+//! Format: Documentation/bpf/btf.rst. A look-up walks the file's bytes; only the offsets of the type records
+//! are kept.
 
 use std::collections::BTreeMap;
 
-/// A file that is not BTF, or breaks off.
+/// Error for a file that is not BTF, or is truncated.
 #[derive(Debug, thiserror::Error)]
 #[error("not readable as BTF: {0}")]
 pub(super) struct BtfError(&'static str);
@@ -12,7 +13,7 @@ pub(super) struct BtfError(&'static str);
 /// The types of a kernel.
 pub(super) struct Btf {
     data: Vec<u8>,
-    /// Where each type's record begins; type 0 is void and has none.
+    /// Offset of each type's record; type 0 is void and has none.
     types: Vec<usize>,
     strings: usize,
 }
@@ -70,14 +71,15 @@ impl Btf {
         Ok(btf)
     }
 
-    /// The types of no kernel.
+    /// Returns a file without any type.
     #[cfg(test)]
     pub(super) const fn empty() -> Self {
         Self { data: Vec::new(), types: Vec::new(), strings: 0 }
     }
 
-    /// Byte offset of a member, written `struct.member.member`. Members of anonymous structs and unions are found
-    /// without naming those.
+    /// Byte offset of a member, written `struct.member.member`.
+    ///
+    /// Members of anonymous structs and unions are found without naming those.
     pub(super) fn offset(&self, path: &str) -> Option<u32> {
         let (bits, _) = self.member(path)?;
         (bits % 8 == 0).then_some(bits / 8)
@@ -96,7 +98,7 @@ impl Btf {
         Some((bits, record))
     }
 
-    /// Whether a member, written as for [`Self::offset`], is an array.
+    /// Returns whether a member, written as for [`Self::offset`], is an array; `None` if there is none.
     pub(super) fn is_array(&self, path: &str) -> Option<bool> {
         self.member(path).map(|(_, record)| record.kind() == KIND_ARRAY)
     }
@@ -126,22 +128,22 @@ impl Btf {
         })
     }
 
-    /// How many parameters a function has.
+    /// Number of parameters of a function.
     pub(super) fn parameters(&self, function: &str) -> Option<u32> {
         u32::try_from(self.prototype(function)?.length()).ok()
     }
 
-    /// The number of a function.
+    /// BTF type number of a function.
     pub(super) fn function(&self, name: &str) -> Option<u32> {
         self.number(|record| record.kind() == KIND_FUNC && record.has_name(name))
     }
 
-    /// The number of a struct.
+    /// BTF type number of a struct.
     pub(super) fn structure(&self, name: &str) -> Option<u32> {
         self.number(|record| record.kind() == KIND_STRUCT && record.has_name(name))
     }
 
-    /// Types are numbered from 1.
+    /// Number of the first type that is wanted. Types are numbered from 1.
     fn number(&self, wanted: impl Fn(&Type<'_>) -> bool) -> Option<u32> {
         self.all().position(|record| wanted(&record)).and_then(|index| u32::try_from(index + 1).ok())
     }
@@ -155,7 +157,7 @@ impl Btf {
         self.types.iter().skip(1).map(|at| Type { btf: self, at: *at })
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// Returns the type behind typedefs and qualifiers.
     fn resolve(&self, mut id: u32) -> Option<Type<'_>> {
         loop {
             let record =
@@ -212,7 +214,7 @@ impl<'a> Type<'a> {
         matches!(self.kind(), KIND_ENUM | KIND_ENUM64)
     }
 
-    /// Bytes after the common part of the record.
+    /// Bytes after the common part of the record; `None` for an unknown kind.
     fn tail(self) -> Option<usize> {
         const KIND_INT: u32 = 1;
         const KIND_FWD: u32 = 7;
@@ -232,7 +234,8 @@ impl<'a> Type<'a> {
         })
     }
 
-    /// Bit offset and type of a member, also inside anonymous members. A bit field is not found: it cannot be read whole.
+    /// Bit offset and type of a member, also inside anonymous members. Skips bit fields, which cannot be
+    /// read whole.
     fn member(self, name: &str) -> Option<(u32, u32)> {
         let with_bit_fields = self.info() >> 31 != 0;
         (0..if self.is_aggregate() { self.length() } else { 0 }).find_map(|index| {
@@ -249,7 +252,7 @@ impl<'a> Type<'a> {
         })
     }
 
-    /// Names and values; of a 64-bit enum the low half, which all of ours fit.
+    /// Names and values; for a 64-bit enum the lower half, which fits every value that netqueue reads.
     fn enumerators(self) -> impl Iterator<Item = (&'a [u8], u32)> {
         let words = if self.kind() == KIND_ENUM64 { 3 } else { 2 };
         (0..self.length()).map(move |index| {
@@ -263,8 +266,9 @@ impl<'a> Type<'a> {
 mod tests {
     use super::*;
 
-    /// Builds the BTF of: `union { struct { u16 hole; u16 deep; }; int wide; }` inside `struct outer { int first; <anonymous>; }`,
-    /// an enum and a function taking it.
+    /// Builds the BTF of one struct, with anonymous parts, an enum, and a function that takes the enum.
+    ///
+    /// The struct: `struct outer { int first; union { struct { u16 hole; u16 deep; }; int wide; }; }`.
     fn sample() -> Vec<u8> {
         let mut strings = vec![0_u8];
         let mut name = |text: &str| {

@@ -1,4 +1,6 @@
-//! Asks the kernel for SYN cookies in a listener's name, as programs of XDP and tc do that protect against floods: for the lab.
+//! Requests SYN cookies from the kernel in a listener's name, for the lab.
+//!
+//! XDP and tc programs that protect against floods do so through the helper `bpf_tcp_gen_syncookie`.
 
 use aya::{
     Ebpf,
@@ -33,8 +35,9 @@ impl CookieRequests {
         Ok(Self(ebpf))
     }
 
-    /// Asks so many times for a cookie for this frame, which is a SYN in IPv4, in the network namespace of the calling thread. Whether
-    /// there was a listener to ask for.
+    /// Requests a cookie `times` times for this IPv4 SYN, in the calling thread's network namespace.
+    ///
+    /// Returns whether a listener was found for it.
     ///
     /// # Errors
     /// The program cannot be run.

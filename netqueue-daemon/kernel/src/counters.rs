@@ -1,4 +1,4 @@
-//! Reads the exact counts, and what the kernel side says about itself, from mapped memory.
+//! Reads the exact counts, and the kernel side's own tallies, from mapped memory.
 
 use std::{
     collections::BTreeMap,
@@ -18,35 +18,35 @@ pub struct Counters {
     accounts: Mapped<Account>,
     rows: Mapped<Row>,
     tallies: Mapped<Tallies>,
-    /// Rows of each slot.
+    /// Rows per slot.
     of_slot: usize,
-    /// What is known of each slot.
+    /// State of each slot, as of the last reading; `None` for a free one.
     slots: Vec<Option<Slot>>,
-    /// What slots that were given back had counted, by namespace.
+    /// Counts of slots that were freed, summed by namespace.
     settled: BTreeMap<Netns, Counts>,
-    /// Drops and resets in `other` buckets: as of the last reading, and of buckets that were given back.
+    /// Drops and resets in `other` buckets: as of the last reading, and of buckets that were freed.
     folded: [u64; 2],
     ledger: LedgerUse,
-    /// The tallies when everything was attached.
+    /// Values of the tallies when everything was attached.
     at_attach: [u64; Tally::COUNT],
-    /// How many callers were hidden when debts were last settled.
+    /// Value of [`Tally::CallerHidden`] when [`Self::owes`] last read it.
     hidden: u64,
-    /// So many readings more ask for them to be settled.
+    /// Countdown of the readings that still settle deferred charges.
     owing: u8,
 }
 
-/// A slot that is somebody's.
+/// A slot in use.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) tenure: Tenure,
-    /// `None` where it could not be understood: a defect of netqueue.
+    /// Owner of the slot; `None` where its key does not decode: a defect of netqueue.
     pub(super) owner: Option<AccountKey>,
     pub(super) retired: bool,
-    /// When its listener was closed, since boot.
+    /// Time since boot at which its listener was closed.
     closed: Option<Duration>,
-    /// All its cells together.
+    /// Sum of all its cells.
     total: u64,
-    /// When they last moved, as far as was seen.
+    /// Time at which [`Self::total`] was last seen to change.
     pub(super) moved: Instant,
 }
 
@@ -59,14 +59,15 @@ impl Slot {
 /// Every account's counts since attach, at one moment.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// Accounts and their counts. One account may be there twice: while a slot of its is being given back and it has
-    /// another already. Slots that were given back are not in it.
+    /// Accounts and their counts, without slots that were freed.
+    ///
+    /// One account appears twice while one of its slots is being freed and it has another already.
     pub accounts: Vec<(AccountKey, Counts)>,
-    /// The sockets of listeners whose slots are read for the first time.
+    /// Sockets of listeners whose slots are read for the first time.
     pub sockets: Vec<(AccountKey, SocketInode)>,
-    /// Those whose listener is closed, and since when.
+    /// Accounts whose listener is closed, and the time of its end.
     pub closed: Vec<(AccountKey, Timestamp)>,
-    /// Slots whose owner could not be understood: a defect of netqueue.
+    /// Number of slots whose key does not decode: a defect of netqueue.
     pub undecodable: u64,
     settled: BTreeMap<Netns, Counts>,
 }
@@ -95,14 +96,17 @@ impl Counters {
         }
     }
 
-    /// Tallies begin now, when everything is attached: what was missed before that is nobody's loss, since counts are compared
-    /// from later on.
+    /// Starts the tallies at zero, once everything is attached.
+    ///
+    /// Calls missed earlier lose nothing, since counts are compared with the kernel's only from later on.
     pub(super) fn begin_tallies(&mut self) {
         self.at_attach = self.raw_tallies();
     }
 
-    /// Whether callers were hidden lately: what they may owe can be charged now. Asked again twice, since what is owed may not have
-    /// been counted yet.
+    /// Returns whether hidden callers may have left charges to settle.
+    ///
+    /// True for three readings after the tally has moved: the kernel raises the counter a moment after the
+    /// call, so that a first attempt may come too early.
     pub(super) fn owes(&mut self) -> bool {
         const READINGS: u8 = 4;
         let hidden = self.tallies()[Tally::CallerHidden as usize];
@@ -113,12 +117,14 @@ impl Counters {
         self.owing > 0
     }
 
-    /// How many CPUs there may be.
+    /// Number of possible CPUs.
     pub(super) fn cpus(&self) -> u32 {
         u32::try_from(self.tallies.len()).unwrap_or(u32::MAX)
     }
 
-    /// Every account's counts. CLOCK_MONOTONIC, by which closings are stamped, stood at zero at `epoch`.
+    /// Reads every account's counts.
+    ///
+    /// `epoch` is the wall-clock time at which CLOCK_MONOTONIC, which stamps the ends of listeners, was zero.
     pub fn read(&mut self, epoch: Timestamp) -> Reading {
         let tallies = self.tallies();
         let tally = |tally: Tally| tallies[tally as usize];
@@ -150,19 +156,20 @@ impl Counters {
         reading
     }
 
-    /// The slots that are somebody's at this moment.
+    /// Lists the slots that are in use at this moment.
     pub(super) fn used(&self) -> impl Iterator<Item = u32> {
         let used = |slot: &u32| self.state(*slot as usize).is_some_and(|(_, state)| state == Account::USED);
         (0..u32::try_from(self.accounts.len()).unwrap_or(u32::MAX)).filter(used)
     }
 
-    /// Every slot that is somebody's, as of the last reading.
+    /// Lists the slots in use as of the last reading.
     pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().flatten()
     }
 
-    /// Takes the last reading of a slot whose counts are final: from now on they are in the sums of its namespace, and the
-    /// slot is nobody's.
+    /// Takes the last reading of a slot whose counts are final, and adds it to its namespace's sums.
+    ///
+    /// From then on the slot has no owner here.
     pub(super) fn settle(&mut self, tenure: Tenure) -> Option<(AccountKey, Counts)> {
         let index = tenure.slot as usize;
         let slot = self.slots.get_mut(index)?.take_if(|slot| slot.tenure == tenure)?;
@@ -174,12 +181,12 @@ impl Counters {
         Some((owner, counts))
     }
 
-    /// Forgets what was counted in namespaces that nobody asks for any more.
+    /// Drops the sums of namespaces for which `asked` is false.
     pub fn keep(&mut self, asked: impl Fn(Netns) -> bool) {
         self.settled.retain(|netns, _| asked(*netns));
     }
 
-    /// The kernel side's own tallies, and what was folded as of the last reading.
+    /// Returns the kernel side's tallies, and the drops and resets folded into `other` at the last reading.
     #[must_use]
     pub fn flow(&self) -> EventFlow {
         let values = self.tallies();
@@ -208,7 +215,7 @@ impl Counters {
         }
     }
 
-    /// The ledger of handshakes, as of the last reading.
+    /// Returns the use of the dropped-ACK cache, as of the last reading.
     pub(super) const fn ledger(&self) -> LedgerUse {
         self.ledger
     }
@@ -230,7 +237,7 @@ impl Counters {
         values
     }
 
-    /// Whose the slot is now.
+    /// Reads the slot's current owner and state; `None` if it is free.
     fn look(&mut self, index: usize) -> Option<Slot> {
         let closed = self.accounts.words(index, WORDS - 2..WORDS - 1).next()?;
         let (generation, state) = self.state(index)?;
@@ -250,7 +257,7 @@ impl Counters {
         Some(Slot { tenure, owner, retired, closed, total: 0, moved: Instant::now() })
     }
 
-    /// A slot's generation and state.
+    /// Reads a slot's generation and state.
     fn state(&self, index: usize) -> Option<(u32, u32)> {
         let [generation, state] = halves(self.accounts.words(index, WORDS - 1..WORDS).next()?);
         Some((generation, state))
@@ -265,15 +272,15 @@ impl Counters {
     }
 }
 
-/// Words of an account: the last two are when it was closed, and generation and state together.
+/// Words of an account: the last two are the time of its end, and generation and state together.
 const WORDS: usize = size_of::<Account>() / 8;
 
-/// The drops and resets of these counts, where they are in an `other` bucket.
+/// Drops and resets among these counts if the owner is an `other` bucket, else 0.
 fn folded(owner: &AccountKey, counts: &Counts) -> u64 {
     if matches!(owner, AccountKey::Other(_)) { counts.drop_total() + counts.reset_total() } else { 0 }
 }
 
-/// The two `u32` of one word, in the order of their addresses.
+/// Splits a word into its two `u32`, in the order of their addresses.
 pub(super) fn halves(word: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
@@ -284,7 +291,7 @@ fn add(sums: &mut [u64], row: impl Iterator<Item = u64>) {
 }
 
 impl Reading {
-    /// What the accounts of each namespace were charged together, those whose slots were given back included.
+    /// Sums the charges of each namespace's accounts, including those whose slots were freed.
     #[must_use]
     pub fn sums(&self) -> BTreeMap<Netns, PerCounter<u64>> {
         let mut sums: BTreeMap<_, _> =

@@ -1,4 +1,4 @@
-//! How many CPUs there are, and how many there may be: virtual machines that can be given more have hundreds of possible ones.
+//! Numbers of present and possible CPUs: a virtual machine that can grow has hundreds of possible ones.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ pub(super) struct Cpus {
 }
 
 impl Cpus {
-    /// Those of this machine.
+    /// Reads the numbers of this machine.
     pub(super) fn here() -> Self {
         let possible =
             aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1).max(1);
@@ -22,7 +22,7 @@ impl Cpus {
     }
 }
 
-/// The highest number in a list of the kernel's, such as `0-3,8-11`.
+/// Returns the highest number in a list as the kernel writes it, such as `0-3,8-11`.
 fn highest(list: &str) -> Option<u32> {
     let numbers = list.trim().split([',', '-']).map(str::parse);
     numbers.collect::<Result<Vec<u32>, _>>().ok()?.into_iter().max()

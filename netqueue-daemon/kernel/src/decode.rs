@@ -1,4 +1,4 @@
-//! From the wire's integers to the domain's words. What does not decode is a value, never a panic.
+//! Decodes the wire's integers into the domain's types. Undecodable input gives `None`, never a panic.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -17,8 +17,9 @@ use netqueue_domain::{
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// The account a key names, a listener by its slot and that slot's generation; `None` for a family that is neither IPv4
-/// nor IPv6.
+/// Returns the account that a key names; `None` for a family that is neither IPv4 nor IPv6.
+///
+/// A listener is identified by its slot and that slot's generation: its kernel address stays in the kernel.
 pub(super) fn account(key: &ListenerKey, slot: u32, generation: u32) -> Option<AccountKey> {
     let netns = netns(key.netns);
     if *key == ListenerKey::other(key.netns) {
@@ -32,7 +33,7 @@ pub(super) fn account(key: &ListenerKey, slot: u32, generation: u32) -> Option<A
     })
 }
 
-/// A namespace.
+/// Converts a namespace.
 pub(super) const fn netns(Namespace { inode, generation }: Namespace) -> Netns {
     Netns { inode, generation }
 }
@@ -45,21 +46,21 @@ fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-/// Decodes records of the ring buffer as the daemon does, for who measures what that takes.
+/// Decodes records of the ring buffer as the daemon does, for benchmarks of the decoding.
 #[derive(Debug, Default)]
 pub struct Decoder(ResetReasons);
 
 impl Decoder {
-    /// The event a record tells; `None` if it does not tell one.
+    /// Decodes the event in a record; `None` if it contains none.
     #[must_use]
     pub fn event(&self, record: &[u8], epoch: Timestamp) -> Option<Event> {
         event(record, &self.0, epoch)
     }
 }
 
-/// The event a record of the ring buffer tells; `None` if it does not tell one.
+/// Decodes the event in a record of the ring buffer; `None` if it contains none.
 ///
-/// `epoch` is the wall-clock time at which the kernel's monotonic clock stood at zero.
+/// `epoch` is the wall-clock time at which the kernel's monotonic clock was zero.
 pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> Option<Event> {
     let record = Record::read_from_bytes(bytes).ok()?;
     let peer =
@@ -87,14 +88,14 @@ pub(super) fn queue(length: u32, limit: u32) -> Option<QueueState> {
     (length != UNKNOWN_LENGTH && limit != UNKNOWN_LENGTH).then_some(QueueState { length, limit })
 }
 
-/// What an event that raised this cell says happened; `None` for a cell no event names.
+/// Returns the drop or reset that a cell counts; `None` for a cell that no event carries.
 fn what(cell: Cell) -> Option<What> {
     let of_drop = DropKind::ALL.into_iter().find(|kind| cell_of_drop(*kind) == cell).map(What::Drop);
     of_drop
         .or_else(|| ResetCause::ALL.into_iter().find(|cause| cell_of_reset(*cause) == cell).map(What::Reset))
 }
 
-/// The cell that counts a kind of drop.
+/// Returns the cell that counts a kind of drop.
 pub(super) const fn cell_of_drop(kind: DropKind) -> Cell {
     match kind {
         DropKind::AcceptQueueFullSyn => Cell::DropAcceptQueueFullSyn,
@@ -108,7 +109,7 @@ pub(super) const fn cell_of_drop(kind: DropKind) -> Cell {
     }
 }
 
-/// The cell that counts a cause of resets.
+/// Returns the cell that counts a cause of resets.
 pub(super) const fn cell_of_reset(cause: ResetCause) -> Cell {
     match cause {
         ResetCause::OverflowAbort => Cell::ResetOverflowAbort,

@@ -1,5 +1,6 @@
-//! Programs that do nothing, attached where netqueue's are and the same way: below what they cost nothing that is called
-//! there can come.
+//! Programs that do nothing, attached to the same functions as netqueue's, and in the same way.
+//!
+//! They measure what the calls alone cost: no program attached there can cost less.
 
 use aya::{Ebpf, EbpfLoader, programs::ProgramError};
 use netqueue_common::names;
@@ -15,18 +16,18 @@ use super::{
 };
 use netqueue_domain::{AttachMode, AttachWay, Features};
 
-/// The programs; they are detached with the value.
+/// The attached programs; dropping the value detaches them.
 pub struct EmptyProbes {
-    /// One object for each fentry or fexit program, which has one function, and one for all kprobes.
+    /// Objects: one for each fentry or fexit program, which has one function, and one for all kprobes.
     _held: Vec<Ebpf>,
-    /// Functions attached to by fentry.
+    /// Number of functions attached by fentry.
     pub traced: usize,
-    /// Functions attached to by kprobe.
+    /// Number of functions attached by kprobe.
     pub probed: usize,
 }
 
 impl EmptyProbes {
-    /// Attaches them.
+    /// Attaches the programs to every function that netqueue would watch.
     ///
     /// # Errors
     /// Whatever keeps a program from being attached.
@@ -64,7 +65,7 @@ impl EmptyProbes {
     }
 }
 
-/// An object that is attached to nothing yet.
+/// Loads an object without attaching anything.
 pub(super) fn object() -> Result<Ebpf, AttachError> {
     const SMALL: u32 = 1 << 12;
     EbpfLoader::new()
@@ -74,15 +75,16 @@ pub(super) fn object() -> Result<Ebpf, AttachError> {
         .map_err(|error| refused("the object", &error))
 }
 
-/// A function whose trampoline has no room for one program more.
+/// A function whose trampoline has no room for another program.
 pub struct FullTrampoline {
-    /// One object for each program.
+    /// Objects, one for each program.
     held: Vec<Ebpf>,
 }
 
 impl FullTrampoline {
-    /// Attaches programs that do nothing to the return of this function until the kernel takes no more (38 of all tools together,
-    /// kernel/bpf/trampoline.c BPF_MAX_TRAMP_LINKS).
+    /// Attaches no-op programs to the function's return until the kernel accepts no more.
+    ///
+    /// The limit is 38 for all tools together (BPF_MAX_TRAMP_LINKS, kernel/bpf/trampoline.c).
     ///
     /// # Errors
     /// Not one can be attached.
@@ -101,7 +103,7 @@ impl FullTrampoline {
         Ok(Self { held })
     }
 
-    /// How many programs it has.
+    /// Number of programs attached by this value.
     #[must_use]
     pub fn programs(&self) -> usize {
         self.held.len()

@@ -1,4 +1,4 @@
-//! Why netqueue cannot attach, and what to do about it.
+//! Reasons why netqueue cannot attach, each with its cure.
 
 use std::io;
 
@@ -9,40 +9,40 @@ use nix::{
 
 use super::{hidden::Hidden, memory_limit};
 
-/// Open files that attaching takes, and some clients: each program and each of its links is one.
+/// Open files that attaching and some clients need: each program and each of its links is one.
 pub const FILES_NEEDED: u64 = 1024;
 
-/// Why the kernel side could not be brought up. Each message says what to do.
+/// Reason why the kernel side could not be brought up. Each message also gives the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// Neither root nor the capabilities.
+    /// The process is neither root nor has the capabilities.
     #[error(
         "not privileged to load and attach eBPF programs: missing {}; run as root, or grant CAP_BPF, CAP_PERFMON and \
          CAP_SYSLOG (systemd: AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_SYSLOG)",
         .0.join(" and ")
     )]
     Privilege(Vec<&'static str>),
-    /// No type information.
+    /// The kernel publishes no type information.
     #[error(
         "the kernel publishes no type information: {0}; netqueue reads every field offset from it. Use a kernel built \
          with CONFIG_DEBUG_INFO_BTF=y (every major distribution's since about 5.10), and make /sys visible where \
          netqueue runs in a container"
     )]
     NoBtf(String),
-    /// No kprobes.
+    /// The kernel has no kprobes.
     #[error(
         "this kernel has no kprobes: {0}; use a kernel built with CONFIG_KPROBES=y, CONFIG_KPROBE_EVENTS=y and \
          CONFIG_PERF_EVENTS=y, and not locked down to confidentiality"
     )]
     NoKprobes(String),
-    /// Root of a container without the host's user namespace.
+    /// The process is root only in a user namespace, as in a rootless container.
     #[error(
         "not privileged to load and attach eBPF programs: the capabilities netqueue has are those of a user namespace, \
          which the kernel does not accept for that; start it outside (containers: not rootless, and without \
          user-namespace remapping)"
     )]
     UserNamespace,
-    /// Locked down to confidentiality.
+    /// The kernel is locked down to confidentiality.
     #[error(
         "the kernel is locked down to confidentiality, which forbids programs to read kernel memory; boot with \
          lockdown=integrity or without lockdown (/sys/kernel/security/lockdown says which is in force)"
@@ -55,42 +55,42 @@ pub enum AttachError {
         needed = FILES_NEEDED
     )]
     OpenFiles(u64),
-    /// The kernel lets nobody without more privileges open a perf event, by which kprobes are attached.
+    /// kernel.perf_event_paranoid forbids the perf event by which a kprobe is attached.
     #[error(
         "the kernel refuses to attach a kprobe: kernel.perf_event_paranoid is {0}, and from 3 on Debian's and Ubuntu's \
          kernels demand CAP_SYS_ADMIN for it, CAP_PERFMON not being enough; grant that, run `sysctl \
          kernel.perf_event_paranoid=2`, or use --attach auto, which takes kprobes only where it must"
     )]
     Paranoid(u8),
-    /// Symbols cannot be read.
+    /// The kernel's symbols cannot be read.
     #[error("kernel symbols cannot be read: {0}; make /proc/kallsyms visible where netqueue runs")]
     SymbolsUnreadable(String),
-    /// Symbols are shown without addresses.
+    /// The kernel lists its symbols without addresses.
     #[error("the kernel hides the addresses of its symbols: {}", .0.sentence())]
     SymbolsHidden(Hidden),
-    /// A symbol the mechanism rests on is not there.
+    /// The kernel lacks a symbol that attribution depends on.
     #[error(
         "the kernel has no symbol {0}, which leads to each CPU's counters; it needs CONFIG_SMP=y and CONFIG_KALLSYMS_ALL=y"
     )]
     SymbolMissing(&'static str),
-    /// The kernel's types have changed.
+    /// The kernel's types lack fields that netqueue reads.
     #[error(
         "the kernel's type information lacks {}; this kernel is not one netqueue knows (5.10 to 7.2): please report it \
          with the output of `uname -a`",
         .0.join(", ")
     )]
     FieldsMissing(Vec<&'static str>),
-    /// A function that must be probed is not there.
+    /// The kernel lacks a function that must be probed.
     #[error(
         "the kernel has no function {function}: {cost}; it was renamed or inlined in this kernel: please report it with the output of `uname -a`"
     )]
     FunctionMissing {
         /// The function.
         function: &'static str,
-        /// What its absence would cost.
+        /// Loss that its absence would cause.
         cost: &'static str,
     },
-    /// By fentry alone, programs of process context would miss calls.
+    /// The kernel preempts tasks, so that fentry alone would miss calls in process context.
     #[error(
         "--attach=fentry is not exact here: this kernel preempts ({0}), and skips an fentry program that another task's call finds \
          running, so that resets and the beginnings and ends of listeners would be missed; use --attach=auto, which takes kprobes for these"
@@ -103,10 +103,10 @@ pub enum AttachError {
         what: String,
         /// The kernel's reason, with the end of the verifier's log where there is one.
         reason: String,
-        /// Whether it has no memory for it.
+        /// True if the kernel has no memory for it.
         no_memory: bool,
     },
-    /// There is no memory for them.
+    /// The kernel has no memory for the maps or programs.
     #[error(
         "not enough memory for the kernel side: the kernel refused {what}; its counts need about {} MiB for {listeners} \
          listeners. {limit}. Raise the limit (systemd: MemoryMax=, Kubernetes: resources.limits.memory), or lower \
@@ -116,14 +116,14 @@ pub enum AttachError {
     NoMemory {
         /// A program or map.
         what: String,
-        /// What the counts take.
+        /// Bytes that the counts need.
         bytes: u64,
-        /// How many listeners have counts of their own.
+        /// Number of listeners with their own counts.
         listeners: u32,
         /// The limits in force.
         limit: String,
     },
-    /// A function has no trampoline, and nothing else was to be tried.
+    /// A function has no trampoline, and fentry alone was requested.
     #[error(
         "cannot attach to {function} by fentry: {reason}; use --attach auto, which takes kprobes where fentry does not work"
     )]
@@ -148,18 +148,19 @@ pub enum AttachError {
     Read {
         /// The file.
         path: &'static str,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A chain of errors in one line, without the verifier's log, of which the last line is kept that says why. The log
-/// itself shows addresses of the kernel.
+/// Formats a chain of errors in one line. Of a verifier's log it keeps only the line with the reason.
+///
+/// The log itself would publish addresses of the kernel.
 pub(super) fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
     without_log(&in_full(error))
 }
 
-/// A chain of errors with everything that belongs to it: for the debug level only.
+/// Formats a chain of errors with everything in it: for the debug level only.
 pub(super) fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -181,7 +182,7 @@ fn without_log(text: &str) -> String {
     }
 }
 
-/// What the object itself lacks: a defect of netqueue.
+/// Error for a map or program that the object lacks: a defect of netqueue.
 pub(super) fn absent(name: &str) -> AttachError {
     AttachError::Refused {
         what: name.to_owned(),
@@ -190,17 +191,17 @@ pub(super) fn absent(name: &str) -> AttachError {
     }
 }
 
-/// Whether the kernel says that it has no memory left for this process.
+/// Returns whether the kernel refused for lack of memory.
 fn no_memory(error: &(dyn std::error::Error + 'static)) -> bool {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .filter_map(io::Error::raw_os_error)
-        // Before 5.11 a map beyond RLIMIT_MEMLOCK is not permitted.
+        // Before 5.11 the kernel answers EPERM to a map beyond RLIMIT_MEMLOCK.
         .any(|number| number == libc::ENOMEM || number == libc::EPERM && memory_limit::is_locked())
 }
 
-/// The line of a verifier's log that says why, unless it shows an address.
+/// Returns the line of a verifier's log that gives the reason, unless it contains an address.
 fn last_word(log: &str) -> Option<&str> {
     const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
     let told = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word));
@@ -208,7 +209,7 @@ fn last_word(log: &str) -> Option<&str> {
     (!last.contains("ffff") && last.len() < 200).then_some(last)
 }
 
-/// The kernel's refusal of a program or map.
+/// Error for a program or map that the kernel refused.
 pub(super) fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> AttachError {
     let full = in_full(error);
     tracing::debug!(what, error = full, "refused");
@@ -219,7 +220,7 @@ pub(super) fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> 
     })
 }
 
-/// What is known to cause such an error, whatever was refused.
+/// Returns the known cause of such an error, regardless of what the kernel refused.
 pub(super) fn known_cause(error: &(dyn std::error::Error + 'static)) -> Option<AttachError> {
     classify(error, &in_full(error))
 }
@@ -234,7 +235,7 @@ fn classify(error: &(dyn std::error::Error + 'static), text: &str) -> Option<Att
     refused.iter().any(|refused| text.contains(refused)).then_some(AttachError::Lockdown)
 }
 
-/// The first code of the system in a chain of errors.
+/// Returns the first errno in a chain of errors.
 pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

@@ -1,20 +1,21 @@
 //! Waits until every program run that is under way has ended. The unsafe fence of that system call.
 //!
-//! kprobe programs run with preemption off, other programs inside RCU read-side sections: an RCU grace period covers both
-//! (since 4.20 they are one). `membarrier(MEMBARRIER_CMD_GLOBAL)` is the system call that waits for one and for nothing
-//! else (kernel/sched/membarrier.c); with a single CPU online it returns at once, and rightly: this process runs there.
+//! kprobe programs run with preemption off, other programs inside RCU read-side sections: an RCU grace period
+//! covers both (since 4.20 they are one). `membarrier(MEMBARRIER_CMD_GLOBAL)` waits for one and for nothing
+//! else (kernel/sched/membarrier.c). With a single CPU online it returns at once, and may: this process runs
+//! there.
 
 use std::io;
 
 const MEMBARRIER_CMD_QUERY: libc::c_int = 0;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
-/// Whether this kernel can be asked. A kernel whose ticks may stop (`nohz_full`) cannot.
+/// Returns whether this kernel offers it. A kernel whose ticks may stop (`nohz_full`) does not.
 pub(super) fn possible() -> bool {
     membarrier(MEMBARRIER_CMD_QUERY).is_ok_and(|commands| commands & i64::from(MEMBARRIER_CMD_GLOBAL) != 0)
 }
 
-/// Waits, some milliseconds to some tens of them.
+/// Waits for one grace period: some milliseconds to some tens of them.
 pub(super) fn wait() -> io::Result<()> {
     membarrier(MEMBARRIER_CMD_GLOBAL).map(drop)
 }

@@ -1,11 +1,11 @@
-//! The reasons for which /proc/kallsyms shows address 0, after kallsyms_show_value() in kernel/ksyms_common.c.
+//! Reasons why /proc/kallsyms shows address 0, after kallsyms_show_value() in kernel/ksyms_common.c.
 
 use std::fs;
 
 const RESTRICT: &str = "/proc/sys/kernel/kptr_restrict";
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
-/// The sysctls that decide.
+/// The sysctls that decide who sees addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hidden {
     restrict: Option<u8>,
@@ -13,12 +13,12 @@ pub struct Hidden {
 }
 
 impl Hidden {
-    /// The sysctls as they are set.
+    /// Reads the sysctls.
     pub(super) fn read() -> Self {
         Self { restrict: sysctl(RESTRICT), paranoid: paranoid() }
     }
 
-    /// The cause and the cure.
+    /// Cause and cure in one sentence.
     pub(super) fn sentence(self) -> String {
         match self.restrict {
             Some(2..) => {
@@ -38,7 +38,7 @@ impl Hidden {
     }
 }
 
-/// How far kernel.perf_event_paranoid goes; `None` where it is negative or cannot be read.
+/// Reads kernel.perf_event_paranoid; `None` where it is negative or unreadable.
 pub(super) fn paranoid() -> Option<u8> {
     sysctl(PARANOID)
 }

@@ -1,10 +1,12 @@
-//! Attaches the programs of one function after the other: by fentry and fexit where the kernel has them for it, else by
-//! kprobe and kretprobe. Both ends of a function go the same way, since each way knows a call by another address, and so does the
-//! IPv6 twin of a function that IPv4 on a dual-stack listener passes through, too.
+//! Attaches the programs of one function after another: by fentry and fexit, else by kprobe.
 //!
-//! Entries of process context are taken by kprobe all the same, and that of `tcp_v4_send_reset` where the kernel preempts tasks: its
-//! two ends are matched by packet. While such a program runs, the kernel skips other kprobe
-//! programs on that CPU, but not those of the functions that softirqs run, which are attached by fentry.
+//! Both ends of a function go the same way, since each way identifies a call by a different address. So does
+//! the IPv6 twin of a function that IPv4 on a dual-stack listener also passes through.
+//!
+//! Two exceptions use kprobes even where fentry works: functions of process context hooked at their entry
+//! only, and, where the kernel preempts tasks, the entry of `tcp_v4_send_reset`, whose two ends are matched
+//! by packet. While such a program runs, the kernel skips other kprobe programs on that CPU, but not those of
+//! the functions that softirqs run, which are attached by fentry.
 
 use std::os::fd::AsFd as _;
 
@@ -24,23 +26,23 @@ use super::{
 };
 use netqueue_domain::{AttachMode, AttachWay, ProbeStatus};
 
-/// What the names of all programs in the object begin with: `bpftool prog` on a host shows whose they are.
+/// Prefix of all program names in the object: `bpftool prog` on a host then shows their owner.
 const PREFIX: &str = "nq_";
 
-/// One program, and where its misses are read.
+/// One program, and the source of its miss count.
 pub(super) type Probed = (ProbeStatus, Option<Misses>);
 
-/// What is needed to attach.
+/// State shared while attaching.
 pub(super) struct Hooks<'a> {
     prepared: &'a Prepared,
     way: AttachWay,
-    /// The kernel's types as the loader of fentry programs wants them, or why there are no such programs.
+    /// The kernel's types for aya's fentry loader, or the reason why fentry is not available.
     types: Result<aya::Btf, String>,
     preemption: Preemption,
 }
 
 impl<'a> Hooks<'a> {
-    /// Finds out which ways there are.
+    /// Determines which ways of attaching this kernel offers.
     pub(super) fn new(prepared: &'a Prepared, way: AttachWay) -> Result<Self, AttachError> {
         let types = match way {
             AttachWay::Kprobe => Err("not asked for".to_owned()),
@@ -59,7 +61,7 @@ impl<'a> Hooks<'a> {
         }
     }
 
-    /// Attaches the programs of functions that go the same way, in the order given.
+    /// Attaches the programs of functions that must go the same way, in the order given.
     pub(super) fn attach(&mut self, ebpf: &mut Ebpf, twins: &[&Probe]) -> Result<Vec<Probed>, AttachError> {
         let (probes, absent): (Vec<&Probe>, Vec<&Probe>) =
             twins.iter().copied().partition(|probe| self.prepared.symbols.contains(probe.function));
@@ -113,8 +115,10 @@ impl<'a> Hooks<'a> {
         probed.iter().all(|(status, _)| status.attached).then_some(probed)
     }
 
-    /// Attaches entries by kprobe and returns by fexit; `None` if one cannot be attached. For functions whose kernel side matches the
-    /// two ends by packet, since the two ways see different stack addresses.
+    /// Attaches entries by kprobe and returns by fexit; `None` if one cannot be attached.
+    ///
+    /// Only for functions whose two ends the kernel side matches by packet: the two ways see different stack
+    /// addresses.
     fn kprobe_and_fexit(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
         let (entries, returns): (Vec<&Probe>, Vec<&Probe>) =
             probes.iter().copied().partition(|probe| probe.at == At::Entry);
@@ -127,7 +131,7 @@ impl<'a> Hooks<'a> {
         Some(probed)
     }
 
-    /// All of them by fentry and fexit, or none.
+    /// Attaches all probes by fentry and fexit, or none.
     fn fentry(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Result<Vec<Probed>, Failed> {
         let types = self.types.as_ref().map_err(|reason| Failed::Unattached(reason.clone()))?;
         let traced = || probes.iter().filter(|probe| probe.goes_by(AttachMode::Fentry));
@@ -217,7 +221,7 @@ fn trampoline(ebpf: &mut Ebpf, probe: &Probe, types: &aya::Btf) -> Result<Misses
     Misses::of_traced(fd?.as_fd()).ok_or(ProgramError::NotLoaded)
 }
 
-/// Has a fentry or fexit program verified.
+/// Has the verifier check a fentry or fexit program.
 pub(super) fn load_traced(
     program: &mut Program,
     function: &str,
@@ -230,9 +234,10 @@ pub(super) fn load_traced(
     }
 }
 
-/// Whether an error says that no function has a trampoline on this kernel.
+/// Returns whether an error means that no function has a trampoline on this kernel.
 fn lacks_trampolines(error: &ProgramError) -> bool {
-    /// The kernel's own ENOTSUPP, which it lets out here (arch/*/net/bpf_jit_comp.c, kernel/bpf/trampoline.c).
+    /// The kernel-internal ENOTSUPP, which leaks to user space here.
+    /// (arch/*/net/bpf_jit_comp.c, kernel/bpf/trampoline.c)
     const ENOTSUPP: i32 = 524;
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
@@ -245,7 +250,7 @@ fn lacks_trampolines(error: &ProgramError) -> bool {
     false
 }
 
-/// Detaches a program and forgets it, where it is loaded.
+/// Detaches and unloads a program if it is loaded.
 fn unload(ebpf: &mut Ebpf, name: &str) {
     let unloaded = match ebpf.program_mut(name) {
         Some(Program::FEntry(program)) => program.unload(),
@@ -258,7 +263,7 @@ fn unload(ebpf: &mut Ebpf, name: &str) {
 }
 
 enum Failed {
-    /// The program itself.
+    /// The kernel refused the program itself.
     Refused(AttachError),
     /// The function cannot be probed.
     Unattached(String),
@@ -267,7 +272,7 @@ enum Failed {
 }
 
 impl Failed {
-    /// In words.
+    /// Describes the failure.
     fn reason(self) -> String {
         match self {
             Self::Refused(error) => error.to_string(),

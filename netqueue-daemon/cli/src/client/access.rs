@@ -1,4 +1,4 @@
-//! How a daemon is reached that does not let everybody in: its certificate, ours, a user and a password.
+//! Access to a daemon that requires TLS, a client certificate, or a user and a password.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -15,37 +15,37 @@ use tokio_rustls::TlsConnector;
 use super::Server;
 use crate::pem;
 
-/// What the command line says of it.
+/// Command-line options that grant access to a daemon.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Access {
-    /// Certificates in PEM that a daemon at https:// is trusted by, instead of the system's
+    /// CA certificates in PEM that must have signed the daemon's certificate, instead of the system's
     #[arg(long, env = "NETQUEUE_SERVER_CA", value_name = "FILE", help_heading = HEADING)]
     server_ca: Option<PathBuf>,
-    /// The name its certificate must carry, where it is not the one in the URL
+    /// The name that the daemon's certificate must carry, if it differs from the URL's
     #[arg(long, env = "NETQUEUE_SERVER_NAME", value_name = "NAME", help_heading = HEADING)]
     server_name: Option<String>,
-    /// A certificate to show it, in PEM
+    /// The client certificate to present to the daemon, in PEM
     #[arg(long, env = "NETQUEUE_CLIENT_CERT", value_name = "FILE", requires = "client_key", help_heading = HEADING)]
     client_cert: Option<PathBuf>,
-    /// The key of that certificate, in PEM
+    /// The private key of --client-cert, in PEM
     #[arg(long, env = "NETQUEUE_CLIENT_KEY", value_name = "FILE", requires = "client_cert", help_heading = HEADING)]
     client_key: Option<PathBuf>,
-    /// A user it knows
+    /// User name for HTTP basic authentication
     #[arg(long, env = "NETQUEUE_USER", value_name = "NAME", requires = "password_file", help_heading = HEADING)]
     user: Option<String>,
-    /// A file with that user's password
+    /// A file that contains the user's password
     #[arg(long, env = "NETQUEUE_PASSWORD_FILE", value_name = "FILE", requires = "user", help_heading = HEADING)]
     password_file: Option<PathBuf>,
 }
 
 const HEADING: &str = "Daemon and output";
 
-/// What a connection needs beyond an address.
+/// Credentials of a connection: TLS and the authorization header.
 #[derive(Clone, Default)]
 pub(super) struct Pass {
-    /// How TLS is spoken, and with whom; `None` for plain HTTP.
+    /// The TLS connector and the server name to verify; `None` for plain HTTP.
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// What `Authorization:` says.
+    /// The value of the `Authorization` header.
     pub(super) authorization: Option<HeaderValue>,
 }
 
@@ -60,10 +60,11 @@ impl std::fmt::Debug for Pass {
 }
 
 impl Access {
-    /// Reads the files.
+    /// Reads the files that the options name.
     ///
     /// # Errors
-    /// One cannot be read or does not hold what it should, or what was given does not go with the URL.
+    /// Returns a message if a file is unreadable or has the wrong content, or if an option contradicts
+    /// the URL.
     pub(super) fn pass(&self, server: &Server) -> Result<Pass, String> {
         let tls = server.is_https();
         if !tls && [&self.server_ca, &self.client_cert].iter().any(|file| file.is_some()) {
@@ -99,7 +100,7 @@ impl Access {
         Ok((TlsConnector::from(Arc::new(config)), name))
     }
 
-    /// Whom a server's certificate must come from.
+    /// Loads the CA certificates that must have signed the server's certificate.
     fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         let Some(file) = &self.server_ca else {

@@ -1,123 +1,123 @@
-//! Why there is no answer, and what to do about it.
+//! Errors of a query to a daemon, with advice.
 
 use std::io;
 
 use super::Server;
 
-/// Why a daemon could not be asked.
+/// The reason why a daemon could not be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     #[error(
         "nothing listens at {server}: is `netqueue daemon` running there? Another place is named with --server or \
          NETQUEUE_SERVER"
     )]
     NotRunning {
-        /// Where.
+        /// The server as given.
         server: Server,
     },
-    /// No connection.
+    /// No connection could be established.
     #[error("{server} cannot be reached: {source}")]
     Unreachable {
-        /// Where.
+        /// The server as given.
         server: Server,
-        /// Why.
+        /// The error of the connection attempt.
         source: io::Error,
     },
-    /// The command line does not say how to get in, or says it wrongly.
+    /// The access options are missing or wrong.
     #[error("{message}")]
     Access {
-        /// What was wrong and what would be right.
+        /// The problem, and the remedy.
         message: String,
     },
-    /// Who answers is not whom we trust, or does not trust us.
+    /// The TLS handshake failed because one side does not trust the other.
     #[error(
         "no TLS with {server}: {source}; its certificate is checked against --server-ca or what the system trusts, and \
          against the URL's name or --server-name; it may want --client-cert"
     )]
     Tls {
-        /// Where.
+        /// The server as given.
         server: Server,
-        /// Why.
+        /// The error of the TLS handshake.
         source: io::Error,
     },
-    /// It wants a user and a password, others than these.
+    /// The daemon requires a user and a password, and these are missing or wrong.
     #[error("{server} wants a user and a password it knows: --user and --password-file")]
     Unauthorized {
-        /// Where.
+        /// The server as given.
         server: Server,
     },
-    /// No answer in time.
+    /// The daemon did not answer in time.
     #[error(
         "{server} {what} within {seconds} s: it is overloaded, stopped, or something between drops packets"
     )]
     TimedOut {
-        /// Where.
+        /// The server as given.
         server: Server,
-        /// What it did not do.
+        /// The step that did not complete, as the predicate of the message.
         what: &'static str,
-        /// How long it was given.
+        /// The time limit, in seconds.
         seconds: u64,
     },
-    /// A name that nobody knows.
+    /// The host name does not resolve.
     #[error("the name {host:?} cannot be looked up: {source}")]
     Lookup {
         /// The name.
         host: String,
-        /// Why.
+        /// The error of the lookup.
         source: io::Error,
     },
-    /// A name, in a binary without a resolver.
+    /// The host is a name, and this static binary has no resolver.
     #[error("{host:?} is a name, and this static binary cannot look names up: write its IP address")]
     NoResolver {
         /// The name.
         host: String,
     },
-    /// The connection broke or was no HTTP.
+    /// The connection broke, or the answer was not HTTP.
     #[error(
         "what listens at {server} did not answer in HTTP, or broke off ({detail}): is that netqueue's port?"
     )]
     NotHttp {
-        /// Where.
+        /// The server as given.
         server: Server,
-        /// What was wrong.
+        /// The error of the HTTP client.
         detail: String,
     },
-    /// HTTP, but not ours.
+    /// The answer was HTTP, but not netqueue's.
     #[error("what answers at {server} is not netqueue ({detail}): is that netqueue's port?")]
     NotNetqueue {
-        /// Where.
+        /// The server as given.
         server: Server,
-        /// What was wrong.
+        /// The part of the answer that netqueue would not send.
         detail: String,
     },
-    /// The daemon said no.
+    /// The daemon refused the query.
     #[error("{message}")]
     Refused {
         /// The HTTP status.
         code: u16,
-        /// In the daemon's words.
+        /// The error message in the daemon's words.
         message: String,
     },
-    /// The daemon is of another version, and it shows.
+    /// The daemon is of another version, and its answer does not fit this one.
     #[error(
         "netqueue at {server} is version {daemon}, this is {ours}, and they do not understand each other ({detail}): \
          use the same version"
     )]
     Version {
-        /// Where.
+        /// The server as given.
         server: Server,
         /// The daemon's version.
         daemon: String,
-        /// This program's.
+        /// This program's version.
         ours: &'static str,
-        /// What was not understood.
+        /// The part of the answer that did not fit.
         detail: String,
     },
 }
 
 impl ClientError {
-    /// Whether the daemon understood and said no: the command line is at fault.
+    /// Returns whether the command line is at fault: the daemon understood the query and refused it.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! One GET to a daemon, with a bound on everything.
+//! GET requests to a daemon, each bounded in time and size.
 
 use std::{io, time::Duration};
 
@@ -27,11 +27,11 @@ use super::{
 use netqueue_api::{Envelope, Problem};
 
 const CONNECT: Duration = Duration::from_secs(3);
-/// More than the daemon itself takes before it gives a request up.
+/// Time limit of an answer; longer than the daemon itself takes before it abandons a request.
 const ANSWER: Duration = Duration::from_secs(12);
-/// The daemon sends a heartbeat far more often.
+/// Time limit without data on a stream; the daemon sends heartbeats far more often.
 const SILENCE: Duration = Duration::from_secs(60);
-/// More than any answer of a daemon in its right mind.
+/// Maximum size of an answer; no daemon sends as much.
 const LARGEST: usize = 64 << 20;
 
 /// A client of one daemon.
@@ -42,25 +42,25 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the daemon at `server`, which lets it in by `access`; nothing is asked yet.
+    /// Creates a client of the daemon at `server` with the credentials in `access`; nothing is sent yet.
     ///
     /// # Errors
-    /// A file `access` names is not what it should be, in words.
+    /// Fails if a file named by `access` is unreadable or has the wrong content.
     pub fn new(server: Server, access: &Access) -> Result<Self, ClientError> {
         let pass = access.pass(&server).map_err(|message| ClientError::Access { message })?;
         Ok(Self { server, pass })
     }
 
-    /// Where the daemon is.
+    /// The address of the daemon.
     #[must_use]
     pub const fn server(&self) -> &Server {
         &self.server
     }
 
-    /// What the daemon answers, understood, with the JSON it was.
+    /// Sends a query; returns the answer, parsed and as raw JSON.
     ///
     /// # Errors
-    /// Where there is no daemon, it refuses, or it is of a version that speaks otherwise.
+    /// Fails if there is no daemon, if it refuses, or if its version's answers do not fit this one.
     pub async fn get<T: DeserializeOwned>(&self, query: &Query) -> Result<Answer<T>, ClientError> {
         let path = query.path_and_query();
         let (status, body) = self.fetch(&path).await?;
@@ -81,7 +81,7 @@ impl Client {
     /// Opens a stream of server-sent events, resumed after the message `last` where one is given.
     ///
     /// # Errors
-    /// As for [`Client::get`].
+    /// Fails for the reasons of [`Client::get`].
     pub async fn stream(&self, query: &Query, last: Option<&str>) -> Result<Stream, ClientError> {
         let path = query.path_and_query();
         let response = self.send(&path, "text/event-stream", last).await?;
@@ -136,14 +136,14 @@ impl Client {
         answer.map_err(|_| self.late("did not answer", ANSWER))?.map_err(|error| self.not_http(&error))
     }
 
-    /// Begins HTTP on a connection.
+    /// Starts HTTP/1.1 on a connection.
     async fn speak(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<http1::SendRequest<Empty<Bytes>>, ClientError> {
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.not_http(&error))?;
-        // Its errors come out of the request or the body as well.
+        // The request or the body reports the connection's errors as well.
         tokio::spawn(async move {
             let _reported = connection.await;
         });
@@ -169,7 +169,7 @@ impl Client {
         }
     }
 
-    /// What another status than 200 means.
+    /// Converts an answer whose status is not 200 into an error.
     async fn refusal(&self, status: StatusCode, path: &str, body: &[u8]) -> ClientError {
         if status == StatusCode::UNAUTHORIZED {
             return ClientError::Unauthorized { server: self.server.clone() };
@@ -183,7 +183,7 @@ impl Client {
         ClientError::Refused { code: status.as_u16(), message: problem.error }
     }
 
-    /// The version told, if what answers tells one.
+    /// Returns the error for an answer that does not fit, with the daemon's version if it reports one.
     async fn misunderstood(&self, detail: String) -> ClientError {
         let version = match self.fetch("/api/v1/status").await {
             Ok((StatusCode::OK, body)) => serde_json::from_slice::<Envelope<Version>>(&body).ok(),
@@ -225,7 +225,7 @@ impl Stream {
     /// The next messages, at least one; `None` when the daemon ended the stream.
     ///
     /// # Errors
-    /// The connection broke, or the daemon has fallen silent.
+    /// Fails if the connection broke, or if the daemon has been silent for too long.
     pub async fn next(&mut self) -> Result<Option<Vec<Message>>, ClientError> {
         loop {
             let frame = timeout(SILENCE, self.body.frame()).await.map_err(|_| ClientError::TimedOut {

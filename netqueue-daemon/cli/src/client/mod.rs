@@ -1,4 +1,4 @@
-//! Asking a running daemon over HTTP: the API as the command line and `netqueue top` see it.
+//! HTTP client of a running daemon, for the command line and `netqueue top`.
 
 mod access;
 mod answer;

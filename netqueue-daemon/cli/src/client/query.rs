@@ -1,6 +1,6 @@
-//! A path with its query, percent-encoded.
+//! API paths with their percent-encoded query parameters.
 
-/// A path of the API and the parameters that were given.
+/// A path of the API, and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     path: String,
@@ -8,20 +8,20 @@ pub struct Query {
 }
 
 impl Query {
-    /// `path` without parameters.
+    /// Creates a query of `path` without parameters.
     #[must_use]
     pub fn new(path: &str) -> Self {
         Self { path: path.to_owned(), parameters: Vec::new() }
     }
 
-    /// The same with `name`, where there is a value.
+    /// Adds the parameter `name` if there is a value.
     #[must_use]
     pub fn with(mut self, name: &str, value: Option<impl ToString>) -> Self {
         self.parameters.extend(value.map(|value| (name.to_owned(), value.to_string())));
         self
     }
 
-    /// As it goes over the wire.
+    /// Returns path and query, percent-encoded for the request line.
     #[must_use]
     pub fn path_and_query(&self) -> String {
         if self.parameters.is_empty() {

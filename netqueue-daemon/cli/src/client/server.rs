@@ -1,4 +1,4 @@
-//! Where the daemon is: `--server`, understood once.
+//! The address of the daemon, parsed from `--server`.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use hyper::Uri;
 
 use super::ClientError;
 
-/// A daemon's address as the user gave it, and what it means.
+/// A daemon's address, as the user gave it and parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server(Arc<Parts>);
 
@@ -25,31 +25,31 @@ struct Parts {
 }
 
 impl Server {
-    /// The port a daemon listens on unless told otherwise.
+    /// The port a daemon listens on by default.
     const DEFAULT_PORT: u16 = 10124;
 
-    /// Whether TLS is spoken there.
+    /// Returns whether the server is reached over TLS.
     pub(super) fn is_https(&self) -> bool {
         self.0.https
     }
 
-    /// The name or address, without brackets.
+    /// The host's name or address, without brackets.
     pub(super) fn host(&self) -> &str {
         self.0.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Whether what is sent there stays on this machine.
+    /// Returns whether the server is on this machine: only there may a password travel without TLS.
     pub(super) fn is_loopback(&self) -> bool {
         self.host().eq_ignore_ascii_case("localhost")
             || self.host().parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 
-    /// What `Host:` says.
+    /// The value of the `Host` header.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.0.host, self.0.port)
     }
 
-    /// The path as the server sees it, also behind a proxy that gave netqueue a folder.
+    /// The path to request, with the prefix under which a proxy may serve netqueue.
     pub(super) fn path(&self, path_and_query: &str) -> String {
         format!("{}{path_and_query}", self.0.prefix)
     }
@@ -64,7 +64,8 @@ impl Server {
             return Ok(vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.0.port)]);
         }
         if cfg!(target_feature = "crt-static") {
-            // A static C library looks names up by loading a shared one, which need not be there or fit.
+            // A static C library resolves names by loading a shared one, which may be absent or of another
+            // version.
             return Err(ClientError::NoResolver { host: bare.to_owned() });
         }
         match tokio::net::lookup_host((bare, self.0.port)).await {
@@ -79,7 +80,7 @@ impl FromStr for Server {
 
     fn from_str(url: &str) -> Result<Self, String> {
         let expected = "expected http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:10124";
-        // `127.0.0.1:10124` is what people type.
+        // People often omit the scheme and type `127.0.0.1:10124`.
         let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let uri: Uri = full.parse().map_err(|_| expected.to_owned())?;
         let https = match uri.scheme_str() {

@@ -1,17 +1,17 @@
-//! Server-sent events out of a stream of bytes, as the WHATWG defines them.
+//! Parser of server-sent events, as the WHATWG defines them.
 
 /// One message of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Its `event:`, `message` where the server gave none.
+    /// The `event:` field; `message` if the server sent none.
     pub event: String,
-    /// Its `data:` lines, joined by newlines.
+    /// The `data:` lines, joined by newlines.
     pub data: String,
-    /// The `id:` in force, to resume from.
+    /// The last `id:` received, from which a new stream can resume.
     pub id: String,
 }
 
-/// Takes bytes as they come, gives messages as they become whole.
+/// Incremental parser: takes bytes as they arrive, returns messages once they are complete.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     line: Vec<u8>,
@@ -20,11 +20,11 @@ pub(super) struct Parser {
     id: String,
 }
 
-/// More than any line of a netqueue; beyond it the rest of a line is dropped, which shows as bad JSON.
+/// Maximum length of a line, more than netqueue sends; the excess is dropped and shows as invalid JSON.
 const LONGEST_LINE: usize = 1 << 20;
 
 impl Parser {
-    /// The messages that `bytes` complete.
+    /// Returns the messages that `bytes` complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
         for byte in bytes {
@@ -58,7 +58,7 @@ impl Parser {
                 }
                 None => self.data = Some(value.to_owned()),
             },
-            // Comments (heartbeats), `retry`, and what later versions may add.
+            // Comments (heartbeats), `retry`, and fields of later versions.
             _ => {}
         }
         None

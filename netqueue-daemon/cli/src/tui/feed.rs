@@ -1,4 +1,4 @@
-//! Asks the daemon at a steady pace, follows its events as they come, and tells what came of it.
+//! Polls the daemon at a steady pace, follows its event stream, and reports both to the screen.
 
 use netqueue_api::{Diagnosis, Event, Events, Listener, Listeners, Spike, Status, Verdict};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::client::{Client, ClientError, Query, Stream};
 
-/// One look at the daemon.
+/// The answers of one poll of the daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     pub(super) status: Status,
@@ -15,35 +15,36 @@ pub(super) struct Look {
     pub(super) listeners: Vec<Listener>,
     /// Newest first.
     pub(super) events: Vec<Event>,
-    /// The worst for clients first.
+    /// Most harmful to clients first.
     pub(super) verdicts: Vec<Verdict>,
-    /// Sudden rises of drops that go on.
+    /// Spikes of drops that still go on.
     pub(super) spikes: Vec<Spike>,
 }
 
-/// What there is to tell.
+/// A report to the screen.
 #[derive(Debug)]
 pub(super) enum News {
-    /// What came of a look, and when.
+    /// The time and the result of one poll.
     Look(Instant, Result<Box<Look>, ClientError>),
-    /// Events as they came, oldest first.
+    /// New events, oldest first.
     Events(Vec<Event>),
 }
 
-/// The newest events that are shown; more would not fit any screen.
+/// Maximum number of events shown; more would not fit any screen.
 pub(super) const EVENTS: usize = 100;
-/// Events are gathered for so long, so that a flood of them is not a flood of drawings.
+/// Time for which events are batched, so that a flood of them does not redraw the screen each time.
 const GATHERED: Duration = Duration::from_millis(100);
-/// After a stream that ended. Looks tell of events meanwhile.
+/// Pause before an ended stream is reopened; polls deliver the events of the meantime.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// `--interval`.
+/// Parses `--interval`.
 pub(super) fn period(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.2..=60.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds from 0.2 to 60".to_owned())
 }
 
-/// Looks every `period` until nobody listens any more. A daemon that is slow is asked less often.
+/// Polls every `period` until the receiver is dropped.
+/// A slow daemon is polled less often: a missed tick delays the next ones.
 pub(super) async fn run(client: Client, period: Duration, news: mpsc::Sender<News>) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,7 +66,7 @@ async fn look(client: &Client) -> Result<Look, ClientError> {
     );
     let (verdicts, mut spikes) = match client.get::<Diagnosis>(&Query::new("/api/v1/diagnosis")).await {
         Ok(answer) => (answer.envelope.data.verdicts, answer.envelope.data.spikes),
-        // A daemon that does not judge yet.
+        // A daemon of a version without verdicts.
         Err(ClientError::Version { .. }) => (Vec::new(), Vec::new()),
         Err(error) => return Err(error),
     };
@@ -80,7 +81,8 @@ async fn look(client: &Client) -> Result<Look, ClientError> {
     })
 }
 
-/// Follows the events until nobody listens any more. Whatever goes wrong shows in the looks as well.
+/// Follows the event stream until the receiver is dropped.
+/// Errors are ignored, because polls report them as well.
 pub(super) async fn follow(client: Client, news: mpsc::Sender<News>) {
     let query = Query::new("/api/v1/events/stream");
     while !news.is_closed() {
@@ -95,7 +97,7 @@ pub(super) async fn follow(client: Client, news: mpsc::Sender<News>) {
     }
 }
 
-/// The events of the next moment in which any came; `None` when the stream ended.
+/// Batches the events of the next [`GATHERED`] in which any arrive; `None` if the stream ended.
 async fn gather(stream: &mut Stream) -> Result<Option<Vec<Event>>, ClientError> {
     let mut events = Vec::new();
     let Some(mut messages) = stream.next().await? else { return Ok(None) };
@@ -103,7 +105,7 @@ async fn gather(stream: &mut Stream) -> Result<Option<Vec<Event>>, ClientError> 
     loop {
         let told = messages.iter().filter(|message| matches!(message.event.as_str(), "drop" | "reset"));
         events.extend(told.filter_map(|message| serde_json::from_str::<Event>(&message.data).ok()));
-        // No more are kept than are shown.
+        // Keep no more events than the screen shows.
         events.drain(..events.len().saturating_sub(EVENTS));
         match tokio::time::timeout_at(until, stream.next()).await {
             Err(_) => return Ok(Some(events)),

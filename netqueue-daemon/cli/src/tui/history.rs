@@ -1,4 +1,4 @@
-//! What each account was charged lately: from totals to rates and sparklines.
+//! Recent samples of each account: rates and sparklines from totals.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,9 +7,9 @@ use std::{
 
 use netqueue_api::Listener;
 
-/// What a rate "now" looks back on.
+/// Time span over which the current rate is averaged.
 const NOW: Duration = Duration::from_secs(10);
-/// Samples kept: more than a sparkline is wide.
+/// Samples retained per account: more than a sparkline is wide.
 const SAMPLES: usize = 240;
 
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +27,12 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Takes what was seen `at` that time.
+    /// Adds the totals sampled at `at`, and forgets accounts that no longer exist.
     pub(super) fn take(&mut self, at: Instant, listeners: &[Listener]) {
         for listener in listeners {
             let samples = self.by_id.entry(listener.id.clone()).or_default();
             if samples.is_empty() && self.started {
-                // It is new, so it began at zero.
+                // An account that appears after the first sample began at zero.
                 samples.push_back(Sample {
                     at: at.checked_sub(Duration::from_secs(1)).unwrap_or(at),
                     drops: 0,
@@ -50,17 +50,17 @@ impl History {
         self.started = true;
     }
 
-    /// Drops a second, now.
+    /// Current drops per second.
     pub(super) fn drop_rate(&self, id: &str) -> f64 {
         self.rate(id, |sample| sample.drops)
     }
 
-    /// Resets a second, now.
+    /// Current resets per second.
     pub(super) fn reset_rate(&self, id: &str) -> f64 {
         self.rate(id, |sample| sample.resets)
     }
 
-    /// What was dropped between looks, the newest last; at most `length` of them.
+    /// The drops between consecutive samples, newest last; at most `length` of them.
     pub(super) fn drops(&self, id: &str, length: usize) -> Vec<u64> {
         let Some(samples) = self.by_id.get(id) else { return Vec::new() };
         let steps = samples.iter().zip(samples.iter().skip(1));

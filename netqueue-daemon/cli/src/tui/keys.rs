@@ -1,19 +1,19 @@
-//! What each key does.
+//! Effects of the keys.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::model::{Model, Page, Show, Sort};
 
-/// Whether to go on.
+/// The action that follows a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// Draw again.
     Draw,
-    /// The user has seen enough.
+    /// Quit, as the user wishes.
     Quit,
 }
 
-/// The keys, for the help.
+/// The keys and their effects, for the help page.
 pub(super) const HELP: [(&str, &str); 14] = [
     ("↑ ↓  j k", "choose a listener"),
     ("PgUp PgDn  Home End", "faster"),
@@ -31,10 +31,10 @@ pub(super) const HELP: [(&str, &str); 14] = [
     ("q  Ctrl-C", "quit"),
 ];
 
-/// A page of the table.
+/// Rows that PgUp and PgDn skip.
 const PAGE: isize = 10;
 
-/// Does what `key` asks for.
+/// Applies `key` to the model.
 pub(super) fn press(model: &mut Model, key: KeyEvent) -> Then {
     if key.kind == KeyEventKind::Release {
         return Then::Draw;
@@ -73,7 +73,7 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Then {
     Then::Draw
 }
 
-/// On a page over the table.
+/// Handles a key on a page that covers the table.
 fn turn(model: &mut Model, key: KeyCode) -> Then {
     match key {
         KeyCode::Char('q') if model.page == Page::Detail => return Then::Quit,

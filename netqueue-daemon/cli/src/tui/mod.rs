@@ -21,10 +21,10 @@ pub struct TopArgs {
     server: Server,
     #[command(flatten)]
     access: Access,
-    /// Seconds between two looks, from 0.2 to 60
+    /// Seconds between two polls, from 0.2 to 60
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = feed::period)]
     interval: std::time::Duration,
-    /// What to sort by at first
+    /// Initial sort order
     #[arg(short, long, value_enum, value_name = "BY", default_value_t)]
     sort: model::Sort,
     /// Draws with plain ASCII characters
@@ -32,10 +32,10 @@ pub struct TopArgs {
     ascii: bool,
 }
 
-/// Watches until the user has seen enough.
+/// Shows the daemon's state until the user quits.
 ///
 /// # Errors
-/// There is no terminal.
+/// Fails if there is no terminal, or if the access options are wrong.
 pub fn command(args: TopArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(args.server.clone(), &args.access)?;
     let look = view::Look { ascii: args.ascii || !view::speaks_utf8(), colour: view::wants_colour() };

@@ -1,4 +1,4 @@
-//! What is on the screen, without a screen: news and keys in, a picture out.
+//! The state of the screen, independent of a terminal: takes news and keys, provides what to draw.
 
 use netqueue_api::{Event, Listener, Spike, Status, Verdict};
 use std::{
@@ -15,63 +15,63 @@ use super::{
 };
 use crate::{client::ClientError, format};
 
-/// The order of the table; the most troubled first.
+/// The sort order of the table; the most troubled account comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Sort {
-    /// Dropping now, then dropped ever
+    /// Drops per second, then total drops
     #[default]
     Drops,
-    /// The fullest accept queue
+    /// Fullest accept queue first
     Fullness,
-    /// Resets sent now, then ever
+    /// Resets per second, then total resets
     Resets,
-    /// Address and port
+    /// Namespace, address and port
     Name,
 }
 
-/// Which accounts are shown.
+/// The accounts to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Show {
-    /// All of them.
+    /// All accounts.
     #[default]
     Everything,
-    /// Sockets that listen.
+    /// Listening sockets only.
     Listeners,
-    /// Those that dropped something.
+    /// Accounts with drops only.
     Trouble,
 }
 
-/// What fills the screen.
+/// The page that fills the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Page {
-    /// The table, with what is known of the chosen account below.
+    /// The table, with the causes of the chosen account below.
     #[default]
     Table,
-    /// One account, explained.
+    /// A description of one account.
     Detail,
-    /// The keys.
+    /// The list of keys.
     Help,
 }
 
-/// How well the daemon answers.
+/// The state of the connection to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Nothing was asked yet.
+    /// No answer has arrived yet.
     Waiting,
-    /// The last answer is fresh.
+    /// The last poll succeeded.
     Live,
-    /// The last look failed; what is shown is as old as this.
+    /// The last poll failed; the numbers shown are as old as this, and the text is the error.
     Failing(Duration, String),
 }
 
-/// The whole state.
+/// The whole state of the screen.
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) server: String,
     pub(super) sort: Sort,
     pub(super) show: Show,
     pub(super) page: Page,
-    /// What is searched for, while and after it is typed.
+    /// The search text, while the user types and afterwards.
     pub(super) filter: String,
     pub(super) typing: bool,
     pub(super) paused: bool,
@@ -80,7 +80,7 @@ pub(super) struct Model {
     pub(super) events: VecDeque<Event>,
     pub(super) history: History,
     pub(super) scroll: u16,
-    /// The chosen account: it stays chosen when the order changes.
+    /// The ID of the chosen account, which stays chosen when the order changes.
     chosen: Option<String>,
     last_answer: Option<Instant>,
     began: Option<Instant>,
@@ -88,7 +88,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// A screen of the daemon at `server`, before the first answer.
+    /// Creates the screen of the daemon at `server`, before the first answer.
     pub(super) fn new(server: String, sort: Sort) -> Self {
         Self {
             server,
@@ -109,7 +109,7 @@ impl Model {
         }
     }
 
-    /// Takes what there is to tell.
+    /// Applies a report of the feed.
     pub(super) fn hear(&mut self, news: News) {
         match news {
             News::Look(at, Ok(look)) => {
@@ -128,19 +128,19 @@ impl Model {
                 self.failure = Some(error);
             }
             News::Events(events) if !self.paused => self.happened(events),
-            // They are asked for again when it goes on.
+            // The next poll after the pause delivers these events again.
             News::Events(_) => {}
         }
     }
 
-    /// Another run of the daemon numbers its events anew.
+    /// Clears the events if the daemon has restarted: a new run numbers its events anew.
     fn began_anew(&mut self, look: &Look) {
         if self.look.as_ref().is_some_and(|before| before.status.attached != look.status.attached) {
             self.events.clear();
         }
     }
 
-    /// Takes events, oldest first; those it has are left out.
+    /// Adds events, given oldest first, and skips those already present.
     fn happened(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             if self.events.front().is_none_or(|newest| newest.seq < event.seq) {
@@ -156,18 +156,18 @@ impl Model {
         all.filter(move |verdict| verdict.subject.listener.as_deref() == Some(id))
     }
 
-    /// The worst verdict of all.
+    /// The worst verdict of all accounts.
     pub(super) fn worst(&self) -> Option<&Verdict> {
         self.look.as_ref().and_then(|look| look.verdicts.first())
     }
 
-    /// The spike to tell of: that of a listener rather than its namespace's, the steepest.
+    /// The spike to report: the steepest, preferably a listener's rather than its namespace's.
     pub(super) fn spike(&self) -> Option<&Spike> {
         let spikes = self.look.iter().flat_map(|look| &look.spikes);
         spikes.max_by_key(|spike| (spike.scope == "listener", spike.peak_per_second))
     }
 
-    /// How well the daemon answers.
+    /// The state of the connection to the daemon at `now`.
     pub(super) fn link(&self, now: Instant) -> Link {
         match (&self.failure, self.last_answer.or(self.began)) {
             (Some(error), Some(since)) => Link::Failing(now.duration_since(since), error.to_string()),
@@ -176,12 +176,12 @@ impl Model {
         }
     }
 
-    /// The daemon's status, once it answered.
+    /// The daemon's status, once an answer has arrived.
     pub(super) fn status(&self) -> Option<&Status> {
         self.look.as_ref().map(|look| &look.status)
     }
 
-    /// The accounts to show, in order.
+    /// The accounts to show, sorted.
     pub(super) fn rows(&self) -> Vec<&Listener> {
         let Some(look) = &self.look else { return Vec::new() };
         let wanted = self.filter.to_lowercase();
@@ -217,13 +217,13 @@ impl Model {
         }
     }
 
-    /// The place of the chosen account among `rows`; the first where it is not there.
+    /// The index of the chosen account in `rows`; 0 if it is not among them.
     pub(super) fn chosen(&self, rows: &[&Listener]) -> usize {
         let chosen = self.chosen.as_deref();
         rows.iter().position(|row| chosen == Some(row.id.as_str())).unwrap_or(0)
     }
 
-    /// Chooses another account, `by` places further down.
+    /// Moves the choice `by` rows down.
     pub(super) fn step(&mut self, by: isize) {
         let rows = self.rows();
         let last = rows.len().saturating_sub(1);
@@ -232,7 +232,8 @@ impl Model {
     }
 }
 
-/// The share of its accept queue that is taken: above 1 it drops. Less than nothing where it has none.
+/// Accept queue length as a share of what fits, `limit + 1`: at 1 the kernel drops.
+/// Negative if the account has no accept queue, so that it sorts last.
 pub(super) fn fullness(listener: &Listener) -> f64 {
     listener.accept_queue.map_or(-1.0, |queue| f64::from(queue.length) / (f64::from(queue.limit) + 1.0))
 }

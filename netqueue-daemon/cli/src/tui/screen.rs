@@ -57,7 +57,7 @@ pub(super) async fn run(
     Ok(done?)
 }
 
-/// What the user does, read by a thread of its own because reading blocks.
+/// Reads the user's input on a thread of its own, because reading blocks.
 fn input() -> mpsc::Receiver<io::Result<Event>> {
     let (sender, receiver) = mpsc::channel(64);
     std::thread::spawn(move || {

@@ -6,7 +6,7 @@ const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'
 const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const ASCII_COLUMNS: [char; 4] = ['.', ':', '+', '#'];
 
-/// A bar of `width` characters, filled by `share`; anything at all shows.
+/// Draws a bar of `width` characters, filled to `share`; any share above zero shows.
 pub(super) fn bar(share: f64, width: usize, look: Look) -> String {
     let share = share.clamp(0.0, 1.0);
     if look.ascii {
@@ -23,7 +23,8 @@ pub(super) fn bar(share: f64, width: usize, look: Look) -> String {
     text
 }
 
-/// A sparkline of `width` characters, the newest at the right; zero is blank so that what happened stands out.
+/// Draws a sparkline of `width` characters, newest at the right.
+/// Zero is a dot (`_` in ASCII) instead of the lowest bar, so that activity stands out.
 pub(super) fn sparkline(values: &[u64], width: usize, look: Look) -> String {
     let shown = values.iter().skip(values.len().saturating_sub(width));
     let most = shown.clone().copied().max().unwrap_or(0).max(1);

@@ -1,4 +1,4 @@
-//! One account: its causes below the table, and everything in words on a page of its own.
+//! The chosen account: its causes below the table, and a description on a page of its own.
 
 use netqueue_api::{Listener, Part, Verdict};
 use ratatui::{
@@ -18,13 +18,13 @@ use crate::{
 };
 use netqueue_domain::glossary;
 
-/// A headline over what follows.
+/// Creates a block with a headline.
 pub(super) fn block(title: String, look: Look) -> Block<'static> {
     let block = Block::new().title(Span::styled(title, look.head()));
     if look.ascii { block } else { block.borders(Borders::TOP).border_style(look.dim()) }
 }
 
-/// The chosen account's causes with their shares.
+/// Draws the chosen account's causes with their shares.
 pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener>, look: Look) {
     let Some(chosen) = chosen else { return };
     let block = block(format!(" {} ", format::listener(chosen)), look);
@@ -53,7 +53,7 @@ fn line(kind: &str, part: Part<'_>, total: u64, style: Style, look: Look) -> Lin
     ])
 }
 
-/// The same with everything known in words, where there is room for it.
+/// Draws the description of the chosen account beside the events, on screens that are wide enough.
 pub(super) fn story(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener>, model: &Model, look: Look) {
     let Some(chosen) = chosen else { return };
     let block = block(format!(" {} ", format::listener(chosen)), look);
@@ -61,7 +61,7 @@ pub(super) fn story(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener>
     frame.render_widget(text.block(block.padding(Padding::right(2))), area);
 }
 
-/// Everything known of the chosen account, in words.
+/// Draws the description of the chosen account on a page of its own.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look) {
     let rows = model.rows();
     let Some(chosen) = rows.get(model.chosen(&rows)) else {
@@ -75,7 +75,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look)
     frame.render_widget(text, area);
 }
 
-/// The verdicts on it first: what is the matter and what to do; then what is known of it.
+/// Describes the account: first its verdicts with advice, then its counters.
 fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
     let mut lines: Vec<_> = model.verdicts_on(&chosen.id).flat_map(|verdict| judged(verdict, look)).collect();
     lines.extend(known(chosen, model, look));

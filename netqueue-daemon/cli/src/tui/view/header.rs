@@ -1,4 +1,4 @@
-//! The lines at the top: whose numbers these are, and the one thing to know.
+//! The lines at the top: the daemon, the rates, and the most urgent news.
 
 use std::time::Instant;
 
@@ -35,12 +35,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look,
     frame.render_widget(Paragraph::new(lines.into_iter().flatten().collect::<Vec<_>>()), area);
 }
 
-/// Lines it takes.
+/// Number of lines the header takes.
 pub(super) fn height(model: &Model) -> u16 {
     2 + u16::from(model.spike().is_some()) + u16::from(model.worst().is_some())
 }
 
-/// A sudden rise of drops.
+/// The line about the current spike.
 fn spike(model: &Model, look: Look) -> Option<Line<'static>> {
     let spike = model.spike()?;
     let (place, cause) = (format::spike_place(spike), format::spike_cause(spike).replace('_', " "));
@@ -55,7 +55,7 @@ fn spike(model: &Model, look: Look) -> Option<Line<'static>> {
     Some(Line::styled(words, look.bad()))
 }
 
-/// The worst verdict; the page of its listener says more.
+/// The line about the worst verdict; the page of its listener has the details.
 fn worst(model: &Model, look: Look) -> Option<Line<'static>> {
     let verdict = model.worst()?;
     let subject = &verdict.subject;
@@ -71,7 +71,7 @@ fn worst(model: &Model, look: Look) -> Option<Line<'static>> {
     ]))
 }
 
-/// What happens, in a line.
+/// The line with the current rates, or with the reason why there are none.
 fn rates(model: &Model, look: Look, now: Instant) -> Line<'static> {
     let Some(seen) = &model.look else {
         return match model.link(now) {
@@ -107,7 +107,7 @@ fn rates(model: &Model, look: Look, now: Instant) -> Line<'static> {
     Line::from(spans)
 }
 
-/// `0`, `<0.1`, `4.2`, `1,200`.
+/// Formats a rate per second: `0`, `<0.1`, `4.2`, `1,200`.
 pub(super) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate <= 0.0 => "0".to_owned(),

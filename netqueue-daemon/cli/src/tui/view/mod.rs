@@ -1,4 +1,4 @@
-//! Draws the model; the same model on the same terminal gives the same picture.
+//! Draws the model; equal models on equal terminals give equal screens.
 
 mod bars;
 mod detail;
@@ -22,7 +22,7 @@ pub(super) use style::{Look, speaks_utf8, wants_colour};
 
 use super::model::{Model, Page};
 
-/// Below this the table gets everything.
+/// Below this height the table takes the whole screen.
 const ROOM_FOR_EVENTS: u16 = 18;
 
 /// Draws the whole screen.
@@ -42,7 +42,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, look: Look, now: Instan
     }
 }
 
-/// The table, below it the chosen account's causes, and what happens.
+/// Draws the table, and below it the chosen account's causes and the newest events.
 fn overview(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look, now: Instant) {
     let rows = model.rows();
     if area.height < ROOM_FOR_EVENTS {

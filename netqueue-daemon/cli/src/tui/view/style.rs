@@ -2,16 +2,16 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// What the terminal can show.
+/// The terminal's capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tui) struct Look {
-    /// No character beyond ASCII.
+    /// Draws ASCII characters only.
     pub(in crate::tui) ascii: bool,
-    /// Colours are wanted.
+    /// Uses colours.
     pub(in crate::tui) colour: bool,
 }
 
-/// Whether the locale says UTF-8.
+/// Returns whether the locale's encoding is UTF-8.
 pub(in crate::tui) fn speaks_utf8() -> bool {
     let first = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -22,7 +22,7 @@ pub(in crate::tui) fn speaks_utf8() -> bool {
     })
 }
 
-/// Whether NO_COLOR is absent, as no-color.org has it.
+/// Returns whether colours are wanted: `NO_COLOR` is absent or empty, as no-color.org defines it.
 pub(in crate::tui) fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -32,32 +32,32 @@ impl Look {
         if self.colour { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// What is wrong.
+    /// The style of bad news.
     pub(super) fn bad(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// What deserves a look.
+    /// The style of news that deserves attention.
     pub(super) fn warn(self) -> Style {
         self.coloured(Color::Yellow)
     }
 
-    /// What is well.
+    /// The style of good news.
     pub(super) fn good(self) -> Style {
         self.coloured(Color::Green)
     }
 
-    /// Resets.
+    /// The style of resets.
     pub(super) fn reset(self) -> Style {
         self.coloured(Color::Magenta)
     }
 
-    /// Queues that have room.
+    /// The style of queues that have room.
     pub(super) fn calm(self) -> Style {
         self.coloured(Color::Blue)
     }
 
-    /// What a verdict does to clients.
+    /// The style of a verdict's impact on clients.
     pub(super) fn harm(self, harm: &str) -> Style {
         match harm {
             "never_served" | "reset" => self.bad(),
@@ -66,22 +66,22 @@ impl Look {
         }
     }
 
-    /// Headings.
+    /// The style of headings.
     pub(super) fn head(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Side remarks.
+    /// The style of side remarks.
     pub(super) fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// The chosen line.
+    /// The style of the chosen line.
     pub(super) fn chosen(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// `unicode`, or what stands for it.
+    /// Returns `unicode`, or `ascii` if the terminal shows nothing else.
     pub(super) const fn sign(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         if self.ascii { ascii } else { unicode }
     }

@@ -18,7 +18,7 @@ use crate::{
     tui::model::{Link, Model, Show, Sort},
 };
 
-/// One column: what it needs, and the width from which on it is shown.
+/// A column of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
     Mark,
@@ -35,12 +35,12 @@ enum Column {
     Why,
 }
 
-/// What the screen's width leaves for each part.
+/// The room that the screen's width leaves for the variable parts.
 #[derive(Clone, Copy)]
 struct Room {
     bar: u16,
     spark: u16,
-    /// Namespaces are shown beside addresses.
+    /// True if namespaces are shown beside addresses.
     netns: bool,
 }
 
@@ -51,7 +51,7 @@ impl Room {
     }
 }
 
-/// In order, with the width of the screen from which on each is there.
+/// The columns in order, each with the minimum screen width at which it is shown.
 const COLUMNS: [(Column, u16); 12] = [
     (Column::Mark, 0),
     (Column::Name, 0),
@@ -214,7 +214,7 @@ fn or_dash(number: u64) -> String {
     if number == 0 { "-".to_owned() } else { format::count(number) }
 }
 
-/// The cause that counts most, drops before resets.
+/// Returns the most frequent cause; a drop's takes precedence over a reset's.
 fn why(row: &Listener) -> String {
     match (row.drops.parts().first(), row.resets.parts().first()) {
         (Some(part), _) => {
@@ -226,7 +226,7 @@ fn why(row: &Listener) -> String {
     }
 }
 
-/// What is left out, for the status line: nothing where everything is shown.
+/// Text in the status line for the accounts left out; empty if all are shown.
 pub(super) const fn shown(show: Show) -> &'static str {
     match show {
         Show::Everything => "",

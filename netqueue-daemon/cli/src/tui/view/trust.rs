@@ -1,4 +1,4 @@
-//! The last line: whether what is shown can be believed, and how fresh it is.
+//! The last line: whether the numbers are exact, and how fresh.
 
 use netqueue_api::Status;
 use std::time::Instant;
@@ -56,7 +56,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look,
     frame.render_widget(Paragraph::new(keys), corner);
 }
 
-/// Whether the counts are the kernel's.
+/// Returns the reconciliation with the kernel's counters as text and style.
 fn verdict(status: &Status, look: Look) -> (String, Style) {
     let off: u64 = status
         .reconciliation
