@@ -6,7 +6,7 @@ use crate::Namespace;
 
 /// One account that counts are charged to.
 ///
-/// Three kinds share this type:
+/// Four kinds share this type:
 /// * a **listener**: `sock` is its socket's kernel address, so that SO_REUSEPORT members and a listener closed and
 ///   opened again stay apart; the rest is its bound address.
 /// * an **endpoint**: `sock` is 0; a local address and port that sent resets no listener is concerned with.

@@ -1,4 +1,4 @@
-//! Verdicts: what is the matter, and what to do about it.
+//! Response of `/api/v1/diagnosis`: verdicts with evidence, impact and advice.
 
 use std::net::IpAddr;
 
@@ -7,163 +7,165 @@ use utoipa::ToSchema;
 
 use super::Spike;
 
-/// `/api/v1/diagnosis`.
+/// Response of `/api/v1/diagnosis`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Diagnosis {
-    /// The time looked at.
+    /// Period that the verdicts cover.
     pub window: Window,
-    /// The worst for clients first.
+    /// Verdicts, the worst for clients first.
     pub verdicts: Vec<Verdict>,
-    /// Sudden rises of drops in that time.
+    /// Sudden rises of drops in that period, or still going on.
     #[serde(default)]
     pub spikes: Vec<Spike>,
 }
 
-/// A stretch of time.
+/// Period of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Window {
-    /// Its beginning, RFC 3339.
+    /// Start of the period, RFC 3339.
     pub start: String,
-    /// Its end.
+    /// End of the period, RFC 3339.
     pub end: String,
-    /// Its length.
+    /// Length of the period in seconds.
     pub seconds: f64,
 }
 
-/// One verdict.
+/// One finding about an account, a network namespace or netqueue itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verdict {
-    /// The rule that says so.
+    /// Name of the rule that found it.
     pub rule: String,
-    /// What is the matter, in one line.
+    /// Headline in one line.
     pub title: String,
-    /// What it does to clients: `never_served`, `reset`, `delayed`, `unseen` or `absorbed`.
+    /// Impact on clients: `never_served`, `reset`, `delayed`, `unseen` or `absorbed`.
+    /// `unseen` means that netqueue may not see everything, `absorbed` that no legitimate client noticed.
     pub harm: String,
-    /// Clients, or packets where clients cannot be told apart.
+    /// Number of clients affected; of packets, where clients cannot be told apart.
     pub affected: u64,
-    /// How sure it is: `high`, `medium` or `low`.
+    /// Confidence in the verdict: `high`, `medium` or `low`.
     pub confidence: String,
-    /// What happened, with its numbers.
+    /// Sentences that describe what happened, with the numbers.
     pub summary: String,
-    /// What clients saw.
+    /// Symptoms that clients see.
     pub clients_see: String,
-    /// Why it came to that: another verdict on the same subject is its cause.
+    /// Another verdict on the same subject that is the cause of this one; null if there is none.
     #[serde(default)]
     pub because: Option<Because>,
-    /// Of what it speaks.
+    /// Subject of the verdict: an account, a network namespace or netqueue itself.
     pub subject: Subject,
-    /// The numbers it rests on.
+    /// Numbers on which the verdict rests.
     #[serde(default)]
     pub evidence: Vec<Fact>,
-    /// What would have helped; null where it was not worked out.
+    /// Change that would have avoided the drops; null if it was not computed.
     #[serde(default)]
     pub counterfactual: Option<Counterfactual>,
-    /// What to do.
+    /// Actions to take.
     #[serde(default)]
     pub advice: Vec<String>,
-    /// What to set.
+    /// Settings to change.
     #[serde(default)]
     pub knobs: Vec<Knob>,
-    /// What to look at next.
+    /// Further things to check.
     #[serde(default)]
     pub check_next: Vec<String>,
-    /// What is not known and would have made it surer.
+    /// Information that is missing and would have raised the confidence.
     #[serde(default)]
     pub missing: Vec<String>,
-    /// Where the runbook is, on this server.
+    /// Path of the runbook on this server.
     #[serde(default)]
     pub runbook: String,
-    /// Where the events are, on this server; null where none belong to it.
+    /// Path and query of the underlying events on this server; null for a verdict on netqueue itself.
     #[serde(default)]
     pub events: Option<String>,
 }
 
-/// The cause of a verdict: another one on the same subject.
+/// Verdict that is the cause of another one on the same subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Because {
-    /// The rule that says so.
+    /// Name of the rule that found it.
     pub rule: String,
-    /// What happened.
+    /// Sentences that describe what happened.
     pub summary: String,
 }
 
-/// Of what a verdict speaks.
+/// Subject of a verdict: an account, a network namespace or netqueue itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Subject {
-    /// `listener`, `endpoint`, `ephemeral`, `other`, `namespace` or `netqueue`.
+    /// Kind: `listener`, `endpoint`, `ephemeral`, `other`, `namespace` or `netqueue`.
     pub kind: String,
-    /// The account's id, see `/api/v1/listeners`.
+    /// Id of the account, see `/api/v1/listeners`; null if the subject is not an account.
     pub listener: Option<String>,
-    /// The namespace's name; null where it speaks of netqueue itself.
+    /// Name of the network namespace; null if the subject is netqueue itself.
     pub netns: Option<String>,
-    /// The namespace's inode number.
+    /// Inode number of the network namespace.
     pub netns_inode: Option<u32>,
-    /// Which of the namespaces that had the number.
+    /// Generation, which distinguishes network namespaces that had the same inode number.
     pub netns_generation: Option<u32>,
-    /// The address, where there is one.
+    /// Local address; null if the subject has none.
     #[schema(value_type = Option<String>)]
     pub addr: Option<IpAddr>,
-    /// The port, where there is one.
+    /// Local port; null if the subject has none.
     pub port: Option<u16>,
-    /// The process that listens there, where it is known.
+    /// Process that owns the listener; null if unknown.
     pub process: Option<Process>,
 }
 
-/// A process.
+/// Process that owns a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Process {
-    /// Its name.
+    /// Name of the process.
     pub name: String,
-    /// Its number.
+    /// Process id in the daemon's PID namespace.
     pub pid: u32,
-    /// Its systemd unit, where it has one.
+    /// Systemd unit of the process; null if it has none or it is unknown.
     pub unit: Option<String>,
 }
 
-/// A number a verdict rests on.
+/// Number on which a verdict rests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Fact {
-    /// Of what.
+    /// Name of the quantity, such as `backlog`.
     pub name: String,
-    /// How much.
+    /// Value in `unit`.
     pub value: f64,
-    /// In what.
+    /// Unit of the value, such as `connections`, `1/s` or `s`.
     pub unit: String,
 }
 
-/// What would have helped.
+/// Change that would have avoided the drops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Counterfactual {
-    /// `backlog`: one would have been enough; `faster`: none would.
+    /// `backlog`: a larger backlog would have sufficed.
+    /// `faster`: none would have, the process has to accept faster.
     pub remedy: String,
-    /// The smallest backlog that would have avoided the drops.
+    /// Smallest backlog that would have avoided the drops; null unless `remedy` is `backlog`.
     pub smallest_backlog: Option<u32>,
-    /// The same with room for chance.
+    /// Backlog to set: the smallest one plus a margin; null unless `remedy` is `backlog`.
     pub proposed_backlog: Option<u32>,
-    /// How long the last of such a queue would have waited.
+    /// Seconds that the last connection of a queue of that length would have waited for accept().
     pub longest_wait_seconds: Option<f64>,
-    /// Connections that arrived, where no backlog would have been enough.
+    /// Connections that arrived per second; null unless `remedy` is `faster`.
     pub arrivals_per_second: Option<f64>,
-    /// Connections that were accepted.
+    /// Connections that were accepted per second; null unless `remedy` is `faster`.
     pub accepts_per_second: Option<f64>,
-    /// Clients that were turned away.
+    /// Distinct clients that were refused.
     pub clients_refused: u64,
-    /// How sure it is.
+    /// Confidence in the computation: `high`, `medium` or `low`.
     pub confidence: String,
-    /// What was assumed.
+    /// Assumptions of the computation.
     pub assumptions: Vec<String>,
 }
 
-/// Something that can be set.
+/// Setting to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Knob {
-    /// What.
+    /// Name of the setting.
     pub name: String,
-    /// How.
+    /// Place where it is set, and what it takes for a change to become effective.
     pub set_by: String,
-    /// To what it is set, where it is known.
+    /// Current value; null if unknown.
     pub current: Option<String>,
-    /// To what to set it.
+    /// Proposed value.
     pub proposed: String,
 }

@@ -1,95 +1,98 @@
-//! What stands around every answer, and what a refusal looks like.
+//! Envelope of every successful response, and the problem of a refused request.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A successful answer.
+/// Successful response.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {
-    /// `success`.
+    /// Always `success`.
     #[serde(default)]
     pub status: String,
-    /// The answer.
+    /// Result of the request.
     pub data: T,
-    /// What should be known beside it: losses, probes that are not attached, what was left out.
+    /// Sentences about what impairs the result: losses, probes that are not attached, omissions.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// How far the answer can be trusted.
+    /// Period for which events are kept, and what is missing from it.
     #[serde(default)]
     pub coverage: Coverage,
 }
 
-/// The window of events that is held, and what is missing in it.
+/// Period for which events are kept, and what is missing from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Coverage {
-    /// From when on events are held, RFC 3339.
+    /// Start of the period for which events are kept, RFC 3339.
     pub since: String,
-    /// The moment of the answer, RFC 3339.
+    /// Time of the snapshot from which the request was answered, RFC 3339.
     pub taken: String,
-    /// Events held.
+    /// Number of events kept.
     pub events_held: u64,
-    /// Events that are no longer held.
+    /// Number of events that were evicted to make room for newer ones.
     pub events_evicted: u64,
-    /// Events that were not sent because their listener had used up its allowance.
+    /// Number of events not sent because their account had exceeded its rate limit;
+    /// the counts include them.
     pub events_suppressed: u64,
-    /// Events and charges that never arrived, for whatever reason; `/api/v1/status` tells them apart.
+    /// Number of events and charges that were lost; `/api/v1/status` has them by reason.
     pub events_lost: u64,
-    /// When netqueue did not run, between runs whose events are held: with an event log on disk. Oldest first.
+    /// Times when netqueue did not run, oldest first.
+    /// Only with an event log on disk (`--event-log`), and only between runs whose events are still kept.
     pub gaps: Vec<Gap>,
 }
 
-/// A time in which netqueue did not run.
+/// Time in which netqueue did not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gap {
-    /// When the run before it wrote its event log last, RFC 3339.
+    /// Time of the earlier run's last write to its event log, RFC 3339.
     pub since: String,
-    /// When the next one began, RFC 3339.
+    /// Start of the next run, RFC 3339.
     pub until: String,
-    /// The number of the last event before it.
+    /// Sequence number of the last event before the gap.
     pub after: u64,
-    /// `stopped`: the run ended properly, no event of it is missing. `killed`: it did not, and events of the last second
-    /// before its end may be missing.
+    /// `stopped`: the run ended cleanly, no event is missing.
+    /// `killed`: it did not, and events of its last second may be missing.
     pub reason: String,
 }
 
-/// The last line of an answer as NDJSON: what stands around the lines before it.
+/// Last line of an NDJSON response: the envelope of the items on the lines before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Page {
-    /// As in the JSON answer.
+    /// Sentences about what impairs the result, as in the JSON response.
     pub warnings: Vec<String>,
-    /// As in the JSON answer.
+    /// Period for which events are kept and what is missing from it, as in the JSON response.
     pub coverage: Coverage,
-    /// As in the JSON answer, where it has one.
+    /// Cursor of the next page; null at the end, and for responses that have no pages.
     pub next: Option<String>,
 }
 
-/// A refusal: RFC 9457, and beside its members those that Prometheus clients look for.
+/// Refused request: RFC 9457 problem details, and the members that Prometheus clients expect.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// `about:blank`: the status code says what kind of problem it is.
+    /// Always `about:blank`: the status code alone says what kind of problem it is.
     #[serde(default)]
     pub r#type: String,
-    /// The status code in words.
+    /// Reason phrase of the status code.
     #[serde(default)]
     pub title: String,
-    /// `error`, as every answer of this API says here how it ended.
+    /// Always `error`, the counterpart of `success` in other responses.
     #[serde(default)]
     pub status: String,
-    /// What was wrong and what would be right.
+    /// Description of what was wrong and what would be valid.
     #[serde(default)]
     pub detail: String,
+    /// Kind of error:
     /// `bad_data`, `not_found`, `method_not_allowed`, `not_acceptable`, `too_many_requests` or `unavailable`.
     #[serde(default)]
     pub error_type: String,
-    /// The same as `detail`.
+    /// Copy of `detail`, under the name that Prometheus clients expect.
     pub error: String,
-    /// The query parameter at fault.
+    /// Query parameter at fault; absent if it is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// Its value.
+    /// Value of that parameter; absent if no parameter is at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Single drops and resets, and the clients that met most of them.
+//! Responses with single drops and resets, and with the clients that met most of them.
 
 use std::net::IpAddr;
 
@@ -7,16 +7,15 @@ use utoipa::ToSchema;
 
 use super::Queue;
 
-/// `/api/v1/events`.
+/// Response of `/api/v1/events`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Events {
-    /// Newest first, or, after a cursor of `order=asc`, oldest first.
+    /// Newest first; oldest first with `order=asc`.
     pub events: Vec<Event>,
-    /// The cursor of the next page; null at the end.
+    /// Cursor of the next page; null at the end.
     #[serde(default)]
     pub next: Option<String>,
-    /// Events numbered below this are no longer held: what the query covers may have been among them. Null where none is
-    /// missing.
+    /// Sequence number below which events were evicted that may have matched; null if none was.
     #[serde(default)]
     pub truncated_before: Option<u64>,
 }
@@ -24,93 +23,99 @@ pub struct Events {
 /// One drop or reset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Its number among all events: rising, without gaps unless a gap is told.
+    /// Sequence number among all events: rising, without gaps unless a gap is reported.
     pub seq: u64,
-    /// When the kernel decided, RFC 3339.
+    /// Time at which the kernel dropped the packet or sent the reset, RFC 3339.
     pub time: String,
-    /// The same in nanoseconds since the epoch, as text: it is beyond what a JSON number holds everywhere.
+    /// Time in nanoseconds since the epoch.
+    /// A string, because the value exceeds the exact range of JSON numbers.
     #[serde(default)]
     pub time_ns: String,
-    /// `drop` or `reset`.
+    /// Kind: `drop` or `reset`.
     pub kind: String,
-    /// The id of the account charged, see `/api/v1/listeners`; null where it is not known to this run of the daemon.
+    /// Id of the account charged, see `/api/v1/listeners`.
+    /// Null if this run of the daemon has no such account, as for events of earlier runs.
     pub listener: Option<String>,
-    /// The namespace's name: `host`, or its inode number.
+    /// Name of the network namespace:
+    /// `host`, the name of a file bound to it, the short id of its container, or its inode number.
     pub netns: String,
-    /// The namespace's inode number.
+    /// Inode number of the network namespace.
     #[serde(default)]
     pub netns_inode: u32,
-    /// Which of the namespaces that had the number: 0 was there when netqueue attached.
+    /// Generation, which distinguishes network namespaces that had the same inode number.
+    /// 0 existed when netqueue attached.
     #[serde(default)]
     pub netns_generation: u32,
-    /// The local address.
+    /// Local address; null if the account has none.
     #[schema(value_type = Option<String>)]
     pub addr: Option<IpAddr>,
-    /// The local port.
+    /// Local port.
     pub port: Option<u16>,
-    /// The process that holds the listener; empty while unknown.
+    /// Process that owns the listener; empty if unknown.
     #[serde(default)]
     pub process: String,
-    /// Who sent the packet, or is reset.
+    /// Peer that sent the packet or was reset; null if unknown.
     pub peer: Option<Peer>,
-    /// Where in the handshake: `syn`, `ack` or `cookie_ack`; null for resets.
+    /// Packet of the handshake that was dropped: `syn`, `ack` or `cookie_ack`; null for resets.
     pub stage: Option<String>,
-    /// Why.
+    /// Cause of the drop or reset; the query parameter `cause` lists all of them.
     pub cause: String,
-    /// The kernel's own reason for a reset, on kernels that have one.
+    /// Reset reason of the kernel: name of an `sk_rst_reason` without its prefix.
+    /// Null for drops, and before Linux 6.10.
     #[serde(default)]
     pub kernel_reason: Option<String>,
-    /// The accept queue at that moment.
+    /// Accept queue at that moment; null if unknown.
     pub accept_queue: Option<Queue>,
-    /// The SYN queue at that moment.
+    /// SYN queue at that moment; null if unknown.
     pub syn_queue: Option<Queue>,
-    /// The CPU.
+    /// CPU on which it happened.
     #[serde(default)]
     pub cpu: u32,
-    /// For a reset of an expired handshake: seconds since its final ACK was dropped.
+    /// Seconds since the final ACK was dropped, for a reset of an expired handshake; else null.
     #[serde(default)]
     pub age_seconds: Option<f64>,
 }
 
-/// The other end of a connection.
+/// Other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
-    /// Its address.
+    /// IP address.
     #[schema(value_type = String)]
     pub addr: IpAddr,
-    /// Its port.
+    /// Port.
     pub port: u16,
 }
 
-/// In a stream: events that this client did not get.
+/// Message of a stream: events that this client did not get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lost {
-    /// How many; null where that is not known.
+    /// Number of events; null if unknown.
     pub events: Option<u64>,
-    /// `evicted`: they were no longer held when they would have been sent. `restart`: they belong to another run of the
-    /// daemon. Or a reason for which events never arrived, as in `/api/v1/status`.
+    /// Reason. `evicted`: they were evicted before they could be sent.
+    /// `restart`: they belong to another run of the daemon. Otherwise a reason of `events.lost` in
+    /// `/api/v1/status`.
     pub reason: String,
 }
 
-/// In a stream: why it ends.
+/// Message of a stream: reason why it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ended {
     /// `stopping`: the daemon stops. `slow`: the client did not read fast enough.
     pub reason: String,
-    /// In words.
+    /// Reason in words.
     pub detail: String,
 }
 
-/// `/api/v1/peers`.
+/// Response of `/api/v1/peers`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Peers {
-    /// Most events first.
+    /// Addresses, the one with most events first.
     pub peers: Vec<PeerCount>,
-    /// Different addresses among the events looked at.
+    /// Number of distinct addresses among the events that match.
     pub addresses: u64,
-    /// Events looked at that have a peer and match.
+    /// Number of events that match and have a peer.
     pub events: u64,
-    /// Events numbered below this are no longer held; null where none is missing.
+    /// Sequence number below which events were evicted that may have matched; null if none was.
     #[serde(default)]
     pub truncated_before: Option<u64>,
 }
@@ -118,15 +123,15 @@ pub struct Peers {
 /// One client address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerCount {
-    /// The address.
+    /// IP address.
     #[schema(value_type = String)]
     pub addr: IpAddr,
-    /// Its packets that were dropped.
+    /// Number of packets from this address that were dropped.
     pub drops: u64,
-    /// Resets sent to it.
+    /// Number of resets sent to this address.
     pub resets: u64,
-    /// The cause it met most.
+    /// Most frequent cause.
     pub cause: String,
-    /// Its newest event, RFC 3339.
+    /// Time of the newest event, RFC 3339.
     pub last: String,
 }

@@ -1,6 +1,7 @@
-//! The answers of the API, as the daemon writes them and its clients read them: one definition of each.
+//! Response types of the HTTP API, defined once for the daemon that writes and the clients that read.
 //!
-//! Clients ignore members they do not know, and take what an older daemon does not tell as unknown (`serde(default)`).
+//! Clients ignore members they do not recognise. A member that an older daemon does not send takes its
+//! default (`serde(default)`), so that a newer client can read that daemon's responses.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Accounts: listeners, endpoints without one, pools of client ports, and buckets of what did not fit.
+//! Responses about accounts:
+//! listeners, endpoints without one, ephemeral ports, `other` buckets and `gone` aggregates.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,91 +8,97 @@ use utoipa::ToSchema;
 
 use super::{Series, Socket, Traffic};
 
-/// `/api/v1/listeners`.
+/// Response of `/api/v1/listeners`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Listeners {
-    /// One row for each account.
+    /// Accounts that match, in the order asked for.
     pub listeners: Vec<Listener>,
-    /// How many match, of which `listeners` may be the first.
+    /// Number of accounts that match; `listeners` has the first of them up to `limit`.
     #[serde(default)]
     pub total: u64,
 }
 
-/// `/api/v1/listeners/{id}`.
+/// Response of `/api/v1/listeners/{id}`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListenerDetail {
-    /// The account.
+    /// Account with that id.
     pub listener: Listener,
-    /// What happened to it, by second over the last 15 minutes, each measure that is not 0.
+    /// Values for each second of the last 15 minutes, one series for each measure that is not 0 throughout.
     pub history: Vec<Series>,
-    /// Before this moment the history is not known, RFC 3339.
+    /// Start of the recorded history, RFC 3339: earlier values are missing, not 0.
     pub history_since: String,
 }
 
-/// One account.
+/// One account: a set of exact counts to which drops and resets are charged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Listener {
-    /// Its name while the daemon runs.
+    /// Id of the account, valid while the daemon runs.
     pub id: String,
-    /// `listener`, `endpoint` (a local address and port without one), `ephemeral` (an address's client ports), `other` or
-    /// `gone` (the sum of what is long closed).
+    /// Kind of account. `listener`: one listening socket.
+    /// `endpoint`: a local address and port that sent resets which concern no listener. `ephemeral`: all
+    /// client ports of a local address. `other`: drops and resets of the network namespace that found no free
+    /// slot. `gone`: the sum of accounts that ended long ago.
     pub kind: String,
-    /// The namespace's name: `host`, or its inode number.
+    /// Name of the network namespace:
+    /// `host`, the name of a file bound to it, the short id of its container, or its inode number.
     pub netns: String,
-    /// The namespace's inode number.
+    /// Inode number of the network namespace.
     #[serde(default)]
     pub netns_inode: u32,
-    /// Which of the namespaces that had the number: 0 was there when netqueue attached.
+    /// Generation, which distinguishes network namespaces that had the same inode number.
+    /// 0 existed when netqueue attached.
     #[serde(default)]
     pub netns_generation: u32,
-    /// Its address, where it has one.
+    /// Local address; null if the account has none.
     #[schema(value_type = Option<String>)]
     pub addr: Option<IpAddr>,
-    /// Its port, where it has one.
+    /// Local port; null if the account has none.
     pub port: Option<u16>,
-    /// `ipv4` or `ipv6`, by the address.
+    /// Address family of `addr`: `ipv4` or `ipv6`.
     #[serde(default)]
     pub family: Option<String>,
-    /// The process that holds it; empty while unknown.
+    /// Process that owns the listener; empty if unknown.
     #[serde(default)]
     pub process: String,
-    /// What the inventory knows of the socket; null for what is no listener, or has not been found.
+    /// Socket of the listener; null if the account is not a listener or its socket has not been found.
     #[serde(default)]
     pub listener: Option<Socket>,
-    /// Connections waiting for accept(); the queue holds one more than its limit.
+    /// Connections that wait for accept(). With a limit of n the queue takes n + 1 connections.
     pub accept_queue: Option<Queue>,
     /// Handshakes in progress.
     pub syn_queue: Option<Queue>,
-    /// What went through it; null for what is no listener, and in a recording that does not tell.
+    /// Connections, waits and peaks of the listener;
+    /// null for other accounts and for recordings without these data.
     #[serde(default)]
     pub traffic: Option<Traffic>,
-    /// SYNs and ACKs dropped: its part of ListenDrops.
+    /// SYNs and ACKs dropped: the account's part of ListenDrops.
     pub drops: Drops,
-    /// Resets sent: its part of OutRsts.
+    /// Resets sent: the account's part of OutRsts.
     pub resets: Resets,
-    /// What became of handshakes whose final ACK was dropped.
+    /// Outcomes of handshakes whose final ACK was dropped while the listener kept the request socket.
     #[serde(default)]
     pub handshakes: Handshakes,
-    /// Clients that believe they are connected.
+    /// Clients that consider themselves connected although the listener has no state for them.
     #[serde(default)]
     pub ghosts: Ghosts,
-    /// Calls of the BPF SYN-cookie helper (bpf_tcp_gen_syncookie) that found its accept queue full: the kernel counts them in
-    /// ListenOverflows, and not in ListenDrops, since the listener dropped nothing.
+    /// Calls of the BPF helper bpf_tcp_gen_syncookie that found the accept queue full.
+    /// The kernel counts them in ListenOverflows, and not in ListenDrops because the listener dropped
+    /// nothing.
     #[serde(default)]
     pub syncookie_helper_overflows: u64,
-    /// How many of the drops and resets have an event of their own.
+    /// Share of the drops and resets that have an event of their own.
     #[serde(default)]
     pub events: EventShare,
-    /// Its parts of the kernel's counters.
+    /// Account's part of each kernel counter, by the counter's name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
-    /// When it was first charged or found, RFC 3339.
+    /// Time when the account was first charged or found, RFC 3339.
     #[serde(default)]
     pub first_seen: Option<String>,
-    /// When its counts last moved, RFC 3339.
+    /// Time when the counts last changed, RFC 3339.
     #[serde(default)]
     pub last_seen: Option<String>,
-    /// When it was closed, RFC 3339; null while it listens.
+    /// Time when the listener was closed, RFC 3339; null while it listens.
     #[serde(default)]
     pub closed: Option<String>,
 }
@@ -99,63 +106,64 @@ pub struct Listener {
 /// Length and limit of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Queue {
-    /// Entries.
+    /// Number of entries.
     pub length: u32,
-    /// The setting it is compared with.
+    /// Limit with which the kernel compares the length.
     pub limit: u32,
 }
 
 /// SYNs and ACKs dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drops {
-    /// All of them.
+    /// Sum over all causes and stages.
     pub total: u64,
-    /// Those that happened, by cause and stage.
+    /// Counts that are not 0, by cause and stage.
     pub by_cause: Vec<DropCount>,
 }
 
 /// Drops for one cause at one stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DropCount {
-    /// Why.
+    /// Cause of the drops.
     pub cause: String,
-    /// Where in the handshake: `syn`, `ack` or `cookie_ack`.
+    /// Packet of the handshake that was dropped: `syn`, `ack` or `cookie_ack`.
     pub stage: String,
-    /// How often.
+    /// Number of drops.
     pub count: u64,
 }
 
 /// Resets sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Resets {
-    /// All of them.
+    /// Sum over all causes.
     pub total: u64,
-    /// Those that happened, by cause.
+    /// Counts that are not 0, by cause.
     pub by_cause: Vec<ResetCount>,
 }
 
 /// Resets for one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ResetCount {
-    /// Why.
+    /// Cause of the resets.
     pub cause: String,
-    /// How often.
+    /// Number of resets.
     pub count: u64,
 }
 
-/// A cause's part of a total, of drops and of resets alike.
+/// Part of a total that one cause has:
+/// drops and resets in a common form, so that clients print both alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Why.
+    /// Cause of the drops or resets.
     pub cause: &'a str,
-    /// Where in the handshake; resets have none.
+    /// Packet of the handshake that was dropped; `None` for resets.
     pub stage: Option<&'a str>,
-    /// How often.
+    /// Number of drops or resets.
     pub count: u64,
 }
 
 impl Drops {
-    /// Its parts, the largest first.
+    /// Returns the counts by cause and stage, the largest first.
     #[must_use]
     pub fn parts(&self) -> Vec<Part<'_>> {
         let parts = self.by_cause.iter();
@@ -168,7 +176,7 @@ impl Drops {
 }
 
 impl Resets {
-    /// Its parts, the largest first.
+    /// Returns the counts by cause, the largest first.
     #[must_use]
     pub fn parts(&self) -> Vec<Part<'_>> {
         let parts = self.by_cause.iter();
@@ -182,53 +190,56 @@ fn largest_first<'a>(parts: impl Iterator<Item = Part<'a>>) -> Vec<Part<'a>> {
     parts
 }
 
-/// Handshakes whose final ACK was dropped while the listener kept the request.
+/// Outcomes of handshakes whose final ACK was dropped while the listener kept the request socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Handshakes {
-    /// So many.
+    /// Number of such handshakes. Each counts once, however often its ACK is dropped.
     pub suspended: u64,
-    /// Of these: completed by a later ACK.
+    /// Suspended handshakes that a later ACK completed.
     pub recovered: u64,
-    /// Of these: ended by a reset the listener sent.
+    /// Suspended handshakes that ended with a reset from the listener while it had the request socket.
     pub ended: u64,
-    /// Of these: given up by the client, with a reset.
+    /// Suspended handshakes that the client gave up with a reset.
     pub given_up: u64,
-    /// Of these: given up by the listener, its SYN-ACKs being used up.
+    /// Suspended handshakes that the listener gave up because its SYN-ACK retries were used up.
     pub timed_out: u64,
-    /// Of those timed out: spoke later, and were answered with a reset.
+    /// Timed-out handshakes whose client sent a packet later and was reset.
     pub expired: u64,
-    /// Of the suspended: without an outcome, that is still under way, or forgotten (`ledger` in the status).
+    /// Suspended handshakes without an outcome:
+    /// in progress, listener closed, or forgotten (see `ledger` in `/api/v1/status`).
     /// `suspended = recovered + ended + given_up + timed_out + unresolved`
     pub unresolved: u64,
 }
 
-/// Clients that believe they are connected and of which the listener knows nothing.
+/// Clients that consider themselves connected although the listener has no state for them.
+/// The listener had dropped the final ACK that returned their SYN cookie. `total = recovered + ended +
+/// given_up + live`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Ghosts {
-    /// Still.
+    /// Ghosts that have no outcome yet. Clients that vanished stay live, as no timer ends a ghost.
     pub live: u64,
-    /// Ever.
+    /// Number of clients that ever became ghosts.
     pub total: u64,
-    /// Let in after all.
+    /// Ghosts that a later ACK got admitted.
     pub recovered: u64,
-    /// Answered with a reset.
+    /// Ghosts that sent a packet and were reset.
     pub ended: u64,
-    /// Given up by the client, with a reset.
+    /// Ghosts that the client gave up with a reset.
     pub given_up: u64,
 }
 
-/// How many drops and resets have an event of their own: `total = shown + suppressed + lost`.
+/// Drops and resets by whether they have an event of their own: `total = shown + suppressed + lost`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EventShare {
-    /// That happened: drops and resets together.
+    /// Number of drops and resets.
     pub total: u64,
-    /// That were sent, whether or not they are still held.
+    /// Drops and resets whose event was sent, kept or evicted since.
     pub shown: u64,
-    /// That were not, because the listener had used up its allowance.
+    /// Drops and resets without an event because the account had exceeded its rate limit.
     pub suppressed: u64,
-    /// That were not, because the ring buffer was full.
+    /// Drops and resets without an event because the ring buffer was full.
     pub lost: u64,
 }

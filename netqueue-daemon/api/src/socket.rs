@@ -1,100 +1,105 @@
-//! What the inventory knows of a listening socket: a value or null, and for each null the reason.
+//! Listening sockets: each value is known or null, and `unknown` has the reason for each null.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A listening socket.
+/// Listening socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Socket {
-    /// The inode number of the socket, as in /proc/PID/fd.
+    /// Inode number of the socket, as in /proc/PID/fd.
     pub inode: u64,
-    /// The kernel's name for it, as text: it may be beyond what a JSON number holds everywhere.
+    /// Socket cookie of the kernel. A string, because the value may exceed the exact range of JSON numbers.
     pub cookie: Option<String>,
-    /// `ipv4`, `ipv6`, `dual_stack`, or `ipv6_or_dual_stack` where that is not told.
+    /// Connections it accepts:
+    /// `ipv4`, `ipv6`, `dual_stack`, or `ipv6_or_dual_stack` if the kernel does not report which.
     pub family: String,
-    /// The interface it is bound to, by number.
+    /// Index of the network interface to which it is bound; null if it is bound to none.
     pub interface: Option<u32>,
-    /// The user it was opened by.
+    /// User id of the socket's owner.
     pub uid: u32,
-    /// Its group, where several share its address and port by SO_REUSEPORT.
+    /// Position in its SO_REUSEPORT group; null if no other listener shares address and port.
     pub reuseport: Option<Reuseport>,
-    /// What bounds its queues.
+    /// Limits of its queues.
     pub limit: Limit,
-    /// The processes that hold it, the one it is named after first.
+    /// Processes that own the socket, the one that gives the account its `process` first; null if unknown.
     pub owners: Option<Vec<Owner>>,
-    /// When it began to listen, RFC 3339.
+    /// Time when it began to listen, RFC 3339; null if unknown.
     pub opened: Option<String>,
-    /// When it was first found, RFC 3339.
+    /// Time when netqueue found it, RFC 3339.
     pub found: String,
-    /// When it was found to be no more, RFC 3339.
+    /// Time when netqueue found that it was closed, RFC 3339; null while it listens.
     pub closed: Option<String>,
-    /// What is not known, and why.
+    /// Reasons for the values that are null because they are unknown.
     pub unknown: Vec<Unknown>,
 }
 
-/// Its place in a SO_REUSEPORT group.
+/// Position in a SO_REUSEPORT group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reuseport {
-    /// How many there are.
+    /// Number of listeners in the group.
     pub members: u32,
-    /// Its number, from 1.
+    /// Position of this listener, from 1.
     pub member: u32,
 }
 
-/// What bounds the queues.
+/// Limits of a listener's queues, and the settings that they result from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Limit {
-    /// The backlog in force; the accept queue holds one more.
+    /// Backlog in force, which limits both queues; the accept queue takes one connection more.
+    /// Null if unknown.
     pub backlog: Option<u32>,
-    /// What has to change for the queue to become longer: `listen_argument`, `somaxconn`, `earlier_somaxconn` (raised since,
-    /// the program has to listen again), `listen_call` (which was not seen) or `unknown`.
+    /// Setting that has to change for a longer queue:
+    /// `listen_argument`, `somaxconn`, `earlier_somaxconn`, `listen_call` or `unknown`.
+    /// `earlier_somaxconn`: it was raised since, and the program has to call listen() again. `listen_call`:
+    /// the call was not seen, and the program has to call listen() again.
     pub limited_by: String,
-    /// What the program asked for.
+    /// Argument of the listen() call; null if unknown.
     pub listen_argument: Option<i32>,
-    /// What somaxconn was when it was last seen listening.
+    /// Value of net.core.somaxconn at the last listen() call that was seen; null if unknown.
     pub somaxconn_then: Option<u32>,
-    /// Requests in the SYN queue from which on, with cookies off, SYNs of unknown peers are refused.
+    /// SYN queue length above which the last-quarter rule applies; null if unknown or SYN cookies are on.
+    /// The kernel then drops the SYNs of peers that no earlier connection has proven.
     pub syn_last_quarter: Option<u32>,
-    /// The namespace's sysctls now; null where unknown.
+    /// Sysctls of the network namespace as they are now, by name; null if unknown.
     pub sysctls: BTreeMap<String, Option<u32>>,
 }
 
-/// A process that holds a listening socket.
+/// Process that owns a listening socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Owner {
-    /// Its number in the daemon's PID namespace.
+    /// Process id in the daemon's PID namespace.
     pub pid: u32,
-    /// Its short name.
+    /// Name of the process, as in /proc/PID/comm.
     pub comm: String,
-    /// Its executable.
+    /// Path of the executable; null if unknown.
     pub executable: Option<String>,
-    /// Its cgroup.
+    /// Path of the cgroup; null if unknown.
     pub cgroup: Option<String>,
-    /// The systemd unit.
+    /// Systemd unit; null if none or unknown.
     pub unit: Option<String>,
-    /// The container's id.
+    /// Id of the container; null if none or unknown.
     pub container: Option<String>,
-    /// What runs the container.
+    /// Runtime of the container; null if none or unknown.
     pub runtime: Option<String>,
-    /// The uid of the Kubernetes pod.
+    /// Uid of the Kubernetes pod; null if none or unknown.
     pub pod: Option<String>,
-    /// Whether it has ended since.
+    /// True if the process has ended since.
     pub ended: bool,
 }
 
-/// Something that is not known.
+/// Reason for a value that is null because it is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Unknown {
-    /// What.
+    /// Name of the member or sysctl.
     pub what: String,
-    /// Why, in one word.
+    /// Reason in one word, such as `before_attach` or `missing_capability`.
     #[serde(default)]
     pub why: String,
-    /// Why, in words.
+    /// Reason in words.
     pub detail: String,
 }

@@ -1,68 +1,71 @@
-//! Sudden rises of drops.
+//! Responses about spikes: sudden rises of drops.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `/api/v1/spikes`.
+/// Response of `/api/v1/spikes`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Spikes {
-    /// Those that go on, whatever was asked for.
+    /// Number of active spikes, regardless of the query.
     pub active: usize,
-    /// Newest first.
+    /// Spikes that match, newest first.
     pub spikes: Vec<Spike>,
 }
 
-/// A sudden rise of drops, under way or over.
+/// Sudden rise of drops above what is usual, active or over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Spike {
-    /// Its number while the daemon runs.
+    /// Number of the spike, valid while the daemon runs.
     pub id: String,
-    /// `listener`, or `namespace` for all drops of one.
+    /// Scope: `listener` for one account and cause, `namespace` for all drops of a network namespace.
     pub scope: String,
-    /// The id of the account, see `/api/v1/listeners`; null for a namespace.
+    /// Id of the account, see `/api/v1/listeners`;
+    /// null for a network namespace, and if the account no longer exists.
     pub listener: Option<String>,
-    /// The namespace's name: `host`, or its inode number.
+    /// Name of the network namespace:
+    /// `host`, the name of a file bound to it, the short id of its container, or its inode number.
     pub netns: String,
-    /// The namespace's inode number.
+    /// Inode number of the network namespace.
     pub netns_inode: u32,
-    /// Which of the namespaces that had the number: 0 was there when netqueue attached.
+    /// Generation, which distinguishes network namespaces that had the same inode number.
+    /// 0 existed when netqueue attached.
     pub netns_generation: u32,
-    /// The local address; null for what is at no one place.
+    /// Local address; null if the spike is not confined to one.
     #[schema(value_type = Option<String>)]
     pub addr: Option<IpAddr>,
-    /// The local port.
+    /// Local port; null if the spike is not confined to one.
     pub port: Option<u16>,
-    /// Why they were dropped; `any` for a namespace.
+    /// Cause of the drops; `any` for a network namespace.
     pub cause: String,
-    /// Whether it goes on.
+    /// True while the spike goes on.
     pub active: bool,
-    /// When the first of its drops happened, RFC 3339.
+    /// Time of its first drop, RFC 3339.
     pub started: String,
-    /// When it was told from what is ordinary.
+    /// Time when it was detected, RFC 3339.
     pub detected: String,
-    /// When the counts last moved.
+    /// Time when the counts last changed, RFC 3339.
     pub last_drop: String,
-    /// When it was seen to be over; null while it goes on.
+    /// Time when it was found to be over, RFC 3339; null while it goes on.
     pub ended: Option<String>,
-    /// Drops since it started, packets as the kernel counts them.
+    /// Drops since it started: packets, as the kernel counts them.
     pub drops: u64,
-    /// Most drops within one second.
+    /// Largest number of drops in one second.
     pub peak_per_second: u64,
-    /// Drops per second that are ordinary here.
+    /// Usual number of drops per second of this account and cause, or of this network namespace.
     pub baseline_per_second: f64,
-    /// Whom it met.
+    /// Clients whose packets were dropped.
     pub clients: SpikeClients,
 }
 
-/// Whom a spike met.
+/// Clients whose packets were dropped during a spike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SpikeClients {
-    /// Different addresses.
+    /// Number of distinct addresses.
     pub addresses: u64,
-    /// Different addresses and ports: attempts to connect.
+    /// Number of distinct addresses and ports, that is of attempts to connect.
     pub connections: u64,
-    /// There may be more: not every drop has an event of its own, or there were too many to tell apart.
+    /// True if there may be more: not every drop has an event, or there were too many to distinguish.
     pub at_least: bool,
 }

@@ -1,38 +1,39 @@
-//! What happened over time.
+//! Response of `/api/v1/timeseries`: drops, resets, connections and queue lengths over time.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `/api/v1/timeseries`.
+/// Response of `/api/v1/timeseries`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Timeseries {
-    /// The first step's beginning, in seconds since the epoch.
+    /// Start of the first step, in seconds since the epoch.
     pub start: u64,
-    /// Seconds in a step.
+    /// Length of a step in seconds.
     pub step: u32,
-    /// Steps, the last of which may not be over.
+    /// Number of steps; the last one may still be in progress.
     pub steps: u64,
-    /// Before this moment nothing is known at this resolution, RFC 3339.
+    /// Start of what is recorded at this resolution, RFC 3339: earlier values are missing, not 0.
     pub known_since: String,
-    /// Those that are not 0 throughout.
+    /// Series that are not 0 throughout.
     pub series: Vec<Series>,
 }
 
-/// One measure of one listener, or of all together.
+/// One measure of one account, or summed over all accounts that match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Series {
-    /// The listener's id; null where they are summed.
+    /// Id of the account, see `/api/v1/listeners`; null for a sum.
     pub listener: Option<String>,
-    /// `drop`, `reset`, `established`, `accepted`: how many in each step. `accept_queue`, `syn_queue`: the longest in each.
+    /// Measure. `drop`, `reset`, `established`, `accepted`: count in each step.
+    /// `accept_queue`, `syn_queue`: largest length in each step.
     pub measure: String,
-    /// Why, for drops and resets.
+    /// Cause of the drops or resets; null for other measures.
     pub cause: Option<String>,
-    /// Where in the handshake, for drops.
+    /// Packet of the handshake that was dropped: `syn`, `ack` or `cookie_ack`; null for other measures.
     pub stage: Option<String>,
-    /// The first step's beginning, in seconds since the epoch.
+    /// Start of the first step, in seconds since the epoch.
     pub start: u64,
-    /// Seconds in a step.
+    /// Length of a step in seconds.
     pub step: u32,
-    /// One value for each step.
+    /// Values, one for each step.
     pub values: Vec<u64>,
 }

@@ -1,65 +1,68 @@
-//! What went through a listener.
+//! Traffic of a listener: connections, queue lengths, waits.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A listener's healthy traffic since netqueue attached.
+/// Traffic of a listener since netqueue attached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Traffic {
     /// Connections that entered the accept queue.
     pub established: u64,
-    /// Of these: taken by accept(); null where accept() is not observed.
+    /// Connections that accept() took from the queue; null if accept() is not observed.
     pub accepted: Option<u64>,
-    /// Of these: never accepted, because the listener was closed.
+    /// Connections that were still in the accept queue when the listener was closed;
+    /// null if accept() is not observed.
     pub abandoned: Option<u64>,
     /// SYN-ACKs sent again.
     pub synack_retransmits: u64,
-    /// The longest the accept queue was.
+    /// Largest length of the accept queue; null if it is not measured.
     pub accept_queue_peak: Option<QueuePeak>,
-    /// The longest the SYN queue was.
+    /// Largest length of the SYN queue.
     pub syn_queue_peak: QueuePeak,
-    /// Length of the accept queue with each connection that entered it.
+    /// Distribution of the accept queue length, one value per connection that entered it;
+    /// null if it is not measured.
     pub accept_queue_depth: Option<Distribution>,
-    /// Seconds that accepted connections had waited for accept().
+    /// Distribution of the time in seconds that accepted connections waited;
+    /// null if accept() is not observed.
     pub accept_wait_seconds: Option<Distribution>,
-    /// Accepted connections whose wait could not be measured.
+    /// Accepted connections whose wait could not be measured; null if accept() is not observed.
     pub accept_wait_unmeasured: Option<u64>,
 }
 
-/// The longest a queue was.
+/// Largest length of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct QueuePeak {
-    /// Since the metrics page was last asked for.
+    /// Maximum since the last scrape of the metrics page.
     pub since_scrape: u32,
-    /// Within the last 60 seconds.
+    /// Maximum in the last 60 seconds; not reset by scrapes.
     pub last_minute: u32,
 }
 
-/// Values by size. Percentiles take those of one bucket to be spread evenly.
+/// Distribution of values. Percentiles assume that the values of one bucket are spread evenly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Distribution {
-    /// How many.
+    /// Number of values.
     pub count: u64,
-    /// Their mean.
+    /// Mean; null if there are no values.
     pub mean: Option<f64>,
-    /// Half were at most this.
+    /// Median; null if there are no values.
     pub p50: Option<f64>,
-    /// Nine in ten were at most this.
+    /// 90th percentile; null if there are no values.
     pub p90: Option<f64>,
-    /// 99 in 100 were at most this.
+    /// 99th percentile; null if there are no values.
     pub p99: Option<f64>,
-    /// Those that are not empty, in rising order.
+    /// Buckets that are not empty, in rising order.
     pub buckets: Vec<Bucket>,
 }
 
-/// Values between two bounds.
+/// Number of values between two bounds of the distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Bucket {
-    /// Where it ends; null: it does not.
+    /// Upper bound, inclusive; null for the last bucket, which has none.
     pub le: Option<f64>,
-    /// How many values were in it, and in none before.
+    /// Number of values in this bucket alone, not cumulative.
     pub count: u64,
 }

@@ -221,8 +221,8 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
         .map_err(|error| refused("the object", &error))
 }
 
-/// Lifts RLIMIT_MEMLOCK, against which maps count before 5.11. Where that fails, loading fails and
-/// gives the reason.
+/// Lifts RLIMIT_MEMLOCK, against which maps count before 5.11. If it cannot be lifted there, loading
+/// the maps fails with the reason.
 pub(super) fn lift_memory_lock() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
@@ -304,8 +304,7 @@ impl Attached {
         self.traffic.begin_epoch();
     }
 
-    /// Frees slots whose owners are gone, one step per call, and returns the final counts of the freed
-    /// ones.
+    /// Frees slots whose owners are gone, one step per call, and returns what they had counted.
     ///
     /// No later reading contains these counts. Call it about once a second, after a reading, and more often
     /// while [`Self::is_recycling`].

@@ -1,34 +1,36 @@
-//! What the compiled programs leave open, filled in for one kernel: offsets, numbers, and the one kernel function they call.
+//! Patches the compiled programs for one kernel: offsets, numbers, and the one kernel function they
+//! call.
 //!
-//! An instruction is eight bytes: operation, registers, offset, operand (include/uapi/linux/bpf.h `struct bpf_insn`).
+//! An instruction is eight bytes: operation, registers, offset, operand (include/uapi/linux/bpf.h `struct
+//! bpf_insn`).
 
 use netqueue_common::KernelLayout;
 use zerocopy::IntoBytes as _;
 
-/// Loads 64 bits: the instruction after it is the upper half of its operand.
+/// Operation that loads 64 bits: the next instruction contains the upper half of its operand.
 const LOAD_NUMBER: u8 = 0x18;
 const CALL: u8 = 0x85;
-/// As the source register of a call: the operand is a kernel function's number.
+/// Source register of a call whose operand is a kernel function's BTF number.
 const KERNEL_FUNCTION: u8 = 2 << 4;
-/// A register becomes the operand.
+/// Operation that sets a register to the operand.
 const BECOMES: u8 = 0xb7;
-/// Of a register's bits those stay that the operand has.
+/// Operation that keeps the bits of a register that the operand has set.
 const MASK: u8 = 0x57;
-/// What kind of an operation it is; and the kind that works on the lower half of a register.
+/// Bits of an operation that give its class; [`HALF`] is the class for the lower half of a register.
 const KIND: u8 = 0x07;
 const HALF: u8 = 0x04;
 const JUMP: u8 = 0x05;
 
 type Instruction = [u8; 8];
 
-/// Nothing: a jump to the next instruction, which the kernel takes out.
+/// No-op: a jump to the next instruction, which the verifier removes.
 const NOTHING: Instruction = [JUMP, 0, 0, 0, 0, 0, 0, 0];
 
-/// Fills in what programs leave open.
+/// Patches every placeholder in a program's code.
 ///
-/// Where they have [`KernelLayout::NUMBER`], a number of the layout, or a mask; where they have [`KernelLayout::LOAD`], as the first of
-/// three instructions, a load from as far as the layout says; where they call [`KernelLayout::CAST`], this kernel's
-/// `bpf_rdonly_cast`, or a zero.
+/// [`KernelLayout::NUMBER`] becomes a number of the layout, or a mask. [`KernelLayout::LOAD`], the first of
+/// three instructions, becomes a load at an offset of the layout. A call of [`KernelLayout::CAST`] becomes
+/// one of this kernel's `bpf_rdonly_cast`, or a zero.
 pub(super) fn fill_in(code: &mut [u8], layout: &KernelLayout) {
     let (mut code, _) = code.as_chunks_mut();
     while let Some(taken) = code.first().map(length) {
@@ -38,7 +40,7 @@ pub(super) fn fill_in(code: &mut [u8], layout: &KernelLayout) {
     }
 }
 
-/// How many instructions belong together.
+/// Number of instructions that belong together.
 fn length(first: &Instruction) -> usize {
     match first[0] {
         LOAD_NUMBER => 2,
@@ -61,7 +63,7 @@ fn fill(these: &mut [Instruction], layout: &KernelLayout) {
             let Some(value) = field(&number, KernelLayout::LOAD).and_then(|at| value(layout, at)) else {
                 return;
             };
-            // The offset of an instruction has 16 bits, and a sign.
+            // The offset of an instruction is a signed 16-bit number.
             match i16::try_from(value) {
                 Ok(offset) => these.copy_from_slice(&[load_from(load, add, offset), NOTHING, NOTHING]),
                 Err(_) => these[0] = half(number, value),
@@ -74,20 +76,23 @@ fn fill(these: &mut [Instruction], layout: &KernelLayout) {
 fn call_cast([_, registers, ..]: Instruction, function: u32) -> Instruction {
     let [a, b, c, d] = function.to_le_bytes();
     if function == 0 {
-        // What is returned becomes it.
+        // Without the function, the result register becomes 0.
         [BECOMES, 0, 0, 0, a, b, c, d]
     } else {
         [CALL, registers | KERNEL_FUNCTION, 0, 0, a, b, c, d]
     }
 }
 
-/// The same on the lower half of the register, whose upper half becomes zero: without that the number would have a sign.
+/// Puts the value into the instruction, and makes the instruction one on the lower half of the
+/// register.
+///
+/// The upper half then becomes zero; a 64-bit instruction would extend the sign of the number.
 fn half([operation, register, ..]: Instruction, value: u32) -> Instruction {
     let [a, b, c, d] = value.to_le_bytes();
     [operation & !KIND | HALF, register, 0, 0, a, b, c, d]
 }
 
-/// The load where the base, which would be added to the number, is what it loads from.
+/// Builds the load relative to the base register, which would otherwise be added to the number.
 fn load_from([operation, loaded, ..]: Instruction, [_, base, ..]: Instruction, offset: i16) -> Instruction {
     let [low, high] = offset.to_le_bytes();
     [operation, loaded & 0xf | base & 0xf0, low, high, 0, 0, 0, 0]
@@ -97,7 +102,7 @@ fn operand([.., a, b, c, d]: Instruction) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// Which field of the layout this stands for, if for any: where it begins.
+/// Returns the offset in the layout of the field that a placeholder names; `None` if it is not one.
 fn field(number: &Instruction, what: u32) -> Option<usize> {
     let at = usize::try_from(operand(*number).checked_sub(what)?).ok()?;
     (at < size_of::<KernelLayout>()).then_some(at)
@@ -179,7 +184,7 @@ mod tests {
             instruction(0xb7, 1, KernelLayout::NUMBER - 1),
             instruction(0xb7, 1, KernelLayout::NUMBER + size),
             instruction(0xb7, 1, KernelLayout::LOAD + size),
-            // At the very end, without the two that belong to it.
+            // A placeholder at the very end, without the two instructions that belong to it.
             instruction(0xb7, 1, KernelLayout::LOAD),
         ];
         assert_eq!(filled_in(&layout(), &before), before);

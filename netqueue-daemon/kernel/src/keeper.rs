@@ -1,4 +1,8 @@
-//! Asks the kernel side to change its own maps: runs of programs that are attached to nothing (netqueue-ebpf/src/keeper.rs).
+//! Runs the control programs, by which the kernel side changes its own maps
+//! (netqueue-ebpf/src/keeper.rs).
+//!
+//! They are attached to nothing and run by BPF_PROG_TEST_RUN: changing a map by system call would make the
+//! kernel skip every kprobe program on that CPU meanwhile.
 
 use aya::{
     Ebpf,
@@ -15,15 +19,15 @@ pub(super) struct Tenure {
     pub(super) generation: u32,
 }
 
-/// What became of a request.
+/// Result of a control program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
     Done,
-    /// The slot is somebody else's by now, or nobody's.
+    /// The slot has another owner by now, or none.
     Stale,
-    /// The listener that was looked at listens no more.
+    /// The listener's socket no longer listens.
     Closed,
-    /// To be tried again.
+    /// The request has to be repeated.
     Busy,
 }
 
@@ -52,36 +56,39 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {
 pub(super) struct Keeper<'a>(pub(super) &'a Ebpf);
 
 impl Keeper<'_> {
-    /// Whether the slot's listener still listens. Where it does not, its end is noted.
+    /// Checks whether the slot's listener still listens; if it does not, its end is recorded.
     pub(super) fn examine(self, Tenure { slot, generation }: Tenure) -> Kept {
         self.run(EXAMINE, [slot, generation])
     }
 
-    /// From now on no program run that begins finds the slot.
+    /// Retires the slot: no program run that begins later finds it.
     pub(super) fn retire(self, Tenure { slot, generation }: Tenure) -> Kept {
         self.run(RETIRE, [slot, generation])
     }
 
-    /// Clears the slot and makes it free. To be called a grace period after it was retired.
+    /// Clears the slot and frees it. Call it a grace period after the slot was retired.
     pub(super) fn release(self, Tenure { slot, generation }: Tenure) -> Kept {
         self.run(RELEASE, [slot, generation])
     }
 
-    /// Looks at the queues of some listeners, from this slot on.
+    /// Samples the queues of one batch of listeners, from this slot on.
     pub(super) fn survey(self, first: u32) {
-        // A program that could not be run is tried again with the next look; until then the last one stands.
+        // If the program cannot run, the last sample stays valid until the next one.
         let _looked = self.run(SURVEY, [first, 0]);
     }
 
-    /// Notes what every namespace has counted so far. To be called when everything is attached, before anything is compared. On
-    /// each CPU itself, so that nothing is counted there meanwhile; of one that is offline from elsewhere.
+    /// Stores every namespace's counters as baselines. Call it once everything is attached.
+    ///
+    /// The program runs on each CPU itself, so that nothing is counted there meanwhile; for an offline CPU it
+    /// runs elsewhere.
     pub(super) fn note_counters(self, cpus: u32) {
-        /// Of 32 namespaces each.
+        /// Limit on the runs for one CPU; each run covers 32 namespaces.
         const MOST: u32 = 1024;
         for cpu in 0..cpus {
             let note = |on: Option<u32>| {
                 let arguments = [cpu, u32::from(on.is_some())];
-                // Where it cannot be run, the first drop after each of these counts is not charged, which is counted.
+                // Without a baseline, the first drop in a namespace that has dropped before is counted as
+                // missed, not charged.
                 (0..MOST)
                     .map(|_| self.try_run(NOTE_COUNTERS, arguments, on))
                     .find(|ran| *ran != Some(Kept::Busy))
@@ -92,20 +99,20 @@ impl Keeper<'_> {
         }
     }
 
-    /// Charges what CPUs still owe. A CPU that is offline owes nothing.
+    /// Settles the charges that CPUs have deferred. An offline CPU has none.
     pub(super) fn settle(self, cpus: u32) {
         for cpu in 0..cpus {
-            // What is not counted yet stays owed, and is asked for again with the next readings.
+            // A charge whose counter has not moved yet stays deferred; the next readings retry it.
             let _still_owed = self.try_run(SETTLE, [0; 2], Some(cpu));
         }
     }
 
     fn run(self, name: &str, arguments: [u32; 2]) -> Kept {
-        // What could not be run has changed nothing, and is tried again.
+        // A program that could not run has changed nothing, so the request can be repeated.
         self.try_run(name, arguments, None).unwrap_or(Kept::Busy)
     }
 
-    /// Runs a program, on this CPU where one is named; `None` where it could not be run.
+    /// Runs a program, on the CPU named if any; `None` where it could not run.
     fn try_run(self, name: &str, arguments: [u32; 2], cpu: Option<u32>) -> Option<Kept> {
         let Some(Program::RawTracePoint(program)) = self.0.program(name) else { return None };
         let mut options = RawTracePointRunOptions { cpu, ..RawTracePointRunOptions::new() };

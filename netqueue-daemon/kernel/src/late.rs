@@ -1,16 +1,16 @@
-//! Parts of the kernel that are modules, and may be loaded when everything is attached already: nothing of theirs is watched then.
+//! Kernel modules with probed functions: loaded after netqueue has attached, they are not watched.
 
 use std::path::Path;
 
 use super::symbols::Symbols;
 
-/// A module that has functions among the probes.
+/// Module with functions among the probes.
 struct Module {
-    /// One of them.
+    /// One of its functions.
     function: &'static str,
-    /// What is there when it is loaded.
+    /// Path that exists once the module is loaded.
     sign: &'static str,
-    /// What its being loaded later means.
+    /// Consequence of loading it later.
     warning: &'static str,
 }
 
@@ -27,16 +27,16 @@ const MODULES: [Module; 2] = [
     },
 ];
 
-/// Modules that were not there when everything was attached.
+/// Modules that were not loaded when everything was attached.
 pub(super) struct Late(Vec<&'static Module>);
 
 impl Late {
-    /// Those without symbols.
+    /// Selects the modules whose functions the kernel does not list.
     pub(super) fn without(symbols: &Symbols) -> Self {
         Self(MODULES.iter().filter(|module| !symbols.contains(module.function)).collect())
     }
 
-    /// What those mean that are there by now.
+    /// Returns the warnings of those modules that have been loaded since.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter(|module| Path::new(module.sign).exists()).map(|module| module.warning.to_owned())
     }

@@ -1,4 +1,4 @@
-//! Finds out what the kernel side must know of this kernel.
+//! Determines the offsets, indices and constants of this kernel that the programs need.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,36 +6,41 @@ use netqueue_common::KernelLayout;
 
 use super::btf::Btf;
 
-/// Wakes the reader at once when this much is unread, and each CPU otherwise at most once per interval.
+/// Bytes unread at which the reader is woken at once.
 const WAKE_BYTES: u32 = 1 << 17;
 const WAKE_INTERVAL_NANOS: u32 = 10_000_000;
 
-/// What kallsyms tells.
+/// Addresses from /proc/kallsyms.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Addresses {
     pub(super) per_cpu_offset: u64,
-    /// The list of network namespaces; 0 where that is not known.
+    /// Address of `net_namespace_list`; 0 where it is unknown.
     pub(super) namespaces: u64,
-    /// Where functions begin and end that call hooked ones, and what of them is elsewhere; both 0 where that is not known.
+    /// Start and end of a function that calls a hooked one, then of its cold part; 0 where unknown.
     pub(super) disconnect: [[u64; 2]; 2],
     pub(super) close: [[u64; 2]; 2],
     pub(super) keepalive: [[u64; 2]; 2],
     pub(super) check_req: [[u64; 2]; 2],
     pub(super) subflow_syn_recv_sock: [[u64; 2]; 2],
-    /// Where hooked functions begin and end: above a return address within, a program of a trampoline finds its caller's.
+    /// Start and end of a hooked function.
+    ///
+    /// Above a return address inside it on the stack, a trampoline's program finds the caller's return
+    /// address.
     pub(super) active_reset: [u64; 2],
     pub(super) queue_drop: [u64; 2],
     pub(super) v4_send_reset: [u64; 2],
     pub(super) v6_send_reset: [u64; 2],
+    /// Start and end of `tcp_v6_do_rcv`, then of its cold part: a caller that may lie in a module.
     pub(super) v6_do_rcv: [[u64; 2]; 2],
-    /// Where functions return to that other tracers watch.
+    /// Start and end of the code to which functions return that a kretprobe or a rethook watches.
     pub(super) return_trampolines: [[u64; 2]; 2],
+    /// Start and end of the code to which functions return that function_graph watches.
     pub(super) return_to_handler: [u64; 2],
-    /// The kernel's own code.
+    /// Start and end of the kernel's own code.
     pub(super) text: [u64; 2],
 }
 
-/// Reads the layout; on failure, everything that is missing.
+/// Reads the layout; the error lists every field and counter that is missing.
 pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<&'static str>> {
     let mut missing = Vec::new();
     let mut offset = |path: &'static str| btf.offset(path).unwrap_or_else(|| note(&mut missing, path));
@@ -74,7 +79,9 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         sock_drops: offset("sock.sk_drops"),
         sock_max_ack_backlog: offset("sock.sk_max_ack_backlog"),
         sock_socket: offset("sock.sk_socket"),
-        // Of the first in struct socket_alloc, of the second in the second (include/net/sock.h, SOCK_INODE).
+        // `i_ino` lies in the second member of `struct socket_alloc`, `struct socket` is the first:
+        // SOCK_INODE in
+        // include/net/sock.h.
         socket_inode: offset("socket_alloc.vfs_inode") + offset("inode.i_ino")
             - offset("socket_alloc.socket"),
         icsk_qlen: offset("inet_connection_sock.icsk_accept_queue.qlen"),
@@ -115,7 +122,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         tcp_rcvq_time: offset("tcp_sock.rcvq_space.time"),
         sock_protocol: offset("sock.sk_protocol"),
         mptcp_first: btf.offset("mptcp_sock.first").unwrap_or(KernelLayout::ABSENT),
-        // The loader knows these (attach.rs, slots.rs).
+        // The loader sets these (attach.rs, slots.rs).
         event_cost: 0,
         event_savings: 0,
         queue_depth: 0,
@@ -143,7 +150,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reason_mptcp_last: optional(btf, "SK_RST_REASON_MPTCP_RST_EMIDDLEBOX"),
         padding: 0,
     };
-    // A MIB block is an array of unsigned long; this program's pointers are as wide as the kernel's.
+    // A MIB block is an array of unsigned long, which is as wide in the kernel as in this process.
     let mut cell = |name: &'static str| match btf.enumerator(name) {
         Some(index) => index * size_of::<usize>() as u32,
         None => note(&mut missing, name),
@@ -185,7 +192,7 @@ fn optional(btf: &Btf, enumerator: &str) -> u32 {
 const LOCAL_PORTS: &str = "net.ipv4.ip_local_ports.range";
 const REASON: &str = "sk_rst_reason";
 
-/// The kernel's names for its reset reasons, by value, without their common prefix. Empty before 6.10.
+/// Returns the kernel's names for its reset reasons, by value, without their prefix. Empty before 6.10.
 pub(super) fn reset_reasons(btf: &Btf) -> BTreeMap<u32, Arc<str>> {
     let short = |name: String| name.strip_prefix("SK_RST_REASON_").unwrap_or(&name).into();
     btf.enumerators(REASON).into_iter().map(|(value, name)| (value, short(name))).collect()

@@ -1,4 +1,5 @@
-//! netqueue's programs in the kernel as the daemon sees them: the only crate that knows aya and the wire types.
+//! Interface of the daemon to netqueue's eBPF programs: the only crate that uses aya and the wire
+//! types.
 
 mod attach;
 mod btf;

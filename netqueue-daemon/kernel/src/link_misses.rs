@@ -1,8 +1,9 @@
-//! Runs of a kprobe the kernel skipped before it came to the program: while another kprobe was being handled on that CPU,
-//! or, of a kretprobe, while too many calls were under way. The unsafe fence of the system call that tells.
+//! Counts the runs of a kprobe that the kernel skipped before it reached the program.
 //!
-//! Since 6.7, for programs attached by a link (include/uapi/linux/bpf.h, `bpf_link_info.perf_event.kprobe.missed`). Asking
-//! for a link is no map operation: the kernel skips no program meanwhile.
+//! That happens while another kprobe is being handled on the CPU, or, for a kretprobe, while too many calls
+//! are under way. Since 6.7 the kernel reports these for programs attached by a link
+//! (include/uapi/linux/bpf.h, `bpf_link_info.perf_event.kprobe.missed`). Querying a link is no map operation:
+//! the kernel skips no program meanwhile. The unsafe fence of that system call.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +13,25 @@ use std::{
 
 use super::btf::Btf;
 
-/// Where in what the kernel tells of a link the number of skipped runs is.
+/// Offset of the number of skipped runs in the kernel's `bpf_link_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field(usize);
 
-/// More than any kernel tells of a link.
+/// Size of the buffer for `bpf_link_info`: larger than any kernel's.
 const INFO: usize = 256;
 
 impl Field {
-    /// `None` where this kernel does not tell.
+    /// Finds the field; `None` where this kernel lacks it.
     pub(super) fn of(btf: &Btf) -> Option<Self> {
         let offset = btf.offset("bpf_link_info.perf_event.kprobe.missed")? as usize;
         (offset + size_of::<u64>() <= INFO).then_some(Self(offset))
     }
 
-    /// How many runs were skipped so far.
+    /// Reads the number of runs skipped so far.
     pub(super) fn read(self, link: &OwnedFd) -> Option<u64> {
-        /// As in enum bpf_cmd of the same header.
+        /// Command number, from enum bpf_cmd in include/uapi/linux/bpf.h.
         const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-        /// The part of union bpf_attr that goes with it.
+        /// Part of union bpf_attr for this command.
         #[repr(C)]
         struct Ask {
             fd: u32,
@@ -40,8 +41,9 @@ impl Field {
         let mut info = [0_u8; INFO];
         let ask =
             Ask { fd: link.as_raw_fd().cast_unsigned(), length: INFO as u32, info: info.as_mut_ptr() as u64 };
-        // SAFETY: both live until it returns; the kernel writes no more than `length` bytes, and reads as much of `ask` as it
-        // is told there is.
+        // SAFETY: both live until the call returns; the kernel writes at most `length` bytes, and reads as
+        // much
+        // of `ask` as the size given.
         let told =
             unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const ask, size_of::<Ask>()) };
         let value = info.get(self.0..self.0 + size_of::<u64>()).filter(|_| told == 0)?;
@@ -49,7 +51,7 @@ impl Field {
     }
 }
 
-/// This process's links, by the number of the program that each attaches.
+/// Returns this process's links, by the number of the program that each attaches.
 pub(super) fn links() -> BTreeMap<u32, OwnedFd> {
     let Ok(descriptors) = fs::read_dir("/proc/self/fdinfo") else { return BTreeMap::new() };
     let link = |entry: fs::DirEntry| {
@@ -57,14 +59,14 @@ pub(super) fn links() -> BTreeMap<u32, OwnedFd> {
         let fdinfo = fs::read_to_string(entry.path()).ok()?;
         line(&fdinfo, "link_type:")?;
         let program = line(&fdinfo, "prog_id:")?.parse().ok()?;
-        // SAFETY: a link is held by its program, which is attached until the daemon ends.
+        // SAFETY: the program owns its link, and stays attached until the daemon ends.
         let link = unsafe { BorrowedFd::borrow_raw(descriptor) };
         Some((program, link.try_clone_to_owned().ok()?))
     };
     descriptors.flatten().filter_map(link).collect()
 }
 
-/// What a line of a descriptor's fdinfo says.
+/// Returns the value of a line in a descriptor's fdinfo.
 pub(super) fn line<'a>(fdinfo: &'a str, name: &str) -> Option<&'a str> {
     fdinfo.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }

@@ -1,4 +1,4 @@
-//! listen() calls as the kernel side sees them, where the kernel has fentry.
+//! Reads the listen() calls that the kernel side saw, where the kernel has fentry.
 
 use std::{
     io,
@@ -17,18 +17,19 @@ use zerocopy::FromBytes;
 use super::error::{in_one_line, refused};
 use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
-/// The programs and the functions they belong to, in the order in which they are attached: a call that the second sees and
-/// the first did not is told with what somaxconn left.
+/// The programs and their functions, in the order in which they are attached.
+///
+/// A call that only the second program sees is reported with the backlog that somaxconn left.
 const PROGRAMS: [(&str, &str); 2] = [("nq_listen_asked", "__sys_listen"), ("nq_listen_begun", "inet_listen")];
 
 /// The reading end of the ring buffer of listen() calls.
 pub struct Listens(RingBuf<MapData>);
 
 impl Listens {
-    /// Attaches the programs. They stay as long as `ebpf`.
+    /// Attaches the programs. They stay attached as long as `ebpf` exists.
     ///
     /// # Errors
-    /// In words, why this kernel does not tell of listen().
+    /// A sentence with the reason why this kernel does not report listen() calls.
     pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Self, String> {
         let btf = Btf::from_sys_fs().map_err(|error| in_one_line(&error))?;
         for (name, function) in PROGRAMS {
@@ -42,21 +43,23 @@ impl Listens {
         RingBuf::try_from(ring).map(Self).map_err(|error| in_one_line(&error))
     }
 
-    /// What becomes ready when there is a call.
+    /// Returns a descriptor that becomes ready when there is a call.
     ///
     /// # Errors
     /// The descriptor cannot be watched.
     pub fn wakeups(&self) -> io::Result<AsyncFd<OwnedFd>> {
         let descriptor = self.0.as_fd().try_clone_to_owned()?;
-        // SAFETY: the descriptor is owned by what it is registered for, and is neither replaced nor closed meanwhile.
+        // SAFETY: the `AsyncFd` owns the descriptor, which is neither replaced nor closed meanwhile.
         Ok(unsafe { AsyncFd::register(descriptor) }?)
     }
 
-    /// The calls since the last time. CLOCK_MONOTONIC, by which they are stamped, stood at zero at `epoch`.
+    /// Takes the calls since the last time.
+    ///
+    /// `epoch` is the wall-clock time at which CLOCK_MONOTONIC, which stamps the calls, was zero.
     pub fn drain(&mut self, epoch: Timestamp) -> Vec<ListenCall> {
         let mut calls = Vec::new();
         while let Some(record) = self.0.next() {
-            // What does not decode is no record of this kernel side: the ring holds nothing else.
+            // An undecodable record cannot come from this kernel side: the ring contains nothing else.
             calls.extend(Record::read_from_bytes(&record).ok().map(|record| call(&record, epoch)));
         }
         calls

@@ -1,4 +1,6 @@
-//! Which namespace has an inode number now, from mapped memory, and what namespaces had counted when they ended.
+//! Reads the generations of inode numbers, and the final counters of network namespaces that ended.
+//!
+//! The kernel gives the number of a dead namespace to the next one; the generation distinguishes them.
 
 use std::sync::Arc;
 
@@ -9,10 +11,10 @@ use zerocopy::FromBytes;
 use super::{counters, decode, mapped::Mapped};
 use netqueue_domain::{Farewell, Netns};
 
-/// The generations of inode numbers.
+/// Generations of inode numbers, in mapped memory.
 pub struct Numbers {
     lives: Mapped<Lives>,
-    /// Whether the kernel side sees a number become free.
+    /// True if the kernel side sees a number become free.
     told: bool,
 }
 
@@ -21,26 +23,28 @@ impl Numbers {
         Self { lives, told }
     }
 
-    /// The namespace that has the number now, or had it last; where that is not told apart, always the same.
+    /// Returns the namespace that has the number now, or had it last.
+    ///
+    /// For a number without generations, always the same one.
     #[must_use]
     pub fn now(&self, inode: u32) -> Netns {
         Netns { inode, generation: self.generation(inode).unwrap_or(0) }
     }
 
-    /// The same as a function.
+    /// Returns [`Self::now`] as a function.
     #[must_use]
     pub fn numbering(self: &Arc<Self>) -> Arc<dyn Fn(u32) -> Netns + Send + Sync> {
         let numbers = Arc::clone(self);
         Arc::new(move |inode| numbers.now(inode))
     }
 
-    /// Whether the namespace has ended: its number is free, or another's.
+    /// Returns whether the namespace has ended: its number is free, or belongs to another.
     #[must_use]
     pub fn has_ended(&self, netns: Netns) -> bool {
         self.now(netns.inode) != netns
     }
 
-    /// Whether namespaces that have this number one after the other are told apart.
+    /// Returns whether namespaces that have this number one after another are distinguished.
     #[must_use]
     pub fn tells(&self, inode: u32) -> bool {
         self.told && (Lives::place(inode).is_none() || self.generation(inode).is_some())
@@ -57,7 +61,7 @@ impl Numbers {
     }
 }
 
-/// The reading end of the ring buffer of namespaces that ended.
+/// The reading end of the ring buffer with the final counters of namespaces.
 pub struct Farewells(RingBuf<MapData>);
 
 impl Farewells {
@@ -65,11 +69,11 @@ impl Farewells {
         Self(ring)
     }
 
-    /// Those that ended since the last call.
+    /// Takes the final counters of the namespaces that ended since the last call.
     pub fn drain(&mut self) -> Vec<Farewell> {
         let mut ended = Vec::new();
         while let Some(record) = self.0.next() {
-            // What does not decode is no record of this kernel side: the ring holds nothing else.
+            // An undecodable record cannot come from this kernel side: the ring contains nothing else.
             ended.extend(Record::read_from_bytes(&record).ok().map(|record| farewell(&record)));
         }
         ended

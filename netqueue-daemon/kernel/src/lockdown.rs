@@ -1,14 +1,15 @@
-//! Lockdown, by which a kernel keeps its memory from root: at the level `confidentiality`, from programs, too.
+//! Checks lockdown, which at the level `confidentiality` hides kernel memory from eBPF programs, too.
 
 use std::fs;
 
 use super::error::AttachError;
 
-/// In securityfs, which containers mostly have not.
+/// State of lockdown in securityfs, which most containers do not mount.
 const FILE: &str = "/sys/kernel/security/lockdown";
 
-/// Whether the level in force leaves kernel memory readable, in words. Where the file is missing, the kernel's refusal of
-/// a program says the same later.
+/// Describes the level in force; an error if it hides kernel memory.
+///
+/// Where the file is missing, the kernel's refusal of a program has the same effect later.
 pub(super) fn check() -> Result<String, AttachError> {
     let levels = fs::read_to_string(FILE).unwrap_or_default();
     match in_force(&levels) {
@@ -18,7 +19,7 @@ pub(super) fn check() -> Result<String, AttachError> {
     }
 }
 
-/// The level in brackets, as in `none [integrity] confidentiality`.
+/// Returns the level in brackets, as in `none [integrity] confidentiality`.
 fn in_force(levels: &str) -> Option<&str> {
     Some(levels.split_once('[')?.1.split_once(']')?.0)
 }

@@ -1,4 +1,4 @@
-//! A memory-mapped array of the kernel side: read without a system call. The unsafe fence of such reads.
+//! Memory-mapped arrays of the kernel side: read without a system call. The unsafe fence of such reads.
 
 use std::{io, marker::PhantomData, num::NonZeroUsize, ops::Range, os::fd::AsFd, ptr::NonNull};
 
@@ -25,12 +25,12 @@ impl<T: FromBytes> Mapped<T> {
         size_of::<T>() / 8
     };
 
-    /// Maps an array of `elements` elements, made with BPF_F_MMAPABLE.
+    /// Maps an array of `elements` elements, created with BPF_F_MMAPABLE, for reading.
     pub(super) fn new(map: impl AsFd, elements: usize) -> io::Result<Self> {
         Self::map(map, elements, ProtFlags::PROT_READ)
     }
 
-    /// The same, to be written, too.
+    /// Maps an array like [`Self::new`], for reading and writing.
     pub(super) fn writable(map: impl AsFd, elements: usize) -> io::Result<Self> {
         Self::map(map, elements, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
     }
@@ -54,16 +54,17 @@ impl<T: FromBytes> Mapped<T> {
             "element {index} of {}",
             self.elements
         );
-        // SAFETY: inside a writable mapping by the assertion, aligned to eight; volatile, because the kernel reads it.
+        // SAFETY: inside a writable mapping by the assertion, aligned to eight; volatile, because the kernel
+        // reads it.
         unsafe { self.start.add(index * Self::WORDS + word).write_volatile(value) }
     }
 
-    /// How many elements there are.
+    /// Number of elements.
     pub(super) const fn len(&self) -> usize {
         self.elements
     }
 
-    /// One element. Each of its words is as of some moment during this call.
+    /// Reads one element. Each of its words is from some moment during this call.
     ///
     /// # Panics
     /// There is no such element.
@@ -73,14 +74,16 @@ impl<T: FromBytes> Mapped<T> {
         T::read_from_bytes(bytes).expect("as many bytes as T has")
     }
 
-    /// Some words of an element.
+    /// Reads some words of an element.
     ///
     /// # Panics
     /// There are no such words.
     pub(super) fn words(&self, index: usize, words: Range<usize>) -> impl Iterator<Item = u64> + '_ {
         assert!(index < self.elements && words.end <= Self::WORDS, "element {index} of {}", self.elements);
         words.map(move |word| {
-            // SAFETY: inside the mapping by the assertion, aligned to eight; volatile, because the kernel writes it.
+            // SAFETY: inside the mapping by the assertion, aligned to eight; volatile, because the kernel
+            // writes
+            // it.
             unsafe { self.start.add(index * Self::WORDS + word).read_volatile() }
         })
     }

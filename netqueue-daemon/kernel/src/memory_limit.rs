@@ -1,15 +1,15 @@
-//! Which limit a refused allocation met: the kernel says only that there was no memory.
+//! Finds the limit that a refused allocation met: the kernel reports only that there was no memory.
 
 use std::{fs, path::Path};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-/// Whether memory that may not be swapped is limited, as maps were before 5.11.
+/// Returns whether RLIMIT_MEMLOCK is limited, against which maps counted before 5.11.
 pub(super) fn is_locked() -> bool {
     getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft != RLIM_INFINITY)
 }
 
-/// The limits in force for this process, in words.
+/// Describes the limits in force for this process.
 pub(super) fn in_words() -> String {
     let cgroup = fs::read_to_string("/proc/self/cgroup").ok();
     let cgroup =
@@ -31,7 +31,7 @@ pub(super) fn in_words() -> String {
     }
 }
 
-/// The lowest limit of a process's cgroup and of those above it, and whose it is.
+/// Returns the lowest limit of a process's cgroup and of those above it, with the name of that cgroup.
 fn of_cgroup(root: &Path, memberships: &str) -> Option<(String, u64)> {
     let (version_2, version_1) = ("0::", ":memory:");
     let path = memberships.lines().find_map(|line| line.strip_prefix(version_2));
@@ -43,7 +43,7 @@ fn of_cgroup(root: &Path, memberships: &str) -> Option<(String, u64)> {
     let limit = |cgroup: &Path| -> Option<(String, u64)> {
         let inside = cgroup.strip_prefix("/").ok()?;
         let bytes: u64 = fs::read_to_string(root.join(inside).join(file)).ok()?.trim().parse().ok()?;
-        // Version 1 writes no limit as a number near the highest.
+        // Version 1 writes "no limit" as a number near the highest.
         (bytes < 1 << 60).then(|| (cgroup.display().to_string(), bytes))
     };
     Path::new(path).ancestors().filter_map(limit).min_by_key(|(_, bytes)| *bytes)

@@ -1,9 +1,12 @@
-//! Runs the kernel skipped. A kprobe program does not run while another, or a map operation by system call, is under way
-//! on its CPU; a fentry or fexit program does not run on top of itself.
+//! Counts the runs that the kernel skipped.
 //!
-//! The kernel counts them per program and shows them in the descriptor's fdinfo: of kprobes since 6.7, until when the
-//! field stays 0, so that it is not shown; of the others since 5.12, before which none of their runs is skipped. Of kprobes
-//! it counts apart what was skipped before it came to the program (`link_misses.rs`): both are one number here.
+//! A kprobe program does not run while another, or a map operation by system call, is under way on its CPU; a
+//! fentry or fexit program does not run on top of itself.
+//!
+//! The kernel counts them per program, and shows them in the descriptor's fdinfo. For kprobes it does so
+//! since 6.7; before, the field stays 0, and netqueue does not show it. For fentry and fexit it does so since
+//! 5.12; before, none of their runs is skipped. Kprobe runs skipped before they reached the program are
+//! counted apart (`link_misses.rs`): the two are one number here.
 
 use std::{
     collections::BTreeMap,
@@ -15,32 +18,32 @@ use super::link_misses::{Field, line};
 
 /// One program's skipped runs.
 pub(super) struct Misses {
-    /// The program, and where its fdinfo is.
+    /// Descriptor of the program, which leads to its fdinfo.
     program: OwnedFd,
-    /// Runs skipped where the kernel has no field for them; `None`: that is not known.
+    /// Number of skipped runs where the kernel has no field for them; `None` where it is unknown.
     without_field: Option<u64>,
-    /// The link it is attached by, if that is told of, too.
+    /// Link that attaches the program, if the kernel reports the runs skipped there, too.
     link: Option<(OwnedFd, Field)>,
 }
 
 impl Misses {
-    /// Of the program behind a descriptor.
+    /// Reads the misses of the program behind a descriptor.
     pub(super) fn of(program: impl AsFd) -> Option<Self> {
         Some(Self { program: program.as_fd().try_clone_to_owned().ok()?, without_field: None, link: None })
     }
 
-    /// Of the fentry or fexit program behind a descriptor.
+    /// Reads the misses of the fentry or fexit program behind a descriptor.
     pub(super) fn of_traced(program: impl AsFd) -> Option<Self> {
         Some(Self { without_field: Some(0), ..Self::of(program)? })
     }
 
-    /// It is attached by one of these, which are told of.
+    /// Takes from `links` the one that attaches the program, so that its misses count, too.
     pub(super) fn attached_by(&mut self, links: &mut BTreeMap<u32, OwnedFd>, field: Field) {
         let number = self.fdinfo().and_then(|fdinfo| line(&fdinfo, "prog_id:")?.parse().ok());
         self.link = number.and_then(|number: u32| links.remove(&number)).map(|link| (link, field));
     }
 
-    /// How many runs were skipped so far.
+    /// Reads the number of runs skipped so far; `None` where it is unknown.
     pub(super) fn read(&self) -> Option<u64> {
         let of_program = parse(&self.fdinfo()?).or(self.without_field)?;
         let of_link = self.link.as_ref().map_or(Some(0), |(link, field)| field.read(link))?;

@@ -17,11 +17,12 @@ use super::{
 /// The ELF object of netqueue-ebpf.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netqueue-ebpf"));
 
-/// Where the states of the CPUs are: netqueue-ebpf has one of them there.
+/// Section with the states of the CPUs: the compiled object has one, [`of`] makes room for all.
 const STATES: &str = ".bss.states";
 
-/// The object as it is for one kernel: its programs have this kernel's numbers in them (instructions.rs), which the compiler
-/// cannot know and aya does not look for, and there is a state for each CPU.
+/// Patches the object for one kernel: its numbers in the programs, and a state for each CPU.
+///
+/// The compiler cannot know these numbers (instructions.rs), and aya does not relocate them.
 pub(super) fn of(layout: &KernelLayout) -> Result<Vec<u8>, AttachError> {
     let mut bytes = OBJECT.to_vec();
     let elf = ElfFile64::<Endianness>::parse(OBJECT).map_err(|error| refused("the object", &error))?;
@@ -42,7 +43,7 @@ pub(super) fn of(layout: &KernelLayout) -> Result<Vec<u8>, AttachError> {
     Ok(bytes)
 }
 
-/// Where in the file the header of a section is.
+/// Returns the offset in the file of a section's header.
 fn header_at(elf: &ElfFile64<'_, Endianness>, index: SectionIndex) -> usize {
     let headers = elf.elf_header().e_shoff(elf.endian()) as usize;
     headers + index.0 * size_of::<SectionHeader64<Endianness>>()

@@ -1,25 +1,28 @@
-//! Whether this kernel preempts what runs in process context, and so a program that is attached there by fentry.
+//! Determines whether this kernel preempts tasks, and so fentry programs attached to their functions.
 
 use std::{fs, path::Path};
 
-/// Only a kernel with PREEMPT_RT has it.
+/// Exists only on a kernel with PREEMPT_RT.
 const REALTIME: &str = "/sys/kernel/realtime";
-/// Where a kernel whose preemption is chosen at boot says what it is, to root, where debugfs is mounted.
+/// Preemption chosen at boot, on kernels that allow the choice. For root only, where debugfs is
+/// mounted.
 const CHOSEN: &str = "/sys/kernel/debug/sched/preempt";
 const VERSION: &str = "/proc/sys/kernel/version";
 
-/// Kinds of preemption inside the kernel.
+/// Preemption inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Preemption {
-    /// Nothing that runs in the kernel.
+    /// No preemption of anything that runs in the kernel.
     No,
-    /// Tasks, wherever they are in the kernel, but not softirqs.
+    /// Tasks are preempted anywhere in the kernel, softirqs are not.
     OfTasks,
-    /// Everything: softirqs are threads (PREEMPT_RT).
+    /// Everything is preempted: softirqs are threads (PREEMPT_RT).
     Realtime,
 }
 
-/// Returns this kernel's preemption. PREEMPT_DYNAMIC with an unreadable choice counts as preempting: kprobes are right there either way.
+/// Returns this kernel's preemption.
+///
+/// PREEMPT_DYNAMIC with an unreadable choice counts as preempting: kprobes are right there either way.
 pub(super) fn find() -> Preemption {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     if is_realtime() {
@@ -40,14 +43,16 @@ fn may_preempt(chosen: &str, version: &str) -> bool {
     of(chosen, version).is_some() || (chosen.is_empty() && version.contains("PREEMPT_DYNAMIC"))
 }
 
-/// How this kernel preempts; `None` where it does not, or does not say.
+/// Names the way this kernel preempts; `None` where it does not, or the choice is unreadable.
 pub(super) fn kind() -> Option<&'static str> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     if is_realtime() { Some("PREEMPT_RT") } else { of(&read(CHOSEN), &read(VERSION)) }
 }
 
-/// The same by what these files hold: the choice in force is in parentheses (kernel/sched/debug.c sched_dynamic_show), and a kernel
-/// that always preempts says so in its version.
+/// Names the way a kernel with these two files preempts.
+///
+/// The choice in force is in parentheses (kernel/sched/debug.c sched_dynamic_show); a kernel that always
+/// preempts has the word PREEMPT in its version.
 fn of(chosen: &str, version: &str) -> Option<&'static str> {
     match chosen.split_whitespace().find(|word| word.starts_with('(')) {
         Some("(full)") => Some("preempt=full"),

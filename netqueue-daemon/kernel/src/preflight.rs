@@ -1,5 +1,6 @@
-//! What must be true of the machine, found out step by step: attaching stops at the first failure, `netqueue doctor`
-//! shows them all.
+//! Requirements on the machine, checked one by one.
+//!
+//! Attaching stops at the first failure, `netqueue doctor` shows all of them.
 
 use std::{fs, path::Path};
 
@@ -24,39 +25,40 @@ const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
-/// The list of network namespaces.
+/// Symbol of the list of network namespaces.
 const NAMESPACES: &str = "net_namespace_list";
-/// Callers of tcp_send_active_reset that tell why: the function, and what of it the compiler put elsewhere.
+/// Callers of tcp_send_active_reset that reveal a reset's cause; each with its cold part.
 const DISCONNECT: Caller = ["tcp_disconnect", "tcp_disconnect.cold"];
 const CLOSE: Caller = ["__tcp_close", "__tcp_close.cold"];
 const KEEPALIVE: Caller = ["tcp_keepalive_timer", "tcp_keepalive_timer.cold"];
-/// Callers of tcp_v4_send_reset and its twin on behalf of a handshake; the first is also who counts its end.
+/// Callers that send a reset for a handshake; tcp_check_req also counts EmbryonicRsts.
 const CHECK_REQ: Caller = ["tcp_check_req", "tcp_check_req.cold"];
 const SUBFLOW_SYN_RECV_SOCK: Caller = ["subflow_syn_recv_sock", "subflow_syn_recv_sock.cold"];
 
-/// May call tcp_v6_send_reset from outside the kernel's own text: IPv6 may be a module.
+/// Caller of tcp_v6_send_reset that may lie outside the kernel's own text: IPv6 may be a module.
 const V6_DO_RCV: Caller = ["tcp_v6_do_rcv", "tcp_v6_do_rcv.cold"];
-/// What a kretprobe returns to: before 5.15, and since.
+/// Code that a kretprobe makes functions return to: before 5.15, and since.
 const KRETPROBE: [&str; 2] = ["kretprobe_trampoline", "__kretprobe_trampoline"];
-/// What else replaces return addresses: rethook (kretprobes and fprobes from 6.1 on), and function_graph.
+/// Code that other tracers make functions return to: rethook (kretprobes and fprobes from 6.1 on).
 const RETHOOK: &str = "arch_rethook_trampoline";
+/// Code that function_graph makes functions return to.
 const RETURN_TO_HANDLER: &str = "return_to_handler";
-/// The kernel's own code.
+/// Start and end of the kernel's own code.
 const TEXT: [&str; 2] = ["_stext", "_etext"];
 
 type Caller = [&'static str; 2];
 
-/// Everything known about the kernel that loading needs.
+/// Facts about the kernel that loading needs.
 pub(super) struct Prepared {
     pub(super) layout: KernelLayout,
     pub(super) reset_reasons: ResetReasons,
     pub(super) symbols: Symbols,
-    /// Whether the kernel counts the runs of programs it skips.
+    /// Field of the runs skipped by a kprobe; `None` before 6.7, when the kernel counts none.
     pub(super) misses: Option<Field>,
 }
 
 impl Prepared {
-    /// Finds it out.
+    /// Checks the machine and collects the facts; stops at the first failure.
     pub(super) fn new(way: AttachWay) -> Result<Self, AttachError> {
         privileges()?;
         lockdown::check()?;
@@ -93,8 +95,9 @@ fn privileges() -> Result<String, AttachError> {
     }
 }
 
-/// Whether capabilities are those of another user namespace than the initial one (`PROC_USER_INIT_INO` in
-/// include/linux/proc_ns.h), which bpf() does not accept.
+/// Returns whether the process runs in a user namespace other than the initial one.
+///
+/// bpf() does not accept the capabilities of another (`PROC_USER_INIT_INO` in include/linux/proc_ns.h).
 fn in_user_namespace() -> bool {
     const INITIAL: &str = "user:[4026531837]";
     fs::read_link("/proc/self/ns/user").is_ok_and(|link| link != Path::new(INITIAL))
@@ -168,27 +171,27 @@ fn read(path: &'static str) -> Result<String, AttachError> {
     fs::read_to_string(path).map_err(|source| AttachError::Read { path, source })
 }
 
-/// How one check ended.
+/// Result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As it must be.
+    /// The requirement is met.
     Good,
-    /// Something is missing that netqueue can do without; the detail says what that costs.
+    /// Something is missing that netqueue can do without; the detail gives the cost.
     Limited,
     /// netqueue cannot run.
     Bad,
-    /// Could not be tried, because an earlier check failed.
+    /// An earlier check failed, so that this one could not run.
     Skipped,
 }
 
 /// One line of the doctor's report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// Subject of the check.
     pub subject: String,
-    /// How it is.
+    /// Result of the check.
     pub outcome: Outcome,
-    /// What was found, and where it is not good, what to do.
+    /// Finding, and its cure where it is not good.
     pub detail: String,
 }
 
@@ -204,7 +207,7 @@ fn skipped(subject: &str, why: &str) -> Check {
     Check { subject: subject.to_owned(), outcome: Outcome::Skipped, detail: why.to_owned() }
 }
 
-/// Looks at everything netqueue needs, attaches all probes and detaches them again.
+/// Runs every check, attaches all probes, and detaches them again.
 #[must_use]
 pub fn examine(settings: &LoadSettings) -> Vec<Check> {
     const FIELDS: &str = "symbols, fields, counters";
@@ -232,7 +235,7 @@ pub fn examine(settings: &LoadSettings) -> Vec<Check> {
     checks
 }
 
-/// The programs: attached one by one where that is possible, else at least verified.
+/// Attaches the programs one by one; where that is impossible, at least verifies them.
 fn programs(settings: &LoadSettings, blocked: bool) -> Vec<Check> {
     if blocked {
         return vec![verified(), skipped("probes", "not attached: see above")];
@@ -257,7 +260,7 @@ fn verified() -> Check {
     check("programs", &verified, |number| format!("{number} accepted by this kernel's verifier"))
 }
 
-/// The kernel's own switches: programs that are attached do nothing while one is off.
+/// Checks the kernel's own switches: attached programs do nothing while one is off.
 fn switches_check() -> Check {
     let off: Vec<_> = switches::switched_off().map(Obstacle::sentence).collect();
     let (outcome, detail) = match off.is_empty() {
@@ -267,7 +270,7 @@ fn switches_check() -> Check {
     Check { subject: "kernel switches".to_owned(), outcome, detail }
 }
 
-/// Where fentry may do, kprobes are not needed.
+/// Checks for kprobes, whose absence is a limitation only where fentry may be used.
 fn kprobe_check(way: AttachWay) -> Check {
     let found = check("kprobes", &kprobes(), String::clone);
     match (way, found.outcome) {

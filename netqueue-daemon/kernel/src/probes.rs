@@ -1,37 +1,37 @@
-//! The one table of what is attached, and what its absence costs.
+//! Table of every probe, and of the cost of its absence.
 
 use super::{error::AttachError, preemption::Preemption, symbols::Symbols};
 use netqueue_domain::{AttachMode, ProbeStatus};
 
-/// Which end of a function.
+/// End of a function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Entry,
     Return,
 }
 
-/// What it means that a function is not in the kernel.
+/// Consequence of a function's absence from the kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// netqueue refuses to run.
     Required,
-    /// Something stays unattributed.
+    /// Some events stay unattributed.
     Optional,
-    /// Nothing: the kernel is built without the feature whose part it is.
+    /// Nothing is lost: the kernel is built without the feature to which the function belongs.
     Feature,
 }
 
-/// One program of the object and where it belongs.
+/// One program of the object and its function.
 pub(super) struct Probe {
-    /// Name of the program; in the object it has the prefix `nq_`, so that `bpftool prog` says whose it is.
+    /// Name of the program; the object adds the prefix `nq_`, so that `bpftool prog` shows its owner.
     pub(super) program: &'static str,
-    /// The kernel function.
+    /// Kernel function to which it is attached.
     pub(super) function: &'static str,
     pub(super) at: At,
     pub(super) need: Need,
-    /// What its absence costs, in the operator's words.
+    /// Cost of its absence, in the operator's words.
     pub(super) cost: &'static str,
-    /// The way it is attached only, where its function has no such program for the other.
+    /// The only way of attaching it, where its function has no such program for the other.
     pub(super) only: Option<AttachMode>,
 }
 
@@ -47,12 +47,12 @@ const fn feature(program: &'static str, function: &'static str, at: At, cost: &'
     Probe { program, function, at, need: Need::Feature, cost, only: None }
 }
 
-/// The entry of a function whose fexit program does without: it knows the arguments.
+/// Entry of a function whose fexit program needs no entry program: it still has the arguments.
 const fn noted(function: &'static str, need: Need, cost: &'static str) -> Probe {
     Probe { program: function, function, at: At::Entry, need, cost, only: Some(AttachMode::Kprobe) }
 }
 
-/// The entry of a module's function: trampolines need its types, which are not among the kernel's own.
+/// Entry of a module's function: a trampoline needs its types, which are not in the kernel's own BTF.
 const fn noted_as(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
     Probe { program, ..noted(function, Need::Feature, cost) }
 }
@@ -79,7 +79,7 @@ const AGAIN: &str = "SYN-ACKs sent again are not counted";
 const TIMER: &str = "handshakes a listener gives up after it dropped their final ACK are shown as unresolved";
 const WAIT: &str = "accepted connections are not counted and their wait is not measured";
 
-/// Where accept() is observed: program and function.
+/// Program and function that observe accept().
 pub(super) const ACCEPT: &str = "security_sock_graft";
 
 const BEGUN: &str = "network namespaces made later, under an inode number never used before, are compared from their first look on only";
@@ -87,7 +87,7 @@ const FREED: &str = "network namespaces that had the same inode number one after
 const ENDED: &str = "what a network namespace counts between the last look at it and its end is not compared";
 const ACTIVE: &str = "resets this host sends of its own accord are not attributed";
 
-/// Functions that run with bottom halves on, or may: a softirq can come on top of their programs.
+/// Functions that run with bottom halves on, or may: a softirq can interrupt their programs.
 const INTERRUPTIBLE: [&str; 8] = [
     NUMBER_FREED,
     "tcp_sk_init",
@@ -99,13 +99,15 @@ const INTERRUPTIBLE: [&str; 8] = [
     "tcp_v6_send_reset",
 ];
 
-/// Whether a softirq can come on top of this function's programs.
+/// Returns whether a softirq can interrupt this function's programs.
 pub(super) fn may_be_interrupted(function: &str) -> bool {
     INTERRUPTIBLE.contains(&function)
 }
 
-/// Functions of process context that have one program, at their entry. As fentry it could be preempted, and is skipped where
-/// another task calls the function meanwhile; as kprobe it is not preempted.
+/// Functions of process context that have one program, at their entry.
+///
+/// An fentry program there could be preempted, and is skipped where another task calls the function
+/// meanwhile; a kprobe program is not preempted.
 const PREEMPTIBLE: [&str; 6] = [
     NUMBER_FREED,
     "tcp_sk_init",
@@ -115,19 +117,25 @@ const PREEMPTIBLE: [&str; 6] = [
     "tcp_send_active_reset",
 ];
 
-/// Functions that run in process context as well as in softirqs. Where softirqs are threads, no softirq comes on top of a kprobe
-/// program of theirs.
+/// Functions that run in process context as well as in softirqs.
+///
+/// Where softirqs are threads, none of them interrupts a kprobe program there.
 const RESETS: [&str; 2] = [IPV4_RESETS, IPV6_RESETS];
 
-/// Hooked at both ends, either of which can charge an IPv4 reset. The kernel skips a kprobe at the entry while a softirq interrupts
-/// another kprobe program, and fexit at the return while a preempted task is inside that program: hardly ever both.
+/// IPv4 resets, hooked at both ends, either of which can charge one.
+///
+/// The kernel skips a kprobe at the entry while a softirq interrupts another kprobe program, and fexit at the
+/// return while a preempted task is inside that program: hardly ever both.
 const IPV4_RESETS: &str = "tcp_v4_send_reset";
 
-/// Hooked at both ends, of which only the return knows surely that an IPv6 reset was sent. The kernel skips fexit there while a
-/// preempted task is inside that program.
+/// IPv6 resets, hooked at both ends, of which only the return is sure that one was sent.
+///
+/// The kernel skips fexit there while a preempted task is inside that program.
 const IPV6_RESETS: &str = "tcp_v6_send_reset";
 
-/// Whether this function's programs had better be kprobes, as long as what softirqs run is attached by fentry.
+/// Returns whether kprobes suit this function better than fentry.
+///
+/// That holds as long as the functions that softirqs run are attached by fentry.
 pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
     PREEMPTIBLE.contains(&function)
         || match preemption {
@@ -137,34 +145,38 @@ pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
         }
 }
 
-/// Returns true for a function whose entry goes by kprobe and whose return goes by fexit.
+/// Returns whether this function's entry goes by kprobe and its return by fexit.
 pub(super) fn enters_by_kprobe(function: &str, preemption: Preemption) -> bool {
     preemption == Preemption::OfTasks && function == IPV4_RESETS
 }
 
-/// Families of functions one of which may call another for the same packet.
+/// Families of functions, one of which may call another for the same packet.
 const TWINS: [&[&str]; 2] = [
     &["tcp_v4_conn_request", "tcp_v6_conn_request", "subflow_v4_conn_request", "subflow_v6_conn_request"],
     &["tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock"],
 ];
 
-/// Whether two probes must go the same way: both ends of a function, since each way knows a call by another address, and functions
-/// of one family, since the inner call of a packet speaks for the outer.
+/// Returns whether two probes must be attached the same way.
+///
+/// Both ends of a function must, since each way identifies a call by a different address; so must the
+/// functions of one family, since the inner call for a packet replaces the outer.
 pub(super) fn are_twins(one: &Probe, other: &Probe) -> bool {
     let together = |family: &&[&str]| family.contains(&one.function) && family.contains(&other.function);
     one.function == other.function || TWINS.iter().any(together)
 }
 
-/// The program without which namespaces are not told apart.
+/// Program without which namespaces that have one inode number in turn are not distinguished.
 pub(super) const NUMBER_FREED: &str = "proc_free_inum";
 
-/// Every probe. First what tells namespaces apart: nothing is charged without it. A return before its entry: a call
-/// caught in between is then counted as missed instead of left open.
+/// Every probe, in the order in which they are attached.
+///
+/// Programs that distinguish namespaces come first: nothing may be charged before. A return comes before its
+/// entry: a call caught in between is then counted as missed instead of staying open.
 pub(super) const PROBES: &[Probe] = &[
     optional(NUMBER_FREED, "proc_free_inum", At::Entry, FREED),
     optional("tcp_sk_init", "tcp_sk_init", At::Entry, BEGUN),
     optional("ipv4_mib_exit_net", "ipv4_mib_exit_net", At::Entry, ENDED),
-    // What leaves a mark for a call it is part of, before what looks for the mark.
+    // Programs that mark the call around them come before those that read the mark.
     feature("cookie_v4_init_sequence", "cookie_v4_init_sequence", At::Entry, COOKIE_SENT),
     feature("cookie_v6_init_sequence", "cookie_v6_init_sequence", At::Entry, COOKIE_SENT),
     optional("tcp_peer_is_proven_return", "tcp_peer_is_proven", At::Return, QUARTER),
@@ -209,17 +221,17 @@ pub(super) const PROBES: &[Probe] = &[
 ];
 
 impl Probe {
-    /// Whether there is such a program for this way of attaching.
+    /// Returns whether this way of attaching has such a program.
     pub(super) fn goes_by(&self, mode: AttachMode) -> bool {
         self.only.is_none_or(|only| only == mode)
     }
 
-    /// Whether there is anything to attach to, or its absence must be told.
+    /// Returns whether there is a function to attach to, or its absence must be reported.
     pub(super) fn concerns(&self, symbols: &Symbols) -> bool {
         self.need != Need::Feature || symbols.contains(self.function)
     }
 
-    /// What surfaces say of it.
+    /// Builds the probe's status for reports.
     pub(super) fn status(&self, mode: AttachMode, attached: Result<(), String>) -> ProbeStatus {
         ProbeStatus {
             program: self.program.into(),
@@ -238,7 +250,7 @@ impl Probe {
     }
 }
 
-/// Names the first function that must be probed and is not in the kernel.
+/// Checks that every required function exists; the error names the first that does not.
 pub(super) fn require(symbols: &Symbols) -> Result<(), AttachError> {
     match PROBES.iter().find(|probe| probe.need == Need::Required && !symbols.contains(probe.function)) {
         Some(probe) => Err(AttachError::FunctionMissing { function: probe.function, cost: probe.cost }),

@@ -1,5 +1,6 @@
-//! Gives slots back to the kernel side: those of closed listeners, and, where few are left, of the endpoints that have
-//! been idle longest. Why no count is lost on the way: netqueue-ebpf/src/slots.rs.
+//! Frees slots: those of closed listeners, and, where few are left, of the endpoints idle longest.
+//!
+//! netqueue-ebpf/src/slots.rs explains why no count is lost on the way.
 
 use std::time::{Duration, Instant};
 
@@ -13,29 +14,30 @@ use super::{
 };
 use netqueue_domain::{AccountKey, Counts, SlotUse};
 
-/// A closed listener keeps its slot until nothing was charged for this long: what is still under way is then charged to
-/// it, rather than to another slot of the same listener.
+/// Time without a charge after which a closed listener's slot is freed.
+///
+/// Calls still under way are then charged to this slot, rather than to another one of the same listener.
 const QUIET: Duration = Duration::from_secs(1);
-/// A port nobody listens on, and a namespace's `other` bucket, keeps its slot for this long after its last charge.
+/// Time without a charge after which the slot of an endpoint or of an `other` bucket is freed.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often listeners are looked at whose end was not noticed.
+/// Interval between two searches for listeners whose end was missed.
 const EXAMINE: Duration = Duration::from_secs(5);
-/// Slots given back together: each costs two system calls of some microseconds.
+/// Limit on slots freed together: each costs two system calls of some microseconds.
 const BATCH: usize = 1024;
 
-/// Slots on their way back.
+/// Slots on their way to being free.
 pub(super) struct Recycler {
     slots: Slots,
     trouble: Option<String>,
     retired: Vec<Tenure>,
-    /// Tells when no program can have one of those in hand any more.
+    /// Completes when no program run can still use one of the retired slots.
     grace: Option<oneshot::Receiver<std::io::Result<()>>>,
-    /// Cleared, and not yet on their stack, which was busy.
+    /// Slots cleared, but not yet on their free stack, which was busy.
     cleared: Vec<Tenure>,
     examined: Instant,
-    /// Few slots are free.
+    /// True while few slots are free.
     low: bool,
-    /// How many were given back, by purpose.
+    /// Number of slots freed so far, by purpose.
     given_back: [u64; 3],
 }
 
@@ -58,22 +60,22 @@ impl Recycler {
         }
     }
 
-    /// Why nothing is given back, where nothing is.
+    /// Returns the reason why no slot is freed, if none is.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
-    /// Whether a slot is one of those of listeners.
+    /// Returns whether a slot is for listeners.
     pub(super) fn is_of_listener(&self, slot: u32) -> bool {
         self.slots.purpose(slot) == Purpose::Listener
     }
 
-    /// Whether something is on its way, or there is need to hurry.
+    /// Returns whether slots are being freed, or few are left.
     pub(super) const fn is_busy(&self) -> bool {
         self.trouble.is_none() && (self.grace.is_some() || !self.cleared.is_empty() || self.low)
     }
 
-    /// One step further. Returns what slots had counted that are free now.
+    /// Goes one step further. Returns the final counts of the slots that are free now.
     pub(super) fn step(&mut self, keeper: Keeper<'_>, counters: &mut Counters) -> Vec<(AccountKey, Counts)> {
         if self.trouble.is_some() {
             return Vec::new();
@@ -88,7 +90,7 @@ impl Recycler {
         settled
     }
 
-    /// Takes the counts of retired slots, where they are final, and frees them.
+    /// Takes the counts of retired slots, once they are final, and frees the slots.
     fn settle(&mut self, keeper: Keeper<'_>, counters: &mut Counters) -> Vec<(AccountKey, Counts)> {
         match self.grace.as_mut().map(oneshot::Receiver::try_recv) {
             None | Some(Err(oneshot::error::TryRecvError::Empty)) => return Vec::new(),
@@ -113,7 +115,7 @@ impl Recycler {
 
     fn wait_again(&mut self) {
         let (done, grace) = oneshot::channel();
-        // Nobody waits where the pipeline has ended meanwhile.
+        // The receiver is gone if the pipeline has ended meanwhile.
         spawn_blocking(move || drop(done.send(grace::wait())));
         self.grace = Some(grace);
     }
@@ -128,7 +130,7 @@ impl Recycler {
         }
     }
 
-    /// Finds closed listeners whose end was not noticed.
+    /// Finds closed listeners whose end was missed.
     fn examine(&mut self, keeper: Keeper<'_>, counters: &Counters) {
         if self.examined.elapsed() < EXAMINE && !self.low {
             return;
@@ -136,7 +138,7 @@ impl Recycler {
         self.examined = Instant::now();
         for slot in counters.slots().filter(|slot| !slot.is_closed() && !slot.retired) {
             if self.slots.purpose(slot.tenure.slot) == Purpose::Listener {
-                // What it finds is in the next reading.
+                // The next reading shows the result.
                 keeper.examine(slot.tenure);
             }
         }
@@ -167,7 +169,7 @@ impl Recycler {
         }
     }
 
-    /// How many slots there are, and how many are used.
+    /// Returns the number of slots, and of those in use, by purpose.
     pub(super) fn room(&self, counters: &Counters) -> Vec<SlotUse> {
         let mut used = [0; 3];
         let on_their_way = self.cleared.iter().map(|tenure| tenure.slot);
@@ -190,12 +192,14 @@ impl Recycler {
     }
 }
 
-/// Whether less than an eighth is free. A quarter that is left for listeners that drop is no reason to hurry.
+/// Returns whether less than an eighth is free.
+///
+/// Using the quarter that is reserved for listeners that drop is no reason to hurry.
 const fn is_low(used: usize, room: usize) -> bool {
     used > room - room / 8
 }
 
-/// Those that have not moved for longest.
+/// Selects the slots that have not changed for longest.
 fn oldest(mut slots: Vec<Slot>, number: usize) -> Vec<Slot> {
     slots.sort_by_key(|slot| slot.moved);
     slots.truncate(number);

@@ -1,4 +1,4 @@
-//! Takes events out of the ring buffer.
+//! Reads events from the ring buffer.
 
 use std::{
     io,
@@ -17,14 +17,14 @@ pub struct Ring {
     reasons: ResetReasons,
 }
 
-/// What was in the ring.
+/// Result of one reading of the ring.
 #[derive(Debug, Default)]
 pub struct Drained {
     /// The events, oldest first.
     pub events: Vec<Event>,
-    /// Records that tell no event: a defect of netqueue.
+    /// Number of records that contain no event: a defect of netqueue.
     pub undecodable: u64,
-    /// There was more than was taken.
+    /// True if the ring contained more than was taken.
     pub more: bool,
 }
 
@@ -33,17 +33,19 @@ impl Ring {
         Self { events, reasons }
     }
 
-    /// What becomes ready when the kernel side wakes the reader.
+    /// Returns a descriptor that becomes ready when the kernel side wakes the reader.
     ///
     /// # Errors
     /// The descriptor cannot be watched.
     pub fn wakeups(&self) -> io::Result<AsyncFd<OwnedFd>> {
         let descriptor = self.events.as_fd().try_clone_to_owned()?;
-        // SAFETY: the descriptor is owned by what it is registered for, and is neither replaced nor closed meanwhile.
+        // SAFETY: the `AsyncFd` owns the descriptor, which is neither replaced nor closed meanwhile.
         Ok(unsafe { AsyncFd::register(descriptor) }?)
     }
 
-    /// Takes up to `most` records. CLOCK_MONOTONIC, by which they are stamped, stood at zero at `epoch`.
+    /// Takes up to `most` records.
+    ///
+    /// `epoch` is the wall-clock time at which CLOCK_MONOTONIC, which stamps the records, was zero.
     pub fn drain(&mut self, most: usize, epoch: Timestamp) -> Drained {
         let mut drained = Drained::default();
         for taken in 0.. {

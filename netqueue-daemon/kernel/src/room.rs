@@ -1,27 +1,30 @@
-//! How much memory the kernel side may take for accounts, and how it is divided among listeners and rows of counts.
+//! Divides the kernel side's memory for accounts among listeners and rows of counts.
 
 use netqueue_common::{Account, Counts, Look, Traffic, Waits};
 
 use super::cpus::Cpus;
 
-/// Slots of listeners, and rows of counts of each slot.
+/// Numbers of slots for listeners, and of rows of counts per slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
-    /// Listeners that have a slot, and as many endpoints without a listener.
+    /// Number of slots for listeners; endpoints without a listener have as many.
     pub(super) listeners: u32,
-    /// Rows of each slot, a power of two: one for each CPU that is present, where memory allows. Other CPUs share them.
+    /// Rows per slot, a power of two.
+    ///
+    /// There is one for each CPU that is present, where memory allows; other CPUs share them.
     pub(super) rows: u32,
 }
 
-/// Namespaces that have an `other` bucket.
+/// Number of namespaces that can have an `other` bucket.
 pub(super) const OTHERS: u32 = 64;
 
 impl Room {
-    /// Room for as many listeners as asked for; else for as many as [`Self::LISTENERS`] bytes hold, but at least 1,024 and at
-    /// most 4,096.
+    /// Divides memory for `listeners` if given, else for as many as fit into [`Self::LISTENERS`] bytes.
     ///
-    /// A row for each possible CPU would be exact as well, and take 1 MB for each: as much for one that is never plugged in as
-    /// for one that works. CPUs that share a row raise its words atomically, and only contend for them.
+    /// The latter are at least 1,024 and at most 4,096.
+    ///
+    /// A row for each possible CPU would be exact as well, but takes 1 MB each, even for a CPU that is never
+    /// plugged in. CPUs that share a row raise its words atomically, and only contend for them.
     pub(super) fn new(listeners: Option<u32>, cpus: Cpus) -> Self {
         let rows = cpus.present.clamp(1, 1 << 16).next_power_of_two();
         let fitting = Self::LISTENERS / (u64::from(rows) * size_of::<Counts>() as u64);
@@ -33,24 +36,25 @@ impl Room {
         room
     }
 
-    /// Bytes that rows of listeners may take where the number of listeners is not given.
+    /// Bytes for the rows of listeners where the number of listeners is not given.
     const LISTENERS: u64 = 8 << 20;
-    /// Bytes that all of it may take before CPUs share rows ..
+    /// Bytes for everything beyond which CPUs share rows, down to [`Self::FEWEST`].
     const MOST: u64 = 64 << 20;
-    /// .. unless there are no more rows than this.
+    /// Rows per slot that remain however much memory they take.
     const FEWEST: u32 = 32;
 
-    /// Every slot: of listeners, of endpoints and of `other` buckets.
+    /// Number of all slots: of listeners, of endpoints and of `other` buckets.
     pub(super) const fn slots(self) -> u32 {
         self.listeners * 2 + OTHERS
     }
 
-    /// The slots of listeners that any may take, the first ones: a quarter is for those that drop or reset.
+    /// Number of slots, the first ones, that any listener may take: a quarter is for those that drop or
+    /// reset.
     pub(super) const fn open_to_all(self) -> u32 {
         self.listeners - self.listeners / 4
     }
 
-    /// What all of it takes.
+    /// Bytes that everything takes.
     pub(super) const fn bytes(self) -> u64 {
         let of_slot = size_of::<Account>() + self.rows as usize * size_of::<Counts>();
         let of_listener = self.rows as usize * size_of::<Traffic>() + size_of::<Waits>() + size_of::<Look>();

@@ -1,4 +1,6 @@
-//! How long programs run, as the kernel counts it while somebody asks for it (BPF_ENABLE_STATS): of those of all processes.
+//! Reads the run times of the eBPF programs of all processes (BPF_ENABLE_STATS).
+//!
+//! The kernel counts them only as long as a process requests it.
 
 use std::{
     collections::BTreeMap,
@@ -13,28 +15,30 @@ use aya::{
 
 use super::link_misses::line;
 
-/// The kernel counts as long as this lives.
+/// Request to the kernel to count, as long as this value lives.
 pub struct RunTimes {
     _counting: OwnedFd,
 }
 
-/// Of one program, since it was loaded.
+/// Run time of one program since it was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunTime {
-    /// How often it ran while it was counted.
+    /// Number of runs counted.
     pub runs: u64,
-    /// How long together, in nanoseconds; the look at the clock included.
+    /// Nanoseconds of these runs, including the kernel's own reading of the clock.
     pub nanos: u64,
 }
 
 impl RunTimes {
+    /// Starts counting.
+    ///
     /// # Errors
-    /// The kernel does not count (before 5.8), or not for everybody.
+    /// The kernel does not count (before 5.8), or not for this user.
     pub fn count() -> Result<Self, aya::sys::SyscallError> {
         aya::sys::enable_stats(Stats::RunTime).map(|counting| Self { _counting: counting })
     }
 
-    /// All programs by their number, with their names.
+    /// Reads the run times of all programs, by program number, with their names.
     #[must_use]
     pub fn read(&self) -> BTreeMap<u32, (String, RunTime)> {
         let of = |program: ProgramInfo| {

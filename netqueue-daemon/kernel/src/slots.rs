@@ -1,4 +1,4 @@
-//! How many accounts have counts of their own, and the maps that hold them.
+//! Sizes the maps of accounts, and maps their counts into memory.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -18,14 +18,14 @@ use super::{
 };
 use netqueue_domain::{Features, LedgerUse};
 
-/// Room for accounts, by kind.
+/// Slots for accounts, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slots {
     room: Room,
     cpus: Cpus,
 }
 
-/// What a slot is for.
+/// Purpose of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Purpose {
@@ -35,10 +35,10 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Each.
+    /// Every purpose.
     pub(super) const ALL: [Self; 3] = [Self::Listener, Self::Endpoint, Self::Other];
 
-    /// The label value.
+    /// Returns the label value of the purpose.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Listener => "listeners",
@@ -48,24 +48,29 @@ impl Purpose {
     }
 }
 
-/// Entries that a CPU may keep for itself in a hash that forgets the least recently used (LOCAL_FREE_TARGET in
-/// kernel/bpf/bpf_lru_list.c): with so many more, none is forgotten before the capacity asked for is used.
+/// Entries of an LRU hash that one CPU may keep in its local free list.
+///
+/// The limit is LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c. With so many more, none is evicted before the
+/// requested capacity is used.
 const KEPT_BY_A_CPU: u32 = 128;
 
-/// Inode numbers, from the first one on, whose generations are kept: 2 MiB. A network namespace uses about a hundred.
+/// Number of inode numbers, from the first one on, whose generations are stored: 2 MiB.
+///
+/// A network namespace uses about a hundred.
 const NUMBERS: u32 = 1 << 19;
 
-/// Bytes of the ring buffer of namespaces that ended: some 2,900 between two looks.
+/// Bytes of the ring buffer of final counters: some 2,900 namespaces that end between two readings.
 const FAREWELLS: u32 = 1 << 18;
 
 impl Slots {
-    /// Slots for as many listeners, and as many endpoints, as asked for; else for as many as fit ([`Room::new`]).
+    /// Allots slots for as many listeners, and endpoints, as requested; else as many as fit
+    /// ([`Room::new`]).
     pub(super) fn new(listeners: Option<u32>) -> Self {
         let cpus = Cpus::here();
         Self { room: Room::new(listeners, cpus), cpus }
     }
 
-    /// What is allotted to accounts, in words.
+    /// Describes the memory allotted to accounts.
     pub(super) fn in_words(self) -> String {
         let Self { room: Room { listeners, rows }, cpus: Cpus { possible, present } } = self;
         let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
@@ -76,7 +81,7 @@ impl Slots {
         )
     }
 
-    /// The refusal of a map or program, with what these slots take where there is no memory for them.
+    /// Adds to a refusal for lack of memory what these slots need.
     pub(super) fn explain(self, refusal: AttachError) -> AttachError {
         match refusal {
             AttachError::Refused { what, no_memory: true, .. } => AttachError::NoMemory {
@@ -89,12 +94,12 @@ impl Slots {
         }
     }
 
-    /// How many CPUs there may be.
+    /// Number of possible CPUs.
     pub(super) const fn cpus(self) -> u32 {
         self.cpus.possible
     }
 
-    /// What a slot is for: the stacks are filled in this order.
+    /// Returns the purpose of a slot: numbers are given to the free stacks in this order.
     pub(super) const fn purpose(self, slot: u32) -> Purpose {
         if slot < self.room.listeners {
             Purpose::Listener
@@ -105,7 +110,7 @@ impl Slots {
         }
     }
 
-    /// How many slots there are for a purpose.
+    /// Number of slots for a purpose.
     pub(super) const fn number(self, purpose: Purpose) -> u32 {
         match purpose {
             Purpose::Listener | Purpose::Endpoint => self.room.listeners,
@@ -113,7 +118,7 @@ impl Slots {
         }
     }
 
-    /// The layout with this machine's number of CPUs.
+    /// Returns the layout with this machine's numbers of CPUs, rows and slots.
     pub(super) const fn describe(self, layout: &KernelLayout) -> KernelLayout {
         let Self { room: Room { listeners, rows }, cpus } = self;
         KernelLayout {
@@ -127,7 +132,7 @@ impl Slots {
         }
     }
 
-    /// Sets the sizes of the maps before they are made.
+    /// Sets the sizes of the maps before they are created.
     pub(super) fn size(self, loader: &mut EbpfLoader<'_>, ledger: u32) {
         let Self { room: Room { listeners, rows }, cpus: Cpus { possible, .. } } = self;
         let slots = self.room.slots();
@@ -149,7 +154,7 @@ impl Slots {
             .map_max_entries(names::FAREWELLS, FAREWELLS);
     }
 
-    /// Hands out the slots to the kernel side. To be called before anything is attached.
+    /// Fills the kernel side's stacks of free slots. Call it before anything is attached.
     pub(super) fn hand_out(self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
         let mut next = 0..self.room.slots();
         for (name, number) in [
@@ -167,7 +172,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Maps the counts.
+    /// Maps the counts into memory.
     pub(super) fn map(self, ebpf: &Ebpf, ledger: u32) -> Result<Counters, AttachError> {
         let (slots, rows) = (self.room.slots() as usize, self.room.rows as usize);
         Ok(Counters::new(
@@ -179,7 +184,7 @@ impl Slots {
         ))
     }
 
-    /// Maps what went through listeners.
+    /// Maps the listeners' traffic into memory.
     pub(super) fn map_traffic(self, ebpf: &Ebpf, features: Features) -> Result<TrafficRows, AttachError> {
         let (listeners, rows) = (self.room.listeners as usize, self.room.rows as usize);
         let control = array(ebpf, names::CONTROL)?.fd();
@@ -194,8 +199,9 @@ impl Slots {
     }
 }
 
-/// Baselines that are kept, one for each namespace and CPU in which something was dropped: for 1,024 namespaces that drop on each
-/// CPU that is online, at about 100 bytes each.
+/// Number of baselines: one for each namespace and CPU on which something was dropped.
+///
+/// They suffice for 1,024 namespaces that drop on each CPU that is online, at about 100 bytes each.
 fn baselines() -> u32 {
     const EACH: u32 = 1024;
     const FEWEST: u32 = 1 << 14;
@@ -212,7 +218,7 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, AttachError> {
     }
 }
 
-/// The generations of inode numbers.
+/// Maps the generations of inode numbers into memory.
 pub(super) fn map_lives(ebpf: &Ebpf, told: bool) -> Result<super::lives::Numbers, AttachError> {
     let elements = NUMBERS as usize / Lives::COUNT;
     Ok(super::lives::Numbers::new(mapped::<Lives>(ebpf, names::LIVES, elements)?, told))

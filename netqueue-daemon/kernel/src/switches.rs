@@ -1,16 +1,18 @@
-//! The kernel's own switches, which turn programs off that stay attached.
+//! Reads the kernel's own switches, which turn attached programs off.
 
 use std::fs;
 
 use netqueue_domain::Obstacle;
 
-/// Each switch that turns programs off, and what that is called. Kprobes have theirs in debugfs, which may not be mounted.
+/// Switches that turn programs off, each with its obstacle.
+///
+/// The switch of kprobes is in debugfs, which may not be mounted.
 const SWITCHES: [(&str, Obstacle); 2] = [
     ("/proc/sys/kernel/ftrace_enabled", Obstacle::FtraceOff),
     ("/sys/kernel/debug/kprobes/enabled", Obstacle::KprobesOff),
 ];
 
-/// Those that are off now. One that cannot be read is not known to be off.
+/// Lists the switches that are off now. One that cannot be read does not count as off.
 pub fn switched_off() -> impl Iterator<Item = Obstacle> {
     let off = |path: &str| fs::read_to_string(path).is_ok_and(|value| is_off(&value));
     SWITCHES.into_iter().filter(move |(path, _)| off(path)).map(|(_, obstacle)| obstacle)

@@ -8,14 +8,14 @@ use std::{
     path::Path,
 };
 
-/// Where the kernel lists its symbols.
+/// The kernel's list of its symbols.
 pub(super) const FILE: &str = "/proc/kallsyms";
 
-/// Opens the list: the one that standard input is, where whoever started us has opened it (systemd's
-/// `StandardInput=file:/proc/kallsyms`), else by its path.
+/// Opens the list: standard input if it is that file, else the file by its path.
 ///
-/// The kernel shows addresses to who could see them when the file was opened (kernel/kallsyms.c kallsyms_open()). So the
-/// daemon needs no CAP_SYSLOG, and its unit may hide the file (`ProtectKernelTunables=`).
+/// systemd's `StandardInput=file:/proc/kallsyms` passes it in. The kernel shows addresses to the user who
+/// opened the file (kernel/kallsyms.c kallsyms_open()), so that the daemon needs no CAP_SYSLOG, and its unit
+/// may hide the file (`ProtectKernelTunables=`).
 ///
 /// # Errors
 /// It cannot be opened, or not be read from the beginning.
@@ -28,23 +28,23 @@ pub(super) fn open() -> io::Result<File> {
     Ok(handed_in)
 }
 
-/// Whether the file is the kernel's, as the link to an open one names it.
+/// Returns whether the link to an open file names the kernel's list.
 fn is_list(link: &Path) -> bool {
     link == Path::new(FILE)
 }
 
-/// Symbols asked for. One that is absent is not in the kernel; address 0 means that addresses are hidden.
+/// Symbols that were requested. One that is absent is not in the kernel; address 0 means hidden.
 pub(super) struct Symbols(HashMap<&'static str, Symbol>);
 
 #[derive(Clone, Copy)]
 struct Symbol {
     address: u64,
-    /// The next symbol's address, in the order of the file, which is that of addresses.
+    /// Address of the next symbol in the file, which is in the order of addresses.
     end: Option<u64>,
 }
 
 impl Symbols {
-    /// Looks the names up in a file laid out as /proc/kallsyms.
+    /// Finds the names in a file with the format of /proc/kallsyms.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -73,24 +73,24 @@ impl Symbols {
         Ok(Self(found))
     }
 
-    /// The symbol's address: `None` if it is absent, 0 if addresses are hidden.
+    /// Returns the symbol's address: `None` if it is absent, 0 if addresses are hidden.
     pub(super) fn address(&self, name: &str) -> Option<u64> {
         self.0.get(name).map(|symbol| symbol.address)
     }
 
-    /// Where a function's code begins and ends; both 0 where that is not known.
+    /// Returns the start and end of a function's code; both 0 where they are unknown.
     pub(super) fn code(&self, name: &str) -> [u64; 2] {
         let known = self.0.get(name).and_then(|symbol| Some([symbol.address, symbol.end?]));
         known.unwrap_or_default()
     }
 
-    /// Whether the kernel has the symbol.
+    /// Returns whether the kernel has the symbol.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 }
 
-/// Address and name of one line.
+/// Parses the address and name in one line.
 fn parse(line: &[u8]) -> Option<(u64, &[u8])> {
     let mut fields = line.split(|byte| byte.is_ascii_whitespace());
     let address = std::str::from_utf8(fields.next()?).ok()?;

@@ -1,4 +1,4 @@
-//! Reads what went through listeners, from mapped memory, and has their queues looked at.
+//! Reads the traffic of listeners from mapped memory, and has their queues sampled.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -13,14 +13,14 @@ pub(super) struct TrafficRows {
     waits: Mapped<Waits>,
     looks: Mapped<Look>,
     control: Mapped<Control>,
-    /// Rows of each slot.
+    /// Rows per slot.
     of_slot: usize,
     epoch: u64,
-    /// The peaks of each slot as they were read last.
+    /// Peaks of each slot at the last reading.
     peaks: Vec<[u64; 2]>,
-    /// How many connections had been alone in each slot's queue.
+    /// Number of connections at the last reading that were alone in each slot's queue when they entered it.
     alone: Vec<u64>,
-    /// Whether the length of queues is observed.
+    /// True if the length of queues is observed.
     depth: bool,
 }
 
@@ -37,21 +37,22 @@ impl TrafficRows {
         Self { rows, waits, looks, control, of_slot, epoch: 0, peaks, alone, depth }
     }
 
-    /// Lets peaks begin anew: what is read next tells the longest since about now. What a program notes meanwhile under
-    /// the epoch that ends here is read with the next.
+    /// Starts a new epoch: the next reading returns the peaks since about now.
+    ///
+    /// A peak that a program stores meanwhile under the old epoch is part of the next reading.
     pub(super) fn begin_epoch(&mut self) {
         // The epoch is the upper half of a word of peaks.
         self.epoch = (self.epoch + 1) & u64::from(u32::MAX);
         self.control.write(0, 0, self.epoch);
     }
 
-    /// Looks at the queues of these slots' listeners.
+    /// Samples the queues of these slots' listeners.
     pub(super) fn survey(keeper: Keeper<'_>, slots: impl Iterator<Item = u32>) {
         let batches: BTreeSet<u32> = slots.map(|slot| slot / Look::BATCH).collect();
         batches.into_iter().for_each(|batch| keeper.survey(batch * Look::BATCH));
     }
 
-    /// What is known of a slot; `None` where it is no listener's.
+    /// Reads a slot's traffic; `None` where it is not a listener's.
     pub(super) fn read(&mut self, slot: u32) -> Option<TrafficReading> {
         let slot = slot as usize;
         let (peaks, before) = (self.peaks.get_mut(slot)?, self.alone.get_mut(slot)?);
@@ -63,7 +64,7 @@ impl TrafficRows {
             }
         }
         let row: Row = zerocopy::transmute!(words);
-        // A word that has not changed was told before.
+        // A word that has not changed was reported before.
         let length = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         let fresh = row.peaks.iter().zip(peaks.iter()).filter(|(now, before)| now != before);
         let alone = row.depth[0];
@@ -105,10 +106,10 @@ impl TrafficRows {
     }
 }
 
-/// Where in the words of waits those are that could not be measured.
+/// Index, among the words of waits, of the number that could not be measured.
 const UNMEASURED: usize = std::mem::offset_of!(Waits, unmeasured) / 8;
 const WORDS: usize = size_of::<Row>() / 8;
-/// Where the peaks are in a row.
+/// Indices of the peaks among the words of a row.
 const PEAKS: Range<usize> = {
     let start = std::mem::offset_of!(Row, peaks) / 8;
     start..start + 2

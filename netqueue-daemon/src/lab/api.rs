@@ -1,4 +1,4 @@
-//! The words of netqueue's API as types: rows of listeners, their splits, and events.
+//! Types of netqueue's API answers: rows of listeners, their breakdowns, and events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +13,7 @@ use super::counters::Counter;
 pub(super) struct Row {
     pub id: String,
     pub kind: String,
-    /// As netqueue calls the namespace: two that had one inode number have two names.
+    /// The namespace's name, which differs between two namespaces that had one inode number in turn.
     pub netns: String,
     pub addr: Option<String>,
     pub port: Option<u16>,
@@ -31,13 +31,13 @@ pub(super) struct Row {
     #[serde(default)]
     pub syncookie_helper_overflows: u64,
     pub events: Told,
-    /// When the listener was closed; absent while it listens.
+    /// Time at which the listener was closed; absent while it listens.
     #[serde(default)]
     pub closed: Option<String>,
     counters: BTreeMap<String, u64>,
 }
 
-/// What netqueue knows of a listener's socket.
+/// Details of a listener's socket.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Details {
     pub inode: u64,
@@ -47,7 +47,7 @@ pub(super) struct Details {
     pub closed: Option<String>,
 }
 
-/// What bounds it.
+/// The limit of a listener's accept queue, and its origin.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Limit {
     pub backlog: Option<u32>,
@@ -63,19 +63,19 @@ struct Owner {
 }
 
 impl Details {
-    /// The processes that hold it, in the order netqueue names them.
+    /// The PIDs of all owners, including ended ones, in netqueue's order.
     pub(super) fn pids(&self) -> Vec<u32> {
         self.owners.iter().flatten().map(|owner| owner.pid).collect()
     }
 
-    /// The processes that hold it now, with their names.
+    /// The PIDs and names of the processes that still have the socket open.
     pub(super) fn owners(&self) -> BTreeSet<(u32, String)> {
         let living = self.owners.iter().flatten().filter(|owner| !owner.ended);
         living.map(|owner| (owner.pid, owner.comm.clone())).collect()
     }
 }
 
-/// Handshakes whose final ACK was dropped while the listener kept the request, and what became of them.
+/// Handshakes whose final ACK was dropped while the listener kept the request, by their outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Handshakes {
     pub suspended: u64,
@@ -89,7 +89,7 @@ pub(super) struct Handshakes {
     pub unresolved: u64,
 }
 
-/// Clients that believe they are connected and of which the listener knows nothing.
+/// Clients whose connection is established for them and unknown to the listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Ghosts {
     pub live: u64,
@@ -100,7 +100,7 @@ pub(super) struct Ghosts {
     pub given_up: u64,
 }
 
-/// How many of the drops and resets have an event of their own, and why the others have none.
+/// Number of drops and resets with an event of their own, and the reasons why others have none.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct Told {
     pub shown: u64,
@@ -108,11 +108,11 @@ pub(super) struct Told {
     pub lost: u64,
 }
 
-/// What went through a listener.
+/// The connections that went through a listener.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct TrafficRow {
     pub established: u64,
-    /// These and what else accept() tells are absent where it is not observed.
+    /// Absent, like every field that depends on accept(), if accept() is not observed.
     pub accepted: Option<u64>,
     pub abandoned: Option<u64>,
     pub synack_retransmits: u64,
@@ -120,7 +120,7 @@ pub(super) struct TrafficRow {
     pub accept_wait_seconds: Option<Distribution>,
 }
 
-/// Values by size.
+/// A distribution of measured values.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Distribution {
     pub count: u64,
@@ -130,14 +130,14 @@ pub(super) struct Distribution {
     pub p99: Option<f64>,
 }
 
-/// A total and its split.
+/// A total and its parts by cause and stage.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Breakdown {
     pub total: u64,
     pub by_cause: Vec<Part>,
 }
 
-/// A part of a total.
+/// One part of a total.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Part {
     pub cause: String,
@@ -154,11 +154,11 @@ pub(super) struct Event {
     pub peer: Option<Peer>,
     pub stage: Option<String>,
     pub cause: String,
-    /// The kernel's own word for why it sent a reset, where it has one.
+    /// The kernel's own reason for a reset (from 6.10), if it gives one.
     pub kernel_reason: Option<String>,
     pub accept_queue: Option<Queue>,
     pub syn_queue: Option<Queue>,
-    /// Of a late packet: how long ago the final ACK of its handshake was dropped.
+    /// Only for a packet after a dropped final ACK: the time since that drop.
     pub age_seconds: Option<f64>,
 }
 
@@ -196,7 +196,7 @@ impl Peer {
     }
 }
 
-/// A queue as it was last seen.
+/// A queue when it was last observed.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Queue {
     pub length: u64,
@@ -208,18 +208,18 @@ impl Row {
         self.counters.get(counter.as_str()).copied().unwrap_or(0)
     }
 
-    /// Whether it is the listener of that address.
+    /// Returns whether this row is the listener at `address`.
     pub(super) fn is_listener(&self, address: SocketAddr) -> bool {
         let addr = || self.addr.as_deref().and_then(|addr| addr.parse().ok());
         self.kind == "listener" && self.port == Some(address.port()) && addr() == Some(address.ip())
     }
 
-    /// Whether any counter is above zero.
+    /// Returns whether any counter is above zero.
     pub(super) fn counted_anything(&self) -> bool {
         self.counters.values().any(|value| *value > 0)
     }
 
-    /// What was counted since `earlier`, of the same row.
+    /// Subtracts the values of `earlier`, an older version of this row.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let mut row = self.clone();
         for (name, value) in &mut row.counters {
@@ -304,7 +304,7 @@ impl Breakdown {
 pub(super) mod tests {
     use super::*;
 
-    /// A row as the daemon writes it, with `drops` at SYN time because the accept queue was full.
+    /// A row as the daemon writes it, with `drops` at SYN time caused by a full accept queue.
     pub(in crate::lab) fn row(id: &str, port: u16, drops: u64) -> Row {
         let part = serde_json::json!({"cause": "accept_queue_full", "stage": "syn", "count": drops});
         serde_json::from_value(serde_json::json!({

@@ -1,4 +1,5 @@
-//! A blocking HTTP/1.1 GET: enough for a local daemon's JSON, and it must be used from the namespace the daemon is in.
+//! A blocking HTTP/1.1 GET, enough for a local daemon's JSON.
+//! Call it from the daemon's network namespace: the lab's own namespaces do not reach the daemon.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -7,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// More than any answer of a daemon in its right mind.
+/// Maximum size of an answer; no daemon sends as much.
 const LARGEST_ANSWER: u64 = 64 << 20;
 
-/// Where the daemon listens.
+/// The address of the daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     url: String,
@@ -26,7 +27,7 @@ impl Server {
         let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
         let port: u16 = port.parse().map_err(|_| wrong())?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        // A static binary has no resolver, and one name needs none.
+        // A static binary has no resolver, and `localhost` needs none.
         let host = if host == "localhost" {
             IpAddr::from(Ipv4Addr::LOCALHOST)
         } else {
@@ -35,17 +36,17 @@ impl Server {
         Ok(Self { url: format!("http://{authority}"), address: SocketAddr::new(host, port) })
     }
 
-    /// The address as it was given.
+    /// The URL as the user gave it.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The port.
+    /// The port of the daemon.
     pub(super) const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// The body of `GET path`, which must be answered with 200.
+    /// Returns the body of `GET path`; any status but 200 is an error.
     pub(super) fn get(&self, path: &str) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
@@ -61,7 +62,7 @@ impl Server {
     }
 }
 
-/// Takes the body out of a whole answer, as its framing says.
+/// Extracts the body from a complete answer, according to its framing.
 fn body(answer: &[u8]) -> Result<Vec<u8>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut headers);

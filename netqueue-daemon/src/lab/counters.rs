@@ -1,4 +1,4 @@
-//! What the kernel itself counts in a network namespace: the truth every experiment is held against.
+//! The kernel's own counters of a network namespace: the reference for every experiment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,21 +9,22 @@ use crate::inventory::netstat;
 pub(super) use netqueue_domain::KernelCounter as Counter;
 use netqueue_domain::PerCounter;
 
-/// A value for each counter.
+/// One value per counter.
 pub(super) type Counters = PerCounter<u64>;
 
-/// The counters of the calling thread's network namespace; /proc/net would be the main thread's.
+/// Reads the counters of the calling thread's network namespace.
+/// `/proc/net` would be the main thread's.
 pub(super) fn of_this_thread() -> Result<Counters> {
     Ok(netstat::read("/proc/thread-self/net")?)
 }
 
-/// One more counter of the `TcpExt` line, of the same namespace: proof of an incident, nothing netqueue tells.
+/// Reads another counter of the `TcpExt` line: evidence of an incident that netqueue does not report.
 pub(super) fn tcp_ext(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
     value(&text, name).with_context(|| format!("this kernel has no counter {name}"))
 }
 
-/// A counter of the `Tcp` line, likewise.
+/// Reads a counter of the `Tcp` line of the calling thread's network namespace.
 pub(super) fn tcp(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/snmp")?;
     value_of(&text, "Tcp: ", name).with_context(|| format!("this kernel has no counter {name}"))
@@ -39,17 +40,17 @@ fn value_of(text: &str, line: &str, name: &str) -> Option<u64> {
     names.zip(values).find(|(known, _)| *known == name)?.1.parse().ok()
 }
 
-/// What was counted since `earlier`. Kernel counters only grow, and wrap like the kernel's unsigned longs.
+/// Computes the counts since `earlier`. Counters only grow, and wrap like the kernel's unsigned long.
 pub(super) fn since(now: &Counters, earlier: &Counters) -> Counters {
     Counters::from_fn(|counter| now.get(counter).wrapping_sub(earlier.get(counter)))
 }
 
-/// Both together.
+/// Adds the counts of two namespaces.
 pub(super) fn sum(one: &Counters, other: &Counters) -> Counters {
     Counters::from_fn(|counter| one.get(counter) + other.get(counter))
 }
 
-/// The counters by name, for reports.
+/// Maps counter names to values, for reports.
 pub(super) fn by_name(counters: &Counters) -> BTreeMap<&'static str, u64> {
     counters.iter().map(|(counter, value)| (counter.as_str(), value)).collect()
 }

@@ -1,4 +1,4 @@
-//! `netqueue lab demo`: a gentle mixture of healthy and unhealthy traffic in one namespace, until it is stopped.
+//! `netqueue lab demo`: a gentle mixture of healthy and unhealthy traffic, until stopped.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -26,7 +26,7 @@ const FLOODED: u16 = 8083;
 const CARELESS: u16 = 8084;
 const CLOSED: u16 = 8085;
 
-/// Runs until a signal ends it, or its parent has ended.
+/// Runs until a signal ends the process or its parent ends.
 pub(super) fn run() -> Result<ExitCode> {
     sockets::raise_descriptor_limit()?;
     let netns = Netns::create()?;
@@ -55,9 +55,9 @@ struct Stage {
     flooded: Listener,
     careless: Listener,
     fake: FakePeers,
-    /// Filled once, never accepted.
+    /// Clients that fill the stuck listener's queue; it never accepts.
     _queued: Vec<Socket>,
-    /// Clients of the slow listener, the oldest first.
+    /// Clients of the slow listener, oldest first.
     waiting: VecDeque<Socket>,
     ticks: u64,
 }
@@ -87,7 +87,7 @@ impl Stage {
         serve(&self.healthy)?;
         self.overflow_at_final_ack()?;
         if self.ticks.is_multiple_of(2) {
-            // Closed before its first retransmission: one drop each.
+            // Close before the first retransmission, so that each client causes one drop.
             drop(connect_nonblocking(self.stuck.loopback())?);
         }
         let n = (self.ticks % 500) as u16;
@@ -95,13 +95,13 @@ impl Stage {
         if self.ticks.is_multiple_of(5) {
             close_with_unread_data(&self.careless)?;
             let closed: SocketAddr = localhost(Ipv4Addr::LOCALHOST, CLOSED);
-            // Refused, which is the point.
+            // The kernel refuses the connection, as intended.
             drop(connect(closed));
         }
         Ok(())
     }
 
-    /// Twelve clients a second, of which the listener accepts five.
+    /// Starts twelve clients a second, of which the slow listener accepts five.
     fn overflow_at_final_ack(&mut self) -> Result<()> {
         const CLIENTS: usize = 12;
         if self.ticks.is_multiple_of(10) {
@@ -109,7 +109,7 @@ impl Stage {
                 self.waiting.push_back(connect_nonblocking(self.slow.loopback())?);
             }
             for client in self.waiting.iter().rev().take(CLIENTS) {
-                // The client whose SYN was dropped cannot send.
+                // A client whose SYN was dropped cannot send.
                 let _ = send_byte(client);
             }
         }
@@ -125,7 +125,7 @@ impl Stage {
     }
 }
 
-/// One connection as it should be: nobody is dropped or reset.
+/// Serves one healthy connection: no drop, no reset.
 fn serve(listener: &Listener) -> Result<()> {
     let client = connect(listener.loopback())?;
     let server = listener.accept()?;
@@ -134,7 +134,7 @@ fn serve(listener: &Listener) -> Result<()> {
     Ok(())
 }
 
-/// The server closes before it has read what the client sent.
+/// Closes the server's socket before it has read the client's data.
 fn close_with_unread_data(listener: &Listener) -> Result<()> {
     let client = connect(listener.loopback())?;
     send_byte(&client)?;

@@ -1,4 +1,4 @@
-//! What netqueue must say first of each experiment: the verdict that stands at the head of `/api/v1/diagnosis`.
+//! The expected diagnosis of each experiment: the first verdict of `/api/v1/diagnosis`.
 
 use std::time::SystemTime;
 
@@ -8,22 +8,22 @@ use serde::Deserialize;
 use super::client::Server;
 use super::observation::{Answer, ask};
 
-/// What must be said.
+/// The expected diagnosis of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// This verdict first.
+    /// This verdict comes first.
     First(&'static str),
-    /// The first verdict names this one as the cause, itself or as that of which it is a consequence.
+    /// The first verdict is of this rule, or names it as its cause.
     Root(&'static str),
-    /// No verdict at all: nobody was harmed.
+    /// No verdict at all: no client was harmed.
     Nothing,
-    /// Several are right; why.
+    /// Any verdict is accepted, for this reason.
     Any(&'static str),
 }
 
 use Expected::{Any, First, Nothing, Root};
 
-/// Every experiment, by name.
+/// The expected diagnoses, by name of experiment.
 const EXPECTED: &[(&str, Expected)] = &[
     ("accept-queue-full", First("accept_queue_stalled")),
     ("abort-on-overflow-at-syn", First("accept_queue_stalled")),
@@ -114,13 +114,13 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("namespaces", Any("asked for before a stall can be told from a pause")),
 ];
 
-/// What must be said of the experiment of that name.
+/// Returns the expected diagnosis of the experiment `name`.
 pub(super) fn expected(name: &str) -> Expected {
     let unknown = Any("nothing is stated for it");
     EXPECTED.iter().find(|(known, _)| *known == name).map_or(unknown, |(_, expected)| *expected)
 }
 
-/// A verdict, as far as the lab reads it.
+/// A verdict, with the fields that the lab uses.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Verdict {
     pub rule: String,
@@ -134,21 +134,21 @@ pub(super) struct Verdict {
     pub counterfactual: Option<Counterfactual>,
 }
 
-/// A number a verdict rests on.
+/// A number that supports a verdict.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Fact {
     pub name: String,
     pub value: f64,
 }
 
-/// Why it came to that.
+/// The cause of which a verdict is a consequence.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Because {
     pub rule: String,
     pub summary: String,
 }
 
-/// What would have helped.
+/// The change that would have prevented the incident.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Counterfactual {
     pub smallest_backlog: Option<u32>,
@@ -160,12 +160,13 @@ struct Data {
     verdicts: Vec<Verdict>,
 }
 
-/// What netqueue says of a namespace since a moment, the worst first. What it says of itself is left out.
+/// Fetches the verdicts on a namespace since a moment, worst first.
+/// Verdicts on netqueue itself (`netqueue_blind`) are left out.
 pub(super) fn verdicts(server: &Server, netns: u64, since: SystemTime) -> Result<Vec<Verdict>> {
     asked(server, &format!("netns={netns}"), since)
 }
 
-/// The same of one port in it.
+/// Fetches the verdicts on one port of a namespace since a moment, worst first.
 pub(super) fn at_port(server: &Server, netns: u64, port: u16, since: SystemTime) -> Result<Vec<Verdict>> {
     asked(server, &format!("netns={netns}&port={port}"), since)
 }
@@ -177,7 +178,7 @@ fn asked(server: &Server, place: &str, since: SystemTime) -> Result<Vec<Verdict>
     Ok(answer.data.verdicts.into_iter().filter(|verdict| verdict.rule != "netqueue_blind").collect())
 }
 
-/// What is wrong with what was said.
+/// Returns the deviation of the verdicts from the expected diagnosis, if any.
 pub(super) fn wrong(expected: Expected, verdicts: &[Verdict]) -> Option<String> {
     let said = || match verdicts {
         [] => "nothing".to_owned(),
@@ -199,23 +200,25 @@ pub(super) fn wrong(expected: Expected, verdicts: &[Verdict]) -> Option<String> 
 }
 
 impl Verdict {
-    /// Where nobody counts accepts, a stall cannot be told from a burst, and that is said.
+    /// Returns whether the verdict may stand in for the expected `rule`: a burst for a stall.
+    /// Without accept() counts netqueue cannot distinguish the two, and the verdict reports the missing
+    /// counts.
     fn is_as_good_as(&self, rule: &str) -> bool {
         let uncounted = self.missing.iter().any(|missing| missing.contains("were accepted"));
         rule == "accept_queue_stalled" && self.rule == "accept_queue_burst" && uncounted
     }
 
-    /// The rule that names the cause: its own, or the one it says it is a consequence of.
+    /// The rule of the root cause: the verdict's own, or the one of which it is a consequence.
     pub(super) fn root(&self) -> &str {
         self.because.as_ref().map_or(&self.rule, |because| &because.rule)
     }
 
-    /// A number it rests on.
+    /// The value of a number that supports the verdict.
     pub(super) fn fact(&self, name: &str) -> Option<f64> {
         self.evidence.iter().find(|fact| fact.name == name).map(|fact| fact.value)
     }
 
-    /// In one line.
+    /// Formats the verdict in one line.
     pub(super) fn words(&self) -> String {
         let Self { rule, harm, affected, confidence, summary, .. } = self;
         let because = self

@@ -1,5 +1,5 @@
-//! Namespaces that ended, and what netqueue says of each: the kernel gives the inode number of one to the next at once,
-//! and none may be taken for another.
+//! Namespaces that ended, and netqueue's report of each.
+//! The kernel reuses the inode number of an ended namespace at once; netqueue must not confuse the two.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -13,20 +13,21 @@ use super::client::Server;
 use super::counters::Counters;
 use super::observation;
 
-/// How long the kernel may take to end namespaces nobody is in any more, and netqueue to notice.
+/// Time limit for the kernel to end abandoned namespaces and for netqueue to notice.
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// What namespaces had counted that nobody is in any more.
+/// The final counters of namespaces that no process uses any more.
 pub(super) struct Endings {
-    /// Inode numbers and generations netqueue knew before.
+    /// Inode numbers and generations that netqueue reported before the experiment.
     known: HashSet<(u64, u64)>,
-    /// By inode number, in the order in which they had it.
+    /// Final counters by inode number, in the order of the namespaces that had it.
     lives: Mutex<BTreeMap<u64, Vec<Counters>>>,
 }
 
 impl Endings {
-    /// None yet. The namespace of the experiment before may still be about to end: netqueue knows it by its listeners, also
-    /// where nothing was counted in it and it was never compared.
+    /// Starts without namespaces, and records those that netqueue already reports.
+    /// The namespace of the previous experiment may still be about to end: netqueue reports it by its
+    /// listeners, even if nothing was counted in it and it was never compared.
     pub(super) fn begin(server: Option<&Server>) -> Result<Self> {
         let Some(server) = server else { return Ok(Self { known: HashSet::new(), lives: Mutex::default() }) };
         let compared = observation::reconciliation(server)?;
@@ -35,19 +36,21 @@ impl Endings {
         Ok(Self { known, lives: Mutex::default() })
     }
 
-    /// One more is about to end, with this counted. To be called before it is left, while its number is its own.
+    /// Adds a namespace that is about to end, with its counters.
+    /// Call this before the namespace is abandoned, while its inode number is still its own.
     pub(super) fn add(&self, inode: u64, counted: Counters) {
         let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
         lives.entry(inode).or_default().push(counted);
     }
 
-    /// How many there were, and how many inode numbers they had.
+    /// The number of namespaces, and the number of inode numbers they had.
     pub(super) fn numbers(&self) -> (usize, usize) {
         let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
         (lives.values().map(Vec::len).sum(), lives.len())
     }
 
-    /// Waits until netqueue has compared all of them at their ends, or it had its time; then says where it is wrong.
+    /// Waits until netqueue has compared all of them at their ends.
+    /// Returns the deviations that remain at the time limit.
     pub(super) fn check(&self, server: &Server) -> Result<Vec<String>> {
         let deadline = Instant::now() + WITHIN;
         loop {

@@ -1,4 +1,4 @@
-//! Settings of the whole machine that an experiment changes for a moment: `--host-settings` allows it.
+//! Temporary changes of settings of the whole machine, which `--host-settings` permits.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_settime};
 use super::scene::Settings;
 use super::verdict::Skip;
 
-/// Skips the experiment unless `--host-settings` allows what it does.
+/// Skips the experiment unless `--host-settings` permits such a change.
 pub(super) fn allowed(settings: Settings, what_it_does: &str) -> Result<()> {
     if settings.host_settings {
         return Ok(());
@@ -19,15 +19,16 @@ pub(super) fn allowed(settings: Settings, what_it_does: &str) -> Result<()> {
     Err(Skip::because(format!("{what_it_does}: --host-settings allows that")))
 }
 
-/// A setting that no network namespace has for itself, changed until it is restored or dropped.
+/// A machine-wide setting (no namespace has its own), changed until restored or dropped.
 pub(super) struct HostSetting {
     path: String,
     before: String,
 }
 
 impl HostSetting {
-    /// Writes `value` to `/proc/sys/NAME`. Skips where the kernel does not let it be changed now: kernels that hold the trampolines of
-    /// fentry programs for permanent (kernel/trace/ftrace.c `is_permanent_ops_registered`) refuse to switch ftrace off below them.
+    /// Writes `value` to `/proc/sys/NAME`; skips if the kernel refuses the change now.
+    /// Kernels that consider the trampolines of fentry programs permanent (kernel/trace/ftrace.c
+    /// `is_permanent_ops_registered`) refuse to switch ftrace off while any are attached.
     pub(super) fn change(name: &str, value: u64) -> Result<Self> {
         let path = format!("/proc/sys/{name}");
         let before = fs::read_to_string(&path)
@@ -48,7 +49,7 @@ impl HostSetting {
         fs::write(&self.path, value).with_context(|| format!("cannot write {value} to {}", self.path))
     }
 
-    /// Writes what was there before.
+    /// Writes the previous value back.
     pub(super) fn restore(self) -> Result<()> {
         self.write(self.before.trim())
     }
@@ -56,12 +57,12 @@ impl HostSetting {
 
 impl Drop for HostSetting {
     fn drop(&mut self) {
-        // On the way out of a failure, or a second time.
+        // After a failure, or a second time after `restore`.
         let _ = self.write(self.before.trim());
     }
 }
 
-/// The wall clock, set back until it is restored or dropped.
+/// The wall clock, set back until restored or dropped.
 pub(super) struct ClockSetBack {
     by: Duration,
     restored: bool,
@@ -76,7 +77,7 @@ impl ClockSetBack {
         Ok(Self { by, restored: false })
     }
 
-    /// Sets the wall clock to what it would show had nobody touched it.
+    /// Sets the wall clock to the time it would show without the change.
     pub(super) fn restore(mut self) -> Result<()> {
         self.forward()
     }
@@ -92,7 +93,7 @@ impl ClockSetBack {
 
 impl Drop for ClockSetBack {
     fn drop(&mut self) {
-        // On the way out of a failure.
+        // After a failure.
         let _ = self.forward();
     }
 }

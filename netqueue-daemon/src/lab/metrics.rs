@@ -1,4 +1,4 @@
-//! The page Prometheus scrapes, as far as the lab reads it: the drops of one port.
+//! The metrics page that Prometheus scrapes, as far as the lab reads it.
 
 use anyhow::{Context, Result};
 
@@ -6,24 +6,24 @@ use super::client::Server;
 
 const DROPS: &str = "netqueue_listen_drops_total{";
 
-/// What `netqueue_listen_drops_total` says of a port, all its causes and stages together; `None` if it has no series.
+/// Sums `netqueue_listen_drops_total` of a port over causes and stages; `None` without such a series.
 pub(super) fn drops(server: &Server, netns: u64, port: u16) -> Result<Option<u64>> {
     Ok(drops_on(&page(server)?, netns, port))
 }
 
-/// The whole page.
+/// Fetches the metrics page.
 pub(super) fn page(server: &Server) -> Result<String> {
     String::from_utf8(server.get("/metrics")?).context("the metrics page is no UTF-8")
 }
 
-/// How often the inventory has looked, by a page that was read: at all listeners, or for their owners.
+/// Reads the number of inventory passes from a page: over all listeners, or for their owners.
 pub(super) fn inventory_passes_on(page: &str, part: &str) -> Result<u64> {
     let passes = format!("netqueue_inventory_passes_total{{part=\"{part}\"}} ");
     let value = page.lines().find_map(|line| line.strip_prefix(&passes)?.trim().parse().ok());
     value.context("the metrics page does not say how often the inventory has looked")
 }
 
-/// The process a listener that lives is named after, by a page that was read; empty while that is not known.
+/// Reads the process name of a living listener from a page; empty while the owner is unknown.
 pub(super) fn process_on(page: &str, netns: u64, port: u16) -> Option<&str> {
     let netns = [format!("netns=\"{netns}\""), format!("{{netns=\"{netns}.")];
     let port = format!(",port=\"{port}\",");
@@ -32,34 +32,34 @@ pub(super) fn process_on(page: &str, netns: u64, port: u16) -> Option<&str> {
     ours.next()?.split_once("process=\"")?.1.split('"').next()
 }
 
-/// The value of a family without labels; `None` if it is not there.
+/// Fetches the value of a family without labels; `None` if it is absent.
 pub(super) fn total(server: &Server, family: &str) -> Result<Option<u64>> {
     let page = page(server)?;
     let value = page.lines().find_map(|line| line.strip_prefix(family)?.strip_prefix(' '));
     Ok(value.and_then(|value| value.trim().parse().ok()))
 }
 
-/// What a gauge says of a listener; `None` if it has no series.
+/// Fetches the value of a listener's gauge; `None` if it has no series.
 pub(super) fn gauge(server: &Server, family: &str, netns: u64, port: u16) -> Result<Option<u64>> {
     Ok(gauge_on(&page(server)?, family, netns, port))
 }
 
-/// The same of a page that was read.
+/// Reads the value of a listener's gauge from a page; `None` if it has no series.
 pub(super) fn gauge_on(page: &str, family: &str, netns: u64, port: u16) -> Option<u64> {
     sum_on(page, &format!("{family}{{"), netns, port)
 }
 
-/// How many series there are of drops, resets and whatever else is told by address and port.
+/// Counts the series that have an address and port, of drops, resets and every other family.
 pub(super) fn series(server: &Server) -> Result<usize> {
     Ok(series_on(&page(server)?))
 }
 
-/// The same of a page that was read.
+/// Counts the series on a page that have an address and port.
 pub(super) fn series_on(page: &str) -> usize {
     page.lines().filter(|line| line.contains(",port=\"")).count()
 }
 
-/// More series than one address and port has.
+/// Upper bound of the number of series of one address and port.
 pub(super) const OF_ONE_PLACE: usize = 64;
 
 fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
@@ -67,7 +67,7 @@ fn drops_on(page: &str, netns: u64, port: u16) -> Option<u64> {
 }
 
 fn sum_on(page: &str, family: &str, netns: u64, port: u16) -> Option<u64> {
-    // The inode number alone, or with the generation behind it.
+    // Labels carry the inode number alone, or with the generation after a dot.
     let netns = [format!("netns=\"{netns}\""), format!("netns=\"{netns}.")];
     let port = format!("port=\"{port}\"");
     let values = page.lines().filter_map(|line| {

@@ -1,5 +1,5 @@
-//! `netqueue lab`: provokes the incidents netqueue explains, with real sockets in network namespaces of its own, and
-//! holds what the running daemon says against the kernel's counters.
+//! `netqueue lab`: provokes the incidents that netqueue explains, in network namespaces of its own.
+//! It uses real sockets, and compares the running daemon's answers with the kernel's counters.
 
 mod api;
 mod check;
@@ -54,19 +54,22 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Provokes incidents and compares what netqueue says with what the kernel counted
+    /// Provokes incidents and compares netqueue's answers with the kernel's counters
     Run(run::RunArgs),
-    /// Keeps healthy and unhealthy traffic going until it is stopped, for a look at the metrics
+    /// Generates healthy and unhealthy traffic until it is stopped, as a demonstration of the metrics
     Demo,
-    /// Measures what one connect, accept and close on loopback costs, in a network namespace of its own; or a dropped SYN, or
-    /// a data packet.
+    /// Measures the cost of a connect, accept and close on loopback, of a dropped SYN, or of a data packet,
+    /// in a network namespace of its own.
     ///
-    /// Run it with the daemon stopped and again with the daemon attached: the difference is what netqueue adds. In time stamp counter ticks on x86-64, in nanoseconds elsewhere. In a guest of QEMU with `-icount
-    /// shift=0,sleep=off` and one CPU the counter counts instructions, and a run repeats to well under 1 %.
+    /// Run it with the daemon stopped and again with the daemon attached: the difference is netqueue's
+    /// overhead. The unit is time stamp counter ticks on x86-64, nanoseconds elsewhere. In a guest of QEMU
+    /// with `-icount shift=0,sleep=off` and one CPU the counter counts instructions, and a run repeats to
+    /// well under 1 %.
     Cost(cost::CostArgs),
-    /// Measures what a host full of listeners costs the daemon that is asked: memory, a pass of its inventory, its pages.
+    /// Measures the load that a host full of listeners puts on the daemon: memory, inventory passes, pages.
     ///
-    /// It opens them in a network namespace of its own. The daemon's --max-series must leave room for them.
+    /// The listeners are in a network namespace of the lab's own. The daemon's --max-series must leave
+    /// room for them.
     Scale(scale::ScaleArgs),
     /// One of the processes of an experiment
     #[command(hide = true)]

@@ -1,5 +1,6 @@
-//! Requests to the kernel's routing netlink, for the calling thread's network namespace: bring loopback up, give it an
-//! address, and route a network of peers that do not exist to it, or nowhere.
+//! Requests to the kernel's routing netlink, for the calling thread's network namespace.
+//! They bring loopback up, give it an address, and route a network of nonexistent peers to a device or
+//! nowhere.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,8 +20,9 @@ pub(super) fn loopback_up() -> Result<()> {
     request(libc::RTM_NEWLINK, 0, &body).context("cannot bring the loopback device up")
 }
 
-/// `ip link add NAME type veth`, both ends up and without ARP: a device that swallows what is sent on it, because the frames
-/// that come out at the other end are for nobody there. Gives its index.
+/// `ip link add NAME type veth`, both ends up and without ARP; returns the index of the device.
+/// The device swallows every packet sent on it, because the frames that leave its other end are addressed to
+/// nobody there.
 pub(super) fn swallowing_device(name: &str) -> Result<i32> {
     const VETH_INFO_PEER: u16 = 1;
     let other_end = format!("{name}-end");
@@ -52,7 +54,7 @@ fn up_without_arp(name: &str) -> Result<i32> {
     Ok(index)
 }
 
-/// `struct ifinfomsg`: a device, and flags it shall have.
+/// `struct ifinfomsg`: a device, and the flags to set.
 fn link(index: i32, flags: u32) -> Vec<u8> {
     let mut body = vec![libc::AF_UNSPEC as u8, 0];
     body.extend(0u16.to_ne_bytes());
@@ -62,12 +64,12 @@ fn link(index: i32, flags: u32) -> Vec<u8> {
     body
 }
 
-/// What is to become of packets to a network.
+/// The treatment of packets to a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// They go out on that device.
+    /// Packets leave through the device with this index.
     Through(i32),
-    /// They cannot be sent.
+    /// Packets cannot be sent.
     Unreachable,
 }
 

@@ -1,5 +1,6 @@
-//! A network namespace of its own for one experiment: a thread that lives in it runs what it is given, and nothing of
-//! it is left when the value is dropped and its sockets are closed. The caller's own namespace is never touched.
+//! A network namespace of its own for each experiment.
+//! A thread inside the namespace runs the work passed to it. Nothing remains when the value is dropped and
+//! its sockets are closed. The caller's own namespace is never changed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -41,32 +42,32 @@ impl Netns {
         Ok(Self { inode, jobs })
     }
 
-    /// The inode of the namespace, as in `/proc/PID/ns/net`.
+    /// The inode number of the namespace, as in `/proc/PID/ns/net`.
     pub(super) fn inode(&self) -> u64 {
         self.inode
     }
 
-    /// Runs `work` in the namespace and returns what it returns.
+    /// Runs `work` in the namespace and returns its result.
     pub(super) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (done, result) = mpsc::sync_channel(1);
         let job: Job = Box::new(move || {
-            // The receiver waits below, whatever happens.
+            // The receiver waits below in any case.
             let _ = done.send(work());
         });
         self.jobs.send(job).map_err(|_| anyhow!("the thread of the namespace died earlier"))?;
         result.recv().context("the thread of the namespace panicked")?
     }
 
-    /// The namespace's counters, now.
+    /// Reads the namespace's current counters.
     pub(super) fn counters(&self) -> Result<Counters> {
         self.run(counters::of_this_thread)
     }
 }
 
-/// Moves the calling thread to a new namespace and returns its inode.
+/// Moves the calling thread to a new namespace and returns its inode number.
 fn enter_new() -> Result<u64> {
     match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => {}

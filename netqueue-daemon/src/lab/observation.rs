@@ -1,4 +1,4 @@
-//! Everything netqueue says of one network namespace at one moment, asked for over HTTP, and what is new since another.
+//! Snapshots of netqueue's answers about one network namespace, and their differences.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::check::Reconciliation;
 use super::client::Server;
 use super::counters::Counters;
 
-/// More events than any experiment looks at.
+/// Maximum number of events to fetch, more than any experiment needs.
 const EVENTS: usize = 1000;
 
 /// An answer of the API.
@@ -38,33 +38,35 @@ struct Status {
     reconciliation: Vec<Reconciliation>,
 }
 
-/// Everything netqueue says of one namespace.
+/// All of netqueue's answers about one namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observation {
     pub rows: Vec<Row>,
     /// Newest first.
     pub events: Vec<Event>,
-    /// The sums as netqueue's status shows them.
+    /// The namespace's row of the reconciliation in netqueue's status.
     pub reconciliation: Option<Reconciliation>,
-    /// What netqueue itself doubts.
+    /// Warnings of the daemon about its own answer.
     pub warnings: Vec<String>,
 }
 
 impl Observation {
-    /// Asks the daemon.
+    /// Queries the daemon.
     pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
         let listeners: Answer<Listeners> = ask(server, &listeners_of(netns))?;
         let events: Answer<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
-        // The number may have been another's before: the last generation is the namespace's own.
+        // Several namespaces may have had the inode number in turn: the latest generation is the current one.
         let rows = reconciliation(server)?.into_iter().filter(|row| row.netns_inode == netns);
         let reconciliation = rows.max_by_key(|row| row.netns_generation);
         let warnings = listeners.warnings.iter().map(ToString::to_string).collect();
         Ok(Self { rows: listeners.data.listeners, events: events.data.events, reconciliation, warnings })
     }
 
-    /// What is new since `earlier`: an inode number can be that of a namespace that is gone.
+    /// Computes the difference from `earlier`.
+    /// The inode number may have belonged to a namespace that is gone, whose counts do not belong here.
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        // What was closed for long is put together in one row, which then counts for those that are no more.
+        // Listeners that were closed long ago are folded into one row, which contains the counts of vanished
+        // rows.
         let vanished = earlier.rows.iter().filter(|old| !self.rows.iter().any(|row| row.id == old.id));
         let vanished: Vec<_> = vanished.collect();
         let rows = self.rows.iter().filter_map(|row| {
@@ -86,18 +88,18 @@ impl Observation {
         }
     }
 
-    /// The sum of all rows.
+    /// Sums the counters of all rows.
     pub(super) fn sum(&self) -> Counters {
         Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter)).sum())
     }
 }
 
-/// The sums of every namespace.
+/// Fetches the reconciliation of every namespace.
 pub(super) fn reconciliation(server: &Server) -> Result<Vec<Reconciliation>> {
     ask::<Status>(server, "/api/v1/status").map(|answer| answer.data.reconciliation)
 }
 
-/// The namespaces that listeners are or were in, by inode number and generation.
+/// Fetches the namespaces of living and past listeners, by inode number and generation.
 pub(super) fn namespaces_of_listeners(server: &Server) -> Result<HashSet<(u64, u64)>> {
     #[derive(Deserialize)]
     struct Places {
@@ -112,7 +114,7 @@ pub(super) fn namespaces_of_listeners(server: &Server) -> Result<HashSet<(u64, u
     Ok(places.data.listeners.iter().map(|place| (place.netns_inode, place.netns_generation)).collect())
 }
 
-/// The rows of one namespace.
+/// Fetches the rows of one namespace.
 pub(super) fn rows(server: &Server, netns: u64) -> Result<Vec<Row>> {
     ask::<Listeners>(server, &listeners_of(netns)).map(|answer| answer.data.listeners)
 }
@@ -121,14 +123,14 @@ fn listeners_of(netns: u64) -> String {
     format!("/api/v1/listeners?netns={netns}")
 }
 
-/// Whether netqueue has an event of a drop at this port.
+/// Returns whether netqueue has an event of a drop at this port.
 pub(super) fn any_drop(server: &Server, netns: u64, port: u16) -> Result<bool> {
     let path = format!("/api/v1/events?netns={netns}&port={port}&kind=drop&limit=1");
     let events: Answer<Events> = ask(server, &path)?;
     Ok(!events.data.events.is_empty())
 }
 
-/// Makes sure that it is netqueue that answers.
+/// Verifies that netqueue answers at the address.
 pub(super) fn greet(server: &Server) -> Result<()> {
     ask::<serde_json::Value>(server, "/api/v1/status").map(drop).with_context(|| {
         format!(
@@ -139,19 +141,19 @@ pub(super) fn greet(server: &Server) -> Result<()> {
     })
 }
 
-/// What the daemon says about its own losses, for the report of a failure.
+/// Fetches the daemon's report of its own losses, for the report of a failure.
 pub(super) fn losses(server: &Server) -> Result<String> {
     let status: Answer<serde_json::Value> = ask(server, "/api/v1/status")?;
     let parts = ["mode", "events", "reconciliation"].map(|key| format!("{key} {}", status.data[key]));
     Ok(parts.join(", "))
 }
 
-/// The daemon's status, as far as `T` names it.
+/// Fetches the fields of the daemon's status that `T` names.
 pub(super) fn status<T: DeserializeOwned>(server: &Server) -> Result<T> {
     ask(server, "/api/v1/status").map(|answer| answer.data)
 }
 
-/// Asks for what is at `path`.
+/// Fetches and parses the answer at `path`.
 pub(super) fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Answer<T>> {
     let body = server.get(path)?;
     let answer: Answer<T> = serde_json::from_slice(&body)

@@ -1,4 +1,4 @@
-//! A daemon of the lab's own, beside the one that is asked about everything: with settings that bring it to its limits.
+//! A second daemon, started by the lab with settings that bring it to its limits.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,17 +18,17 @@ use super::client::Server;
 use super::observation;
 use super::process::Process;
 
-/// Far beyond what a start takes: on an emulated CPU that others use, the verifier alone may take a minute.
+/// Time limit of a start; on a busy emulated CPU the verifier alone may take a minute.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-/// The process; it ends with the value.
+/// The daemon's process, which ends when the value is dropped.
 pub(super) struct OwnDaemon {
     process: Child,
     server: Server,
 }
 
-/// What its `/api/v1/status` says of events and slots.
+/// The events and slots in `/api/v1/status`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Status {
     pub events: Events,
@@ -61,12 +61,12 @@ pub(super) struct Slots {
 }
 
 impl OwnDaemon {
-    /// Starts it with these settings and waits until it is ready.
+    /// Starts a daemon with these settings and waits until it is ready.
     pub(super) fn start(settings: &[&str]) -> Result<Self> {
         Self::spawn(settings, |_| Ok(()))
     }
 
-    /// The same in a control group, whose list of processes this is.
+    /// Starts a daemon in the cgroup whose `cgroup.procs` file is `processes`, and waits until it is ready.
     pub(super) fn start_in(processes: &Path, settings: &[&str]) -> Result<Self> {
         Self::spawn(settings, |process| {
             fs::write(processes, process.id().to_string()).context("cannot move the daemon to its cgroup")
@@ -97,17 +97,17 @@ impl OwnDaemon {
         Ok(daemon)
     }
 
-    /// Where it answers.
+    /// The address at which the daemon answers.
     pub(super) const fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Asks for its status.
+    /// Fetches the daemon's status.
     pub(super) fn status(&self) -> Result<Status> {
         observation::status(&self.server)
     }
 
-    /// Stops it from doing anything, until [`Self::wake`].
+    /// Stops the process with SIGSTOP, until [`Self::wake`].
     pub(super) fn freeze(&self) -> Result<()> {
         let pid = self.pid()?;
         kill(pid, Signal::SIGSTOP).context("cannot stop the daemon")?;
@@ -115,13 +115,13 @@ impl OwnDaemon {
         Ok(())
     }
 
-    /// Lets it go on.
+    /// Continues the process with SIGCONT.
     pub(super) fn wake(&self) -> Result<()> {
         kill(self.pid()?, Signal::SIGCONT).context("cannot let the daemon go on")
     }
 
-    /// Memory of its own that is resident, in KiB: neither its program nor the maps it shares with the kernel, whose sizes
-    /// are fixed.
+    /// Resident anonymous memory in KiB.
+    /// Excludes the program and the maps shared with the kernel, whose sizes are fixed.
     pub(super) fn memory(&self) -> Result<u64> {
         Process::numbered(self.process.id()).kib("RssAnon:")
     }
@@ -134,7 +134,7 @@ impl OwnDaemon {
 impl Drop for OwnDaemon {
     fn drop(&mut self) {
         if let Ok(pid) = self.pid() {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = kill(pid, Signal::SIGTERM);
             let deadline = Instant::now() + STOP_WITHIN;
             while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
@@ -147,7 +147,7 @@ impl Drop for OwnDaemon {
 }
 
 impl Status {
-    /// `seen = delivered + suppressed + lost`: otherwise, the sentence that says so.
+    /// Checks `seen = delivered + suppressed + lost`; returns a sentence if it does not hold.
     pub(super) fn identity(&self) -> Option<String> {
         let Events { seen, stored, suppressed, .. } = self.events;
         let (full, undecodable) = (self.lost("ring_full"), self.lost("undecodable"));
@@ -159,12 +159,12 @@ impl Status {
         })
     }
 
-    /// Lost for a reason.
+    /// Number of events lost for `reason`.
     pub(super) fn lost(&self, reason: &str) -> u64 {
         self.events.lost.get(reason).copied().unwrap_or(0)
     }
 
-    /// The slots of one kind.
+    /// Usage of the slots of one kind.
     pub(super) fn slots(&self, kind: &str) -> Result<&Slots> {
         self.slots.get(kind).with_context(|| format!("the status tells nothing of {kind}"))
     }

@@ -1,4 +1,4 @@
-//! The bytes of TCP segments from peers that do not exist: built, and read back from a capture. No socket here.
+//! Builds and parses the bytes of TCP segments of nonexistent peers, without any socket.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -10,19 +10,19 @@ use etherparse::{
 pub(super) const PEER_ISN: u32 = 1_000_000;
 const HOPS: u8 = 64;
 
-/// What a fake peer sends.
+/// A segment that a fake peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
     /// The first packet of a handshake.
     Syn,
-    /// A SYN in the middle of a handshake, inside the window: no retransmission, and nothing a client may send.
+    /// A SYN inside the window of a handshake: neither a retransmission nor legal for a client.
     SynAgain,
-    /// The last packet of a handshake, or any bare acknowledgement of `ack`.
+    /// The last packet of a handshake, or any bare ACK.
     Ack {
         /// The listener's initial sequence number plus one.
         ack: u32,
     },
-    /// One byte of data on a connection, with the same acknowledgement as the last packet of its handshake.
+    /// One byte of data, with the acknowledgement number of the handshake's last packet.
     Data {
         /// The listener's initial sequence number plus one.
         ack: u32,
@@ -31,7 +31,7 @@ pub(super) enum Segment {
     Rst,
 }
 
-/// A whole IPv4 or IPv6 packet, header included; both ends are of one family.
+/// Builds a complete IPv4 or IPv6 packet; both addresses must be of one family.
 pub(super) fn ip_packet(from: SocketAddr, to: SocketAddr, segment: Segment) -> Vec<u8> {
     let sequence = if segment == Segment::Syn { PEER_ISN } else { PEER_ISN + 1 };
     let ip = match (from.ip(), to.ip()) {
@@ -53,8 +53,8 @@ pub(super) fn ip_packet(from: SocketAddr, to: SocketAddr, segment: Segment) -> V
     packet
 }
 
-/// What a router says to the sender of a SYN-ACK it cannot deliver: no route to the peer. An ICMP message quotes the
-/// first bytes of the packet it is about, which name the connection and its sequence number.
+/// Builds a router's ICMP error about a SYN-ACK that it cannot deliver.
+/// The error quotes the first bytes of the SYN-ACK, which identify the connection and its sequence number.
 pub(super) fn unreachable(about: &SynAck) -> Vec<u8> {
     let builder = match (about.from.ip(), about.to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), HOPS),
@@ -87,15 +87,15 @@ fn as_v6(ip: IpAddr) -> Ipv6Addr {
 /// The first answer to a fake peer's SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SynAck {
-    /// The peer it is for.
+    /// The destination: the fake peer.
     pub to: SocketAddr,
-    /// Where it comes from.
+    /// The source: the listener.
     pub from: SocketAddr,
     /// The listener's initial sequence number.
     pub sequence: u32,
 }
 
-/// Reads an IP packet; `None` if it is not a SYN-ACK.
+/// Parses an IP packet; `None` if it is not a SYN-ACK.
 pub(super) fn parse_syn_ack(packet: &[u8]) -> Option<SynAck> {
     let sliced = SlicedPacket::from_ip(packet).ok()?;
     let (from, to): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
@@ -122,7 +122,7 @@ mod tests {
         ip_packet(PEER.parse().unwrap(), LISTENER.parse().unwrap(), segment)
     }
 
-    /// The Internet checksum of correct bytes, checksum field included, is zero.
+    /// Computes the Internet checksum, which is zero over correct bytes with the checksum field included.
     fn sum(bytes: &[u8]) -> u16 {
         let words = bytes.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
         let mut sum: u32 = words.sum();

@@ -1,4 +1,4 @@
-//! A daemon's process as the system shows it: what it holds and does, told by nobody but the kernel.
+//! A daemon's process according to the kernel's `/proc`: memory, CPU time, context switches.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,20 +7,20 @@ use anyhow::{Context, Result, bail};
 
 use super::client::Server;
 
-/// Clock ticks of /proc in a second: USER_HZ of the kernel's interface.
+/// Clock ticks per second in /proc: USER_HZ of the kernel's interface.
 const TICKS: f64 = 100.0;
 const LISTENING: &str = "0A";
 
-/// A process by its number.
+/// A process, by its PID.
 pub(super) struct Process(u32);
 
 impl Process {
-    /// The one with this number.
+    /// The process with this PID.
     pub(super) const fn numbered(pid: u32) -> Self {
         Self(pid)
     }
 
-    /// The one that listens where the server is, on this machine and in this namespace.
+    /// Finds the process that listens at the server's port, on this machine and in this namespace.
     pub(super) fn serving(server: &Server) -> Result<Self> {
         let port = format!(":{:04X}", server.port());
         let tables =
@@ -43,7 +43,7 @@ impl Process {
         bail!("no process of this machine listens at {}", server.url())
     }
 
-    /// A line of its status, in KiB.
+    /// Reads a line of the process's status file, in KiB.
     pub(super) fn kib(&self, line: &str) -> Result<u64> {
         let text = self.read("status")?;
         let kib = text.lines().find_map(|text| text.strip_prefix(line)?.trim().strip_suffix(" kB"));
@@ -51,10 +51,10 @@ impl Process {
             .with_context(|| format!("process {} has no {line}", self.0))
     }
 
-    /// Seconds of CPU all of its threads have used.
+    /// CPU time of all threads, in seconds.
     pub(super) fn cpu(&self) -> Result<f64> {
         let stat = self.read("stat")?;
-        // The second field is its name in parentheses, which may contain anything.
+        // The second field is the name in parentheses, which may contain anything.
         let (_, rest) = stat.rsplit_once(')').context("a stat file without a name")?;
         let mut fields = rest.split_ascii_whitespace().skip(11);
         let mut ticks = || fields.next().and_then(|ticks| ticks.parse::<f64>().ok());
@@ -62,11 +62,11 @@ impl Process {
         Ok((user + system) / TICKS)
     }
 
-    /// How often its threads gave up a CPU by themselves, by the threads' names: each time, something woke them again.
+    /// Number of voluntary context switches by thread name: after each, something woke the thread again.
     pub(super) fn switches(&self) -> Result<BTreeMap<String, u64>> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0)).context("it is gone")?.flatten();
         let mut switches = BTreeMap::new();
-        // One that has ended meanwhile is left out: what it did is in nobody's account any more.
+        // A thread that has ended meanwhile is left out, because the kernel drops its counters.
         for text in threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()) {
             let line = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
             let Some((name, number)) = line("Name:").zip(line("voluntary_ctxt_switches:")) else { continue };

@@ -1,4 +1,4 @@
-//! Real servers of the machine the lab runs on: started in an experiment's namespace, told to reload, ended with it.
+//! Real servers installed on this machine: start in an experiment's namespace, signals, and the end.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -14,43 +14,43 @@ use nix::unistd::Pid;
 
 use super::verdict::Skip;
 
-/// Where programs are, root's too, whatever PATH says.
+/// Directories of programs, including root's, independent of PATH.
 const PLACES: [&str; 6] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
-/// How long a server may take to end when it is asked to.
+/// Time limit for a server to end after a signal.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where the program of that name is.
+/// Finds the program `name`.
 ///
 /// # Errors
-/// It is not installed: the experiment is skipped.
+/// Skips the experiment if the program is not installed.
 pub(super) fn find(name: &str) -> Result<PathBuf> {
     let places = PLACES.iter().map(|place| Path::new(place).join(name));
     let found = places.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| Skip::because(format!("{name} is not installed on this machine")))
 }
 
-/// A folder for the files of a server, gone with the last copy of the value.
+/// A temporary folder for a server's files, removed with the last copy of the value.
 #[derive(Clone)]
 pub(super) struct Folder(Arc<Temporary>);
 
 struct Temporary(PathBuf);
 
 impl Folder {
-    /// Makes it, readable for the users that servers change to.
+    /// Creates the folder, readable for the users that servers change to.
     pub(super) fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("netqueue-lab-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(Arc::new(Temporary(path))))
     }
 
-    /// Writes a file and returns where it is.
+    /// Writes a file and returns its path.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub(super) fn path(&self) -> &Path {
         &self.0.0
     }
@@ -58,7 +58,7 @@ impl Folder {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // What cannot be removed is in the folder for what is temporary.
+        // Leftovers do no harm in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Starts it in the calling thread's namespace.
+    /// Starts the program in the calling thread's namespace.
     pub(super) fn start(name: &str, arguments: &[&str], folder: &Folder) -> Result<Self> {
         let words = folder.path().join(format!("{name}.out"));
         let out = File::create(&words).with_context(|| format!("cannot write {}", words.display()))?;
@@ -86,23 +86,23 @@ impl Program {
         Ok(Self { name: name.to_owned(), child, words })
     }
 
-    /// The process that was started.
+    /// The PID of the process that was started.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal, and it alone.
+    /// Sends a signal to the first process only.
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         kill(self.process()?, signal).with_context(|| format!("cannot send {signal} to {}", self.name))
     }
 
-    /// Sends a signal to it and all it started.
+    /// Sends a signal to the whole process group.
     pub(super) fn signal_all(&self, signal: Signal) -> Result<()> {
         killpg(self.process()?, signal)
             .with_context(|| format!("cannot send {signal} to all of {}", self.name))
     }
 
-    /// Asks it to end, with this signal, and waits until it has.
+    /// Sends the first process `signal` and waits until it has ended.
     pub(super) fn end(&mut self, signal: Signal) -> Result<()> {
         self.signal(signal)?;
         let start = Instant::now();
@@ -113,10 +113,10 @@ impl Program {
         Ok(())
     }
 
-    /// Whether it is there still.
+    /// Checks that the first process still runs.
     ///
     /// # Errors
-    /// It has ended, and said why.
+    /// Fails if the process has ended; the error contains its output.
     pub(super) fn is_running(&mut self) -> Result<()> {
         match self.child.try_wait().with_context(|| format!("cannot look at {}", self.name))? {
             None => Ok(()),
@@ -136,13 +136,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // What is stopped does not end; what has ended cannot be told to. Neither matters here.
+        // A stopped process does not end, an ended one takes no signal: neither matters here.
         let _ = self.signal_all(Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }
 
-/// Runs a program to its end in the calling thread's namespace; anything but success is an error.
+/// Runs a program to its end in the calling thread's namespace; only success is no error.
 pub(super) fn output(name: &str, arguments: &[&str]) -> Result<String> {
     let Output { status, stdout, stderr } = Command::new(find(name)?)
         .args(arguments)

@@ -1,4 +1,5 @@
-//! Fake peers: hosts 10.9.9.x and fd09:9::x that exist only as raw packets, so no TCP of their own disturbs an experiment.
+//! Fake peers: hosts 10.9.9.x and fd09:9::x that exist only as raw packets.
+//! They have no TCP stack that would disturb an experiment by answering.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,12 +14,12 @@ use super::sockets::Family;
 use super::sysctl;
 use super::verdict::Skip;
 
-/// The nth fake IPv4 peer: a host of 10.9.9.0/24 and a port of its own.
+/// The nth fake IPv4 peer: a host of 10.9.9.0/24 with a port of its own.
 pub(super) fn peer(n: u16) -> SocketAddr {
     peer_of(Family::V4, n)
 }
 
-/// IPv4 peers as events name them.
+/// The first `count` fake IPv4 peers, as events name them.
 pub(super) fn peers(count: u16) -> impl Iterator<Item = SocketAddr> {
     (0..count).map(peer)
 }
@@ -33,7 +34,7 @@ pub(super) fn peer_of(family: Family, n: u16) -> SocketAddr {
     SocketAddr::new(ip, 20_000 + n)
 }
 
-/// The network of a family's peers, and the length of its prefix.
+/// The network of a family's peers and its prefix length.
 fn network(family: Family) -> (IpAddr, u8) {
     match family {
         Family::V4 => (Ipv4Addr::new(10, 9, 9, 0).into(), 24),
@@ -41,7 +42,7 @@ fn network(family: Family) -> (IpAddr, u8) {
     }
 }
 
-/// Sends as the fake peers of the calling thread's namespace, and sees what is sent to them.
+/// Sends packets as the fake peers of the calling thread's namespace, and captures the answers.
 pub(super) struct FakePeers {
     family: Family,
     sender: Socket,
@@ -49,12 +50,13 @@ pub(super) struct FakePeers {
 }
 
 impl FakePeers {
-    /// The fake IPv4 peers are routed to loopback: answers to them go out on lo and die there.
+    /// Routes the fake IPv4 peers to loopback: answers to them leave on lo and die there.
     pub(super) fn create() -> Result<Self> {
         Self::of(Family::V4)
     }
 
-    /// The same for the peers of a family. IPv6 refuses routes to foreign hosts on lo: its peers have a device.
+    /// Routes the fake peers of a family to a device.
+    /// IPv6 refuses routes to foreign hosts on lo, so its peers have a device of their own.
     pub(super) fn of(family: Family) -> Result<Self> {
         let (network, length) = network(family);
         let (domain, ethertype, device) = match family {
@@ -80,12 +82,12 @@ impl FakePeers {
         Ok(Self { family, sender, capture })
     }
 
-    /// The nth peer.
+    /// The nth fake peer.
     pub(super) fn peer(&self, n: u16) -> SocketAddr {
         peer_of(self.family, n)
     }
 
-    /// From now on there is no way back to the peers: whatever is sent to them fails.
+    /// Makes the peers unreachable: sending to them fails from now on.
     pub(super) fn lose_the_way(&self) -> Result<()> {
         let (network, length) = network(self.family);
         netlink::route(network, length, Route::Unreachable)
@@ -96,13 +98,13 @@ impl FakePeers {
         self.send_packet(&ip_packet(from, to, segment), to)
     }
 
-    /// Tells the sender of a SYN-ACK that it cannot be delivered.
+    /// Sends the ICMP error that a SYN-ACK cannot be delivered.
     pub(super) fn send_unreachable(&self, about: &SynAck) -> Result<()> {
         self.send_packet(&unreachable(about), about.from)
     }
 
     fn send_packet(&self, packet: &[u8], to: SocketAddr) -> Result<()> {
-        // The packet has its ports; an address of a raw IPv6 socket must have none.
+        // The packet contains its ports; the address of a raw IPv6 socket must have none.
         let address = SockAddr::from(SocketAddr::new(to.ip(), 0));
         self.sender.send_to(packet, &address).with_context(|| format!("cannot send a raw packet to {to}"))?;
         Ok(())
@@ -113,7 +115,7 @@ impl FakePeers {
         (0..count).try_for_each(|n| self.send(self.peer(n), to, Segment::Syn))
     }
 
-    /// Waits until `count` different peers have been answered with a SYN-ACK; in the order of the answers.
+    /// Waits for SYN-ACKs to `count` different peers; returns them in the order of arrival.
     pub(super) fn syn_acks(&self, count: usize, patience: Duration) -> Result<Vec<SynAck>> {
         let deadline = Instant::now() + patience;
         let mut seen: Vec<SynAck> = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! What a person or a program reads of a run: a block for each experiment, and the last line that counts them.
+//! The report of a run, for a person or a program: a block per experiment and a summary line.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use super::scene::Experiment;
 use super::trial::Comparison;
 use super::verdict::Outcome;
 
-/// What came of one experiment.
+/// The result of one experiment.
 #[derive(Debug, Serialize)]
 pub(super) struct ExperimentReport {
     number: &'static str,
@@ -21,19 +21,19 @@ pub(super) struct ExperimentReport {
     incident: &'static str,
     verdict: &'static str,
     pub outcome: Outcome,
-    /// Why it failed or was skipped.
+    /// The reasons why it failed or was skipped.
     pub problems: Vec<String>,
-    /// Why it failed when it was run first, if it was run again.
+    /// The reasons of a first failure, if the experiment was run again.
     first: Option<Vec<String>>,
-    /// The inode of the namespace it ran in.
+    /// The inode number of the namespace it ran in.
     netns: u64,
     #[serde(serialize_with = "by_name")]
     kernel: Counters,
     #[serde(serialize_with = "by_name_if_any")]
     netqueue: Option<Counters>,
-    /// What netqueue says of each address that counted something.
+    /// netqueue's breakdown of each address that counted something.
     said: Vec<String>,
-    /// What the experiment itself measured.
+    /// The experiment's own measurements.
     measured: Vec<String>,
     events: usize,
     pub seconds: f64,
@@ -48,7 +48,7 @@ fn by_name_if_any<S: Serializer>(counters: &Option<Counters>, serializer: S) -> 
 }
 
 impl ExperimentReport {
-    /// An experiment of which nothing is known yet.
+    /// Creates the report of an experiment that has no result yet.
     pub(super) fn of(experiment: &Experiment) -> Self {
         Self {
             number: experiment.number,
@@ -68,17 +68,17 @@ impl ExperimentReport {
         }
     }
 
-    /// Whether netqueue was asked and counted otherwise than the kernel. Nothing excuses that.
+    /// Returns whether netqueue was queried and its counts differ from the kernel's, which nothing excuses.
     pub(super) fn miscounted(&self) -> bool {
         self.netqueue.is_some_and(|netqueue| netqueue != self.kernel)
     }
 
-    /// The same, run again after `first` had failed.
+    /// Marks this as the report of a second run, after `first` had failed.
     pub(super) fn after(self, first: Self) -> Self {
         Self { first: Some(first.problems), ..self }
     }
 
-    /// What came of it, where it could be provoked.
+    /// Fills in the result of an experiment whose incident was provoked.
     pub(super) fn compared(&mut self, comparison: Comparison) {
         let Comparison { netns, kernel, netqueue, measured, problems } = comparison;
         self.outcome = match (problems.is_empty(), &netqueue) {
@@ -98,7 +98,7 @@ impl ExperimentReport {
     }
 }
 
-/// What netqueue said, in words.
+/// Formats netqueue's answers.
 fn said(seen: &Observation) -> Vec<String> {
     const ROWS: usize = 8;
     let mut said = Vec::new();
@@ -109,7 +109,7 @@ fn said(seen: &Observation) -> Vec<String> {
             }
         }
     }
-    // "listener ..." first: endpoints and the folded rest come after it.
+    // Put "listener ..." first; endpoints and the folded rest follow.
     said.sort_by_cached_key(|line| (!line.starts_with("listener"), line.clone()));
     let mut said: Vec<String> = said.chunk_by(|one, other| one == other).filter_map(times).collect();
     if said.len() > ROWS {
@@ -120,13 +120,13 @@ fn said(seen: &Observation) -> Vec<String> {
     said
 }
 
-/// Equal lines as one: the rows of listeners that followed each other on one address.
+/// Merges equal lines into one: the rows of successive listeners on one address.
 fn times(lines: &[String]) -> Option<String> {
     let line = lines.first()?;
     Some(if lines.len() == 1 { line.clone() } else { format!("{line}, {} times", lines.len()) })
 }
 
-/// What came of all of them.
+/// The results of all experiments.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     experiments: Vec<ExperimentReport>,
@@ -134,9 +134,9 @@ pub(super) struct Report {
     failed: usize,
     skipped: usize,
     provoked: usize,
-    /// Experiments that were run a second time.
+    /// Number of experiments that were run a second time.
     again: usize,
-    /// Whether a daemon was asked at all.
+    /// True if a daemon was queried.
     compared: bool,
 }
 
@@ -154,7 +154,7 @@ impl Report {
         }
     }
 
-    /// The last line.
+    /// Formats the summary line.
     fn summary(&self) -> String {
         let mut line = if self.compared {
             format!("lab: {} passed, {} failed", self.passed, self.failed)
@@ -229,7 +229,7 @@ fn counters(out: &mut impl Write, report: &ExperimentReport) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints the end of the report and gives the exit code: 0 only if nothing failed and something ran.
+/// Prints the end of the report; returns exit code 0 only if some experiment ran and none failed.
 pub(super) fn finish(report: Report, json: bool) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     if json {

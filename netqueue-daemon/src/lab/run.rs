@@ -1,4 +1,4 @@
-//! `netqueue lab run`: the chosen experiments, one after the other, and whether any failed.
+//! `netqueue lab run`: runs the chosen experiments one after the other.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -25,33 +25,34 @@ pub(super) struct RunArgs {
     /// Prints one JSON document
     #[arg(long)]
     json: bool,
-    /// Where the netqueue daemon listens
+    /// The URL of the netqueue daemon
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10124")]
     server: String,
-    /// How many drops the concurrency experiment must provoke
+    /// Number of drops the concurrency experiment must provoke
     #[arg(long, value_name = "N", default_value_t = 1000)]
     min_drops: u64,
-    /// How many SYNs the experiment flood-100k sends
+    /// Number of SYNs the experiment flood-100k sends
     #[arg(long, value_name = "N", default_value_t = experiments::SYNS)]
     syns: u32,
-    /// How many listeners the experiment ports-come-and-go opens and closes
+    /// Number of listeners the experiment ports-come-and-go opens and closes
     #[arg(long, value_name = "N", default_value_t = experiments::PORTS)]
     ports: u32,
-    /// How many daemons the experiment starts-under-load starts; it is left out where that is 0
+    /// Number of daemons the experiment starts-under-load starts; 0 skips the experiment
     #[arg(long, value_name = "N", default_value_t = 0)]
     starts: u32,
-    /// Lets experiments change settings of the whole machine for a second or two: only where nothing else runs
+    /// Lets experiments change settings of the whole machine for a second or two; use only where nothing
+    /// else runs
     #[arg(long)]
     host_settings: bool,
-    /// Runs an experiment that failed once more, unless the numbers differed: for machines that are busy or emulated
+    /// Runs a failed experiment once more, unless the numbers differed; for busy or emulated machines
     #[arg(long)]
     again: bool,
-    /// Only provokes, and prints what the kernel counted; compares nothing
+    /// Only provokes and prints the kernel's counts, compares nothing
     #[arg(long, hide = true)]
     no_daemon: bool,
 }
 
-/// Runs the chosen experiments; exit code 0 only if none failed.
+/// Runs the chosen experiments; the exit code is 0 only if none failed.
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let chosen = choose(args)?;
     let server = Server::parse(&args.server)?;
@@ -64,7 +65,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         host_settings: args.host_settings,
     };
     sockets::raise_descriptor_limit()?;
-    // Both are the caller's mistakes rather than an experiment's failure: said once, before anything runs.
+    // Both failures are the caller's mistakes, not an experiment's: report them once, before anything runs.
     Netns::create()?;
     if let Some(server) = server {
         observation::greet(server)?;

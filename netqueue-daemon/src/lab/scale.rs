@@ -1,5 +1,5 @@
-//! `netqueue lab scale`: what a host full of listeners costs the daemon: memory, a pass of its inventory, and what its pages
-//! weigh and take.
+//! `netqueue lab scale`: measures the load that a host full of listeners puts on the daemon.
+//! Results: memory, duration of an inventory pass, and size and duration of its pages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,101 +20,101 @@ use super::process::Process;
 use super::sockets::{Listener, connect};
 use super::{metrics, observation, sysctl};
 
-/// The first port, and one more than the last, outside of those that connections leave from by default.
+/// The ports of the listeners, outside of the default range of ephemeral ports.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
-/// Connections leave from this port on: none of them is in the way of a listener.
+/// First ephemeral port during the measurement, so that no connection takes a listener's port.
 const CLIENTS: u16 = 60_000;
 /// Descriptors for everything else.
 const OTHERS: u64 = 256;
-/// How long the daemon may take to find all of them.
+/// Time limit for the daemon to find all listeners.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long it may take to forget them: twice as long as it keeps what had clients.
+/// Time limit for the daemon to forget them: twice its retention of listeners that had clients.
 const FORGETS: Duration = Duration::from_secs(240);
-/// Between two looks whether it has.
+/// Interval between two polls of the daemon.
 const AGAIN: Duration = Duration::from_secs(1);
-/// It is watched idling, and passes are timed, over so long.
+/// Duration over which the idle daemon is observed and its passes are timed.
 const WATCHED: Duration = Duration::from_secs(30);
-/// Pages are asked for so often; the fastest answer counts.
+/// Number of requests per page; the fastest answer counts.
 const TIMES: u32 = 5;
 
 /// The arguments of `netqueue lab scale`.
 #[derive(Debug, Args)]
 pub(super) struct ScaleArgs {
-    /// How many listeners are opened
+    /// Number of listeners to open
     #[arg(long, value_name = "N", default_value_t = 10_000,
         value_parser = clap::value_parser!(u16).range(1..=i64::from(PORTS.end - PORTS.start)))]
     listeners: u16,
-    /// Through how many of them a connection goes: these have counts and distributions of their own
+    /// Number of listeners that get a connection, and thus counters and distributions of their own
     #[arg(long, value_name = "N", default_value_t = 500)]
     connected: u16,
-    /// How many of them the daemon may show in its metrics: its --max-series, and how many it shows of other namespaces less
+    /// Number of listeners the daemon can show in its metrics: its --max-series less other namespaces'
     #[arg(long, value_name = "N", default_value_t = usize::MAX)]
     most: usize,
-    /// How many ports are then opened and closed again, a thousand at a time; through one of twenty a connection goes
+    /// Number of ports to open and close afterwards, a thousand at a time; one in twenty gets a connection
     #[arg(long, value_name = "N", default_value_t = 0)]
     ports: u32,
     /// Prints one JSON document
     #[arg(long)]
     json: bool,
-    /// Where the netqueue daemon listens
+    /// The URL of the netqueue daemon
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10124")]
     server: String,
 }
 
-/// What is measured: before, while, and after the listeners are there.
+/// The measurements before, while, and after the listeners exist.
 #[derive(Debug, Serialize)]
 struct Scale {
     listeners: u16,
     connected: u16,
-    /// From the last listen() until each of them is in the metrics, with its owner.
+    /// Seconds from the last listen() until every listener is in the metrics, with its owner.
     found_after_seconds: f64,
-    /// How many ports were opened and closed after that.
+    /// Number of ports opened and closed afterwards.
     ports: u32,
-    /// From the start of a daemon until it is ready, this one running beside.
+    /// Seconds from the start of a second daemon until it is ready, beside the running one.
     ready_after_seconds: f64,
-    /// From the last close until a scrape shows no more lines than before.
+    /// Seconds from the last close until a scrape has no more lines than before.
     forgotten_after_seconds: f64,
     before: Stand,
     with_all: Stand,
     after: Stand,
 }
 
-/// How the daemon stands.
+/// Measurements of the daemon at one time.
 #[derive(Debug, Serialize)]
 struct Stand {
-    /// RSS, as the system shows it.
+    /// Resident memory, as the system reports it (VmRSS).
     resident_mib: f64,
-    /// Of that its own memory, neither its program nor the maps it shares with the kernel (RssAnon).
+    /// The anonymous part of it (RssAnon): excludes the program and the maps shared with the kernel.
     own_mib: f64,
-    /// Times one of its threads was woken in a second in which nobody asked anything.
+    /// Number of times per second a thread was woken while the daemon was idle.
     wakeups_per_second: f64,
-    /// The same by the names of its threads.
+    /// Wake-ups per second by thread name.
     wakeups: BTreeMap<String, f64>,
-    /// One pass over all listeners, owners left out.
+    /// Duration of one pass over all listeners, without the search for owners.
     pass_ms: f64,
-    /// One search for owners; `None` if there was none meanwhile.
+    /// Duration of one search for owners; `None` if there was none meanwhile.
     owners_ms: Option<f64>,
-    /// Of one CPU, everything the daemon does while nobody asks anything.
+    /// CPU time of the idle daemon, in percent of one CPU.
     cpu_percent: f64,
     metrics: Page,
     series: usize,
     listeners_page: Page,
 }
 
-/// A page the daemon serves.
+/// A page that the daemon serves.
 #[derive(Debug, Serialize)]
 struct Page {
     kib: f64,
-    /// The fastest of some answers.
+    /// The fastest of several answers.
     ms: f64,
 }
 
-/// Measures, and prints what was measured.
+/// Measures and prints the results.
 pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
     let server = Server::parse(&args.server)?;
     observation::greet(&server)?;
     let (wanted, connected) = (args.listeners, args.connected);
-    // Each listener, and both ends of a connection to it.
+    // Count each listener, and both ends of a connection to it.
     allow_descriptors(u64::from(wanted) + 2 * u64::from(connected) + OTHERS)?;
     let daemon = Process::serving(&server)?;
     let start = Instant::now();
@@ -143,7 +143,7 @@ pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
     let ports = args.ports;
     netns.run(move || come_and_go(ports))?;
     let start = Instant::now();
-    // What is closed stays until it was scraped twice; what had clients, for --keep-closed beside.
+    // A closed listener stays until two scrapes have seen it; one that had clients, also for --keep-closed.
     while metrics::series(&server)? > before.series + metrics::OF_ONE_PLACE {
         ensure!(start.elapsed() < FORGETS, "the daemon still has series of listeners that are closed");
         thread::sleep(AGAIN);
@@ -165,7 +165,7 @@ pub(super) fn run(args: &ScaleArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens and closes so many ports.
+/// Opens and closes `ports` ports, a thousand at a time.
 fn come_and_go(ports: u32) -> Result<()> {
     const AT_ONCE: u16 = 1000;
     let mut left = ports;
@@ -175,7 +175,7 @@ fn come_and_go(ports: u32) -> Result<()> {
             break;
         }
         let open: Vec<_> = (0..some).map(|n| opened(first + n, n % 20 == 0)).collect::<Result<_>>()?;
-        // Long enough for some of them to be found, with their owners or without.
+        // Pause long enough for some of them to be found, with or without their owners.
         thread::sleep(AGAIN);
         drop(open);
         left -= u32::from(some);
@@ -183,7 +183,7 @@ fn come_and_go(ports: u32) -> Result<()> {
     Ok(())
 }
 
-/// A listener, and a connection through it if there is to be one.
+/// Opens a listener, and a connection through it if `connected`.
 fn opened(port: u16, connected: bool) -> Result<impl Send> {
     let listener = Listener::ipv4(port, 16)?;
     let connection = if connected {
@@ -195,7 +195,7 @@ fn opened(port: u16, connected: bool) -> Result<impl Send> {
     Ok((listener, connection))
 }
 
-/// Listeners of the namespace that live and whose owner is in the metrics.
+/// Counts the living listeners of the namespace whose owner is in the metrics.
 fn found(server: &Server, netns: u64) -> Result<usize> {
     let page = metrics::page(server)?;
     let ours = [format!("netns=\"{netns}\""), format!("netns=\"{netns}.")];
@@ -207,12 +207,12 @@ fn found(server: &Server, netns: u64) -> Result<usize> {
 impl Stand {
     fn of(server: &Server, daemon: &Process) -> Result<Self> {
         let first = Counts::of(&metrics::page(server)?)?;
-        // The connection that asked is closed, and what was taken to answer given back.
+        // Wait until the connection of the scrape is closed and its memory is freed.
         thread::sleep(AGAIN);
         let (woken, cpu, start) = (daemon.switches()?, daemon.cpu()?, Instant::now());
         thread::sleep(WATCHED);
         let (now, cpu, seconds) = (daemon.switches()?, daemon.cpu()? - cpu, start.elapsed().as_secs_f64());
-        // A thread that was not there before, or another of the same name that ended, begins at nothing.
+        // A new thread, or the namesake of an ended one, starts at zero.
         let since = |(name, number): (String, u64)| {
             let number = number.saturating_sub(woken.get(&name).copied().unwrap_or(0));
             (number > 0).then_some((name, number as f64 / seconds))
@@ -220,7 +220,7 @@ impl Stand {
         let wakeups: BTreeMap<_, _> = now.into_iter().filter_map(since).collect();
         let (resident, own) = (daemon.kib("VmRSS:")?, daemon.kib("RssAnon:")?);
         let mut page = metrics::page(server)?;
-        // After a pass that took long it rests for long.
+        // The inventory pauses for long after a long pass.
         while Counts::of(&page)?.passes <= first.passes {
             ensure!(start.elapsed() < PATIENCE, "the inventory has made no pass in {} s", PATIENCE.as_secs());
             thread::sleep(AGAIN);
@@ -256,7 +256,7 @@ impl Page {
     }
 }
 
-/// What the metrics count.
+/// Counters from the metrics page.
 struct Counts {
     passes: f64,
     searches: f64,

@@ -1,5 +1,5 @@
-//! The words experiments are written in: what was provoked, and what must then be true of the kernel's counters and of
-//! netqueue's. Nothing here looks at either.
+//! The vocabulary of experiments: an incident, and the expected counters of kernel and netqueue.
+//! Nothing here reads either.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use super::client::Server;
 use super::counters::Counter;
 use super::netns::Netns;
 
-/// The causes netqueue gives, as its API spells them.
+/// The causes of drops and resets, as netqueue's API spells them.
 pub(super) mod cause {
     pub(in crate::lab) const ACCEPT_QUEUE_FULL: &str = "accept_queue_full";
     pub(in crate::lab) const SYN_QUEUE_FULL: &str = "syn_queue_full";
@@ -29,7 +29,7 @@ pub(super) mod cause {
     pub(in crate::lab) const OUT_OF_MEMORY: &str = "out_of_memory";
 }
 
-/// The kernel's own words for why it sent a reset, from 6.10.
+/// The kernel's own reasons for a reset, from 6.10.
 pub(super) mod reason {
     pub(in crate::lab) const NO_SOCKET: &str = "NO_SOCKET";
     pub(in crate::lab) const FLAGS: &str = "TCP_FLAGS";
@@ -42,7 +42,7 @@ pub(super) mod reason {
     pub(in crate::lab) const STATE: &str = "TCP_STATE";
 }
 
-/// The stages of a handshake a packet can be dropped at.
+/// The stages of a handshake at which a packet can be dropped.
 pub(super) mod stage {
     pub(in crate::lab) const SYN: &[&str] = &["syn"];
     pub(in crate::lab) const ACK: &[&str] = &["ack"];
@@ -50,57 +50,57 @@ pub(super) mod stage {
     pub(in crate::lab) const ANY: &[&str] = &["syn", "ack", "cookie_ack"];
 }
 
-/// What the command line can change about an experiment.
+/// The command line's settings of experiments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    /// How many drops the concurrency experiment must reach.
+    /// Number of drops the concurrency experiment must reach.
     pub min_drops: u64,
-    /// How many SYNs the great flood has.
+    /// Number of SYNs of the great flood.
     pub syns: u32,
-    /// How many daemons start under load.
+    /// Number of daemons to start under load.
     pub starts: u32,
-    /// How many ports come and go.
+    /// Number of ports to open and close.
     pub ports: u32,
-    /// Whether settings of the whole machine may be changed for a moment.
+    /// True if settings of the whole machine may be changed for a moment.
     pub host_settings: bool,
 }
 
-/// One incident that can be provoked.
+/// An incident that the lab can provoke.
 pub(super) struct Experiment {
     pub number: &'static str,
     pub name: &'static str,
-    /// What is done, in one sentence.
+    /// The incident, in one sentence.
     pub incident: &'static str,
-    /// What a person should read in netqueue about it.
+    /// The answer that a user should find in netqueue.
     pub verdict: &'static str,
     pub provoke: Provoke,
 }
 
-/// How an experiment is provoked.
+/// The environment in which an experiment is provoked.
 pub(super) enum Provoke {
     /// In the network namespace of the calling thread.
     Inside(fn(&Settings) -> Result<Scene>),
-    /// The same in several namespaces, one after the other.
+    /// In several namespaces, one after the other.
     InEach(u32, fn(&Settings) -> Result<Scene>),
-    /// From where netqueue can be asked, for an experiment that looks at it while the incident goes on.
+    /// With access to netqueue, for an experiment that observes it during the incident.
     Watching(fn(&Bench<'_>) -> Result<Scene>),
 }
 
-/// What an experiment has that looks at netqueue while the incident goes on.
+/// The means of an experiment that observes netqueue during the incident.
 pub(super) struct Bench<'a> {
-    /// `None` if netqueue must not be asked.
+    /// The daemon; `None` if it must not be queried.
     pub server: Option<&'a Server>,
     pub settings: Settings,
-    /// The namespace the incident is provoked in.
+    /// The namespace of the incident.
     pub netns: &'a Netns,
 }
 
-/// How much of something there must be.
+/// The expected amount of something.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Amount {
     Exactly(u64),
     AtLeast(u64),
-    /// As much as the namespace's counter rose.
+    /// The increase of the namespace's counter.
     All(Counter),
 }
 
@@ -112,27 +112,27 @@ pub(super) struct Share {
     pub amount: Amount,
 }
 
-/// What netqueue must say of one listener.
+/// The expected row of one listener.
 #[derive(Debug)]
 pub(super) struct ExpectedListener {
     pub address: SocketAddr,
-    /// The split of its drops, which must be complete.
+    /// The breakdown of its drops, which must be complete.
     pub drops: Vec<Share>,
-    /// The split of the resets it earned, which must be complete; `None` where timing decides.
+    /// The breakdown of the resets charged to it, which must be complete; `None` if timing decides.
     pub resets: Option<Vec<(&'static str, Amount)>>,
-    /// Whether everything the namespace counted was charged to it.
+    /// True if every count of the namespace was charged to this listener.
     pub sole: bool,
 }
 
 impl ExpectedListener {
-    /// A listener, one of several, whose accept queue was full `amount` times and that did nothing else.
+    /// Expects one of several listeners to have had a full accept queue `amount` times, and nothing else.
     pub(super) fn overflowed(address: SocketAddr, stages: &'static [&'static str], amount: Amount) -> Self {
         let drops = vec![Share { cause: cause::ACCEPT_QUEUE_FULL, stages, amount }];
         Self { address, drops, resets: Some(vec![]), sole: false }
     }
 }
 
-/// What each new event of one kind must say; other events fail the experiment.
+/// The expected content of new events of one kind; unexpected events fail the experiment.
 #[derive(Debug)]
 pub(super) struct ExpectedEvents {
     /// `drop` or `reset`
@@ -146,40 +146,40 @@ pub(super) struct ExpectedEvents {
     pub syn_queue: Option<QueueState>,
 }
 
-/// Clients that are dropped more than once: packets are counted, and whose they are can be told.
+/// Clients that are dropped more than once: counters count packets, events identify the clients.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub port: u16,
     pub clients: usize,
-    /// How often each of them was dropped at least.
+    /// Minimum number of drops of each client.
     pub times: usize,
 }
 
-/// A queue as an event must show it.
+/// The expected state of a queue in an event.
 #[derive(Clone, Debug)]
 pub(super) struct QueueState {
     pub length: RangeInclusive<u64>,
     pub limit: u64,
 }
 
-/// What an experiment provoked.
+/// The outcome of a provoked incident, and the expectations of it.
 #[derive(Default)]
 pub(super) struct Scene {
-    /// What shows that the incident did happen.
+    /// The kernel counters that prove the incident.
     pub kernel: Vec<(Counter, Amount)>,
     pub listeners: Vec<ExpectedListener>,
-    /// Resets by cause, no matter at which address: those of a cause not named here are only counted.
+    /// Resets by cause, at any address; resets of a cause not listed here are only counted.
     pub resets: Vec<(&'static str, Amount)>,
-    /// The kernel's own reason beside each cause, where it gives reasons.
+    /// The kernel's own reason for each cause, on kernels that give reasons.
     pub reasons: Vec<(&'static str, &'static str)>,
-    /// `None`: timing decides which events there are.
+    /// The expected events; `None` if timing decides.
     pub events: Option<Vec<ExpectedEvents>>,
-    /// Clients that wait and ask again and again.
+    /// Clients that retransmit again and again.
     pub waiting: Option<Waiting>,
-    /// What was measured on the way, for the reader.
+    /// Measurements for the report.
     pub measured: Vec<String>,
-    /// What was found wrong on the way.
+    /// Problems found during the incident.
     pub problems: Vec<String>,
-    /// The sockets, kept open until the comparison is done: closing them would go on provoking.
+    /// The sockets, kept open until the comparison is done, because closing them would provoke more.
     pub open: Vec<Box<dyn Send>>,
 }

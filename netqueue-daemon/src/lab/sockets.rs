@@ -13,17 +13,18 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::sys;
 use super::verdict::Skip;
 
-/// How long anything that needs no incident may take, also on an emulated machine.
+/// Time limit of any step that involves no incident, also on an emulated machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which Internet protocol.
+/// An IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
     V6,
 }
 
-/// A listening socket; the lab's processes accept from it only where they say so.
+/// A listening socket.
+/// Nothing accepts from it unless an experiment does so explicitly.
 pub(super) struct Listener {
     socket: Socket,
     address: SocketAddr,
@@ -35,7 +36,7 @@ impl Listener {
         Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, false)
     }
 
-    /// The same with Multipath TCP.
+    /// Listens on every IPv4 address with Multipath TCP.
     pub(super) fn mptcp(port: u16, backlog: i32) -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).map_err(|error| {
             Skip::because(format!(
@@ -45,7 +46,7 @@ impl Listener {
         Self::listen(socket, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog)
     }
 
-    /// One of several that share an IPv4 port with SO_REUSEPORT.
+    /// Listens on an IPv4 port that several sockets share with SO_REUSEPORT.
     pub(super) fn reuseport(port: u16, backlog: i32) -> Result<Self> {
         Self::open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), backlog, true)
     }
@@ -96,17 +97,17 @@ impl Listener {
         self.socket.listen(backlog).with_context(|| format!("cannot listen on {} again", self.address))
     }
 
-    /// The address it is bound to.
+    /// The address to which the socket is bound.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its port on 127.0.0.1.
+    /// The address 127.0.0.1 with the listener's port.
     pub(super) fn loopback_ipv4(&self) -> SocketAddr {
         localhost(Ipv4Addr::LOCALHOST, self.address().port())
     }
 
-    /// Its port on 127.0.0.1, or on ::1 where it does not listen there.
+    /// The loopback address with the listener's port: 127.0.0.1, or ::1 for an IPv6-only listener.
     pub(super) fn loopback(&self) -> SocketAddr {
         match self.socket.only_v6() {
             Ok(true) => localhost(Ipv6Addr::LOCALHOST, self.address.port()),
@@ -114,12 +115,12 @@ impl Listener {
         }
     }
 
-    /// Completes handshakes only when the client's first data arrives.
+    /// Sets `TCP_DEFER_ACCEPT`: handshakes complete only when the client's first data arrives.
     pub(super) fn defer_accept(&self) -> Result<()> {
         sys::defer_accept(&self.socket, 30).context("cannot set TCP_DEFER_ACCEPT")
     }
 
-    /// Makes connections of SYNs that carry data, at most `pending` before their handshakes are complete.
+    /// Enables TCP Fast Open: SYNs that carry data make connections, at most `pending` incomplete ones.
     pub(super) fn fast_open(&self, pending: i32) -> Result<()> {
         sys::fast_open(&self.socket, pending).context("cannot set TCP_FASTOPEN")
     }
@@ -141,17 +142,17 @@ impl Listener {
             .with_context(|| format!("the listener on {} lost a queued connection", self.address))
     }
 
-    /// How many connections the accept queue holds.
+    /// The current length of the accept queue.
     pub(super) fn queue_length(&self) -> Result<u32> {
         sys::accept_queue_length(&self.socket).context("cannot read the listener's TCP_INFO")
     }
 
-    /// How many packets the kernel says the socket has dropped: for SYNs one each, for final ACKs two.
+    /// The kernel's number of packets dropped by the socket: one for a SYN, two for a final ACK.
     pub(super) fn socket_drops(&self) -> Result<u32> {
         sys::drops(&self.socket).context("cannot read the listener's SO_MEMINFO")
     }
 
-    /// Waits until the accept queue holds `length` connections.
+    /// Waits until the accept queue contains `length` connections.
     pub(super) fn wait_for_queue(&self, length: u32) -> Result<()> {
         wait_for(
             || self.queue_length(),
@@ -160,7 +161,7 @@ impl Listener {
         )
     }
 
-    /// Waits until the kernel says that the socket has dropped that many packets, or more.
+    /// Waits until the kernel has counted at least `least` dropped packets of the socket.
     pub(super) fn wait_for_drops(&self, least: u32) -> Result<()> {
         let address = self.address;
         wait_for(
@@ -170,7 +171,8 @@ impl Listener {
         )
     }
 
-    /// Fills the accept queue with `count` more connections nobody accepts; each sends one byte if the listener defers.
+    /// Adds `count` connections to the accept queue.
+    /// Nobody accepts them. With `first_byte` each client sends one byte, which a deferring listener needs.
     pub(super) fn fill(&self, count: u32, first_byte: bool) -> Result<Vec<Socket>> {
         let known = self.queue_length()?;
         let mut clients = Vec::new();
@@ -185,13 +187,13 @@ impl Listener {
         Ok(clients)
     }
 
-    /// A duplicate descriptor, for a process that shall accept from this listener.
+    /// Duplicates the descriptor, for a process that accepts from this listener.
     pub(super) fn share(&self) -> Result<OwnedFd> {
         self.socket.as_fd().try_clone_to_owned().context("cannot duplicate the listener")
     }
 }
 
-/// Reads a number until it is right, for as long as anything is waited for; the last one goes into the error.
+/// Reads a number until it is right or [`PATIENCE`] is over; the error contains the last number.
 fn wait_for(
     read: impl Fn() -> Result<u32>,
     is_right: impl Fn(u32) -> bool,
@@ -217,12 +219,12 @@ pub(super) fn connect(to: SocketAddr) -> Result<Socket> {
     Ok(socket)
 }
 
-/// Starts to connect and does not wait.
+/// Starts to connect without waiting.
 pub(super) fn connect_nonblocking(to: SocketAddr) -> Result<Socket> {
     start_to_connect(to, Protocol::TCP)
 }
 
-/// Starts to connect with TCP or MPTCP and does not wait.
+/// Starts to connect with TCP or MPTCP, without waiting.
 pub(super) fn start_to_connect(to: SocketAddr, protocol: Protocol) -> Result<Socket> {
     let socket = stream(to, protocol)?;
     socket.set_nonblocking(true)?;
@@ -231,7 +233,7 @@ pub(super) fn start_to_connect(to: SocketAddr, protocol: Protocol) -> Result<Soc
     Ok(socket)
 }
 
-/// Sends a SYN with one byte of data and does not wait.
+/// Sends a SYN with one byte of data, without waiting.
 pub(super) fn connect_fast_open(to: SocketAddr) -> Result<Socket> {
     let socket = stream(to, Protocol::TCP)?;
     socket.set_nonblocking(true)?;
@@ -240,7 +242,7 @@ pub(super) fn connect_fast_open(to: SocketAddr) -> Result<Socket> {
     Ok(socket)
 }
 
-/// A connect that goes on by itself has not failed.
+/// Treats a connect in progress (EINPROGRESS) as success.
 fn started(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
@@ -257,7 +259,7 @@ pub(super) fn send_byte(mut client: &Socket) -> Result<()> {
     client.write_all(b"x").context("cannot send a byte")
 }
 
-/// Waits until the client's side of the handshake is done.
+/// Waits until the client's side of the handshake is complete.
 pub(super) fn wait_connected(client: &Socket) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while client.peer_addr().is_err() {
@@ -269,24 +271,24 @@ pub(super) fn wait_connected(client: &Socket) -> Result<()> {
     Ok(())
 }
 
-/// The clients' own addresses: the peers the listener sees.
+/// The local addresses of clients, which the listener sees as peers.
 pub(super) fn local_addresses(clients: &[Socket]) -> Result<Vec<SocketAddr>> {
     clients.iter().map(local_address).collect()
 }
 
-/// The address a socket is bound to.
+/// The local address of a socket.
 pub(super) fn local_address(socket: &Socket) -> Result<SocketAddr> {
     socket.local_addr()?.as_socket().context("a socket has no IP address")
 }
 
-/// 127.0.0.1 or ::1 with a port.
+/// A loopback address, 127.0.0.1 or ::1, with a port.
 pub(super) fn localhost(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
     SocketAddr::new(ip.into(), port)
 }
 
-/// Lets this process open as many sockets as it may.
+/// Raises this process's limit of open descriptors to the maximum.
 pub(super) fn raise_descriptor_limit() -> Result<()> {
-    /// More than any experiment opens. Root may raise the limit beyond what it is given.
+    /// More descriptors than any experiment opens; root may raise the hard limit to it.
     const MANY: u64 = 1 << 16;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
     if hard < MANY && setrlimit(Resource::RLIMIT_NOFILE, MANY, MANY).is_ok() {

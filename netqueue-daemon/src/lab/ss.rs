@@ -1,4 +1,4 @@
-//! Listeners as `ss` of iproute2 shows them, beside the same of netqueue.
+//! Compares listeners as `ss` of iproute2 lists them with netqueue's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,17 +9,17 @@ use anyhow::{Context, Result};
 use super::api::Row;
 use super::programs;
 
-/// What both say of listeners, by the inodes of their sockets.
+/// Listeners of `ss` or netqueue, by the inode numbers of their sockets.
 pub(super) type Table = BTreeMap<u64, Socket>;
 
-/// What both say of one listener.
+/// One listener, with the properties that both report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Socket {
     pub addr: IpAddr,
     pub port: u16,
-    /// The limit of its accept queue.
+    /// The limit of the accept queue.
     pub backlog: u32,
-    /// Process ids and names.
+    /// The PIDs and names of its processes.
     pub owners: BTreeSet<(u32, String)>,
 }
 
@@ -30,13 +30,13 @@ impl fmt::Display for Socket {
     }
 }
 
-/// What `ss` says of the calling thread's namespace.
+/// Reads the listeners of the calling thread's namespace from `ss`.
 pub(super) fn listeners() -> Result<Table> {
     let lines = programs::output("ss", &["-H", "-l", "-n", "-t", "-p", "-e"])?;
     lines.lines().map(|line| parse(line).with_context(|| format!("cannot understand ss: {line:?}"))).collect()
 }
 
-/// `LISTEN 0 511 127.0.0.1:80 0.0.0.0:* users:(("nginx",pid=7,fd=6)) ino:1234 sk:1 ...`
+/// Parses `LISTEN 0 511 127.0.0.1:80 0.0.0.0:* users:(("nginx",pid=7,fd=6)) ino:1234 sk:1 ...`
 fn parse(line: &str) -> Option<(u64, Socket)> {
     let words: Vec<_> = line.split_whitespace().collect();
     let [_state, _queued, backlog, local, ..] = words.as_slice() else { return None };
@@ -46,7 +46,7 @@ fn parse(line: &str) -> Option<(u64, Socket)> {
         addr => addr.split_once('%').map_or(addr, |(addr, _interface)| addr),
     };
     let after = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
-    // Processes are the one part that may hold blanks.
+    // Only the list of processes may contain blanks.
     let users = line
         .split_once("users:(")
         .map_or("", |(_, rest)| rest.split_once("))").map_or("", |(users, _)| users));
@@ -63,7 +63,7 @@ fn parse(line: &str) -> Option<(u64, Socket)> {
     Some((after("ino:")?.parse().ok()?, socket))
 }
 
-/// What netqueue says of a namespace with these rows.
+/// Extracts the open listeners from netqueue's rows of a namespace.
 pub(super) fn of_netqueue(rows: &[Row]) -> Table {
     let open = rows.iter().filter_map(|row| {
         let details = row.listener.as_ref().filter(|details| details.closed.is_none())?;
@@ -78,7 +78,7 @@ pub(super) fn of_netqueue(rows: &[Row]) -> Table {
     open.collect()
 }
 
-/// Where the two differ, in words.
+/// Describes the differences between the two.
 pub(super) fn differences(ss: &Table, netqueue: &Table) -> Vec<String> {
     let said = |socket: Option<&Socket>| socket.map_or_else(|| "nothing".to_owned(), ToString::to_string);
     let inodes: BTreeSet<_> = ss.keys().chain(netqueue.keys()).collect();

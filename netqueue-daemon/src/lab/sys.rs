@@ -1,34 +1,34 @@
-//! The socket options and the clock no safe crate offers: the only unsafe code of the lab.
+//! Socket options and the clock that no safe crate offers: the only unsafe code of the lab.
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Sets `TCP_DEFER_ACCEPT`: the connection is made when the client's first data arrives.
+/// Sets `TCP_DEFER_ACCEPT`: the connection completes when the client's first data arrives.
 pub(super) fn defer_accept(socket: impl AsFd, seconds: i32) -> io::Result<()> {
     set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, seconds)
 }
 
-/// Sets `TCP_FASTOPEN` of a listener: a SYN's data is accepted, for so many connections at once.
+/// Sets `TCP_FASTOPEN`: accepts data in SYNs, of at most `pending` incomplete connections.
 pub(super) fn fast_open(socket: impl AsFd, pending: i32) -> io::Result<()> {
     set_tcp_option(socket, libc::TCP_FASTOPEN, pending)
 }
 
-/// Sends keep-alive probes after a second of silence, one each second, and gives up after the first that is not answered.
+/// Sends keep-alive probes after one second of silence, and gives up after the first without answer.
 pub(super) fn impatient_keepalive(socket: impl AsFd) -> io::Result<()> {
     let options = [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT];
     options.into_iter().try_for_each(|option| set_tcp_option(&socket, option, 1))
 }
 
-/// Does not wait for the peer's FIN once the socket is closed (`TCP_LINGER2` below 0).
+/// Does not wait for the peer's FIN after close (`TCP_LINGER2` below 0).
 pub(super) fn wait_for_no_fin(socket: impl AsFd) -> io::Result<()> {
     set_tcp_option(socket, libc::TCP_LINGER2, -1)
 }
 
-/// Ends a connection and keeps the socket: `connect` to an address of family AF_UNSPEC.
+/// Disconnects a socket and keeps it: `connect` to an address of family AF_UNSPEC.
 pub(super) fn dissolve(socket: impl AsFd) -> io::Result<()> {
     let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
-    // SAFETY: the descriptor is open while it is borrowed, and the pointer and length describe one live sockaddr.
+    // SAFETY: the descriptor is open while it is borrowed; pointer and length describe one live sockaddr.
     let result = unsafe {
         libc::connect(
             socket.as_fd().as_raw_fd(),
@@ -53,7 +53,7 @@ fn set_tcp_option(socket: impl AsFd, option: i32, value: i32) -> io::Result<()> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The head of the kernel's `struct tcp_info`, up to what a listener fills in.
+/// The head of the kernel's `struct tcp_info`, up to the fields that a listener fills in.
 #[repr(C)]
 #[derive(Default)]
 struct TcpInfoHead {
@@ -84,9 +84,9 @@ pub(super) fn accept_queue_length(listener: impl AsFd) -> io::Result<u32> {
     if result == 0 { Ok(info.unacked) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How many packets a socket has dropped (`sk_drops`), as `ss -m` shows it.
+/// Number of packets that a socket has dropped (`sk_drops`), as `ss -m` shows it.
 pub(super) fn drops(socket: impl AsFd) -> io::Result<u32> {
-    /// include/uapi/linux/sock_diag.h: SK_MEMINFO_DROPS, and how many values there are.
+    /// SK_MEMINFO_DROPS of include/uapi/linux/sock_diag.h; the option has one more value.
     const DROPS: usize = 8;
     let mut values = [0u32; DROPS + 1];
     let mut length = size_of_val(&values) as libc::socklen_t;
@@ -104,21 +104,22 @@ pub(super) fn drops(socket: impl AsFd) -> io::Result<u32> {
     if result == 0 { Ok(values[DROPS]) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What [`ticks`] counts.
+/// The unit of [`ticks`].
 #[cfg(target_arch = "x86_64")]
 pub(super) const TICKS: &str = "TSC ticks";
-/// What [`ticks`] counts.
+/// The unit of [`ticks`].
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const TICKS: &str = "ns";
 
-/// The finest clock there is. An emulator that counts instructions lets the time stamp counter count them.
+/// Reads the time stamp counter, the finest clock.
+/// An emulator that counts instructions makes this counter count them.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn ticks() -> u64 {
     // SAFETY: an instruction without operands that every CPU of this architecture has.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// The finest clock there is.
+/// Reads the monotonic clock, in nanoseconds.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn ticks() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)

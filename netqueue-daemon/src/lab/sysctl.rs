@@ -1,4 +1,4 @@
-//! The settings of the calling thread's network namespace, under `/proc/sys/net`.
+//! Sysctls of the calling thread's network namespace, under `/proc/sys/net`.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::verdict::Skip;
 
-/// Makes `/proc/sys/net/NAME` hold `value`; writes only where it holds something else.
+/// Sets `/proc/sys/net/NAME` to `value`; writes only if the current value differs.
 pub(super) fn ensure(name: &str, value: u64) -> Result<()> {
     let path = format!("/proc/sys/net/{name}");
     let current = fs::read_to_string(&path)
@@ -22,7 +22,7 @@ pub(super) fn ensure(name: &str, value: u64) -> Result<()> {
     })
 }
 
-/// What every experiment starts from, so that a distribution's own defaults do not decide its outcome.
+/// Sets the initial sysctls of every experiment, independent of the distribution's defaults.
 pub(super) fn defaults() -> Result<()> {
     ensure("ipv4/tcp_syncookies", 1)?;
     ensure("ipv4/tcp_abort_on_overflow", 0)?;

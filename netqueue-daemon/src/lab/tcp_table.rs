@@ -1,5 +1,5 @@
-//! The TCP sockets of the calling thread's network namespace as `/proc/net/tcp` and `tcp6` list them: both ends of a
-//! loopback connection, each in the state the kernel has it in, whatever anybody counted.
+//! The TCP sockets of the calling thread's network namespace, from `/proc/net/tcp` and `tcp6`.
+//! Lists both ends of a loopback connection in the kernel's states, independent of any counter.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 const TABLE: &str = "/proc/thread-self/net/tcp";
 const TABLE_V6: &str = "/proc/thread-self/net/tcp6";
 
-/// A state, by its number in the table.
+/// A TCP state, by its number in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Established = 1,
@@ -20,7 +20,7 @@ pub(super) enum State {
     Listen = 10,
 }
 
-/// How many sockets are in one state, at either end of a listener's port.
+/// Number of sockets in one state, at either end of a listener's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ends {
     pub servers: usize,
@@ -39,7 +39,7 @@ impl TcpTable {
         Ok(Self(table))
     }
 
-    /// The sockets of `port` that are in `state`.
+    /// Counts the sockets of `port` that are in `state`.
     pub(super) fn count(&self, port: u16, state: State) -> Ends {
         let mut ends = Ends::default();
         for socket in self.0.lines().filter_map(Socket::parse) {

@@ -1,4 +1,5 @@
-//! One experiment tried: provoked in a network namespace of its own, compared while the kernel's counters stand still.
+//! Runs one experiment in a network namespace of its own.
+//! The comparison takes place at a moment when the kernel's counters do not change.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -15,20 +16,20 @@ use super::netns::Netns;
 use super::observation::{self, Observation};
 use super::scene::{Bench, Provoke, Scene, Settings};
 
-/// How long to wait for a moment in which the kernel counts nothing.
+/// Time limit for a moment in which the kernel counts nothing.
 const STABLE_WITHIN: Duration = Duration::from_secs(30);
-/// How long netqueue may take to agree: events travel, counters do not.
+/// Time limit for netqueue to agree: events travel, counters do not.
 const AGREE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What both sides said.
+/// The kernel's and netqueue's counts of one experiment.
 #[derive(Default)]
 pub(super) struct Comparison {
-    /// The inode of the namespace, the last one if there were several.
+    /// The inode number of the namespace, the last one if there were several.
     pub netns: u64,
     pub kernel: Counters,
-    /// `None` if netqueue was not asked.
+    /// netqueue's answers; `None` if it was not queried.
     pub netqueue: Option<Observation>,
-    /// What was measured on the way.
+    /// Measurements for the report.
     pub measured: Vec<String>,
     pub problems: Vec<String>,
 }
@@ -61,7 +62,7 @@ pub(super) fn run(
     Ok(comparison)
 }
 
-/// A namespace, and how everything stood when it was new.
+/// A namespace, and the state of all counters when it was new.
 struct Place<'a> {
     netns: Netns,
     baseline: Counters,
@@ -87,7 +88,7 @@ impl<'a> Place<'a> {
         Ok(counters::since(&self.netns.counters()?, &self.baseline))
     }
 
-    /// Asks both sides until they agree at a moment when the kernel counted nothing, or too much time has passed.
+    /// Polls the kernel and netqueue until they agree while the kernel counts nothing, or time is over.
     fn compare(&self, scene: &Scene) -> Result<Comparison> {
         let netns = self.netns.inode();
         let mut measured = scene.measured.clone();
@@ -132,11 +133,12 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What namespaces counted in their lives, by their inode, which several of them may have had one after the other.
+/// The counts of namespaces by inode number, which several of them may have had in turn.
 type Lives = BTreeMap<u64, (Observation, Counters)>;
 
-/// Provokes the same in several namespaces, each created after the one before was left. Each is compared while its
-/// sockets are open and when they are closed, and all of them once more when they are gone.
+/// Provokes an incident in several namespaces, each created after the previous one was left.
+/// Each is compared while its sockets are open and after they are closed, and all of them once more when they
+/// are gone.
 fn in_each(
     times: u32,
     provoke: fn(&Settings) -> Result<Scene>,
@@ -173,7 +175,7 @@ fn in_each(
 }
 
 impl Comparison {
-    /// Adds what another namespace said.
+    /// Adds the counts of another namespace.
     fn add(&mut self, other: Self) {
         self.netns = other.netns;
         self.kernel = counters::sum(&self.kernel, &other.kernel);

@@ -1,25 +1,25 @@
-//! How an experiment can end, and the error that means "not on this machine" rather than "wrong".
+//! Outcomes of an experiment, and the error that means "impossible on this machine", not "wrong".
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The end of one experiment.
+/// The outcome of one experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Outcome {
-    /// netqueue said what the kernel did.
+    /// netqueue agreed with the kernel and the experiment.
     Passed,
-    /// It did not, or the incident could not be provoked.
+    /// netqueue disagreed, or the incident could not be provoked.
     Failed,
-    /// This kernel or machine cannot run it.
+    /// This kernel or machine cannot run the experiment.
     Skipped,
     /// The incident happened and nothing was compared (`--no-daemon`).
     Provoked,
 }
 
 impl Outcome {
-    /// The word in the report: what went wrong stands out.
+    /// The word in the report; capitals make failures stand out.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Passed => "pass",
@@ -35,7 +35,7 @@ impl Outcome {
 pub(super) struct Skip(pub String);
 
 impl Skip {
-    /// The error an experiment returns to be skipped.
+    /// Creates the error that makes an experiment be skipped.
     pub(super) fn because(reason: impl Into<String>) -> anyhow::Error {
         Self(reason.into()).into()
     }

@@ -1,4 +1,4 @@
-//! One listener as netqueue shows it while an incident goes on.
+//! Observes one listener in netqueue during an incident.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use super::api::{Row, TrafficRow};
 use super::observation::Observation;
 use super::scene::Bench;
 
-/// How long netqueue may take to agree.
+/// Time limit for netqueue to agree.
 const AGREE_WITHIN: Duration = Duration::from_secs(3);
 
-/// A listener that is watched since `begin`.
+/// A listener, observed since `begin`.
 pub(super) struct Watch<'a> {
     bench: &'a Bench<'a>,
     address: SocketAddr,
@@ -22,7 +22,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// From now on; before the incident.
+    /// Starts the observation; call this before the incident.
     pub(super) fn begin(bench: &'a Bench<'a>, address: SocketAddr) -> Result<Self> {
         let known = match bench.server {
             Some(server) => Observation::of(server, bench.netns.inode())?,
@@ -31,7 +31,8 @@ impl<'a> Watch<'a> {
         Ok(Self { bench, address, known })
     }
 
-    /// Asks until netqueue's answer is right or it had its time, and gives the last one; `None` if it must not be asked.
+    /// Polls netqueue until its answer is right or time is over; returns the last answer.
+    /// `None` if netqueue must not be queried.
     pub(super) fn until(&self, right: impl Fn(&Observation) -> bool) -> Result<Option<Observation>> {
         let Some(server) = self.bench.server else { return Ok(None) };
         let deadline = Instant::now() + AGREE_WITHIN;
@@ -44,14 +45,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What went through the listener, as netqueue says now; `None` if it must not be asked or does not know the listener.
+    /// Fetches the listener's traffic; `None` if netqueue must not be queried or has no such listener.
     pub(super) fn traffic(&self) -> Result<Option<TrafficRow>> {
         let seen = self.until(|_| true)?;
         let rows = seen.map(|seen| seen.rows).unwrap_or_default();
         Ok(rows.into_iter().find(|row| row.is_listener(self.address)).and_then(|row| row.traffic))
     }
 
-    /// Asks until one thing of the listener's row is what it must be; otherwise, the sentence that says so.
+    /// Polls until one property of the listener's row is as expected; otherwise returns the deviation.
     pub(super) fn expect<T: Debug + PartialEq>(
         &self,
         when: &str,

@@ -1,5 +1,5 @@
-//! The processes of experiments with traffic: this program again, started by the thread in the namespace so that it
-//! lives there too, and ending with it.
+//! Worker processes of experiments with traffic: this program again, in the experiment's namespace.
+//! A thread inside the namespace starts each worker, which therefore lives there and ends with that thread.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 
 use super::sockets::{self, Listener};
 
-/// How long an acceptor goes on without pauses, for its parent to see the end of all traffic.
+/// Time for which an acceptor continues without pauses, so that its parent sees the end of all traffic.
 const LINGER: Duration = Duration::from_secs(60);
 
 /// The arguments of `netqueue lab worker`.
@@ -38,30 +38,30 @@ enum Role {
     },
 }
 
-/// How a process accepts.
+/// The behaviour of an accepting process.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Acceptor {
-    /// The pause after each connection
+    /// Pause after each connection, in milliseconds
     #[arg(long)]
     pub pause_ms: u64,
-    /// How long it pauses; then it only empties the queue
+    /// Seconds with pauses; afterwards it only empties the queue
     #[arg(long)]
     pub seconds: u64,
 }
 
-/// How a process connects.
+/// The behaviour of a connecting process.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Clients {
-    /// How many clients connect at once, before all of them are closed
+    /// Number of clients that connect at once, before all of them are closed
     #[arg(long)]
     pub batch: usize,
-    /// What the handshakes of a batch are given to complete
+    /// Microseconds for the handshakes of a batch to complete
     #[arg(long)]
     pub pause_us: u64,
-    /// Each sends a byte before it is closed, which ends a deferred handshake
+    /// Each client sends a byte before it is closed, which completes a deferred handshake
     #[arg(long)]
     pub first_byte: bool,
-    /// Each sends a byte with its SYN
+    /// Each client sends a byte with its SYN
     #[arg(long)]
     pub fast_open: bool,
     #[arg(long)]
@@ -116,7 +116,7 @@ fn accept(how: &Acceptor) -> Result<()> {
     let start = Instant::now();
     let slow = Duration::from_secs(how.seconds);
     while start.elapsed() < slow + LINGER {
-        // A client that reset its connection while it was queued is an error here, and no reason to stop.
+        // A client that reset its queued connection causes an error here, which is no reason to stop.
         drop(listener.accept());
         if start.elapsed() < slow {
             thread::sleep(Duration::from_millis(how.pause_ms));
@@ -136,7 +136,8 @@ fn connect(how: &Clients, targets: &[SocketAddr]) -> Result<()> {
             } else {
                 sockets::connect_nonblocking(*target)?
             };
-            // Closing resets the connection: no retransmission outlives the process, and no port waits in TIME_WAIT.
+            // Closing resets the connection: no retransmission outlives the process, and no port waits in
+            // TIME_WAIT.
             client.set_linger(Some(Duration::ZERO))?;
             clients.push(client);
         }

@@ -50,7 +50,7 @@ const SUPPRESSED: Family<0> = Family {
 
 const LOST: Family<1> = Family {
     name: "netqueue_events_lost_total",
-    help: "Events or counts that were lost, by reason; ring_full and undecodable leave every count exact.",
+    help: "Events or counts that were lost, by reason; ring_full, undecodable and caller_hidden leave every count exact.",
     kind: Kind::Counter,
     labels: ["reason"],
 };

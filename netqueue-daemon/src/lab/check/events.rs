@@ -1,4 +1,5 @@
-//! The newest events of the namespace: each must say what the experiment did, and none may say anything else.
+//! Checks the newest events of the namespace.
+//! Each expected event must have occurred, and no event may be unexpected.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -6,7 +7,7 @@ use std::net::SocketAddr;
 use crate::lab::api::{Event, Queue};
 use crate::lab::scene::{ExpectedEvents, QueueState, Waiting};
 
-/// Compares the new events of a namespace with the expected kinds of them.
+/// Compares the new events of a namespace with the expected kinds.
 pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut unexplained: Vec<&Event> = seen.iter().collect();
@@ -29,7 +30,7 @@ pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> 
     problems
 }
 
-/// Whether the drops are told to be so many clients', each of them dropped several times.
+/// Checks that the dropped packets came from the expected number of clients, each dropped repeatedly.
 pub(super) fn waiting(expected: &Waiting, seen: &[Event]) -> Vec<String> {
     let mut times: HashMap<SocketAddr, usize> = HashMap::new();
     for event in seen.iter().filter(|event| event.kind == "drop" && event.port == expected.port) {
@@ -52,7 +53,7 @@ pub(super) fn waiting(expected: &Waiting, seen: &[Event]) -> Vec<String> {
     problems
 }
 
-/// Whether each reset has the kernel's own reason beside it, where this kernel gives any.
+/// Checks the kernel's reason of each reset, on kernels that give reasons.
 pub(super) fn reasons(expected: &[(&str, &str)], seen: &[Event]) -> Vec<String> {
     if seen.iter().all(|event| event.kernel_reason.is_none()) {
         return Vec::new();
@@ -90,7 +91,7 @@ fn shows(queue: Option<Queue>, want: Option<&QueueState>) -> bool {
     })
 }
 
-/// The expected event in words.
+/// Describes the expected event.
 fn words(want: &ExpectedEvents) -> String {
     let queue = |name: &str, state: &Option<QueueState>| match state {
         Some(state) => {

@@ -1,11 +1,11 @@
-//! What netqueue says of one listener: the identities of any row, and the counts and split an experiment expects.
+//! Checks one listener's row: identities of any row, and the experiment's counts and breakdown.
 
 use super::disagreement;
 use crate::lab::api::{Breakdown, Row};
 use crate::lab::counters::{Counter, Counters};
 use crate::lab::scene::{Amount, ExpectedListener, cause};
 
-/// What must be true of any listener's row.
+/// Checks the identities that every listener's row must satisfy.
 pub(super) fn identities(row: &Row) -> Vec<String> {
     let sum = |parts: &Breakdown| parts.by_cause.iter().map(|part| part.count).sum::<u64>();
     let full = row.drops.by_cause.iter().filter(|part| part.cause == cause::ACCEPT_QUEUE_FULL);
@@ -38,12 +38,12 @@ pub(super) fn identities(row: &Row) -> Vec<String> {
     problems
 }
 
-/// Compares the listener's row with what the experiment expects of it.
+/// Compares the listener's row with the experiment's expectation.
 pub(super) fn check(expected: &ExpectedListener, kernel: &Counters, rows: &[Row]) -> Vec<String> {
     let address = expected.address;
     let mut found: Vec<&Row> = rows.iter().filter(|row| row.is_listener(address)).collect();
     if found.len() > 1 {
-        // Others on the same address are of no concern as long as nothing is charged to them.
+        // Other listeners on the same address do not matter as long as nothing is charged to them.
         found.retain(|row| row.counted_anything());
     }
     let [row] = found[..] else {
@@ -67,7 +67,8 @@ pub(super) fn check(expected: &ExpectedListener, kernel: &Counters, rows: &[Row]
     problems
 }
 
-/// Compares a split with its expected shares, which must leave nothing. No stage means any.
+/// Compares a breakdown with its expected shares, which must cover it completely.
+/// An expected share without stages matches any stage.
 fn split<'a>(
     what: &str,
     row: &Row,

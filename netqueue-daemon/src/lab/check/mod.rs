@@ -1,5 +1,5 @@
-//! The comparison itself: the kernel's counters, what an experiment expects, and what netqueue said; out come the
-//! disagreements, each in a sentence. Pure.
+//! Compares the kernel's counters, the experiment's expectation, and netqueue's answers.
+//! Returns each disagreement as a sentence. Pure: no input or output here.
 
 mod events;
 mod listener;
@@ -13,7 +13,7 @@ use super::counters::{Counter, Counters};
 use super::observation::Observation;
 use super::scene::{Amount, Scene};
 
-/// Whether the incident did happen.
+/// Checks that the incident happened, by the kernel's counters.
 pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
     let wrong = |(counter, amount): &(Counter, Amount)| {
         let wrong = disagreement(kernel.get(*counter), *amount, kernel)?;
@@ -25,7 +25,7 @@ pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
     scene.kernel.iter().filter_map(wrong).collect()
 }
 
-/// Where netqueue disagrees with the kernel or with the experiment.
+/// Compares netqueue's answers with the kernel's counters and with the experiment.
 pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
     let mut problems = residuals(kernel, &seen.sum());
     problems.extend(reconciliation::alive(kernel, seen.reconciliation.as_ref()));
@@ -47,7 +47,7 @@ pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> 
     problems
 }
 
-/// The promise of netqueue: nothing the kernel counted is left over, nothing is counted twice.
+/// Checks netqueue's central promise: every count of the kernel is attributed, and attributed once.
 pub(super) fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
     let differs = |counter: &Counter| kernel.get(*counter) != sum.get(*counter);
     let sentence = |counter: Counter| {
@@ -61,7 +61,7 @@ pub(super) fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
     Counter::ALL.into_iter().filter(differs).map(sentence).collect()
 }
 
-/// The resets of the whole namespace, by cause.
+/// Compares the resets of the whole namespace, by cause.
 fn resets(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
     let wrong = |(cause, amount): &(&str, Amount)| {
         let parts = seen.rows.iter().flat_map(|row| &row.resets.by_cause);
@@ -72,7 +72,7 @@ fn resets(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
     scene.resets.iter().filter_map(wrong).collect()
 }
 
-/// `None` if the amount is right.
+/// Returns the deviation in words, or `None` if the amount is right.
 fn disagreement(count: u64, amount: Amount, kernel: &Counters) -> Option<String> {
     let (right, wanted) = match amount {
         Amount::Exactly(wanted) => (count == wanted, wanted.to_string()),
@@ -97,7 +97,7 @@ mod tests {
         counters
     }
 
-    /// What `reconciliation.rs` checks is left out.
+    /// Leaves out the problems that `reconciliation.rs` reports.
     fn but_status(mut problems: Vec<String>) -> Vec<String> {
         problems.retain(|problem| !problem.starts_with("status: "));
         problems

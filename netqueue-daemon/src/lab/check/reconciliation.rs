@@ -1,4 +1,4 @@
-//! What netqueue itself publishes of the namespace's sums: nothing may be left over, and nothing counted may be missing.
+//! Checks the sums that netqueue publishes of a namespace: the residual is 0, and no count is missing.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::lab::counters::{Counter, Counters};
 
-/// One namespace's row in the daemon's status.
+/// A namespace's row of the reconciliation in the daemon's status.
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::lab) struct Reconciliation {
     pub netns_inode: u64,
@@ -25,9 +25,10 @@ struct Balance {
     residual: i64,
 }
 
-/// Compares the row of a living namespace with what the kernel counted in it since it was made.
+/// Compares the row of a living namespace with the kernel's counts since its creation.
 pub(in crate::lab) fn alive(kernel: &Counters, row: Option<&Reconciliation>) -> Vec<String> {
-    // The row of one that had the number before is not its own: netqueue has found nothing in this one yet.
+    // A row that is not alive belongs to an earlier namespace with this inode number: netqueue has found
+    // nothing in the new one yet.
     let Some(row) = row.filter(|row| row.state == "alive") else {
         let counted = Counter::ALL.into_iter().any(|counter| kernel.get(counter) > 0);
         let missing = "status: the namespace is not compared, though something was counted in it";
@@ -36,7 +37,7 @@ pub(in crate::lab) fn alive(kernel: &Counters, row: Option<&Reconciliation>) -> 
     of_row(kernel, row)
 }
 
-/// Compares the row of a namespace that has ended with what the kernel had counted in it.
+/// Compares the row of an ended namespace with the kernel's final counts.
 pub(in crate::lab) fn ended(kernel: &Counters, row: Option<&Reconciliation>) -> Vec<String> {
     let Some(row) = row else {
         return vec!["status: the namespace that ended is not compared".to_owned()];
@@ -81,7 +82,7 @@ fn of_row(kernel: &Counters, row: &Reconciliation) -> Vec<String> {
 pub(in crate::lab) mod tests {
     use super::*;
 
-    /// A row as the daemon writes it, all counters alike.
+    /// A row as the daemon writes it, with the same values for all counters.
     pub(in crate::lab) fn row(
         inode: u64,
         generation: u64,

@@ -1,5 +1,5 @@
-//! `netqueue lab cost`: what one connection, one dropped SYN or one data packet costs this machine, so that a run with the
-//! daemon stopped and one with it attached tell what netqueue adds.
+//! `netqueue lab cost`: measures the cost of one connection, one dropped SYN, or one data packet.
+//! A run with the daemon stopped and one with it attached differ by netqueue's overhead.
 
 mod work;
 
@@ -21,54 +21,57 @@ use super::sys;
 use netqueue_domain::{AttachWay, Features};
 use netqueue_kernel::{EmptyProbes, RunTime, RunTimes};
 
-/// What is timed together, once each; a batch in which another task had the CPU does not count.
+/// Repetitions per batch; a batch in which another task had the CPU does not count.
 const BATCH: u32 = 50;
-/// Each cycle leaves a port in TIME_WAIT; a search among too many of them would be measured, too.
+/// Maximum number of cycles.
+/// Each leaves a port in TIME_WAIT, and the search among too many would be measured too.
 const MOST_CYCLES: u32 = 10_000;
 
 /// The arguments of `netqueue lab cost`.
 #[derive(Debug, Args)]
 pub(super) struct CostArgs {
-    /// What is done; may be given several times
+    /// Work to measure; may be given several times
     #[arg(long = "of", value_enum, value_name = "WHAT", default_values_t = [Work::Cycle])]
     of: Vec<Work>,
-    /// How many times it is timed, in batches of 50; some more warm up before
+    /// Number of repetitions, in batches of 50, after a warm-up
     #[arg(long, value_name = "N", default_value_t = 4000,
         value_parser = clap::value_parser!(u32).range(i64::from(BATCH)..=i64::from(MOST_CYCLES)))]
     cycles: u32,
-    /// Attaches programs that do nothing where netqueue's are: auto, fentry or kprobe. The daemon is to be stopped
+    /// Attaches programs that do nothing in place of netqueue's: auto, fentry or kprobe; stop the daemon
+    /// first
     #[arg(long, value_name = "WAY", value_parser = |way: &str| AttachWay::named(way).ok_or_else(||
         format!("it is none of {}", AttachWay::EXPECTED)))]
     empty_probes: Option<AttachWay>,
-    /// With --empty-probes: attaches none at accept(), as the daemon's flag does
+    /// With --empty-probes: attaches none at accept(), like the daemon's flag of the same name
     #[arg(long, requires = "empty_probes")]
     no_accept_wait: bool,
-    /// Also tells how long each eBPF program ran that ran once for each, or more often; what is measured contains the counting
+    /// Also reports the run time of each eBPF program that ran at least once per repetition; this
+    /// accounting adds to the measured cost
     #[arg(long)]
     by_program: bool,
-    /// Prints one JSON object for each, on a line of its own
+    /// Prints one JSON object per measurement, each on a line of its own
     #[arg(long)]
     json: bool,
 }
 
-/// What it costs, once.
+/// The cost of one repetition of a kind of work.
 #[derive(Debug, Serialize)]
 struct Cost {
     of: &'static str,
-    /// Of the middle one of all batches.
+    /// Median of all batches that count.
     median: f64,
-    /// Of the batch least disturbed.
+    /// Minimum of all batches that count: the one least disturbed.
     minimum: f64,
     unit: &'static str,
     batches: u32,
     cycles_per_batch: u32,
-    /// How often it was done in all: to warm up, and in batches that do not count.
+    /// Repetitions in total, including the warm-up and batches that do not count.
     done: u64,
-    /// Whether programs were counted meanwhile, which is then in it.
+    /// True if the kernel accounted the run times of programs meanwhile, which adds to the cost.
     by_program: bool,
 }
 
-/// Measures, and prints what was measured.
+/// Measures each kind of work and prints the results.
 pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
     let batches = args.cycles / BATCH;
     let features = Features { accept_wait: !args.no_accept_wait, ..Features::default() };
@@ -104,19 +107,19 @@ pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How long one program ran for what was measured.
+/// The run time of one eBPF program for one kind of work.
 #[derive(Debug, PartialEq, Serialize)]
 struct ProgramCost {
     of: &'static str,
-    /// The kernel's number of it: names are cut off after 15 letters.
+    /// The kernel's ID of the program, because names are cut after 15 letters.
     program: u32,
     name: String,
     runs: u64,
-    /// Each, in nanoseconds.
+    /// Average run time in nanoseconds.
     nanos: f64,
 }
 
-/// The programs that ran at least so often between two readings.
+/// The programs that ran at least `least` times between two readings.
 fn ran(work: Work, least: u32, before: &Programs, after: &Programs) -> Vec<ProgramCost> {
     let cost = |(number, (name, now)): (&u32, &(String, RunTime))| {
         let earlier = before.get(number).map_or((0, 0), |(_, earlier)| (earlier.runs, earlier.nanos));
@@ -135,7 +138,7 @@ fn ran(work: Work, least: u32, before: &Programs, after: &Programs) -> Vec<Progr
 
 type Programs = BTreeMap<u32, (String, RunTime)>;
 
-/// Measures in the calling thread's namespace.
+/// Measures one kind of work in the calling thread's network namespace.
 fn measure(work: Work, batches: u32) -> Result<Cost> {
     let mut prepared = work.prepare()?;
     stay_on_this_cpu()?;
@@ -170,13 +173,13 @@ fn measure(work: Work, batches: u32) -> Result<Cost> {
     )
 }
 
-/// How many batches are tried for so many that are to count: a daemon that has something to do is busy for longer than some of
-/// them take.
+/// Maximum number of batches to try in order to get `batches` undisturbed ones.
+/// A daemon that has work to do stays busy for longer than some batches take.
 fn most_tries(batches: u32) -> u32 {
     (10 * batches).min(MOST_CYCLES / BATCH).max(2 * batches)
 }
 
-/// Waits for other work to end: a kernel that has just booted goes on initialising for a while.
+/// Waits until other tasks leave this CPU alone: a freshly booted kernel initialises for a while.
 fn wait_until_alone() -> Result<()> {
     const SPELL: Duration = Duration::from_millis(50);
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -198,8 +201,9 @@ fn wait_until_alone() -> Result<()> {
     )
 }
 
-/// Does `work` and says whether this thread had the CPU nearly all the time. The kernel's own threads take it for a
-/// moment in every batch, to finish what connections left to them: that is part of their cost.
+/// Runs `work`, and returns whether this thread had the CPU for at least 95 % of the time.
+/// The kernel's own threads take the CPU for a moment in every batch to finish the work that connections left
+/// to them: that is part of the cost.
 fn alone<T>(work: impl FnOnce() -> T) -> Result<(T, bool)> {
     const NEARLY_ALL: f64 = 0.95;
     let clock = |id| Ok::<_, anyhow::Error>(Duration::from(clock_gettime(id)?));
@@ -210,14 +214,15 @@ fn alone<T>(work: impl FnOnce() -> T) -> Result<(T, bool)> {
     Ok((done, used >= elapsed.mul_f64(NEARLY_ALL)))
 }
 
-/// The counters of two CPUs need not agree, and a cold cache is no part of a connection.
+/// Pins the thread to its CPU: time stamp counters of two CPUs may differ, and caches must stay warm.
 fn stay_on_this_cpu() -> Result<()> {
     let mut here = CpuSet::new();
     here.set(sched_getcpu()?)?;
     sched_setaffinity(Pid::from_raw(0), &here).context("cannot stay on one CPU")
 }
 
-/// Times a batch. Nothing in it waits: over loopback all is done when the system call returns.
+/// Times a batch.
+/// Nothing in it waits: on loopback all work is done when the system call returns.
 fn batch(prepared: &mut Prepared) -> Result<u64> {
     let start = sys::ticks();
     for _ in 0..BATCH {

@@ -1,4 +1,4 @@
-//! What is measured: each kind of work is prepared once, done many times, and checked to have been what it was meant to be.
+//! Kinds of work to measure: each is prepared once, repeated, and verified by the kernel's counters.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use crate::lab::raw::{FakePeers, peer};
 use crate::lab::sockets::Listener;
 use crate::lab::sysctl;
 
-/// More sockets than can be in TIME_WAIT here; the kernel's own limit depends on the machine's memory.
+/// Above the number of sockets in TIME_WAIT here; the kernel's default depends on the machine's memory.
 const MAX_TW_BUCKETS: u64 = 1 << 18;
 
 /// A kind of work.
@@ -28,7 +28,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// What it is called.
+    /// The name on the command line and in JSON.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Cycle => "cycle",
@@ -37,7 +37,7 @@ impl Work {
         }
     }
 
-    /// What it is.
+    /// A description of one repetition.
     pub(super) const fn in_words(self) -> &'static str {
         match self {
             Self::Cycle => "one connect, accept and close on loopback",
@@ -46,8 +46,9 @@ impl Work {
         }
     }
 
-    /// Batches that only fill caches and let the kernel finish what was put off; under a flood until the daemon's default
-    /// `--event-burst` is used up, so that what a flood costs is measured and not how it begins.
+    /// Number of warm-up batches, which fill caches and let the kernel finish deferred work.
+    /// Under a flood they also use up the daemon's default `--event-burst`: a flood is measured in its steady
+    /// state, not at its start.
     pub(super) const fn warm_up(self) -> u32 {
         match self {
             Self::Cycle | Self::DataPacket => 10,
@@ -55,7 +56,7 @@ impl Work {
         }
     }
 
-    /// How many of them are done at once.
+    /// Number of pieces of work in one repetition.
     pub(super) const fn contained(self) -> u32 {
         match self {
             Self::Cycle | Self::DroppedSyn => 1,
@@ -63,7 +64,7 @@ impl Work {
         }
     }
 
-    /// Prepares it in the calling thread's namespace.
+    /// Prepares the work in the calling thread's network namespace.
     pub(super) fn prepare(self) -> Result<Prepared> {
         sysctl::defaults()?;
         match self {
@@ -74,12 +75,12 @@ impl Work {
     }
 }
 
-/// Work that can be done.
+/// Prepared work, ready to repeat.
 pub(super) struct Prepared {
     work: Box<dyn FnMut() -> Result<()>>,
     done: u64,
     before: Counters,
-    /// The counter that every piece of work moves by one, if there is any.
+    /// The counter that every repetition increments by one, if any.
     moves: Option<Counter>,
 }
 
@@ -88,18 +89,18 @@ impl Prepared {
         Ok(Self { work: Box::new(work), done: 0, before: counters::of_this_thread()?, moves })
     }
 
-    /// Does it once.
+    /// Performs one repetition.
     pub(super) fn once(&mut self) -> Result<()> {
         self.done += 1;
         (self.work)()
     }
 
-    /// How often it was done.
+    /// Number of repetitions so far.
     pub(super) const fn done(&self) -> u64 {
         self.done
     }
 
-    /// Whether that was what happened: all that was to be dropped was dropped, and nothing else.
+    /// Verifies by the kernel's counters that the intended work happened and nothing else was dropped.
     pub(super) fn check(&self) -> Result<()> {
         let moved = counters::since(&counters::of_this_thread()?, &self.before);
         let (drops, expected) =
@@ -122,7 +123,7 @@ fn cycle() -> Result<Prepared> {
     Prepared::new(None, move || {
         let client = TcpStream::connect(address).context("cannot connect")?;
         let (server, _) = listener.accept().context("cannot accept")?;
-        // Always in this order: the client's socket is the one that waits in TIME_WAIT.
+        // Keep this order: the client's socket must be the one in TIME_WAIT.
         drop(client);
         drop(server);
         Ok(())
@@ -134,7 +135,7 @@ fn dropped_syn() -> Result<Prepared> {
     sysctl::ensure("ipv4/tcp_syncookies", 0)?;
     let listener = Listener::ipv4(8050, 1)?;
     let to = listener.loopback();
-    // They see the answers, which costs: the flood comes without them.
+    // The fake peers' packet socket sees every answer, at a cost, so the flood runs without it.
     FakePeers::create()?.send_syns(2, to)?;
     let sender = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))
         .context("cannot open a raw socket")?;
@@ -142,7 +143,7 @@ fn dropped_syn() -> Result<Prepared> {
     let syns: Vec<_> = (2..PEERS).map(|n| ip_packet(peer(n), to, Segment::Syn)).collect();
     let mut next = 0;
     Prepared::new(Some(Counter::ReqQFullDrop), move || {
-        // The listener is open as long as this.
+        // Keeps the listener open.
         let _open = &listener;
         next = (next + 1) % syns.len();
         sender.send_to(&syns[next], &address).context("cannot send a SYN")?;
@@ -151,7 +152,8 @@ fn dropped_syn() -> Result<Prepared> {
 }
 
 fn data_packet() -> Result<Prepared> {
-    /// A connection's timers may stand so that each packet moves them: the next connection's do not.
+    /// Packets per connection: timers of one connection may be phased so that every packet re-arms them;
+    /// a new connection's are phased otherwise.
     const PACKETS_OF_ONE: u32 = 200;
     let (listener, address) = listener()?;
     let connection = move || -> Result<(TcpStream, TcpStream)> {
@@ -163,7 +165,7 @@ fn data_packet() -> Result<Prepared> {
     };
     let (mut client, mut server) = connection()?;
     let mut sent = 0;
-    // There and back again: each packet carries the acknowledgement of the one before.
+    // Send a byte there and back: each packet carries the acknowledgement of the previous one.
     Prepared::new(None, move || {
         let mut byte = [0];
         sent += 1;
