@@ -10,7 +10,7 @@ use std::io;
 const MEMBARRIER_CMD_QUERY: libc::c_int = 0;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
-/// Returns whether this kernel offers it. A kernel whose ticks may stop (`nohz_full`) does not.
+/// Returns whether this kernel offers the wait. A kernel whose ticks may stop (`nohz_full`) does not.
 pub(super) fn possible() -> bool {
     membarrier(MEMBARRIER_CMD_QUERY).is_ok_and(|commands| commands & i64::from(MEMBARRIER_CMD_GLOBAL) != 0)
 }

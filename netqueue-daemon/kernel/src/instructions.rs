@@ -1,5 +1,4 @@
-//! Patches the compiled programs for one kernel: offsets, numbers, and the one kernel function they
-//! call.
+//! Patches the compiled programs for one kernel: offsets, numbers, the one kernel function they call.
 //!
 //! An instruction is eight bytes: operation, registers, offset, operand (include/uapi/linux/bpf.h `struct
 //! bpf_insn`).
@@ -83,8 +82,7 @@ fn call_cast([_, registers, ..]: Instruction, function: u32) -> Instruction {
     }
 }
 
-/// Puts the value into the instruction, and makes the instruction one on the lower half of the
-/// register.
+/// Puts the value into the instruction, which then works on the lower half of the register.
 ///
 /// The upper half then becomes zero; a 64-bit instruction would extend the sign of the number.
 fn half([operation, register, ..]: Instruction, value: u32) -> Instruction {

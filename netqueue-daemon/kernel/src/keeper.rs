@@ -1,8 +1,7 @@
-//! Runs the control programs, by which the kernel side changes its own maps
-//! (netqueue-ebpf/src/keeper.rs).
+//! Runs the control programs, by which the kernel side changes its own maps.
 //!
-//! They are attached to nothing and run by BPF_PROG_TEST_RUN: changing a map by system call would make the
-//! kernel skip every kprobe program on that CPU meanwhile.
+//! The programs (netqueue-ebpf/src/keeper.rs) are attached to nothing and run by BPF_PROG_TEST_RUN: changing
+//! a map by system call would make the kernel skip every kprobe program on that CPU meanwhile.
 
 use aya::{
     Ebpf,

@@ -1,5 +1,4 @@
-//! Interface of the daemon to netqueue's eBPF programs: the only crate that uses aya and the wire
-//! types.
+//! Interface to netqueue's eBPF programs: the daemon's only crate that uses aya and the wire types.
 
 mod attach;
 mod btf;

@@ -27,12 +27,12 @@ pub(super) struct Misses {
 }
 
 impl Misses {
-    /// Reads the misses of the program behind a descriptor.
+    /// Opens the miss count of the program behind a descriptor.
     pub(super) fn of(program: impl AsFd) -> Option<Self> {
         Some(Self { program: program.as_fd().try_clone_to_owned().ok()?, without_field: None, link: None })
     }
 
-    /// Reads the misses of the fentry or fexit program behind a descriptor.
+    /// Opens the miss count of the fentry or fexit program behind a descriptor.
     pub(super) fn of_traced(program: impl AsFd) -> Option<Self> {
         Some(Self { without_field: Some(0), ..Self::of(program)? })
     }

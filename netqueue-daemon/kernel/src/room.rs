@@ -48,8 +48,9 @@ impl Room {
         self.listeners * 2 + OTHERS
     }
 
-    /// Number of slots, the first ones, that any listener may take: a quarter is for those that drop or
-    /// reset.
+    /// Number of slots that any listener may take, the first ones.
+    ///
+    /// A quarter is reserved for listeners that drop or reset.
     pub(super) const fn open_to_all(self) -> u32 {
         self.listeners - self.listeners / 4
     }

@@ -63,8 +63,7 @@ const NUMBERS: u32 = 1 << 19;
 const FAREWELLS: u32 = 1 << 18;
 
 impl Slots {
-    /// Allots slots for as many listeners, and endpoints, as requested; else as many as fit
-    /// ([`Room::new`]).
+    /// Allots slots for as many listeners and endpoints as requested; else as many as fit ([`Room::new`]).
     pub(super) fn new(listeners: Option<u32>) -> Self {
         let cpus = Cpus::here();
         Self { room: Room::new(listeners, cpus), cpus }
