@@ -1,4 +1,4 @@
-//! How many events a second one core takes in: from the bytes of the ring buffer to the aggregator's sums and the log.
+//! Events per second that one core processes, from the ring buffer's bytes to the sums and the log.
 
 mod cpu_time;
 mod crowd;
@@ -13,12 +13,12 @@ use netqueue_domain::{Event, EventLog, Observation};
 use netqueue_kernel::Decoder;
 use zerocopy::IntoBytes as _;
 
-/// Every twentieth of so many is dropping.
+/// The numbers of listeners; one in twenty of them drops.
 const CROWDS: [u64; 2] = [100, 10_000];
-/// Records in one drain of the ring, at most.
+/// Maximum number of records in one drain of the ring.
 const DRAIN: u64 = 4096;
 
-/// A drain's worth of drops, of a hundred peers each, at every busy one of these listeners.
+/// A full drain of drops at the busy listeners, of a hundred peers.
 fn ring(listeners: u64) -> Vec<u8> {
     let busy = listeners.div_ceil(BUSY);
     let record = |number: u64| Record {
@@ -62,7 +62,7 @@ fn decode(criterion: &mut Criterion<CpuTime>) {
     });
 }
 
-/// Each drain put into the log of events, which is full: the oldest go.
+/// Appends each drain to a full event log, which evicts the oldest events.
 fn store(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("store");
     group.throughput(Throughput::Elements(DRAIN));
@@ -77,7 +77,8 @@ fn store(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
-/// Each drain decoded and told, and four times a second the counts, the time and a picture of everything, as the pipeline does.
+/// Decodes and applies each drain.
+/// Four times a second the counters, a tick and a snapshot follow, as in the pipeline.
 fn take_in(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("drain, decode and aggregate");
     group.throughput(Throughput::Elements(DRAIN)).measurement_time(Duration::from_secs(8));
@@ -92,7 +93,7 @@ fn take_in(criterion: &mut Criterion<CpuTime>) {
                 let events: Vec<_> = events.collect();
                 aggregator.apply(second(now), Observation::Events(events));
                 drains += 1;
-                // So many drains are a quarter of a second of a million events a second.
+                // A quarter of a second passes per 250,000 events, at a million events per second.
                 if drains % (250_000 / DRAIN) == 0 {
                     now += 1;
                     crowd::tell(&mut aggregator, listeners, now);

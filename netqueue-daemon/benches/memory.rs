@@ -1,8 +1,8 @@
-//! What a host full of listeners takes of memory: counted allocation by allocation, so that it repeats to the byte.
+//! Memory that a host full of listeners takes, counted by allocation, so that it repeats to the byte.
 //!
-//! `cargo bench --bench memory` prints a table: what stays, and what is taken for a moment at most while a surface answers.
-//! `cargo bench --bench memory -- --record DIRECTORY` writes recordings of such hosts instead, for a daemon that is looked at
-//! from outside: `netqueue replay DIRECTORY/10000.nqr --speed max`.
+//! `cargo bench --bench memory` prints a table of retained memory and of the maximum during an answer.
+//! `cargo bench --bench memory -- --record DIRECTORY` writes recordings of such hosts instead, for the
+//! observation of a daemon from outside: `netqueue replay DIRECTORY/10000.nqr --speed max`.
 
 mod crowd;
 
@@ -22,7 +22,7 @@ use std::{
 use crowd::{CROWDS, second};
 use netqueue_daemon::metrics;
 
-/// The system's allocator, counting.
+/// The system's allocator, with a count of live bytes.
 struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
@@ -33,11 +33,11 @@ fn count(change: isize) {
     MOST.fetch_max(live, Ordering::Relaxed);
 }
 
-// SAFETY: every call is handed on to the system's allocator as it is; counting touches nothing of it.
+// SAFETY: every call is passed to the system's allocator unchanged; counting touches no memory of it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: what the caller promises of `layout` is what the system's allocator asks for.
+        // SAFETY: the caller guarantees of `layout` what the system's allocator requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What `make` left behind, what it took at most, and what it made.
+/// Returns the bytes that `make` left allocated, the maximum meanwhile, and its result.
 fn measured<T>(make: impl FnOnce() -> T) -> (isize, isize, T) {
     let before = LIVE.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);

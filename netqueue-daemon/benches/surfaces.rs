@@ -1,4 +1,4 @@
-//! How long the daemon takes to make a picture of everything and to write it down, by the number of listeners.
+//! Time that the daemon takes for a snapshot and for its pages, by the number of listeners.
 
 mod crowd;
 
@@ -18,7 +18,7 @@ fn snapshot(criterion: &mut Criterion) {
     }
 }
 
-/// A second of the pipeline in which nothing was charged: the time is told.
+/// Measures a second of the pipeline without charges: only the tick.
 fn tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tick");
     for listeners in CROWDS {

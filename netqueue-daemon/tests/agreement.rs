@@ -1,5 +1,5 @@
-//! Recordings of `netqueue lab demo` on stock kernels, every surface: the API, the command line, what the page asks for and
-//! the metrics page say the same numbers.
+//! Checks that every surface reports equal numbers: the API, the command line, the page, the metrics.
+//! The input is recordings of `netqueue lab demo` on stock kernels.
 
 mod replay;
 
@@ -10,7 +10,7 @@ use netqueue_domain::Observation;
 use replay::{Replay, Storm};
 use serde_json::Value;
 
-/// The kernels the recordings were made on.
+/// The kernels on which the recordings were made.
 const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "7.2"];
 
 fn recording(kernel: &str) -> PathBuf {
@@ -18,7 +18,7 @@ fn recording(kernel: &str) -> PathBuf {
     [folder, &format!("demo-{kernel}.nqr")].iter().collect()
 }
 
-/// The sum of one label's values of a metric.
+/// Sums a metric's series by the values of one label.
 fn metric_by(page: &str, name: &str, label: &str) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with(&format!("{name}{{"))) {
@@ -30,7 +30,7 @@ fn metric_by(page: &str, name: &str, label: &str) -> BTreeMap<String, i64> {
     sums
 }
 
-/// The same of a list of numbers with names.
+/// Sums a list of numbers by name, and leaves out zeros.
 fn sums<'a>(parts: impl IntoIterator<Item = (&'a str, i64)>) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();
     parts.into_iter().for_each(|(name, value)| *sums.entry(name.to_owned()).or_default() += value);
@@ -50,7 +50,7 @@ fn number(text: &str) -> u64 {
     text.replace(',', "").parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
 }
 
-/// The sum of a metric's series, by address and port.
+/// Sums a metric's series by address and port.
 fn metric(page: &str, name: &str) -> BTreeMap<(String, String), u64> {
     let mut sums = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with(&format!("{name}{{"))) {
@@ -65,7 +65,7 @@ fn metric(page: &str, name: &str) -> BTreeMap<(String, String), u64> {
     sums
 }
 
-/// The same from the API's accounts.
+/// Sums the API's accounts by address and port.
 fn accounts(listeners: &[Value], what: &str) -> BTreeMap<(String, String), u64> {
     let mut sums = BTreeMap::new();
     for one in listeners {
@@ -122,7 +122,7 @@ fn totals(replay: &Replay) {
     let (drops, resets) = (total("drops"), total("resets"));
     assert!(drops > 200 && resets > 100, "the recording holds an incident: {drops} drops, {resets} resets");
 
-    // What is charged is what the parts say, and what the counters' parts say.
+    // The total of each account equals the sum of its causes, and its counters agree.
     for one in listeners {
         let parts = |what: &str| {
             let parts = one[what]["by_cause"].as_array().expect("a list");
@@ -137,7 +137,7 @@ fn totals(replay: &Replay) {
     assert_eq!(metric(&page, "netqueue_listen_drops_total"), accounts(listeners, "drops"));
     assert_eq!(metric(&page, "netqueue_resets_sent_total").values().sum::<u64>(), resets);
 
-    // The command line, as a person reads it.
+    // The table of the command line.
     let table = replay.netqueue(&["listeners"]);
     let (mut dropped, mut reset) = (0, 0);
     for line in table.lines().filter(|line| line.contains(" id:")) {
@@ -170,7 +170,7 @@ fn totals(replay: &Replay) {
     assert_eq!(events["data"]["events"], held["data"]["events"]);
 }
 
-/// By cause, by counter, over time, and what went through.
+/// Compares the surfaces by cause, by counter, over time, and in traffic.
 fn parts(replay: &Replay, kernel: &str) {
     let page = replay.text("/metrics");
     let answer = replay.ask("/api/v1/listeners");
@@ -185,7 +185,7 @@ fn parts(replay: &Replay, kernel: &str) {
     let kinds = metric_by(&page, "netqueue_events_total", "kind");
     assert_eq!(kinds, sums([("drop", drops.values().sum()), ("reset", resets.values().sum())]));
 
-    // What the kernel counted, and what is left over: nothing.
+    // The kernel's counts and the residuals, which are zero.
     let status = replay.ask("/api/v1/status");
     let counters = list(&status["data"], "reconciliation").iter().flat_map(|one| {
         one["counters"].as_object().expect("counters").iter().map(|(name, value)| (name.as_str(), value))
@@ -196,7 +196,7 @@ fn parts(replay: &Replay, kernel: &str) {
     let counted = sums(counters.map(|(name, value)| (name, whole(&value["kernel"]))));
     assert_eq!(metric_by(&page, "netqueue_kernel_mib_total", "counter"), counted);
 
-    // Healthy traffic, which these recordings hold.
+    // Healthy traffic, which these recordings contain.
     let through = |what: &str| {
         listeners
             .iter()
@@ -210,7 +210,7 @@ fn parts(replay: &Replay, kernel: &str) {
     assert_eq!(of("netqueue_connections_established_total"), established);
     assert_eq!(of("netqueue_connections_accepted_total"), accepted);
 
-    // What the page draws: everything since the recording began.
+    // The page's chart shows everything since the recording began.
     let reader = Reader::new(File::open(recording(kernel)).expect("a file")).expect("a recording");
     let before: i64 = reader
         .filter_map(|observed| match observed.expect("it is whole").what {
@@ -225,7 +225,7 @@ fn parts(replay: &Replay, kernel: &str) {
         list(&series["data"], "series").iter().flat_map(|one| list(one, "values")).map(whole).sum();
     assert_eq!(drawn + before, drops.values().sum::<i64>(), "{kernel}");
 
-    // Programs get the same from the command line as from the API, in an order of their own.
+    // The command line's JSON equals the API's, in an order of its own.
     let said: Value = serde_json::from_str(&replay.netqueue(&["listeners", "--json"])).expect("JSON");
     assert_eq!(list(&said["data"], "listeners").len(), listeners.len());
     for one in list(&said["data"], "listeners") {

@@ -1,4 +1,4 @@
-//! The binary as a person runs it, against real servers: what it prints, and what its exit code says.
+//! Runs the binary as a user does, against real servers, and checks its output and exit code.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Output, Stdio};
@@ -36,7 +36,7 @@ fn event(seconds: u64, account: AccountKey, port: u16, what: What) -> Event {
     }
 }
 
-/// A daemon's surfaces over one picture, without a kernel.
+/// Starts a daemon's surfaces over one snapshot, without a kernel.
 async fn daemon(probe_attached: bool) -> SocketAddr {
     let mut aggregator = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
     let place = |port| Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port };
@@ -86,14 +86,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-/// What it printed, having ended well.
+/// Runs a command that must succeed; returns its standard output.
 async fn good(server: SocketAddr, args: &[&str]) -> String {
     let output = netqueue(server, args).await;
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
-/// Its exit code and what it complained of.
+/// Runs a command; returns its exit code and its standard error.
 async fn bad(server: SocketAddr, args: &[&str]) -> (Option<i32>, String) {
     let output = netqueue(server, args).await;
     (output.status.code(), text(&output.stderr))

@@ -1,4 +1,5 @@
-//! A daemon killed in the middle of writing its event log: the log comes back, at most its last second missing, and said so.
+//! A daemon killed while it writes its event log: the log is restored, and the daemon reports the gap.
+//! At most the last second is missing.
 
 mod replay;
 
@@ -16,7 +17,7 @@ fn start(storm: &Storm, folder: &Path, log: &Path) -> Replay {
     Replay::start(&storm.record(folder), &["--event-log", log], "serving")
 }
 
-/// Every event held, oldest first.
+/// Returns every stored event, oldest first.
 fn all(replay: &Replay) -> Vec<Value> {
     let (mut all, mut path) = (Vec::new(), "/api/v1/events?order=asc&limit=1000".to_owned());
     loop {
@@ -44,7 +45,7 @@ fn killed_while_writing_the_log_comes_back_but_for_its_last_second() {
     for run in 0..3 {
         let storm = storm(run, 6);
         let replay = start(&storm, folder.path(), &log);
-        // Some seconds into the storm, each time elsewhere in the writer's half second.
+        // Kill each run some seconds into the storm, at another point of the writer's half second.
         replay.wait_for(15_000 + run * 1_700);
         newest.push(replay.ask("/api/v1/events?limit=1")["data"]["events"][0].clone());
         last_cursor =
@@ -54,7 +55,7 @@ fn killed_while_writing_the_log_comes_back_but_for_its_last_second() {
     let replay = start(&storm(9, 0), folder.path(), &log);
     let all = all(&replay);
 
-    // The numbers of all runs are one sequence without a gap; what each run saw is there from its first event on.
+    // The sequence numbers of all runs have no gap, and each run's events are present from its first one on.
     assert!(all.iter().map(|event| event["seq"].as_u64().expect("a number")).eq(1..=all.len() as u64));
     let mut rest = &all[..];
     for (run, newest) in newest.iter().enumerate() {
@@ -76,7 +77,7 @@ fn killed_while_writing_the_log_comes_back_but_for_its_last_second() {
     }
     assert!(rest.is_empty());
 
-    // It is said what may be missing, and where.
+    // The answer reports the gaps and their places.
     let answer = replay.ask("/api/v1/events?limit=1");
     let gaps = answer["coverage"]["gaps"].as_array().expect("a list");
     assert_eq!(gaps.len(), 3, "{gaps:?}");
@@ -85,7 +86,7 @@ fn killed_while_writing_the_log_comes_back_but_for_its_last_second() {
     let log = &replay.ask("/api/v1/status")["data"]["event_log"];
     assert_eq!(log["read_back"], all.len() as u64);
 
-    // A client that had read up to somewhere in the last run goes on from there.
+    // A client resumes at a cursor within the last run.
     let number: u64 =
         last_cursor.split_once('-').and_then(|(_, number)| number.parse().ok()).expect("a number");
     let page = replay.ask(&format!("/api/v1/events?order=asc&limit=1&cursor={last_cursor}"));

@@ -1,6 +1,6 @@
-//! A storm of events while many ask: every event reaches the store and the stream, in order, and answers stay quick.
+//! A storm of events under many requests: all are stored and streamed in order, answers stay fast.
 //!
-//! The figures for a machine: `cargo test --release --test storm -- --ignored --nocapture`.
+//! To measure a machine: `cargo test --release --test storm -- --ignored --nocapture`.
 
 mod replay;
 
@@ -13,16 +13,17 @@ use std::time::{Duration, Instant};
 
 use replay::{Replay, SECOND, Storm};
 
-/// What one client got.
+/// The answers to one client.
 #[derive(Default)]
 struct Answered {
-    /// How long each answer took from when it was due.
+    /// Duration of each answer from the time its request was due.
     took: Vec<Duration>,
-    /// What was no answer.
+    /// Number of answers with a status other than 200.
     refused: u64,
 }
 
-/// Asks at a steady pace over one connection, and checks that no page of events is older than what a stream has `told`.
+/// Sends requests at a steady pace over one connection.
+/// Checks that no page of events is older than the events already streamed (`told`).
 fn ask_steadily(
     address: SocketAddr,
     paths: [&'static str; 2],
@@ -46,7 +47,7 @@ fn ask_steadily(
         let told = told.load(Ordering::Relaxed);
         let (mut length, mut line) = (0, String::new());
         let ask = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
-        // A connection on which nothing was asked for some seconds, for want of a processor, is no longer there.
+        // The server closes a connection that was idle for seconds, as it may be for want of a CPU.
         while answers.get_ref().write_all(ask.as_bytes()).is_err()
             || answers.read_line(&mut line).unwrap_or(0) == 0
         {
@@ -71,7 +72,7 @@ fn ask_steadily(
     answered
 }
 
-/// The number of the first event of a page; 0 where there is none.
+/// The sequence number of a page's first event; 0 if there is none.
 fn newest(page: &[u8]) -> u64 {
     const NAME: &[u8] = b"\"seq\":";
     let at = page.windows(NAME.len()).position(|part| part == NAME);
@@ -82,8 +83,8 @@ fn newest(page: &[u8]) -> u64 {
         .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
-/// Reads the stream from the first event to that with the number `last`. Gives how many came, and what was said to be
-/// missing.
+/// Reads the stream from the first event to the one numbered `last`.
+/// Returns the number of events, and the gaps that the stream reported.
 fn follow(
     address: SocketAddr,
     attached: u64,
@@ -117,7 +118,9 @@ fn follow(
 }
 
 fn weather(storm: Storm, requests_per_second: u32, streams: usize, arguments: &[&str]) -> Duration {
-    // One asks again when it has its answer, and one picture answers all who asked within 10 ms: a few alone could not ask so often.
+    // A client waits for its answer, and requests within 10 ms share one snapshot: a few clients could not
+    // send
+    // as many requests.
     const CLIENTS: u32 = 32;
     let folder = tempfile::tempdir().expect("a folder");
     let replay = Replay::start(&storm.record(folder.path()), arguments, "serving");
@@ -128,7 +131,7 @@ fn weather(storm: Storm, requests_per_second: u32, streams: usize, arguments: &[
     let until = start + Duration::from_secs(storm.seconds);
     let gap = Duration::from_secs(1) * CLIENTS / requests_per_second;
     let paths = ["/api/v1/listeners", "/api/v1/events?limit=100"];
-    // One after the other: those who ask in step would all ask for the same picture.
+    // Stagger the clients: those in step would all share one snapshot.
     let client = |number| {
         let (told, first) = (Arc::clone(&told), start + gap * number / CLIENTS);
         thread::spawn(move || ask_steadily(address, paths, first, gap, until, &told))

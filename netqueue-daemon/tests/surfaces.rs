@@ -1,4 +1,4 @@
-//! All surfaces on one server, as `app` puts them together, asked over a real socket.
+//! All surfaces on one server, assembled as in `app`, queried over a real socket.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -1,285 +1,294 @@
-//! How netqueue sees, and whether its sums add up.
+//! Response of `/api/v1/status`:
+//! whether netqueue sees everything, and whether its sums equal the kernel's.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `/api/v1/status`.
+/// Response of `/api/v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
-    /// The daemon's version.
+    /// Version of the daemon.
     pub version: String,
-    /// The commit it was built from.
+    /// Commit from which the daemon was built.
     #[serde(default)]
     pub revision: String,
-    /// The compiler it was built with.
+    /// Compiler with which the daemon was built.
     #[serde(default)]
     pub rustc: String,
-    /// Since when it counts, RFC 3339.
+    /// Time since when the daemon counts, RFC 3339.
     pub attached: String,
-    /// When this was taken, RFC 3339.
+    /// Time of the snapshot, RFC 3339.
     pub taken: String,
-    /// The inode number of the host's network namespace.
+    /// Inode number of the host's network namespace.
     #[serde(default)]
     pub host_netns_inode: u32,
-    /// How programs are attached: one mode, or those in use joined by `+`, or `none`.
+    /// Modes in which programs are attached, joined by `+`; `none` if no program is attached.
     pub mode: String,
-    /// Each program.
+    /// Programs of the kernel side, one entry per kernel function.
     #[serde(default)]
     pub probes: Vec<Probe>,
-    /// What may go wrong without being counted, as long as programs are attached as they are.
+    /// Limitations that go uncounted as long as programs are attached in this way.
     #[serde(default)]
     pub caveats: Vec<String>,
-    /// Conditions of the machine that keep netqueue from seeing what it should: cause and cure of each.
+    /// Conditions of the machine that hide drops, resets or listeners; each with cause and remedy.
     #[serde(default)]
     pub obstacles: Vec<String>,
-    /// The kernel's counters beside netqueue's, for each namespace that is compared.
+    /// Comparison of the kernel's counters with what is charged, for each network namespace compared.
     #[serde(default)]
     pub reconciliation: Vec<Reconciliation>,
-    /// Namespaces in which something is charged and whose counters could not be compared.
+    /// Network namespaces with charges whose kernel counters could not be compared.
     #[serde(default)]
     pub not_compared: Vec<NotCompared>,
-    /// What looking for namespaces takes.
+    /// Cost of the search for network namespaces.
     #[serde(default)]
     pub namespace_search: NamespaceSearch,
-    /// Events on their way to the store.
+    /// Flow of events from the kernel to the event store, and losses on the way.
     #[serde(default)]
     pub events: EventFlow,
-    /// What is held in memory.
+    /// Memory in use.
     #[serde(default)]
     pub memory: Memory,
-    /// The kernel side's room for accounts: `listeners`, `endpoints`, and `namespaces` for what finds no room there.
+    /// Slots of the kernel side by kind:
+    /// `listeners`, `endpoints`, and `namespaces` for the `other` buckets.
     #[serde(default)]
     pub slots: BTreeMap<String, Slots>,
-    /// The memory of handshakes whose final ACK was dropped.
+    /// Cache of handshakes whose final ACK was dropped.
     #[serde(default)]
     pub ledger: Ledger,
-    /// The event log on disk; null where there is none.
+    /// Event log on disk; null if there is none.
     #[serde(default)]
     pub event_log: Option<EventFiles>,
 }
 
 impl Status {
-    /// Whether every required program is attached.
+    /// Returns whether every required program is attached.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.probes.is_empty() && self.probes.iter().all(|probe| probe.attached || !probe.required)
     }
 
-    /// Whether every residual is 0.
+    /// Returns whether every residual is 0.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.reconciliation.iter().all(|balance| balance.exact)
     }
 
-    /// Events and charges that are missing, for whatever reason.
+    /// Returns the number of events and charges that were lost, for whatever reason.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.events.lost.values().sum()
     }
 }
 
-/// One program.
+/// One program at one kernel function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Probe {
-    /// Its name.
+    /// Name of the program.
     pub program: String,
-    /// The kernel function.
+    /// Kernel function to which it is attached.
     pub function: String,
-    /// `entry` or `return`.
+    /// Place in the function: `entry` or `return`.
     #[serde(default)]
     pub at: String,
-    /// How it is attached.
+    /// Mode in which it is attached, such as `fentry` or `kprobe`.
     #[serde(default)]
     pub mode: String,
-    /// Whether netqueue is not ready without it.
+    /// True if the daemon cannot run without it.
     pub required: bool,
-    /// Whether it is attached.
+    /// True if it is attached.
     pub attached: bool,
-    /// Why not, and what that costs; or why not by fentry.
+    /// Reason why it is not attached and the consequence, or why it is not attached by fentry; else null.
     #[serde(default)]
     pub detail: Option<String>,
-    /// Runs the kernel skipped; null where it does not say.
+    /// Number of runs that the kernel skipped; null if the kernel does not report it.
     #[serde(default)]
     pub missed: Option<u64>,
 }
 
-/// One namespace's balance.
+/// Comparison of one network namespace: the kernel's counters and what is charged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reconciliation {
-    /// Its name.
+    /// Name of the network namespace.
     pub netns: String,
-    /// Its inode number.
+    /// Inode number of the network namespace.
     #[serde(default)]
     pub netns_inode: u32,
-    /// Which of the namespaces that had the number.
+    /// Generation, which distinguishes network namespaces that had the same inode number.
     #[serde(default)]
     pub netns_generation: u32,
-    /// `alive`, `ended` (kept until it was scraped twice), or `gone` (the sum of those that ended before).
+    /// State:
+    /// `alive`, `ended` (kept until two scrapes have shown it), or `gone` (the sum of those that ended
+    /// before).
     #[serde(default)]
     pub state: String,
-    /// When it ended, RFC 3339.
+    /// Time when the network namespace ended, RFC 3339; null while it exists.
     #[serde(default)]
     pub ended: Option<String>,
-    /// From when on it is compared: `attach`, `birth`, or `first_look` at `compared_since`.
+    /// Start of the comparison: `attach`, `birth`, or `first_look` at `compared_since`.
     #[serde(default)]
     pub compared_from: String,
-    /// RFC 3339.
+    /// Time of the first comparison, RFC 3339; null unless `compared_from` is `first_look`.
     #[serde(default)]
     pub compared_since: Option<String>,
-    /// When its counters were read last, RFC 3339.
+    /// Time when the kernel's counters were last read, RFC 3339.
     #[serde(default)]
     pub read: String,
-    /// Whether that was at its end, so that nothing is missing.
+    /// True if that was at the end of the network namespace, so that nothing is missing.
     #[serde(default)]
     pub last: bool,
-    /// Whether every residual is 0.
+    /// True if every residual is 0.
     pub exact: bool,
-    /// A residual up to this may hide: drops went on whenever the counters were read. 0 as soon as they rest.
+    /// Largest residual that may go unnoticed, because drops went on whenever the counters were read.
+    /// 0 once two readings have found the counters at rest.
     #[serde(default)]
     pub slack: u64,
-    /// By counter.
+    /// Comparison of each counter, by the counter's name.
     pub counters: BTreeMap<String, Balance>,
 }
 
-/// One counter's balance: `since_attach = attributed + residual`.
+/// Comparison of one counter: `since_attach = attributed + residual`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Balance {
-    /// The kernel's counter.
+    /// Value of the kernel's counter.
     pub kernel: u64,
-    /// What it grew by since netqueue attached.
+    /// Increase since the start of the comparison.
     pub since_attach: i64,
-    /// What is charged to someone.
+    /// Part of that increase that is charged to accounts.
     pub attributed: i64,
-    /// What is left over.
+    /// Part of that increase that is not; negative if more was charged than the kernel counted.
     pub residual: i64,
-    /// What was attributed since the counters were read.
+    /// Charges since the kernel's counters were last read.
     #[serde(default)]
     pub charged_since: u64,
 }
 
-/// A namespace in which something is charged and whose counters could not be compared.
+/// Network namespace with charges whose kernel counters could not be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotCompared {
-    /// Its name.
+    /// Name of the network namespace.
     pub netns: String,
-    /// Its inode number.
+    /// Inode number of the network namespace.
     pub netns_inode: u32,
-    /// Which of the namespaces that had the number.
+    /// Generation, which distinguishes network namespaces that had the same inode number.
     pub netns_generation: u32,
-    /// `alive`, `ended` or `gone`.
+    /// State: `alive`, `ended` or `gone`.
     pub state: String,
-    /// Why its counters could not be read.
+    /// Reason why the kernel's counters could not be read; null if unknown.
     pub why: Option<String>,
-    /// What is charged in it, by counter.
+    /// Charges by counter.
     pub charged: BTreeMap<String, u64>,
 }
 
-/// What looking for namespaces took so far, and the last time.
+/// Cost of the search for network namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NamespaceSearch {
-    /// How often.
+    /// Number of searches.
     pub searches: u64,
-    /// All of them together, in seconds of a CPU.
+    /// CPU time of all searches, in seconds.
     pub seconds: f64,
-    /// Processes looked at the last time.
+    /// Processes examined in the last search.
     pub processes: u64,
-    /// Threads looked at the last time.
+    /// Threads examined in addition in the last search.
     pub threads: u64,
-    /// Those that could not be looked at.
+    /// Processes and threads that the last search had no permission to examine.
     pub denied: u64,
 }
 
-/// Events on their way to the store.
+/// Flow of events from the kernel to the event store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EventFlow {
-    /// Arose in the kernel.
+    /// Number of events that arose in the kernel.
     pub seen: u64,
-    /// Were put into the ring.
+    /// Number of events put into the ring buffer.
     pub submitted: u64,
-    /// Were not, because their listener had used up its allowance.
+    /// Number of events not sent because their account had exceeded its rate limit.
     pub suppressed: u64,
-    /// Reached the store.
+    /// Number of events that reached the event store.
     pub stored: u64,
-    /// Events or charges that are missing, by reason.
+    /// Number of lost events or charges, by reason.
     pub lost: BTreeMap<String, u64>,
-    /// Drops and resets counted in a namespace's `other` bucket because their listener or port found no slot of its own; sums
-    /// stay exact.
+    /// Drops and resets counted in an `other` bucket because no slot was free for their listener or port.
+    /// Sums stay exact.
     pub folded: u64,
-    /// Network namespaces made under an inode number that no generation is kept of.
+    /// Network namespaces with an inode number beyond those tracked.
+    /// They are not distinguished from others that have the number before or after them.
     pub namespaces_untold: u64,
-    /// listen() calls that could not be told: what those listeners asked for is not known, nor exactly since when they listen.
+    /// Calls of listen() that came too fast to be recorded.
+    /// The argument of these calls and the time since when those listeners listen are unknown.
     #[serde(default)]
     pub listens_lost: u64,
-    /// Network namespaces that ended and whose last counts were not told, too many having ended at once: the comparison of
-    /// each is as old as its last look.
+    /// Network namespaces that ended without a final comparison, because too many ended at once.
+    /// The last comparison of each dates from the last reading of its counters.
     pub farewells_lost: u64,
 }
 
-/// Accounts of one kind in the kernel side.
+/// Slots of one kind in the kernel side, each of which counts for one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Slots {
-    /// For how many there is room.
+    /// Number of slots.
     pub capacity: u64,
-    /// How many are held.
+    /// Number of slots in use.
     pub used: u64,
-    /// How many were held and given up, their listener being closed or their port silent.
+    /// Number of slots that were freed because their listener was closed or their port fell silent.
     pub given_back: u64,
 }
 
-/// The kernel side's memory of handshakes whose final ACK was dropped.
+/// Cache in which the kernel side remembers handshakes whose final ACK was dropped.
+/// When it is full, new entries evict old ones, whose outcome then stays unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Ledger {
-    /// How many it holds for certain.
+    /// Number of entries that it takes without evicting any.
     pub capacity: u64,
-    /// How many were ever entered.
+    /// Number of handshakes ever entered.
     pub entered: u64,
-    /// How many it holds, at most.
+    /// Upper bound of the entries in the cache.
     pub held: u64,
-    /// How many newer ones may have pushed out, at most: what became of those is not told, and they count as ghosts, or as
-    /// unresolved, for ever.
+    /// Upper bound of the entries evicted by newer ones;
+    /// they stay live ghosts or unresolved handshakes for ever.
     pub forgotten_at_most: u64,
-    /// Whether none was.
+    /// True if no entry was evicted.
     pub complete: bool,
 }
 
-/// What is held in memory.
+/// Memory in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Memory {
-    /// Bytes of events.
+    /// Bytes taken by events.
     pub event_bytes: u64,
-    /// Bytes of histories.
+    /// Bytes taken by the histories of accounts.
     pub history_bytes: u64,
 }
 
-/// The event log on disk (`--event-log`).
+/// Event log on disk (`--event-log`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EventFiles {
-    /// Its folder.
+    /// Path of its directory.
     pub directory: String,
-    /// Bytes it may take.
+    /// Largest size in bytes (`--event-log-size`).
     pub limit_bytes: u64,
-    /// Bytes it takes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Files it is made of.
+    /// Number of files.
     pub segments: u64,
-    /// The number of the oldest event in it; null while there is none.
+    /// Sequence number of its oldest event; null if it has none.
     pub oldest: Option<u64>,
-    /// Events of this run that are in it, or were.
+    /// Number of events written in this run, including those evicted since.
     pub written: u64,
-    /// Events of this run that are not, by reason: `behind` (the disk did not keep up), `unwritable`.
+    /// Number of events of this run that are missing from it, by reason:
+    /// `behind` (the disk was too slow) or `unwritable`.
     pub missing: BTreeMap<String, u64>,
-    /// Events this run deleted to stay within the limit.
+    /// Number of events deleted in this run to stay within the limit.
     pub evicted: u64,
-    /// Events of earlier runs that were read back when this one began: as many as memory holds.
+    /// Number of events of earlier runs that were read back at the start, as many as memory takes.
     pub read_back: u64,
-    /// Bytes of earlier runs that could not be understood: cut off at an end, or damaged.
+    /// Bytes of earlier runs that are unreadable: cut off at the end, or damaged.
     pub unreadable_bytes: u64,
 }

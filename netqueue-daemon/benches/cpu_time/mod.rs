@@ -1,4 +1,4 @@
-//! A clock for benches on a machine that others use too: what the measuring thread took of its CPU.
+//! A clock for benchmarks on a shared machine: the CPU time of the measuring thread.
 
 use std::time::Duration;
 

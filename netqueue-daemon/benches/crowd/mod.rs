@@ -1,4 +1,5 @@
-//! A host full of listeners, as the daemon comes to know it: found by the inventory, most of them never charged.
+//! A host full of listeners, as the daemon observes it.
+//! The inventory has found all of them, and most were never charged.
 
 #![allow(dead_code, reason = "each bench uses its part")]
 
@@ -15,20 +16,20 @@ use netqueue_domain::{
     SocketInode, Sysctls, Timestamp, Traffic, TrafficReading,
 };
 
-/// The numbers of listeners every figure is given for.
+/// The numbers of listeners for which every figure is given.
 pub(crate) const CROWDS: [u64; 3] = [0, 100, 10_000];
-/// One in so many has clients and is charged; the others only listen.
+/// One in this many listeners has clients and charges; the others only listen.
 pub(crate) const BUSY: u64 = 20;
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
 const ADDR: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// So many seconds after netqueue attached.
+/// The time this many seconds after netqueue attached.
 pub(crate) fn second(number: u64) -> Timestamp {
     Timestamp::from_nanos((1_790_000_000 + number) * 1_000_000_000)
 }
 
-/// The account of a listener that the kernel side knows.
+/// The account of a listener that the kernel side has charged.
 pub(crate) fn key(number: u64) -> AccountKey {
     AccountKey::Listener { socket: SocketId(1 << 32 | number), at: place(number) }
 }
@@ -37,7 +38,7 @@ fn place(number: u64) -> Endpoint {
     Endpoint { netns: HOST, addr: ADDR, port: u16::try_from(number).unwrap_or(u16::MAX) }
 }
 
-/// An aggregator that tells `series` addresses and ports apart, with so many listeners.
+/// An aggregator with this many listeners and at most `series` separate series.
 pub(crate) fn aggregator(listeners: u64, series: usize) -> Aggregator {
     let settings = Settings { max_series: series, ..Settings::of(HOST) };
     let mut aggregator = Aggregator::new(settings, second(0));
@@ -46,7 +47,8 @@ pub(crate) fn aggregator(listeners: u64, series: usize) -> Aggregator {
     aggregator
 }
 
-/// How so many listeners come to be known: all of them by the inventory, the busy ones by the kernel side.
+/// The observations that introduce the listeners to an aggregator.
+/// The inventory finds all of them, and the kernel side reports the busy ones.
 pub(crate) fn observed(listeners: u64) -> Vec<(Timestamp, Observation)> {
     let found = Changes { listeners: found(listeners), ..Changes::default() };
     let busy = (0..listeners).step_by(BUSY as usize);
@@ -57,7 +59,7 @@ pub(crate) fn observed(listeners: u64) -> Vec<(Timestamp, Observation)> {
     observed
 }
 
-/// The same as a recording that `netqueue replay` reads.
+/// Writes these observations as a recording that `netqueue replay` reads.
 pub(crate) fn record(listeners: u64, into: impl Write) -> io::Result<()> {
     let mut recording = Writer::new(into);
     recording.line(&serde_json::to_vec(&Header::new("synthetic".to_owned(), HOST, true, second(0)))?)?;
@@ -68,13 +70,13 @@ pub(crate) fn record(listeners: u64, into: impl Write) -> io::Result<()> {
     recording.finish().map(drop)
 }
 
-/// A second in which every busy listener was charged.
+/// Applies one second in which every busy listener was charged.
 pub(crate) fn tell(aggregator: &mut Aggregator, listeners: u64, at: u64) {
     told(listeners, at).into_iter().for_each(|what| aggregator.apply(second(at), what));
     aggregator.tick(second(at));
 }
 
-/// What the kernel side tells of it.
+/// The kernel side's counters and traffic of the busy listeners.
 fn told(listeners: u64, at: u64) -> [Observation; 2] {
     let busy = || (0..listeners).step_by(BUSY as usize);
     let counts = busy().map(|number| (key(number), charged(at))).collect();
@@ -82,7 +84,7 @@ fn told(listeners: u64, at: u64) -> [Observation; 2] {
     [Observation::Counts(counts), Observation::Traffic(traffic)]
 }
 
-/// So many listeners, as a pass of the inventory finds them.
+/// The listeners, as a pass of the inventory finds them.
 pub(crate) fn found(listeners: u64) -> Vec<Arc<Listener>> {
     let sysctls = Arc::new(Sysctls {
         somaxconn: Ok(4096),

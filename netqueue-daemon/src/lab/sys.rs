@@ -70,8 +70,8 @@ struct TcpInfoHead {
 pub(super) fn accept_queue_length(listener: impl AsFd) -> io::Result<u32> {
     let mut info = TcpInfoHead::default();
     let mut length = size_of::<TcpInfoHead>() as libc::socklen_t;
-    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, which is the size of
-    // `info`, a plain struct of integers for which every bit pattern is valid.
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, the size
+    // of `info`, a plain struct of integers for which every bit pattern is valid.
     let result = unsafe {
         libc::getsockopt(
             listener.as_fd().as_raw_fd(),
@@ -90,8 +90,8 @@ pub(super) fn drops(socket: impl AsFd) -> io::Result<u32> {
     const DROPS: usize = 8;
     let mut values = [0u32; DROPS + 1];
     let mut length = size_of_val(&values) as libc::socklen_t;
-    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, which is the size of
-    // `values`, integers for which every bit pattern is valid.
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, the size
+    // of `values`, integers for which every bit pattern is valid.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),

@@ -1,4 +1,4 @@
-//! A real daemon on a recording, and recordings of storms made up for it.
+//! Runs a real daemon on a recording, and makes up recordings of storms.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -18,13 +18,13 @@ use serde_json::Value;
 
 pub(crate) const HOST: Netns = Netns::at_attach(4_026_531_840);
 pub(crate) const SECOND: u64 = 1_000_000_000;
-/// Observations in a second of a storm.
+/// Observations per second of a storm.
 const STEPS: u64 = 50;
 
-/// A storm of drops, as a recording tells it.
+/// A synthetic storm of drops.
 #[derive(Clone, Copy)]
 pub(crate) struct Storm {
-    /// Which of several: each has its own time.
+    /// Number of the run, which determines its time.
     pub(crate) run: u64,
     pub(crate) seconds: u64,
     pub(crate) events_per_second: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
-    /// When its daemon attached.
+    /// The time at which the storm's daemon attached, in nanoseconds.
     pub(crate) const fn attached(&self) -> u64 {
         (1_790_000_000 + self.run * 1000) * SECOND
     }
@@ -47,7 +47,7 @@ impl Storm {
         AccountKey::Listener { socket: SocketId(number % self.listeners + 1), at }
     }
 
-    /// Its event with this number, from 1.
+    /// The event with this number, counted from 1.
     pub(crate) fn event(&self, number: u64) -> Event {
         let account = self.listener(number);
         Event {
@@ -63,7 +63,7 @@ impl Storm {
         }
     }
 
-    /// What a listener was charged by the events up to this one.
+    /// The counters of a listener after the events up to `until`.
     fn charged(&self, listener: u64, until: u64) -> (AccountKey, Counts) {
         let drops = (until + self.listeners - listener) / self.listeners - u64::from(listener == 0);
         let kernel = |counter| match counter {
@@ -78,7 +78,7 @@ impl Storm {
         (self.listener(listener), counts)
     }
 
-    /// Writes it down.
+    /// Writes the storm as a recording; returns its path.
     pub(crate) fn record(&self, folder: &Path) -> PathBuf {
         let path = folder.join(format!("storm-{}.nqr", self.run));
         let mut writer = Writer::new(File::create(&path).expect("a file"));
@@ -114,9 +114,9 @@ impl Drop for Replay {
 }
 
 impl Replay {
-    /// One that has said this in its log.
+    /// Starts a daemon and waits until a line of its log contains `says`.
     pub(crate) fn start(recording: &Path, arguments: &[&str], says: &str) -> Self {
-        // The port is free a moment later too, or the replay says that it is not and the test fails.
+        // The port should still be free a moment later; otherwise the daemon reports that and the test fails.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
         let mut child = Command::new(env!("CARGO_BIN_EXE_netqueue"))
@@ -151,7 +151,7 @@ impl Replay {
         serde_json::from_str(&self.text(path)).expect("JSON")
     }
 
-    /// Waits until so many events of this run are stored.
+    /// Waits until at least `least` events of this run are stored.
     pub(crate) fn wait_for(&self, least: u64) {
         let start = Instant::now();
         loop {
@@ -172,7 +172,7 @@ impl Replay {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// How long it has run on processors, in hundredths of a second as the kernel tells it.
+    /// CPU time used so far, with the kernel's resolution of 10 ms.
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let numbers = stat.rsplit(") ").next().expect("what follows its name").split_whitespace();
@@ -180,7 +180,7 @@ impl Replay {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Kilobytes of memory it has, and had at most.
+    /// Current and maximum resident memory, in KiB.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let of = |name: &str| {

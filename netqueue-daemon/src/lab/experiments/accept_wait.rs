@@ -1,4 +1,4 @@
-//! How long connections wait for accept(), as netqueue tells it and as the server itself sees it.
+//! Waiting times until accept(), as reported by netqueue and as measured by the server itself.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -64,18 +64,19 @@ pub(super) const DEAD: Experiment = Experiment {
     provoke: Provoke::Watching(dead),
 };
 
-/// How far netqueue may be off.
+/// Relative deviation that netqueue is allowed.
 const TOLERANCE: f64 = 0.05;
 
-/// A connection, when it entered the queue and when it was accepted: what the server's own trace knows.
+/// The server's own measurements of its connections.
 struct Trace {
     waits: Vec<Duration>,
-    /// Closing one that has data unread would reset it.
+    /// The connections, because closing one with unread data would reset it.
     open: Vec<Socket>,
 }
 
 impl Trace {
-    /// Lets `count` clients come one after the other: over loopback each is queued when `connect` returns.
+    /// Connects `count` clients one after the other; on loopback each is queued when `connect` returns.
+    /// Returns each client with its address and the time at which it entered the queue.
     fn connect(
         listener: &Listener,
         count: usize,
@@ -91,7 +92,7 @@ impl Trace {
         (0..count).map(client).collect()
     }
 
-    /// Accepts all of them, one each `pace`.
+    /// Accepts all clients, one per `pace`.
     fn accept(
         listener: &Listener,
         clients: &[(Socket, SocketAddr, Instant)],
@@ -125,7 +126,7 @@ impl Trace {
         self.waits.iter().sum::<Duration>().as_secs_f64() / self.waits.len() as f64
     }
 
-    /// The words of both, and where they differ.
+    /// Reports netqueue's values beside the server's, and their deviations as problems.
     fn compare(&self, said: &Distribution, scene: &mut Scene) {
         if said.count != self.waits.len() as u64 {
             scene.problems.push(format!(
@@ -151,20 +152,20 @@ impl Trace {
     }
 }
 
-/// Who comes, and when they are accepted.
+/// The clients of an experiment and the schedule by which the server accepts them.
 #[derive(Clone, Copy)]
 struct Crowd {
     port: u16,
     cookies: u64,
     fast_open: bool,
     clients: usize,
-    /// Before the first is accepted.
+    /// Pause before the first accept().
     pause: Duration,
-    /// From one accept() to the next.
+    /// Interval between two accept() calls.
     pace: Duration,
 }
 
-/// Half a second is far from what a machine that is busy adds to it.
+/// Half a second is far more than a busy machine adds.
 const LATE: Crowd = Crowd {
     port: 8132,
     cookies: 1,
@@ -196,9 +197,9 @@ fn cookies(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// The clients come and are accepted; netqueue's words and the server's own are compared.
+/// Connects and accepts the clients, and compares netqueue's waiting times with the server's.
 fn traced(bench: &Bench<'_>, crowd: Crowd) -> Result<Scene> {
-    /// Client, server, and both without cookies: the first SYN already carries data.
+    /// Client and server, both without Fast Open cookies: the first SYN already carries data.
     const FAST_OPEN: u64 = 0x1 | 0x2 | 0x4 | 0x200;
     let Crowd { port, cookies, fast_open, clients: count, pause, pace } = crowd;
     let listener = bench.netns.run(move || {
@@ -235,7 +236,7 @@ fn traced(bench: &Bench<'_>, crowd: Crowd) -> Result<Scene> {
 fn blocking(bench: &Bench<'_>) -> Result<Scene> {
     const CLIENTS: u64 = 20;
     const APART: Duration = Duration::from_millis(50);
-    /// Of the time the server sleeps in accept(), a small part.
+    /// Upper bound of a wait in seconds: a small part of the server's sleep in accept().
     const AT_ONCE: f64 = 0.025;
     let listener = bench.netns.run(|| {
         sysctl::defaults()?;
@@ -337,7 +338,7 @@ fn dead(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Established and accepted.
+/// Numbers of established and of accepted connections.
 fn passed(row: &crate::lab::api::Row) -> Option<(u64, u64)> {
     let TrafficRow { established, accepted, .. } = row.traffic.as_ref()?;
     Some((*established, (*accepted)?))

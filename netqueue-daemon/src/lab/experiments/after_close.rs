@@ -1,5 +1,6 @@
-//! Connections this side has closed: what comes too late for them, how long that can be told, and what becomes of those
-//! whose other side never closes. Each once with IPv4 and once with IPv6.
+//! Connections that this side has closed.
+//! Covers packets that arrive too late for them, the time for which netqueue recognises these, and peers that
+//! never close. Each case runs with IPv4 and with IPv6.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,7 +110,7 @@ fn forgotten(_: &Settings) -> Result<Scene> {
     })
 }
 
-/// The kernel waits two seconds for the FIN in a socket before it goes on in a smaller one.
+/// The kernel waits for the FIN two seconds in a full socket, then continues in a time-wait socket.
 const FIN_TIMEOUT_IN_A_SOCKET: u64 = 62;
 const FIN_TIMEOUT: u64 = 60;
 
@@ -130,7 +131,7 @@ fn no_fin(_: &Settings) -> Result<Scene> {
         wait_until_none(listener.address().port(), &[State::Established, State::FinWait1])?;
         open.push((listener, hasty, silent));
     }
-    // A shorter time than the one that made the kernel keep the socket: there is nothing left to wait for.
+    // A shorter timeout than the one for which the kernel keeps the full socket: the wait ends there.
     sysctl::ensure("ipv4/tcp_fin_timeout", FIN_TIMEOUT)?;
     wait_for(Counter::OutRsts, 4, PATIENCE)?;
     Ok(Scene {
@@ -141,7 +142,7 @@ fn no_fin(_: &Settings) -> Result<Scene> {
     })
 }
 
-/// Waits until the server of that port has no connection in any of those states.
+/// Waits until the server at `port` has no connection in any of these states.
 pub(super) fn wait_until_none(port: u16, states: &[State]) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {

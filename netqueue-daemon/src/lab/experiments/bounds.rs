@@ -1,4 +1,4 @@
-//! More listeners than there is room for, at once and one after the other: sums stay exact, memory stays where it was.
+//! More listeners than fit, at once and one after the other: sums stay exact and memory stays bounded.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,19 +34,19 @@ pub(super) const COME_AND_GO: Experiment = Experiment {
     provoke: Provoke::Watching(come_and_go),
 };
 
-/// The number of ports that come and go where the command line says nothing.
+/// Default number of ports that are opened and closed.
 pub(in crate::lab) const PORTS: u32 = 4000;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST: u16 = 12_000;
 const LAST: u16 = 62_000;
-/// SYNs each listener gets: the first finds room, on most kernels.
+/// Number of SYNs per listener; on most kernels the first finds room.
 const SYNS: u16 = 3;
 const WARM_UP: u32 = 2000;
-/// So many come and go at once, then there is a pause: slots take a fraction of a second to come back.
+/// Number of ports that open at once before a pause; slots take a fraction of a second to be reclaimed.
 const BATCH: u32 = 125;
 const PAUSE: Duration = Duration::from_millis(75);
-/// What the daemon may take more after all ports than after the first of them, in KiB.
+/// Growth that the daemon is allowed between the end of the warm-up and the last port, in KiB.
 const GROWTH: u64 = 20 << 10;
 
 fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
@@ -74,14 +74,14 @@ fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
         scene.measured.push(format!(
             "{apart} listeners of their own in {used} slots, {other} drops of others, {folded} charges folded"
         ));
-        // The two daemons' own listeners, in another namespace, may have had one each before.
+        // The two daemons' own listeners, in another namespace, may have had a slot each before.
         if used != ROOM as u64 || !(ROOM - 2..=ROOM).contains(&apart) || other == 0 || folded == 0 {
             scene.problems.push(format!("expected {ROOM} slots for listeners, and what has none in `other`"));
         }
         drop(listeners);
         scene.problems.extend(until(&own, "all listeners are closed", |status| {
             let slots = status.slots("listeners")?;
-            // The daemon's own listener, which answers this, may have one by then.
+            // The daemon's own listener, which serves this request, may have a slot by now.
             Ok((slots.used > 1).then(|| format!("{} of {} slots are still used", slots.used, slots.capacity)))
         })?);
         let closed = Observation::of(own.server(), bench.netns.inode())?;
@@ -111,7 +111,7 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
             let port = |n: u32| FIRST + (n % u32::from(LAST - FIRST)) as u16;
             let before = counters::of_this_thread()?.get(Counter::ListenDrops);
             let open = batch.clone().map(|n| drop_syns(&fake, port(n))).collect::<Result<Vec<_>>>()?;
-            // A SYN that comes after its listener's end would be answered with a reset.
+            // A SYN that arrives after its listener has closed would be answered with a reset.
             wait_for(Counter::ListenDrops, before + u64::from(SYNS - 1) * open.len() as u64, PATIENCE)?;
             thread::sleep(PAUSE);
             drop(open);
@@ -119,7 +119,7 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
             Ok(fake)
         })?;
         if let Some(own) = own.as_ref().filter(|_| first >= WARM_UP && warm.is_none()) {
-            // What it needs while ports come and go; the last of those closed are told in a scrape.
+            // Measure memory while ports come and go; the scrape reports the last closed ones.
             series(own)?;
             warm = Some(own.memory()?);
         }
@@ -131,9 +131,10 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
     };
     if let (Some(own), Some((series_before, used_before))) = (own, before) {
         scene.problems.extend(until(&own, "all listeners are closed", |status| {
-            // Each look is a scrape, too: without any, what was counted last would be kept.
+            // Scrape in each poll: closed listeners are kept until they have been scraped.
             let (series, used) = (series(&own)?, status.slots("listeners")?.used);
-            // One series of drops for those that are gone, by cause and stage, and what goes with it.
+            // The closed listeners share a row of drops per cause and stage, with the metrics that accompany
+            // it.
             let back = used <= used_before && series <= series_before + metrics::OF_ONE_PLACE;
             Ok((!back).then(|| {
                 format!("{used} slots are used, {used_before} were; {series} series, {series_before} were")
@@ -155,7 +156,7 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
             warm.unwrap_or(0),
             series(&own)?,
         ));
-        // Those that found no room in a hurry were charged to `other`, without a slot of their own.
+        // Listeners that found no slot in time were charged to `other`.
         if slots.given_back < slots.capacity || slots.given_back + status.events.folded < u64::from(ports) {
             scene.problems.push(format!("only {} slots were given back", slots.given_back));
         }
@@ -167,7 +168,7 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Asks until nothing is wrong any more; otherwise, what still was.
+/// Polls until `wrong` finds no problem; returns the last problem at the time limit.
 fn until(
     own: &OwnDaemon,
     when: &str,
@@ -189,7 +190,7 @@ fn prepare() -> Result<FakePeers> {
     FakePeers::create()
 }
 
-/// A listener with room for one handshake that gets more SYNs than that: loopback delivers them while they are sent.
+/// Overflows a listener with room for one handshake; loopback delivers the SYNs during the send.
 fn drop_syns(fake: &FakePeers, port: u16) -> Result<Listener> {
     let listener = Listener::ipv4(port, 0)?;
     fake.send_syns(SYNS, listener.loopback())?;

@@ -1,4 +1,4 @@
-//! Many clients at once against a backlog that was enough for some of them.
+//! Many clients at once against a backlog that suffices for some of them.
 
 use std::thread;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) const PACED: Experiment = Experiment {
 
 const CLIENTS: u64 = 500;
 const BACKLOG: i32 = 128;
-/// The clients that find no room are dropped at once and, in several seconds, two times more.
+/// Clients that find no room are dropped at once, and twice more within several seconds.
 const AT_ONCE: u64 = CLIENTS - 129;
 const IN_FOUR_SECONDS: u64 = 3 * AT_ONCE;
 
@@ -63,7 +63,7 @@ fn burst(_: &Settings) -> Result<Scene> {
             port: listener.address().port(),
             peers: local_addresses(&clients)?,
             at_least: 20,
-            // Two CPUs can both find the last place free: the queue can be a little longer than its limit allows.
+            // Two CPUs can both find the last place free, so the queue may exceed its limit slightly.
             accept_queue: Some(crate::lab::scene::QueueState { length: 128..=140, limit: 128 }),
             syn_queue: None,
         }]),

@@ -1,5 +1,5 @@
-//! Namespaces that come and go by the hundred, as on a host that runs short jobs: their inode numbers are used again and
-//! again, and each one's drops are its own.
+//! Hundreds of short-lived namespaces, as on a host that runs short jobs.
+//! Their inode numbers are reused again and again, and each namespace's drops must remain its own.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,7 +58,7 @@ fn churn(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// One that is there all the time.
+/// Overflows a listener in the namespace that lives throughout the experiment.
 fn neighbour(port: u16, clients: u64) -> Result<Scene> {
     sysctl::defaults()?;
     let (listener, sockets) = overflow(port, clients)?;
@@ -78,7 +78,9 @@ fn live_and_die(number: u64, endings: &Endings) -> Result<()> {
     let netns = Netns::create()?;
     let counted = netns.run(move || {
         drop(overflow(PORT, 1 + number % 7)?);
-        // A port that nobody listens on, so that not only a listener is charged, which has just reset who was in its queue.
+        // Connect to a closed port as well: the listener is not the only account charged, for it has just
+        // reset
+        // the clients in its queue.
         let before = counters::of_this_thread()?.get(Counter::OutRsts);
         let refused = connect_nonblocking((Ipv4Addr::LOCALHOST, PORT + 1).into())?;
         wait_for(Counter::OutRsts, before + 1, Duration::from_secs(5))?;
@@ -89,7 +91,7 @@ fn live_and_die(number: u64, endings: &Endings) -> Result<()> {
     Ok(())
 }
 
-/// The namespace's counters once they rest: packets of what was closed may still be under way.
+/// Reads the namespace's counters once they are stable, because closing may leave packets under way.
 fn at_rest() -> Result<Counters> {
     const REST: Duration = Duration::from_millis(200);
     let (mut counted, mut since) = (counters::of_this_thread()?, Instant::now());

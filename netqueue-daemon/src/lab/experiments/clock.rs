@@ -1,5 +1,5 @@
-//! A wall clock that is set back, as by a virtual machine that is restored or a first synchronisation: intervals must go
-//! on, or spikes, deliveries and retention stop until the clock has caught up.
+//! A wall clock set back, as by a restored virtual machine or a first synchronisation.
+//! Intervals must continue, or spikes, deliveries and retention would stop until the clock has caught up.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,7 +31,7 @@ const BURST_PORT: u16 = 8242;
 const DAY: Duration = Duration::from_secs(86_400);
 const BURST: u64 = 100;
 const SETTLED: Duration = Duration::from_secs(4);
-/// Times that are shown may be so far from now.
+/// Maximum distance of a reported time from now.
 const RECENT: Duration = Duration::from_secs(300);
 
 #[derive(Deserialize)]
@@ -80,13 +80,14 @@ fn set_back(bench: &Bench<'_>) -> Result<Scene> {
         drop_at(CLOSED_PORT, 1)
     })?;
     if let Some(own) = &own {
-        // The listener and its drop are known before it is closed.
+        // The daemon must have the listener and its drop before the listener closes.
         events(own, bench, "")?;
     }
     drop(closed);
     let clock = ClockSetBack::by(DAY)?;
     let since = SystemTime::now();
-    // What began before the step must be over: a daemon that goes by the wall clock still sees a burst right behind it.
+    // Wait until what began before the step is over: even a daemon that uses the wall clock would see a burst
+    // right after the step.
     thread::sleep(SETTLED);
     let burst = bench.netns.run(|| drop_at(BURST_PORT, BURST))?;
     let mut scene = Scene {
@@ -96,7 +97,7 @@ fn set_back(bench: &Bench<'_>) -> Result<Scene> {
     };
     if let (Some(own), Some(server)) = (&own, bench.server) {
         let problems = [
-            // The lab's own daemon is too young to know what is usual here.
+            // The lab's own daemon is too young to have a baseline, so ask the other one.
             until("the burst is no spike", || spike(server, bench))?,
             until("the closed listener is not folded", || folded(own, bench))?,
             events_wrong(own, bench, since)?,
@@ -107,7 +108,8 @@ fn set_back(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// A listener that drops at least so many SYNs, and its clients, which do not ask again once they are dropped with it.
+/// Opens a listener that drops at least `drops` SYNs.
+/// Returns its clients, which send no more SYNs once they are dropped with it.
 fn drop_at(port: u16, drops: u64) -> Result<(Listener, Vec<Socket>)> {
     let listener = Listener::ipv4(port, 0)?;
     let known = counters::of_this_thread()?.get(Counter::ListenDrops);
@@ -119,7 +121,7 @@ fn drop_at(port: u16, drops: u64) -> Result<(Listener, Vec<Socket>)> {
     Ok((listener, clients))
 }
 
-/// Asks until it is so; otherwise, the problem.
+/// Polls until the condition holds; returns the problem at the time limit.
 fn until(problem: &str, so: impl Fn() -> Result<bool>) -> Result<Option<String>> {
     let deadline = Instant::now() + PATIENCE;
     while !so()? {
@@ -142,7 +144,7 @@ fn spike(server: &Server, bench: &Bench<'_>) -> Result<bool> {
     Ok(spikes.iter().any(of_burst))
 }
 
-/// Whether the closed listener has joined what is gone, which takes two scrapes after its time.
+/// Returns whether the closed listener has been folded, which takes two scrapes after its retention.
 fn folded(own: &OwnDaemon, bench: &Bench<'_>) -> Result<bool> {
     metrics::series(own.server())?;
     let Listeners { listeners } = ask(own.server(), "/api/v1/listeners")?;
@@ -157,7 +159,7 @@ fn events(own: &OwnDaemon, bench: &Bench<'_>, and: &str) -> Result<Vec<(Duration
     events.into_iter().map(read).collect()
 }
 
-/// What is wrong with the events and their times, if anything is. The clock was set back at `stepped`.
+/// Checks the events and their times; `stepped` is the wall clock just after it was set back.
 fn events_wrong(own: &OwnDaemon, bench: &Bench<'_>, stepped: SystemTime) -> Result<Option<String>> {
     let of_clock = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).context("before the epoch");
     let (all, now) = (events(own, bench, "")?, of_clock(SystemTime::now())?);

@@ -1,4 +1,4 @@
-//! Listeners that are opened, overflowed and closed under load: afterwards no account is open that has no socket.
+//! Listeners opened, overflowed and closed under load: afterwards no account without a socket is open.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -30,7 +30,7 @@ const FIRST_PORT: u16 = 8130;
 const AT_ONCE: u16 = 8;
 const ROUNDS: u16 = 25;
 const CLIENTS: usize = 5;
-/// A listener lives for so long once it has overflowed.
+/// Time for which a listener stays open after its overflow.
 const OPEN: Duration = Duration::from_millis(30);
 const STOPPED: Duration = Duration::from_millis(600);
 const RUNNING: Duration = Duration::from_millis(200);
@@ -56,7 +56,7 @@ fn closed_under_load(bench: &Bench<'_>) -> Result<Scene> {
         fed.store(true, Ordering::Relaxed);
         let starved = starved.map_or(Ok(Ok(())), |thread| thread.join());
         let done = done.and(starved.map_err(|_| anyhow!("a thread of the lab panicked")).flatten());
-        // Asked while the machine is still busy, of a daemon that has just been let go on.
+        // Query while the machine is still busy, and the daemon has just been continued.
         let open = own.as_ref().map(|own| still_open(own.server(), bench.netns.inode())).transpose();
         stop.store(true, Ordering::Relaxed);
         (done, open)
@@ -79,7 +79,7 @@ fn closed_under_load(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Listeners whose queues nobody empties, with those who wait in them.
+/// Opens listeners with full queues that nobody empties; returns them with the queued clients.
 fn fill() -> Result<Vec<(Listener, Vec<Socket>)>> {
     sysctl::defaults()?;
     let fill = |port| {
@@ -90,7 +90,7 @@ fn fill() -> Result<Vec<(Listener, Vec<Socket>)>> {
     (FIRST_PORT + AT_ONCE..FIRST_PORT + 2 * AT_ONCE).map(fill).collect()
 }
 
-/// Waits until netqueue has found those that were there before it.
+/// Waits until netqueue has found the listeners that existed before it.
 fn wait_until_found(server: &Server, netns: u64) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while still_open(server, netns)?.len() < usize::from(AT_ONCE) {
@@ -102,7 +102,7 @@ fn wait_until_found(server: &Server, netns: u64) -> Result<()> {
     Ok(())
 }
 
-/// Lets the daemon run only now and then.
+/// Lets the daemon run only part of the time.
 fn starve(own: &OwnDaemon, stop: &AtomicBool) -> Result<()> {
     while !stop.load(Ordering::Relaxed) {
         own.freeze()?;
@@ -113,7 +113,7 @@ fn starve(own: &OwnDaemon, stop: &AtomicBool) -> Result<()> {
     own.wake()
 }
 
-/// Opens and closes all of them, and then closes those that were there before.
+/// Opens, overflows and closes listeners, then closes those that existed before.
 fn come_and_go(full: Vec<(Listener, Vec<Socket>)>) -> Result<()> {
     let done = thread::scope(|scope| {
         let ports: Vec<_> =
@@ -128,7 +128,7 @@ fn come_and_go(full: Vec<(Listener, Vec<Socket>)>) -> Result<()> {
 
 fn overflow(port: u16) -> Result<()> {
     for _ in 0..ROUNDS {
-        // Room for three connections.
+        // The queue of listen(2) admits three connections.
         let listener = Listener::ipv4(port, 2)?;
         let queued = listener.fill(3, false)?;
         let late =
@@ -141,7 +141,7 @@ fn overflow(port: u16) -> Result<()> {
     Ok(())
 }
 
-/// The rows of listeners netqueue takes for open.
+/// The rows of listeners that netqueue considers open.
 fn still_open(server: &Server, netns: u64) -> Result<Vec<String>> {
     let rows = patiently(|| observation::rows(server, netns))?;
     let open = rows.into_iter().filter(|row| row.kind == "listener" && row.closed.is_none());

@@ -1,5 +1,5 @@
-//! Several processes connect and several accept too slowly, on several listeners at once: the exactness of every
-//! counter under concurrency.
+//! Exactness of every counter under concurrency.
+//! Several processes connect and several accept too slowly, on several listeners at once.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -25,7 +25,8 @@ pub(super) const CONCURRENCY: Experiment = Experiment {
 };
 
 const SECONDS: u64 = 10;
-/// On a machine whose clients are too slow for these servers, more rounds follow, each with servers half as fast.
+/// Maximum number of rounds.
+/// If the clients of a machine are too slow for its servers, each further round halves the servers' speed.
 const ROUNDS: u32 = 4;
 
 fn concurrency(settings: &Settings) -> Result<Scene> {
@@ -71,7 +72,8 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
     })
 }
 
-/// One round of traffic: clients, and servers that take `slower` times their usual pauses; over when all is quiet.
+/// Runs one round of traffic, with servers whose pauses are `slower` times the usual ones.
+/// Returns when all is quiet.
 fn round(listeners: &[Listener; 3], targets: &[SocketAddr], slower: u64) -> Result<()> {
     let mut acceptors = Processes::default();
     for (listener, pause_ms) in [(0, 4), (1, 2), (2, 4), (0, 5)] {
@@ -89,7 +91,7 @@ fn round(listeners: &[Listener; 3], targets: &[SocketAddr], slower: u64) -> Resu
     wait_until_quiet()
 }
 
-/// Listens on both families, or on IPv4 alone where the kernel has no IPv6, and adds where clients find it.
+/// Listens on both families, or on IPv4 alone if the kernel has no IPv6; adds the targets for clients.
 fn dual_stack_if_possible(port: u16, targets: &mut Vec<SocketAddr>) -> Result<Listener> {
     targets.push(localhost(Ipv4Addr::LOCALHOST, port));
     match Listener::dual_stack(port, 4) {

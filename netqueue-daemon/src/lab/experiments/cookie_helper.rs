@@ -1,4 +1,4 @@
-//! Somebody else's protection against SYN floods, which asks the kernel for cookies in a listener's name.
+//! Another program's protection against SYN floods, which requests cookies in a listener's name.
 
 use std::iter;
 
@@ -36,7 +36,7 @@ fn helper(bench: &Bench<'_>) -> Result<Scene> {
         sysctl::ensure("ipv4/tcp_syncookies", 2)?;
         stay_on_this_cpu()?;
         let syn = ip_packet(raw::peer(1), asked_for.0.loopback(), Segment::Syn);
-        // A frame: addresses nobody looks at, and the type of IPv4.
+        // An Ethernet frame: addresses that nothing reads, and the type of IPv4.
         let frame: Vec<u8> = iter::repeat_n(0, 12).chain([0x08, 0x00]).chain(syn).collect();
         if !CookieRequests::load()?.ask(&frame, CALLS)? {
             bail!("the program found no listener at {}", asked_for.0.loopback());
@@ -81,14 +81,14 @@ fn helper(bench: &Bench<'_>) -> Result<Scene> {
     })
 }
 
-/// A listener whose accept queue is full, and the clients in it.
+/// Opens a listener and fills its accept queue; returns it with the clients in the queue.
 fn full(port: u16) -> Result<(Listener, Vec<socket2::Socket>)> {
     let listener = Listener::ipv4(port, 1)?;
     let clients = listener.fill(2, false)?;
     Ok((listener, clients))
 }
 
-/// What the calling thread sends is received on the same CPU from now on.
+/// Pins the thread to its CPU, which from then on also receives the packets that the thread sends.
 fn stay_on_this_cpu() -> Result<()> {
     let mut here = CpuSet::new();
     here.set(sched_getcpu()?)?;

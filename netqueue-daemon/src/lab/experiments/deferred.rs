@@ -1,4 +1,4 @@
-//! ACKs a listener ignores on purpose: they look like overflows in sk_drops, and are none.
+//! ACKs that a deferring listener ignores on purpose: `sk_drops` counts them like overflows.
 
 use anyhow::{Result, bail};
 

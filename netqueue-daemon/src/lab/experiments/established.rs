@@ -1,4 +1,4 @@
-//! Connections with peers that do not exist: they were established, and from then on the other side is silent.
+//! Established connections with nonexistent peers, which are silent from then on.
 
 use anyhow::Result;
 use socket2::Socket;
@@ -7,12 +7,12 @@ use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
 use crate::lab::sockets::{Family, Listener, PATIENCE};
 
-/// A listener and the connections of some peers.
+/// A listener and its connections with some peers.
 pub(super) struct Established {
     pub(super) fake: FakePeers,
-    /// The peers' side: who was answered, and with which sequence number.
+    /// The SYN-ACKs to the peers, which contain the server's sequence numbers.
     pub(super) answers: Vec<SynAck>,
-    /// The server's side.
+    /// The server's sockets.
     pub(super) accepted: Vec<Socket>,
     _listener: Listener,
 }
@@ -33,7 +33,7 @@ impl Established {
         Ok(Self { fake, answers, accepted, _listener: listener })
     }
 
-    /// The server closes all its connections.
+    /// Closes all connections on the server's side.
     pub(super) fn close_all(&mut self) {
         self.accepted.clear();
     }

@@ -1,5 +1,6 @@
-//! Late packets of handshakes whose final ACK was dropped: while the listener keeps the request they complete it, after
-//! it gave the request up each is answered with a reset. A stray packet is answered with the same reset, and is not one.
+//! Late packets of handshakes whose final ACK was dropped.
+//! While the listener keeps the request they complete the handshake; afterwards each is answered with a
+//! reset. A stray packet gets the same reset, and netqueue must distinguish the two.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -45,15 +46,16 @@ const PORT: u16 = 8005;
 const BACKLOG: i32 = 9;
 const QUEUED: u32 = 8;
 const HANDSHAKES: u16 = 9;
-/// An accept queue of limit n holds n + 1.
+/// Length of a full accept queue: limit + 1.
 const FULL: u32 = 10;
 const FITTING: usize = (FULL - QUEUED) as usize;
 const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
 const RECOVERED: u64 = 1;
 const EXPIRED: u64 = OVERFLOWS - RECOVERED;
-/// A request lives 3 s with one retransmission of the SYN-ACK: 1 s before it and 2 s after it.
+/// Upper bound of a request's life.
+/// With one retransmission of the SYN-ACK it is 3 s: 1 s before and 2 s after the retransmission.
 const REQUEST_LIVES_LESS_THAN: Duration = Duration::from_secs(10);
-/// How exactly netqueue must know how old a handshake is.
+/// Allowed deviation of netqueue's age of a handshake.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
 fn expired(bench: &Bench<'_>, family: Family) -> Result<Scene> {
@@ -89,7 +91,7 @@ struct Late {
     dropped: Instant,
 }
 
-/// The incident as far as it has come.
+/// The incident in progress.
 struct Overflow {
     fake: FakePeers,
     listener: Listener,
@@ -125,7 +127,7 @@ impl Overflow {
         Ok(self)
     }
 
-    /// The process accepts one connection, and one of the peers sends its ACK again before its request expires.
+    /// Accepts one connection, and repeats one peer's ACK before its request expires.
     fn let_one_in(mut self) -> Result<Self> {
         let accepted = self.listener.try_accept()?.context("the full accept queue gave no connection")?;
         self.listener.wait_for_queue(FULL - 1)?;
@@ -147,7 +149,8 @@ impl Overflow {
         Ok(self)
     }
 
-    /// The others send data now that their requests are gone; gives how long after the drop each did. Then the stranger.
+    /// Sends data from the other peers after their requests expired, then an ACK from a stranger.
+    /// Returns the time between the drop of each peer's ACK and its data.
     fn speak_too_late(self) -> Result<(Self, Vec<(SocketAddr, Duration)>)> {
         let mut ages = Vec::new();
         for late in &self.late {
@@ -164,12 +167,12 @@ impl Overflow {
         self.fake.send(answer.to, answer.from, segment(answer.sequence.wrapping_add(1)))
     }
 
-    /// A port that never shook hands, of a host that did.
+    /// A port that never took part in a handshake, on a host that did.
     fn stranger(&self) -> SocketAddr {
         SocketAddr::new(self.fake.peer(0).ip(), self.fake.peer(HANDSHAKES).port())
     }
 
-    /// Completes what must be true at the end.
+    /// Adds the expectations at the end of the incident.
     fn scene(self, scene: Scene) -> Scene {
         let peer = |late: &Late| late.answer.to;
         let expired: Vec<_> = self.late.iter().map(peer).collect();
@@ -224,13 +227,13 @@ fn resets(seen: &Observation) -> impl Iterator<Item = &Event> {
     seen.events.iter().filter(|event| event.kind == "reset" && event.port == PORT)
 }
 
-/// The age netqueue gives the reset of that peer.
+/// The age in netqueue's event of the reset of `peer`.
 fn age(seen: &Observation, peer: SocketAddr) -> Option<f64> {
     let of_peer = |event: &&Event| event.peer.as_ref().is_some_and(|other| other.address() == peer);
     resets(seen).find(of_peer)?.age_seconds
 }
 
-/// Where netqueue's ages are not those that were measured, and where it gives one to a packet that has none.
+/// Compares netqueue's ages with the measured ones, and reports ages of packets that have none.
 fn wrong_ages(measured: &[(SocketAddr, Duration)], seen: &Observation) -> Vec<String> {
     let wrong = |(peer, age_measured): &(SocketAddr, Duration)| {
         let (said, measured) = (age(seen, *peer), age_measured.as_secs_f64());

@@ -1,5 +1,5 @@
-//! TCP Fast Open: a SYN with data makes a connection at once, so that one packet passes through both stages at which an
-//! accept queue can be full.
+//! TCP Fast Open: a SYN with data makes a connection at once.
+//! One packet thus passes through both stages at which an accept queue can be full.
 
 use anyhow::Result;
 
@@ -23,7 +23,7 @@ pub(super) const FAST_OPEN: Experiment = Experiment {
 };
 
 const SECONDS: u64 = 2;
-/// Client, server, and both without cookies: the first SYN already carries data.
+/// Client and server, both without Fast Open cookies: the first SYN already carries data.
 const EVERYWHERE: u64 = 0x1 | 0x2 | 0x4 | 0x200;
 
 fn fast_open(bench: &Bench<'_>) -> Result<Scene> {
@@ -39,7 +39,7 @@ fn listener() -> Result<Listener> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_syncookies", 0)?;
     sysctl::ensure("ipv4/tcp_fastopen", EVERYWHERE)?;
-    // Or the first reset turns Fast Open off for an hour, on some kernels.
+    // Otherwise the first reset disables Fast Open for an hour on some kernels.
     sysctl::ensure("ipv4/tcp_fastopen_blackhole_timeout_sec", 0)?;
     let listener = Listener::ipv4(8025, 8)?;
     listener.fast_open(4096)?;
@@ -76,7 +76,9 @@ fn overflow(listener: Listener) -> Result<(Scene, Listener)> {
                 full(stage::SYN, Amount::AtLeast(1)),
                 full(stage::ACK, Amount::AtLeast(0)),
                 full(stage::COOKIE_ACK, Amount::Exactly(0)),
-                // A client whose Fast Open was refused shakes hands, and with cookies off its SYN can find the queue full.
+                // A client whose Fast Open was refused falls back to a handshake, and without cookies its SYN
+                // can find
+                // the SYN queue full.
                 Share {
                     cause: cause::SYN_QUEUE_FULL,
                     stages: stage::SYN,

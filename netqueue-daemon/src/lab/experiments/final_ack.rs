@@ -1,5 +1,6 @@
-//! Accept queue full when the last packet of the handshake arrives: eight handshakes are under way when two places are
-//! left, so six clients believe they are connected.
+//! Accept queue full when the last packet of the handshake arrives.
+//! Eight handshakes compete for two places, so the connections of six clients are established on their side
+//! only.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -88,9 +89,9 @@ pub(super) const COOKIE_ACK_V6: Experiment = Experiment {
 const BACKLOG: i32 = 8;
 const QUEUED: u32 = 7;
 const HANDSHAKES: u16 = 8;
-/// An accept queue of limit n holds n + 1.
+/// Length of a full accept queue: limit + 1.
 const FULL: u32 = 9;
-/// How many of the handshakes find room, and how many do not.
+/// Number of handshakes that find room; the others overflow.
 const FITTING: usize = (FULL - QUEUED) as usize;
 const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
 
@@ -109,7 +110,7 @@ pub(super) fn raw(family: Family, port: u16, abort: bool) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Sends the final ACK of each handshake; those that find room first. Returns the peers that found none.
+/// Sends the final ACKs, first those that fit; returns the peers that found no room.
 fn finish(
     fake: &FakePeers,
     listener: &Listener,
@@ -150,7 +151,7 @@ fn deferred(port: u16, abort: bool) -> Result<Scene> {
     Ok(scene)
 }
 
-/// What is true of both ways: the drops are final ACKs, and resets follow only where the sysctl asks for them.
+/// Expects the drops of final ACKs, and resets only if the sysctl requests them.
 fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort: bool) -> Scene {
     let resets = if abort { OVERFLOWS } else { 0 };
     let drop_events = ExpectedEvents {

@@ -1,5 +1,5 @@
-//! SYN floods from peers that never answer: dropped, absorbed by cookies, or refused by the last quarter of
-//! tcp_max_syn_backlog.
+//! SYN floods from peers that never answer.
+//! The SYNs are dropped, absorbed by cookies, or refused by the last quarter of tcp_max_syn_backlog.
 
 use std::thread;
 use std::time::Duration;
@@ -43,11 +43,11 @@ pub(super) const LAST_QUARTER: Experiment = Experiment {
 };
 
 const FLOOD: u16 = 542;
-/// The queue of listen(1) admits one or two; the rest meets a full queue.
+/// Minimum number of drops: the queue of listen(1) admits one or two SYNs.
 const REFUSED: u64 = 540;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends the SYNs, a few each millisecond: no queue below TCP shall drop any.
+/// Sends the SYNs, eight per millisecond, so that no queue below TCP drops any.
 fn flood(listener: &Listener, count: u16) -> Result<FakePeers> {
     let fake = FakePeers::create()?;
     for n in 0..count {
@@ -108,7 +108,7 @@ fn with_cookies(_: &Settings) -> Result<Scene> {
 
 fn last_quarter(_: &Settings) -> Result<Scene> {
     const SYNS: u16 = 200;
-    // 64 less its last quarter is 48; two or three more get in, depending on where the kernel counts from.
+    // 64 less its last quarter is 48; two or three more get in, depending on the kernel's first value.
     const REFUSED: u64 = 145;
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_syncookies", 0)?;
@@ -143,7 +143,7 @@ fn dropped(listener: &Listener, cause: &'static str) -> ExpectedListener {
     }
 }
 
-/// A flood may be more than the daemon passes on one by one: some of its events are enough, if each is right.
+/// Expects some correct events only, because a flood may exceed the daemon's rate limit of events.
 fn drop_events(
     listener: &Listener,
     cause: &'static str,

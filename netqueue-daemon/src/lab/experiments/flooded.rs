@@ -1,4 +1,4 @@
-//! More happens than can be told one by one: what is told, what is not, and that every count is right all the same.
+//! More drops than netqueue can report one by one: events are suppressed, and every count stays exact.
 
 use std::time::{Duration, Instant};
 
@@ -35,10 +35,10 @@ pub(super) const STANDSTILL: Experiment = Experiment {
     provoke: Provoke::Watching(standstill),
 };
 
-/// Peers of their own; after them the same come again.
+/// Number of different peers; after that many SYNs the same peers return.
 const PEERS: u32 = 40_000;
 const ONE_IN: u32 = 2000;
-/// What the daemon may take more after a flood than before, in KiB: room for the events it keeps.
+/// Growth that the daemon is allowed during a flood, in KiB: room for the events it keeps.
 const GROWTH: u64 = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -94,7 +94,7 @@ fn flood(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Two listeners whose SYN queues are full; one gets all SYNs, the other a few in between.
+/// Fills the SYN queues of two listeners; one then gets all SYNs, the other one in [`ONE_IN`].
 fn flood_two(syns: u32) -> Result<(Listener, Listener, FakePeers)> {
     let (flooded, fake) = full_listener(8040)?;
     let neighbour = Listener::ipv4(8041, 0)?;
@@ -165,7 +165,7 @@ fn standstill(bench: &Bench<'_>) -> Result<Scene> {
         }
         open = bench.netns.run(move || {
             let before = counters::of_this_thread()?.get(Counter::ListenDrops);
-            // The first two have requests of their own.
+            // The first two peers already have requests.
             open.1.send_syns(2 + AFTERWARDS as u16, open.0.loopback())?;
             wait_for(Counter::ListenDrops, before + AFTERWARDS, PATIENCE)?;
             Ok(open)
@@ -189,5 +189,5 @@ fn standstill(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// The number of SYNs a flood has where the command line says nothing.
+/// Default number of SYNs of the flood.
 pub(in crate::lab) const SYNS: u32 = 100_000;

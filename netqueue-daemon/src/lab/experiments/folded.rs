@@ -1,4 +1,5 @@
-//! Far more listeners than slots: sums stay exact, what cannot be told apart is said, and those that drop go first.
+//! Far more listeners than slots: sums stay exact.
+//! netqueue reports the counts it cannot separate, and listeners that drop take precedence.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -26,12 +27,12 @@ pub(super) const MORE_THAN_SLOTS: Experiment = Experiment {
 };
 
 const ROOM: u16 = 256;
-/// A quarter of the room is kept for those that drop.
+/// Slots reserved for listeners that drop: a quarter.
 const RESERVED: usize = 64;
 const DROPPING: u16 = 1500;
 const FIRST_WELL: u16 = 12_000;
 const FIRST_DROPPING: u16 = 20_000;
-/// SYNs each listener gets: the first finds room, on most kernels.
+/// Number of SYNs per listener; on most kernels the first finds room.
 const SYNS: u16 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,7 +58,7 @@ fn more_than_slots(bench: &Bench<'_>) -> Result<Scene> {
     };
     if let Some(own) = own {
         let seen = patiently(|| Observation::of(own.server(), bench.netns.inode()))?;
-        // Of resets, more are under way: SYN-ACKs are sent again, and answered.
+        // Resets are excluded: SYN-ACKs are retransmitted and answered, so more resets are under way.
         let (kernel, rows) = (bench.netns.counters()?, seen.sum());
         let [kernel, rows] = [kernel, rows].map(|counters| counters.get(Counter::ListenDrops));
         if kernel != rows {
@@ -88,14 +89,14 @@ fn more_than_slots(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// A listener with a connection in its queue.
+/// Opens a listener with a connection in its queue.
 fn connected(port: u16) -> Result<Box<dyn Send>> {
     let listener = Listener::ipv4(port, 16)?;
     let clients = listener.fill(1, false)?;
     Ok(Box::new((listener, clients)))
 }
 
-/// A listener with room for one handshake that gets more SYNs than that: loopback delivers them while they are sent.
+/// Overflows a listener with room for one handshake; loopback delivers the SYNs during the send.
 fn drop_syns(fake: &FakePeers, port: u16) -> Result<Listener> {
     let listener = Listener::ipv4(port, 0)?;
     fake.send_syns(SYNS, listener.loopback())?;

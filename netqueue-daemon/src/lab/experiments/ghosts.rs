@@ -1,5 +1,6 @@
-//! Clients that believe they are connected and of which the server knows nothing: the ACK of a cookie that found the
-//! accept queue full. They are counted in the kernel's table of sockets, one end against the other.
+//! Ghosts: clients whose connection is established on their side only.
+//! The ACK of their cookie found the accept queue full. The experiment counts them in the kernel's table of
+//! sockets, by comparing the two ends.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -38,13 +39,13 @@ pub(super) const NO_GHOSTS: Experiment = Experiment {
 
 const CLIENTS: usize = 200;
 const BACKLOG: i32 = 32;
-/// Clients retry after 1 s, all in the same few milliseconds: within this time most of them have.
+/// Clients retransmit after 1 s, all within a few milliseconds: in this time most of them have.
 const SLOW: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(20);
-/// When clients without an answer are closed: between two of their retries.
+/// Time at which clients without an answer are closed: between two of their retransmissions.
 const GIVE_UP: Duration = Duration::from_millis(3500);
 const QUIET_WITHIN: Duration = Duration::from_secs(15);
-/// Fewer are no incident.
+/// Minimum number of ghosts for an incident.
 const FEWEST: usize = 24;
 const SPEAKERS: usize = 2;
 
@@ -66,7 +67,7 @@ fn with_cookies(bench: &Bench<'_>) -> Result<Scene> {
         Some(seen) => seen.rows.iter().map(|row| row.ghosts.total).sum(),
         None => all,
     };
-    // Who was let in by a second SYN-ACK is no ghost and has been one.
+    // A client that a second SYN-ACK let in counts as a recovered ghost.
     let seen = Ghosts { live: all, total, recovered: total.saturating_sub(all), ..Ghosts::default() };
     scene.problems.extend(watch.expect("when all is quiet", |row| row.ghosts, seen)?);
 
@@ -107,7 +108,8 @@ fn without_cookies(bench: &Bench<'_>) -> Result<Scene> {
     Ok(crowd.scene(scene, vec![]))
 }
 
-/// Nobody's request is pending and none was ended: each handshake whose ACK was dropped was completed later.
+/// Number of handshakes whose ACK was dropped and that were not completed later.
+/// No request is pending here, and none was ended.
 fn unfinished(row: &Row) -> u64 {
     let Handshakes { suspended, recovered, .. } = row.handshakes;
     suspended.abs_diff(recovered)
@@ -119,20 +121,20 @@ fn listener(port: u16, cookies: u64) -> Result<Listener> {
     Listener::ipv4(port, BACKLOG)
 }
 
-/// The clients and what the server has of them.
+/// The clients, and the server's sockets for them.
 struct Crowd {
     listener: Listener,
     clients: Vec<Socket>,
     accepted: Vec<Socket>,
-    /// Connected clients the server has no socket for and that have not spoken.
+    /// Connected clients without a server socket that have not sent anything.
     ghosts: Vec<Socket>,
-    /// Those that have.
+    /// Former ghosts that have sent a byte.
     spoken: Vec<Socket>,
     gave_up: usize,
 }
 
 impl Crowd {
-    /// All connect, some are accepted in time, the others later; ends when nothing is under way any more.
+    /// Connects all clients and accepts some in time, the others later; returns once nothing is under way.
     fn come(listener: Listener) -> Result<Self> {
         let start = Instant::now();
         let clients =
@@ -178,7 +180,7 @@ impl Crowd {
         Ok(self.accepted.len() - before)
     }
 
-    /// Sorts the clients by whether the server has a socket for them, and compares with the kernel's table.
+    /// Separates clients without a server socket, and compares their number with the kernel's table.
     fn find_ghosts(&mut self) -> Result<()> {
         let established = TcpTable::read()?.count(self.listener.address().port(), State::Established);
         let served: HashSet<SocketAddr> =
@@ -206,7 +208,7 @@ impl Crowd {
         )
     }
 
-    /// Two of the ghosts send a byte, which brings the cookie back: there is room now.
+    /// Sends a byte from two ghosts, which returns their cookies while there is room.
     fn speak_in_time(mut self) -> Result<Self> {
         self.speak()?;
         let deadline = Instant::now() + PATIENCE;
@@ -221,7 +223,8 @@ impl Crowd {
         Ok(self)
     }
 
-    /// Two more, after the listener has ceased to look at cookies, as it does minutes after the last one it sent.
+    /// Sends a byte from two more ghosts, after the listener has stopped to check cookies.
+    /// The kernel does so minutes after the last cookie; the sysctl does it at once.
     fn speak_too_late(mut self) -> Result<Self> {
         sysctl::ensure("ipv4/tcp_syncookies", 0)?;
         let before = counters::of_this_thread()?.get(Counter::OutRsts);
@@ -239,7 +242,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Completes what must be true at the end.
+    /// Adds the expectations at the end of the incident.
     fn scene(self, scene: Scene, resets: Vec<(&'static str, Amount)>) -> Scene {
         let share = |cause, stages, counter| Share { cause, stages, amount: Amount::All(counter) };
         Scene {

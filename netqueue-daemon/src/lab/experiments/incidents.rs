@@ -1,4 +1,4 @@
-//! The incidents people are paged for, played as they happened, with what netqueue must say of each step.
+//! Typical incidents of on-call work, replayed step by step with netqueue's expected diagnosis of each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -47,12 +47,12 @@ pub(super) const MORE_WEIGHT: Experiment = Experiment {
 const CRAWLER_PORT: u16 = 8201;
 const IDLE_PORT: u16 = 8202;
 const WEIGHT_PORT: u16 = 8204;
-/// Verdicts follow the counts, which are looked at twice a second.
+/// Time limit of a verdict: it follows the counters, which the daemon polls twice a second.
 const SAID_WITHIN: Duration = Duration::from_secs(3);
-/// What was charged is told apart in steps of five seconds: what is asked for must not begin in one with something else.
+/// Distance between steps: charges are dated in intervals of 5 s, which two steps must not share.
 const APART: Duration = Duration::from_millis(5500);
 
-/// How the queue of a burst was limited, step by step, and what must be said first of each.
+/// Limits of the queue in a burst, step by step, with the expected first verdict.
 const STEPS: [(&str, Option<&str>); 3] = [
     ("somaxconn 128", Some("accept_queue_burst")),
     ("somaxconn raised", Some("limit_needs_relisten")),
@@ -96,7 +96,7 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
         }
         drop(clients);
         charged = Some(Instant::now());
-        // What is left of the clients of this step must not count in the next one.
+        // Clients that remain of this step must not count in the next one.
         let at = Arc::clone(&listener);
         bench.netns.run(move || {
             at.wait_for_queue(0)?;
@@ -107,7 +107,7 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// 500 clients at once, which go on for one second more.
+/// Connects 500 clients at once and keeps them for one second more.
 fn crawl(listener: &Listener) -> Result<Vec<Socket>> {
     let clients = (0..500)
         .map(|_| {
@@ -120,7 +120,8 @@ fn crawl(listener: &Listener) -> Result<Vec<Socket>> {
     Ok(clients)
 }
 
-/// Asks until the expected verdict stands first, or, if none is expected, whether there is none for all that time.
+/// Polls until the expected verdict comes first.
+/// If none is expected, checks that there is none for the whole time.
 fn said_first(
     expected: Option<&str>,
     ask: impl Fn() -> Result<Vec<Verdict>>,
@@ -177,7 +178,7 @@ fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
         match known {
             Some((least, most)) => {
                 scene.measured.push(format!("idle for {least:.2} to {most:.2} s before the server closes"));
-                // Both ends are read from the kernel, whose clock ticks.
+                // netqueue takes both bounds from the kernel's clock, which has coarse ticks.
                 if least > IDLE.as_secs_f64() + 0.1 || most < IDLE.as_secs_f64() - 0.1 {
                     scene.problems.push(format!("the server closes after {} s", IDLE.as_secs()));
                 }
@@ -190,14 +191,14 @@ fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// How long the server lets connections idle.
+/// Time for which the server lets connections idle.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Clients of one round.
+/// Number of clients in one round.
 const CLIENTS: u64 = 8;
-/// Once for netqueue to notice the race, and once for it to see how connections end.
+/// Minimum number of rounds: one for netqueue to notice the race, one for it to observe the ends.
 const FEWEST: u64 = 2;
-/// By then it must know: it looks about once a second, and misses what opens and ends between two looks.
+/// Maximum number of rounds: netqueue polls about once a second, and misses shorter connections.
 const ROUNDS: u64 = 8;
 
 /// A server that closes idle connections, and clients that use theirs a moment later.
@@ -212,7 +213,7 @@ impl Race {
         Ok(Self { listener: Listener::ipv4(IDLE_PORT, 128)?, clients: Mutex::default() })
     }
 
-    /// All clients lose the race; `rounds` have been begun, this one included.
+    /// Makes all clients of a round lose the race; `rounds` includes this one.
     fn round(&self, rounds: u64) -> Result<()> {
         let mut kept: Vec<(Instant, Option<Socket>)> = Vec::new();
         let mut clients = Vec::new();
@@ -260,7 +261,7 @@ fn more_weight(_: &Settings) -> Result<Scene> {
         clients.push(connect_nonblocking(listener.loopback())?);
         thread::sleep((ARRIVAL * n).saturating_sub(start.elapsed()));
     }
-    // Who was not let in gives up without a word: the counters stand still while they are compared.
+    // Clients that were not let in give up without a packet: counters must not change in the comparison.
     clients.retain(|client| client.peer_addr().is_ok());
     Ok(Scene {
         kernel: vec![

@@ -1,4 +1,4 @@
-//! What netqueue knows of a listener that dropped nothing: who holds it, and what bounds it.
+//! netqueue's data about a listener without drops: its owners and its limit.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,10 +31,11 @@ pub(super) const LIMITS: Experiment = Experiment {
 
 const OWNED: u16 = 8030;
 const LIMITED: u16 = 8031;
-/// A page that tells of so many more looks than were told of when the listener was opened must show it: two may have been
-/// made by then and not yet told, one may have been under way. How long they take is the machine's.
+/// Number of inventory passes after which a page must show a new listener.
+/// At the time it opens, two passes may have ended without being counted in a page, and one may be running.
+/// The count is independent of the machine's speed.
 const PROMISED: u64 = 4;
-/// When to give up.
+/// Time limit of a poll.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn owners(bench: &Bench<'_>) -> Result<Scene> {
@@ -69,8 +70,9 @@ fn owners(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// The listener, just opened, is to be found, and then its owner, by so many looks. What is judged is which pages lack it, by
-/// what the same page says of looks: a machine that is slow makes fewer of both.
+/// Checks that a new listener and then its owner appear within [`PROMISED`] inventory passes.
+/// Each page reports its own number of passes, and pages that lack the listener are judged by it: a slow
+/// machine makes fewer of both.
 fn found_in_time(server: &Server, netns: u64, scene: &mut Scene) -> Result<()> {
     let (first, start) = (metrics::page(server)?, Instant::now());
     let looks = |page: &str, part| -> Result<u64> {
@@ -103,7 +105,7 @@ fn found_in_time(server: &Server, netns: u64, scene: &mut Scene) -> Result<()> {
 fn limits(bench: &Bench<'_>) -> Result<Scene> {
     let mut scene = Scene::default();
     bench.netns.run(sysctl::defaults)?;
-    // Looked at once before, so that the sysctl is known to have been what it was when the listener was opened.
+    // Let netqueue read the sysctl before, so that it has the value at the time the listener opens.
     bench.netns.run(|| sysctl::ensure("core/somaxconn", 4))?;
     let listener = bench.netns.run(|| Listener::ipv4(LIMITED, 16))?;
     let mut watch = Watch { bench, port: LIMITED, scene: &mut scene };
@@ -128,7 +130,7 @@ fn limits(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// One listener of one namespace, asked for until netqueue says what it must.
+/// A listener of a namespace, polled until netqueue's answer is right.
 pub(super) struct Watch<'a> {
     pub bench: &'a Bench<'a>,
     pub port: u16,
@@ -136,7 +138,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Asks until `right`, and notes how long that took, or that it was in vain.
+    /// Polls until `right`, and reports the time it took, or the failure.
     pub(super) fn until(
         &mut self,
         what: &str,

@@ -1,4 +1,4 @@
-//! What is remembered of handshakes whose final ACK was dropped: clients that give up, and more of them than fit.
+//! Cache of handshakes whose final ACK was dropped: clients that give up, and more than fit.
 
 use std::thread;
 
@@ -41,7 +41,7 @@ const HANDSHAKES: u16 = 6;
 const OVERFLOWS: u64 = 4;
 const GIVE_UP: u64 = 3;
 
-/// A listener with a full accept queue, and the handshakes with it that are not finished, or that found no room.
+/// A listener with a full accept queue, and its handshakes that are incomplete or found no room.
 struct Overflow {
     listener: Listener,
     queued: Vec<Socket>,
@@ -49,13 +49,13 @@ struct Overflow {
     late: Vec<SynAck>,
 }
 
-/// So many still find room.
+/// Number of handshakes that still find room.
 const FITTING: usize = 2;
 
 impl Overflow {
-    /// With cookies nothing is kept of a handshake, else its request.
+    /// Starts the handshakes; with cookies the kernel keeps nothing of them, otherwise their requests.
     fn prepare(port: u16, cookies: bool, handshakes: u16) -> Result<Self> {
-        /// The SYN queue takes as many requests as this at least.
+        /// Minimum number of requests that the SYN queue takes.
         const BACKLOG: u32 = 8;
         const AT_ONCE: u16 = 50;
         sysctl::defaults()?;
@@ -114,7 +114,7 @@ fn giving_up(bench: &Bench<'_>) -> Result<Scene> {
     let ghosts = Watch::begin(bench, with_cookies.listener.address())?;
     let suspended = Watch::begin(bench, without.listener.address())?;
     let (with_cookies, without) = bench.netns.run(move || {
-        // The cookies are still looked at: they were sent a moment ago.
+        // The kernel still checks cookies, because it sent some a moment ago.
         Ok((with_cookies.finish()?, without.finish()?))
     })?;
     let mut scene = Scene::default();
@@ -149,7 +149,7 @@ fn giving_up(bench: &Bench<'_>) -> Result<Scene> {
 
 fn too_small(bench: &Bench<'_>) -> Result<Scene> {
     const CAPACITY: u64 = 16;
-    /// Beside its capacity, the kernel's map keeps 128 for each CPU: twice as many are surely too many.
+    /// The kernel's map keeps 128 entries per CPU beyond its capacity: twice as many certainly overflow it.
     const A_CPU: u16 = 250;
     let cpus = thread::available_parallelism()?.get().clamp(2, 64);
     let many = A_CPU * u16::try_from(cpus)?;
@@ -158,7 +158,7 @@ fn too_small(bench: &Bench<'_>) -> Result<Scene> {
     let overflow = bench.netns.run(move || {
         let overflow = Overflow::prepare(8046, true, many)?.finish()?;
         overflow.give_up(usize::from(many))?;
-        // What was sent last has been received when this, which comes after it, is answered.
+        // All earlier packets have been received once this SYN, which follows them, is dropped.
         overflow.fake.send(peer(many), overflow.listener.loopback(), Segment::Syn)?;
         wait_for(Counter::ListenOverflows, dropped + 1, PATIENCE)?;
         Ok(overflow)
@@ -179,7 +179,8 @@ fn too_small(bench: &Bench<'_>) -> Result<Scene> {
         if ledger.capacity != CAPACITY || given_up < CAPACITY || given_up == total {
             scene.problems.push(format!("of {CAPACITY} that are remembered, {given_up} gave up"));
         }
-        // Whoever was not recognised was forgotten, and no more are said to be than can have been.
+        // Unrecognised clients were forgotten, and the reported upper bound must not exceed the possible
+        // number.
         if ledger.complete || ledger.forgotten_at_most < live || ledger.forgotten_at_most > dropped - CAPACITY
         {
             scene.problems.push(format!("{live} were forgotten, and the answer says {ledger:?}"));

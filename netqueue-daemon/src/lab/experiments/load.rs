@@ -1,4 +1,4 @@
-//! Traffic from several processes at once: how it is kept bearable, waited for and ended.
+//! Traffic from several processes at once: pace, end, and cleanup.
 
 use std::process::Child;
 use std::thread;
@@ -12,8 +12,9 @@ use crate::lab::worker::Clients;
 const QUIET: Duration = Duration::from_millis(300);
 pub(super) const QUIET_WITHIN: Duration = Duration::from_secs(20);
 
-/// On one CPU, clients that hardly sleep overrun the loopback device's queue: it loses their resets, and half-open
-/// requests turn the experiment into a SYN flood.
+/// Pause of clients for their handshakes, in microseconds.
+/// On one CPU, clients that hardly sleep overrun the loopback device's queue: it loses their resets, and
+/// half-open requests turn the experiment into a SYN flood.
 fn handshake_pause_us() -> u64 {
     match thread::available_parallelism() {
         Ok(cpus) if cpus.get() > 1 => 200,
@@ -21,12 +22,12 @@ fn handshake_pause_us() -> u64 {
     }
 }
 
-/// Clients that connect 12 at once, for so long, and send nothing.
+/// Clients that connect 12 at once for `seconds`, and send nothing.
 pub(super) fn clients_in_batches(seconds: u64) -> Clients {
     Clients { batch: 12, pause_us: handshake_pause_us(), first_byte: false, fast_open: false, seconds }
 }
 
-/// Waits until the kernel has counted nothing for a while: clients are gone, acceptors have emptied the queues.
+/// Waits until the kernel has counted nothing for a while: clients are gone and queues are empty.
 pub(super) fn wait_until_quiet() -> Result<()> {
     let start = Instant::now();
     let mut last = counters::of_this_thread()?;
@@ -44,7 +45,7 @@ pub(super) fn wait_until_quiet() -> Result<()> {
     Ok(())
 }
 
-/// Asks until there is an answer: on an emulated machine that is busy, one may come too late for whoever waits for it.
+/// Repeats a query until it succeeds, because on a busy emulated machine an answer may come too late.
 pub(super) fn patiently<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
     const PATIENCE: Duration = Duration::from_secs(90);
     let deadline = Instant::now() + PATIENCE;
@@ -56,7 +57,7 @@ pub(super) fn patiently<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Processes that end with the value.
+/// Processes that are killed when the value is dropped.
 #[derive(Default)]
 pub(super) struct Processes(pub Vec<Child>);
 
@@ -76,7 +77,7 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         for process in &mut self.0 {
-            // Both fail only for a process that has ended already.
+            // Both fail only if the process has already ended.
             let _ = process.kill();
             let _ = process.wait();
         }

@@ -1,4 +1,4 @@
-//! A host full of listeners, each of which drops once: none is left out, none is taken for another.
+//! A host full of listeners, each of which drops once: none is missing, none is confused with another.
 
 use anyhow::Result;
 
@@ -33,7 +33,7 @@ fn many_listeners(_: &Settings) -> Result<Scene> {
     for first in (FIRST_PORT..FIRST_PORT + LISTENERS).step_by(AT_ONCE.into()) {
         let mut clients = Vec::new();
         for port in first..first + AT_ONCE {
-            // Room for one connection.
+            // The queue of listen(0) admits one connection.
             let listener = Listener::ipv4(port, 0)?;
             let queued = listener.fill(1, false)?;
             let client = connect_nonblocking(listener.loopback())?;
@@ -44,7 +44,7 @@ fn many_listeners(_: &Settings) -> Result<Scene> {
         }
         let so_far = u64::from(first + AT_ONCE - FIRST_PORT);
         wait_for(Counter::ListenDrops, so_far, PATIENCE)?;
-        // The clients end here, on most machines before any of them sends a second SYN.
+        // The clients end here, on most machines before any of them retransmits its SYN.
     }
     Ok(scene)
 }

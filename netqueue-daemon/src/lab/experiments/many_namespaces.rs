@@ -1,5 +1,5 @@
-//! More pairs of network namespace and CPU in which something is dropped than one might expect: an ordinary Kubernetes node has 64
-//! namespaces on 128 CPUs.
+//! Drops in thousands of pairs of network namespace and CPU.
+//! An ordinary Kubernetes node has as many: 64 namespaces on 128 CPUs.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -41,7 +41,7 @@ fn many(bench: &Bench<'_>) -> Result<Scene> {
     }
     let mut scene = Scene::default();
     if let Some(server) = bench.server {
-        // Each second some namespaces more are compared.
+        // The daemon compares a few more namespaces each second.
         const COMPARED_WITHIN: Duration = Duration::from_secs(45);
         thread::sleep(COMPARED_WITHIN);
         let inodes: BTreeSet<_> = namespaces.iter().map(|(netns, _)| netns.inode()).collect();
@@ -79,7 +79,7 @@ fn drop_on_each_cpu(cpus: usize) -> Result<Open> {
         let mut only = CpuSet::new();
         only.set(cpu)?;
         sched_setaffinity(Pid::from_raw(0), &only)?;
-        // Its first SYN is dropped; closed, it sends no other.
+        // The first SYN is dropped; a closed client sends no other.
         drop(connect_nonblocking(listener.loopback())?);
     }
     clients.shrink_to_fit();

@@ -1,4 +1,4 @@
-//! A daemon in a container of 256 MiB: it starts, however many CPUs the machine could be given.
+//! A daemon in a container of 256 MiB starts regardless of the number of possible CPUs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn little_memory(bench: &Bench<'_>) -> Result<Scene> {
         sysctl::defaults()?;
         let listener = Listener::ipv4(PORT, 0)?;
         let mut sockets = listener.fill(1, false)?;
-        // Each from another thread: the scheduler spreads them over the CPUs.
+        // Connect each client from another thread, which the scheduler spreads over the CPUs.
         for _ in 0..cpus {
             let target = listener.loopback();
             let clients = thread::spawn(move || {
@@ -74,7 +74,7 @@ fn possible_cpus() -> String {
     list.map_or_else(|_| "?".to_owned(), |list| list.trim().to_owned())
 }
 
-/// A control group with a limit, which ends with the value.
+/// A cgroup with a memory limit, removed when the value is dropped.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -104,7 +104,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Who is still in it, having just been killed, leaves it to the next boot.
+        // A process that was just killed may still be in the cgroup, which then remains until the next boot.
         let _ = fs::remove_dir(&self.0);
     }
 }

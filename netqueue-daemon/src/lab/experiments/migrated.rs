@@ -1,4 +1,5 @@
-//! A worker that restarts with net.ipv4.tcp_migrate_req=1: the kernel hands its queues over to another socket of the group.
+//! A worker that restarts with net.ipv4.tcp_migrate_req=1.
+//! The kernel hands its queues over to another socket of the reuseport group.
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn migrated(_: &Settings) -> Result<Scene> {
     let queued = old.fill(EACH.into(), false)?;
     fake.send_syns(EACH, old.loopback())?;
     let answers = fake.syn_acks(EACH.into(), PATIENCE)?;
-    // Holds as many connections as are queued, and not one more.
+    // The new queue takes exactly the connections that are queued.
     let new = Listener::reuseport(PORT, i32::from(EACH) - 1)?;
     drop(old);
     new.wait_for_queue(EACH.into())?;
@@ -74,7 +75,7 @@ fn migrated(_: &Settings) -> Result<Scene> {
             port: PORT,
             peers: answers.iter().map(|answer| answer.to).collect(),
             at_least: EACH.into(),
-            // The successor's queue, not that of the listener the handshakes began with.
+            // The successor's queue, not that of the listener where the handshakes began.
             accept_queue: Some(QueueState { length: 4..=4, limit: 3 }),
             syn_queue: None,
         }]),

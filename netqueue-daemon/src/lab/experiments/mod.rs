@@ -1,4 +1,4 @@
-//! The table of the experiments, in the order they run, and what several of them share.
+//! The table of the experiments in the order they run, and their common helpers.
 
 mod accept_wait;
 mod after_close;
@@ -58,7 +58,7 @@ use super::scene::Experiment;
 pub(super) use bounds::PORTS;
 pub(super) use flooded::SYNS;
 
-/// Every experiment. A new one is a line here and a function in its family's file.
+/// Every experiment. To add one, write a line here and a function in the file of its family.
 pub(super) const ALL: &[Experiment] = &[
     syn_time::ACCEPT_QUEUE_FULL,
     syn_time::ABORT_ON_OVERFLOW_IS_SILENT,
@@ -149,8 +149,8 @@ pub(super) const ALL: &[Experiment] = &[
     many_namespaces::MANY,
 ];
 
-/// Waits until the namespace of the calling thread has counted `least` of `counter`, or `patience` is over: the
-/// comparison says which.
+/// Waits until the calling thread's namespace has counted `least` of `counter`, or `patience` is over.
+/// Returns no result, because the comparison afterwards reports which of the two it was.
 fn wait_for(counter: Counter, least: u64, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     while counters::of_this_thread()?.get(counter) < least && Instant::now() < deadline {

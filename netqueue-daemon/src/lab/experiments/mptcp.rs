@@ -1,4 +1,5 @@
-//! A Multipath TCP server: the queue that overflows is that of a socket inside the kernel, the port is the server's.
+//! A Multipath TCP server: the overflowing queue belongs to a socket inside the kernel, the port to the
+//! server.
 
 use anyhow::Result;
 use socket2::{Protocol, Socket};

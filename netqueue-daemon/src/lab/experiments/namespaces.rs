@@ -1,4 +1,4 @@
-//! Namespaces that come and go, as containers do: each overflows, and what it counted outlives it.
+//! Namespaces that come and go, as those of containers: each overflows, and its counts outlive it.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const CLIENTS: u64 = 8;
 
 fn overflow(_: &Settings) -> Result<Scene> {
     sysctl::defaults()?;
-    // The same port in each: only the namespace tells them apart.
+    // Use the same port in each: only the namespace distinguishes them.
     let listener = Listener::ipv4(8023, 1)?;
     let queued = listener.fill(2, false)?;
     let clients: Vec<Socket> =

@@ -1,5 +1,4 @@
-//! The incidents of a real nginx: stopped, told to keep a queue that is too short, and closing connections its clients still
-//! use.
+//! Incidents of a real nginx: stopped, with too short a queue, or closing connections still in use.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -45,11 +44,11 @@ pub(super) const KEEP_ALIVE: Experiment = Experiment {
 };
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-/// Until a server that was started answers, on a machine that has no time.
+/// Time limit for a server to start on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One nginx with one listener.
+/// An nginx with one listener.
 struct Nginx {
     address: SocketAddr,
     program: Program,
@@ -57,7 +56,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it in `netns` and waits until it answers.
+    /// Starts nginx in `netns` and waits until it listens.
     fn start(netns: &Netns, port: u16, listen: &'static str, more: &'static str) -> Result<Self> {
         programs::find("nginx")?;
         netns.run(move || {
@@ -85,7 +84,8 @@ http {{
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let start = Instant::now();
-        // Asked in the table rather than by connecting: a refused connection is a reset that would have to be explained.
+        // Read the table instead of connecting: a refused connection is a reset that would need an
+        // explanation.
         while !listens(self.address.port())? {
             self.program.is_running()?;
             ensure!(start.elapsed() < STARTS_WITHIN, "nginx does not listen on {}", self.address);
@@ -99,7 +99,7 @@ http {{
     }
 }
 
-/// Whether anything listens on this port of the calling thread's namespace.
+/// Returns whether a socket listens on this port of the calling thread's namespace.
 fn listens(port: u16) -> Result<bool> {
     Ok(TcpTable::read()?.count(port, State::Listen).servers > 0)
 }
@@ -110,7 +110,7 @@ fn client(to: SocketAddr) -> Result<TcpStream> {
     Ok(client)
 }
 
-/// Sends a request that keeps the connection, and reads the whole answer.
+/// Sends a request that keeps the connection alive, and reads the whole answer.
 fn request(client: &mut TcpStream) -> Result<()> {
     client.write_all(REQUEST)?;
     let (mut answer, mut part) = (Vec::new(), [0; 1024]);
@@ -130,7 +130,7 @@ fn stopped(bench: &Bench<'_>) -> Result<Scene> {
     let address = nginx.address;
     let clients = bench.netns.run(move || {
         let clients = (0..CLIENTS).map(|_| connect_nonblocking(address)).collect::<Result<Vec<_>>>()?;
-        // Each of those that found no room has asked again.
+        // Each client that found no room has retransmitted its SYN.
         wait_for(Counter::ListenOverflows, 2 * (CLIENTS - BACKLOG - 1), PATIENCE)?;
         Ok(clients)
     })?;
@@ -174,11 +174,11 @@ fn short_queue(bench: &Bench<'_>) -> Result<Scene> {
             }
             thread::sleep(Duration::from_millis(50));
             for mut client in &clients[first..] {
-                // One that found no room has no connection yet.
+                // A client that found no room has no connection yet.
                 let _ = client.write(REQUEST);
             }
         }
-        // Those that found no room come again in a second, and say what they want then.
+        // Clients that found no room connect a second later, and send their request then.
         thread::sleep(Duration::from_millis(2500));
         for mut client in &clients {
             client.write_all(REQUEST)?;
@@ -212,7 +212,7 @@ fn keep_alive(bench: &Bench<'_>) -> Result<Scene> {
         let mut clients = (0..CLIENTS).map(|_| client(address)).collect::<Result<Vec<_>>>()?;
         clients.iter_mut().try_for_each(request)?;
         let start = Instant::now();
-        // nginx has closed each of them, and no client looked.
+        // Wait until nginx has closed each connection; no client reads from its own.
         while TcpTable::read()?.count(address.port(), State::Established).servers > 0 {
             ensure!(start.elapsed() < PATIENCE, "nginx kept its connections in spite of keepalive_timeout 2");
             thread::sleep(Duration::from_millis(20));
@@ -234,7 +234,8 @@ fn keep_alive(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Whether there is this verdict on the listener, and says these words. Which is the first is stated for each experiment.
+/// Polls until there is a verdict of `rule` on the listener whose summary contains `words`.
+/// [`diagnosis::expected`] defines which verdict of the experiment comes first.
 fn named(bench: &Bench<'_>, nginx: &Nginx, rule: &str, words: &[&str], scene: &mut Scene) -> Result<()> {
     let Some(server) = bench.server else { return Ok(()) };
     let (start, since) = (Instant::now(), std::time::SystemTime::now() - Duration::from_secs(60));

@@ -1,5 +1,6 @@
-//! Drops that no queue has anything to do with: the kernel counts them in ListenDrops like all others, and they are told
-//! apart. Each once with IPv4 and once with IPv6.
+//! Drops that have nothing to do with a queue.
+//! The kernel counts them in ListenDrops like all others, and netqueue must distinguish them. Each case runs
+//! with IPv4 and with IPv6.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -73,13 +74,13 @@ impl Side {
     }
 }
 
-/// Both families, the ports one after the other.
+/// Opens a listener of each family, the IPv6 one at `port + 100`.
 fn both(port: u16) -> Result<[Side; 2]> {
     sysctl::defaults()?;
     Ok([Side::of(Family::V4, port)?, Side::of(Family::V6, port + 100)?])
 }
 
-/// Every drop is one of `PEERS` of each side, at that stage, for no reason of a queue.
+/// Expects one drop for each of [`PEERS`] peers per side, at this stage, with no queue as the cause.
 fn scene(sides: [Side; 2], stages: &'static [&'static str]) -> Result<Scene> {
     let all = 2 * u64::from(PEERS);
     wait_for(Counter::ListenDrops, all, SOON)?;
@@ -131,7 +132,7 @@ fn broadcast(_: &Settings) -> Result<Scene> {
     let everybody = SocketAddr::new(Ipv4Addr::new(127, 255, 255, 255).into(), port);
     (0..PEERS).try_for_each(|n| side.fake.send(side.fake.peer(n), everybody, Segment::Syn))?;
 
-    // The first address of a network is anycast on each of its routers.
+    // The first address of a network is the anycast address of its routers.
     let anycast = Listener::of(Family::V6, 8127, BACKLOG)?;
     sysctl::ensure("ipv6/conf/all/forwarding", 1)?;
     netlink::address_on_loopback(ROUTER, 64)?;
@@ -139,7 +140,7 @@ fn broadcast(_: &Settings) -> Result<Scene> {
     let all = u64::from(PEERS) + 1;
     wait_for(Counter::ListenDrops, all, SOON)?;
     let peer = local_address(&client)?;
-    // Its first SYN is all we wait for.
+    // The client's first SYN is enough.
     drop(client);
     let expected = vec![(side.listener.address(), side.peers()), (anycast.address(), vec![peer])];
     Ok(Scene { open: vec![Box::new((side, anycast))], ..of_others(all, stage::SYN, expected) })

@@ -1,4 +1,5 @@
-//! Other tools' tracing of the functions netqueue watches: it hides who calls them, and must not change what is told of a reset.
+//! Other tools that trace the functions netqueue watches.
+//! Their tracing hides the caller of a function, and must not change netqueue's causes of resets.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -70,7 +71,7 @@ fn beside(
     Ok(scene)
 }
 
-/// Another tool that traces; it stops with the value.
+/// Tracing by another tool, which ends when the value is dropped.
 struct Tracer {
     tracing: PathBuf,
     kretprobes: bool,
@@ -106,7 +107,7 @@ impl Tracer {
         fs::write(&path, text).with_context(|| format!("cannot write {text:?} to {}", path.display()))
     }
 
-    /// Writing anew would remove what others have there.
+    /// Appends to a tracing file, because overwriting would remove the probes of others.
     fn append(&self, file: &str, text: &str) -> Result<()> {
         let path = self.tracing.join(file);
         let written = OpenOptions::new().append(true).open(&path).and_then(|mut file| {
@@ -131,7 +132,7 @@ impl Drop for Tracer {
     }
 }
 
-/// Where tracing is asked for, mounted if it is not.
+/// Returns the directory of tracefs, which is mounted if necessary.
 fn tracing() -> Result<PathBuf> {
     let path = Path::new(TRACING);
     if !path.join("kprobe_events").exists() {

@@ -1,5 +1,6 @@
-//! Resets that are sent from process context while other tasks want the CPU: data arrives while its receiver closes, and is worked off
-//! by the task that closes, which a kernel that preempts may interrupt at any point, and move to another CPU.
+//! Resets sent from process context while other tasks want the CPU.
+//! Data that arrives while its receiver closes is processed by the closing task. A preemptible kernel may
+//! interrupt that task at any point and move it to another CPU.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -32,7 +33,9 @@ fn preempted(_: &Settings) -> Result<Scene> {
     for (family, port) in [(Family::V4, 8064), (Family::V4, 8164), (Family::V6, 8264)] {
         let listener = Listener::of(family, port, 256)?;
         let server = TcpListener::from(listener.share()?);
-        // The first connection has the kernel patch its code, which an emulator of several CPUs may not survive under load.
+        // The first connection makes the kernel patch its code, which an emulator of several CPUs may not
+        // survive
+        // under load.
         drop(TcpStream::connect(listener.loopback())?);
         server.set_nonblocking(true)?;
         tasks.push(thread::spawn(move || serve(&server, until)));
@@ -54,13 +57,13 @@ fn preempted(_: &Settings) -> Result<Scene> {
     })
 }
 
-/// Reads something of each connection and closes it.
+/// Reads some data of each connection and closes it.
 fn serve(server: &TcpListener, until: Instant) {
     let mut buffer = vec![0; 1 << 16];
     while Instant::now() < until {
         match server.accept() {
             Ok((mut connection, _)) => {
-                // Whatever fails here fails because the client was faster.
+                // An error here means that the client was faster.
                 let _read = connection.set_read_timeout(Some(Duration::from_millis(500)));
                 let _read = connection.read(&mut buffer);
                 let _shut = connection.shutdown(Shutdown::Both);
@@ -80,7 +83,7 @@ fn send(to: SocketAddr, until: Instant) {
     }
 }
 
-/// Wakes up often, and works a little each time.
+/// Wakes up often and works a little each time, in order to preempt other tasks.
 fn preempt(until: Instant) {
     while Instant::now() < until {
         thread::sleep(Duration::from_micros(300));

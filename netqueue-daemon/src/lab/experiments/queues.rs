@@ -1,4 +1,4 @@
-//! How long the queues are: between two looks, under concurrency, and where handshakes are never finished.
+//! Queue lengths: between two polls, under concurrency, and with handshakes that never complete.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -43,7 +43,7 @@ pub(super) const HALF_OPEN: Experiment = Experiment {
 fn spike(bench: &Bench<'_>) -> Result<Scene> {
     const CLIENTS: u64 = 30;
     const AT_ONCE: Duration = Duration::from_millis(200);
-    // Any port that is free: one of an earlier try has its own peaks, in the same namespace by number.
+    // Use any free port: an earlier run's port has its own peaks, in a namespace with the same number.
     let listener = bench.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(0, 128)
@@ -68,7 +68,7 @@ fn spike(bench: &Bench<'_>) -> Result<Scene> {
         Some(server) => metrics::gauge(server, family, bench.netns.inode(), port),
         None => Ok(None),
     };
-    // A machine that is too slow for a fresh page is given an old one.
+    // A machine that is too slow for a fresh page gets an old one.
     let patience = Instant::now() + PATIENCE;
     while bench.server.is_some() && look(PEAK)?.is_none() && Instant::now() < patience {}
     let first = Instant::now();
@@ -167,7 +167,7 @@ fn crowd(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Clients come and go for a while; returns how many the server accepted.
+/// Runs clients that connect and close for a while; returns how many the server accepted.
 fn come_and_go(listener: &Listener, spell: Duration) -> Result<u64> {
     let (done, accepted) = (AtomicBool::new(false), AtomicU64::new(0));
     let target = listener.loopback();
@@ -191,7 +191,7 @@ fn come_and_go(listener: &Listener, spell: Duration) -> Result<u64> {
                 scope.spawn(move || {
                     while Instant::now() < end {
                         let client = connect(target)?;
-                        // Closing resets the connection: no port waits in TIME_WAIT.
+                        // Closing resets the connection, so that no port waits in TIME_WAIT.
                         client.set_linger(Some(Duration::ZERO))?;
                     }
                     Ok::<_, anyhow::Error>(())
@@ -213,7 +213,7 @@ fn come_and_go(listener: &Listener, spell: Duration) -> Result<u64> {
     })
 }
 
-/// So many clients, from several threads at once, that stay.
+/// Connects clients from several threads at once, and keeps them.
 fn together(listener: &Listener, clients: u64) -> Result<Vec<socket2::Socket>> {
     let target = listener.loopback();
     thread::scope(|scope| {
@@ -247,7 +247,7 @@ fn half_open(bench: &Bench<'_>) -> Result<Scene> {
     let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
     let queue = |row: &crate::lab::api::Row| row.syn_queue.map(|queue| (queue.length, queue.limit));
     scene.problems.extend(watch.expect("after the SYNs", queue, Some((u64::from(PEERS), 64)))?);
-    // A second passes until the first SYN-ACKs are sent again, and two more until the next.
+    // The first SYN-ACKs are retransmitted after one second, and again two seconds later.
     let again = bench.netns.run(|| {
         thread::sleep(Duration::from_millis(2000));
         counters::tcp_ext("TCPSynRetrans")

@@ -1,5 +1,5 @@
-//! Real servers beside `ss`: the same listeners, with the same backlog, held by the same processes, also after a reload and
-//! a restart.
+//! Real servers, as `ss` and netqueue list them: equal listeners, backlogs and processes.
+//! Compares after the start, after a reload, and after a restart.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -21,15 +21,15 @@ pub(super) const REAL_SERVERS: Experiment = Experiment {
     provoke: Provoke::Watching(real_servers),
 };
 
-/// As long as servers may take to open what they were told to.
+/// Time limit for servers to open their listeners.
 const OPENS_WITHIN: Duration = Duration::from_secs(20);
-/// For ss and netqueue to agree once the servers have settled.
+/// Time limit for ss and netqueue to agree once the servers have settled.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const NGINX: [u16; 3] = [8090, 8091, 8092];
 const REDIS: u16 = 8093;
 
-/// Two addresses with backlogs of their own, one with nginx's default, one socket for each worker.
+/// Two addresses with backlogs of their own, one with nginx's default, one with a socket per worker.
 const NGINX_CONF: &str = "user www-data; daemon off; worker_processes 2; pid nginx.pid; error_log stderr;
 events { worker_connections 64; }
 http {
@@ -69,7 +69,7 @@ fn real_servers(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Whether the listeners that are closed still say who had them, though those processes are gone.
+/// Checks that closed listeners still name their process, though it has ended.
 fn names_outlive(bench: &Bench<'_>, scene: &mut Scene) -> Result<()> {
     let Some(server) = bench.server else { return Ok(()) };
     let rows = observation::rows(server, bench.netns.inode())?;
@@ -103,8 +103,8 @@ impl Servers {
         })
     }
 
-    /// Waits until ss shows every listener the servers were told to open, those of nginx held by new workers and not by
-    /// old ones, and the same twice in a row.
+    /// Waits until ss shows every listener of the servers, twice in a row without change.
+    /// The listeners of nginx must belong to new workers, and to none of `old`.
     fn settle(&mut self, bench: &Bench<'_>, old: Option<&BTreeSet<u32>>) -> Result<()> {
         let start = Instant::now();
         let mut last = Table::new();
@@ -114,7 +114,7 @@ impl Servers {
             }
             let now = bench.netns.run(ss::listeners)?;
             let ports = |port: u16| now.values().filter(|socket| socket.port == port).count();
-            // Two addresses, one, two workers' sockets; two addresses.
+            // Two addresses; one; a socket for each of two workers; two addresses.
             let there = [(NGINX[0], 2), (NGINX[1], 1), (NGINX[2], 2), (REDIS, 2)]
                 .iter()
                 .all(|(port, sockets)| ports(*port) == *sockets);
@@ -133,7 +133,7 @@ impl Servers {
         Ok(workers(&bench.netns.run(ss::listeners)?, self.nginx.pid()))
     }
 
-    /// As an operator would.
+    /// Reloads nginx with its own command, as an operator would.
     fn reload(&self, bench: &Bench<'_>) -> Result<()> {
         let folder = self.folder.path().display().to_string();
         let said = bench.netns.run(move || {
@@ -152,7 +152,7 @@ impl Servers {
     }
 }
 
-/// The processes of nginx but for the first.
+/// The processes of nginx except the master.
 fn workers(table: &Table, master: u32) -> BTreeSet<u32> {
     let nginx = table.values().filter(|socket| NGINX.contains(&socket.port));
     nginx.flat_map(|socket| socket.owners.iter().map(|(pid, _)| *pid)).filter(|pid| *pid != master).collect()
@@ -181,7 +181,7 @@ fn redis(folder: &Folder) -> Result<Program> {
     Program::start("redis-server", &arguments, folder)
 }
 
-/// Asks both until they agree.
+/// Polls ss and netqueue until they agree.
 fn agree(bench: &Bench<'_>, when: &str, scene: &mut Scene) -> Result<()> {
     let Some(server) = bench.server else { return Ok(()) };
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! The backlog netqueue says would have been enough, tried: with it the same burst passes, with a quarter less it does not.
+//! Verifies netqueue's advice on a backlog.
+//! With the advised backlog the same burst passes; with a quarter less it does not.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,15 +25,15 @@ const CLIENTS: u32 = 500;
 const BACKLOG: u32 = 128;
 const PACE: Duration = Duration::from_millis(20);
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// Clients that were dropped try again after 1 s: once is enough.
+/// Dropped clients retransmit after 1 s: one retransmission is enough.
 const WATCHED: Duration = Duration::from_millis(1500);
 
-/// What is to be learnt from a burst.
+/// The purpose of a burst, which decides when it is over.
 #[derive(Clone, Copy)]
 enum Until {
-    /// What netqueue says of it: dropped clients try again.
+    /// Get a verdict from netqueue, which takes retransmissions of dropped clients.
     TriedAgain,
-    /// Whether anything is dropped: it is over when something was, or when every client is connected.
+    /// Learn whether anything is dropped: over at the first drop, or once every client is connected.
     Decided,
 }
 const SAID_WITHIN: Duration = Duration::from_secs(3);
@@ -78,7 +79,7 @@ fn remedy(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Clients come with small pauses that the seed decides; returns how many drops the kernel counted.
+/// Connects clients with small pauses that depend on the seed; returns the kernel's number of drops.
 fn burst(port: u16, backlog: u32, seed: u64, pace: Option<Duration>, until: Until) -> Result<u64> {
     let before = counters::of_this_thread()?.get(Counter::ListenDrops);
     let listener = Listener::ipv4(port, i32::try_from(backlog)?)?;
@@ -117,7 +118,7 @@ fn burst(port: u16, backlog: u32, seed: u64, pace: Option<Duration>, until: Unti
     drops()
 }
 
-/// What netqueue says would have helped, as soon as it says so.
+/// Polls until netqueue reports which backlog would have been enough.
 fn counterfactual(said: impl Fn() -> Result<Vec<diagnosis::Verdict>>) -> Result<Counterfactual> {
     let start = Instant::now();
     loop {

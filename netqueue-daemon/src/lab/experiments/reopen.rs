@@ -1,4 +1,4 @@
-//! A server that is restarted under load: its listener is another socket each time, its address and port stay.
+//! A server that restarts under load: each listener is a new socket, at the same address and port.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +64,7 @@ fn reopen(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Opens and closes the listener while clients come and go; the last one stays open.
+/// Opens and closes the listener while clients come and go; the last listener stays open.
 fn restart_under_load() -> Result<(Listener, u64)> {
     sysctl::defaults()?;
     let target = [localhost(std::net::Ipv4Addr::LOCALHOST, PORT)];
@@ -88,11 +88,11 @@ fn restart_under_load() -> Result<(Listener, u64)> {
     Ok((listener, opened))
 }
 
-/// What was seen of counts that may only grow.
+/// Observed counters that may only grow.
 #[derive(Default)]
 struct Watched {
     asked: u32,
-    /// Rows of an earlier namespace that had this inode.
+    /// Rows of an earlier namespace with this inode number.
     known: HashSet<String>,
     rows: HashMap<String, Row>,
     metric: Option<u64>,
@@ -102,7 +102,7 @@ struct Watched {
 fn watch(server: &Server, netns: u64, known: HashSet<String>, stop: &AtomicBool) -> Result<Watched> {
     let mut watched = Watched { known, ..Watched::default() };
     loop {
-        // Asked before looking, so that the last look is at what was there in the end.
+        // Read the flag before the poll, so that the last poll sees the final state.
         let last = stop.load(Ordering::Relaxed);
         watched.rows(observation::rows(server, netns)?);
         watched.metric(metrics::drops(server, netns, PORT)?);
@@ -117,13 +117,14 @@ fn watch(server: &Server, netns: u64, known: HashSet<String>, stop: &AtomicBool)
 
 impl Watched {
     fn rows(&mut self, rows: Vec<Row>) {
-        // What is long over is folded, rows and namespaces: those of before may vanish, also into a row that comes meanwhile and
-        // goes with its namespace. Whatever is closed here stays for longer than this takes.
+        // Old closed rows and ended namespaces are folded: earlier rows may vanish, also into a row that
+        // appears meanwhile and ends with its namespace. Listeners closed here are retained for longer than
+        // this test takes.
         let ours = rows.into_iter().filter(|row| row.kind != "gone" && !self.known.contains(&row.id));
         let now: HashMap<String, Row> = ours.map(|row| (row.id.clone(), row)).collect();
         for (id, before) in &self.rows {
             let Some(after) = now.get(id) else {
-                // One that was closed before anything happened to it has nothing to be kept.
+                // A listener that closed before anything was counted has no counts to retain.
                 if !before.counted_anything() {
                     continue;
                 }
@@ -141,7 +142,7 @@ impl Watched {
         self.rows = now;
     }
 
-    /// Listeners nobody opened here.
+    /// Reports listeners that the experiment did not open.
     fn strangers(&mut self) {
         let strangers = self.rows.values().filter(|row| row.kind == "listener" && row.port != Some(PORT));
         self.problems.extend(

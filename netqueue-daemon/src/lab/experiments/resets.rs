@@ -1,5 +1,5 @@
-//! Resets that no queue has anything to do with: nothing is dropped, and the address they leave from is named. Each once
-//! with IPv4 and once with IPv6.
+//! Resets that have nothing to do with a queue: nothing is dropped, and netqueue names their address.
+//! Each case runs with IPv4 and with IPv6.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(super) const DISSOLVED: Experiment = Experiment {
 const PATIENCE: Duration = Duration::from_secs(5);
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-/// Ports of experiments with IPv6 are beside those with IPv4.
+/// The port of an experiment; IPv6 uses one beside IPv4's.
 pub(super) const fn port(family: Family, port: u16) -> u16 {
     match family {
         Family::V4 => port,
@@ -55,7 +55,7 @@ fn connected(listener: &Listener) -> Result<(Socket, Socket)> {
     Ok((client, listener.accept()?))
 }
 
-/// Nothing but so many resets.
+/// Expects exactly `count` resets and nothing else.
 pub(super) fn only_resets(count: u64) -> Vec<(Counter, Amount)> {
     vec![
         (Counter::OutRsts, Amount::Exactly(count)),
@@ -71,7 +71,7 @@ fn keep_alive_race(_: &Settings) -> Result<Scene> {
         let listener = Listener::of(family, port(family, 8012), 16)?;
         let (client, server) = connected(&listener)?;
         drop(server);
-        // The client has heard of it: a race that was lost, not one that is still on.
+        // Wait until the client has the FIN: the race is lost, not undecided.
         wait_until_none(listener.address().port(), &[State::Established, State::FinWait1])?;
         send_byte(&client)?;
         open.push((listener, client));
@@ -164,7 +164,7 @@ fn dissolved(_: &Settings) -> Result<Scene> {
     })
 }
 
-/// Waits until the byte the client sent has arrived.
+/// Waits until the client's byte has arrived.
 fn wait_until_readable(server: &Socket) -> Result<()> {
     server.set_read_timeout(Some(PATIENCE))?;
     let mut byte = [std::mem::MaybeUninit::uninit()];

@@ -1,4 +1,5 @@
-//! Four listeners on one port, one of which nobody accepts from: the address looks half sick, one socket is.
+//! Four listeners on one port, one of which nobody accepts from.
+//! The address appears half sick, while one socket is the cause.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
@@ -38,7 +39,7 @@ pub(super) const GROUP: Experiment = Experiment {
 
 const PORT: u16 = 8014;
 const CLIENTS: usize = 200;
-/// The kernel's hash gives the stuck listener some fifty clients, and it has room for seventeen.
+/// Minimum number of drops: the kernel's hash gives the stuck listener some fifty clients, and 17 fit.
 const CERTAINLY_DROPPED: u64 = 5;
 
 fn reuseport(_: &Settings) -> Result<Scene> {
@@ -62,7 +63,7 @@ fn reuseport(_: &Settings) -> Result<Scene> {
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
             (Counter::OutRsts, Amount::Exactly(0)),
         ],
-        // One row for four sockets on the address: the others have nothing to show.
+        // One row of the four sockets at the address, because the others have counted nothing.
         listeners: vec![ExpectedListener {
             address: stuck.address(),
             drops: vec![Share {
@@ -88,7 +89,7 @@ fn reuseport(_: &Settings) -> Result<Scene> {
     })
 }
 
-/// A stuck member of the group: its limit tells it from the other.
+/// A stuck member of the group; its limit distinguishes it from the other one.
 struct Stuck {
     listener: Listener,
     limit: u32,
@@ -150,7 +151,7 @@ fn group(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// The listeners, and the clients that are connected.
+/// The listeners and their connected clients.
 struct Group {
     stuck: [Stuck; 2],
     _healthy: [Listener; 2],
@@ -159,7 +160,7 @@ struct Group {
 }
 
 impl Group {
-    /// Fills both stuck members and lets each drop some SYNs; no client goes on asking afterwards.
+    /// Fills both stuck members and makes each drop some SYNs; afterwards no client retransmits.
     fn overflow() -> Result<Self> {
         const AT_LEAST: u32 = 3;
         const CLIENTS: usize = 2000;
@@ -170,7 +171,7 @@ impl Group {
         for _ in 0..CLIENTS {
             let dropped = Self::drops(&stuck)?;
             let client = connect_nonblocking(stuck[0].listener.loopback())?;
-            // Either is a matter of microseconds. Who was dropped shall not ask again.
+            // Either takes microseconds. Dropped clients are closed so that they do not retransmit.
             while client.peer_addr().is_err() && Self::drops(&stuck)? == dropped {
                 thread::sleep(Duration::from_micros(100));
             }

@@ -1,4 +1,4 @@
-//! Peers that reset their own handshakes: EmbryonicRsts counts them, although this machine resets nothing.
+//! Peers that reset their own handshakes: EmbryonicRsts counts them, although this host resets nothing.
 
 use std::time::Duration;
 

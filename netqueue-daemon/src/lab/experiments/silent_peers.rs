@@ -1,5 +1,6 @@
-//! Resets this host decides on by itself: handshakes that go wrong, peers that do not answer, and connections there is no
-//! memory for. Each once with IPv4 and once with IPv6.
+//! Resets that this host decides on by itself.
+//! Covers failed handshakes, peers that do not answer, and connections without memory. Each case runs with
+//! IPv4 and with IPv6.
 
 use std::thread;
 use std::time::Duration;
@@ -111,8 +112,9 @@ fn out_of_memory(bench: &Bench<'_>) -> Result<Scene> {
         let side = |family| Established::with(family, port(family, 8035), EACH);
         FAMILIES.into_iter().map(side).collect::<Result<Vec<_>>>()
     })?;
-    // One of each becomes an orphan while it may: newer kernels look at a count that is up to 0.1 s old. It is reset when
-    // its FIN is sent again, the others when they are closed.
+    // Make one connection of each family an orphan while that is possible: newer kernels use a count that is
+    // up to 0.1 s old. The orphan is reset when its FIN is retransmitted, the other connections when they are
+    // closed.
     for side in &mut sides {
         side.accepted.pop();
     }

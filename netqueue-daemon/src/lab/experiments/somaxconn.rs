@@ -1,4 +1,4 @@
-//! The remedy that does not work by itself: a sysctl raised under a listener that goes on with its old limit.
+//! An insufficient remedy: a sysctl raised under a listener that continues with its old limit.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ fn somaxconn(_: &Settings) -> Result<Scene> {
     sysctl::defaults()?;
     sysctl::ensure("core/somaxconn", SOMAXCONN_BEFORE.into())?;
     let listener = Listener::ipv4(PORT, WANTED as i32)?;
-    // An accept queue of limit n holds n + 1.
+    // A full accept queue has limit + 1 connections.
     let queued = listener.fill(SOMAXCONN_BEFORE + 1, false)?;
     let before = overflow(&listener)?;
 
@@ -60,7 +60,7 @@ fn somaxconn(_: &Settings) -> Result<Scene> {
     })
 }
 
-/// One client whose SYN is dropped, and that gives up before it sends another.
+/// Connects a client whose SYN is dropped, and closes it before it retransmits.
 fn overflow(listener: &Listener) -> Result<SocketAddr> {
     let known = counters::of_this_thread()?.get(Counter::ListenDrops);
     let client = connect_nonblocking(listener.loopback())?;

@@ -1,4 +1,4 @@
-//! Daemons that start while drops, cookies and resets go on, as each deployment on a busy host does.
+//! Daemons that start during drops, cookies and resets, as at every deployment on a busy host.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
@@ -28,9 +28,9 @@ pub(super) const STARTS: Experiment = Experiment {
     provoke: Provoke::Watching(starts),
 };
 
-/// Long enough for some comparisons.
+/// Time for some reconciliations after a start.
 const AFTERWARDS: Duration = Duration::from_secs(3);
-/// What a start and what comes after it take at most.
+/// Maximum duration of a start and the time after it, in seconds.
 const EACH: u64 = 120;
 const CLOSED: u16 = 8463;
 
@@ -63,7 +63,7 @@ fn starts(bench: &Bench<'_>) -> Result<Scene> {
     })
 }
 
-/// What a daemon says that it should not.
+/// Checks a daemon's status and diagnosis for losses, residuals and blindness.
 fn wrong(server: &Server, netns: u64) -> Result<Vec<String>> {
     let status: Value = observation::status(server)?;
     let lost = status["events"]["lost"].as_object().into_iter().flatten();
@@ -81,7 +81,7 @@ fn wrong(server: &Server, netns: u64) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Traffic that ends with the value.
+/// Traffic that ends when the value is dropped.
 struct Load {
     _processes: Processes,
     _open: Vec<Box<dyn Send>>,
@@ -94,13 +94,13 @@ impl Load {
         let flooded = Listener::ipv4(8163, 16)?;
         let mut processes = Processes::default();
         processes.0.push(spawn_acceptor(&overflowing, Acceptor { pause_ms: 4, seconds })?);
-        // The daemon must find the time to start, also on an emulated CPU.
+        // Pause long enough for the daemon to start even on an emulated CPU.
         let clients = Clients { pause_us: 200_000, ..clients_in_batches(seconds) };
         processes.0.push(spawn_clients(&[overflowing.loopback()], clients)?);
         let fake = FakePeers::of(Family::V4)?;
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let flooded_at = flooded.loopback();
-        // In this thread's namespace; it ends when the sender does.
+        // The thread runs in this thread's namespace, and ends when the sender is dropped.
         let feeder = thread::Builder::new().name("lab-load".into()).spawn(move || {
             while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
                 feed(&fake, flooded_at);
@@ -110,9 +110,9 @@ impl Load {
     }
 }
 
-/// Some SYNs of a flood, and a client of a port that is closed.
+/// Sends some SYNs of a flood, and connects to a closed port.
 fn feed(fake: &FakePeers, flooded: SocketAddr) {
-    // Either may fail where the machine is busy: the next ones follow.
+    // Either may fail on a busy machine: the next ones follow.
     let _sent = fake.send_syns(5, flooded);
     let _refused = connect(localhost(Ipv4Addr::LOCALHOST, CLOSED));
     thread::sleep(Duration::from_millis(100));

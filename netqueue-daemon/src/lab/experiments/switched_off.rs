@@ -1,4 +1,4 @@
-//! A switch of the kernel's that turns programs off while they stay attached: netqueue must name it.
+//! A switch of the kernel that disables programs while they stay attached: netqueue must name it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ struct Verdict {
 fn ftrace(bench: &Bench<'_>) -> Result<Scene> {
     host_setting::allowed(bench.settings, "it switches the whole machine's ftrace off for a second or two")?;
     let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
-    // Nothing is dropped meanwhile: what is not seen would be left over for ever.
+    // Nothing is dropped meanwhile: a drop that netqueue misses would remain as a residual for ever.
     let off = HostSetting::change("kernel/ftrace_enabled", 0)?;
     if let Some(server) = bench.server
         && !soon(server, true)?
@@ -58,7 +58,7 @@ fn ftrace(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Asks until netqueue names the sysctl, or does not name it any more; false if it does not come to that.
+/// Polls until netqueue names the sysctl (or no longer does); returns false at the time limit.
 fn soon(server: &Server, named: bool) -> Result<bool> {
     let deadline = Instant::now() + SAID_WITHIN;
     while is_named(server)? != named {
@@ -70,7 +70,7 @@ fn soon(server: &Server, named: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether a warning and the verdict both name it; one alone is neither.
+/// Returns whether both a warning and the verdict name the sysctl.
 fn is_named(server: &Server) -> Result<bool> {
     let Answer { warnings, data } = serde_json::from_slice(&server.get("/api/v1/diagnosis")?)?;
     let blind = |verdict: &Verdict| verdict.rule == "netqueue_blind" && verdict.summary.contains(SYSCTL);

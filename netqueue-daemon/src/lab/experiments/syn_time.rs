@@ -1,4 +1,5 @@
-//! Accept queue full when the SYN arrives: what a process that does not accept causes on every kernel since 4.10.
+//! Accept queue full when the SYN arrives.
+//! A process that does not accept causes this on every kernel since 4.10.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -40,7 +41,8 @@ pub(super) const DUAL_STACK: Experiment = Experiment {
     provoke: Provoke::Inside(dual_stack),
 };
 
-/// Two connections fill listen(1), these are dropped at once and again at their first retransmission, a second later.
+/// Number of clients beyond the two that fill listen(1).
+/// Each is dropped at once, and again at its first retransmission a second later.
 const CLIENTS_DROPPED: u64 = 8;
 const ENOUGH: u64 = 2 * CLIENTS_DROPPED;
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -61,20 +63,20 @@ fn dual_stack(_: &Settings) -> Result<Scene> {
     let queued = listener.fill(2, false)?;
     let targets: [SocketAddr; 2] =
         [localhost(Ipv4Addr::LOCALHOST, 8015), localhost(Ipv6Addr::LOCALHOST, 8015)];
-    // The two that are queued are IPv4: three more of them make five.
+    // The two queued clients are IPv4: three more make five per family.
     let clients: Vec<Socket> =
         [targets[0]; 3].into_iter().chain([targets[1]; 5]).map(connect_nonblocking).collect::<Result<_>>()?;
     overflowed(listener, queued, clients)
 }
 
-/// Clients that are dropped again and again: one waiting client is one peer with several packets.
+/// Expects clients that are dropped repeatedly: each is one peer with several packets.
 fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> Result<Scene> {
     let waiting = Waiting { port: listener.address().port(), clients: clients.len(), times: 2 };
     Ok(Scene { waiting: Some(waiting), ..dropped_at_syn(listener, queued, clients, ENOUGH, PATIENCE)? })
 }
 
-/// Clients of a listener with listen(1) whose queue is full, once at least `drops` of their SYNs were dropped: every drop is
-/// the listener's, at SYN time, and nobody is reset.
+/// Waits until at least `drops` SYNs of clients of a full listen(1) were dropped.
+/// Expects that every drop is the listener's, at SYN time, and that no client is reset.
 pub(super) fn dropped_at_syn(
     listener: Listener,
     queued: Vec<Socket>,

@@ -1,5 +1,6 @@
-//! A kernel that takes no more fentry programs for a function of IPv6: both it and its IPv4 twin, which IPv4 on a dual-stack listener
-//! passes through, are then watched by kprobe, and each connection counts once.
+//! A kernel that takes no more fentry programs for an IPv6 function.
+//! The function and its IPv4 twin, through which IPv4 on a dual-stack listener passes, are then both watched
+//! by kprobe, and each connection must count once.
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn twins(bench: &Bench<'_>) -> Result<Scene> {
         ..Scene::default()
     };
     if let Some(own) = own {
-        // The inventory finds the listener meanwhile.
+        // Give the inventory time to find the listener.
         std::thread::sleep(Duration::from_secs(1));
         let seen = Observation::of(own.server(), bench.netns.inode())?;
         let row = seen.rows.iter().find(|row| row.is_listener(open.0.address()));

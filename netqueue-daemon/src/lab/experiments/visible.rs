@@ -1,4 +1,4 @@
-//! A single drop is visible to whoever asks after the kernel counted it: in the metrics, and as an event.
+//! A single drop is visible as soon as the kernel has counted it: in the metrics, and as an event.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,9 +26,10 @@ pub(super) const VISIBLE: Experiment = Experiment {
 
 const TIMES: u16 = 7;
 const FIRST_PORT: u16 = 8020;
-/// Answers that may lack a drop the kernel has counted: its program may still be under way on another CPU.
+/// Number of answers that may lack a drop the kernel has counted.
+/// The eBPF program that reports it may still be running on another CPU.
 const IN_VAIN: u32 = 1;
-/// When to give up: the client's next SYN is then dropped, too.
+/// Time limit: later the client's retransmitted SYN is dropped too.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn visible(bench: &Bench<'_>) -> Result<Scene> {
@@ -60,7 +61,7 @@ fn visible(bench: &Bench<'_>) -> Result<Scene> {
         if let Some(server) = bench.server {
             watch(server, bench.netns.inode(), port, start, &mut answers)?;
         }
-        // Neither surface is always the one that is asked first.
+        // Alternate which surface is queried first.
         answers.reverse();
         scene.listeners.push(dropped(&listener));
         events.push(event(port, vec![local_address(&client)?]));
@@ -84,10 +85,10 @@ fn visible(bench: &Bench<'_>) -> Result<Scene> {
     Ok(scene)
 }
 
-/// How many answers lacked a drop, and how long after connect() one had it.
+/// The number of answers that lacked a drop, and the time from connect() until one contained it.
 type Answered = (u32, Duration);
 
-/// Where a drop can be seen.
+/// A place where netqueue shows a drop.
 #[derive(Clone, Copy)]
 enum Surface {
     Metrics,
@@ -112,7 +113,7 @@ impl Surface {
     }
 }
 
-/// Asks both surfaces in turn until each has shown the drop, and notes when it did.
+/// Polls both surfaces in turn until each has shown the drop, and records the time.
 fn watch(
     server: &Server,
     netns: u64,
@@ -130,7 +131,7 @@ fn watch(
     Ok(())
 }
 
-/// The drop of one try. More of them only if nothing showed it within a second.
+/// Expects the drop of one try; more occur only if no surface showed it within a second.
 fn dropped(listener: &Listener) -> ExpectedListener {
     ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::AtLeast(1))
 }
