@@ -1,8 +1,8 @@
-//! What is counted: every exact count has one cell, and an event names the cell it raised.
+//! The exact counts: each has one cell, and an event names the cell that it raised.
 
-/// Index of one exact count inside [`Counts`](crate::Counts); on the wire its integer value.
+/// Index of one exact count in [`Counts`](crate::Counts), and its integer value on the wire.
 ///
-/// The order is the wire format between one build's kernel side and the same build's daemon; nothing else stores it.
+/// The order is the wire format between the kernel side and the daemon of one build; nothing else stores it.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
@@ -12,9 +12,11 @@ pub enum Cell {
     DropAcceptQueueFullAck,
     /// Final ACK of a cookie handshake dropped because the accept queue is full.
     DropAcceptQueueFullCookieAck,
-    /// SYN dropped because the SYN queue is full and cookies are off (TCPReqQFullDrop and ListenDrops move).
+    /// SYN dropped because the SYN queue is full and cookies are off.
+    /// TCPReqQFullDrop and ListenDrops move.
     DropSynQueueFull,
-    /// SYN of an unproven peer dropped by the last-quarter rule of tcp_max_syn_backlog (only ListenDrops moves).
+    /// SYN of an unproven peer, dropped by the last-quarter rule of tcp_max_syn_backlog.
+    /// Only ListenDrops moves.
     DropSynBacklogReserve,
     /// SYN dropped for another reason: no route, memory, a security module.
     DropOtherSyn,
@@ -27,13 +29,15 @@ pub enum Cell {
     ResetOverflowAbort,
     /// Reset of a handshake in progress: an unacceptable packet hit a pending request.
     ResetHandshakeAborted,
-    /// Reset of a packet that reached a listener which knows nothing of its connection.
+    /// Reset of a packet for a listener that has no state of its connection.
     ResetUnknownConnection,
-    /// Reset of a packet whose handshake this listener remembers dropping the final ACK of, and no longer has.
+    /// Reset of a packet of an expired handshake.
+    /// The listener had dropped the final ACK, which the kernel side remembers, and has no state of the
+    /// handshake any more.
     ResetExpiredHandshake,
     /// Reset of a packet for which there is neither connection nor listener.
     ResetNoListener,
-    /// Reset of a packet that came after this side closed the connection, or because the peer never closed its side.
+    /// Reset after this side closed the connection: a packet came late, or the peer never closed its side.
     ResetAfterClose,
     /// Reset because the application closed with received data unread.
     ResetCloseUnreadData,
@@ -45,28 +49,29 @@ pub enum Cell {
     ResetKeepaliveTimeout,
     /// Reset because TCP ran out of memory or orphan slots.
     ResetOutOfMemory,
-    /// Reset for a reason none of the above covers, or that this kernel does not tell.
+    /// Reset for any other reason, or for one that this kernel does not reveal.
     ResetOther,
 
-    /// Handshakes whose final ACK was dropped while the listener kept the request: once each.
+    /// Handshakes whose final ACK was dropped while the listener kept the request; each counts once.
     HandshakesSuspended,
-    /// Of these: completed by a later ACK.
+    /// Suspended handshakes that a later ACK completed.
     HandshakesRecovered,
-    /// Of these: ended by a reset of the listener's while it still had the request.
+    /// Suspended handshakes that the listener ended with a reset while it still had the request.
     HandshakesEnded,
-    /// Of these: ended by a reset of the client's, whether or not the listener still had the request.
+    /// Suspended handshakes that a reset of the client ended, whether or not the request still existed.
     HandshakesGivenUp,
-    /// Of these: given up by the listener.
+    /// Suspended handshakes that the listener gave up.
     HandshakesTimedOut,
-    /// Of these last: answered with a reset when they spoke.
+    /// Timed-out handshakes whose client then sent a packet and was answered with a reset.
     HandshakesExpired,
-    /// Cookie handshakes whose ACK was dropped: the client believes it is connected, the listener keeps nothing.
+    /// Cookie handshakes whose ACK was dropped.
+    /// The client considers itself connected, but the listener keeps no state.
     Ghosts,
-    /// Of these: let in by a later ACK.
+    /// Ghosts that a later ACK admitted.
     GhostsRecovered,
-    /// Of these: answered with a reset.
+    /// Ghosts that were answered with a reset.
     GhostsEnded,
-    /// Of these: ended by a reset of the client's.
+    /// Ghosts whose client sent a reset.
     GhostsGivenUp,
 
     /// Events that were not sent because the account's allowance was used up.
@@ -74,8 +79,9 @@ pub enum Cell {
     /// Events that were lost because the ring buffer was full.
     EventsLost,
 
-    /// ListenOverflows of the BPF SYN-cookie helper: a program asked it for a cookie while the accept queue was full. No packet
-    /// was dropped by the listener, and ListenDrops did not move.
+    /// ListenOverflows raised by the BPF SYN-cookie helper.
+    /// A program asked it for a cookie while the accept queue was full. The listener dropped no packet, and
+    /// ListenDrops did not move.
     CookieHelperOverflows,
 
     /// The kernel's ListenOverflows.
@@ -99,7 +105,7 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// How many cells there are.
+    /// Number of cells.
     pub const COUNT: usize = Self::OutRsts as usize + 1;
 
     /// Every cell, in index order.
@@ -148,7 +154,7 @@ impl Cell {
         Self::OutRsts,
     ];
 
-    /// The cell with this wire code, if there is one.
+    /// Returns the cell with this wire code, if there is one.
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.get(usize::try_from(code).ok()?).copied()

@@ -4,15 +4,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Cell;
 
-/// One row of the exact counts of one [`ListenerKey`](crate::ListenerKey), indexed by [`Cell`]: one CPU's, or that of
-/// several CPUs. They only grow while the slot has one owner.
+/// One row of the exact counts of one [`ListenerKey`](crate::ListenerKey), indexed by [`Cell`].
+/// The row belongs to one CPU, or to several that share it. Counts only grow while the slot has one owner.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Counts {
     /// The cells, in the order of [`Cell::ALL`].
     pub cells: [u64; Cell::COUNT],
-    /// The kernel side's own: when the events sent so far are paid for at the allowed rate, in nanoseconds of
-    /// CLOCK_MONOTONIC.
+    /// Time until which the events sent so far are paid for, in nanoseconds of CLOCK_MONOTONIC.
+    /// Each event moves the time on by its cost, the inverse of the allowed rate. Only the kernel side uses
+    /// it.
     pub paid_until: u64,
     /// Zero; rounds the size up to whole cache lines, so that no two CPUs write to one.
     pub reserved: [u64; Counts::WORDS - Cell::COUNT - 1],
@@ -24,5 +25,5 @@ impl Counts {
 }
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+// SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
 unsafe impl aya::Pod for Counts {}

@@ -1,4 +1,4 @@
-//! Who is charged: one listener, one local endpoint, or a whole namespace's remainder.
+//! Keys of the accounts: one listener, one local endpoint, or the remainder of a namespace.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -7,13 +7,15 @@ use crate::Namespace;
 /// One account that counts are charged to.
 ///
 /// Four kinds share this type:
-/// * a **listener**: `sock` is its socket's kernel address, so that SO_REUSEPORT members and a listener closed and
-///   opened again stay apart; the rest is its bound address.
-/// * an **endpoint**: `sock` is 0; a local address and port that sent resets no listener is concerned with.
-/// * an address's **ephemeral** ports: an endpoint with `port` 0, for all ports of the namespace's ip_local_port_range.
-/// * a namespace's **other** bucket: everything but `netns` is 0.
+/// * a **listener**: `sock` is its socket's kernel address, so that SO_REUSEPORT members, or a listener
+///   closed and opened again, are distinct; the rest is its bound address.
+/// * an **endpoint**: `sock` is 0; a local address and port that sent resets which concern no listener.
+/// * an address's **ephemeral** ports: an endpoint with `port` 0, for all ports of the namespace's
+///   ip_local_port_range.
+/// * a namespace's **other** bucket: every member but `netns` is 0.
 ///
-/// The socket's address stays in the kernel: outside, a listener is known by its slot.
+/// The daemon's decoder drops the socket's address: outside the kernel side, a slot and its generation
+/// identify a listener.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ListenerKey {
@@ -32,58 +34,64 @@ pub struct ListenerKey {
 }
 
 impl ListenerKey {
-    /// The key of a namespace's `other` bucket.
+    /// Returns the key of a namespace's `other` bucket.
     #[must_use]
     pub const fn other(netns: Namespace) -> Self {
         Self { sock: 0, netns, port: 0, family: 0, addr: [0; 16], reserved: 0 }
     }
 }
 
-/// Who owns a slot, and since when no more.
+/// Owner of a slot, and the time at which its listener was closed.
 ///
-/// A slot goes through [`Self::FREE`], [`Self::USED`], [`Self::RETIRED`] and back, and each time round has a generation of
-/// its own. Whoever keeps a slot from one run of a program to the next must keep the generation with it, and must charge
-/// it only where `generation` is still that and `state` is [`Self::USED`]; what a run has found stays good until its end.
+/// A slot goes through [`Self::FREE`], [`Self::USED`], [`Self::RETIRED`] and back, and each cycle has a
+/// generation of its own. Code that keeps a slot from one program run to the next must keep the generation
+/// with it, and may charge the slot only if `generation` is unchanged and `state` is [`Self::USED`]. A slot
+/// that a run has found stays valid until the end of that run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Account {
-    /// Whose counts the slot holds.
+    /// Key of the account whose counts the slot contains.
     pub key: ListenerKey,
-    /// Inode number of the listener's socket, as sock_diag gives it; 0 where it has none or it could not be read.
+    /// Inode number of the listener's socket, as sock_diag reports it.
+    /// 0 if the socket has none, or if it could not be read.
     pub inode: u64,
-    /// When the listener was closed, in nanoseconds of CLOCK_MONOTONIC; 0 while it is not known to be.
+    /// Time at which the listener was closed, in nanoseconds of CLOCK_MONOTONIC; 0 if no end is known.
     pub closed: u64,
-    /// How often the slot had another owner before.
+    /// Number of owners that the slot had before.
     pub generation: u32,
-    /// One of the constants below.
+    /// One of [`Self::FREE`], [`Self::USED`] and [`Self::RETIRED`].
     pub state: u32,
 }
 
 impl Account {
-    /// Nobody's.
+    /// The slot has no owner.
     pub const FREE: u32 = 0;
-    /// `key` is the owner's.
+    /// `key` is the key of the owner.
     pub const USED: u32 = 1;
-    /// No program run that begins from now on finds it; those under way may still charge it.
+    /// Program runs that begin from now on do not find the slot.
+    /// Runs that are under way may still charge it.
     pub const RETIRED: u32 = 2;
 }
 
-/// What became of a request to the kernel side's keeper programs: their return value.
+/// Return values of the programs that the daemon runs to change the kernel side's maps (keeper.rs).
 pub mod kept {
-    /// Done; or, of a listener that was looked at, it still listens.
+    /// Success; of a listener that was examined: it still listens.
     pub const DONE: u32 = 0;
-    /// The slot is not, or no longer, what the caller took it for.
+    /// The slot is not in the generation or state that the caller expected.
+    /// For baselines: a kernel structure could not be read.
     pub const STALE: u32 = 1;
-    /// The listener that was looked at listens no more.
+    /// The listener that was examined no longer listens.
     pub const CLOSED: u32 = 2;
-    /// The stack of free slots was busy; to be tried again.
+    /// Not finished; the caller tries again.
+    /// The stack of free slots was busy, baselines of more namespaces remain to be noted, or a charge is
+    /// still pending.
     pub const BUSY: u32 = 3;
 }
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+// SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
 unsafe impl aya::Pod for ListenerKey {}
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+// SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
 unsafe impl aya::Pod for Account {}

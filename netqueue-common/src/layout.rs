@@ -1,46 +1,50 @@
-//! What the kernel side must know of the running kernel: read from BTF and kallsyms at load, never compiled in.
+//! Facts about the running kernel that the kernel side needs.
+//! The loader reads them from BTF and kallsyms; none is compiled in.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Offsets, indices and constants of the running kernel. The loader puts them into the programs' instructions; what is not a
-/// `u32` is read from a global that is frozen.
+/// Offsets, indices and constants of the running kernel.
+/// The loader writes each `u32` into the instructions of the programs; the other members are read from a
+/// frozen global.
 ///
-/// `u32` fields named after a struct member are byte offsets from the start of that struct. `mib_*` fields are byte
-/// offsets of a counter's cell from the start of the per-CPU MIB block (`net->mib.net_statistics`, and
+/// `u32` fields named after a struct member are byte offsets from the start of that struct. `mib_*` fields
+/// are byte offsets of a counter from the start of the per-CPU MIB block (`net->mib.net_statistics`, and
 /// `net->mib.tcp_statistics` for OutRsts). `reason_*` fields are values of `enum sk_rst_reason`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct KernelLayout {
     /// Kernel address of the array `__per_cpu_offset`.
     pub per_cpu_offset: u64,
-    /// Where the code of `tcp_disconnect` begins and ends, and then that of what the compiler put elsewhere because it seldom
-    /// runs (`tcp_disconnect.cold`); both 0 where that is not known, or there is none.
+    /// Bounds of the code of `tcp_disconnect`, then those of its cold part (`tcp_disconnect.cold`).
+    /// The compiler moves code that seldom runs to the cold part. Bounds are both 0 if they are not known, or
+    /// if there is no such part.
     pub code_of_disconnect: [[u64; 2]; 2],
-    /// The same of `__tcp_close`.
+    /// Bounds of the code of `__tcp_close`, as in [`Self::code_of_disconnect`].
     pub code_of_close: [[u64; 2]; 2],
-    /// The same of `tcp_keepalive_timer`.
+    /// Bounds of the code of `tcp_keepalive_timer`, as in [`Self::code_of_disconnect`].
     pub code_of_keepalive: [[u64; 2]; 2],
-    /// The same of `tcp_check_req`.
+    /// Bounds of the code of `tcp_check_req`, as in [`Self::code_of_disconnect`].
     pub code_of_check_req: [[u64; 2]; 2],
-    /// The same of `subflow_syn_recv_sock`.
+    /// Bounds of the code of `subflow_syn_recv_sock`, as in [`Self::code_of_disconnect`].
     pub code_of_subflow_syn_recv_sock: [[u64; 2]; 2],
-    /// Where the code of `tcp_send_active_reset` begins and ends; both 0 where that is not known.
+    /// Bounds of the code of `tcp_send_active_reset`; both 0 if not known.
     pub code_of_active_reset: [u64; 2],
-    /// The same of `inet_csk_reqsk_queue_drop`.
+    /// Bounds of the code of `inet_csk_reqsk_queue_drop`; both 0 if not known.
     pub code_of_queue_drop: [u64; 2],
-    /// The same of `tcp_v4_send_reset`.
+    /// Bounds of the code of `tcp_v4_send_reset`; both 0 if not known.
     pub code_of_v4_send_reset: [u64; 2],
-    /// The same of `tcp_v6_send_reset`.
+    /// Bounds of the code of `tcp_v6_send_reset`; both 0 if not known.
     pub code_of_v6_send_reset: [u64; 2],
 
-    /// Where the code of `tcp_v6_do_rcv` begins and ends, as that of `tcp_disconnect`.
+    /// Bounds of the code of `tcp_v6_do_rcv`, as in [`Self::code_of_disconnect`].
+    /// IPv6 may be a module, whose code lies outside [`Self::kernel_text`].
     pub code_of_v6_do_rcv: [[u64; 2]; 2],
-    /// Where the code begins and ends to which functions return that a kretprobe or an fprobe watches: that of kretprobes and
-    /// that of rethooks; both 0 where there is none.
+    /// Bounds of the return trampolines of kretprobes and of rethooks; both 0 if there is none.
+    /// A function that a kretprobe or an fprobe watches returns there instead of to its caller.
     pub code_of_return_trampolines: [[u64; 2]; 2],
-    /// The same of function_graph.
+    /// Bounds of the return trampoline of function_graph, `return_to_handler`; both 0 if there is none.
     pub code_of_return_to_handler: [u64; 2],
-    /// Where the kernel's own code begins and ends (`_stext`, `_etext`); both 0 where that is not known.
+    /// Bounds of the kernel's own code (`_stext`, `_etext`); both 0 if not known.
     pub kernel_text: [u64; 2],
 
     /// Kernel address of the list of network namespaces, `net_namespace_list`.
@@ -48,12 +52,13 @@ pub struct KernelLayout {
 
     /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
     pub event_cost: u64,
-    /// How many nanoseconds of allowance an account that was silent has saved, less one event's.
+    /// Nanoseconds of allowance that a silent account can save up, less the cost of one event.
     pub event_savings: u64,
 
     /// `sock.__sk_common.skc_net.net`
     pub sock_net: u32,
-    /// `inet_sock.inet_sport`: the local port, network byte order; unlike `skc_num` it outlives the port's release.
+    /// `inet_sock.inet_sport`: the local port, network byte order; unlike `skc_num` it outlives the port's
+    /// release.
     pub inet_sport: u32,
     /// `sock.__sk_common.skc_family`
     pub sock_family: u32,
@@ -73,9 +78,9 @@ pub struct KernelLayout {
     pub request_listener: u32,
     /// `sock.__sk_common.skc_flags`
     pub sock_flags: u32,
-    /// Bit number of SOCK_LINGER in it.
+    /// Bit number of SOCK_LINGER in [`Self::sock_flags`].
     pub flag_linger: u32,
-    /// Bit number of SOCK_DEAD in it.
+    /// Bit number of SOCK_DEAD in [`Self::sock_flags`].
     pub flag_dead: u32,
     /// `tcp_sock.linger2`
     pub tcp_linger2: u32,
@@ -89,7 +94,7 @@ pub struct KernelLayout {
     pub sock_max_ack_backlog: u32,
     /// `sock.sk_socket`
     pub sock_socket: u32,
-    /// From a `struct socket` to the number of its inode: `socket_alloc.vfs_inode` and `inode.i_ino`.
+    /// Offset from a `struct socket` to its inode number: `vfs_inode.i_ino` of its `struct socket_alloc`.
     pub socket_inode: u32,
     /// `inet_connection_sock.icsk_accept_queue.qlen`
     pub icsk_qlen: u32,
@@ -106,7 +111,8 @@ pub struct KernelLayout {
     pub net_max_syn_backlog: u32,
     /// `net.ipv4.ip_local_ports.range`
     pub net_local_ports: u32,
-    /// 1 where that range is one `u32`, the highest port in its upper half (from 6.8); 0 where it is two `int`.
+    /// 1 if [`Self::net_local_ports`] is one `u32` (from 6.8), 0 if it is two `int`.
+    /// The highest port is in the upper half of the `u32`.
     pub local_ports_packed: u32,
 
     /// `sk_buff.head`
@@ -143,12 +149,14 @@ pub struct KernelLayout {
     /// TCP_MIB_OUTRSTS
     pub mib_out_rsts: u32,
 
-    /// Position of the `reason` argument of `tcp_v4_send_reset` and `tcp_v6_send_reset`; [`Self::ABSENT`] before 6.10.
+    /// Position of the `reason` argument of `tcp_v4_send_reset` and `tcp_v6_send_reset`.
+    /// [`Self::ABSENT`] before 6.10.
     pub reset_reason_arg: u32,
     /// Position of the `reason` argument of `tcp_send_active_reset`; [`Self::ABSENT`] before 6.10.
     pub active_reset_reason_arg: u32,
-    /// From where a trampoline has the first argument of `tcp_v4_syn_recv_sock` or `tcp_v6_syn_recv_sock` to where it has what
-    /// was returned: 8 bytes for each parameter, of which there are 6, from 7.0 on 7.
+    /// Offset from the first argument to the returned value, as a trampoline lays them out.
+    /// The function is `tcp_v4_syn_recv_sock` or `tcp_v6_syn_recv_sock`: 8 bytes for each parameter, of which
+    /// there are 6, from 7.0 on 7.
     pub syn_recv_sock_returned: u32,
     /// SK_RST_REASON_TCP_ABORT_ON_CLOSE, or [`Self::ABSENT`].
     pub reason_abort_on_close: u32,
@@ -159,13 +167,14 @@ pub struct KernelLayout {
     /// SK_RST_REASON_TCP_KEEPALIVE_TIMEOUT, or [`Self::ABSENT`].
     pub reason_keepalive_timeout: u32,
 
-    /// Bytes of unread ring buffer at which the reader is woken at once.
+    /// Bytes of unread ring buffer from which on the reader is woken at once.
     pub wake_bytes: u32,
-    /// Nanoseconds after a wake-up during which this CPU does not wake the reader again (below [`Self::wake_bytes`]).
+    /// Nanoseconds after a wake-up during which this CPU does not wake the reader again.
+    /// From [`Self::wake_bytes`] of unread data on, the reader is woken all the same.
     pub wake_interval: u32,
-    /// 1 where the accept queue's length is noted with each connection that enters it.
+    /// 1 if the accept queue's length is noted with each connection that enters it.
     pub queue_depth: u32,
-    /// 1 where accepted connections are counted and their wait is measured.
+    /// 1 if accepted connections are counted and their wait is measured.
     pub accept_wait: u32,
     /// `tcp_sock.rcvq_space.time`
     pub tcp_rcvq_time: u32,
@@ -173,15 +182,17 @@ pub struct KernelLayout {
     pub sock_protocol: u32,
     /// `mptcp_sock.first`, or [`Self::ABSENT`].
     pub mptcp_first: u32,
-    /// Slots of listeners: the first ones.
+    /// Number of slots for listeners, which are the first slots.
     pub listeners: u32,
-    /// The first of these, which any listener may take; the others are for those that drop or reset.
+    /// Number of slots that any listener may take, which are the first of [`Self::listeners`].
+    /// The others are reserved for listeners that drop or reset.
     pub open_to_all: u32,
-    /// Possible CPUs.
+    /// Number of possible CPUs.
     pub cpus: u32,
-    /// Rows of counts of each slot, a power of two. Where there are more CPUs, several share a row.
+    /// Number of rows of counts per slot, a power of two.
+    /// If there are more CPUs than rows, several CPUs share a row.
     pub rows: u32,
-    /// [`Self::rows`] less one: these bits of a CPU's number are its row's.
+    /// Mask that turns the number of a CPU into that of its row: [`Self::rows`] less one.
     pub row_mask: u32,
     /// `sock.__sk_common.skc_num`
     pub sock_num: u32,
@@ -189,14 +200,15 @@ pub struct KernelLayout {
     pub sock_hashed: u32,
     /// `request_sock.rsk_timer`
     pub request_timer: u32,
-    /// The BTF type of the function `bpf_rdonly_cast` (from 6.2), which takes any address for a pointer to a structure that may
-    /// be read without a helper; 0 where there is none.
+    /// BTF id of the function `bpf_rdonly_cast` (from 6.2); 0 if the kernel lacks it.
+    /// The function turns any address into a pointer to a structure that may be read without a helper.
     pub rdonly_cast: u32,
-    /// The BTF type of `struct linux_mib`, an array of 64-bit numbers: what addresses are taken for that are read so.
+    /// BTF id of `struct linux_mib`, an array of 64-bit numbers.
+    /// Addresses of integers are cast to this type in order to load them without a helper.
     pub window: u32,
-    /// The BTF type of `struct tcp_sock`.
+    /// BTF id of `struct tcp_sock`.
     pub tcp_sock: u32,
-    /// States of CPUs that there is room for, less one: they are a power of two, so that this is a mask.
+    /// Mask of the index of a CPU's state: the number of states, a power of two, less one.
     pub state_mask: u32,
     /// `sock.sk_shutdown`
     pub sock_shutdown: u32,
@@ -212,30 +224,34 @@ pub struct KernelLayout {
     pub rtable_type: u32,
     /// SK_RST_REASON_INVALID_SYN, or [`Self::ABSENT`].
     pub reason_invalid_syn: u32,
-    /// SK_RST_REASON_MPTCP_RST_EUNSPEC, the first of those of Multipath TCP, or [`Self::ABSENT`].
+    /// SK_RST_REASON_MPTCP_RST_EUNSPEC, the first reason of Multipath TCP, or [`Self::ABSENT`].
     pub reason_mptcp_first: u32,
-    /// SK_RST_REASON_MPTCP_RST_EMIDDLEBOX, the last of them, or [`Self::ABSENT`].
+    /// SK_RST_REASON_MPTCP_RST_EMIDDLEBOX, the last reason of Multipath TCP, or [`Self::ABSENT`].
     pub reason_mptcp_last: u32,
     /// Fills the struct up to a multiple of eight bytes; 0.
     pub padding: u32,
 }
 
 impl KernelLayout {
-    /// An argument or a constant this kernel does not have.
+    /// Value of an argument position or a constant that this kernel does not have.
     pub const ABSENT: u32 = u32::MAX;
 
-    /// What the compiled programs call in place of `bpf_rdonly_cast`, whose number is each kernel's own: no helper has this
-    /// number. The loader puts the function there, or, where there is none, a zero.
+    /// Placeholder for the kernel function `bpf_rdonly_cast`, as the number of a helper in a call.
+    /// The function's number differs between kernels, and no helper has this number. The loader inserts the
+    /// function, or a zero if the kernel lacks it.
     pub const CAST: u32 = 0x6e71_0001;
 
-    /// What the compiled programs have in place of a `u32` of this structure, as a number that becomes a register's, or is a mask
-    /// for it: this, and where in the structure it is. The loader puts the number into the instruction.
+    /// Placeholder for a `u32` of this structure as an operand: this number plus the field's offset.
+    /// Programs set a register to the field or use it as a mask. The loader replaces the operand by the
+    /// field's value.
     pub const NUMBER: u32 = 0x6e72_0000;
 
-    /// The same where a `u32` is how far from an address something is loaded: three instructions, which the loader makes one.
+    /// Placeholder for a `u32` of this structure as a load's offset: this number plus the field's offset.
+    /// The programs have three instructions (offset, addition, load), which the loader makes one load if the
+    /// field's value fits 16 bits with a sign.
     pub const LOAD: u32 = 0x6e73_0000;
 }
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+// SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
 unsafe impl aya::Pod for KernelLayout {}

@@ -1,4 +1,4 @@
-//! Handshakes whose final ACK was dropped: what the kernel side remembers of them.
+//! Handshakes whose final ACK was dropped, as the kernel side remembers them.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -16,27 +16,27 @@ pub struct Flow {
     pub local_port: u16,
     /// The peer's address, network byte order; IPv4 in the first four bytes.
     pub peer_addr: [u8; 16],
-    /// The local address, likewise.
+    /// The local address, network byte order; IPv4 in the first four bytes.
     pub local_addr: [u8; 16],
 }
 
-/// What became of a remembered handshake so far.
+/// State of a handshake whose final ACK was dropped.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Suspect {
-    /// When its final ACK was first dropped, in nanoseconds of CLOCK_MONOTONIC.
+    /// Time at which the final ACK was first dropped, in nanoseconds of CLOCK_MONOTONIC.
     pub since: u64,
-    /// One of the constants below.
+    /// One of [`Self::SUSPENDED`], [`Self::GHOST`], [`Self::ENDED`] and [`Self::TIMED_OUT`].
     pub state: u64,
 }
 
 impl Suspect {
     /// The listener kept the request.
     pub const SUSPENDED: u64 = 1;
-    /// The listener keeps nothing: it was a cookie's ACK.
+    /// The listener keeps no state, because the ACK returned a SYN cookie.
     pub const GHOST: u64 = 2;
-    /// It was answered with a reset.
+    /// A packet of the handshake was answered with a reset.
     pub const ENDED: u64 = 3;
-    /// The listener kept the request and gave it up, its SYN-ACKs being used up.
+    /// The listener kept the request and gave it up, because its SYN-ACKs were used up.
     pub const TIMED_OUT: u64 = 4;
 }

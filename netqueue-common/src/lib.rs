@@ -1,8 +1,8 @@
 #![no_std]
-//! What netqueue's kernel side and its daemon must agree on, and nothing else: no logic, no I/O.
+//! Types that netqueue's kernel side and its daemon share, and nothing else: no logic, no I/O.
 //!
-//! Every type that crosses the border is `#[repr(C)]`, holds integers only, and has its layout proven by zerocopy's
-//! derives (a padded struct does not compile). Integers become enums only after decoding.
+//! Every type that crosses the border is `#[repr(C)]`, contains integers only, and has its layout proven by
+//! zerocopy's derives (a padded struct does not compile). Integers become enums only after decoding.
 
 mod cell;
 mod counts;
@@ -26,10 +26,11 @@ pub use namespace::{Farewell, Lives, Namespace};
 pub use tally::{Tallies, Tally};
 pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
 
-/// Names of the maps and globals, as the loader looks them up and `bpftool map` shows them: with a prefix that says whose they
-/// are, and at most 15 characters, beyond which the kernel cuts them off.
+/// Names of the maps and globals, for the loader and for `bpftool map`.
+/// The prefix shows on a host that the maps are netqueue's. A map's name has room for 15 characters
+/// (BPF_OBJ_NAME_LEN less the NUL).
 pub mod names {
-    /// Hash: [`ListenerKey`](crate::ListenerKey) to the number of the slot that holds its counts.
+    /// Hash: [`ListenerKey`](crate::ListenerKey) to the number of the slot with its counts.
     pub const SLOTS: &str = "nq_slots";
     /// Stack of free slots for listeners, filled by the loader.
     pub const FREE_LISTENERS: &str = "nq_free_listen";
@@ -43,7 +44,7 @@ pub mod names {
     pub const ACCOUNTS: &str = "nq_accounts";
     /// Memory-mapped array: slot times number of rows plus row to [`Counts`](crate::Counts).
     pub const COUNTS: &str = "nq_counts";
-    /// Memory-mapped array: slot of a listener times number of rows plus row to [`Traffic`](crate::Traffic).
+    /// Memory-mapped array: listener's slot times number of rows plus row to [`Traffic`](crate::Traffic).
     pub const TRAFFIC: &str = "nq_traffic";
     /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
     pub const WAITS: &str = "nq_accept_waits";
@@ -55,7 +56,7 @@ pub mod names {
     pub const TALLIES: &str = "nq_tallies";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
     pub const LEDGER: &str = "nq_dropped_acks";
-    /// Hash: a namespace's counters on one CPU to what they were at the last look.
+    /// Hash: address of a namespace's counters on one CPU to their values when they were last read.
     pub const LOOKED: &str = "nq_mib_baseline";
     /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.
     pub const LIVES: &str = "nq_netns_gens";
@@ -65,6 +66,6 @@ pub mod names {
     pub const LISTENS: &str = "nq_listens";
     /// Ring buffer of [`Event`](crate::Event) records.
     pub const EVENTS: &str = "nq_events";
-    /// Read-only global holding a [`KernelLayout`](crate::KernelLayout).
+    /// Read-only global of type [`KernelLayout`](crate::KernelLayout).
     pub const LAYOUT: &str = "LAYOUT";
 }

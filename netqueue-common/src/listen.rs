@@ -2,16 +2,17 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// One listen() call on a TCP socket: one record of its own ring buffer. Whether it succeeded is not told.
+/// One listen() call on a TCP socket: one record of a ring buffer of its own.
+/// The record is written before the kernel decides, and so does not contain whether the call succeeded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ListenCall {
-    /// CLOCK_MONOTONIC, in nanoseconds.
+    /// Time of the call, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
     /// The inode number of the socket.
     pub inode: u64,
-    /// What the program asked for.
+    /// Backlog that the program passed to listen().
     pub argument: i32,
-    /// What somaxconn left of it.
+    /// Backlog after the limit of somaxconn.
     pub backlog: i32,
 }

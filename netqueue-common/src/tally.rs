@@ -1,12 +1,12 @@
-//! What the kernel side says about itself: what it saw, sent, and could not do.
+//! Self-accounting of the kernel side: what it saw, sent, and could not do.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Index into [`Tallies`]. Every hop that can lose something has its own.
+/// Index into [`Tallies`]. Every step that can lose something has a tally of its own.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
-    /// Events that arose. It equals the submitted, the suppressed and the lost ones together.
+    /// Events that arose: the sum of the submitted, the suppressed and the lost ones.
     EventsSeen,
     /// Events put into the ring buffer.
     EventsSubmitted,
@@ -14,44 +14,47 @@ pub enum Tally {
     EventsSuppressed,
     /// Events lost because the ring buffer was full.
     EventsRingFull,
-    /// Charges that found no slot at all: missing from every sum.
+    /// Charges that found no slot at all and are missing from every sum.
     ChargesLost,
     /// Handshakes put into the ledger.
     LedgerEntered,
-    /// Handshakes taken out of it again. What was entered and not taken out is held, or was pushed out by newer ones.
+    /// Handshakes taken out of the ledger again.
+    /// A handshake that was entered and not taken out is still in the ledger, or a newer one evicted it.
     LedgerStruck,
-    /// A kernel structure could not be read; what it would have told is missing.
+    /// Kernel structures that could not be read; whatever depended on them is missing.
     Unreadable,
-    /// A function returned without its entry having been seen, or after calls before it that were not seen, so that what is its
-    /// own is not known; its charge, if any, is missing.
+    /// Returns of a function whose entry, or calls before it, were not seen.
+    /// The share of this call in the counters is not known; its charge, if any, is missing.
     EntryMissed,
-    /// A function was entered while an earlier call had not been seen returning; that one's charge, if any, is missing.
+    /// Entries while an earlier call had not been seen to return; that call's charge, if any, is missing.
     ReturnMissed,
-    /// A return did not match the entry on record; neither was charged.
+    /// Returns that did not match the entry on record; neither call was charged.
     WrongFrame,
-    /// A connection in an accept queue was forgotten for want of room: when it is accepted, nobody will know where.
+    /// Connections in an accept queue that were forgotten for want of room.
+    /// When such a connection is accepted, its listener is not known.
     QueuedForgotten,
-    /// Network namespaces made under an inode number that is beyond what generations are kept of: they are not told from
-    /// others that have the number before or after them.
+    /// Network namespaces whose inode number is beyond the numbers that generations are kept for.
+    /// They are not distinguished from others that have the number before or after them.
     NamespacesUntold,
-    /// Network namespaces that ended without their last counts being told: the ring buffer for them was full, or there are
-    /// more CPUs than are summed up.
+    /// Network namespaces that ended without a report of their final counters.
+    /// The ring buffer for them was full, or there are more CPUs than are summed up.
     FarewellsLost,
-    /// listen() calls that were not told: the ring buffer for them was full. Their listeners' arguments are not known.
+    /// listen() calls that were not reported, because the ring buffer for them was full.
+    /// Their listeners' arguments are not known.
     ListensLost,
-    /// Looks at a namespace's counters on a CPU for which no baseline could be kept: what one call cannot have moved alone is
-    /// charged to nobody.
+    /// Readings of a namespace's counters on a CPU for which no baseline could be kept.
+    /// An increment that is too large for one call is charged to nobody.
     BaselinesFull,
-    /// Looks that found counters moved by more than any hooked function moves: code without a hook did, and what cannot be
-    /// told from it is charged to nobody.
+    /// Readings that found counters moved by more than any hooked function moves them.
+    /// Code without a hook moved them, and what cannot be distinguished from its share is charged to nobody.
     MovedElsewhere,
-    /// Calls whose return address another tracer had replaced (kretprobe, fprobe, function_graph): what only the caller tells
-    /// is not known.
+    /// Calls whose return address another tracer had replaced (kretprobe, fprobe, function_graph).
+    /// What only the caller reveals is not known of them.
     CallerHidden,
 }
 
 impl Tally {
-    /// How many tallies there are.
+    /// Number of tallies.
     pub const COUNT: usize = Self::CallerHidden as usize + 1;
 
     /// Every tally, in index order.
@@ -93,5 +96,5 @@ impl Tallies {
 }
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+// SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
 unsafe impl aya::Pod for Tallies {}

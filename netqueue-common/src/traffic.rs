@@ -1,48 +1,50 @@
-//! What goes through a listener when nothing is wrong.
+//! Traffic of a listener while nothing is wrong: connections, queue lengths and waits.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// One row of what went through one listener: one CPU's part, or that of several CPUs. Counts only grow while the slot has
-/// one owner.
+/// One row of one listener's traffic: one CPU's part, or that of several CPUs.
+/// Counts only grow while the slot has one owner.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Traffic {
-    /// Connections that accept() took within the first of [`Waits::BOUNDS`]: as most are, each CPU counts them for itself.
+    /// Connections that accept() took within the first of [`Waits::BOUNDS`].
+    /// Most connections are, so each CPU counts them in a row of its own.
     pub prompt: u64,
-    /// The waits of these together, in nanoseconds.
+    /// Waits of the connections in [`Self::prompt`] added up, in nanoseconds.
     pub prompt_nanos: u64,
-    /// How often the accept queue had which length when a connection entered it, that one included: 1, up to 2, 4, .., and
-    /// longer. All in the first where the length is not observed. Together they are the connections that entered it.
+    /// Connections by length of the accept queue when they entered it, themselves included.
+    /// The buckets are 1, up to 2, 4, .., and longer. All connections are in the first one if the length is
+    /// not observed. The sum of the buckets is the number of connections that entered the queue.
     pub depth: [u64; Traffic::DEPTHS],
-    /// The lengths counted in [`Self::depth`], added up, but for its first, where each is 1.
+    /// Sum of the lengths in [`Self::depth`], except those in its first bucket, which are 1 each.
     pub depth_sum: u64,
-    /// The longest the accept queue was, where it was longer than 1, as this CPU saw it, in epochs that are even and in odd
-    /// ones: the epoch in the upper half of the word, the length in the lower.
+    /// Longest that the accept queue was, if longer than 1, as this CPU saw it, in even and in odd epochs.
+    /// The epoch is in the upper half of the word, the length in the lower.
     ///
-    /// The daemon raises the epoch ([`Control::epoch`]) about once a second and reads both words: that of the epoch before
-    /// is final by then, whatever a program was doing while the epoch was raised.
+    /// The daemon raises the epoch ([`Control::epoch`]) about once a second and reads both words: that of the
+    /// previous epoch is final by then, whatever a program was doing while the epoch was raised.
     pub peaks: [u64; 2],
-    /// Connections that were in it when the listener was closed, or that it did not take for that reason.
+    /// Connections that were in the accept queue when the listener was closed, or that came too late.
     pub abandoned: u64,
-    /// The slot's generation: whose row this is.
+    /// Generation of the slot whose counts this row contains.
     pub generation: u64,
-    /// SYN-ACKs sent again.
+    /// SYN-ACKs that were sent again.
     pub synack_retransmits: u64,
 }
 
 impl Traffic {
-    /// Buckets of [`Self::depth`]: bucket `n` ends at `1 << n`, the last one never.
+    /// Number of buckets of [`Self::depth`]: bucket `n` ends at `1 << n`, the last one has no bound.
     pub const DEPTHS: usize = 16;
 }
 
-/// How long connections waited in one listener's accept queue that were not taken at once ([`Traffic::prompt`]). All CPUs write
-/// to one.
+/// Waits in one listener's accept queue, except those counted in [`Traffic::prompt`].
+/// All CPUs write to one structure.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Waits {
-    /// How many were up to each of [`Self::BOUNDS`], and longer.
+    /// Number of waits up to each of [`Self::BOUNDS`], and longer ones in the last bucket.
     pub counts: [u64; Waits::BUCKETS],
-    /// The waits counted in each of these together, in microseconds: where in its bucket the middle lies.
+    /// Sum of the waits in each bucket, in microseconds, from which the bucket's mean follows.
     pub sums: [u64; Waits::BUCKETS],
     /// Accepted connections whose wait could not be measured.
     pub unmeasured: u64,
@@ -51,13 +53,13 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// Buckets, the last one without a bound.
+    /// Number of buckets; the last one has no bound.
     pub const BUCKETS: usize = 60;
 
     /// Size in words of eight bytes: whole cache lines.
     pub const WORDS: usize = size_of::<Self>() / 8;
 
-    /// Upper bounds in microseconds, 100 µs to 60 s, filled up to a power of two for a search by halves.
+    /// Upper bounds in microseconds, 100 µs to 60 s, padded to a power of two for a binary search.
     pub const BOUNDS: [u32; 64] = {
         const TEN: [u32; 10] = [100, 125, 160, 200, 250, 320, 400, 500, 640, 800];
         let mut bounds = [u32::MAX; 64];
@@ -74,22 +76,22 @@ impl Waits {
     };
 }
 
-/// A set of connections in accept queues, and whose queue each is in: a table addressed by the connection's socket, with
-/// four places at each address.
+/// Up to four connections in accept queues, each with its listener: one set of a table.
+/// The address of a connection's socket selects the set.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueuedSet {
     /// Kernel addresses of the connections' sockets; 0 where there is none.
     pub socks: [u64; 4],
-    /// The number of the first row of each one's listener in the lower half, its slot's generation in the upper.
+    /// Listener of each connection: its first row in the lower half, its slot's generation in the upper.
     pub whose: [u64; 4],
 }
 
-/// A listener's queues as they were when they were last looked at, without an event.
+/// A sample of a listener's queues, taken without an event.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Look {
-    /// 1 where the socket was found listening; else the rest means nothing.
+    /// 1 if the socket was found listening; else the other members mean nothing.
     pub listening: u32,
     /// `sk_ack_backlog`
     pub accept_length: u32,
@@ -100,15 +102,15 @@ pub struct Look {
 }
 
 impl Look {
-    /// How many listeners one run of the program looks at.
+    /// Number of listeners that one run of the program samples.
     pub const BATCH: u32 = 64;
 }
 
-/// What the daemon tells the kernel side while it runs: mapped memory that it writes and programs read.
+/// Settings that the daemon changes at run time: mapped memory that it writes and programs read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Control {
-    /// The number of the time span to which peaks belong.
+    /// Number of the time span to which peaks belong.
     pub epoch: u64,
 }
 
@@ -116,7 +118,7 @@ pub struct Control {
 mod pod {
     use super::{Control, Look, Traffic, Waits};
 
-    // SAFETY: repr(C), integers only, no padding (IntoBytes proves it), any bytes are a value (FromBytes proves it).
+    // SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
     unsafe impl aya::Pod for Traffic {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Waits {}

@@ -30,8 +30,7 @@ fn build_object(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
         if env::var("CARGO_CFG_TARGET_ENDIAN")? == "big" { "eb" } else { "el" }
     );
     let target_dir = root.join("target/bpf").join(env::var("CARGO_CFG_TARGET_ARCH")?);
-    // The verifier's log quotes source lines: with remapped paths they are the same wherever this is
-    // built.
+    // The verifier's log quotes source lines: with remapped paths they are the same on every machine.
     let sources = [(Some(root.to_owned()), "/netqueue"), (cargo_home(), "/cargo"), (sysroot(), "/rust")];
     let remapped = sources
         .into_iter()

@@ -1,4 +1,6 @@
-//! The composition root of `netqueue daemon` and `netqueue replay`: configuration, then parts, then tasks, then a bounded stop.
+//! Composition root of `netqueue daemon` and `netqueue replay`.
+//!
+//! Resolves the configuration, builds the parts, starts the tasks, and stops them within bounds.
 
 use std::{fs::File, io, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
 
@@ -26,10 +28,10 @@ use crate::{
 use netqueue_domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp};
 use netqueue_kernel::{self as kernel, EventAllowance, LoadSettings};
 
-/// Runs the daemon until SIGTERM or SIGINT, or until it cannot see any more.
+/// Runs the daemon until SIGTERM or SIGINT, or until the kernel side fails.
 ///
 /// # Errors
-/// The address is taken, the kernel side cannot be attached, or an essential task failed.
+/// The address is in use, the kernel side cannot be attached, or an essential task failed.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     memory::keep_small();
     start_log(&config.log, config.bpf_log);
@@ -39,12 +41,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     for probe in attached.probes().iter().filter(|probe| !probe.attached) {
         tracing::warn!(function = %probe.function, at = %probe.at, detail = ?probe.detail, "probe not attached");
     }
-    // The kernel's types, all of which were read.
+    // The kernel's types were read in full to attach; that memory is free now.
     memory::give_back();
     let host = inventory::host::find().context("cannot tell the host's network namespace")?;
     let obstacles = kernel::switched_off().chain(host.obstacle);
     obstacles.for_each(|obstacle| tracing::warn!("{}", obstacle.sentence()));
-    // Before there is a second thread.
+    // Before a second thread starts: capabilities belong to threads.
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
     tracing::info!(?left, "attached; other capabilities given up");
     let told = attached.listens.is_ok();
@@ -56,7 +58,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         let feed = feed(config, host.netns, host.is_seen(), clock::now())?;
         let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, servers.handle(), Pipeline::start(source, feed).await).await;
-        // The pipeline held the kernel side: by now every program is detached.
+        // The pipeline owned the kernel side: by now every program is detached.
         tracing::info!("detached");
         outcome
     })
@@ -65,7 +67,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 /// Runs the daemon on a recording until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The address is taken, the recording cannot be read, or an essential task failed.
+/// The address is in use, the recording cannot be read, or an essential task failed.
 pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result<()> {
     memory::keep_small();
     start_log(&config.log, None);
@@ -83,13 +85,13 @@ pub fn replay(config: &Config, recording: &Path, speed: Speed) -> anyhow::Result
     })
 }
 
-/// Where the pipeline runs: on this thread, which waits for the ring buffer and the clock itself. Nobody else has to be woken
-/// for it, and no answer that takes long is in its way.
+/// Runtime of the pipeline: this thread, which waits for the ring buffer and the clock.
+/// No other thread has to be woken for it, and no response that takes long delays it.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Where clients are answered: on threads that sleep while nobody asks.
+/// Runtime of the web server: threads that sleep while there are no requests.
 fn servers() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).thread_name("server").enable_all().build()
 }
@@ -116,7 +118,8 @@ fn feed(config: &Config, host: Netns, sees_host: bool, attached: Timestamp) -> a
     Ok(Feed::new(aggregator.with_past(events)).with_journal(journal))
 }
 
-/// Where clients come in, opened first: it is the cheapest thing to fail, and nothing is attached yet.
+/// Web server and its configuration, opened first.
+/// Opening them is the cheapest step that can fail, and nothing is attached yet.
 struct Front {
     server: web::Server,
     secured: Arc<Secured>,
@@ -130,7 +133,7 @@ impl Front {
         Ok(Self { server, secured })
     }
 
-    /// Serves what the pipeline makes until told to stop.
+    /// Serves the pipeline's snapshots until a signal asks to stop.
     async fn serve<S: Source>(
         self,
         config: &Config,
@@ -151,16 +154,19 @@ impl Front {
         }
         tracing::info!(address = %server.local_addr(), "serving");
         service_manager::ready(server.local_addr());
-        // Best effort: without it the service manager restarts us, which is what it is for.
+        // Best effort: if this task fails, the service manager restarts the daemon, which is what the
+        // watchdog is for.
         tokio::spawn(service_manager::keep_alive(snapshots.clone()));
 
-        // Best effort, and counted. Here, where snapshots come from: another thread would be woken for each of them.
+        // Best effort, and counted. On the pipeline's thread: another one would have to be woken for each
+        // snapshot.
         for target in targets(config) {
             let instance = instance(server.local_addr());
             tokio::spawn(delivery::deliver(target, instance, snapshots.clone(), told.clone()));
         }
 
-        // Essential: without the pipeline there is nothing to serve, and nothing to attribute without the server's readers.
+        // Essential: without the pipeline there is nothing to serve, and without the server nobody reads what
+        // it attributes.
         let served = servers.spawn(server.serve(router, exposure, stopped(stop.clone())));
         tokio::select! {
             outcome = pipeline.run(publisher, stopped(stop)) => outcome,
@@ -173,13 +179,14 @@ impl Front {
     }
 }
 
-/// Who is told of spikes.
+/// Lists the endpoints to which spike alerts are delivered.
 fn targets(config: &Config) -> impl Iterator<Item = Target> {
     let of = |kind, place: &Option<Place>| place.clone().map(|place| Target::new(kind, place));
     [of(Kind::Alertmanager, &config.alertmanager), of(Kind::Webhook, &config.webhook)].into_iter().flatten()
 }
 
-/// How Prometheus would call this daemon: by the address it listens on, or this host's name where that is any address.
+/// Returns the `instance` label that Prometheus would give this daemon.
+/// The address it listens on, or this host's name and the port if that address is unspecified or loopback.
 fn instance(address: SocketAddr) -> String {
     match hostname().filter(|_| address.ip().is_unspecified() || address.ip().is_loopback()) {
         Some(host) => format!("{host}:{}", address.port()),
@@ -219,11 +226,11 @@ fn load_settings(config: &Config) -> LoadSettings {
 
 fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
     let mut filter = config.level.to_env_filter();
-    // Asked for by its own setting: the general level does not hide it.
+    // Has a setting of its own, so the general log level does not hide it.
     if let Some(directive) = programs.and_then(|level| format!("netqueue_ebpf={level}").parse().ok()) {
         filter = filter.add_directive(directive);
     }
-    // Colours are for people: in a journal or a file they are noise.
+    // Colours are for terminals: in a journal or a file they are noise.
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -231,11 +238,11 @@ fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
-    // Already set only where a test has done so.
+    // Fails only if a test has set a subscriber before.
     let _set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
-/// True once a signal asked to stop.
+/// Returns a channel that becomes true once a signal asks to stop.
 fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (sender, receiver) = watch::channel(false);
@@ -251,7 +258,7 @@ fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(receiver)
 }
 
-/// SIGHUP reads the web configuration again, as POST /-/reload does.
+/// Reloads the web configuration on SIGHUP, as POST /-/reload does.
 fn reload_on_hangup(secured: Arc<Secured>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
@@ -266,6 +273,6 @@ fn reload_on_hangup(secured: Arc<Secured>) -> anyhow::Result<()> {
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which it is only after it said so.
+    // An error means that the sender is gone, which happens only after it sent the value.
     let _said = stop.wait_for(|stopping| *stopping).await;
 }

@@ -1,18 +1,18 @@
-//! What this binary was built from, as every surface states it.
+//! Version, revision and compiler of this binary.
 
 /// Version, revision and compiler of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuildInfo {
-    /// The release.
+    /// Release of netqueue.
     pub version: &'static str,
-    /// The commit, `unknown` when built outside a repository.
+    /// Commit; `unknown` if built outside a repository.
     pub revision: &'static str,
-    /// The compiler.
+    /// Version of the compiler.
     pub rustc: &'static str,
 }
 
 impl BuildInfo {
-    /// This binary's.
+    /// Build of this binary.
     pub const THIS: Self = Self {
         version: env!("CARGO_PKG_VERSION"),
         revision: known(option_env!("NETQUEUE_REVISION")),

@@ -1,10 +1,11 @@
-//! The one place that asks what time it is.
+//! All readings of the time.
 //!
-//! A [`Timestamp`] is the wall clock at one moment, the anchor, advanced by CLOCK_BOOTTIME. Intervals between timestamps
-//! are therefore exact whatever is done to the wall clock, suspension included: a clock set back a day neither silences
-//! the spike detector nor stops retention. The kernel steers both clocks by the same frequency, so that their difference
-//! changes only when somebody steps the wall clock. That difference is measured again with every look ([`wall_clock`]) and
-//! applied where times are shown, asked for, or written to the event log.
+//! A [`Timestamp`] is the wall clock at one moment, the anchor, advanced by CLOCK_BOOTTIME. Intervals between
+//! timestamps are therefore exact whatever is done to the wall clock, suspension included: a clock set back a
+//! day neither silences the spike detector nor stops retention. The kernel steers both clocks by the same
+//! frequency, so their difference changes only when somebody steps the wall clock. Each refresh measures that
+//! difference again ([`wall_clock`]), and it is applied when times are shown, parsed from queries, or written
+//! to the event log.
 
 use std::{
     sync::OnceLock,
@@ -15,39 +16,40 @@ use nix::time::{ClockId, clock_gettime};
 
 use netqueue_domain::{Timestamp, WallClock, WallTime};
 
-/// Measurements of a difference between two clocks; the one that took least counts.
+/// Number of measurements of a clock difference, of which the quickest is used.
 const TRIES: usize = 4;
 
-/// The wall clock less CLOCK_BOOTTIME when the process first asked for the time, in nanoseconds.
+/// Difference of the wall clock and CLOCK_BOOTTIME at the first reading of the time, in nanoseconds.
 static ANCHOR: OnceLock<i64> = OnceLock::new();
 
-/// The present moment; never earlier than what was returned before.
+/// Returns the present time; never earlier than what was returned before.
 #[must_use]
 pub fn now() -> Timestamp {
     moment(anchor(), boot())
 }
 
-/// How far the wall clock was stepped since the anchor was taken.
+/// Returns how far the wall clock was stepped since the anchor was taken.
 #[must_use]
 pub fn wall_clock() -> WallClock {
     let anchor = anchor();
     WallClock::stepped_by(difference(wall, boot) - anchor)
 }
 
-/// What the wall clock shows.
+/// Returns the time that the wall clock shows.
 #[must_use]
 pub fn wall_time() -> WallTime {
     WallTime::from_nanos(u64::try_from(wall()).unwrap_or(0))
 }
 
-/// The moment at which CLOCK_MONOTONIC stood at zero, for the kernel side's time stamps. Independent of the wall clock; a
-/// suspension moves it, since CLOCK_MONOTONIC stands still meanwhile.
+/// Returns the time at which CLOCK_MONOTONIC was zero, the epoch of the kernel side's time stamps.
+/// Independent of the wall clock. A suspension moves it, since CLOCK_MONOTONIC stops meanwhile.
 #[must_use]
 pub fn monotonic_epoch() -> Timestamp {
     moment(anchor(), difference(boot, monotonic))
 }
 
-/// CPU time of the calling thread since a moment. A pause in proportion to wall time would grow with the load of the machine, where
+/// CPU time of the calling thread since a moment.
+/// Pauses are proportional to it, not to wall time: the latter would grow with the load of the machine, where
 /// work takes long because it waits for a CPU.
 #[derive(Debug)]
 pub struct CpuTime {
@@ -56,13 +58,14 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// Begins to measure.
+    /// Starts a measurement.
     #[must_use]
     pub fn begin() -> Self {
         Self { begun: Instant::now(), used: cpu_time_of_thread() }
     }
 
-    /// CPU time since the beginning, of the same thread; wall time if the system does not report CPU time.
+    /// Returns the CPU time since the start, on the same thread;
+    /// wall time if the system does not report CPU time.
     #[must_use]
     pub fn used(&self) -> Duration {
         let used = self.used.zip(cpu_time_of_thread()).map(|(before, after)| after.saturating_sub(before));
@@ -82,8 +85,9 @@ fn moment(anchor: i64, boot: i64) -> Timestamp {
     Timestamp::from_nanos(u64::try_from(anchor.saturating_add(boot)).unwrap_or(0))
 }
 
-/// How far `one` is ahead of `other`. Reading one clock between two readings of the other bounds the error by half of the
-/// time in between, which is long only where the thread was interrupted.
+/// Returns how far `one` is ahead of `other`, in nanoseconds.
+/// Reading one clock between two readings of the other bounds the error by half of the time that both
+/// readings take, so a measurement that was interrupted is not used.
 fn difference(one: impl Fn() -> i64, other: impl Fn() -> i64) -> i64 {
     let measure = |_| {
         let (before, ahead, after) = (other(), one(), other());
@@ -101,7 +105,7 @@ fn monotonic() -> i64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
-/// Nanoseconds on one of the kernel's clocks, every one of which exists since Linux 2.6.39.
+/// Reads one of the kernel's clocks in nanoseconds; all those used exist since Linux 2.6.39.
 fn read(clock: ClockId) -> i64 {
     clock_gettime(clock).map(Duration::from).map_or(0, nanos)
 }

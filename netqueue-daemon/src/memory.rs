@@ -1,14 +1,15 @@
-//! What the allocator is told: memory taken for a moment, to write a page or to look at every listener, goes back.
+//! Settings of the allocator: memory that a page or a scan took for a moment goes back to the system.
 
-/// Allocations of this size and more are given back to the system when they are freed, and so is what is free at the end of
-/// the heap once it is that much.
+/// Size in bytes from which freed memory goes back to the system.
+/// Applies to single allocations, and to the free space at the end of the heap.
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK: libc::c_int = 128 << 10;
-/// Heaps: by itself glibc makes eight for each CPU, each of which keeps what it once took.
+/// Number of heaps. By default glibc makes eight for each CPU, each of which keeps what it once took.
 #[cfg(target_env = "gnu")]
 const HEAPS: libc::c_int = 2;
 
-/// Sets the allocator up; to be called before there is a second thread.
+/// Configures the allocator;
+/// to be called before a second thread starts, since heaps are bound to threads.
 pub fn keep_small() {
     #[cfg(target_env = "gnu")]
     {
@@ -25,7 +26,8 @@ pub fn keep_small() {
     }
 }
 
-/// Gives back what is free, also amid what is not: for when much was freed, and not often, as all of the heap is walked.
+/// Returns free memory to the system, also from amid memory in use.
+/// For moments when much was freed, and not often: malloc_trim() walks the whole heap.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes a number, and touches only memory that nobody has.

@@ -1,22 +1,22 @@
-//! What the process may do: takes up what it was granted, and gives up, once the programs are attached, what only
-//! attaching needed.
+//! Privileges of the process: raised to those granted, and dropped once the programs are attached.
 //!
-//! Capabilities belong to threads: it must be done while there is one, which all later ones inherit from.
+//! Capabilities belong to threads: they must be set while there is one, from which later threads inherit
+//! them.
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Makes the capabilities that the process may have those it has: a file's capabilities may come as permitted only, as
-/// the container image's do.
+/// Raises all permitted capabilities to effective ones.
+/// A file's capabilities may be granted as permitted only, as those of the container image are.
 ///
 /// # Errors
-/// The kernel does not say which there are, or refuses one of them, which it has no reason to.
+/// The kernel does not report the capabilities, or refuses one of them, for which it has no reason.
 pub fn take_up_granted() -> Result<(), CapsError> {
     caps::set(None, CapSet::Effective, &caps::read(None, CapSet::Permitted)?)
 }
 
-/// Lets the process have as many open files as it may, for clients that keep connections open. Shells give 1024. A hard
-/// limit below what is needed is raised as well, where CAP_SYS_RESOURCE allows that.
+/// Raises the limit of open files, for clients that keep connections open: shells give 1024.
+/// A hard limit below what is needed is raised as well if CAP_SYS_RESOURCE allows it.
 pub fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| {
         let enough = most.max(netqueue_kernel::FILES_NEEDED);
@@ -28,27 +28,27 @@ pub fn raise_open_files() {
     }
 }
 
-/// What the daemon still does with each capability it keeps; it keeps those of them that it was given.
+/// Capabilities that the daemon keeps if it has them, with what it still needs each of them for.
 const KEPT: [Capability; 4] = [
-    // Gives slots back to the kernel side by running a program.
+    // Returns slots to the kernel side by running a program.
     Capability::CAP_BPF,
-    // Reads what descriptors processes have, to tell whose socket it is.
+    // Reads the file descriptors of processes to find the owners of sockets.
     Capability::CAP_SYS_PTRACE,
     Capability::CAP_DAC_READ_SEARCH,
     // Enters network namespaces to read their queues.
     Capability::CAP_SYS_ADMIN,
 ];
 
-/// Drops every capability but those still needed, and the way back to them; returns which are left.
+/// Drops every capability that is no longer needed, irrevocably; returns those that are left.
 ///
 /// # Errors
-/// The kernel does not say which there are, or refuses to take one back, which it has no reason to.
+/// The kernel does not report the capabilities, or refuses to drop one, for which it has no reason.
 pub fn drop_unneeded() -> Result<Vec<Capability>, CapsError> {
     let given = caps::read(None, CapSet::Permitted)?;
     let kept: CapsHashSet = KEPT.into_iter().filter(|capability| given.contains(capability)).collect();
     caps::clear(None, CapSet::Ambient)?;
-    // What a program we start could get, if we ever started one. It takes CAP_SETPCAP, which a daemon that is not root
-    // does not have; its unit bounds it then.
+    // Limits what a program that we execute could get; we execute none. Dropping these takes CAP_SETPCAP,
+    // which a daemon that is not root does not have; its systemd unit bounds it then.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         for capability in caps::read(None, CapSet::Bounding)?.difference(&kept) {
             caps::drop(None, CapSet::Bounding, *capability)?;
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_was_not_needed_is_gone_for_good_in_this_thread_and_those_it_starts() {
-        // In a thread of its own: the test runner's others keep what they have.
+        // In a thread of its own: the test runner's other threads keep their capabilities.
         let thread = std::thread::spawn(|| {
             let before = caps::read(None, CapSet::Permitted).expect("readable");
             let left = drop_unneeded().expect("nothing stands against it");

@@ -1,9 +1,9 @@
-//! The runbooks of deploy/runbooks, carried in the binary: the links in verdicts and alerts work wherever netqueue does.
+//! Runbooks of deploy/runbooks, built into the binary so that links to them work on every host.
 
-/// One runbook: its name and its text in Markdown.
+/// Name of a runbook, and its text in Markdown.
 pub type Runbook = (&'static str, &'static str);
 
-/// Every runbook, by name.
+/// Every runbook, ordered by name.
 pub const ALL: &[Runbook] = &[
     ("accept-queue-burst", include_str!("../../deploy/runbooks/accept-queue-burst.md")),
     ("accept-queue-near-limit", include_str!("../../deploy/runbooks/accept-queue-near-limit.md")),
@@ -36,7 +36,7 @@ pub const ALL: &[Runbook] = &[
     ("unread-data", include_str!("../../deploy/runbooks/unread-data.md")),
 ];
 
-/// The text of the runbook of that name.
+/// Returns the text of the runbook with that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static str> {
     ALL.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
@@ -53,7 +53,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
     }
 
-    /// Names of runbooks the alerts link to.
+    /// Collects the names of the runbooks to which the alerts link.
     fn linked_by_alerts() -> BTreeSet<String> {
         let mut linked = BTreeSet::new();
         for file in fs::read_dir(deploy().join("prometheus")).expect("the alert rules are there") {

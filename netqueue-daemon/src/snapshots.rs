@@ -1,4 +1,4 @@
-//! How surfaces get the picture: the latest one at once, or a fresh one made for them.
+//! Distribution of snapshots: the latest one at once, or a fresh one made on request.
 
 use std::{
     sync::{
@@ -12,32 +12,32 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use netqueue_domain::{Observed, Snapshot};
 
-/// What is observed, as it comes, to be written down. It ends with the daemon.
+/// Observations in the order of their arrival, to be recorded; ends when the daemon does.
 pub type Recording = mpsc::Receiver<Arc<Observed>>;
 
-/// What a surface asks of the task that owns the aggregator.
+/// Request to the task that owns the aggregator.
 #[derive(Debug)]
 pub enum Request {
-    /// A fresh snapshot.
+    /// Fresh snapshot.
     Picture(Asked<Arc<Snapshot>>),
-    /// One for the metrics page: what is in it is from then on known outside, and peaks since the last scrape begin anew.
+    /// Fresh snapshot for the metrics page: it counts as scraped, and peaks since the last scrape restart.
     Scrape(Asked<Arc<Snapshot>>),
-    /// Everything observed from now on; `None` where enough do that already.
+    /// Recording of everything observed from now on; `None` if enough recordings are in progress.
     Record(Asked<Option<Recording>>),
 }
 
-/// Someone who waits for an answer.
+/// Sender for the answer to a request.
 #[derive(Debug)]
 pub struct Asked<T>(oneshot::Sender<T>);
 
 impl<T> Asked<T> {
-    /// Answers. A surface that has gone away meanwhile is no error: false then.
+    /// Answers the request. False if the requester has gone away meanwhile, which is no error.
     pub fn answer(self, answer: T) -> bool {
         self.0.send(answer).is_ok()
     }
 }
 
-/// Where surfaces get snapshots from.
+/// Handle from which metrics, API and page get snapshots.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     latest: watch::Receiver<Arc<Snapshot>>,
@@ -45,7 +45,7 @@ pub struct Snapshots {
     requests: mpsc::Sender<Request>,
 }
 
-/// The publishing end, held by the one task that owns the aggregator.
+/// Publishing end, owned by the task that owns the aggregator.
 #[derive(Debug)]
 pub struct Publisher {
     latest: watch::Sender<Arc<Snapshot>>,
@@ -53,10 +53,10 @@ pub struct Publisher {
     requests: mpsc::Receiver<Request>,
 }
 
-/// Both ends, starting with `first`.
+/// Makes both ends, with `first` as the latest snapshot.
 #[must_use]
 pub fn channel(first: Snapshot) -> (Publisher, Snapshots) {
-    /// Scrapes and queries that may wait at once; more wait for a place.
+    /// Requests that may wait at once; further requesters wait until one is taken.
     const WAITING: usize = 64;
     let (latest, latest_receiver) = watch::channel(Arc::new(first));
     let (sender, requests) = mpsc::channel(WAITING);
@@ -67,35 +67,36 @@ pub fn channel(first: Snapshot) -> (Publisher, Snapshots) {
 }
 
 impl Snapshots {
-    /// The picture published last; at most about a second old.
+    /// Returns the latest snapshot, at most about a second old.
     #[must_use]
     pub fn latest(&self) -> Arc<Snapshot> {
         self.latest.borrow().clone()
     }
 
-    /// Waits for a picture that was not there the last time; false when none will come: the daemon stops.
+    /// Waits for a snapshot not seen yet. False if there will be none because the daemon stops.
     pub async fn changed(&mut self) -> bool {
         self.latest.changed().await.is_ok()
     }
 
-    /// Every picture from now on, with new events within a tenth of a second.
+    /// Subscribes to all snapshots from now on; new events appear in them within a tenth of a second.
     #[must_use]
     pub fn live(&self) -> Live {
         self.followers.fetch_add(1, Ordering::Relaxed);
         Live { latest: self.latest.clone(), followers: Arc::clone(&self.followers) }
     }
 
-    /// A picture taken after this call. Where none comes within two seconds, the latest one: its `taken` tells.
+    /// Returns a snapshot taken after this call;
+    /// after two seconds without one, the latest (see its `taken`).
     pub async fn fresh(&self) -> Arc<Snapshot> {
         self.ask(Request::Picture).await.unwrap_or_else(|| self.latest())
     }
 
-    /// The same for the metrics page: from then on, peaks since the last scrape are counted anew.
+    /// Returns a fresh snapshot for the metrics page, after which peaks since the last scrape restart.
     pub async fn scraped(&self) -> Arc<Snapshot> {
         self.ask(Request::Scrape).await.unwrap_or_else(|| self.latest())
     }
 
-    /// Everything observed from now on; `None` where enough do that already, or nobody answers.
+    /// Starts a recording; `None` if enough are in progress or nobody answers.
     pub async fn record(&self) -> Option<Recording> {
         self.ask(Request::Record).await.flatten()
     }
@@ -111,7 +112,7 @@ impl Snapshots {
     }
 }
 
-/// Pictures as they are published, for who follows them.
+/// Subscription to snapshots as they are published.
 #[derive(Debug)]
 pub struct Live {
     latest: watch::Receiver<Arc<Snapshot>>,
@@ -125,31 +126,32 @@ impl Drop for Live {
 }
 
 impl Live {
-    /// The picture published last.
+    /// Returns the latest snapshot.
     #[must_use]
     pub fn latest(&self) -> Arc<Snapshot> {
         self.latest.borrow().clone()
     }
 
-    /// Waits for one that [`Self::latest`] has not given yet; false when none will come: the daemon stops.
+    /// Waits for a snapshot that [`Self::latest`] has not returned yet.
+    /// False if there will be none because the daemon stops.
     pub async fn changed(&mut self) -> bool {
         self.latest.changed().await.is_ok()
     }
 }
 
 impl Publisher {
-    /// Whether anyone follows what happens as it happens.
+    /// Returns whether there is a subscription, for which new events are published sooner.
     #[must_use]
     pub fn is_followed(&self) -> bool {
         self.followers.load(Ordering::Relaxed) > 0
     }
 
-    /// The next request; `None` when no surface is left.
+    /// Waits for the next request; `None` if no requester is left.
     pub async fn request(&mut self) -> Option<Request> {
         self.requests.recv().await
     }
 
-    /// Publishes a picture.
+    /// Publishes a snapshot.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.latest.send_replace(snapshot);
     }

@@ -1,4 +1,4 @@
-//! When something moved: charge the account, and say what happened, or count that it could not be said.
+//! Events: what happened to an account is reported, or counted as suppressed or lost.
 
 use core::hint::cold_path;
 
@@ -13,10 +13,10 @@ use crate::{
     slots,
 };
 
-/// Runs one hook's part; a kernel structure it could not read is counted.
+/// Ends one hook's part; a kernel structure that could not be read is counted.
 ///
-/// Hooks pass a failed read on with `?` to here rather than going on with an `Option`: merged paths would let the
-/// compiler load what only one of them wrote, which verifiers before 6.2 refuse.
+/// Hooks pass a failed read on with `?` to here rather than going on with an `Option`: merged paths would let
+/// the compiler load what only one of them wrote, which verifiers before 6.2 refuse.
 #[inline(always)]
 pub(crate) fn observe(done: Result<(), Fault>) -> u32 {
     if done.is_err() {
@@ -31,16 +31,16 @@ fn unreadable() {
     tally(Tally::Unreadable);
 }
 
-/// What an event adds to its account and cell.
+/// Contents of an event, except the account's key, the time and the CPU.
 pub(crate) struct Facts {
-    /// A [`Cell`](netqueue_common::Cell).
+    /// Number of the [`Cell`](netqueue_common::Cell) that is raised.
     pub(crate) code: u32,
     pub(crate) account: Account,
     pub(crate) local_port: u16,
     pub(crate) peer: Peer,
     pub(crate) queues: Queues,
     pub(crate) reason: u32,
-    /// For a reset of an expired handshake: how long ago its ACK was dropped.
+    /// Nanoseconds since the final ACK of an expired handshake was dropped, for its reset; else 0.
     pub(crate) age: u64,
 }
 
@@ -53,8 +53,8 @@ pub(crate) fn report(state: &mut CpuState, key: &ListenerKey, facts: &Facts) {
     }
 }
 
-/// The time, if this account may send an event now; else 0, and the event is counted as suppressed. In a flood that is all
-/// that happens: whoever asks first need not find out what the event would say.
+/// Returns the time if this account may send an event now; else 0, and the event counts as suppressed.
+/// In a flood nothing else happens: a caller that calls this first need not gather the contents of the event.
 #[inline(always)]
 pub(crate) fn ration(account: Account) -> u64 {
     tally(Tally::EventsSeen);
@@ -67,10 +67,10 @@ pub(crate) fn ration(account: Account) -> u64 {
     0
 }
 
-/// Puts one event that was rationed into the ring buffer, or counts it as lost.
+/// Puts one event that [`ration`] has allowed into the ring buffer, or counts it as lost.
 #[inline(always)]
 pub(crate) fn send(state: &mut CpuState, key: &ListenerKey, facts: &Facts, now: u64) {
-    // Asked before there is a reservation: the answer is about what is unread already.
+    // Queried before the reservation, so that only events that are unread already count.
     let wake = wake_flag(state, now);
     let Some(mut record) = EVENTS.reserve::<Event>(0) else {
         facts.account.add(Cell::EventsLost, 1);
@@ -101,8 +101,10 @@ pub(crate) fn send(state: &mut CpuState, key: &ListenerKey, facts: &Facts, now: 
     aya_log_ebpf::debug!((), "cell {} port {}", facts.code, key.port);
 }
 
-/// A wake-up costs microseconds, more than everything else here together. The reader is woken when a good part of the
-/// ring is unread, or when this CPU has let it sleep for a while; in between it comes by itself.
+/// Returns the flag that wakes the reader or lets it sleep.
+/// A wake-up costs microseconds, more than everything else here together. The reader is woken if a good part
+/// of the ring is unread, or if this CPU has let it sleep for a while; in between it reads at intervals of
+/// its own.
 #[inline(always)]
 fn wake_flag(state: &mut CpuState, now: u64) -> u64 {
     const BPF_RB_NO_WAKEUP: u64 = 1;

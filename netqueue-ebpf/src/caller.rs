@@ -1,27 +1,28 @@
-//! Who called a hooked function, as far as the return address on the stack tells.
+//! Caller of a hooked function, as far as the return address on the stack reveals it.
 
 use crate::layout::layout;
 
-/// Whether a return address lies in a function's code: it is that after the call.
+/// Returns whether a return address lies in a function's code.
+/// A return address is that after the call, so it may be the end of the code.
 #[inline(always)]
 pub(crate) fn is_within(address: u64, [code, cold]: [[u64; 2]; 2]) -> bool {
     (code[0] < address && address <= code[1]) || (cold[0] < address && address <= cold[1])
 }
 
-/// Who called a hooked function, as far as its return address tells.
+/// Caller of a hooked function, as far as its return address reveals it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Caller {
-    /// The code asked for.
+    /// The code in question.
     Asked = 1,
     /// Some other function of the kernel.
     Another,
-    /// Nobody knows: another tracer has put its own return address there, or it could not be read.
+    /// Not known: another tracer has replaced the return address by its own, or it could not be read.
     Hidden,
 }
 
 impl Caller {
-    /// Whether it is this code. A return address that could not be read is 0.
+    /// Compares a return address with the code in question. An address that could not be read is 0.
     #[inline(always)]
     pub(crate) fn of(address: u64, asked: [[u64; 2]; 2]) -> Self {
         if is_within(address, asked) {
@@ -34,8 +35,10 @@ impl Caller {
     }
 }
 
-/// Whether a return address is no caller's. A kretprobe, an fprobe and function_graph replace it by the address of code of their
-/// own; what else lies outside the kernel's text is code made at run time. 0 stands for one that could not be read.
+/// Returns whether a return address is no caller's.
+/// A kretprobe, an fprobe and function_graph replace it by the address of code of their own; any other
+/// address outside the kernel's text is that of code made at run time. 0 is an address that could not be
+/// read.
 #[inline(always)]
 pub(crate) fn is_hidden(address: u64) -> bool {
     if address == 0 {

@@ -1,5 +1,5 @@
-//! A program that asks the kernel for SYN cookies in a listener's name, as protection against floods does: for the lab, which runs it
-//! by BPF_PROG_TEST_RUN.
+//! Program that requests SYN cookies in a listener's name, as protection against floods does.
+//! The lab runs it by BPF_PROG_TEST_RUN.
 
 use core::mem::size_of_val;
 
@@ -11,16 +11,16 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-/// Where an IPv4 header is in a frame, and the TCP header after one without options.
+/// Offsets in a frame: of an IPv4 header, and of the TCP header after one without options.
 const IP: usize = 14;
 const TCP: usize = IP + 20;
 
-/// What the program returns: nobody listens there, or what else keeps it from asking.
+/// Return value if there was no request: nobody listens there, or something else prevented it.
 const NOT_ASKED: i32 = 1;
-/// It has asked, whatever the answer was.
+/// Return value if there was a request, whatever its outcome.
 const ASKED: i32 = 0;
 
-/// The packet is a frame with a SYN in IPv4.
+/// Requests a cookie for this packet, a frame with a SYN in IPv4.
 #[classifier]
 fn nq_cookie_helper(ctx: TcContext) -> i32 {
     let (Ok(mut ip), Ok(mut tcp)) = (ctx.load::<[u32; 5]>(IP), ctx.load::<[u32; 5]>(TCP)) else {
@@ -28,7 +28,8 @@ fn nq_cookie_helper(ctx: TcContext) -> i32 {
     };
     // Source and destination, addresses and then ports.
     let mut tuple = [ip[3], ip[4], tcp[0]];
-    // SAFETY: pointers to what lives until the end of this function, with their sizes; the socket is given back.
+    // SAFETY: pointers to what lives until the end of this function, with their sizes; the socket is given
+    // back.
     unsafe {
         let here = u64::MAX;
         let sk = bpf_sk_lookup_tcp(

@@ -1,9 +1,10 @@
-//! EmbryonicRsts that only the counter itself can tell of: the caller of `inet_csk_reqsk_queue_drop` is hidden.
+//! EmbryonicRsts that only the counter itself reveals, because the caller is hidden.
 //!
-//! `tcp_check_req` raises the counter right after that call. Where another tracer has put its own return address on the stack,
-//! nothing says at the return that `tcp_check_req` is who called; the counter does, a moment later. So the listener is noted with
-//! what the counter was, and is charged when the next such call on this CPU, or the daemon, finds it moved. Whoever calls the
-//! function for another purpose moves nothing, and its note is replaced.
+//! `tcp_check_req` raises the counter right after it has called `inet_csk_reqsk_queue_drop`. If another
+//! tracer has put its own return address on the stack, nothing at the return shows that `tcp_check_req` is
+//! the caller; the counter does, a moment later. So the listener is noted with the value of the counter, and
+//! is charged when the next such call on this CPU, or the daemon, finds that the counter has moved. A caller
+//! with another purpose moves nothing, and its note is replaced.
 
 use netqueue_common::{Cell, Tally};
 
@@ -15,23 +16,24 @@ use crate::{
     slots,
 };
 
-/// One CPU's note. Programs on top of each other may come here: a softirq's on top of the daemon's, which itself may interrupt a
-/// softirq's. Each runs to its end before what is below goes on.
+/// Pending charge of one CPU.
+/// Programs on top of each other may come here: a softirq's on top of the daemon's, which itself may
+/// interrupt a softirq's. Each runs to its end before the one below goes on.
 #[repr(C)]
 pub(crate) struct Owed {
-    /// Where the counter is; 0: nobody is owed anything.
+    /// Address of the counters; 0 if no charge is pending.
     cells: Cells,
-    /// What it was.
+    /// Value of the counter when the charge was noted.
     before: u64,
     slot: u32,
     generation: u32,
-    /// A program is at it, perhaps below this one.
+    /// 1 while a program handles the charge, perhaps below this one.
     busy: u64,
-    /// How often it was settled.
+    /// Number of times that a pending charge was settled.
     settled: u64,
 }
 
-/// The listener with this account is charged once the counter moves.
+/// Notes that the listener with this account is to be charged once the counter moves.
 #[inline(always)]
 pub(crate) fn owe(state: &mut CpuState, cells: Cells, account: Account) {
     settle(state);
@@ -43,12 +45,12 @@ pub(crate) fn owe(state: &mut CpuState, cells: Cells, account: Account) {
     }
     owed.before = before;
     (owed.slot, owed.generation) = (account.slot, slots::generation(account.slot));
-    // Last: until then there is nothing here to be settled.
+    // Written last: until then no charge is pending.
     // SAFETY: a live member.
     unsafe { (&raw mut owed.cells).write_volatile(cells) };
 }
 
-/// Charges the listener on record where the counter has moved; whether it is still to be charged.
+/// Charges the noted listener if the counter has moved; returns whether the charge is still pending.
 #[inline(always)]
 pub(crate) fn settle(state: &mut CpuState) -> bool {
     let owed = &mut state.owed;
@@ -57,7 +59,7 @@ pub(crate) fn settle(state: &mut CpuState) -> bool {
         return false;
     }
     set(&mut owed.busy, 1);
-    // What came on top before that has settled it.
+    // A program that came on top before that has settled the charge.
     let done = volatile(&owed.settled) != settled || settle_now(owed);
     set(&mut owed.busy, 0);
     !done

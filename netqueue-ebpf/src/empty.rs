@@ -1,4 +1,4 @@
-//! Programs that do nothing, to be attached where the others are: what it costs to be called at all.
+//! Programs that do nothing, attached where the others are to measure the cost of a call as such.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},

@@ -1,4 +1,5 @@
-//! Every read through a kernel pointer. The unsafe fence: outside this file a kernel address is only a number.
+//! Reads through kernel pointers.
+//! This is the unsafe fence: outside this file and hooks/trampoline.rs, a kernel address is only a number.
 
 use core::{
     arch::asm,
@@ -16,10 +17,10 @@ use crate::{
     packet::Peer,
 };
 
-/// A kernel structure could not be read.
+/// Error: a kernel structure could not be read.
 pub(crate) struct Fault;
 
-/// Reads what the compiler must not assume.
+/// Reads a value about which the compiler must assume nothing.
 #[inline(always)]
 pub(crate) fn volatile<T: Copy>(field: &T) -> T {
     // SAFETY: a reference is readable.
@@ -33,9 +34,10 @@ pub(crate) fn read<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     unsafe { bpf_probe_read_kernel(base.wrapping_add(u64::from(offset)) as *const T) }.map_err(|_| Fault)
 }
 
-/// Reads a `T` at `base + offset`, or zeroes where there is none (kernel/trace/bpf_trace.c bpf_probe_read_kernel_common fills the
-/// destination with them). For members of what was read already: a value that is there on both ways leaves the compiler no register
-/// to carry on that only one of them has written, which verifiers refuse.
+/// Reads a `T` at `base + offset`, or zeroes if there is nothing to read.
+/// The helper fills the destination with zeroes then (kernel/trace/bpf_trace.c bpf_probe_read_kernel_common).
+/// For members of a structure that was read already: a value that exists on both paths leaves the compiler no
+/// register to carry on that only one of them has written, which verifiers refuse.
 #[inline(always)]
 pub(crate) fn read_or_zero<T: Copy>(base: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::uninit();
@@ -47,8 +49,9 @@ pub(crate) fn read_or_zero<T: Copy>(base: u64, offset: u32) -> T {
     }
 }
 
-/// Reads one aligned integer like [`read`], loaded without the helper where the kernel lets us: for a tenth of what that takes. For what
-/// runs for each connection, and what is surely there: elsewhere memory that is not mapped is taken for zeroes.
+/// Reads one aligned integer like [`read`], without the helper if the kernel allows that.
+/// Such a load has a tenth of the cost. For code that runs for each connection, and for memory that is
+/// certainly mapped: a load from other memory gives zeroes.
 #[inline(always)]
 pub(crate) fn load<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
     const { assert!(size_of::<T>() == align_of::<T>(), "one integer") };
@@ -56,15 +59,16 @@ pub(crate) fn load<T: Copy>(base: u64, offset: u32) -> Result<T, Fault> {
         return read(base, offset);
     }
     let address = base.wrapping_add(u64::from(offset));
-    // A null pointer was followed, or what is no pointer: kernel addresses are negative.
+    // The base was null, or no pointer at all: kernel addresses are negative.
     if address.cast_signed() >= 0 {
         return Err(Fault);
     }
-    // SAFETY: to the verifier this is an array of numbers; that each load of one is safe, whatever the address, it sees to.
+    // SAFETY: to the verifier this is an array of numbers, each load of which it makes safe, whatever the
+    // address.
     Ok(unsafe { cast(address, layout!(window)).cast::<T>().read_volatile() })
 }
 
-/// Loads like [`load`], or reads zeroes where there is nothing.
+/// Loads like [`load`], or returns zeroes if there is nothing to read.
 #[inline(always)]
 pub(crate) fn load_or_zero<T: Copy + Default>(base: u64, offset: u32) -> T {
     if layout!(rdonly_cast) == 0 {
@@ -74,18 +78,20 @@ pub(crate) fn load_or_zero<T: Copy + Default>(base: u64, offset: u32) -> T {
     }
 }
 
-/// kernel/bpf/helpers.c `bpf_rdonly_cast`: the address as a pointer to a structure of this BTF type, which may be loaded from. The
-/// verifier puts a move in its place.
+/// Casts an address to a pointer through which a structure of this BTF type may be loaded.
+/// The kernel's `bpf_rdonly_cast` (kernel/bpf/helpers.c), in place of which the verifier puts a move.
 #[inline(always)]
 fn cast(address: u64, structure: u32) -> *const u8 {
-    // SAFETY: what the loader puts there has this signature. Without it nobody comes here.
+    // SAFETY: the function that the loader inserts has this signature. If the kernel lacks it, no path leads
+    // here.
     unsafe {
         let cast: extern "C" fn(u64, u32) -> *const u8 = transmute(KernelLayout::CAST as usize);
         cast(address, structure)
     }
 }
 
-/// The lower half of an address as a number, also of what is a pointer to the verifier: of those it lets that much be copied.
+/// Returns the lower half of an address as a number.
+/// The address may be a pointer to the verifier, which lets only that much of a pointer be copied.
 #[inline(always)]
 pub(crate) fn lower_half(mut address: u64) -> u64 {
     // SAFETY: a move.
@@ -93,12 +99,13 @@ pub(crate) fn lower_half(mut address: u64) -> u64 {
     address
 }
 
-/// Spreads the addresses of sockets, which may be pointers to the verifier, over a table of `1 << BITS` places.
+/// Spreads the addresses of sockets over a table of `1 << BITS` places.
+/// An address may be a pointer to the verifier: see [`lower_half`].
 #[inline(always)]
 pub(crate) fn spread<const BITS: u32>(mut sk: u64) -> usize {
-    /// Of 2^32, by the golden ratio.
+    /// GOLDEN_RATIO_32 of include/linux/hash.h.
     const PART: u32 = 0x61c8_8647;
-    // As 32-bit instructions, whose result has so many bits: in 64 bits a mask would be needed, too.
+    // In 32-bit instructions, whose result has at most BITS bits: 64-bit ones would need a mask, too.
     // SAFETY: a move and some arithmetic.
     unsafe {
         asm!(
@@ -110,13 +117,13 @@ pub(crate) fn spread<const BITS: u32>(mut sk: u64) -> usize {
     sk as usize
 }
 
-/// The inode number of a `struct socket`.
+/// Returns the inode number of a `struct socket`.
 #[inline(always)]
 pub(crate) fn socket_inode(socket: u64) -> Result<u64, Fault> {
     read(socket, layout!(socket_inode))
 }
 
-/// Nanoseconds of CLOCK_MONOTONIC.
+/// Returns the nanoseconds of CLOCK_MONOTONIC.
 #[inline(always)]
 pub(crate) fn monotonic_now() -> u64 {
     // SAFETY: a helper without arguments.
@@ -126,7 +133,7 @@ pub(crate) fn monotonic_now() -> u64 {
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 
-/// `enum` of include/net/tcp_states.h, mirrored in the user API: stable.
+/// States of include/net/tcp_states.h, which the user API mirrors: stable.
 pub(crate) mod tcp_state {
     pub(crate) const SYN_RECV: u8 = 3;
     pub(crate) const FIN_WAIT2: u8 = 5;
@@ -145,37 +152,37 @@ impl Sock {
         load(self.0, layout!(sock_net)).map(Net)
     }
 
-    /// Its state ([`tcp_state`]); 0, which is none, where it cannot be read.
+    /// Returns the socket's state ([`tcp_state`]); 0, which is none, if it cannot be read.
     #[inline(always)]
     pub(crate) fn state(self) -> u8 {
         load_or_zero(self.0, layout!(sock_state))
     }
 
-    /// The local port of this full socket; 0 where it cannot be read.
+    /// Returns the local port of this full socket; 0 if it cannot be read.
     #[inline(always)]
     pub(crate) fn port(self) -> u16 {
         u16::from_be(read_or_zero(self.0, layout!(inet_sport)))
     }
 
-    /// The account of this listening socket.
+    /// Returns the account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {
         self.key(self.0)
     }
 
-    /// The account of this full socket's local address and port.
+    /// Returns the account of this full socket's local address and port.
     #[inline(always)]
     pub(crate) fn local_key(self) -> Result<ListenerKey, Fault> {
         self.key(0)
     }
 
-    /// The listener of this pending request.
+    /// Returns the listener of this pending request.
     #[inline(always)]
     pub(crate) fn listener(self) -> Result<Self, Fault> {
         read(self.0, layout!(request_listener)).map(Self)
     }
 
-    /// Writes down the connection this pending request is for, as its packets name it.
+    /// Writes the connection of this pending request to `flow`, as its packets name it.
     #[inline(always)]
     pub(crate) fn note_request(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
         flow.netns = netns;
@@ -183,7 +190,8 @@ impl Sock {
         flow.local_port = read(self.0, layout!(sock_num))?;
         let family: u16 = read(self.0, layout!(sock_family))?;
         flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr));
-        // Of IPv4 on a dual-stack listener the family is the listener's, and the address a mapped one (RFC 4291, 2.5.5.2).
+        // For IPv4 on a dual-stack listener, the family is the listener's, and the address a mapped one (RFC
+        // 4291, 2.5.5.2).
         let mapped = family == AF_INET6 && is_mapped(&flow.peer_addr);
         let family = if mapped { AF_INET } else { family };
         if mapped {
@@ -193,7 +201,7 @@ impl Sock {
         Ok(())
     }
 
-    /// Whether this is the pending request for that connection, and still in the table of connections.
+    /// Returns whether this is the pending request of that connection, still in the connection table.
     #[inline(always)]
     pub(crate) fn is_pending(self, flow: &Flow) -> Result<bool, Fault> {
         let peer_port: u16 = read(self.0, layout!(sock_dport))?;
@@ -203,19 +211,20 @@ impl Sock {
         Ok(hashed != 0 && same)
     }
 
-    /// Whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
+    /// Returns whether SO_LINGER is on with time-out 0: closing such a socket resets its connection.
     #[inline(always)]
     pub(crate) fn lingers_zero(self) -> bool {
         self.flag(layout!(flag_linger)) && read_or_zero::<u64>(self.0, layout!(sock_lingertime)) == 0
     }
 
-    /// Whether no process has it any more (SOCK_DEAD).
+    /// Returns whether no process has the socket any more (SOCK_DEAD).
     #[inline(always)]
     pub(crate) fn is_dead(self) -> bool {
         self.flag(layout!(flag_dead))
     }
 
-    /// Whether its process has closed it or is closing it: __tcp_close() shuts both directions down first.
+    /// Returns whether the process has closed the socket or is closing it.
+    /// __tcp_close() first shuts both directions down.
     #[inline(always)]
     pub(crate) fn is_shut_down(self) -> bool {
         /// include/net/sock.h
@@ -223,7 +232,8 @@ impl Sock {
         read_or_zero::<u8>(self.0, layout!(sock_shutdown)) & SHUTDOWN_MASK == SHUTDOWN_MASK
     }
 
-    /// Whether this connection has received data that nobody has read. A FIN takes one number of its own.
+    /// Returns whether this connection has received data that nobody has read.
+    /// A FIN takes one sequence number of its own.
     #[inline(always)]
     pub(crate) fn has_unread_data(self) -> bool {
         let received: u32 = read_or_zero(self.0, layout!(tcp_rcv_nxt));
@@ -231,13 +241,14 @@ impl Sock {
         received.wrapping_sub(copied) > u32::from(self.flag(layout!(flag_done)))
     }
 
-    /// Whether an upper layer has taken over this connection or listener (`icsk_ulp_ops`): of a listener, Multipath TCP.
+    /// Returns whether an upper layer has taken over this connection or listener (`icsk_ulp_ops`).
+    /// The upper layer of a listener is Multipath TCP.
     #[inline(always)]
     pub(crate) fn has_upper_layer(self) -> bool {
         read_or_zero::<u64>(self.0, layout!(icsk_ulp_ops)) != 0
     }
 
-    /// Whether TCP_LINGER2 is negative: once closed, it does not wait for the peer to close too.
+    /// Returns whether TCP_LINGER2 is negative: once closed, the socket does not wait for the peer's FIN.
     #[inline(always)]
     pub(crate) fn waits_not_for_fin(self) -> bool {
         read_or_zero::<i32>(self.0, layout!(tcp_linger2)) < 0
@@ -248,7 +259,7 @@ impl Sock {
         read_or_zero::<u64>(self.0, layout!(sock_flags)) >> number & 1 != 0
     }
 
-    /// Of a Multipath TCP socket, the connection it was made of; 0 of any other.
+    /// Returns the connection that this Multipath TCP socket was made of; 0 for any other socket.
     #[inline(always)]
     pub(crate) fn first_subflow(self) -> u64 {
         const IPPROTO_MPTCP: u16 = 262;
@@ -261,7 +272,7 @@ impl Sock {
         }
     }
 
-    /// The inode number of the socket it belongs to, 0 where it belongs to none.
+    /// Returns the inode number of the `struct socket` of this socket, 0 if it has none.
     #[inline(always)]
     pub(crate) fn inode(self) -> u64 {
         match read::<u64>(self.0, layout!(sock_socket)) {
@@ -284,7 +295,7 @@ impl Sock {
         })
     }
 
-    /// The other end of this connection; what of it cannot be read is zero.
+    /// Returns the other end of this connection; members that cannot be read are zero.
     #[inline(always)]
     pub(crate) fn peer(self) -> Peer {
         let family: u16 = read_or_zero(self.0, layout!(sock_family));
@@ -293,7 +304,8 @@ impl Sock {
         Peer { family, port: u16::from_be(port), addr }
     }
 
-    /// The address for this family, one read for both: IPv4's is the beginning.
+    /// Returns the address for this family.
+    /// One read serves both families: an IPv4 address is the beginning of what is read.
     #[inline(always)]
     fn address(self, family: u16, v4: u32, v6: u32) -> [u8; 16] {
         let is_v6 = family == AF_INET6;
@@ -304,8 +316,9 @@ impl Sock {
         unsafe { transmute::<[u32; 4], [u8; 16]>(words) }
     }
 
-    /// When this connection was established (net/ipv4/tcp_input.c tcp_init_buffer_space): microseconds of CLOCK_MONOTONIC. To be
-    /// asked only of what is a connection.
+    /// Returns when this connection was established, in microseconds of CLOCK_MONOTONIC.
+    /// The kernel sets the time in net/ipv4/tcp_input.c tcp_init_buffer_space. Only to be called for a
+    /// connection.
     #[inline(always)]
     pub(crate) fn established(self) -> Result<u64, Fault> {
         if layout!(rdonly_cast) == 0 {
@@ -315,13 +328,13 @@ impl Sock {
         Ok(unsafe { u64::load::<{ at!(tcp_rcvq_time) }>(cast(self.0, layout!(tcp_sock))) })
     }
 
-    /// Connections in the accept queue.
+    /// Returns the number of connections in the accept queue.
     #[inline(always)]
     pub(crate) fn accept_length(self) -> Result<u32, Fault> {
         load(self.0, layout!(sock_ack_backlog))
     }
 
-    /// Queue lengths and limits at this moment.
+    /// Returns the queue lengths and limits at this moment.
     #[inline(always)]
     pub(crate) fn queues(self) -> Queues {
         let length = |offset| read(self.0, offset).unwrap_or(UNKNOWN_LENGTH);
@@ -345,7 +358,7 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    /// Of a socket that is no listener.
+    /// Value for a socket that is no listener.
     pub(crate) const UNKNOWN: Self = Self {
         accept_length: UNKNOWN_LENGTH,
         accept_limit: UNKNOWN_LENGTH,
@@ -354,7 +367,7 @@ impl Queues {
     };
 }
 
-/// Whether it is an IPv4 address in an IPv6 one: ::ffff:a.b.c.d.
+/// Returns whether this is an IPv4-mapped IPv6 address: ::ffff:a.b.c.d.
 #[inline(always)]
 fn is_mapped(addr: &[u8; 16]) -> bool {
     let mut zeroes = 0_u8;

@@ -1,8 +1,8 @@
-//! What the loader found out about the running kernel.
+//! Access to the layout of the running kernel, which the loader found out.
 //!
-//! A `u32` of it stands in the instructions, as a number of theirs: the compiler leaves another in its place, by which the loader
-//! finds where it belongs. What is a constant to the processor takes no register and no load. The rest is read from a global
-//! that is frozen, of which the verifier knows the contents.
+//! A `u32` of it is an operand of the instructions themselves: the compiler leaves a placeholder, by which
+//! the loader finds the place. A constant takes no register and no load. The rest is read from a frozen
+//! global, whose contents the verifier knows.
 
 use core::{arch::asm, hint::assert_unchecked};
 
@@ -16,7 +16,7 @@ pub(crate) static LAYOUT: KernelLayout = {
     unsafe { core::mem::zeroed() }
 };
 
-/// One field of the layout.
+/// Returns the value of one field of the layout.
 macro_rules! layout {
     ($field:ident) => {
         $crate::layout::Known::known::<{ $crate::layout::at!($field) }>(&$crate::layout::LAYOUT.$field)
@@ -24,7 +24,7 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
-/// Where in the layout a field is.
+/// Returns the offset of a field in the layout.
 macro_rules! at {
     ($field:ident) => {
         core::mem::offset_of!(netqueue_common::KernelLayout, $field) as u32
@@ -32,9 +32,9 @@ macro_rules! at {
 }
 pub(crate) use at;
 
-/// What a field may be.
+/// Types that a field of the layout may have.
 pub(crate) trait Known: Copy {
-    /// This field, which is there in the layout.
+    /// Returns the value of this field, which is at offset `AT` of the layout.
     fn known<const AT: u32>(field: &Self) -> Self;
 }
 
@@ -42,7 +42,7 @@ impl Known for u32 {
     #[inline(always)]
     fn known<const AT: u32>(_field: &Self) -> Self {
         let number: u64;
-        // SAFETY: a number is loaded, which in the end is one of 32 bits.
+        // SAFETY: loads a number, which the loader makes one of 32 bits.
         unsafe {
             asm!("{0} = {1}", lateout(reg) number, const KernelLayout::NUMBER + AT, options(pure, nomem, nostack));
             assert_unchecked(number <= u64::from(u32::MAX));
@@ -65,7 +65,8 @@ impl<T: Copy> Known for [T; 2] {
     }
 }
 
-/// The bits of a number that a field of the layout has: in one instruction, after which the verifier knows how large it may be.
+/// Masks a number with a field of the layout.
+/// This is one instruction, after which the verifier knows the largest possible result.
 macro_rules! masked {
     ($number:expr, $field:ident) => {
         $crate::layout::mask::<{ $crate::layout::at!($field) }>($number)
@@ -83,9 +84,9 @@ pub(crate) fn mask<const AT: u32>(mut number: u64) -> u64 {
     number
 }
 
-/// What one instruction can load.
+/// Types that one instruction can load.
 pub(crate) trait Member: Copy {
-    /// That which lies as far from `base` as a field of the layout says.
+    /// Loads the value whose offset from `base` is the layout's field at `AT`.
     ///
     /// # Safety
     /// `base` must be a pointer to the verifier, from which this much may be loaded.
@@ -98,7 +99,7 @@ macro_rules! member {
             #[inline(always)]
             unsafe fn load<const AT: u32>(base: *const u8) -> Self {
                 let loaded: u64;
-                // SAFETY: the caller says so; and shorter numbers are filled up with zeroes.
+                // SAFETY: as the caller guarantees; shorter numbers are zero-extended.
                 unsafe {
                     asm!(
                         "{0} = {2}",

@@ -1,6 +1,6 @@
-//! The memory of handshakes whose final ACK was dropped: it tells a late packet of one from a stray packet.
+//! Memory of handshakes whose final ACK was dropped: distinguishes their late packets from stray ones.
 //!
-//! Nothing here runs on the path of a healthy connection, but for one look at a word that says that nothing is remembered.
+//! A healthy connection's path does nothing here but read a word which shows that nothing is remembered.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use netqueue_common::{Cell, Flow, Suspect, Tally};
@@ -11,14 +11,15 @@ use crate::{
     packet::Packet,
 };
 
-/// The loader sets the size.
+/// Handshakes whose final ACK was dropped, by connection. The loader sets the size.
 #[map(name = "nq_dropped_acks")]
 static LEDGER: LruHashMap<Flow, Suspect> = LruHashMap::with_max_entries(1024, 0);
 
-/// Whether the ledger may hold anything. Set here, never cleared.
+/// 1 if the ledger may contain anything. [`remember`] sets it; nothing clears it.
 static mut REMEMBERING: u64 = 0;
 
-/// A listener dropped the final ACK of a handshake: with its request kept, or of a cookie with nothing kept.
+/// Remembers a handshake whose final ACK a listener dropped.
+/// The listener keeps the request, or nothing if the ACK was a cookie's.
 #[inline(always)]
 pub(crate) fn remember(
     flow: &mut Flow,
@@ -46,8 +47,8 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// A handshake was completed by a packet; if it is one whose ACK was dropped before, it has recovered. To be told of where
-/// anything is remembered.
+/// Notes that a packet completed a handshake, which has recovered if its ACK was dropped before.
+/// Only to be called if anything is remembered ([`remembering`]).
 #[inline(always)]
 pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
     Packet(skb).note_flow(sk.net()?.id()?, flow)?;
@@ -64,7 +65,7 @@ pub(crate) fn completed(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault
     Ok(())
 }
 
-/// A request was ended by a reset, sent (`answered`) or received, while the listener still had it.
+/// Notes that a reset, sent (`answered`) or received, ended a request that the listener still had.
 #[inline(always)]
 pub(crate) fn ended(flow: &mut Flow, request: Sock, answered: bool, account: Account) -> Result<(), Fault> {
     if !remembering() {
@@ -80,7 +81,8 @@ pub(crate) fn ended(flow: &mut Flow, request: Sock, answered: bool, account: Acc
     Ok(())
 }
 
-/// A client's reset reached a listener that has no request of it: if it is one whose ACK was dropped, it waits no more.
+/// Notes that a client's reset reached a listener that has no request of the client.
+/// If the ACK of its handshake was dropped, the client has given up.
 #[inline(always)]
 pub(crate) fn hung_up(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> {
     if !remembering() || !Packet(skb).is_reset()? {
@@ -99,7 +101,8 @@ pub(crate) fn hung_up(flow: &mut Flow, sk: Sock, skb: u64) -> Result<(), Fault> 
     Ok(())
 }
 
-/// A request's timer is about to run: whether its handshake is one whose final ACK was dropped. Its flow is noted then.
+/// Returns whether the final ACK of this request was dropped; if so, `flow` is its connection.
+/// The request's timer is about to run.
 #[inline(always)]
 pub(crate) fn is_suspended(flow: &mut Flow, request: Sock) -> Result<bool, Fault> {
     if !remembering() {
@@ -109,7 +112,7 @@ pub(crate) fn is_suspended(flow: &mut Flow, request: Sock) -> Result<bool, Fault
     Ok(suspect(flow).is_some_and(|suspect| suspect.state == Suspect::SUSPENDED))
 }
 
-/// The listener gave up the request of a handshake that was suspended.
+/// Notes that the listener gave up the request of a suspended handshake.
 #[inline(always)]
 pub(crate) fn timed_out(flow: &Flow, sk: Sock) -> Result<(), Fault> {
     if let Some(suspect) = suspect(flow)
@@ -122,13 +125,13 @@ pub(crate) fn timed_out(flow: &Flow, sk: Sock) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a handshake in this state has no outcome yet.
+/// Returns whether a handshake in this state has no outcome yet.
 #[inline(always)]
 fn is_open(state: u64) -> bool {
     state == Suspect::SUSPENDED || state == Suspect::GHOST
 }
 
-/// What is remembered of a packet that a listener answered with a reset.
+/// Returns the remembered handshake of a packet that a listener answered with a reset, if any.
 #[inline(always)]
 pub(crate) fn recall(flow: &mut Flow, sk: Sock, skb: u64) -> Result<Option<&'static mut Suspect>, Fault> {
     if !remembering() {
@@ -138,13 +141,13 @@ pub(crate) fn recall(flow: &mut Flow, sk: Sock, skb: u64) -> Result<Option<&'sta
     Ok(suspect(flow))
 }
 
-/// The reset was sent: from now on the client knows.
+/// Notes that a reset was sent, by which the client learns that its handshake failed.
 #[inline(always)]
 pub(crate) fn expired(suspect: &mut Suspect, account: Account) {
     if suspect.state == Suspect::GHOST {
         account.add(Cell::GhostsEnded, 1);
     } else if suspect.state == Suspect::SUSPENDED {
-        // Its request is gone: that it timed out was not seen.
+        // The request is gone: its time-out was not seen.
         account.add(Cell::HandshakesTimedOut, 1);
         account.add(Cell::HandshakesExpired, 1);
     } else if suspect.state == Suspect::TIMED_OUT {
@@ -156,12 +159,13 @@ pub(crate) fn expired(suspect: &mut Suspect, account: Account) {
 #[inline(always)]
 fn suspect(flow: &Flow) -> Option<&'static mut Suspect> {
     let pointer = LEDGER.get_ptr_mut(flow)?;
-    // SAFETY: a live map value. The map may give its memory to another flow while it is used: then that flow's record is
-    // read or written, never memory that is not a record.
+    // SAFETY: a live map value. The map may give its memory to another flow while it is used: then that
+    // flow's record is read or written, never memory that is not a record.
     Some(unsafe { &mut *pointer })
 }
 
-/// By reference: a copy of either would not fit on a program's stack beside the rest.
+/// Writes an entry of the ledger.
+/// By reference: a copy of either argument would not fit on a program's stack beside the rest.
 #[inline(always)]
 fn write(flow: &Flow, suspect: &Suspect) -> bool {
     LEDGER.insert(flow, suspect, 0).is_ok()
@@ -174,7 +178,7 @@ fn strike(flow: &Flow) {
     }
 }
 
-/// Whether any handshake is remembered, or was.
+/// Returns whether any handshake is or was remembered.
 #[inline(always)]
 pub(crate) fn remembering() -> bool {
     // SAFETY: as above.

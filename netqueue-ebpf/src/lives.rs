@@ -1,6 +1,6 @@
-//! Which of the namespaces that had an inode number one after the other has it now, and what one had counted at its end.
+//! Generations of the inode numbers of namespaces, and final counters of namespaces that ended.
 //!
-//! Looked up where something is charged, never on the path of a healthy connection.
+//! Generations are looked up where something is charged, never on the path of a healthy connection.
 
 use aya_ebpf::{
     macros::map,
@@ -18,15 +18,15 @@ use crate::{
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// The loader sets the size.
+/// Generations of inode numbers. The loader sets the size.
 #[map(name = "nq_netns_gens")]
 static LIVES: Array<Lives> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What namespaces that ended had counted. The loader sets the size.
+/// Final counters of namespaces that ended. The loader sets the size.
 #[map(name = "nq_netns_final")]
 static FAREWELLS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
-/// The generation of a number's namespace; 0 also for a number beyond what is kept.
+/// Returns the generation of an inode number; 0 also for a number beyond those that are kept.
 #[inline(always)]
 pub(crate) fn generation(inode: u32) -> u32 {
     match cell(inode) {
@@ -36,8 +36,9 @@ pub(crate) fn generation(inode: u32) -> u32 {
     }
 }
 
-/// A network namespace is being made under this number. If the number was never given out since attach, the generation
-/// is the first one after it: nothing that was there at attach has it.
+/// Notes that a network namespace is being made under this inode number.
+/// If the number was never given out since attach, its generation becomes 1, because no namespace that
+/// existed at attach had it.
 #[inline(always)]
 pub(crate) fn begun(inode: u32) {
     match cell(inode) {
@@ -51,7 +52,7 @@ pub(crate) fn begun(inode: u32) {
     }
 }
 
-/// The number is about to be given back: whatever has it next is another.
+/// Notes that the inode number is about to be given back: the next namespace with it is another one.
 #[inline(always)]
 pub(crate) fn freed(inode: u32) {
     if let Some(cell) = cell(inode) {
@@ -60,7 +61,7 @@ pub(crate) fn freed(inode: u32) {
     }
 }
 
-/// Tells what a namespace has counted: nothing in it will count any more.
+/// Reports the final counters of a namespace, in which nothing will count any more.
 #[inline(always)]
 pub(crate) fn ended(net: Net) -> Result<(), Fault> {
     let (netns, counters) = (net.id()?, mib::last_totals(net)?);

@@ -1,7 +1,9 @@
-//! What the counters of listeners were when somebody last looked, and so what a call moved them by.
+//! Last-seen MIB counters per namespace and CPU.
+//! The difference between them and the current values is what one call added.
 //!
-//! Whatever moves them is followed by a look on the same CPU, before anything else there can move them: what moved since the
-//! last look belongs to who looks next. Nothing here runs for a connection that goes well.
+//! Every call that moves the counters is followed by a reading on the same CPU, before anything else there
+//! can move them: what moved since the last reading belongs to the call that reads next. Nothing here runs
+//! for a connection that goes well.
 
 use aya_ebpf::{
     macros::map,
@@ -17,40 +19,43 @@ use crate::{
     net::Net,
 };
 
-/// Baselines, by where the cells are, which is a namespace's place on one CPU. Where nobody has looked they were zero: a namespace
-/// begins so, and what had counted before attach is noted then ([`note_some`]). The loader sets the size.
+/// Baselines by the address of the counters, which identifies a namespace on one CPU.
+/// Counters without a baseline were zero: a namespace begins so, and what was counted before attach is noted
+/// then ([`note_some`]). The loader sets the size.
 #[map(name = "nq_mib_baseline")]
 static LOOKED: HashMap<u64, Counted> = HashMap::with_max_entries(1, 0);
 
-/// What is known of a call before the counters are read.
+/// Facts about a call that are known before the counters are read.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
-    /// ListenDrops at its entry, where that was noted.
+    /// ListenDrops at the call's entry, if that was noted.
     pub(crate) drops_before: Option<u64>,
-    /// Whether it made a cookie. Where it did not, SyncookiesSent has not moved either, and is not read.
+    /// True if the call made a cookie.
+    /// Otherwise SyncookiesSent has not moved either, and is not read.
     pub(crate) cookie_made: bool,
-    /// Whether it handles a packet for a listener, which it may drop. The BPF cookie helper does not: it counts an overflow and
-    /// drops nothing.
+    /// True if the call handles a packet for a listener, which it may drop.
+    /// The BPF cookie helper handles none: it counts an overflow and drops nothing.
     pub(crate) may_drop: bool,
 }
 
 impl Call {
-    /// A packet was handled; nothing was noted at the entry.
+    /// A call that handled a packet; nothing was noted at its entry.
     pub(crate) const PACKET: Self = Self { drops_before: None, cookie_made: false, may_drop: true };
-    /// The BPF cookie helper was asked.
+    /// A call of the BPF cookie helper.
     pub(crate) const HELPER: Self = Self { may_drop: false, ..Self::PACKET };
 }
 
-/// Returns what the call that just returned added to the counters, by way of a place that nothing else uses: one call drops one
-/// packet or sends one cookie.
+/// Returns what the call that just returned added to the counters.
+/// One call drops one packet or sends one cookie. The result passes through `place`, which nothing else uses,
+/// so that the verifier forgets how it was computed.
 ///
-/// Where more moved since the last look, calls before this one went unseen, or code without a hook counted: then what is not known
-/// to be this call's is charged to nobody, and counted.
+/// If more moved since the last reading, calls before this one went unseen, or code without a hook counted:
+/// then what is not certainly this call's is charged to nobody, and the case is counted.
 #[inline(always)]
 pub(crate) fn moved(place: &mut Counted, cells: Cells, call: Call) -> Result<Counted, Fault> {
     let moved = since_last_look(cells, call)?;
     let place: *mut Counted = place;
-    // SAFETY: a place can be written and read.
+    // SAFETY: a reference is readable and writable.
     unsafe {
         place.write_volatile(moved);
         Ok(place.read_volatile())
@@ -59,10 +64,11 @@ pub(crate) fn moved(place: &mut Counted, cells: Cells, call: Call) -> Result<Cou
 
 #[inline(always)]
 fn since_last_look(cells: Cells, call: Call) -> Result<Counted, Fault> {
-    // One path for both: what a read that failed would have told must not be carried on, which older verifiers refuse.
+    // One path for both cases: the result of a read that failed must not be carried on, which older verifiers
+    // refuse.
     let looked = LOOKED.get_ptr_mut(cells.0).unwrap_or_default();
-    // SAFETY: a live map value, which only this CPU writes, with bottom halves off. When its namespace ends the map may give its
-    // memory to another's, but then nobody is left to look.
+    // SAFETY: a live map value, which only this CPU writes, with bottom halves off. When its namespace ends
+    // the map may give its memory to another's, but then nobody is left to read it.
     let before = if looked.is_null() { Counted::NOTHING } else { unsafe { looked.read() } };
     let sent = if call.cookie_made || looked.is_null() { cells.cookies_sent()? } else { before.sent };
     let now = cells.counted_but_sent(sent)?;
@@ -74,12 +80,12 @@ fn since_last_look(cells: Cells, call: Call) -> Result<Counted, Fault> {
         true
     };
     let (drops_now, all) = (now.drops, now.since(&before));
-    // What calls within this one dropped they have charged.
+    // Calls within this one have charged what they dropped.
     let drops = match call.drops_before {
         Some(before) => drops_now.wrapping_sub(before).min(all.drops),
         None => all.drops,
     };
-    // Each drop is for one reason: a counter that moved further was moved by somebody else.
+    // Each drop has one reason: a counter that moved further was moved by other code.
     let explained = all.overflows.saturating_add(all.full) <= if call.may_drop { all.drops } else { 1 };
     let one = drops == all.drops && drops <= u64::from(call.may_drop) && all.sent <= 1 && all.do_cookies <= 1;
     if one && explained {
@@ -98,28 +104,30 @@ fn since_last_look(cells: Cells, call: Call) -> Result<Counted, Fault> {
     if drops != 1 || !call.may_drop {
         return Ok(Counted::NOTHING);
     }
-    // Of several drops one is this call's; for which reason is known where all of them had the same.
+    // One of several drops is this call's; its reason is known if all of them had the same.
     let all_are = |part: u64| u64::from(explained && part == all.drops);
     Ok(Counted { overflows: all_are(all.overflows), drops, full: all_are(all.full), ..Counted::NOTHING })
 }
 
-/// Where [`note_some`] goes on in the kernel's list of namespaces; 0: at its beginning.
+/// Place in the kernel's list of namespaces at which [`note_some`] goes on; 0 is its beginning.
 #[map(name = "nq_seed_cursor")]
 static NOTING: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Notes what a CPU's counters are in some namespaces more; [`kept::BUSY`]: there are others. To be called once all programs are
-/// attached: what was counted before is nobody's. On the CPU itself nothing comes in between, and what looks noted while only some
-/// programs were attached is replaced (`again`); elsewhere, for a CPU that is offline, who has looked knows better.
+/// Notes a CPU's counters in some more namespaces; returns [`kept::BUSY`] if others remain.
+/// To be called once all programs are attached: what was counted before is charged to nobody. On the CPU
+/// itself nothing comes in between, and a baseline from the time when only some programs were attached is
+/// replaced (`again`). From another CPU, on behalf of one that is offline, existing baselines take
+/// precedence.
 #[inline(always)]
 pub(crate) fn note_some(cpu: u32, again: bool) -> Result<u32, Fault> {
-    /// The verifier follows each turn of the loop.
+    /// Namespaces per run: the verifier follows each turn of the loop.
     const MOST: u32 = 32;
     const BPF_ANY: u64 = 0;
     const BPF_NOEXIST: u64 = 1;
     let list = layout!(net_namespace_list);
     let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
     let cursor = NOTING.get_ptr_mut(0).ok_or(Fault)?;
-    // SAFETY: a live map value; one at a time asks for this.
+    // SAFETY: a live map value; the daemon runs one program at a time that uses it.
     let mut node = match unsafe { cursor.replace(0) } {
         0 => read(list, 0)?,
         node => node,
@@ -144,7 +152,7 @@ pub(crate) fn note_some(cpu: u32, again: bool) -> Result<u32, Fault> {
     Ok(kept::BUSY)
 }
 
-/// Forgets what the counters were that are here: their namespace ends, and its memory may be another's.
+/// Forgets the baseline of these counters: their namespace ends, and its memory may be reused.
 #[inline(always)]
 pub(crate) fn forget(cells: Cells) {
     let _was_there = LOOKED.remove(cells.0);

@@ -2,12 +2,13 @@
 #![no_main]
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "core's AtomicU64 offers no addition for this target (maps.rs)")]
-//! netqueue's kernel side: observe the functions that decide, charge what this CPU's counters moved, say so or count the loss.
+//! Kernel side of netqueue: observes the functions that decide and charges what the counters moved.
+//! Each charge is reported as an event, or the loss of the event is counted.
 //!
-//! The path of a normal connection: programs at the return of the functions that may drop it see that they did not. It is
-//! counted in mapped arrays ([`traffic`]): no hash map, no ring buffer, and one time stamp, at accept(). Only where something
-//! was dropped this CPU's counter cells are read and compared with what they were ([`looked`]); everything in [`account`]
-//! happens only when a cell moved.
+//! On the path of a normal connection, programs at the return of the functions that may drop it see that they
+//! did not. The connection is counted in mapped arrays ([`traffic`]): no hash map, no ring buffer, and one
+//! time stamp, at accept(). Only where something was dropped are this CPU's counters read and compared with
+//! their previous values ([`looked`]); everything in [`account`] happens only if a counter moved.
 
 mod account;
 mod caller;

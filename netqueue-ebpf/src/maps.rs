@@ -1,9 +1,9 @@
-//! The maps, and the few ways they are written.
+//! The maps, and the few ways in which they are written.
 //!
-//! Counts lie in arrays that the daemon maps into its memory, a row for each CPU that is present, up to a bound; CPUs beyond
-//! it share rows, whose words are raised atomically. The daemon never reads them by a system call:
-//! `bpf(BPF_MAP_LOOKUP_ELEM)` raises `bpf_prog_active` on its CPU, and while it is raised, also while the daemon is
-//! preempted there, the kernel skips every kprobe program on that CPU.
+//! Counts are in arrays that the daemon maps into its memory, with a row for each CPU that is present, up to
+//! a bound; CPUs beyond it share rows, whose words are raised atomically. The daemon never reads them by a
+//! system call: `bpf(BPF_MAP_LOOKUP_ELEM)` raises `bpf_prog_active` on its CPU, and while it is raised, also
+//! while the daemon is preempted there, the kernel skips every kprobe program on that CPU.
 
 use core::{
     arch::asm,
@@ -27,11 +27,11 @@ use crate::{
 
 pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// The exact counts: slot times number of rows plus row.
+/// Exact counts, indexed by slot times number of rows plus row.
 #[map(name = "nq_counts")]
 static COUNTS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What the kernel side says about itself, by CPU.
+/// Self-accounting of the kernel side, by CPU.
 #[map(name = "nq_tallies")]
 static TALLIES: Array<Tallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -39,8 +39,8 @@ static TALLIES: Array<Tallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map(name = "nq_events")]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// The state of each CPU. The loader makes room for all of them: of this the address is known when a program is loaded, and
-/// nothing is looked up.
+/// State of each CPU, for all of which the loader makes room.
+/// The address of a global is known when a program is loaded, so that nothing has to be looked up.
 #[unsafe(link_section = ".bss.states")]
 #[unsafe(no_mangle)]
 static mut STATES: CpuState = {
@@ -48,15 +48,16 @@ static mut STATES: CpuState = {
     unsafe { core::mem::zeroed() }
 };
 
-/// This CPU's state.
+/// Returns this CPU's state.
 #[inline(always)]
 pub(crate) fn state() -> &'static mut CpuState {
     // There are as many states as the mask allows for, and no fewer than CPUs.
     let cpu = masked!(u64::from(this_cpu()), state_mask);
     let states: *mut CpuState;
-    // SAFETY: the address of what the loader makes an array, which to the compiler is none. Each element lives as long as the
-    // program and belongs to its CPU. Programs of functions that run with bottom halves off have it to themselves; those of the
-    // others use none of it, or what is kept apart (send_reset.rs).
+    // SAFETY: the address is that of one element to the compiler, which the loader makes an array. Each
+    // element lives as long as the program and belongs to its CPU. Programs of functions that run with bottom
+    // halves off have it to themselves; those of other functions use none of it, or members of their own
+    // (send_reset.rs).
     unsafe {
         asm!("{0} = {1} ll", lateout(reg) states, sym STATES, options(pure, nomem, nostack));
         assert_unchecked(!states.is_null());
@@ -64,7 +65,7 @@ pub(crate) fn state() -> &'static mut CpuState {
     }
 }
 
-/// Counts one of the kernel side's own mishaps.
+/// Adds one to a tally of this CPU.
 #[inline(always)]
 pub(crate) fn tally(which: Tally) {
     if let Some(row) = TALLIES.get_ptr_mut(this_cpu()) {
@@ -73,13 +74,14 @@ pub(crate) fn tally(which: Tally) {
     }
 }
 
-/// The number of a slot's first row. Of [`NO_SLOT`] one that no map has.
+/// Returns the number of a slot's first row; for [`NO_SLOT`], a number that no map has.
 #[inline(always)]
 pub(crate) fn first_row(slot: u32) -> u32 {
     slot.wrapping_mul(layout!(rows))
 }
 
-/// This CPU's row among those of a slot. A CPU that comes online late has one, too: another CPU's.
+/// Returns the index of this CPU's row among those of a slot.
+/// A CPU that comes online late shares the row of another CPU.
 #[inline(always)]
 pub(crate) fn this_row() -> u32 {
     masked!(u64::from(this_cpu()), row_mask) as u32
@@ -89,7 +91,8 @@ pub(crate) fn this_row() -> u32 {
 pub(crate) fn this_cpu() -> u32 {
     /// include/uapi/linux/bpf.h BPF_FUNC_get_smp_processor_id
     const GET_SMP_PROCESSOR_ID: usize = 8;
-    // SAFETY: a helper without arguments. It is declared anew because the compiler, told of 32 bits, would clear the others.
+    // SAFETY: a helper without arguments. Declared anew with a result of 64 bits: for one of 32, the compiler
+    // would clear the upper half.
     unsafe {
         let number = transmute::<usize, extern "C" fn() -> u64>(GET_SMP_PROCESSOR_ID)();
         assert_unchecked(number <= u64::from(u32::MAX));
@@ -99,18 +102,20 @@ pub(crate) fn this_cpu() -> u32 {
 
 /// One account's counts on this CPU.
 ///
-/// Not an `Option`: whatever a program loads must be defined on every path that leads there, also where it is not used.
+/// Not an `Option`: the verifier requires every value that a program loads to be defined on all paths that
+/// lead there, even where the value is not used.
 #[derive(Clone, Copy)]
 pub(crate) struct Account {
-    /// Null where no slot was left.
+    /// This CPU's row; null if no slot was left.
     row: *mut Counts,
     /// The slot, or [`NO_SLOT`].
     pub(crate) slot: u32,
 }
 
 impl Account {
-    /// The account of `key`: its own, else its namespace's `other` bucket, which `key` then names, else none, which is
-    /// counted. What is in a bucket is what was folded: the daemon reads it there.
+    /// Opens the account of `key`: its own, else the `other` bucket of its namespace, else none.
+    /// If it is the bucket, `key` names the bucket afterwards; if none, the loss is counted. Counts in a
+    /// bucket are those that were folded: the daemon reads them there.
     #[inline(always)]
     pub(crate) fn open(key: &mut ListenerKey) -> Self {
         let mut slot = slots::of(key, Need::Charge);
@@ -124,7 +129,7 @@ impl Account {
         Self::at(slot)
     }
 
-    /// The account that has this slot; of [`NO_SLOT`] one that counts nothing.
+    /// Returns the account with this slot; for [`NO_SLOT`], one that counts nothing.
     #[inline(always)]
     pub(crate) fn at(slot: u32) -> Self {
         let row = match slot {
@@ -134,17 +139,18 @@ impl Account {
         Self { row: row.unwrap_or(null_mut()), slot }
     }
 
-    /// Raises one cell; by nothing, too: a branch is no cheaper, and the verifier would follow both its ways.
+    /// Adds `amount` to one cell.
+    /// Without a check for 0: a branch is no cheaper, and the verifier would follow both of its paths.
     #[inline(always)]
     pub(crate) fn add(self, cell: Cell, amount: u64) {
         // SAFETY: the index is below COUNT by the enum's definition.
         unsafe { self.raise(cell as usize, amount) };
     }
 
-    /// Raises the cell with a code that was not known at compile time.
+    /// Adds `amount` to the cell with a code that was not known at compile time.
     #[inline(always)]
     pub(crate) fn add_code(self, code: u32, amount: u64) {
-        // The compiler knows the code to be a cell's and would leave the comparison out; the verifier does not.
+        // The compiler knows that the code is a cell's and would omit the comparison; the verifier does not.
         let index = black_box(code) as usize;
         if index < Cell::COUNT {
             // SAFETY: the index is below COUNT.
@@ -152,15 +158,15 @@ impl Account {
         }
     }
 
-    /// Whether this account may send an event now on this CPU; if so it is paid for. A flood thus takes neither the ring
-    /// nor the reader's time from the others.
+    /// Returns whether this account may send an event now on this CPU; if so, charges its allowance.
+    /// A flood thus takes neither the ring nor the reader's time from other accounts.
     #[inline(always)]
     pub(crate) fn affords_event(self, now: u64) -> bool {
         if self.row.is_null() || layout!(event_cost) == 0 {
             return true;
         }
-        // SAFETY: a live map value, aligned to eight. A softirq on top of a program in process context may write it
-        // between the two: then one event is not paid for.
+        // SAFETY: a live map value, aligned to eight. A softirq on top of a program in process context may
+        // write it between the two: then one event is not paid for.
         let paid_until = unsafe { &raw mut (*self.row).paid_until };
         // SAFETY: as above.
         let due = unsafe { paid_until.read_volatile() };
@@ -173,6 +179,8 @@ impl Account {
         true
     }
 
+    /// Adds `amount` to the cell at `index`.
+    ///
     /// # Safety
     /// `index` must be below `Cell::COUNT`.
     #[inline(always)]
@@ -184,20 +192,23 @@ impl Account {
     }
 }
 
-/// Sets every row of a slot's counts to zero. To be called where no program can charge it any more.
+/// Sets every row of a slot's counts to zero.
+/// Only to be called once no program can charge the slot any more.
 #[inline(always)]
 pub(crate) fn clear(slot: u32) {
     for row in 0..layout!(rows) {
         if let Some(row) = COUNTS.get_ptr_mut(first_row(slot).wrapping_add(row)) {
             for cell in 0..Counts::WORDS {
-                // SAFETY: a live map value of that many words, aligned to eight. Volatile: no call to a memory function.
+                // SAFETY: a live map value of that many words, aligned to eight. Volatile: otherwise the
+                // compiler emits a call to a memory function.
                 unsafe { row.cast::<u64>().add(cell).write_volatile(0) };
             }
         }
     }
 }
 
-/// Adds without losing a concurrent addition: a softirq may run on top of a program that runs in process context.
+/// Adds to a word atomically.
+/// A softirq may run on top of a program that runs in process context, and its addition must not be lost.
 ///
 /// # Safety
 /// `cell` must point into a live map value and be aligned to eight.

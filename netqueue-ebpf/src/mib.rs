@@ -1,7 +1,8 @@
-//! The per-CPU MIB cells: the kernel's own counters, read where the kernel writes them.
+//! Per-CPU MIB counters: the kernel's own, read where the kernel writes them.
 //!
-//! A counter of /proc/net/netstat is the sum of one cell per CPU. What moves this CPU's cell while bottom halves are off
-//! can only be the function that is running: the difference over a call is what the kernel charged in that call.
+//! A counter of /proc/net/netstat is the sum of one cell per CPU. While bottom halves are off, only the
+//! function that is running can move this CPU's cell: the difference over a call is what the kernel charged
+//! in that call.
 
 use crate::{
     kernel::{Fault, load, read},
@@ -20,11 +21,11 @@ pub(crate) struct Cells(pub(crate) u64);
 /// The counters of [`Farewell::COUNTERS`](netqueue_common::Farewell::COUNTERS), summed over the CPUs.
 pub(crate) type Totals = [u64; 9];
 
-/// More CPUs than this are not summed up: the verifier follows each turn of the loop.
+/// Largest number of CPUs that are summed up: the verifier follows each turn of the loop.
 pub(crate) const MOST_CPUS: u32 = 1024;
 
-/// What a namespace that ends has counted on all CPUs together, as /proc/net/netstat sums it. Nobody looks at its counters any
-/// more.
+/// Returns the counters of a namespace that ends, summed over all CPUs as in /proc/net/netstat.
+/// Forgets their baselines, because nobody reads the counters any more.
 #[inline(always)]
 pub(crate) fn last_totals(net: Net) -> Result<Totals, Fault> {
     let linux: u64 = read(net.0, layout!(net_statistics))?;
@@ -49,7 +50,7 @@ pub(crate) fn last_totals(net: Net) -> Result<Totals, Fault> {
     Ok(sums)
 }
 
-/// The counters of listeners, as one CPU of one namespace has them.
+/// Values of the listeners' counters on one CPU in one namespace.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Counted {
@@ -73,7 +74,7 @@ impl Counted {
         self.overflows | self.drops | self.do_cookies | self.full | self.sent == 0
     }
 
-    /// What they moved by.
+    /// Returns by how much the counters have moved since `before`.
     #[inline(always)]
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
@@ -87,13 +88,13 @@ impl Counted {
 }
 
 impl Cells {
-    /// `net->mib.net_statistics`: the LINUX_MIB_* counters.
+    /// Returns this CPU's LINUX_MIB_* counters (`net->mib.net_statistics`).
     #[inline(always)]
     pub(crate) fn linux(state: &mut CpuState, net: Net) -> Result<Self, Fault> {
         Self::of(state, net, layout!(net_statistics))
     }
 
-    /// `net->mib.tcp_statistics`: the TCP_MIB_* counters.
+    /// Returns this CPU's TCP_MIB_* counters (`net->mib.tcp_statistics`).
     #[inline(always)]
     pub(crate) fn tcp(state: &mut CpuState, net: Net) -> Result<Self, Fault> {
         Self::of(state, net, layout!(tcp_statistics))
@@ -105,7 +106,7 @@ impl Cells {
         Self::at(state, load(net.0, block)?)
     }
 
-    /// Of the block that a member of `net->mib` points to.
+    /// Returns this CPU's copy of the block that a member of `net->mib` points to.
     #[inline(always)]
     pub(crate) fn at(state: &mut CpuState, block: u64) -> Result<Self, Fault> {
         if state.cpu_offset == 0 {
@@ -114,13 +115,13 @@ impl Cells {
         Ok(Self(block.wrapping_add(state.cpu_offset)))
     }
 
-    /// One counter's cell.
+    /// Reads one counter.
     #[inline(always)]
     fn one(self, offset: u32) -> Result<u64, Fault> {
         load(self.0, offset)
     }
 
-    /// Two counters' cells; in one read where they are neighbours.
+    /// Reads two counters, at once if they are neighbours.
     #[inline(always)]
     fn two(self, first: u32, second: u32) -> Result<[u64; 2], Fault> {
         if layout!(rdonly_cast) != 0 {
@@ -134,56 +135,56 @@ impl Cells {
         }
     }
 
-    /// What a listener is charged by, but EmbryonicRsts.
+    /// Reads the counters that a listener is charged by, except EmbryonicRsts.
     #[inline(always)]
     pub(crate) fn counted(self) -> Result<Counted, Fault> {
         self.counted_but_sent(self.cookies_sent()?)
     }
 
-    /// The same where SyncookiesSent is known.
+    /// Reads the counters of [`Self::counted`], except SyncookiesSent, which the caller has read.
     #[inline(always)]
     pub(crate) fn counted_but_sent(self, sent: u64) -> Result<Counted, Fault> {
         let ([overflows, drops], [do_cookies, full]) = (self.listen()?, self.syn_queue()?);
         Ok(Counted { overflows, drops, do_cookies, full, sent })
     }
 
-    /// ListenOverflows and ListenDrops.
+    /// Reads ListenOverflows and ListenDrops.
     #[inline(always)]
     fn listen(self) -> Result<[u64; 2], Fault> {
         self.two(layout!(mib_listen_overflows), layout!(mib_listen_drops))
     }
 
-    /// TCPReqQFullDoCookies and TCPReqQFullDrop.
+    /// Reads TCPReqQFullDoCookies and TCPReqQFullDrop.
     #[inline(always)]
     fn syn_queue(self) -> Result<[u64; 2], Fault> {
         self.two(layout!(mib_reqq_full_do_cookies), layout!(mib_reqq_full_drop))
     }
 
-    /// SyncookiesSent.
+    /// Reads SyncookiesSent.
     #[inline(always)]
     pub(crate) fn cookies_sent(self) -> Result<u64, Fault> {
         self.one(layout!(mib_syncookies_sent))
     }
 
-    /// SyncookiesRecv and SyncookiesFailed.
+    /// Reads SyncookiesRecv and SyncookiesFailed.
     #[inline(always)]
     pub(crate) fn cookies_returned(self) -> Result<[u64; 2], Fault> {
         self.two(layout!(mib_syncookies_received), layout!(mib_syncookies_failed))
     }
 
-    /// ListenDrops alone.
+    /// Reads ListenDrops alone.
     #[inline(always)]
     pub(crate) fn drops(self) -> Result<u64, Fault> {
         self.one(layout!(mib_listen_drops))
     }
 
-    /// EmbryonicRsts.
+    /// Reads EmbryonicRsts.
     #[inline(always)]
     pub(crate) fn embryonic(self) -> Result<u64, Fault> {
         self.one(layout!(mib_embryonic_rsts))
     }
 
-    /// OutRsts; of a [`Cells::tcp`] block.
+    /// Reads OutRsts; only for a [`Cells::tcp`] block.
     #[inline(always)]
     pub(crate) fn resets(self) -> Result<u64, Fault> {
         self.one(layout!(mib_out_rsts))

@@ -13,20 +13,21 @@ use crate::{
 pub(crate) struct Net(pub(crate) u64);
 
 impl Net {
-    /// Which namespace it is. Not for the path of a healthy connection.
+    /// Returns the namespace's inode number and generation. Not for the path of a healthy connection.
     #[inline(always)]
     pub(crate) fn id(self) -> Result<Namespace, Fault> {
         let inode = self.inum()?;
         Ok(Namespace { inode, generation: lives::generation(inode) })
     }
 
-    /// The namespace's inode number.
+    /// Returns the namespace's inode number.
     #[inline(always)]
     pub(crate) fn inum(self) -> Result<u32, Fault> {
         read(self.0, layout!(net_inum))
     }
 
-    /// The account that stands for this endpoint's: all ports that connections leave from are one, by address.
+    /// Returns the key of the account that an endpoint is charged to.
+    /// All ports of an address from which connections leave have one account.
     #[inline(always)]
     pub(crate) fn without_ephemeral_port(self, mut key: ListenerKey) -> Result<ListenerKey, Fault> {
         let range: [u32; 2] = read(self.0, layout!(net_local_ports))?;
@@ -40,7 +41,7 @@ impl Net {
         Ok(key)
     }
 
-    /// The SYN queue length from which the last-quarter rule refuses unproven peers:
+    /// Returns the SYN queue length from which on the last-quarter rule refuses unproven peers.
     /// tcp_conn_request drops while `max_syn_backlog - qlen < max_syn_backlog >> 2`.
     #[inline(always)]
     pub(crate) fn syn_reserve_limit(self) -> u32 {

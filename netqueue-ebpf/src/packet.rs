@@ -1,4 +1,4 @@
-//! A received packet: who sent it, to whom, and what it says it is.
+//! A received packet: its source, its destination and its TCP header.
 
 use netqueue_common::{Flow, ListenerKey, Namespace};
 
@@ -34,7 +34,7 @@ impl Peer {
 pub(crate) struct Packet(pub(crate) u64);
 
 impl Packet {
-    /// Writes down the connection it names.
+    /// Writes the connection that the packet names to `flow`.
     #[inline(always)]
     pub(crate) fn note_flow(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
         let peer = self.end(12, 8, 0)?;
@@ -47,48 +47,49 @@ impl Packet {
         Ok(())
     }
 
-    /// Who sent it.
+    /// Returns the address and port of the sender.
     #[inline(always)]
     pub(crate) fn source(self) -> Result<Peer, Fault> {
         self.end(12, 8, 0)
     }
 
-    /// Whether its TCP header has the RST flag.
+    /// Returns whether the TCP header has the RST flag.
     #[inline(always)]
     pub(crate) fn is_reset(self) -> Result<bool, Fault> {
         self.flags().map(|flags| flags & RST != 0)
     }
 
-    /// Whether its TCP header has the SYN flag.
+    /// Returns whether the TCP header has the SYN flag.
     #[inline(always)]
     pub(crate) fn is_syn(self) -> Result<bool, Fault> {
         self.flags().map(|flags| flags & SYN != 0)
     }
 
-    /// The flags of its TCP header.
+    /// Returns the flags of the TCP header.
     #[inline(always)]
     pub(crate) fn flags(self) -> Result<u8, Fault> {
         const FLAGS: u32 = 13;
         read(self.tcp()?, FLAGS)
     }
 
-    /// Its sequence and acknowledgment numbers, as they lie in the header.
+    /// Returns the sequence and acknowledgment numbers, as they lie in the header.
     #[inline(always)]
     pub(crate) fn numbers(self) -> Result<u64, Fault> {
         const NUMBERS: u32 = 4;
         read(self.tcp()?, NUMBERS)
     }
 
-    /// Whether its TCP options are surely well formed and none says how it is signed (RFC 2385, RFC 5925): it has none, or those that
-    /// nearly all packets have. A loop over options would have verifiers follow each way through it.
+    /// Returns whether the TCP options are certainly well formed and contain no signature.
+    /// True if there are none, or those that nearly all packets have. Signatures are those of RFC 2385 and
+    /// RFC 5925. A loop over the options would make verifiers follow each path through it.
     #[inline(always)]
     pub(crate) fn is_plain(self) -> Result<bool, Fault> {
         /// Kind and length of a maximum segment size.
         const MSS: u32 = 0x0204;
-        /// Two fillers, and kind and length of a time stamp; with SACK permitted in place of the fillers.
+        /// Two NOPs, and kind and length of a time stamp. `SACK_TIMESTAMP` has SACK permitted for the NOPs.
         const TIMESTAMP: u32 = 0x0101_080a;
         const SACK_TIMESTAMP: u32 = 0x0402_080a;
-        /// A filler, and kind and length of a window scale; two fillers and SACK permitted.
+        /// A NOP, and kind and length of a window scale. `SACK` is two NOPs and SACK permitted.
         const WINDOW_SCALE: u32 = 0x0001_0303;
         const SACK: u32 = 0x0101_0402;
         let tcp = self.tcp()?;
@@ -99,15 +100,16 @@ impl Packet {
             5 => true,
             6 => first >> 16 == MSS,
             8 if first == TIMESTAMP => true,
-            // What Windows sends with a SYN.
+            // As in a SYN of Windows.
             8 => first >> 16 == MSS && second >> 8 == WINDOW_SCALE && third == SACK,
-            // What Linux sends with a SYN.
+            // As in a SYN of Linux.
             10 => first >> 16 == MSS && second == SACK_TIMESTAMP && fifth >> 8 == WINDOW_SCALE,
             _ => false,
         })
     }
 
-    /// Whether its route ends here: where there is no socket, tcp_v4_send_reset answers nothing else.
+    /// Returns whether the packet's route ends at this host.
+    /// If there is no socket, tcp_v4_send_reset answers no other packet.
     #[inline(always)]
     pub(crate) fn is_for_this_host(self) -> Result<bool, Fault> {
         /// include/uapi/linux/rtnetlink.h
@@ -115,7 +117,7 @@ impl Packet {
         read::<u16>(self.route()?, layout!(rtable_type)).map(|kind| kind == RTN_LOCAL)
     }
 
-    /// Where its TCP header is.
+    /// Returns the address of the TCP header.
     #[inline(always)]
     fn tcp(self) -> Result<u64, Fault> {
         let head: u64 = read(self.0, layout!(skb_head))?;
@@ -123,21 +125,21 @@ impl Packet {
         Ok(head + u64::from(transport))
     }
 
-    /// Its route.
+    /// Returns the address of the packet's route.
     #[inline(always)]
     fn route(self) -> Result<u64, Fault> {
-        // The lowest bit of _skb_refdst says whether a reference is held (SKB_DST_NOREF).
+        // The lowest bit of _skb_refdst is a flag (SKB_DST_NOREF).
         read::<u64>(self.0, layout!(skb_refdst)).map(|dst| dst & !1)
     }
 
-    /// The account of the local address and port it was sent to.
+    /// Returns the account of the local address and port that the packet was sent to.
     #[inline(always)]
     pub(crate) fn destination_key(self, net: Net) -> Result<ListenerKey, Fault> {
         let Peer { family, port, addr } = self.end(16, 24, 2)?;
         Ok(ListenerKey { sock: 0, netns: net.id()?, port, family, addr, reserved: 0 })
     }
 
-    /// An address and a port at fixed places of the IPv4, IPv6 and TCP headers.
+    /// Reads an address and a port at fixed offsets in the IPv4, IPv6 and TCP headers.
     #[inline(always)]
     fn end(self, in_ipv4: u32, in_ipv6: u32, in_tcp: u32) -> Result<Peer, Fault> {
         let head: u64 = read(self.0, layout!(skb_head))?;
@@ -154,8 +156,8 @@ impl Packet {
         Ok(Peer { family, port: u16::from_be(port), addr })
     }
 
-    /// The namespace that answers it: that of the device its route points to, as tcp_v4_send_reset takes it where
-    /// there is no socket.
+    /// Returns the namespace that answers the packet: that of the device of the packet's route.
+    /// tcp_v4_send_reset takes this namespace if there is no socket.
     #[inline(always)]
     pub(crate) fn net(self) -> Result<Net, Fault> {
         let device: u64 = read(self.route()?, layout!(dst_dev))?;

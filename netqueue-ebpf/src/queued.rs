@@ -1,8 +1,8 @@
-//! In whose accept queue a connection waits: a table addressed by its socket, entered when the connection is made, left when it is
-//! accepted or forgotten.
+//! Map from a queued child socket to its listener's slot, from establishment to accept() or close.
 //!
-//! What the table has no room for is counted. Two CPUs may choose one place at once: then one of the two connections is
-//! forgotten, which nobody sees and the sums can.
+//! The socket's address selects the place in a table. A connection for which the table has no room is
+//! counted. Two CPUs may choose one place at once: then one of the two connections is forgotten, which is not
+//! counted but shows in the sums.
 
 use core::hint::cold_path;
 
@@ -13,20 +13,21 @@ use crate::{
     maps::tally,
 };
 
-/// Room for 65,536 connections. No map by name: of this the address is known when a program is loaded, and nothing is looked up.
+/// Table with room for 65,536 connections.
+/// A global, not a map: its address is known when a program is loaded, so that nothing has to be looked up.
 static mut QUEUED: [QueuedSet; 1 << SETS_BITS] = [QueuedSet { socks: [0; 4], whose: [0; 4] }; 1 << SETS_BITS];
 const SETS_BITS: u32 = 14;
 
-/// What a connection was paired with, and what was found by it meanwhile: `row`.
+/// The listener that a connection was paired with, and `row`, which the caller found for it.
 pub(crate) struct Pair<R> {
     pub(crate) row: R,
     /// The number of the listener's first row.
     pub(crate) first_row: u32,
-    /// Its slot's generation.
+    /// Generation of the listener's slot.
     pub(crate) generation: u32,
 }
 
-/// The set that a connection is in, if any.
+/// Returns the set of the table that may contain a connection.
 #[inline(always)]
 fn set_of(child: u64) -> *mut QueuedSet {
     let index = spread::<SETS_BITS>(child);
@@ -51,7 +52,7 @@ pub(crate) fn remember(child: u64, whose: u64) {
     remember_elsewhere(child, whose);
 }
 
-/// The same where the first place of its set is another's.
+/// Pairs a connection with its listener if another connection has the first place of the set.
 #[inline(never)]
 fn remember_elsewhere(child: u64, whose: u64) {
     let set = set_of(child);
@@ -70,7 +71,8 @@ fn remember_elsewhere(child: u64, whose: u64) {
     }
 }
 
-/// The pair of a connection that is in the first place of its set, once; `row` finds what belongs to a listener's first row.
+/// Takes the pair of a connection that is in the first place of its set.
+/// `row` finds what belongs to a listener's first row.
 #[inline(always)]
 pub(crate) fn take_first<R>(child: u64, row: impl FnOnce(u32) -> R) -> Option<Pair<R>> {
     let set = set_of(child);
@@ -84,7 +86,8 @@ pub(crate) fn take_first<R>(child: u64, row: impl FnOnce(u32) -> R) -> Option<Pa
     }
 }
 
-/// The same wherever it is. Not to be asked of 0, for which any free place would do.
+/// Takes the pair of a connection from any place of its set.
+/// Not to be called with 0, for which any free place would match.
 #[inline(always)]
 pub(crate) fn take<R>(child: u64, row: impl Fn(u32) -> R) -> Option<Pair<R>> {
     let set = set_of(child);
@@ -99,21 +102,21 @@ pub(crate) fn take<R>(child: u64, row: impl Fn(u32) -> R) -> Option<Pair<R>> {
     None
 }
 
-/// Where the lower half of a word lies, and where the upper.
+/// Indices of the lower and of the upper half of a word.
 const HALVES: [usize; 2] = if cfg!(target_endian = "little") { [0, 1] } else { [1, 0] };
 
-/// The pair at this place.
+/// Takes the pair at this place.
 ///
 /// # Safety
 /// The set must be one of the table, the place below 4.
 #[inline(always)]
 unsafe fn take_from<R>(set: *mut QueuedSet, place: usize, row: impl FnOnce(u32) -> R) -> Pair<R> {
-    // SAFETY: the caller says so.
+    // SAFETY: as the caller guarantees.
     unsafe {
         let [first_row, generation] =
             HALVES.map(|half| (&raw const (*set).whose).cast::<u32>().add(2 * place + half));
         let first_row = first_row.read_volatile();
-        // In between: what is read later need not be kept while another is found.
+        // Between the two reads: a value that is read later occupies no register while another is found.
         let row = row(first_row);
         let generation = generation.read_volatile();
         (&raw mut (*set).socks).cast::<u64>().add(place).write_volatile(0);

@@ -1,8 +1,9 @@
-//! Calls of `tcp_v4_send_reset` and its IPv6 twin between their entry and their return, by task, and what was charged meanwhile.
+//! Calls of `tcp_v4_send_reset` and its IPv6 twin between entry and return, by task.
 //!
-//! They may run in process context (a socket's backlog), where a kernel that preempts lets another task's call come in between,
-//! and move a task to another CPU. So a call is known by its task, and by its packet or its stack address: a softirq's call on top of
-//! the task's own takes the second place.
+//! The functions may run in process context (a socket's backlog), where a preemptible kernel lets another
+//! task's call come in between, and may move a task to another CPU. So a task identifies a call, together
+//! with the packet or the stack address: a softirq's call on top of the task's own takes the second place.
+//! Resets that are charged meanwhile are counted, by CPU.
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
 
@@ -13,24 +14,25 @@ use crate::{
     scope::{CpuState, Frame, Scope},
 };
 
-/// Calls under way. What is left behind where a return was skipped is the first to go.
+/// Calls under way.
+/// An entry that a skipped return left behind is the first to be evicted.
 #[map(name = "nq_open_resets")]
 static OPEN_RESETS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(4096, 0);
 
-/// OutRsts at the entry, less what was charged by then.
+/// An open call; `before` is OutRsts at its entry, less the resets charged by then.
 pub(crate) type Open = Scope<1>;
 
 #[repr(C)]
 struct Calls {
     open: [Open; 2],
-    /// The CPU of each entry.
+    /// CPU of the entry of each call.
     cpus: [u64; 2],
 }
 
-/// None: not on a program's stack, which is small.
+/// A record without calls, not on a program's stack, which is small.
 static NONE: Calls = Calls { open: [Scope::NONE; 2], cpus: [0; 2] };
 
-/// The call was charged at its entry: its return has nothing to do.
+/// Mark of a call that was charged at its entry: its return has nothing to do.
 pub(crate) const CHARGED: u64 = 1 << 63;
 
 /// Keeps a call until its return.
@@ -44,7 +46,7 @@ pub(crate) fn open(frame: Frame, sk: u64, skb: u64, cells: Cells, before: u64, m
     let Some(calls) = OPEN_RESETS.get_ptr_mut(task) else { return };
     // SAFETY: a live map value. Should the map give it to another task meanwhile, it stays memory for calls.
     let calls = unsafe { &mut *calls };
-    // A packet is answered once: what is there of the same was left behind.
+    // A packet is answered once: an open call for the same packet was left behind.
     let nested = calls.open[0].is_open() && !calls.open[0].holds(frame) && calls.open[0].skb != skb;
     let place = usize::from(nested) & 1;
     let open = &mut calls.open[place];
@@ -62,17 +64,19 @@ pub(crate) struct Returned {
     pub(crate) cells: Cells,
     pub(crate) before: u64,
     pub(crate) mark: u64,
-    /// It returned on the CPU it was entered on.
+    /// True if the call returned on the CPU on which it was entered.
     pub(crate) stayed: bool,
 }
 
-/// The call that returns here, once; `None` where its entry was not seen, or had nothing to keep.
+/// Takes the call that returns here off the record.
+/// `None` if its entry was not seen, or had nothing to keep.
 #[inline(always)]
 pub(crate) fn close(frame: Frame) -> Option<Returned> {
     close_where(|open| open.holds(frame))
 }
 
-/// Takes the call that answers this packet off the record. Works whether its entry program is a kprobe or fentry.
+/// Takes the call that answers this packet off the record.
+/// Works whether the entry program is a kprobe or fentry.
 #[inline(always)]
 pub(crate) fn close_for(skb: u64) -> Option<Returned> {
     close_where(|open| open.is_open() && open.skb == skb)
@@ -98,8 +102,8 @@ fn close_where(is_it: impl Fn(&Open) -> bool) -> Option<Returned> {
     Some(Returned { sk, skb, cells: Cells(cells), before, mark, stayed })
 }
 
-/// OutRsts on this CPU, less what was charged there: what moves it is sent and not charged yet. A softirq may come between two
-/// reads.
+/// Returns OutRsts on this CPU less the resets charged there: those that are sent and not charged yet.
+/// A softirq may come between two reads, which are then repeated.
 #[inline(always)]
 pub(crate) fn uncharged(state: &mut CpuState, cells: Cells) -> Result<u64, Fault> {
     const TRIES: usize = 4;
@@ -117,7 +121,8 @@ pub(crate) fn uncharged(state: &mut CpuState, cells: Cells) -> Result<u64, Fault
     Ok(value)
 }
 
-/// A reset was charged on this CPU in the namespace with these cells, perhaps on top of another call.
+/// Counts a reset that is charged on this CPU in the namespace with these counters.
+/// May run on top of another call.
 #[inline(always)]
 pub(crate) fn note_charged(state: &mut CpuState, cells: Cells) {
     let charged = state.resets_of(cells);

@@ -1,8 +1,9 @@
-//! Open calls: what an entry program noted for the return program of the same call.
+//! Open calls: notes of an entry program for the return program of the same call.
 //!
-//! One slot per function family and CPU suffices where bottom halves are off: such a call is neither preempted nor
-//! nested in another of its kind. A call is known by the address of its stack frame, so that a return whose entry was
-//! missed cannot be mistaken for another's. A slot is overwritten at the next entry and never accumulates.
+//! One slot per function family and CPU suffices where bottom halves are off: such a call is neither
+//! preempted nor nested in another of its kind. The address of its stack frame identifies a call, so that a
+//! return whose entry was missed cannot be mistaken for another's. A slot is overwritten at the next entry;
+//! slots never accumulate.
 
 use netqueue_common::{Flow, KernelLayout, Tally};
 
@@ -19,20 +20,22 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
     at: u64,
-    /// How far entry and return may be apart.
+    /// Largest distance between the addresses that entry and return see.
     slack: u64,
 }
 
 impl Frame {
     const NONE: u64 = 0;
 
-    /// Of a call whose two ends see the same address.
+    /// Returns the frame of a call whose entry and return see the same address.
     #[inline(always)]
     pub(crate) fn exactly(at: u64) -> Self {
         Self { at, slack: 0 }
     }
 
-    /// The stack pointer: a return program sees it after the return address was popped, and a trampoline's words on it.
+    /// Returns the frame of a call that is identified by the stack pointer.
+    /// A return program sees it after the return address was popped, and with a trampoline's words on the
+    /// stack.
     #[inline(always)]
     pub(crate) fn near(at: u64) -> Self {
         Self { at, slack: 64 }
@@ -48,20 +51,21 @@ impl Frame {
     }
 }
 
-/// One open call, with `N` counter cells as they were at its entry.
+/// One open call, with the values of `N` counters at its entry.
 #[repr(C)]
 pub(crate) struct Scope<const N: usize> {
     frame: u64,
-    /// The call this one is nested in, both for the same packet: IPv4 on a dual-stack listener. Where the outer one
-    /// jumped to the inner, both have one stack address, and return one after the other.
+    /// Frame of the call in which this one is nested, both for the same packet.
+    /// IPv4 on a dual-stack listener causes this. If the outer call jumped to the inner one, both have one
+    /// stack address, and return one after the other.
     outer: u64,
     /// The listener, or the socket a reset is for (0 where there is none).
     pub(crate) sk: u64,
     pub(crate) skb: u64,
-    /// Where the cells are.
+    /// Address of the counters in `before`.
     pub(crate) cells: u64,
     pub(crate) before: [u64; N],
-    /// What inner calls leave for this one's return; the family says what it means.
+    /// Note of the entry program for the return program; its meaning depends on the function family.
     pub(crate) mark: u64,
 }
 
@@ -75,7 +79,8 @@ impl<const N: usize> Scope<N> {
         self.frame != Frame::NONE
     }
 
-    /// Opens the slot for a call. A call still open is the outer one of the same packet, or its return was missed.
+    /// Opens the slot for a call.
+    /// A call that is still open is the outer one of the same packet, or its return was missed.
     #[inline(always)]
     pub(crate) fn open(&mut self, frame: Frame, sk: u64, skb: u64, cells: u64, before: [u64; N]) {
         self.outer = Frame::NONE;
@@ -94,7 +99,8 @@ impl<const N: usize> Scope<N> {
         self.mark = 0;
     }
 
-    /// Whether this return closes the call on record. If it does, the slot stands for the outer call again, if any.
+    /// Closes the call on record; returns whether this return belongs to that call.
+    /// If it does, the slot then represents the outer call, if any.
     #[inline(always)]
     pub(crate) fn close(&mut self, frame: Frame) -> bool {
         if !self.is_open() {
@@ -110,7 +116,7 @@ impl<const N: usize> Scope<N> {
         same
     }
 
-    /// Whether this return belongs to the call on record.
+    /// Returns whether this return belongs to the call on record.
     #[inline(always)]
     pub(crate) fn holds(&self, frame: Frame) -> bool {
         self.is_open() && frame.is(self.frame)
@@ -124,12 +130,12 @@ impl<const N: usize> Scope<N> {
     }
 }
 
-/// A packet, known again by its numbers: the memory it was in is soon another's.
+/// Identity of a packet: its address, and its TCP numbers because other packets reuse its memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Overflowed {
     skb: u64,
-    /// Its sequence and acknowledgment numbers, where the kernel gives no reason for its resets.
+    /// Sequence and acknowledgment numbers if the kernel gives no reasons for its resets; else 0.
     numbers: u64,
 }
 
@@ -146,7 +152,7 @@ impl Overflowed {
         Self { skb: packet.0, numbers }
     }
 
-    /// Whether it is this packet.
+    /// Returns whether this is the identity of `packet`.
     #[inline(always)]
     pub(crate) fn is(&self, packet: Packet) -> bool {
         self.skb == packet.0
@@ -155,29 +161,29 @@ impl Overflowed {
     }
 }
 
-/// A connection that was never accepted, and the listener that is closed.
+/// A connection that was never accepted, and its listener, which is closed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Forgotten {
     pub(crate) listener: u64,
-    /// 0 where there is none.
+    /// Socket of the connection; 0 if there is none.
     pub(crate) child: u64,
 }
 
-/// What was known of a listener. It stands as long as its slot is that listener's, which it ceases to be when the listener
-/// is closed, or opened again (slots.rs `holds`).
+/// Cached facts about a listener, valid as long as the slot is the listener's own.
+/// The slot ceases to be that when the listener is closed, or opened again (slots.rs `holds`).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Guess {
-    /// The listener; 0 where nothing is known.
+    /// Socket of the listener; 0 if the entry is empty.
     pub(crate) sock: u64,
-    /// How many claims to slots had ended when this stood.
+    /// Number of claims to slots that had ended when the guess was last found valid.
     pub(crate) ended: u64,
-    /// What a [`QueuedSet`](netqueue_common::QueuedSet) says of the listener.
+    /// The listener as a [`QueuedSet`](netqueue_common::QueuedSet) names it: first row and generation.
     pub(crate) whose: u64,
-    /// Where this CPU's cells of its namespace are.
+    /// Address of this CPU's counters of the listener's namespace.
     pub(crate) cells: u64,
-    /// The socket's own `sk_drops` before this CPU last looked at the cells on its account, or [`Self::NOT_LOOKED`].
+    /// The socket's `sk_drops` before this CPU last read the counters for it, or [`Self::NOT_LOOKED`].
     pub(crate) drops: u64,
     /// This CPU's row of the listener's traffic.
     pub(crate) row: u32,
@@ -186,95 +192,103 @@ pub(crate) struct Guess {
 }
 
 impl Guess {
-    /// No number of drops: those have 32 bits.
+    /// Value of [`Self::drops`] that no socket has, because `sk_drops` has 32 bits.
     pub(crate) const NOT_LOOKED: u64 = u64::MAX;
 
-    /// How many are kept.
+    /// Number of guesses on one CPU.
     pub(crate) const COUNT: usize = 1 << Self::BITS;
     const BITS: u32 = 6;
 
-    /// Where a listener's is: below [`Self::COUNT`].
+    /// Returns the index of a listener's guess, below [`Self::COUNT`].
     #[inline(always)]
     pub(crate) fn place(sk: u64) -> usize {
         spread::<{ Self::BITS }>(sk)
     }
 }
 
-/// What was marked within a SYN's call.
+/// Marks that inner functions left within a SYN's call.
 #[derive(Clone, Copy)]
 pub(crate) struct Marks {
-    /// The last-quarter rule refused the peer.
+    /// True if the last-quarter rule refused the peer.
     pub(crate) unproven: bool,
     pub(crate) cookie_made: bool,
 }
 
-/// What this CPU has open. In cache lines of its own: those of other CPUs lie beside it.
+/// Open calls and caches of one CPU.
+/// Aligned to cache lines of its own, because the states of other CPUs are next to it.
 #[repr(C, align(128))]
 pub(crate) struct CpuState {
-    /// Listeners seen lately, by a hash of their address; to be checked before use. First, for their place to be their address.
+    /// Recently seen listeners, by a hash of their address; to be checked before use.
+    /// First member, so that the address of the array is that of the state.
     pub(crate) guesses: [Guess; Guess::COUNT],
     /// This CPU's entry of `__per_cpu_offset`; 0 until read.
     pub(crate) cpu_offset: u64,
-    /// When this CPU last woke the reader, CLOCK_MONOTONIC nanoseconds.
+    /// Time at which this CPU last woke the reader, in nanoseconds of CLOCK_MONOTONIC.
     pub(crate) last_wake: u64,
-    /// What a call has moved. By way of memory the verifier forgets how that was found out, and follows what comes after once.
+    /// Scratch space for the amounts that a call has added to the counters.
+    /// Once they have passed through memory, the verifier forgets how they were computed, and follows the
+    /// code after that only once.
     pub(crate) moved: Counted,
-    /// `tcp_v4_conn_request` and its kin, as kprobes: ListenDrops.
+    /// Calls of `tcp_v4_conn_request` and its kin, by kprobes. Counter: ListenDrops.
     pub(crate) syn: Scope<1>,
-    /// Within such a call, the last-quarter rule refused the peer.
+    /// 1 if the last-quarter rule refused the peer within the call of a SYN.
     pub(crate) unproven: u64,
-    /// Within such a call, a cookie was made.
+    /// 1 if a cookie was made within the call of a SYN.
     pub(crate) cookie_made: u64,
-    /// `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`, as kprobes. Mark: it is a cookie's ACK, not a request's.
+    /// Calls of `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock`, by kprobes.
+    /// Mark: the ACK is a cookie's, not a request's.
     pub(crate) ack: Scope<0>,
-    /// `smc_tcp_syn_recv_sock`, with the same mark.
+    /// Calls of `smc_tcp_syn_recv_sock`, with the mark of [`Self::ack`].
     pub(crate) smc: Scope<0>,
-    /// The packet whose final ACK last found an accept queue full.
+    /// The final ACK that was last dropped, if it found an accept queue full.
     pub(crate) overflowed: Overflowed,
     /// The listener for which a handshake was last answered with a reset, until its request is dropped.
     pub(crate) answered: u64,
-    /// `inet_csk_reqsk_queue_drop`, as kprobes: the socket is the listener, the packet the request. Mark: the
-    /// [`Caller`](crate::kernel::Caller).
+    /// Calls of `inet_csk_reqsk_queue_drop`, by kprobes: `sk` is the listener, `skb` the request.
+    /// Mark: the [`Caller`](crate::caller::Caller).
     pub(crate) queue_drop: Scope<0>,
-    /// What the last of these may be charged with later.
+    /// Charge that is pending after a call of `inet_csk_reqsk_queue_drop` whose caller is hidden.
     pub(crate) owed: Owed,
-    /// `tcp_get_syncookie_mss`, as kprobes: the socket is the listener.
+    /// Calls of `tcp_get_syncookie_mss`, by kprobes: `sk` is the listener.
     pub(crate) helper: Scope<0>,
-    /// `tcp_rtx_synack`: the socket is the listener, the packet the request.
+    /// Calls of `tcp_rtx_synack`: `sk` is the listener, `skb` the request.
     pub(crate) synack: Scope<0>,
-    /// For a moment, with bottom halves off: see hooks/call.rs.
+    /// Scratch word, used for a moment with bottom halves off: see hooks/call.rs.
     pub(crate) place: u64,
-    /// `cookie_v4_check` and `cookie_v6_check`: SyncookiesRecv, SyncookiesFailed.
+    /// Calls of `cookie_v4_check` and `cookie_v6_check`. Counters: SyncookiesRecv, SyncookiesFailed.
     pub(crate) cookie: Scope<2>,
-    /// `reqsk_timer_handler`: the socket is the listener, the packet the request. Mark: its final ACK was dropped.
+    /// Calls of `reqsk_timer_handler`: `sk` is the listener, `skb` the request.
+    /// Mark: the final ACK of the request was dropped.
     pub(crate) timer: Scope<0>,
-    /// That request's connection.
+    /// Connection of the request in [`Self::timer`].
     pub(crate) timer_flow: Flow,
-    /// `tcp_req_err`: ListenDrops. The socket is the listener, the packet the request.
+    /// Calls of `tcp_req_err`: `sk` is the listener, `skb` the request. Counter: ListenDrops.
     pub(crate) icmp: Scope<1>,
-    /// Who that request was from.
+    /// Client of the request in [`Self::icmp`].
     pub(crate) icmp_peer: Peer,
-    /// How long before its reset the final ACK of an expired handshake was dropped, for the event of that reset.
+    /// Nanoseconds between the dropped final ACK of an expired handshake and its reset, for the event.
     pub(crate) expired_after: u64,
-    /// Room to name a connection in: a program's stack is 512 bytes.
+    /// Scratch space for a connection, because a program's stack is 512 bytes.
     pub(crate) flow: Flow,
-    /// `inet_child_forget`: the connection that is about to be reset because its listener closes.
+    /// Connection of `inet_child_forget`, which is about to be reset because its listener closes.
     pub(crate) forgotten: Forgotten,
-    /// Resets charged on this CPU so far, by a hash of where their namespace's cells are. It only grows, and is raised by what
-    /// may run on top of anything else here.
+    /// Resets charged on this CPU so far, by a hash of the address of their namespace's counters.
+    /// The counts only grow, and programs raise them that may run on top of anything else here.
     pub(crate) resets: [u64; 1 << Self::RESETS_BITS],
 }
 
 impl CpuState {
     const RESETS_BITS: u32 = 4;
 
-    /// Resets charged on this CPU so far in the namespace with these cells, and perhaps in others.
+    /// Returns the count of resets charged on this CPU in the namespace with these counters.
+    /// Namespaces with the same hash share a count.
     #[inline(always)]
     pub(crate) fn resets_of(&mut self, cells: Cells) -> *mut u64 {
         &raw mut self.resets[spread::<{ Self::RESETS_BITS }>(cells.0)]
     }
 
-    /// Ends what was marked within a call of `tcp_v4_conn_request` or its kin, where two calls of one packet are one.
+    /// Takes the marks of a call of `tcp_v4_conn_request` or its kin, and clears them.
+    /// Two nested calls for one packet have one set of marks.
     #[inline(always)]
     pub(crate) fn take_marks(&mut self) -> Marks {
         let marks = Marks { unproven: self.unproven != 0, cookie_made: self.cookie_made != 0 };

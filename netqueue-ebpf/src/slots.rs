@@ -1,16 +1,18 @@
-//! Which slot holds whose counts: found, taken, closed, and given back.
+//! Slots and the accounts whose counts they contain: found, taken, closed, and given back.
 //!
 //! Slots are given back in three steps, so that no count is lost or doubled, whatever runs meanwhile:
 //!
-//! 1. **Retire**: the owner's entry in `SLOTS` is removed. A program that begins later finds no slot under that key and
-//!    takes another. One that began earlier may still have the slot in hand and charge it.
-//! 2. The daemon waits for an RCU grace period. Programs run with preemption off or inside an RCU read-side section: when
-//!    it is over, every run that could have found the slot has ended. Only then are its counts final, and read.
+//! 1. **Retire**: the owner's entry in `SLOTS` is removed. A program that begins later finds no slot under
+//!    that key and takes another. One that began earlier may have found the slot already and still charge it.
+//! 2. The daemon waits for an RCU grace period. Programs run with preemption off or inside an RCU read-side
+//!    section: when the grace period is over, every run that could have found the slot has ended. Only then
+//!    are its counts final, and read.
 //! 3. **Release**: the counts are set to zero and the number goes back on its stack.
 //!
-//! A late charge to a closed listener thus goes to the slot before it is final, or to another slot of the same key; both
-//! are summed. Entries of a preallocated hash are used again at once, so that what a look-up returned may be overwritten
-//! by another key's slot before it is read: a slot counts as found only where `ACCOUNTS` names the key.
+//! A late charge to a closed listener thus goes to the slot before it is final, or to another slot of the
+//! same key; both are summed. Entries of a preallocated hash are reused at once, so that another key's slot
+//! may overwrite what a look-up returned before it is read: a slot counts as found only if `ACCOUNTS` names
+//! the key.
 
 use aya_ebpf::{
     macros::map,
@@ -30,10 +32,13 @@ use crate::{
 #[map(name = "nq_slots")]
 static SLOTS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1, 0);
 
-/// Free slots, by what they are for: neither listeners nor endpoints can use up the other's room.
+/// Free slots that any listener may take.
+/// Each kind of account has stacks of its own, so that neither listeners nor endpoints can use up the other's
+/// room.
 #[map(name = "nq_free_listen")]
 static FREE_LISTENERS: Stack<u32> = Stack::with_max_entries(1, 0);
-/// Those of listeners that only who drops or resets may take: healthy connections leave room for what is to be explained.
+/// Free slots that only listeners which drop or reset may take.
+/// Healthy connections thus leave room for what needs an explanation.
 #[map(name = "nq_free_reserve")]
 static FREE_RESERVED: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map(name = "nq_free_ports")]
@@ -41,20 +46,21 @@ static FREE_ENDPOINTS: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map(name = "nq_free_others")]
 static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
 
-/// Whose counts a slot holds.
+/// Owner of each slot.
 #[map(name = "nq_accounts")]
 static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What a slot is wanted for.
+/// Purpose for which a slot is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Something is charged: a drop, a reset.
+    /// A charge: a drop or a reset.
     Charge,
-    /// Nothing is wrong: a connection, a listener's end.
+    /// Traffic without a fault: a connection, or a listener's end.
     Traffic,
 }
 
-/// The slot of a listener or an endpoint, a free one if it has none yet; [`NO_SLOT`] when there is none left for that.
+/// Returns the slot of a listener or an endpoint, and takes a free one if it has none yet.
+/// [`NO_SLOT`] if no slot is left for this need.
 #[inline(always)]
 pub(crate) fn of(key: &ListenerKey, need: Need) -> u32 {
     let known = known(key);
@@ -68,7 +74,7 @@ pub(crate) fn of(key: &ListenerKey, need: Need) -> u32 {
     take(fresh, key)
 }
 
-/// The slot of a namespace's `other` bucket.
+/// Returns the slot of a namespace's `other` bucket, and takes a free one if it has none yet.
 #[inline(always)]
 pub(crate) fn of_other(key: &ListenerKey) -> u32 {
     let known = known(key);
@@ -83,7 +89,8 @@ fn pop(free: &Stack<u32>) -> u32 {
     }
 }
 
-/// Puts a slot on the stack that it belongs on. A stack that gave an element has room for it, and may be busy.
+/// Puts a slot back on its stack; returns false if the stack was busy.
+/// The stack once gave the slot, and so has room for it.
 #[inline(always)]
 fn put_back(slot: u32) -> bool {
     let listeners = layout!(listeners);
@@ -99,14 +106,15 @@ fn put_back(slot: u32) -> bool {
     pushed.is_ok()
 }
 
-/// Whether a listener's socket owns this slot, and may go on doing so: it was not closed, nor opened again.
+/// Returns whether a listener's socket owns this slot and was neither closed nor opened again.
 #[inline(always)]
 pub(crate) fn owns(slot: u32, sock: u64) -> bool {
     let Some(owner) = ACCOUNTS.get(slot) else { return false };
     owner.key.sock == sock && volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0
 }
 
-/// How many claims of listeners to their slots have ended: as long as none more has, what was found out of any stands.
+/// Number of claims of listeners to their slots that have ended.
+/// As long as it does not change, whatever was found out about any claim stays valid.
 static mut ENDED: u64 = 0;
 
 #[inline(always)]
@@ -115,17 +123,17 @@ fn ended() -> u64 {
     unsafe { (&raw const ENDED).read_volatile() }
 }
 
-/// To be called after a slot says that its listener's claim has ended.
+/// Counts a claim that has ended. Only to be called after its slot shows that.
 #[inline(always)]
 fn end_claim() {
     // SAFETY: a live word, aligned to eight.
     unsafe { raise(&raw mut ENDED, 1) };
 }
 
-/// Whether what was guessed of a listener holds: the slot is still its own.
+/// Returns whether a guess about a listener is still valid: the slot is still the listener's own.
 #[inline(always)]
 pub(crate) fn holds(guess: &mut Guess, sock: u64) -> bool {
-    // Before the slot is asked: a claim that ends meanwhile is a reason to ask again.
+    // Read before the slot: a claim that ends in between makes the next call read the slot again.
     let ended = ended();
     if guess.sock != sock {
         return false;
@@ -144,17 +152,18 @@ pub(crate) fn holds(guess: &mut Guess, sock: u64) -> bool {
     holds
 }
 
-/// Whether it surely does, since no claim has ended; where this does not know, [`holds`] does.
+/// Returns whether a guess is certainly valid, because no claim has ended since its last check.
+/// False does not mean that the guess is invalid: [`holds`] decides that.
 #[inline(always)]
 pub(crate) fn surely_holds(guess: &Guess, sock: u64) -> bool {
     guess.sock == sock && guess.ended == ended()
 }
 
-/// What is guessed of a listener that has this slot from now on.
+/// Returns the guess about a listener that has this slot from now on.
 #[inline(always)]
 pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
     let first_row = first_row(slot);
-    // Never up to date: that the slot is the listener's own is asked when it is used next.
+    // Out of date on purpose: the next use checks that the slot is the listener's own.
     let ended = ended().wrapping_sub(1);
     Guess {
         sock,
@@ -167,14 +176,16 @@ pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
     }
 }
 
-/// Whether a slot is a namespace's `other` bucket, or none at all: those of listeners and endpoints come first.
+/// Returns whether a slot is a namespace's `other` bucket, or none at all.
+/// The slots of listeners and endpoints come before those of the buckets.
 #[inline(always)]
 pub(crate) fn is_folded(slot: u32) -> bool {
     slot >= layout!(listeners) * 2
 }
 
-/// The socket of the listener that owns a slot; 0 where none does any more. Not an `Option`: whatever a program loads must be
-/// defined on every path that leads there.
+/// Returns the socket of the listener that owns a slot; 0 if none does any more.
+/// Not an `Option`: the verifier requires every value that a program loads to be defined on all paths that
+/// lead there.
 #[inline(always)]
 pub(crate) fn listener_of(slot: u32) -> u64 {
     let Some(owner) = ACCOUNTS.get(slot) else { return 0 };
@@ -182,7 +193,7 @@ pub(crate) fn listener_of(slot: u32) -> u64 {
     if open { owner.key.sock } else { 0 }
 }
 
-/// Whether the owner of a slot is a socket that listens where it did.
+/// Returns whether a slot's owner is still the same socket and still listens on its port.
 #[inline(always)]
 pub(crate) fn listens(slot: u32) -> bool {
     let Some(owner) = ACCOUNTS.get(slot) else { return false };
@@ -193,20 +204,21 @@ pub(crate) fn listens(slot: u32) -> bool {
         && is_same_socket(owner)
 }
 
-/// Whether the socket that has an owner's address in memory is the one that had it when the slot was taken: another listener
-/// may be there by now, on the same port too. No two sockets have one inode number, nor does a socket change its own.
+/// Returns whether the socket at an owner's address is the one that was there when the slot was taken.
+/// Another listener may have that memory by now, even on the same port. No two sockets have one inode number,
+/// nor does a socket change its own.
 #[inline(always)]
 fn is_same_socket(owner: &Owner) -> bool {
     owner.inode == 0 || Sock(owner.key.sock).inode() == owner.inode
 }
 
-/// A slot's generation.
+/// Returns a slot's generation.
 #[inline(always)]
 pub(crate) fn generation(slot: u32) -> u32 {
     ACCOUNTS.get(slot).map_or(0, |owner| owner.generation)
 }
 
-/// Whether a slot has the owner that it had in this generation, closed or not.
+/// Returns whether a slot still has its owner of this generation, closed or not.
 #[inline(always)]
 pub(crate) fn is_still(slot: u32, generation: u32) -> bool {
     ACCOUNTS.get(slot).is_some_and(|owner| {
@@ -214,14 +226,16 @@ pub(crate) fn is_still(slot: u32, generation: u32) -> bool {
     })
 }
 
-/// Notes that a listener is closed. Its slot stays its own: more may be charged to it. One that had none gets one where
-/// there is room: the daemon, which may have found it in a list of sockets, then knows at once that it is no more.
+/// Notes that a listener is closed.
+/// The slot stays the listener's own, because more may be charged to it. A listener without a slot gets one
+/// if there is room: the daemon, which may have found the listener in a list of sockets, then learns at once
+/// that it is closed.
 #[inline(always)]
 pub(crate) fn close(key: &ListenerKey) {
     note_end(of(key, Need::Traffic));
 }
 
-/// Notes that the listener with this slot is closed, where it is not noted already.
+/// Notes that the listener with this slot is closed, unless that is noted already.
 #[inline(always)]
 pub(crate) fn note_end(slot: u32) {
     if let Some(owner) = ACCOUNTS.get_ptr_mut(slot) {
@@ -236,16 +250,16 @@ pub(crate) fn note_end(slot: u32) {
     }
 }
 
-/// Ends whatever claim there is on `key`, so that what is charged from now on goes to another slot. To be called for a
-/// socket that is about to listen: nobody charges it at this moment.
+/// Ends any claim to `key`, so that later charges go to another slot.
+/// Only to be called for a socket that is about to listen: nothing is charged to it at this moment.
 #[inline(always)]
 pub(crate) fn forget(key: &ListenerKey) {
     note_end(known(key));
     let _was_there = SLOTS.remove(key);
 }
 
-/// Whether the listener that owns the slot still listens, and still owns it. Where it does not, notes that it is closed.
-/// It finds those whose end was missed.
+/// Checks that a slot's listener still listens and owns the slot; if not, notes that it is closed.
+/// This finds listeners whose end was missed.
 #[inline(always)]
 pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
     let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
@@ -255,7 +269,7 @@ pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
         return kept::STALE;
     }
     let sock = Sock(owner.key.sock);
-    // The socket may be gone and its memory another's: then something of this does not fit any more. Another listener on
+    // The socket may be gone and its memory reused: then one of these conditions fails. Another listener on
     // the same address and port, in the same memory, has ended this claim when it began (`forget`).
     let listens = sock.state() == tcp_state::LISTEN
         && sock.listener_key().is_ok_and(|key| same(&raw const key, &raw const owner.key))
@@ -270,10 +284,10 @@ pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
     kept::CLOSED
 }
 
-/// The first step of giving a slot back.
+/// Retires a slot, the first step of giving it back.
 ///
-/// Should another CPU replace the owner's entry between the look at it and its removal, the new one is removed: its slot
-/// is then without an entry, which `examine` finds, and its owner takes a third.
+/// If another CPU replaces the owner's entry between the check and the removal, the new entry is removed: its
+/// slot is then without an entry, which `examine` finds, and its owner takes a third.
 #[inline(always)]
 pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
     let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
@@ -291,7 +305,8 @@ pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
     kept::DONE
 }
 
-/// The last step of giving a slot back: a grace period after `retire`, when its counts were read.
+/// Releases a slot, the last step of giving it back.
+/// Only to be called a grace period after [`retire`], when the slot's counts were read.
 #[inline(always)]
 pub(crate) fn release(slot: u32, generation: u32) -> u32 {
     let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
@@ -311,13 +326,14 @@ pub(crate) fn release(slot: u32, generation: u32) -> u32 {
     if put_back(slot) { kept::DONE } else { kept::BUSY }
 }
 
-/// Gives a free slot, if it is one, to whoever is charged under `key`.
+/// Makes `key` the owner of a free slot; returns the slot that `key` has then.
+/// Returns [`NO_SLOT`] if `fresh` is that.
 #[inline(always)]
 fn take(fresh: u32, key: &ListenerKey) -> u32 {
-    /// Where another CPU gave the key a slot meanwhile, that one stays.
+    /// Flag that leaves the slot in place which another CPU gave the key meanwhile.
     const BPF_NOEXIST: u64 = 1;
     let Some(owner) = ACCOUNTS.get_ptr_mut(fresh) else { return NO_SLOT };
-    // Before anybody can find it: see `known`.
+    // Written before anyone can find the slot: see `known`.
     // SAFETY: a live map value; the program that took the slot is the only one that writes it.
     unsafe {
         (*owner).key = *key;
@@ -329,7 +345,8 @@ fn take(fresh: u32, key: &ListenerKey) -> u32 {
     }
     // SAFETY: as above.
     unsafe {
-        // A charge may come after its listener's end: who takes a slot for one that listens no more says so.
+        // A charge may come after its listener's end: the slot of a socket that no longer listens is closed
+        // from the start.
         if key.sock != 0 && Sock(key.sock).state() != tcp_state::LISTEN {
             (*owner).closed = monotonic_now();
         }
@@ -340,7 +357,7 @@ fn take(fresh: u32, key: &ListenerKey) -> u32 {
 
 #[inline(always)]
 fn known(key: &ListenerKey) -> u32 {
-    // SAFETY: an entry's memory stays an entry's; whose is asked below.
+    // SAFETY: the memory of an entry stays that of an entry; its key is checked below.
     let Some(slot) = (unsafe { SLOTS.get(key) }).copied() else { return NO_SLOT };
     match ACCOUNTS.get_ptr(slot) {
         // SAFETY: a live map value.
@@ -349,14 +366,16 @@ fn known(key: &ListenerKey) -> u32 {
     }
 }
 
-/// Word by word: a comparison of arrays would become a call to a function that is not there.
+/// Compares two keys word by word.
+/// A comparison of arrays would become a call to a function that BPF lacks.
 #[inline(always)]
 fn same(left: *const ListenerKey, right: *const ListenerKey) -> bool {
     const WORDS: usize = size_of::<ListenerKey>() / 8;
     const { assert!(size_of::<ListenerKey>().is_multiple_of(8), "keys are whole words") };
     let mut differ = 0;
     for word in 0..WORDS {
-        // SAFETY: both are keys, of that many words and aligned to eight; volatile, because another CPU may write one.
+        // SAFETY: both are keys, of that many words and aligned to eight; volatile, because another CPU may
+        // write one.
         differ |= unsafe {
             left.cast::<u64>().add(word).read_volatile() ^ right.cast::<u64>().add(word).read_volatile()
         };

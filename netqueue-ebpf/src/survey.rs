@@ -1,6 +1,7 @@
-//! A look at the queues of listeners to which nothing happens: a program that is attached to nothing and that the daemon
-//! has run when somebody wants to know. sock_diag tells the accept queue too, where its modules are; nothing else tells
-//! the SYN queue. Whose listener is no more is noted to be closed: an end that was not seen is known with the next snapshot.
+//! Samples of the queues of listeners to which nothing happens.
+//! The program is attached to nothing; the daemon runs it on request. sock_diag reports the accept queue too,
+//! where its modules are; nothing else reports the SYN queue. A listener that no longer exists is noted as
+//! closed: an end that was not seen is thus known with the next snapshot.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use netqueue_common::Look;
@@ -11,7 +12,7 @@ use crate::{
     slots, traffic,
 };
 
-/// Argument: the first of [`Look::BATCH`] slots.
+/// Samples the queues of a batch of listeners. Argument: the first of [`Look::BATCH`] slots.
 #[raw_tracepoint]
 fn nq_sample_queues(ctx: RawTracePointContext) -> i32 {
     let first: u32 = ctx.arg(0);
@@ -27,17 +28,18 @@ fn nq_sample_queues(ctx: RawTracePointContext) -> i32 {
 
 const NOTHING: Look = Look { listening: 0, accept_length: 0, accept_limit: 0, syn_length: 0 };
 
-/// What no listener has is all zeroes, also on the way there: see [`slots::listener_of`].
+/// Samples the queues of a slot's listener; all zeroes if there is none.
+/// The socket is 0 then, too, not an `Option`: see [`slots::listener_of`].
 #[inline(always)]
 fn look_at(slot: u32) -> Look {
     let sock = slots::listener_of(slot);
     if sock == 0 {
         return NOTHING;
     }
-    // Read before it is asked whose they are: what is gone since then does not answer.
+    // Read before the owner is checked: a listener that is gone meanwhile fails the check.
     let Queues { accept_length, accept_limit, syn_length, .. } = Sock(sock).queues();
     if !slots::listens(slot) {
-        // Its end was not noticed, or is being noted this very moment.
+        // The end was not noticed, or is being noted at this very moment.
         slots::note_end(slot);
         return NOTHING;
     }

@@ -1,11 +1,11 @@
-//! What goes through a listener when nothing is wrong: who entered its accept queue, how long that was, who left it.
+//! Healthy traffic of a listener: connections that enter its accept queue or leave it, and its length.
 //!
-//! All of this runs for each healthy connection, so nothing here is a hash map, a ring or, but for the wait, a time stamp, and
-//! what is the rule is one addition: a queue that was empty, a wait that is in the first bucket. What is seldom done has
-//! functions of its own, for the rest to need few registers.
+//! All of this runs for each healthy connection. So nothing here is a hash map or a ring, only the wait takes
+//! a time stamp, and the common case is an addition or two: a queue that was empty, a wait in the first
+//! bucket. Rare cases have functions of their own, so that the common one needs few registers.
 //!
-//! A listener's slot is found by a guess that is checked, and only a wrong guess asks the hash. A connection is paired
-//! with its listener (queued.rs) when it is made, until it is accepted or forgotten.
+//! A guess, which is checked, gives a listener's slot; only a wrong guess leads to a look-up in the hash. A
+//! connection is paired with its listener (queued.rs) from when it is made until it is accepted or forgotten.
 
 use core::{hint::cold_path, ptr};
 
@@ -22,23 +22,24 @@ use crate::{
     slots::{self, Need, holds, surely_holds},
 };
 
-/// The loader sets the sizes of the maps of slots.
+/// Traffic of listeners, by row. The loader sets the sizes of the maps of slots.
 #[map(name = "nq_traffic")]
 static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map(name = "nq_accept_waits")]
 static WAITS: Array<Waits> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What the queues of listeners were when they were looked at last.
+/// Last samples of listeners' queues, by slot.
 #[map(name = "nq_queue_sample")]
 static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What the daemon tells.
+/// Settings that the daemon changes at run time.
 #[map(name = "nq_control")]
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 static WAIT_BOUNDS: [u32; 64] = Waits::BOUNDS;
 
-/// A connection was made and enters its listener's accept queue, which is so long. Bottom halves are off.
+/// Notes that a connection was made and enters its listener's accept queue.
+/// `child` returns the connection's socket, `length` the queue's length without it. Bottom halves are off.
 #[inline(always)]
 pub(crate) fn entered(
     state: &mut CpuState,
@@ -68,13 +69,14 @@ pub(crate) fn entered(
     others.map(drop)
 }
 
-/// Notes how long the accept queue is with the connection that enters it, where it is not alone there. Where CPUs share a row,
-/// the higher of two peaks that they note at the same instant may be lost; counts are not.
+/// Notes the accept queue's length with the connection that enters it, if it is not alone there.
+/// If CPUs share a row, the higher of two peaks that they note at the same instant may be lost; counts are
+/// not.
 #[inline(never)]
 fn note_length(row: *mut Traffic, length: u32) {
     let epoch = CONTROL.get(0).map_or(0, |control| volatile(&control.epoch));
-    // SAFETY: a live map value; the indices are below the arrays' sizes; the peaks are written with bottom halves
-    // off.
+    // SAFETY: a live map value; the indices are below the arrays' sizes; the peaks are written with bottom
+    // halves off.
     unsafe {
         raise(&raw mut (*row).depth_sum, u64::from(length));
         raise((&raw mut (*row).depth).cast::<u64>().add(depth_bucket(length)), 1);
@@ -86,8 +88,8 @@ fn note_length(row: *mut Traffic, length: u32) {
     }
 }
 
-/// accept() hands a socket to a process. It is of no interest unless it is a connection from an accept queue, which it entered
-/// when it was established, in the same breath.
+/// Notes that accept() hands a socket to a process.
+/// Only a connection from an accept queue matters. It entered the queue at the moment it was established.
 #[inline(always)]
 pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, Fault>) -> Result<(), Fault> {
     match queued::take_first(child, row_from) {
@@ -99,14 +101,14 @@ pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, 
     }
 }
 
-/// The same where it is not in the first place of its set, if it is there at all.
+/// Notes an accepted socket that is not in the first place of its set, if it is in the table at all.
 #[inline(never)]
 fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
     let established = |connection| Sock(connection).established();
     if let Some(pair) = queued::take(child, row_from) {
         return taken(child, pair, established);
     }
-    // What accept() gives of Multipath TCP stands above the connection that waited.
+    // For Multipath TCP, accept() gives a socket above that of the connection that waited.
     match Sock(child).first_subflow() {
         0 => Ok(()),
         first => match queued::take(first, row_from) {
@@ -116,7 +118,7 @@ fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
     }
 }
 
-/// A connection was taken out of its accept queue.
+/// Notes that a connection was taken out of its accept queue, and its wait.
 #[inline(always)]
 fn taken(
     child: u64,
@@ -125,10 +127,10 @@ fn taken(
 ) -> Result<(), Fault> {
     let first_row = pair.first_row;
     let Some(row) = still_its_own(pair) else { return Ok(()) };
-    // Only the application's reading moves it, which comes after accept().
+    // Only reads by the application move this time, and they come after accept().
     match established(child) {
         Ok(since) if since != 0 => {
-            // As microseconds are told: rounded down, both of them.
+            // Both are compared as microseconds rounded down, the unit of the buckets.
             let waited = monotonic_now().wrapping_sub(since * 1000);
             if waited < (u64::from(Waits::BOUNDS[0]) + 1) * 1000 {
                 // SAFETY: a live map value.
@@ -150,14 +152,14 @@ fn taken(
     }
 }
 
-/// The waits of a listener whose rows begin there.
+/// Returns the waits of the listener whose rows begin there.
 #[inline(always)]
 fn waits(first_row: u32) -> Option<*mut Waits> {
-    // The verifier knows that there are rows, the compiler does not.
+    // The verifier knows that the number of rows is not 0; the compiler does not.
     WAITS.get_ptr_mut(first_row.checked_div(layout!(rows)).unwrap_or(0))
 }
 
-/// Notes that a connection was taken, and not how long it waited.
+/// Notes that a connection was accepted whose wait could not be measured.
 #[inline(never)]
 fn note_unmeasured(first_row: u32) {
     if let Some(waits) = waits(first_row) {
@@ -166,11 +168,11 @@ fn note_unmeasured(first_row: u32) {
     }
 }
 
-/// Notes how long a connection waited that was not taken at once.
+/// Notes the wait of a connection that was not accepted at once.
 #[inline(never)]
 fn note_wait(first_row: u32, nanos: u64) {
     let Some(waits) = waits(first_row) else { return };
-    // Where the clocks of two CPUs differ, it may have waited less than nothing.
+    // If the clocks of two CPUs differ, the wait may be negative.
     let micros = if nanos.cast_signed() < 0 { 0 } else { nanos / 1000 };
     // SAFETY: a live map value; the index is below the arrays' sizes.
     unsafe {
@@ -180,7 +182,7 @@ fn note_wait(first_row: u32, nanos: u64) {
     }
 }
 
-/// A connection will never be accepted: its listener is closed.
+/// Notes that a connection will never be accepted, because its listener is closed.
 #[inline(always)]
 pub(crate) fn abandoned(child: u64) {
     if child != 0
@@ -191,7 +193,7 @@ pub(crate) fn abandoned(child: u64) {
     }
 }
 
-/// A listener sent a SYN-ACK again.
+/// Notes that a listener sent a SYN-ACK again.
 #[inline(always)]
 pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<(), Fault> {
     let place = Guess::place(listener.0);
@@ -203,16 +205,17 @@ pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<
     Ok(())
 }
 
-/// Notes how a listener's queues are now.
+/// Notes a sample of a listener's queues.
 #[inline(always)]
 pub(crate) fn note_look(slot: u32, seen: Look) {
     if let Some(look) = LOOKS.get_ptr_mut(slot) {
-        // SAFETY: a live map value, written by the one program that looks.
+        // SAFETY: a live map value, which only the sampling program writes.
         unsafe { look.write(seen) };
     }
 }
 
-/// Sets what is known of a slot to zero, for its next generation. To be called where no program can charge it any more.
+/// Sets the traffic of a slot to zero, for its next generation.
+/// Only to be called once no program can charge the slot any more.
 #[inline(always)]
 pub(crate) fn clear(slot: u32, generation: u32) {
     if slot >= layout!(listeners) {
@@ -221,7 +224,8 @@ pub(crate) fn clear(slot: u32, generation: u32) {
     for row in 0..layout!(rows) {
         if let Some(row) = TRAFFIC.get_ptr_mut(first_row(slot).wrapping_add(row)) {
             for word in 0..size_of::<Traffic>() / 8 {
-                // SAFETY: a live map value of that many words. Volatile: no call to a memory function.
+                // SAFETY: a live map value of that many words. Volatile: otherwise the compiler emits a call
+                // to a memory function.
                 unsafe { row.cast::<u64>().add(word).write_volatile(0) };
             }
             // SAFETY: as above.
@@ -236,8 +240,9 @@ pub(crate) fn clear(slot: u32, generation: u32) {
     }
 }
 
-/// The row with this number, wherever that is kept: `TRAFFIC.get_ptr_mut` would copy it first. `None` for what is no
-/// listener's: those have numbers above, or none ([`NO_SLOT`](netqueue_common::NO_SLOT), whose rows are among the highest).
+/// Returns the row with this number, read from where it is: `TRAFFIC.get_ptr_mut` would copy it first.
+/// `None` for an account that is no listener's: its rows have higher numbers, or none
+/// ([`NO_SLOT`](netqueue_common::NO_SLOT), whose rows are among the highest).
 #[inline(always)]
 fn row_at(number: &u32) -> Option<*mut Traffic> {
     // SAFETY: a map, which is known by its address, and a key that it reads.
@@ -246,13 +251,13 @@ fn row_at(number: &u32) -> Option<*mut Traffic> {
     if row.is_null() { None } else { Some(row.cast()) }
 }
 
-/// This CPU's row of a listener whose rows begin there.
+/// Returns this CPU's row of the listener whose rows begin there.
 #[inline(always)]
 fn row_from(first_row: u32) -> Option<*mut Traffic> {
     TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_row()))
 }
 
-/// The row of the listener that a connection was paired with, where that is still the listener's.
+/// Returns the row of a connection's listener, if the row is still the listener's own.
 #[inline(always)]
 fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Option<*mut Traffic> {
     let row = row?;
@@ -260,7 +265,7 @@ fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Op
     if unsafe { (*row).generation } == u64::from(generation) { Some(row) } else { None }
 }
 
-/// The slot that a listener is charged under.
+/// Returns the slot that a listener is charged under.
 #[inline(always)]
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
     let place = Guess::place(sk.0);
@@ -268,7 +273,7 @@ pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
     Ok(state.guesses[place].slot)
 }
 
-/// Sees to it that what is known of a listener, whose guess has this place, holds: finds it out anew where it does not.
+/// Makes sure that a listener's guess, at this place, is valid, and replaces it if it is not.
 #[inline(always)]
 fn know(state: &mut CpuState, sk: Sock, place: usize, need: Need) -> Result<(), Fault> {
     if holds(&mut state.guesses[place], sk.0) {
@@ -284,13 +289,13 @@ fn know(state: &mut CpuState, sk: Sock, place: usize, need: Need) -> Result<(), 
     Ok(())
 }
 
-/// The same in a function of its own: where it is seldom called for, that is cheaper.
+/// Calls [`know`] out of line, which is cheaper where it is seldom needed.
 #[inline(never)]
 fn make_sure(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
     know(state, sk, Guess::place(sk.0), Need::Traffic)
 }
 
-/// The cells were looked at when the listener had dropped so many packets.
+/// Notes how many packets a listener had dropped when this CPU read the counters.
 #[inline(always)]
 pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), Fault> {
     let place = Guess::place(sk.0);
@@ -299,7 +304,7 @@ pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), F
     Ok(())
 }
 
-/// Bucket `n` ends at `1 << n`.
+/// Returns the bucket of a length; bucket `n` ends at `1 << n`.
 #[inline(always)]
 fn depth_bucket(length: u32) -> usize {
     let mut bucket = 0;
@@ -309,7 +314,7 @@ fn depth_bucket(length: u32) -> usize {
     bucket
 }
 
-/// A search by halves: how many bounds are below the wait.
+/// Returns the bucket of a wait by binary search: the number of bounds below the wait.
 #[inline(always)]
 fn wait_bucket(micros: u64) -> usize {
     let mut bucket = 0;

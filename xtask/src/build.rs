@@ -9,7 +9,7 @@ use crate::process;
 use crate::setup;
 use crate::workspace::{STATIC_TARGET, Workspace};
 
-/// How a binary is wanted.
+/// Way to build a binary.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Flavour {
     /// Link everything in: one file that runs in any initramfs or empty container.
@@ -21,21 +21,21 @@ pub(crate) struct Flavour {
 }
 
 impl Flavour {
-    /// What guests run.
+    /// Binary for guests.
     pub(crate) const GUEST: Self = Self { fully_static: true, debug: false };
-    /// What is handed out: the very same.
+    /// Binary for packages: the same as for guests.
     pub(crate) const HANDED_OUT: Self = Self::GUEST;
-    /// What this host runs.
+    /// Binary for this host.
     pub(crate) const HOST: Self = Self { fully_static: false, debug: false };
 }
 
-/// Builds the daemon's binary and returns where it is.
+/// Builds the daemon's binary and returns its path.
 pub(crate) fn netqueue(workspace: &Workspace, flavour: Flavour) -> Result<PathBuf> {
     setup::ensure_toolchain(workspace)?;
     binary(workspace, "netqueue-daemon", "netqueue", flavour)
 }
 
-/// Builds the guests' PID 1 and returns where it is.
+/// Builds the guests' PID 1 and returns its path.
 pub(crate) fn guest_init(workspace: &Workspace) -> Result<PathBuf> {
     binary(workspace, "guest-init", "guest-init", Flavour::GUEST)
 }
@@ -46,7 +46,7 @@ fn binary(workspace: &Workspace, package: &str, name: &str, flavour: Flavour) ->
     let mut place = workspace.artifacts();
     if flavour.fully_static {
         cargo.args(["--target", STATIC_TARGET]).env("RUSTFLAGS", static_flags(workspace));
-        // It would win over RUSTFLAGS.
+        // CARGO_ENCODED_RUSTFLAGS would win over RUSTFLAGS.
         cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
         place.push(STATIC_TARGET);
     }
@@ -60,7 +60,9 @@ fn binary(workspace: &Workspace, package: &str, name: &str, flavour: Flavour) ->
     Ok(place.join(name))
 }
 
-/// Everything linked in, and no path of this machine in it: the same source is the same binary wherever it is built.
+/// Flags that link everything in and hide this machine's paths.
+///
+/// The same source then gives the same binary wherever it is built.
 fn static_flags(workspace: &Workspace) -> String {
     let given = env::var("RUSTFLAGS").unwrap_or_default();
     let mut flags = vec![given, "-C target-feature=+crt-static".to_owned()];

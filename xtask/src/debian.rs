@@ -1,4 +1,6 @@
-//! Reads any Debian suite through a private apt root: the machine's own mirror and keyring, none of its state touched.
+//! Reads any Debian suite through a private apt root.
+//!
+//! It uses the machine's own mirror and keyring, and touches none of its state.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -84,8 +86,10 @@ impl Suite {
         fs::remove_dir_all(&downloads).with_context(|| format!("{} cannot be removed", downloads.display()))
     }
 
-    /// Downloads the named packages and all they depend on, and unpacks them into `into`, as on an empty machine: no
-    /// package's own scripts are run. dpkg knows there what is installed. Returns each package and its version.
+    /// Downloads the named packages and all their dependencies, and unpacks them into `into`.
+    ///
+    /// They are unpacked as on an empty machine: no package's own script runs, but dpkg there lists them as
+    /// installed. Returns each package with its version.
     pub(crate) fn unpack_all(&self, names: &[&str], into: &Path) -> Result<Vec<String>> {
         let downloads = self.root.join("downloads");
         empty_dir(&downloads)?;
@@ -161,7 +165,7 @@ impl Suite {
     }
 }
 
-/// Tells the dpkg of the Debian in `root` that the package is installed there, and what belongs to it.
+/// Registers the package as installed, with its files, in the dpkg database of the Debian in `root`.
 fn register(deb: &Path, root: &Path) -> Result<()> {
     let database = root.join("var/lib/dpkg");
     let shown = || format!("{} cannot be written", database.display());
@@ -189,7 +193,7 @@ fn register(deb: &Path, root: &Path) -> Result<()> {
     fs::write(database.join("info").join(format!("{owner}.list")), files).with_context(shown)
 }
 
-/// The higher of two Debian versions, by dpkg's own rules.
+/// Compares two Debian versions by dpkg's own rules.
 fn compare_versions(left: &str, right: &str) -> Result<Ordering> {
     if left == right {
         return Ok(Ordering::Equal);
@@ -202,7 +206,7 @@ fn compare_versions(left: &str, right: &str) -> Result<Ordering> {
     }
 }
 
-/// The package with the highest version; `None` of none.
+/// Returns the package with the highest version; `None` if there is none.
 pub(crate) fn newest(packages: Vec<Package>) -> Result<Option<Package>> {
     let mut best: Option<Package> = None;
     for package in packages {

@@ -1,4 +1,4 @@
-//! `cargo xtask`: how netqueue is set up, built, run and proven.
+//! `cargo xtask`: sets up, builds, runs and tests netqueue.
 
 mod bench;
 mod build;
@@ -21,7 +21,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::workspace::Workspace;
 
-/// How netqueue is set up, built, run and proven.
+/// Set up, build, run and test netqueue.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -39,7 +39,7 @@ enum Task {
     },
     /// Build the netqueue binary; its path is the last line printed.
     Build(build::Flavour),
-    /// Run every check and the lab on every kernel; the last line counts.
+    /// Run every check, and the lab on every kernel; the last line gives the totals.
     Test(test::Options),
     /// Write the Grafana dashboards.
     Dashboards,
@@ -57,7 +57,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // SAFETY: restores the default, no handler is installed. `cargo xtask ... | head` ends quietly instead of in a panic.
+    // SAFETY: restores the default, no handler is installed. `cargo xtask ... | head` ends quietly instead
+    // of
+    // in a panic.
     let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
     if let Err(error) = restored {
         eprintln!("warning: a closed pipe will be reported as a panic: {error}");

@@ -1,4 +1,4 @@
-//! Runs other programs; what fails is named with its command line and its last words.
+//! Runs other programs; a failure is reported with the command line and its last lines of output.
 
 use std::env;
 use std::ffi::OsStr;
@@ -13,20 +13,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-/// The cargo that runs this xtask, started at the workspace's top, quiet about nothing.
+/// Command for the cargo that runs this xtask, started at the workspace's top.
 pub(crate) fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace.root()).stdin(Stdio::null());
     command
 }
 
-/// Whether `program` is found on PATH, and where.
+/// Finds `program` on PATH.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// The command line as a reader would type it.
+/// Formats the command line as a reader would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
@@ -42,11 +42,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A program that says nothing and ends with this value.
+/// A program that runs without output until this value is dropped.
 pub(crate) struct Running(Child);
 
 impl Running {
-    /// Starts it.
+    /// Starts the program.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         quiet(command).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self(command.spawn().with_context(|| format!("`{}` could not be started", shown(command)))?))
@@ -61,7 +61,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs to the end and returns stdout; on failure the error ends with what the command said last.
+/// Runs to the end and returns stdout; on failure the error ends with the command's last lines.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = quiet(command).output();
     let output = output.with_context(|| format!("`{}` could not be started", shown(command)))?;
@@ -133,7 +133,7 @@ pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<Exit
     }
 }
 
-/// Asks nobody, and ends an error with its reason rather than with a Rust program's backtrace.
+/// Gives the command no input, and a Rust program's errors no backtrace.
 fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).env("RUST_BACKTRACE", "0")
 }

@@ -1,4 +1,4 @@
-//! Where things are: the workspace and the folders under `target/` that xtask owns.
+//! Paths of the workspace, and of the folders under `target/` that xtask owns.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl Workspace {
         Ok(Self { root })
     }
 
-    /// A copy of the repository.
+    /// Names a copy of the repository.
     pub(crate) const fn at(root: PathBuf) -> Self {
         Self { root }
     }
@@ -46,7 +46,7 @@ impl Workspace {
         self.root.join("target").join(below)
     }
 
-    /// Where cargo puts what it builds.
+    /// Folder into which cargo puts what it builds.
     pub(crate) fn artifacts(&self) -> PathBuf {
         match env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => self.root.join(dir),
@@ -54,7 +54,7 @@ impl Workspace {
         }
     }
 
-    /// A path the way a reader of this workspace would write it.
+    /// Formats a path as a reader of this workspace would write it.
     pub(crate) fn show(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }

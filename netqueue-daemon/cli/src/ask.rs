@@ -19,7 +19,7 @@ use crate::client::{Access, Client, ClientError, Server};
 /// The daemon to query, and the form of the output.
 #[derive(Clone, Debug, Args)]
 pub struct Asking {
-    /// The daemon to ask
+    /// The daemon to query
     #[arg(
         long,
         env = "NETQUEUE_SERVER",

@@ -1,4 +1,4 @@
-//! What stands around every answer, and the two forms it can have.
+//! Envelope of every response, and the two forms that a response can have.
 
 use axum::{
     body::Bytes,
@@ -16,16 +16,16 @@ use super::{health_warnings::health_warnings, problem::Problem};
 use netqueue_api::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries};
 use netqueue_domain::Snapshot;
 
-/// The form a client asks for.
+/// Form of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Form {
-    /// One object.
+    /// One JSON object.
     Json,
-    /// One line for each item, and a last one for what stands around them.
+    /// One line for each item, and a last line with the envelope.
     Ndjson,
 }
 
-/// An answer that is a list.
+/// Response data that are a list, so that NDJSON has a line per item.
 pub(super) trait Lines {
     type Item: Serialize;
 
@@ -82,7 +82,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     }
 }
 
-/// The first form a client names, in its order; weights other than 0 are not weighed.
+/// Returns the first form that `accept` lists; of the quality values only 0 has an effect.
 fn form(accept: &str) -> Result<Form, Problem> {
     if accept.trim().is_empty() {
         return Ok(Form::Json);
@@ -97,7 +97,7 @@ fn form(accept: &str) -> Result<Form, Problem> {
     form.into_iter().next().ok_or_else(|| Problem::not_acceptable(accept))
 }
 
-/// An answer as it is sent: to one client, or to all who asked the same.
+/// Serialised response, which may be sent to several clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     code: StatusCode,
@@ -106,7 +106,7 @@ pub(super) struct Answer {
 }
 
 impl Form {
-    /// A list in this form.
+    /// Serialises a list in this form.
     pub(super) fn list<T: Lines + Serialize>(
         self,
         snapshot: &Snapshot,
@@ -123,7 +123,7 @@ impl Form {
         )
     }
 
-    /// Anything else: as NDJSON it is one line.
+    /// Serialises anything else; as NDJSON it is one line.
     pub(super) fn one<T: Serialize>(self, snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Answer {
         Answer::written(self, serde_json::to_vec(&envelope(snapshot, data, warnings)))
     }
@@ -137,7 +137,7 @@ impl Form {
 }
 
 impl Answer {
-    /// One in that form.
+    /// Response with this body in this form.
     pub(super) fn of(form: Form, body: Vec<u8>) -> Self {
         Self { code: StatusCode::OK, content_type: form.content_type(), body: body.into() }
     }
@@ -153,7 +153,7 @@ impl Answer {
         }
     }
 
-    /// Bytes of its body.
+    /// Length of the body in bytes.
     pub(super) fn len(&self) -> usize {
         self.body.len()
     }
@@ -187,7 +187,7 @@ fn envelope<T>(snapshot: &Snapshot, data: T, warnings: Vec<String>) -> Envelope<
     Envelope { status: "success".to_owned(), data, warnings, coverage: coverage(snapshot) }
 }
 
-/// The window of events held, and what is missing in it.
+/// Describes the period for which events are kept, and what is missing from it.
 pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
     let events = &snapshot.events;
     let since = match events.oldest() {
@@ -205,13 +205,13 @@ pub(super) fn coverage(snapshot: &Snapshot) -> Coverage {
     }
 }
 
-/// When netqueue did not run, as far as its event log reaches back.
+/// Returns the times when netqueue did not run, as far back as its event log reaches.
 fn gaps(snapshot: &Snapshot) -> Vec<Gap> {
     let events = &snapshot.events;
     let (oldest, _) = events.oldest().unwrap_or((u64::MAX, snapshot.taken));
     let runs = events.earlier().runs();
     let began = runs.iter().skip(1).map(|run| run.began).chain([snapshot.attached]);
-    // What lies before the oldest event is not held anyway.
+    // Events before the oldest one are gone anyway, so gaps among them are irrelevant.
     let held = runs
         .iter()
         .zip(began)

@@ -1,7 +1,7 @@
-//! Equal questions about one snapshot share one answer, written once.
+//! Cache of responses: equal requests on one snapshot share one response, serialised once.
 //!
-//! An answer is made of its snapshot and its question and nothing else, so that one already written is the one that would be
-//! written again. Who asks is given a snapshot first, as fresh as ever: nothing is older for being shared.
+//! A response depends on its snapshot and its request alone, so a cached one equals the one that would be
+//! serialised again. A client gets a fresh snapshot first: no response is older for being shared.
 
 use std::{
     collections::HashMap,
@@ -16,34 +16,37 @@ use super::{
 };
 use netqueue_domain::Snapshot;
 
-/// Snapshots whose answers are kept: while those who asked for one are answered, others already ask for the next.
+/// Snapshots whose responses are cached:
+/// while clients of one are answered, others already request the next.
 const SNAPSHOTS: usize = 2;
-/// Different questions whose answers are kept for each.
+/// Distinct requests whose responses are cached for each snapshot.
 const QUESTIONS: usize = 8;
-/// Bytes of an answer that is kept: a larger one is written for whoever asks, so that what is kept stays small.
+/// Largest response in bytes that is cached;
+/// a larger one is serialised per request, to bound the memory of the cache.
 const LARGEST: usize = 256 << 10;
 
-/// What is asked, and in which form.
+/// Key of the cache: the request and the form of its response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inquiry {
-    /// Path and query as they came: equal ones ask the same, though one thing can be asked in several ways.
+    /// Path and query as sent.
+    /// Equal targets mean equal responses; different spellings of one request are cached apart.
     target: String,
     form: Form,
 }
 
-/// The answers of the newest snapshots that were asked about.
+/// Responses for the newest snapshots that were requested.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answers(Arc<Mutex<Vec<Shelf>>>);
 
 #[derive(Debug)]
 struct Shelf {
-    // Not held, or what a snapshot shares with the aggregator would have to be copied. Its address is nobody else's while
-    // this is there.
+    // A strong reference would force the aggregator to copy what it shares with the snapshot. The address is
+    // not reused while this weak reference exists.
     of: Weak<Snapshot>,
     places: HashMap<Inquiry, Place>,
 }
 
-/// Where an answer is, or will be once the first who asked has written it.
+/// Cell for a response, which the first request fills.
 type Place = Arc<OnceLock<Answer>>;
 
 impl<S: Send + Sync> FromRequestParts<S> for Inquiry {
@@ -56,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Inquiry {
 }
 
 impl Answers {
-    /// The answer to `inquiry` about `snapshot`, which is what `write` makes of both.
+    /// Returns the response to `inquiry` on `snapshot`, which `write` makes from both unless it is cached.
     pub(super) fn once(
         &self,
         snapshot: &Arc<Snapshot>,
@@ -65,7 +68,7 @@ impl Answers {
     ) -> Answer {
         let form = inquiry.form;
         let Some(place) = self.place(snapshot, &inquiry) else { return write(form) };
-        // Who asks the same meanwhile waits, which takes no longer than to write it, too.
+        // Equal requests meanwhile wait, which takes no longer than serialising it themselves.
         let answer = place.get_or_init(|| write(form)).clone();
         if answer.len() > LARGEST {
             self.clear(snapshot, &inquiry);
@@ -73,7 +76,7 @@ impl Answers {
         answer
     }
 
-    /// Where the answer belongs; `None` where enough others are kept.
+    /// Returns the cell for the response; `None` if enough others are cached.
     fn place(&self, snapshot: &Arc<Snapshot>, inquiry: &Inquiry) -> Option<Place> {
         let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let index = shelves.iter().position(|shelf| shelf.is_of(snapshot)).unwrap_or_else(|| {
@@ -124,7 +127,7 @@ mod tests {
         Inquiry { target: target.to_owned(), form: Form::Json }
     }
 
-    /// Whether it had to be written.
+    /// Returns whether the response had to be serialised.
     fn writes(answers: &Answers, snapshot: &Arc<Snapshot>, inquiry: Inquiry) -> bool {
         let mut written = false;
         let body = format!("{:p} {inquiry:?}", Arc::as_ptr(snapshot)).into_bytes();
@@ -154,7 +157,7 @@ mod tests {
             ((2, Some(4)), (2, Some(4)), (3, Some(4)))
         );
         queues.observe(drop_event(11, 1));
-        // Of the same moment, with the same counts: but for the event it is the same picture.
+        // Same time, same counts: but for the event it equals the snapshot before.
         publisher.publish(Arc::new(queues.snapshot(at(10))));
         assert_eq!((newest(2).await, newest(3).await), ((2, Some(5)), (3, Some(5))));
     }

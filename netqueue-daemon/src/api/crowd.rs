@@ -1,4 +1,4 @@
-//! No more queries at once than can be answered in time: others wait a moment, then are told to come back.
+//! Limit on concurrent queries: others wait briefly, then get 503 and are asked to retry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,13 @@ use axum::{
 
 use super::{Api, problem::Problem};
 
-/// Queries that are answered at once.
+/// Queries answered concurrently.
 pub(super) const QUERIES: usize = 64;
-/// So long one waits for a place.
+/// Longest wait of a query for a permit.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Answers in turn. A place is held until the answer is made; what is streamed afterwards holds none.
+/// Middleware that takes a permit for each query.
+/// The permit is released once the response is made; streaming the body afterwards takes none.
 pub(super) async fn queue(State(api): State<Api>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(PATIENCE, Arc::clone(&api.queries).acquire_owned()).await {
         Ok(Ok(_place)) => next.run(request).await,

@@ -1,22 +1,23 @@
-//! A place in the sequence of events, as clients keep it: the run of the daemon and the number of an event.
+//! Position in the sequence of events, as clients store it:
+//! the run of the daemon and the number of an event.
 
 use std::fmt;
 
 use netqueue_domain::{Snapshot, Timestamp};
 
-/// Where a page or a stream goes on.
+/// Position at which a page or a stream continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// When the daemon that gave the number attached, in milliseconds since the epoch.
+    /// Time when the daemon that issued the number attached, in milliseconds since the epoch.
     pub(super) run: u64,
-    /// The number of an event.
+    /// Sequence number of an event.
     pub(super) seq: u64,
 }
 
-/// What is accepted, for messages and the document.
+/// Description of the format, for error messages and the OpenAPI document.
 pub(super) const EXPECTED: &str =
     "a cursor or an event's id as an earlier answer gave it, such as 19a9e5f3c21-1207";
-/// The same as a pattern.
+/// Pattern of the format, for the OpenAPI document.
 pub(super) const PATTERN: &str = "^[0-9a-f]{1,12}-[0-9]{1,19}$";
 
 impl Cursor {
@@ -32,7 +33,7 @@ impl Cursor {
         (plain(run) && plain(seq)).then(parsed).flatten()
     }
 
-    /// Where that is for this run.
+    /// Maps this cursor to the numbering of the current run.
     pub(super) fn place(self, snapshot: &Snapshot) -> Place {
         let is = |attached: Timestamp| attached.as_nanos() / 1_000_000 == self.run;
         let events = &snapshot.events;
@@ -47,14 +48,15 @@ impl Cursor {
     }
 }
 
-/// A place in the sequence, as this run of the daemon numbers events.
+/// Position in the sequence of events, in the numbering of the current run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A number of this run.
+    /// Sequence number of the current run.
     Here(u64),
-    /// A number of an earlier run whose log this one goes on with: the last one that is known of it, where it went further.
+    /// Sequence number of an earlier run whose event log the current run continues.
+    /// At most the last number recorded of that run: one that was killed may have issued higher ones.
     Earlier(u64),
-    /// Of a run nothing is known of.
+    /// Position in a run of which nothing is recorded.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! `/api/v1/diagnosis`: what is the matter, the worst for clients first, and what to do about it.
+//! `/api/v1/diagnosis`: verdicts, the worst for clients first, each with advice.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use netqueue_domain::{
     diagnosis::{self, Remedy},
 };
 
-/// The parameters, as the document tells them.
+/// Query parameters, as listed in the OpenAPI document.
 pub(super) const PARAMS: [&str; 6] = ["netns", "addr", "port", "listener", "since", "limit"];
 
-/// What is asked for.
+/// Parsed query parameters.
 struct Asked {
     place: PlaceFilter,
     listener: Option<AccountId>,
@@ -76,9 +76,9 @@ impl Asked {
     }
 }
 
-/// What is the matter
+/// Verdicts
 ///
-/// Verdicts, the worst for clients first, each with its evidence and what to do about it.
+/// What is wrong, the worst for clients first, each with its evidence and what to do about it.
 #[utoipa::path(get, path = "/api/v1/diagnosis", tag = "query", params(PlaceQuery, DiagnosisQuery), responses(
     (status = 200, description = "The verdicts", content(
         (Envelope<Diagnosis> = "application/json"), (String = "application/x-ndjson"))),
@@ -157,7 +157,7 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
     }
 }
 
-/// The events a verdict rests on, as a query of this API.
+/// Builds the path and query of this API that returns the events a verdict rests on.
 fn events(snapshot: &Snapshot, verdict: &diagnosis::Verdict) -> Option<String> {
     let since = snapshot.wall_clock.rfc3339(verdict.window.0);
     match verdict.subject {

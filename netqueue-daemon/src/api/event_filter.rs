@@ -1,4 +1,4 @@
-//! Which events a client asks for.
+//! Filter of events by query parameters.
 
 use std::{borrow::Cow, collections::HashMap, net::IpAddr};
 
@@ -13,14 +13,14 @@ use netqueue_domain::{
     WallTime,
 };
 
-/// The events asked for.
+/// Conditions that an event must meet.
 #[derive(Clone)]
 pub(super) struct EventFilter {
-    /// Charged to this account.
+    /// Account charged.
     pub(super) listener: Option<AccountId>,
-    /// Not before this.
+    /// Earliest time, inclusive.
     pub(super) start: Option<WallTime>,
-    /// Before this.
+    /// Latest time, exclusive.
     pub(super) end: Option<WallTime>,
     since: Option<WallTime>,
     place: PlaceFilter,
@@ -36,31 +36,31 @@ pub(super) const STAGES: [&str; 3] = [Stage::Syn.as_str(), Stage::Ack.as_str(), 
 /// Kinds of events.
 pub(super) const KINDS: [&str; 2] = ["drop", "reset"];
 
-/// Whom events are charged to, in this run and in those before it.
+/// Index of accounts by key, to name those that events are charged to, in this run and earlier ones.
 pub(super) struct Charged<'a> {
     pub(super) snapshot: &'a Snapshot,
     accounts: HashMap<AccountKey, (AccountId, &'a str)>,
 }
 
-/// Whom one event is charged to.
+/// Account that one event is charged to.
 pub(super) struct Whom<'a> {
-    /// The account's id; `None` where this run of the daemon does not know it.
+    /// Id of the account; `None` if this run of the daemon has no such account.
     pub(super) id: Option<AccountId>,
-    /// The process that holds the listener; empty while unknown.
+    /// Process that owns the listener; empty while unknown.
     pub(super) process: &'a str,
-    /// What its namespace is called.
+    /// Name of the network namespace.
     pub(super) netns: Cow<'a, str>,
 }
 
-/// All accounts of a snapshot.
+/// Indexes all accounts of a snapshot.
 pub(super) fn charged(snapshot: &Snapshot) -> Charged<'_> {
     let accounts = snapshot.accounts.iter().map(|account| (account.key, (account.id, &*account.process)));
     Charged { snapshot, accounts: accounts.collect() }
 }
 
 impl<'a> Charged<'a> {
-    /// Whom the event with this number is charged to. What an earlier run of the daemon called an account is another's name
-    /// now: those of its events are of then.
+    /// Returns the account that the event with this number is charged to.
+    /// Ids are issued anew by each run, so events of earlier runs get the names recorded then and no id.
     pub(super) fn whom(&self, number: u64, account: &AccountKey) -> Whom<'a> {
         let events = &self.snapshot.events;
         if number <= events.before_this_run() {
@@ -74,7 +74,7 @@ impl<'a> Charged<'a> {
 }
 
 impl EventFilter {
-    /// The parameters it is made of.
+    /// Query parameters from which the filter is parsed.
     pub(super) const PARAMS: [&str; 12] = [
         "start", "end", "since", "listener", "netns", "addr", "port", "process", "kind", "cause", "stage",
         "peer",
@@ -97,12 +97,12 @@ impl EventFilter {
         })
     }
 
-    /// The earliest moment an event asked for can have.
+    /// Returns the earliest time that a matching event can have.
     pub(super) fn earliest(&self, snapshot: &Snapshot) -> Timestamp {
         self.start.max(self.since).map_or_else(Timestamp::default, |time| snapshot.wall_clock.find(time))
     }
 
-    /// Whether `event` is asked for.
+    /// Returns whether `event` matches.
     pub(super) fn admits(&self, charged: &Charged<'_>, number: u64, event: &Event) -> bool {
         let whom = || charged.whom(number, &event.account);
         let time = charged.snapshot.wall_clock.show(event.time);
@@ -118,7 +118,8 @@ impl EventFilter {
             && self.process.as_deref().is_none_or(|name| whom().process == name)
     }
 
-    /// Whether what is asked for may be part of `spike`: whose clients and stages are many.
+    /// Returns whether matching events may be part of `spike`.
+    /// A filter by stage or peer matches none: a spike comprises many of both.
     pub(super) fn admits_spike(&self, snapshot: &Snapshot, spike: &Spike) -> bool {
         let of_one_kind = self.stage.is_none() && self.peer.is_none();
         let drops = self.kind.is_none_or(|kind| kind == "drop");
@@ -144,7 +145,7 @@ impl EventFilter {
         of_one_kind && drops && cause && place
     }
 
-    /// What the client should know of the question itself.
+    /// Returns warnings about the query itself: an unknown id, an empty period.
     pub(super) fn remarks(&self, snapshot: &Snapshot) -> Vec<String> {
         let unknown = self.listener.filter(|id| !snapshot.accounts.iter().any(|account| account.id == *id));
         let unknown = unknown.map(|id| format!("no listener has the id {}: see /api/v1/listeners", id.0));
@@ -154,7 +155,7 @@ impl EventFilter {
     }
 }
 
-/// Every cause of a drop or a reset, each once.
+/// Returns every cause of a drop or a reset, without duplicates.
 pub(super) fn causes() -> Vec<&'static str> {
     let drops = DropKind::ALL.into_iter().map(|kind| kind.cause().as_str());
     let mut causes = Vec::new();

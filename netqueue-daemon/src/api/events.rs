@@ -16,13 +16,13 @@ use super::{
 use netqueue_api::{Envelope, Event, Events, Peer, Problem as Refused};
 use netqueue_domain::{self as domain, Snapshot};
 
-/// Most events of one page.
+/// Largest number of events in one page.
 pub(super) const MOST: usize = 1000;
 
 /// Single drops and resets
 ///
-/// Newest first, in pages: `next` is the cursor of the following one. With `order=asc` and the cursor of the last event seen,
-/// a client gets what has come since.
+/// Newest first, in pages: `next` is the cursor of the following page. With `order=asc` and the cursor of the
+/// last event seen, a client gets what has come since.
 #[utoipa::path(get, path = "/api/v1/events", tag = "query", params(EventQuery, PageQuery), responses(
     (status = 200, description = "The events that match", content(
         (Envelope<Events> = "application/json"), (String = "application/x-ndjson"))),
@@ -40,7 +40,7 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
     }))
 }
 
-/// Which part of the events that match.
+/// Part of the matching events to return.
 struct Page {
     limit: usize,
     cursor: Option<Cursor>,
@@ -84,7 +84,8 @@ impl Page {
         let more = found.len() > self.limit;
         found.truncate(self.limit);
         let last = found.last().map(|(seq, _)| Cursor::at(snapshot, *seq).to_string());
-        // Where to go on: oldest first also from the end, for what will have come by then.
+        // Cursor to continue from. With oldest first there is one at the end too, for events that arrive
+        // later.
         let next = if more {
             last
         } else if self.ascending {
@@ -100,7 +101,8 @@ impl Page {
     }
 }
 
-/// The number below which events are gone that may have matched: after `from`, or since the window's start.
+/// Returns the number below which events were evicted that may have matched.
+/// Only events after `from`, or since the start of the period, matter.
 pub(super) fn truncated(snapshot: &Snapshot, filter: &EventFilter, from: Option<u64>) -> Option<u64> {
     if snapshot.events.evicted() == 0 {
         return None;
@@ -110,7 +112,7 @@ pub(super) fn truncated(snapshot: &Snapshot, filter: &EventFilter, from: Option<
     (!seen).then_some(oldest)
 }
 
-/// An event as the API writes it.
+/// Converts an event to its API representation.
 pub(super) fn event_from(charged: &Charged<'_>, seq: u64, event: &domain::Event) -> Event {
     let whom = charged.whom(seq, &event.account);
     let netns = event.account.netns();

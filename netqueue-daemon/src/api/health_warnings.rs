@@ -1,8 +1,8 @@
-//! What every answer says of netqueue's own state, where it is not as it should be.
+//! Warnings about netqueue's own state that every response carries.
 
 use netqueue_domain::{JournalState, KernelCounter, LossReason, Snapshot};
 
-/// One sentence for each thing that is wrong.
+/// Returns one sentence for each impairment.
 pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
     let probes = snapshot.health.probes.iter().filter(|probe| !probe.attached).map(|probe| {
         let why = probe.detail.as_deref().unwrap_or("no reason is known");
@@ -78,7 +78,7 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         .collect()
 }
 
-/// What the kernel counted and nobody was charged, or the other way round, and whether that is known to have been missed.
+/// Warns of residuals, with the number of runs that the kernel skipped, which is their likely reason.
 fn residuals(snapshot: &Snapshot) -> Option<String> {
     let differ: Vec<_> = snapshot
         .balances()
@@ -108,7 +108,7 @@ fn residuals(snapshot: &Snapshot) -> Option<String> {
     })
 }
 
-/// What the event log on disk lacks.
+/// Warns of events that the event log on disk lacks.
 fn journal_warnings(journal: &JournalState) -> Vec<String> {
     let missing = |events: u64, why: &str| {
         (events > 0).then(|| format!("{events} events are missing in the event log on disk: {why}"))

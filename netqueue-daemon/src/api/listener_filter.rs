@@ -1,4 +1,4 @@
-//! Which accounts a client asks for, in which order, and how many of them.
+//! Filter, order and limit of accounts by query parameters.
 
 use std::cmp::Reverse;
 
@@ -7,7 +7,7 @@ use super::{params::Params, place::PlaceFilter, problem::Problem};
 use netqueue_api::Listeners;
 use netqueue_domain::{AccountView, Snapshot};
 
-/// The accounts asked for.
+/// Conditions that an account must meet, and the order and number of those returned.
 pub(super) struct ListenerFilter {
     place: PlaceFilter,
     kind: Option<&'static str>,
@@ -17,15 +17,15 @@ pub(super) struct ListenerFilter {
     limit: usize,
 }
 
-/// What accounts can be.
+/// Kinds of accounts.
 pub(super) const KINDS: [&str; 5] = ["listener", "endpoint", "ephemeral", "other", "gone"];
-/// What they can be sorted by: by `id` rising, by all else falling.
+/// Sort keys of accounts: `id` ascending, all others descending.
 pub(super) const SORTS: [&str; 5] = ["id", "drops", "resets", "fullness", "last_seen"];
-/// Most that one answer holds.
+/// Largest number of accounts in one response.
 pub(super) const MOST: usize = 10_000;
 
 impl ListenerFilter {
-    /// The parameters it is made of.
+    /// Query parameters from which the filter is parsed.
     pub(super) const PARAMS: [&str; 8] =
         ["netns", "addr", "port", "kind", "process", "closed", "sort", "limit"];
 
@@ -44,7 +44,7 @@ impl ListenerFilter {
         })
     }
 
-    /// The accounts, and what the client should know of those not shown.
+    /// Returns the accounts that match, and a warning if some of them are omitted.
     pub(super) fn select(&self, snapshot: &Snapshot) -> (Listeners, Vec<String>) {
         let mut admitted: Vec<_> =
             snapshot.accounts.iter().filter(|account| self.admits(snapshot, account)).collect();
@@ -72,7 +72,7 @@ impl ListenerFilter {
     }
 }
 
-/// How full the fuller of its queues is, 1 being full.
+/// Ratio of length to limit of the fuller queue; 0 for a closed listener.
 fn fullness(account: &AccountView) -> f64 {
     let share = |queue: Option<netqueue_domain::QueueState>| {
         queue.map_or(0.0, |queue| f64::from(queue.length) / f64::from(queue.limit.max(1)))

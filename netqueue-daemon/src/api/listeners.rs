@@ -1,4 +1,5 @@
-//! `/api/v1/listeners`: every account, what it was charged, its queues and its owner; and one of them with its history.
+//! `/api/v1/listeners`:
+//! every account with its charges, queues and owner; and a single one with its history.
 
 use axum::extract::{Path, State};
 
@@ -20,9 +21,10 @@ use netqueue_api::{
 };
 use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Untold};
 
-/// Every account
+/// All accounts
 ///
-/// Listeners, local endpoints that sent resets without one, an address's client ports, and buckets of what did not fit.
+/// Listeners, local endpoints that sent resets without one, an address's client ports, `other` buckets and
+/// `gone` aggregates.
 #[utoipa::path(get, path = "/api/v1/listeners", tag = "query", params(PlaceQuery, ListenerQuery), responses(
     (status = 200, description = "The accounts that match", content(
         (Envelope<Listeners> = "application/json"), (String = "application/x-ndjson"))),
@@ -45,7 +47,7 @@ pub(super) async fn list(
 
 /// One account with its history
 ///
-/// What happened to it by second over the last 15 minutes; `/api/v1/timeseries` has more.
+/// Values for each second of the last 15 minutes; `/api/v1/timeseries` has more.
 #[utoipa::path(get, path = "/api/v1/listeners/{id}", tag = "query",
     params(("id" = String, Path, description = "As `/api/v1/listeners` says it", pattern = "^[0-9]{1,19}$")), responses(
     (status = 200, description = "The account", content(
@@ -75,7 +77,7 @@ pub(super) async fn one(
     }))
 }
 
-/// An account as the API writes it.
+/// Converts an account to its API representation.
 pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Listener {
     let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
     let netns = account.key.netns();

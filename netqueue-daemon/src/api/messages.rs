@@ -1,4 +1,4 @@
-//! Messages as server-sent events are written, many to a frame.
+//! Server-sent events, packed into frames.
 
 use std::{
     collections::VecDeque,
@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::cursor::Cursor;
 
-/// Bytes from which on a frame is full: each is written to the client by itself, which costs more than most messages.
+/// Size in bytes at which a frame is complete.
+/// Each frame is written to the client separately, which costs more than most messages.
 const FRAME: usize = 32 << 10;
 
-/// What a client has not taken yet.
+/// Messages that the client has not taken yet.
 #[derive(Default)]
 pub(super) struct Messages {
     full: VecDeque<Bytes>,
@@ -25,7 +26,7 @@ impl Messages {
         self.full.is_empty() && self.open.is_empty()
     }
 
-    /// A message with `data` as JSON.
+    /// Appends a message with `data` as JSON.
     pub(super) fn say(&mut self, name: &str, id: Option<Cursor>, data: &impl Serialize) {
         self.push(|text| {
             writeln!(text, "event: {name}")?;
@@ -33,23 +34,23 @@ impl Messages {
                 writeln!(text, "id: {id}")?;
             }
             text.write_all(b"data: ")?;
-            // On one line: a line's end within is written as an escape.
+            // On one line: JSON escapes line breaks.
             serde_json::to_writer(&mut *text, data)?;
             text.write_all(b"\n\n")
         });
     }
 
-    /// What clients pass over.
+    /// Appends a comment, which clients ignore: it shows them that the connection is alive.
     pub(super) fn comment(&mut self, comment: &str) {
         self.push(|text| write!(text, ": {comment}\n\n"));
     }
 
-    /// How many milliseconds a client that lost its connection should wait.
+    /// Appends the time in milliseconds that a client should wait before it reconnects.
     pub(super) fn retry(&mut self, milliseconds: u32) {
         self.push(|text| write!(text, "retry: {milliseconds}\n\n"));
     }
 
-    /// The next frame; `None` where there is nothing.
+    /// Takes the next frame; `None` if there is none.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         self.full.pop_front().or_else(|| {
             let open = std::mem::take(&mut self.open);
@@ -60,7 +61,7 @@ impl Messages {
     fn push(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
         let before = self.open.len();
         if write(&mut self.open).is_err() {
-            // What cannot be written as JSON does not exist among these types; half a message would spoil the next.
+            // None of these types can fail to serialise; if one did, half a message would corrupt the next.
             self.open.truncate(before);
         }
         if self.open.len() >= FRAME {

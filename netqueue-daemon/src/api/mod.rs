@@ -1,5 +1,6 @@
-//! The HTTP API over snapshots: listeners, events, time series, peers, status, a stream, a recording; and whether netqueue is
-//! ready.
+//! HTTP API over snapshots:
+//! listeners, events, time series, peers, diagnosis, spikes, status, event stream, recording; and the health
+//! and readiness probes.
 
 mod answer;
 mod answers;
@@ -55,18 +56,18 @@ use crate::{
     web::problem::{self, Problem},
 };
 
-/// What every handler is given.
+/// State shared by all handlers.
 #[derive(Clone)]
 struct Api {
     snapshots: Snapshots,
     answers: Answers,
-    /// Places for streams.
+    /// Permits for streams.
     streams: Arc<Semaphore>,
-    /// Places for queries.
+    /// Permits for queries.
     queries: Arc<Semaphore>,
 }
 
-/// Everything below `/api` and `/-`, and the refusal of everything else.
+/// Routes below `/api`, `/-` and `/runbooks`, and the refusal of everything else.
 pub fn router(snapshots: Snapshots) -> Router {
     let api = Api {
         snapshots,
@@ -90,7 +91,7 @@ pub fn router(snapshots: Snapshots) -> Router {
         .with_state(api)
 }
 
-/// What is documented: the handlers and where they are.
+/// Handlers and paths that the OpenAPI document describes.
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(listeners::list))

@@ -1,14 +1,14 @@
-//! Moments as a client writes them: RFC 3339, or unix seconds.
+//! Times as clients write them: RFC 3339, or unix seconds.
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use netqueue_domain::WallTime;
 
-/// What is accepted, for messages.
+/// Description of the format, for error messages.
 pub(super) const EXPECTED: &str =
     "a time in RFC 3339 such as 2026-01-31T12:34:56Z, or unix seconds such as 1769862896.5";
 
-/// The moment `text` names, to the nanosecond.
+/// Parses a time, to the nanosecond.
 pub(super) fn parse(text: &str) -> Option<WallTime> {
     unix_seconds(text).or_else(|| rfc3339(text))
 }
@@ -30,7 +30,7 @@ fn all_digits(text: &str) -> bool {
 fn rfc3339(text: &str) -> Option<WallTime> {
     // A `+` before the offset arrives as a space from clients that do not escape it.
     let at = OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339).ok()?.unix_timestamp_nanos();
-    // Before the epoch and after the year 2554 are moments too, before and after everything.
+    // Times before the epoch and after the year 2554 are valid too: they precede or follow everything.
     let nanos = if at < 0 { 0 } else { u64::try_from(at).unwrap_or(u64::MAX) };
     Some(WallTime::from_nanos(nanos))
 }

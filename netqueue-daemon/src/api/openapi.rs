@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the handlers themselves.
+//! OpenAPI document, generated from the handlers.
 
 use utoipa::openapi::{
     ContentBuilder, OpenApi, PathItem, ResponseBuilder,
@@ -7,13 +7,13 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-/// What `/api/v1/openapi.json` answers.
+/// Returns the document that `/api/v1/openapi.json` serves.
 #[must_use]
 pub fn document() -> OpenApi {
     finish(super::routes().split_for_parts().1)
 }
 
-/// Adds what no handler says of itself.
+/// Adds what the handlers do not declare.
 pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     document.info.title = "netqueue".to_owned();
     document.info.description = Some(
@@ -36,7 +36,7 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
         .tag("query")
         .response("200", own.build());
     document.paths.paths.insert("/api/v1/openapi.json".to_owned(), PathItem::new(HttpMethod::Get, operation));
-    // Operations named after their paths: a client made from the document has readable functions.
+    // Operations named after their paths give generated clients readable function names.
     for (path, item) in &mut document.paths.paths {
         if let Some(operation) = &mut item.get {
             let words = path.trim_start_matches("/api/v1/").replace(['/', '.'], "_").replace(['{', '}'], "");
@@ -53,7 +53,7 @@ mod tests {
 
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
 
-    /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the document has become.
+    /// Accepts the document as it is now if run with `NETQUEUE_UPDATE_GOLDEN=1`.
     #[test]
     fn the_document_is_the_one_in_the_repository() {
         let document = document().to_pretty_json().expect("JSON") + "\n";

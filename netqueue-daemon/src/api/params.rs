@@ -1,4 +1,4 @@
-//! Query parameters: known by name, given once, and each what it should be; or refused.
+//! Query parameters: unknown, repeated or malformed ones are refused.
 
 use axum::{
     extract::{FromRequestParts, Query},
@@ -7,7 +7,7 @@ use axum::{
 
 use super::problem::Problem;
 
-/// The parameters of one request, as sent.
+/// Query parameters of one request, as sent.
 pub(super) struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
@@ -22,7 +22,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    /// Refuses parameters that are not in `known`, or that were given twice.
+    /// Refuses parameters that are not in `known` or occur twice.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
         for (index, (name, value)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
@@ -38,7 +38,7 @@ impl Params {
         Ok(self)
     }
 
-    /// The parameter `name` as `parse` understands it; `expected` says what that is.
+    /// Returns the parameter `name`, parsed; `expected` describes the format for the error message.
     pub(super) fn get<T>(
         &self,
         name: &str,
@@ -52,7 +52,7 @@ impl Params {
         }
     }
 
-    /// The parameter `name`, which must be one of `choices`.
+    /// Returns the parameter `name`, which must be one of `choices`.
     pub(super) fn one_of(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! `/api/v1/peers`: the clients that met most drops or resets, as far as events tell.
+//! `/api/v1/peers`: the clients that met most drops or resets, counted from events.
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
@@ -17,12 +17,13 @@ use super::{
 use netqueue_api::{Envelope, PeerCount, Peers, Problem as Refused};
 use netqueue_domain::{Snapshot, Timestamp, What};
 
-/// Most addresses one answer holds.
+/// Largest number of addresses in one response.
 pub(super) const MOST: usize = 1000;
 
-/// The clients that met most drops or resets
+/// Clients that met most drops or resets
 ///
-/// Counted from events: what was lost or evicted of these is missing here, and `coverage` and `truncated_before` say so.
+/// Counted from events: lost or evicted ones are missing here, and `coverage` and `truncated_before` report
+/// them.
 #[utoipa::path(get, path = "/api/v1/peers", tag = "query", params(EventQuery, TopQuery), responses(
     (status = 200, description = "Addresses, most events first", content(
         (Envelope<Peers> = "application/json"), (String = "application/x-ndjson"))),

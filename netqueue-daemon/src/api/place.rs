@@ -1,15 +1,16 @@
-//! Where an account is, as a client asks for it.
+//! Location of an account: network namespace, address and port; and the filter by it.
 
 use std::{borrow::Cow, net::IpAddr};
 
 use super::{params::Params, problem::Problem};
 use netqueue_domain::{AccountKey, Event, Netns, Snapshot};
 
-/// The members that say where something is. `addr` and `port` are null for what is at no one place.
+/// Location of an account in a response. `addr` and `port` are null if it is not confined to one.
 pub(super) struct Place {
     pub(super) netns: String,
     pub(super) netns_inode: u32,
-    /// 0: it was there when netqueue attached; its inode number may be that of others before or after it.
+    /// Generation; 0 existed when netqueue attached.
+    /// Earlier or later namespaces may have the same inode number.
     pub(super) netns_generation: u32,
     pub(super) addr: Option<IpAddr>,
     pub(super) port: Option<u16>,
@@ -27,7 +28,7 @@ impl Place {
         }
     }
 
-    /// Of a whole namespace.
+    /// Location of a whole network namespace.
     pub(super) fn of_namespace(snapshot: &Snapshot, netns: Netns) -> Self {
         Self {
             netns: snapshot.netns_name(netns),
@@ -39,7 +40,7 @@ impl Place {
     }
 }
 
-/// Accounts asked for by where they are.
+/// Filter of accounts by location.
 #[derive(Clone)]
 pub(super) struct PlaceFilter {
     netns: Option<NetnsFilter>,
@@ -50,10 +51,10 @@ pub(super) struct PlaceFilter {
 #[derive(Clone)]
 enum NetnsFilter {
     Host,
-    /// Every one that has or had the number.
+    /// Every namespace that has or had the inode number.
     Inode(u32),
     One(Netns),
-    /// Every one that is called so.
+    /// Every namespace with that name.
     Name(String),
 }
 
@@ -71,7 +72,8 @@ impl PlaceFilter {
         self.admits_at(snapshot, key, key.port(), name)
     }
 
-    /// Of an event's namespace, `name` tells what it was called.
+    /// Returns whether the location of an event matches;
+    /// `name` returns the name of its namespace at that time.
     pub(super) fn admits_event<'a>(
         &self,
         snapshot: &Snapshot,
@@ -81,7 +83,7 @@ impl PlaceFilter {
         self.admits_at(snapshot, &event.account, Some(event.local_port), name)
     }
 
-    /// Whether something that concerns all of a namespace is meant: where no address or port is asked for.
+    /// Returns whether a whole namespace matches: only if the filter has no address or port.
     pub(super) fn admits_all_of(&self, snapshot: &Snapshot, netns: Netns) -> bool {
         let name = || snapshot.netns_name(netns).into();
         self.addr.is_none() && self.port.is_none() && self.admits_netns(snapshot, netns, name)
@@ -130,7 +132,7 @@ fn netns(text: &str) -> Option<NetnsFilter> {
     }
 }
 
-/// An address with or without the brackets `ss` writes.
+/// Parses an address, with or without the brackets that `ss` writes.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         Some(inside) => inside.parse().ok().map(IpAddr::V6),

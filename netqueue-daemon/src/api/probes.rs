@@ -1,16 +1,16 @@
-//! `/-/healthy` and `/-/ready`: whether the process lives, and whether it sees what it must.
+//! `/-/healthy` and `/-/ready`: liveness, and whether every required probe is attached.
 
 use axum::extract::State;
 
 use super::{Api, problem::Problem};
 use netqueue_domain::Snapshot;
 
-/// The process answers.
+/// Liveness: answers as long as the process can.
 pub(super) async fn healthy() -> &'static str {
     "netqueue is healthy.\n"
 }
 
-/// Every required probe is attached.
+/// Readiness: 503 with the reason until every required probe is attached.
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     match unready(&api.snapshots.latest()) {
         None => Ok("netqueue is ready.\n"),
@@ -18,7 +18,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Proble
     }
 }
 
-/// Why nothing can be relied on yet, if so.
+/// Returns the reason why nothing can be relied on yet; `None` if ready.
 fn unready(snapshot: &Snapshot) -> Option<String> {
     let probes = &snapshot.health.probes;
     if probes.is_empty() {

@@ -1,4 +1,5 @@
-//! The query parameters as the OpenAPI document tells them. What is told here is what the filters take: a test compares.
+//! Query parameters as the OpenAPI document lists them;
+//! a test compares them with those the filters accept.
 #![expect(dead_code, reason = "only the document is made from these")]
 
 use utoipa::{
@@ -11,174 +12,178 @@ use utoipa::{
 
 use super::{cursor, event_filter, listener_filter, timeseries};
 
-/// Where accounts are.
+/// Location of accounts.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PlaceQuery {
-    /// `host`, a network namespace's name, or its inode number, alone or with its generation as in `4026532201.3`
+    /// Network namespace:
+    /// `host`, its name, or its inode number, alone or with its generation as in `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
-    /// The local address
+    /// Local address
     #[param(schema_with = address)]
     addr: Option<String>,
-    /// The local port
+    /// Local port
     #[param(maximum = 65535)]
     port: Option<u16>,
 }
 
-/// Which of those that are there.
+/// Further conditions on accounts, and their order and number.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListenerQuery {
-    /// What it is
+    /// Kind of account
     #[param(schema_with = kinds)]
     kind: Option<String>,
-    /// The process that holds it
+    /// Process that owns the listener
     process: Option<String>,
-    /// Closed ones only, or open ones only
+    /// Closed accounts only (true), or open ones only (false)
     closed: Option<bool>,
-    /// By what to sort: `id` rising, anything else falling
+    /// Sort key: `id` ascending, all others descending
     #[param(schema_with = sorts)]
     sort: Option<String>,
-    /// How many at most
+    /// Largest number of accounts
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
 }
 
-/// Which events.
+/// Conditions on events.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventQuery {
-    /// Not before this moment: RFC 3339, or unix seconds
+    /// Earliest time, inclusive: RFC 3339, or unix seconds
     #[param(schema_with = moment)]
     start: Option<String>,
-    /// Before this moment
+    /// Latest time, exclusive: RFC 3339, or unix seconds
     #[param(schema_with = moment)]
     end: Option<String>,
-    /// After this moment
+    /// Earliest time, exclusive: RFC 3339, or unix seconds
     #[param(schema_with = moment)]
     since: Option<String>,
-    /// Charged to the account with this id
+    /// Id of the account charged
     #[param(pattern = "^[0-9]{1,19}$")]
     listener: Option<String>,
-    /// `host`, a network namespace's name, or its inode number, alone or with its generation as in `4026532201.3`
+    /// Network namespace:
+    /// `host`, its name, or its inode number, alone or with its generation as in `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
-    /// The local address
+    /// Local address
     #[param(schema_with = address)]
     addr: Option<String>,
-    /// The local port
+    /// Local port
     #[param(maximum = 65535)]
     port: Option<u16>,
-    /// The process that holds the listener
+    /// Process that owns the listener
     process: Option<String>,
-    /// `drop` or `reset`
+    /// Kind of event: `drop` or `reset`
     #[param(schema_with = event_kinds)]
     kind: Option<String>,
-    /// Why
+    /// Cause of the drop or reset
     #[param(schema_with = causes)]
     cause: Option<String>,
-    /// Where in the handshake
+    /// Packet of the handshake that was dropped; resets have none
     #[param(schema_with = stages)]
     stage: Option<String>,
-    /// From, or to, this client
+    /// Address of the peer that sent the packet or was reset
     #[param(schema_with = address)]
     peer: Option<String>,
 }
 
-/// Which part of them.
+/// Page of the matching events.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// How many at most
+    /// Largest number of events
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// Where to go on: `next` of the page before
+    /// Cursor to continue from: `next` of the page before
     #[param(schema_with = cursors)]
     cursor: Option<String>,
-    /// Newest first, or oldest first
+    /// Order: `desc`, newest first, or `asc`, oldest first
     #[param(schema_with = orders)]
     order: Option<String>,
 }
 
-/// The first of them.
+/// Number and ranking of peers.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TopQuery {
-    /// How many at most
+    /// Largest number of addresses
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// By what they are counted
+    /// Ranking: by `events`, `drops` or `resets`
     #[param(schema_with = weights)]
     by: Option<String>,
 }
 
-/// What happened over time to whom.
+/// Accounts, measures, period and resolution of a time series.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TimeseriesQuery {
-    /// The account with this id
+    /// Id of the account
     #[param(pattern = "^[0-9]{1,19}$")]
     listener: Option<String>,
-    /// `host`, a network namespace's name, or its inode number, alone or with its generation as in `4026532201.3`
+    /// Network namespace:
+    /// `host`, its name, or its inode number, alone or with its generation as in `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
-    /// The local address
+    /// Local address
     #[param(schema_with = address)]
     addr: Option<String>,
-    /// The local port
+    /// Local port
     #[param(maximum = 65535)]
     port: Option<u16>,
-    /// The process that holds the listener
+    /// Process that owns the listener
     process: Option<String>,
-    /// What
+    /// Measure to return
     #[param(schema_with = measures)]
     measure: Option<String>,
-    /// Why, for drops and resets
+    /// Cause, for drops and resets
     #[param(schema_with = causes)]
     cause: Option<String>,
-    /// From this moment on; without it, the 15 minutes before `end`
+    /// Start of the period: RFC 3339, or unix seconds; without it, 15 minutes before `end`
     #[param(schema_with = moment)]
     start: Option<String>,
-    /// Up to this moment; without it, now
+    /// End of the period: RFC 3339, or unix seconds; without it, now
     #[param(schema_with = moment)]
     end: Option<String>,
-    /// Seconds in a step
+    /// Length of a step in seconds
     #[param(minimum = 1, maximum = 86400)]
     step: Option<u32>,
-    /// A series for each listener, or one for all
+    /// Series per account (`listener`) or summed over all accounts (`all`)
     #[param(schema_with = spans)]
     by: Option<String>,
 }
 
-/// Of what is the matter there, what, and since when.
+/// Account, period and number of verdicts.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DiagnosisQuery {
-    /// The account with this id
+    /// Id of the account
     #[param(pattern = "^[0-9]{1,19}$")]
     listener: Option<String>,
-    /// What happened after this moment; without it, in the last 15 minutes
+    /// Start of the period: RFC 3339, or unix seconds; without it, 15 minutes ago
     #[param(schema_with = moment)]
     since: Option<String>,
-    /// How many at most
+    /// Largest number of verdicts
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-/// Which spikes.
+/// Conditions on spikes.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SpikeQuery {
-    /// Those that go on only, or those that are over only
+    /// Active spikes only (true), or ended ones only (false)
     active: Option<bool>,
 }
 
-/// Where a stream begins.
+/// Start of a stream.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
-    /// After this event, where the header `Last-Event-ID` names none; without either, with the next one
+    /// Cursor after which to begin, unless the header `Last-Event-ID` has one;
+    /// without either, the next event
     #[param(schema_with = cursors)]
     cursor: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Pages, series, peers and forms, as clients read them.
+//! Tests of pages, series, peers and forms, as clients read them.
 
 use axum::{
     body::Body,
@@ -11,7 +11,7 @@ use super::tests::{ATTACHED, HOST, ask_of, at, drop_event, drops, get, incident,
 use crate::snapshots;
 use netqueue_domain::{Aggregator, Settings, Snapshot};
 
-/// So many drops, one a second, of which the log holds what fits.
+/// Makes a snapshot after that many drops, one a second, of which the event log keeps what fits.
 fn long_incident(events: u64, event_memory: usize) -> Snapshot {
     let mut queues = Aggregator::new(Settings { event_memory, ..Settings::of(HOST) }, at(0));
     for second in 1..=events {

@@ -1,4 +1,4 @@
-//! `/api/v1/recording`: everything observed from now on, as it comes, for `netqueue record`.
+//! `/api/v1/recording`: everything observed from now on, streamed to `netqueue record`.
 
 use std::convert::Infallible;
 
@@ -17,12 +17,13 @@ use crate::{
 };
 use netqueue_api::Problem as Refused;
 
-/// Where it is.
+/// Path of the endpoint.
 pub const PATH: &str = "/api/v1/recording";
 
 /// Everything observed from now on
 ///
-/// For `netqueue record`: a header, then one observation a line, for as long as the client reads and the daemon runs.
+/// For `netqueue record`: a header, then one observation a line, for as long as the client reads and the
+/// daemon runs.
 #[utoipa::path(get, path = "/api/v1/recording", tag = "recording", responses(
     (status = 200, description = "The recording", body = String, content_type = "application/x-ndjson"),
     (status = 400, description = "There are parameters and none is known", body = Refused, content_type = "application/problem+json"),
@@ -50,7 +51,7 @@ pub(super) async fn get(State(api): State<Api>, params: Params) -> Result<Respon
 
 fn lines(header: Vec<u8>, recording: Recording) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let observed = ReceiverStream::new(recording).filter_map(|observed| serde_json::to_vec(&*observed).ok());
-    // The stream ends when the daemon stops: nothing was cut off then.
+    // Reached when the daemon stops: the end line shows that nothing was cut off.
     let end = tokio_stream::once(recording::END.as_bytes().to_vec());
     tokio_stream::once(header).chain(observed).chain(end).map(|mut line| {
         line.push(b'\n');

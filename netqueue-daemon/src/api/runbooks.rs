@@ -1,4 +1,4 @@
-//! `/runbooks`: what each verdict and alert means, and what to do, where its link points.
+//! `/runbooks`: runbooks of verdicts and alerts, at the address to which they link.
 
 use axum::{
     extract::Path,
@@ -9,7 +9,7 @@ use axum::{
 use super::problem::Problem;
 use crate::runbooks;
 
-/// The list.
+/// Serves the list of runbooks.
 pub(super) async fn list() -> Html<String> {
     let items: String = runbooks::ALL
         .iter()
@@ -24,7 +24,7 @@ pub(super) async fn list() -> Html<String> {
     ))
 }
 
-/// One of them, as it is written.
+/// Serves one runbook as Markdown.
 pub(super) async fn get(Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
     let text = runbooks::find(&name).ok_or_else(|| Problem::not_found(&format!("/runbooks/{name}")))?;
     Ok(([(CONTENT_TYPE, "text/markdown; charset=utf-8")], text))

@@ -1,4 +1,4 @@
-//! What the inventory knows of a listener, as the API writes it.
+//! Conversion of a listener's socket to its API representation.
 
 use netqueue_api::{Limit, Owner, Reuseport, Socket, Unknown};
 use netqueue_domain::{self as domain, Known, Place, WallClock};

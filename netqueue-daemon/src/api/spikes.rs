@@ -1,4 +1,4 @@
-//! `/api/v1/spikes`: sudden rises of drops, those that go on and the newest of those that are over, newest first.
+//! `/api/v1/spikes`: active spikes and the newest ended ones, newest first.
 
 use axum::extract::State;
 
@@ -8,12 +8,12 @@ use super::{
 use netqueue_api::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
 use netqueue_domain::{self as domain, Snapshot, SpikeScope};
 
-/// The parameters, as the document tells them.
+/// Query parameters, as listed in the OpenAPI document.
 pub(super) const PARAMS: [&str; 1] = ["active"];
 
 /// Sudden rises of drops
 ///
-/// Those that go on, and the newest of those that are over.
+/// Active ones, and the newest of those that are over.
 #[utoipa::path(get, path = "/api/v1/spikes", tag = "query", params(SpikeQuery), responses(
     (status = 200, description = "The spikes, newest first", content(
         (Envelope<Spikes> = "application/json"), (String = "application/x-ndjson"))),

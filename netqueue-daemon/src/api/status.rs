@@ -1,4 +1,4 @@
-//! `/api/v1/status`: how netqueue sees, and whether its sums add up.
+//! `/api/v1/status`: whether netqueue sees everything, and whether its sums equal the kernel's.
 
 use axum::extract::State;
 
@@ -13,7 +13,10 @@ use netqueue_domain::{
     SearchCost, SlotUse, Snapshot, Start,
 };
 
-/// How netqueue sees, and whether its sums add up
+/// Visibility and exactness
+///
+/// Whether netqueue sees everything, and whether its sums equal the kernel's: mode, probes, residuals,
+/// losses, memory.
 #[utoipa::path(get, path = "/api/v1/status", tag = "query", responses(
     (status = 200, description = "Mode, probes, residuals, losses", content(
         (Envelope<Status> = "application/json"), (String = "application/x-ndjson"))),

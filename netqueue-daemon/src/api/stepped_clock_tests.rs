@@ -1,4 +1,5 @@
-//! Answers after somebody set the wall clock back a day: shown, asked for and ordered as the clock is set now.
+//! Tests of responses after the wall clock was set back a day:
+//! times are shown, parsed and ordered as it is set now.
 
 use axum::http::{Method, StatusCode};
 use serde_json::Value;
@@ -8,7 +9,7 @@ use netqueue_domain::{Observation, Snapshot, WallClock};
 
 const DAY: u64 = 86_400;
 
-/// The incident, then the step, then one more drop.
+/// Makes a snapshot of the incident, then the step, then one more drop.
 fn stepped_back() -> Snapshot {
     let mut queues = incident();
     let clock = WallClock::stepped_by(-(DAY as i64) * 1_000_000_000);

@@ -1,7 +1,7 @@
-//! `/api/v1/events/stream`: events as they come, as server-sent events.
+//! `/api/v1/events/stream`: events as they occur, as server-sent events.
 //!
-//! A stream reads the event log like anyone else, at its own pace: nothing is queued for it, and one that does not keep up
-//! misses what is evicted meanwhile, is told so, and harms nobody.
+//! A stream reads the event log like any query, at its own pace, and nothing is queued for it. A client that
+//! falls behind misses the events evicted meanwhile and gets a message about them; others are not affected.
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
@@ -38,19 +38,21 @@ use netqueue_domain::{LossReason, Snapshot};
 
 /// Streams that may be open at once.
 pub(super) const SUBSCRIBERS: usize = 32;
-/// Events looked at before anything else gets its turn.
+/// Events processed before other tasks get their turn.
 const TURN: usize = 1000;
-/// A client that reads nothing for so long is cut off.
+/// Time without a read after which a client is disconnected.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A comment is sent as often where nothing else is.
+/// Interval of comments while there are no messages.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Events as they come
+/// Events as they occur
 ///
-/// Server-sent events: `event: drop` and `event: reset` with an event as data; `event: lost` with what this client did not
-/// get and why; `event: spike_started` and `event: spike_ended` with a spike as data, also those under way when the stream
-/// begins, unless the parameters ask for something only single events have; `event: end` with the reason, before the stream ends. Ids resume a stream, by `Last-Event-ID` or `cursor`.
-/// A comment comes every 10 seconds when there is nothing else.
+/// Server-sent events: `event: drop` and `event: reset` with an event as data; `event: lost` with the number
+/// of events that this client did not get and the reason; `event: spike_started` and `event: spike_ended`
+/// with a spike as data; `event: end` with the reason before the stream ends. Spikes that are active when the
+/// stream begins are included. There are none if the parameters filter by something that only single events
+/// have. Ids resume a stream, by `Last-Event-ID` or `cursor`. A comment is sent every 10 seconds while there
+/// is nothing else.
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "query", params(EventQuery, StreamQuery), responses(
     (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
     (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),
@@ -65,7 +67,7 @@ pub(super) async fn get(
     let filter = EventFilter::from_params(&params)?;
     let cursor = params.get("cursor", cursor::EXPECTED, Cursor::parse)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-    // What a client remembers may be anything; what it does not understand itself is no reason to refuse it.
+    // A client may have stored any id; refusing one that it does not interpret itself would not help it.
     let cursor = last.map_or(cursor, |id| Cursor::parse(id).or(Some(Cursor { run: 0, seq: 0 })));
     let Ok(place) = Arc::clone(&api.streams).try_acquire_owned() else {
         return Err(Problem::unavailable(format!(
@@ -87,16 +89,16 @@ fn frames(subscriber: Subscriber) -> impl Stream<Item = Result<Bytes, Infallible
 struct Subscriber {
     live: Live,
     filter: EventFilter,
-    /// The number of the newest event looked at.
+    /// Sequence number of the newest event processed.
     last: u64,
-    /// What was lost before, by reason.
+    /// Losses reported so far, by reason.
     lost: [u64; LossReason::ALL.len()],
     ready: Messages,
-    /// Spikes under way that it was told of.
+    /// Active spikes that were reported to the client.
     spikes: BTreeSet<u64>,
-    /// The number of the newest spike there was.
+    /// Id of the newest spike seen.
     newest_spike: u64,
-    /// When the client took what it took last.
+    /// Time when the client last took a frame.
     taken: Instant,
     ended: bool,
     _place: OwnedSemaphorePermit,
@@ -109,9 +111,9 @@ impl Subscriber {
         let (last, restarted) = match cursor.map(|cursor| cursor.place(&snapshot)) {
             None => (newest, false),
             Some(Place::Here(seq)) => (seq.min(newest), false),
-            // The event log on disk goes on where that run ended, but for what it may have lost at its end.
+            // The event log on disk continues where that run ended, except for what may be lost at its end.
             Some(Place::Earlier(seq)) => (seq, true),
-            // Everything held is new to the client, and what it missed of that run is gone.
+            // Everything kept is new to the client, and what it missed of that run is gone.
             Some(Place::Unknown) => (0, true),
         };
         let mut subscriber = Self {
@@ -136,7 +138,8 @@ impl Subscriber {
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        // Where there is more to tell, time passes between what was taken and this only while the client takes nothing.
+        // With messages pending, time elapses between the last take and now only while the client takes
+        // nothing.
         let more = !self.ready.is_empty() || self.live.latest().events.appended() > self.last;
         if more && self.taken.elapsed() > PATIENCE {
             self.end("slow", "the client took nothing for 15 seconds");
@@ -166,7 +169,7 @@ impl Subscriber {
         }
     }
 
-    /// Makes messages of what is new.
+    /// Appends messages for everything new.
     fn look(&mut self, snapshot: &Snapshot) {
         for reason in LossReason::ALL {
             let lost = snapshot.health.flow.lost(reason).saturating_sub(self.lost[reason as usize]);
@@ -189,7 +192,7 @@ impl Subscriber {
         }
     }
 
-    /// Tells of those that began or ended since it was told last.
+    /// Reports spikes that began or ended since the last call.
     fn tell_spikes(&mut self, snapshot: &Snapshot) {
         let mut over = std::mem::take(&mut self.spikes);
         let newest = self.newest_spike;
@@ -201,7 +204,8 @@ impl Subscriber {
             if spike.is_active() {
                 self.spikes.insert(spike.id);
             }
-            // One may begin and end between two looks; those that were over before the stream began are past.
+            // A spike may begin and end between two calls; those that ended before the stream began are not
+            // reported.
             let unheard = !told && (spike.is_active() || spike.id > newest);
             if unheard {
                 self.say(snapshot, "spike_started", &spike_from(snapshot, spike));

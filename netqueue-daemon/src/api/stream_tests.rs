@@ -1,4 +1,4 @@
-//! Streams as clients follow them.
+//! Tests of streams as clients follow them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,17 +16,17 @@ use super::tests::{HOST, at, drop_event, drops, reset_event, web};
 use crate::snapshots::{self, Publisher, Snapshots};
 use netqueue_domain::{Aggregator, EventFlow, Health, LossReason, Settings};
 
-/// A message: its name, id and data.
+/// Message: its name, id and data.
 type Message = (String, String, Value);
 
-/// What a client reads, and what of it it has not looked at yet.
+/// Client of a stream, with the part it has received and not processed.
 struct Follower {
     body: Body,
     unread: String,
 }
 
 impl Follower {
-    /// Up to the next empty line; `None` at the end.
+    /// Reads up to the next empty line; `None` at the end.
     async fn part(&mut self) -> Option<String> {
         while !self.unread.contains("\n\n") {
             let frame = timeout(Duration::from_secs(11), self.body.frame()).await.expect("in time")?;
@@ -72,7 +72,7 @@ impl Daemon {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut follower = Follower { body: response.into_body(), unread: String::new() };
-        // The greeting: the stream stands.
+        // The greeting shows that the stream is open.
         assert_eq!(follower.part().await.as_deref(), Some(": netqueue"));
         assert_eq!(follower.part().await.as_deref(), Some("retry: 2000"));
         follower
@@ -232,7 +232,7 @@ async fn a_spike_is_told_when_it_begins_and_when_it_is_over() {
         told.push(name);
     }
     assert_eq!(told.iter().filter(|name| name.starts_with("spike")).count(), 2, "{told:?}");
-    // Who asks for resets hears of none.
+    // A client that asks for resets gets no spikes.
     daemon.queues.observe(reset_event(second + 1));
     daemon.publish(second + 1);
     assert_eq!(next(&mut ordinary).await.0, "reset");

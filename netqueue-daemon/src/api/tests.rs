@@ -1,4 +1,4 @@
-//! Requests through the router, answers as clients read them.
+//! Tests of requests through the router, and of responses as clients read them.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ pub(super) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_nanos((ATTACHED + seconds) * SECOND)
 }
 
-/// As an answer shows it where the clock was never stepped.
+/// Formats a time as responses do if the clock was never stepped.
 pub(super) fn shown(seconds: u64) -> String {
     WallClock::default().rfc3339(at(seconds))
 }
@@ -101,7 +101,7 @@ fn probe(attached: bool, required: bool) -> ProbeStatus {
     }
 }
 
-/// A listener with 24 drops of which 3 are events, a port nobody serves, a full map.
+/// Makes a listener with 24 drops of which 3 are events, a port that nobody serves, and a full map.
 pub(super) fn incident() -> Aggregator {
     let mut queues = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
     queues.count([(web(), drops(24)), (nobody(), resets(1)), (AccountKey::Other(HOST), drops(2))], at(9));

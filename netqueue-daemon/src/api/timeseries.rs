@@ -1,4 +1,4 @@
-//! `/api/v1/timeseries`: what happened to listeners over time.
+//! `/api/v1/timeseries`: drops, resets, connections and queue lengths over time.
 
 use axum::extract::State;
 
@@ -9,22 +9,22 @@ use super::{
 use netqueue_api::{Envelope, Problem as Refused, Series, Timeseries};
 use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
-/// Most steps of one answer.
+/// Largest number of steps in one response.
 const MOST_STEPS: u64 = 11_000;
-/// Most series of one answer.
+/// Largest number of series in one response.
 const MOST_SERIES: usize = 500;
-/// Most values of one answer: steps times series.
+/// Largest number of values, that is steps times series, in one response.
 const MOST_VALUES: u64 = 500_000;
-/// What is kept over time.
+/// Measures that are recorded over time.
 pub(super) const MEASURES: [&str; 6] =
     ["drop", "reset", "established", "accepted", "accept_queue", "syn_queue"];
-/// Without `start`, so many seconds.
+/// Length of the default period in seconds.
 const RECENT: u64 = 900;
 
-/// What happened over time
+/// Values over time
 ///
-/// By second over the last 15 minutes, by ten seconds over 3 hours, by minute over 48 hours: the finest resolution that
-/// reaches back to `start` is taken. Sums of drops and resets are exact.
+/// By second over the last 15 minutes, by ten seconds over 3 hours, by minute over 48 hours: the finest
+/// resolution that reaches back to `start` is taken. Sums of drops and resets are exact.
 #[utoipa::path(get, path = "/api/v1/timeseries", tag = "query", params(TimeseriesQuery), responses(
     (status = 200, description = "Series that are not 0 throughout", content(
         (Envelope<Timeseries> = "application/json"), (String = "application/x-ndjson"))),
@@ -41,7 +41,7 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
     }))
 }
 
-/// The last 15 minutes of one account by second, and since when that is known.
+/// Returns the last 15 minutes of one account by second, and the start of what is recorded of them.
 pub(super) fn recent(snapshot: &Snapshot, account: &AccountView) -> (Vec<Series>, Timestamp) {
     let end = seconds(snapshot.taken);
     let grid = Grid::new(snapshot, 0, end.saturating_sub(RECENT - 1), 1, RECENT);
@@ -60,7 +60,7 @@ struct Question {
     summed: bool,
 }
 
-/// The parameters a question is made of.
+/// Query parameters from which a query is parsed.
 pub(super) const PARAMS: [&str; 11] =
     ["listener", "netns", "addr", "port", "process", "measure", "cause", "start", "end", "step", "by"];
 
@@ -129,7 +129,7 @@ impl Question {
         )
     }
 
-    /// The steps that are answered: within what is kept, and no more than there may be.
+    /// Clamps period and step to what is recorded and to the largest response.
     fn grid(&self, snapshot: &Snapshot, warnings: &mut Vec<String>) -> Grid {
         let now = seconds(snapshot.taken);
         let asked = |time| seconds(snapshot.wall_clock.find(time));
@@ -149,7 +149,7 @@ impl Question {
             warnings.push(format!("so far back only steps of {least} s are kept"));
         }
         let window = end.saturating_sub(start);
-        // Without a step, some hundred of them; in any case no more than there may be.
+        // Without a step about 450 of them; in any case no more than the largest number.
         let wanted = self.step.map_or(window / 450, u64::from).max(window.div_ceil(MOST_STEPS)).max(1);
         let step = u32::try_from(wanted.div_ceil(u64::from(least)) * u64::from(least)).unwrap_or(u32::MAX);
         if self.step.is_some_and(|asked| asked != step) {
@@ -173,13 +173,13 @@ impl Question {
     }
 }
 
-/// Steps of time, at one resolution.
+/// Steps of time at one resolution.
 #[derive(Clone, Copy)]
 struct Grid {
     tier: usize,
-    /// In seconds, as histories count them.
+    /// Start in seconds, as histories count them.
     start: u64,
-    /// In seconds, as the wall clock shows it.
+    /// Start in seconds, as the wall clock shows it.
     shown: u64,
     step: u32,
     steps: u64,
@@ -188,19 +188,19 @@ struct Grid {
 impl Grid {
     fn new(snapshot: &Snapshot, tier: usize, start: u64, step: u32, steps: u64) -> Self {
         let begin = Timestamp::from_nanos(start.saturating_mul(1_000_000_000));
-        // Histories are kept by whole seconds: a clock stepped by a part of one shows the nearest.
+        // Histories are kept by whole seconds: after a clock step by a fraction of one, the nearest is shown.
         let shown = (snapshot.wall_clock.show(begin).as_nanos() + 500_000_000) / 1_000_000_000;
         Self { tier, start, shown, step, steps }
     }
 
-    /// Since when everything is known.
+    /// Returns the time since when everything is recorded at this resolution.
     fn known_since(&self, snapshot: &Snapshot) -> Timestamp {
         let reach = RESOLUTIONS.get(self.tier).map_or(0, |tier| tier.reach.as_secs());
         let kept = Timestamp::from_nanos(seconds(snapshot.taken).saturating_sub(reach) * 1_000_000_000);
         kept.max(snapshot.attached)
     }
 
-    /// Each measure of an account that is not 0 throughout.
+    /// Returns each measure of an account that is not 0 throughout.
     fn series(&self, account: &AccountView) -> Vec<Series> {
         let start = u32::try_from(self.start).unwrap_or(u32::MAX);
         let steps = usize::try_from(self.steps).unwrap_or(usize::MAX);
@@ -231,7 +231,7 @@ fn same_measure(one: &Series, other: &Series) -> bool {
     (&one.measure, &one.cause, &one.stage) == (&other.measure, &other.cause, &other.stage)
 }
 
-/// Of counts the sum, of queues the longest.
+/// Adds counts; of queue lengths keeps the larger, as a sum of lengths would be no queue's length.
 fn add(sum: &mut Series, other: &Series) {
     let longest = matches!(sum.measure.as_str(), "accept_queue" | "syn_queue");
     for (sum, other) in sum.values.iter_mut().zip(&other.values) {

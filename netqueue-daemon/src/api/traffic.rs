@@ -1,9 +1,9 @@
-//! What went through a listener, as the API writes it.
+//! Conversion of a listener's traffic to its API representation.
 
 use netqueue_api::{Bucket, Distribution, QueuePeak, Traffic};
 use netqueue_domain::{self as domain, Features, Histogram, Peak};
 
-/// `None` where it is not observed.
+/// Converts traffic; `None` if it is not observed.
 pub(super) fn traffic_from(traffic: &domain::Traffic, features: Features) -> Option<Traffic> {
     let depth = features.queue_depth.then(|| distribution_from(&traffic.depth, 1.0));
     let wait = features.accept_wait.then(|| distribution_from(&traffic.wait, 1e6));
@@ -25,7 +25,7 @@ const fn queue_peak_from(peak: Peak) -> QueuePeak {
     QueuePeak { since_scrape: peak.since_scrape, last_minute: peak.window }
 }
 
-/// Values that are so many to one of the unit that is shown.
+/// Converts a distribution of values of which `to_one` make one of the unit shown.
 fn distribution_from(values: &Histogram, to_one: f64) -> Distribution {
     let quantile = |of| values.quantile(of).map(|value| value / to_one);
     let mut below = 0;

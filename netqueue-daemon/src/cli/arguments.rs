@@ -1,4 +1,4 @@
-//! The command line as a whole.
+//! Command line of `netqueue`.
 
 use clap::{Parser, Subcommand};
 
@@ -19,25 +19,25 @@ use crate::{config::DaemonArgs, lab::LabArgs};
 #[derive(Debug, Parser)]
 #[command(name = "netqueue", version, propagate_version = true, after_help = exit::HELP)]
 pub struct Arguments {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// Commands of `netqueue`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Attaches to the kernel and serves metrics and the query API until stopped
     Daemon(Box<DaemonArgs>),
     /// Watches a daemon in the terminal: listeners, queues, causes, events
     Top(TopArgs),
-    /// Shows every listener: queues, drops, resets, whose it is
+    /// Shows every listener: queues, drops, resets, owner
     Listeners(ListenersArgs),
     /// Shows single drops and resets
     Events(EventsArgs),
     /// Shows who sent resets, and why
     Resets(ResetsArgs),
-    /// Says in words what is known about one listener
+    /// Explains in words what happened to one listener
     Explain(ExplainArgs),
     /// Shows how well netqueue sees, and whether its sums equal the kernel's
     Status(StatusArgs),
@@ -47,7 +47,7 @@ pub enum Command {
     Replay(Box<ReplayArgs>),
     /// Reports what netqueue needs from this machine and whether it has it
     Doctor(DoctorArgs),
-    /// Provokes real incidents in network namespaces of its own and checks what the running daemon says of them
+    /// Provokes real incidents in network namespaces of its own and checks what the running daemon reports
     Lab(LabArgs),
     /// Prints a completion script for a shell
     Completions(CompletionsArgs),

@@ -1,4 +1,4 @@
-//! `netqueue doctor`: a readable report of what netqueue needs from this machine.
+//! `netqueue doctor`: a report of what netqueue needs from this machine and whether it has it.
 
 use std::{
     io::{self, Write},
@@ -15,7 +15,7 @@ use crate::privileges;
 use netqueue_domain::AttachWay;
 use netqueue_kernel::{Check, LoadSettings, Outcome, examine};
 
-/// The arguments of `netqueue doctor`.
+/// Arguments of `netqueue doctor`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DoctorArgs {
     /// Prints JSON
@@ -30,7 +30,7 @@ fn way(name: &str) -> Result<AttachWay, String> {
     AttachWay::named(name).ok_or_else(|| format!("expected {}", AttachWay::EXPECTED))
 }
 
-/// Examines the machine and prints the report. The exit code is 0 only if netqueue can run here.
+/// Checks the machine and prints the report. The exit code is 0 only if netqueue can run here.
 ///
 /// # Errors
 /// The report cannot be written.
@@ -47,7 +47,7 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if can_run(&checks) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the host is seen from here, or a container only.
+/// Checks that the daemon sees the host and not only a container.
 fn host_check(host: io::Result<Host>) -> Check {
     let (outcome, detail) = match host.map(|host| host.obstacle) {
         Ok(None) => (Outcome::Good, "the host's network namespace and processes are visible".to_owned()),
@@ -67,7 +67,7 @@ fn kernel_release() -> String {
     uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Columns of the report; a line that cannot be broken may be longer.
+/// Width of the report in columns; a word that cannot be broken may exceed it.
 const LINE: usize = 110;
 
 const fn word(outcome: Outcome) -> &'static str {

@@ -1,4 +1,4 @@
-//! `netqueue completions` and `netqueue man`: made from the command line itself.
+//! `netqueue completions` and `netqueue man`: generated from the definition of the command line.
 
 use std::{fs, io, path::PathBuf, process::ExitCode};
 
@@ -6,15 +6,15 @@ use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-/// The arguments of `netqueue completions`.
+/// Arguments of `netqueue completions`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// The arguments of `netqueue man`.
+/// Arguments of `netqueue man`.
 #[derive(Clone, Debug, Args)]
 pub struct ManArgs {
     /// Writes a page for every command into this folder, instead of the main page to standard output
@@ -31,7 +31,7 @@ pub fn completions(args: CompletionsArgs, mut command: Command) -> ExitCode {
 /// Writes the man pages of `command`.
 ///
 /// # Errors
-/// They cannot be written.
+/// The pages cannot be written.
 pub fn man(args: &ManArgs, command: Command) -> anyhow::Result<ExitCode> {
     match &args.out_dir {
         None => clap_mangen::Man::new(command).render(&mut io::stdout().lock())?,

@@ -1,4 +1,4 @@
-//! The command line: what it takes, and the commands that need more than a daemon to ask.
+//! Command line, and the commands that are not merely clients of a running daemon.
 
 mod arguments;
 pub mod doctor;

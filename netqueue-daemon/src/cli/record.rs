@@ -1,4 +1,4 @@
-//! `netqueue record`: writes down what a running daemon observes, for `netqueue replay`.
+//! `netqueue record`: records what a running daemon observes, for `netqueue replay`.
 
 use std::{
     fs::File,
@@ -22,12 +22,12 @@ use crate::{
     recording::{END, Writer},
 };
 
-/// How often what was written is made readable.
+/// Interval at which everything written so far is made readable.
 const FLUSH: Duration = Duration::from_secs(1);
-/// A daemon says something about itself every second: one that is silent for so long is gone.
+/// Time without data after which the daemon is gone: it sends its health every second.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// The arguments of `netqueue record`.
+/// Arguments of `netqueue record`.
 #[derive(Clone, Debug, Args)]
 pub struct RecordArgs {
     /// The file to write; it must not exist yet
@@ -39,7 +39,7 @@ pub struct RecordArgs {
     /// Seconds after which the recording ends; without it, when it is interrupted or the daemon stops
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
-    /// Writes over a file that exists
+    /// Overwrites an existing file
     #[arg(long)]
     force: bool,
 }
@@ -47,7 +47,7 @@ pub struct RecordArgs {
 /// Records until it is interrupted, the time is over, or the daemon stops.
 ///
 /// # Errors
-/// The daemon cannot be asked, or the file cannot be written.
+/// The daemon does not answer, or the file cannot be written.
 pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(record(args))
 }
@@ -62,7 +62,7 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let (mut line, mut written, mut complete) = (Vec::new(), 0_u64, false);
     loop {
         tokio::select! {
-            // Not cancelled half-way: what was read of a line stays in it.
+            // Safe to cancel: the part of a line that was read stays in `line`.
             read = timeout(SILENCE, lines.read_until(b'\n', &mut line)) => {
                 let read = read.with_context(|| format!("{} has said nothing for {} s", args.server, SILENCE.as_secs()))?;
                 if read.context("the connection to the daemon broke")? == 0 || line.last() != Some(&b'\n') {
@@ -110,7 +110,8 @@ fn create(path: &Path, force: bool) -> anyhow::Result<File> {
     })
 }
 
-/// Asks for the recording and returns its lines. HTTP/1.0, so that they come as they are and end with the connection.
+/// Requests the recording and returns its lines.
+/// With HTTP/1.0 the body is sent unchunked and ends with the connection.
 async fn ask(server: &str) -> anyhow::Result<BufReader<TcpStream>> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let authority = server.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));

@@ -1,4 +1,4 @@
-//! The arguments of `netqueue replay`.
+//! Arguments of `netqueue replay`.
 
 use std::path::PathBuf;
 
@@ -6,16 +6,16 @@ use clap::Args;
 
 use crate::{config::DaemonArgs, pipeline::Speed};
 
-/// Which recording is replayed, how fast, and the daemon's own settings.
+/// Recording to replay, its speed, and the daemon's own settings.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// A file that `netqueue record` has written
     #[arg(value_name = "FILE")]
     pub recording: PathBuf,
-    /// How many times as fast as it was observed, or max: at once
+    /// Speed as a multiple of the original one, or max: as fast as possible
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     pub speed: Speed,
-    /// Settings of the daemon; those of the kernel side mean nothing here.
+    /// Settings of the daemon; those of the kernel side have no effect.
     #[command(flatten)]
     pub daemon: DaemonArgs,
 }

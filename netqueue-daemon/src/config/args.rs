@@ -1,4 +1,4 @@
-//! The daemon's flags and their environment variables, as given.
+//! Flags of the daemon and their environment variables, as given.
 
 use std::{
     collections::HashSet,
@@ -9,14 +9,14 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
 use super::source::Source;
 
-/// What flags and environment say, and which of the two said it.
+/// Values of flags and environment variables, and which of both gave each.
 #[derive(Clone, Debug, Default)]
 pub struct DaemonArgs {
     flags: Flags,
     from_environment: HashSet<String>,
 }
 
-/// One member for each flag. Values are text until it is known where they came from.
+/// Flags, one member each. Values stay text until their source is known, so that errors can name it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Flags {
     /// TOML file with settings; flags and environment are stronger
@@ -31,7 +31,7 @@ pub(super) struct Flags {
     /// YAML file with TLS and users, in the format of the Prometheus exporter-toolkit
     #[arg(long = "web.config.file", env = "NETQUEUE_WEB_CONFIG_FILE", value_name = "FILE")]
     pub(super) web_config_file: Option<String>,
-    /// Serve the API to the network without asking who asks [default: false]
+    /// Serve the API to the network without authentication [default: false]
     #[arg(
         long = "web.allow-unauthenticated",
         env = "NETQUEUE_WEB_ALLOW_UNAUTHENTICATED",
@@ -41,22 +41,24 @@ pub(super) struct Flags {
         default_missing_value = "true"
     )]
     pub(super) web_allow_unauthenticated: Option<String>,
-    /// Names clients of the API may know this host by, separated by commas, beside localhost and its own
+    /// Host names that clients of the API may use, separated by commas, beside localhost and its own
     #[arg(long = "web.hostnames", env = "NETQUEUE_WEB_HOSTNAMES", value_name = "NAMES")]
     pub(super) web_hostnames: Option<String>,
-    /// Alertmanager that is told of spikes: http://ADDRESS:PORT, names are not looked up
+    /// Alertmanager that receives spike alerts: http://ADDRESS:PORT, names are not looked up
     #[arg(long = "alerts.alertmanager-url", env = "NETQUEUE_ALERTS_ALERTMANAGER_URL", value_name = "URL")]
     pub(super) alerts_alertmanager_url: Option<String>,
-    /// Webhook that is told of spikes as an Alertmanager would: http://ADDRESS:PORT/PATH, names are not looked up
+    /// Webhook that receives spike alerts in Alertmanager's format:
+    /// http://ADDRESS:PORT/PATH, names are not looked up
     #[arg(long = "alerts.webhook-url", env = "NETQUEUE_ALERTS_WEBHOOK_URL", value_name = "URL")]
     pub(super) alerts_webhook_url: Option<String>,
-    /// What to log: error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
+    /// Level of the log:
+    /// error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
     #[arg(long = "log.level", env = "NETQUEUE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
-    /// How to log: text or json [default: text]
+    /// Format of the log: text or json [default: text]
     #[arg(long = "log.format", env = "NETQUEUE_LOG_FORMAT", value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
-    /// Does not look for the processes that hold listeners: series carry no process
+    /// Does not look for the processes that own listeners: series carry no process
     #[arg(long = "no-owners", env = "NETQUEUE_NO_OWNERS", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_owners: Option<String>,
@@ -72,39 +74,42 @@ pub(super) struct Flags {
     /// Folder for a log of events on disk, read back at the next start
     #[arg(long = "event-log", env = "NETQUEUE_EVENT_LOG", value_name = "DIR")]
     pub(super) event_log: Option<String>,
-    /// Space on disk for that log, about 30 bytes an event [default: 256MiB]
+    /// Size limit of the event log on disk, about 30 bytes an event [default: 256MiB]
     #[arg(long = "event-log-size", env = "NETQUEUE_EVENT_LOG_SIZE", value_name = "BYTES")]
     pub(super) event_log_size: Option<String>,
-    /// Memory for what happened to listeners over the last two days, at most 78 KB for each cause of one [default: 32MiB]
+    /// Memory for the history of the last two days, at most 78 KB for each cause of a listener [default:
+    /// 32MiB]
     #[arg(long = "history-memory", env = "NETQUEUE_HISTORY_MEMORY", value_name = "BYTES")]
     pub(super) history_memory: Option<String>,
-    /// Events a second each listener may send from each CPU; the rest is counted, not shown; or unlimited [default: 100]
+    /// Events a second that each listener may send from each CPU, or unlimited;
+    /// others are only counted [default: 100]
     #[arg(long = "event-rate", env = "NETQUEUE_EVENT_RATE", value_name = "NUMBER")]
     pub(super) event_rate: Option<String>,
     /// Events each listener may send at once from each CPU after a silence [default: 1000]
     #[arg(long = "event-burst", env = "NETQUEUE_EVENT_BURST", value_name = "NUMBER")]
     pub(super) event_burst: Option<String>,
-    /// Listeners the kernel side tells apart; auto sizes by the number of CPUs [default: auto]
+    /// Number of listeners the kernel side distinguishes; auto sizes by the number of CPUs [default: auto]
     #[arg(long = "max-listeners", env = "NETQUEUE_MAX_LISTENERS", value_name = "NUMBER")]
     pub(super) max_listeners: Option<String>,
-    /// Handshakes whose final ACK was dropped that are remembered [default: 16384]
+    /// Number of handshakes to remember whose final ACK was dropped [default: 16384]
     #[arg(long = "ledger-capacity", env = "NETQUEUE_LEDGER_CAPACITY", value_name = "NUMBER")]
     pub(super) ledger_capacity: Option<String>,
-    /// How long a closed listener keeps its own counts, and a port that nobody listens on and that is silent [default: 120s]
+    /// Time that a closed listener, or a silent port without one, keeps its own counts [default: 120s]
     #[arg(long = "keep-closed", env = "NETQUEUE_KEEP_CLOSED", value_name = "TIME")]
     pub(super) keep_closed: Option<String>,
-    /// Addresses and ports the metrics tell apart; the rest is port="other" [default: 2000]
+    /// Number of addresses and ports the metrics distinguish; the rest is port="other" [default: 2000]
     #[arg(long = "max-series", env = "NETQUEUE_MAX_SERIES", value_name = "NUMBER")]
     pub(super) max_series: Option<String>,
     /// Does not measure how long connections wait for accept(): spares each of them a probe
     #[arg(long = "no-accept-wait", env = "NETQUEUE_NO_ACCEPT_WAIT", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_accept_wait: Option<String>,
-    /// Does not note how long the accept queue is whenever a connection enters it: no peaks, no distribution
+    /// Does not sample the accept queue whenever a connection enters it: no peaks, no distribution
     #[arg(long = "no-queue-depth", env = "NETQUEUE_NO_QUEUE_DEPTH", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_queue_depth: Option<String>,
-    /// From which level on programs in the kernel log, at a cost: off, error, warn, info, debug, trace [default: off]
+    /// Log level of the eBPF programs (slows the packet path):
+    /// off, error, warn, info, debug, trace [default: off]
     #[arg(long = "bpf-log", env = "NETQUEUE_BPF_LOG", value_name = "LEVEL")]
     pub(super) bpf_log: Option<String>,
 }
@@ -114,13 +119,13 @@ impl DaemonArgs {
         &self.flags
     }
 
-    /// The configuration file, where one is named.
+    /// Returns the path of the configuration file, if one is named.
     #[must_use]
     pub fn config_file(&self) -> Option<&Path> {
         self.flags.config_file.as_deref()
     }
 
-    /// Whether the flag `name` itself or its environment variable gave the value.
+    /// Returns the source of the flag `name`: the flag itself or its environment variable.
     pub(super) fn source(&self, name: &'static str) -> Source {
         if self.from_environment.contains(name) { Source::Environment(name) } else { Source::Flag(name) }
     }
@@ -155,7 +160,7 @@ impl FromArgMatches for DaemonArgs {
 
 #[cfg(test)]
 impl DaemonArgs {
-    /// As if the value of `flag` had come from its environment variable.
+    /// Pretends that the value of `flag` came from its environment variable.
     pub(super) fn given_by_environment(mut self, flag: &str) -> Self {
         self.from_environment.insert(flag.to_owned());
         self

@@ -1,4 +1,4 @@
-//! The configuration file: keys mirror flags, and a key nobody knows is refused.
+//! Configuration file: keys mirror flags, and unknown keys are refused.
 
 use std::{
     fmt, fs,
@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::source::{ConfigError, Source};
 
-/// A configuration file as read; empty where there is none.
+/// Configuration file as read; empty if there is none.
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
     path: PathBuf,
@@ -18,10 +18,10 @@ pub(super) struct ConfigFile {
     table: Table,
 }
 
-/// A value and where in the file it stands.
+/// Value, and its position in the file.
 pub(super) type Given = Spanned<Scalar>;
 
-/// The keys.
+/// Keys of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Table {
@@ -46,7 +46,7 @@ pub(super) struct Table {
     pub(super) bpf_log: Option<Given>,
 }
 
-/// The keys under `[web]`.
+/// Keys under `[web]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Web {
@@ -57,7 +57,7 @@ pub(super) struct Web {
     pub(super) hostnames: Option<Given>,
 }
 
-/// The keys under `[alerts]`.
+/// Keys under `[alerts]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Alerts {
@@ -65,7 +65,7 @@ pub(super) struct Alerts {
     pub(super) webhook_url: Option<Given>,
 }
 
-/// The keys under `[log]`.
+/// Keys under `[log]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Log {
@@ -74,7 +74,7 @@ pub(super) struct Log {
 }
 
 impl ConfigFile {
-    /// Reads the file that `named_by` names.
+    /// Reads the file at `path`; `named_by` is where that path was set.
     pub(super) fn read(path: &Path, named_by: Source) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
             path: path.to_owned(),
@@ -98,7 +98,7 @@ impl ConfigFile {
         &self.table
     }
 
-    /// Where `given`, the value of `key`, stands.
+    /// Returns the position of `given`, the value of `key`.
     pub(super) fn source(&self, key: &'static str, given: &Given) -> Source {
         let before = self.text.bytes().take(given.span().start);
         let line = before.filter(|byte| *byte == b'\n').count() + 1;
@@ -106,7 +106,7 @@ impl ConfigFile {
     }
 }
 
-/// A string, a whole number or a truth value, as text: what it must be is told by the same rules as for flags.
+/// String, whole number or boolean, as text: one set of rules then parses it and flags alike.
 #[derive(Debug)]
 pub(super) struct Scalar(String);
 

@@ -1,22 +1,24 @@
-//! What netqueue logs about itself, and how.
+//! Settings of netqueue's own log.
 
 use tracing_subscriber::EnvFilter;
 
-/// What is logged, and how.
+/// Level and format of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LogConfig {
-    /// What.
+    /// Level or directives.
     pub level: LogFilter,
-    /// How.
+    /// Format of log lines.
     pub format: LogFormat,
 }
 
-/// What is logged: a level, or directives that say it by module.
+/// Level of the log, or directives that set it by module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// A word that is no level is refused: taken for a module's name it would silence everything else.
+    /// Parses a filter.
+    /// A single word that is no level is refused, as EnvFilter would take it for a module and silence all
+    /// others.
     pub(super) fn new(text: &str) -> Option<Self> {
         let level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
         let directive = |part: &str| level(part) || part.contains(['=', '[', ']', '{', '}']);
@@ -24,7 +26,7 @@ impl LogFilter {
         understood.then(|| Self(text.to_owned()))
     }
 
-    /// The filter for the subscriber.
+    /// Returns the filter for the subscriber.
     #[must_use]
     pub fn to_env_filter(&self) -> EnvFilter {
         EnvFilter::builder().parse_lossy(&self.0)
@@ -37,12 +39,12 @@ impl Default for LogFilter {
     }
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// JSON, one object a line.
     Json,
 }

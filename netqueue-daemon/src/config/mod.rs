@@ -1,4 +1,6 @@
-//! Configuration, parsed once into types that cannot be wrong: flag over environment over file over default.
+//! Configuration, parsed once into types that cannot be invalid.
+//!
+//! Flags take precedence over environment variables, these over the file, the file over defaults.
 
 mod args;
 mod file;
@@ -24,56 +26,56 @@ pub use source::{ConfigError, Source};
 
 use crate::delivery::Place;
 
-/// What the daemon is set to.
+/// Configuration of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where HTTP is answered.
+    /// Address and port of the web server.
     pub listen_address: SocketAddr,
-    /// Where the metrics page is: begins with a slash and collides with nothing else.
+    /// Path of the metrics page: begins with a slash, and collides with no other route.
     pub telemetry_path: String,
-    /// TLS and users, in the format of the Prometheus exporter-toolkit.
+    /// File with TLS and users, in the format of the Prometheus exporter-toolkit.
     pub web_config_file: Option<PathBuf>,
-    /// Whether the API is served to the network without asking who asks.
+    /// True if the API is served to the network without authentication.
     pub allow_unauthenticated: bool,
-    /// Names this host is known by to clients of the API, beside `localhost` and its own.
+    /// Names by which clients of the API may address this host, beside `localhost` and its own.
     pub hostnames: Vec<String>,
-    /// The Alertmanager that is told of spikes.
+    /// Alertmanager that receives spike alerts.
     pub alertmanager: Option<Place>,
-    /// The webhook that is told of spikes.
+    /// Webhook that receives spike alerts.
     pub webhook: Option<Place>,
-    /// What is logged, and how.
+    /// Level and format of the log.
     pub log: LogConfig,
-    /// Whether the processes that hold listeners are looked for.
+    /// True if the processes that own listeners are looked for.
     pub owners: bool,
-    /// How programs are attached.
+    /// Mode in which programs are attached.
     pub attach: AttachWay,
-    /// Bytes of the ring buffer for events: a power of two, at least 4096.
+    /// Size of the ring buffer for events in bytes: a power of two, at least 4096.
     pub ring_bytes: u32,
-    /// Bytes the newest events may take in memory.
+    /// Memory for the newest events in bytes.
     pub event_memory: usize,
-    /// Folder of the event log on disk; `None`: there is none.
+    /// Directory of the event log on disk; `None`: no event log.
     pub event_log: Option<PathBuf>,
-    /// Bytes the event log on disk may take.
+    /// Size limit of the event log on disk in bytes.
     pub event_log_bytes: u64,
-    /// Bytes the histories of listeners may take in memory.
+    /// Memory for the histories of listeners in bytes.
     pub history_memory: usize,
-    /// Events a second that each listener may send from each CPU; `None`: as many as there are.
+    /// Events a second that each listener may send from each CPU; `None`: unlimited.
     pub event_rate: Option<u32>,
-    /// Events each listener may send at once from each CPU after a silence.
+    /// Events that each listener may send at once from each CPU after a silence.
     pub event_burst: u32,
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
     /// Handshakes whose final ACK was dropped that the kernel side remembers.
     pub ledger_capacity: u32,
-    /// How long a closed listener keeps its own counts, at least.
+    /// Least time for which a closed listener keeps its own counts.
     pub keep_closed: Duration,
-    /// Addresses and ports the metrics tell apart; the rest is `port="other"`.
+    /// Number of addresses and ports that the metrics distinguish; the rest is `port="other"`.
     pub max_series: usize,
-    /// Whether the wait of connections for accept() is measured.
+    /// True if the wait of connections for accept() is measured.
     pub accept_wait: bool,
-    /// Whether the length of accept queues is noted with each connection that enters one.
+    /// True if the accept queue is sampled whenever a connection enters it.
     pub queue_depth: bool,
-    /// From which level on the kernel side's programs log; `None`: they do not.
+    /// Log level of the eBPF programs; `None`: no log.
     pub bpf_log: Option<tracing::Level>,
 }
 
@@ -109,11 +111,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What flags, environment and the file they name add up to.
+    /// Resolves flags, environment variables and the file that they name.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read, or anything in it or in the other two is not what it should be.
+    /// The file cannot be read, or a value in it, in a flag or in an environment variable is invalid.
     pub fn load(args: &DaemonArgs) -> Result<Self, ConfigError> {
         let file = match args.config_file() {
             Some(path) => ConfigFile::read(path, args.source("config.file"))?,
@@ -233,14 +235,14 @@ impl Config {
     }
 }
 
-/// Where a setting may come from, strongest first.
+/// Sources of a setting, the one with the highest precedence first.
 struct Layers<'a> {
     args: &'a DaemonArgs,
     file: &'a ConfigFile,
 }
 
 impl Layers<'_> {
-    /// The setting `name` where it is strongest, as `rule` understands it; `None` where it is not set at all.
+    /// Returns the setting `name` from its strongest source, parsed by `rule`; `None` if it is not set.
     fn pick<T>(
         &self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! What each setting must be: one parser and the words for what it expects.
+//! Rule of each setting: its parser, and the description of what it accepts.
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
@@ -9,11 +9,11 @@ use super::log::{LogFilter, LogFormat};
 use crate::delivery::Place;
 use netqueue_domain::AttachWay;
 
-/// How a setting is understood, wherever it came from.
+/// Parser of a setting, whatever its source.
 pub(super) struct Rule<T> {
-    /// What is expected, for messages.
+    /// Description of what is accepted, for error messages.
     pub(super) expected: &'static str,
-    /// The value, where the text is one.
+    /// Parser; `None` for invalid text.
     pub(super) parse: fn(&str) -> Option<T>,
 }
 

@@ -1,21 +1,21 @@
-//! Where a setting came from, and what to say when it is wrong.
+//! Source of a setting, and the errors that name it.
 
 use std::{fmt, io, path::PathBuf};
 
-/// Where a setting came from.
+/// Source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A flag of the command line, without its dashes.
+    /// Flag of the command line, without its dashes.
     Flag(&'static str),
-    /// The environment variable of that flag.
+    /// Environment variable of that flag.
     Environment(&'static str),
-    /// A line of the configuration file.
+    /// Line of the configuration file.
     File {
-        /// The key, tables joined by dots.
+        /// Key, with the names of tables before it, joined by dots.
         key: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
 }
@@ -30,40 +30,40 @@ impl fmt::Display for Source {
     }
 }
 
-/// The environment variable that goes with a flag.
+/// Returns the environment variable of a flag.
 pub(super) fn variable(flag: &str) -> String {
     format!("NETQUEUE_{}", flag.replace(['.', '-'], "_").to_uppercase())
 }
 
-/// Why there is no configuration.
+/// Reason why the configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is not there, or not ours to read.
+    /// The file does not exist or is not readable.
     #[error("cannot read the configuration file {}, given by {named_by}", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Who named it.
+        /// Source of that path.
         named_by: Source,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The file is no TOML, has an unknown key, or something that is no value.
+    /// The file is not TOML, has an unknown key, or has a value of a type that no setting has.
     #[error("configuration file {}: {message}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What, and at which line.
+        /// Description of the problem, with the line.
         message: String,
     },
-    /// A setting's value is not what it should be.
+    /// A setting has an invalid value.
     #[error("{given_by} is {value:?}: expected {expected}")]
     Value {
-        /// Which setting.
+        /// Source of the value.
         given_by: Source,
-        /// Its value.
+        /// Invalid value.
         value: String,
-        /// What would be right.
+        /// Description of what is accepted.
         expected: &'static str,
     },
 }

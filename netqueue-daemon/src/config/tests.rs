@@ -1,4 +1,4 @@
-//! Which source wins, and what is refused in which words.
+//! Tests of the precedence of sources, and of error messages.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn command() -> Command {
 }
 
 fn args(given: &[&str]) -> DaemonArgs {
-    // What the environment of the test run happens to hold is left out.
+    // The environment of the test run must not matter.
     let command = command().mut_args(|arg| arg.env(Resettable::Reset));
     let matches = command.no_binary_name(true).try_get_matches_from(given).expect("clap takes any text");
     DaemonArgs::from_arg_matches(&matches).expect("arguments")

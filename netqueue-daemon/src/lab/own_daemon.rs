@@ -147,7 +147,7 @@ impl Drop for OwnDaemon {
 }
 
 impl Status {
-    /// Checks `seen = delivered + suppressed + lost`; returns a sentence if it does not hold.
+    /// Checks `seen = delivered + suppressed + lost`; returns a sentence if it is violated.
     pub(super) fn identity(&self) -> Option<String> {
         let Events { seen, stored, suppressed, .. } = self.events;
         let (full, undecodable) = (self.lost("ring_full"), self.lost("undecodable"));

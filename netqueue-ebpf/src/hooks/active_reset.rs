@@ -1,8 +1,9 @@
-//! net/ipv4/tcp_output.c `tcp_send_active_reset(sk, ..)`: this side resets a connection of its own accord.
+//! net/ipv4/tcp_output.c `tcp_send_active_reset(sk, ..)`: this side resets a connection unprompted.
 //!
-//! Its first statement raises OutRsts, so each entry is one. It takes `(sk, priority)` before 6.10,
-//! `(sk, priority, reason)` from 6.10 and `(sk, reason)` from 7.2: the loader says where the reason is. It may run in
-//! process context. A connection that a closing listener still had in its accept queue is charged to that listener.
+//! The function's first statement raises OutRsts, so each entry is one reset. The function takes `(sk,
+//! priority)` before 6.10, `(sk, priority, reason)` from 6.10 and `(sk, reason)` from 7.2: the loader finds
+//! the position of the reason. The function may run in process context. A connection that a closing listener
+//! still had in its accept queue is charged to that listener.
 
 use core::hint::black_box;
 
@@ -38,7 +39,8 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     }
 }
 
-/// Charges a connection's reset to its listener, or, where that is 0, to its local address. Apart, for its room on the stack.
+/// Charges a connection's reset to its listener, or, if that is 0, to its local address.
+/// Not inlined: functions that are called one after the other share the program's stack of 512 bytes.
 #[inline(never)]
 fn charge(state: &mut CpuState, sk: u64, listener: u64, code: u32, reason: u32) -> Result<(), Fault> {
     let sk = Sock(sk);
@@ -55,15 +57,18 @@ fn charge(state: &mut CpuState, sk: u64, listener: u64, code: u32, reason: u32) 
     Ok(())
 }
 
-/// The cell of the decision that led here. Apart, for its room on the stack.
+/// Returns the cell of the decision that led to this reset.
+/// Not inlined: functions that are called one after the other share the program's stack of 512 bytes.
 #[inline(never)]
 fn cause_of(call: &impl Entry, sk: u64, reason: u32) -> u32 {
     let own = Function { code: layout!(code_of_active_reset), parameters: 0 };
     cause(Sock(sk), reason, call.caller(own).unwrap_or(0)) as u32
 }
 
-/// Which decision led here. The kernel's reason says it for some; SO_LINGER 0 shares one with others, and kernels before 6.10
-/// give none: there the calling function and the socket say it, and where the caller is hidden the socket alone.
+/// Returns the cell of the decision that led to this reset.
+/// The kernel's reason reveals it for some; SO_LINGER 0 shares a reason with others, and kernels before 6.10
+/// give none: then the calling function and the socket reveal it, and if the caller is hidden the socket
+/// alone.
 #[inline(always)]
 fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
     match of_reason(reason) {
@@ -80,7 +85,8 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
     if called_from(layout!(code_of_disconnect)) {
         if sk.lingers_zero() { Cell::ResetLingerZero } else { Cell::ResetOther }
     } else if called_from(layout!(code_of_close)) {
-        // Unread data is looked for while the socket is still its process's; the rest when it is an orphan.
+        // The kernel checks for unread data while the socket is still its process's, and for the rest when it
+        // is an orphan.
         if !dead {
             Cell::ResetCloseUnreadData
         } else if sk.waits_not_for_fin() {
@@ -89,7 +95,7 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
             Cell::ResetOutOfMemory
         }
     } else if called_from(layout!(code_of_keepalive)) {
-        // The timer of an orphan in FIN_WAIT2 is the same, and so is its function.
+        // An orphan in FIN_WAIT2 has the same timer, and the same function of it.
         if state == tcp_state::FIN_WAIT2 { Cell::ResetAfterClose } else { Cell::ResetKeepaliveTimeout }
     } else if dead && state != tcp_state::CLOSE {
         // tcp_out_of_resources, which the compiler may make part of any timer.
@@ -99,7 +105,7 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
     }
 }
 
-/// What the socket alone says, in the order in which `__tcp_close` asks.
+/// Returns the cell that the socket alone reveals, by the checks of `__tcp_close` in their order.
 #[inline(always)]
 fn by_socket(sk: Sock) -> Cell {
     let state = sk.state();
@@ -141,7 +147,7 @@ fn of_reason(reason: u32) -> Cell {
 
 #[inline(always)]
 fn reason(call: &impl Entry) -> u32 {
-    // Each on its own: a load through a chosen context pointer would not pass the verifier.
+    // One load for each position: a load through a computed context pointer would not pass the verifier.
     match layout!(active_reset_reason_arg) {
         1 => black_box(call.number(1)) as u32,
         2 => black_box(call.number(2)) as u32,

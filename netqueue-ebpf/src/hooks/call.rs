@@ -1,8 +1,8 @@
-//! A hooked function's call as its two ends see it, whichever way the programs are attached.
+//! A hooked function's call as seen at entry and return, whichever way the programs are attached.
 //!
-//! A hook is written once, over [`Entry`] and [`Return`]. As kprobe and kretprobe it finds the registers there; as fentry
-//! and fexit the arguments, at the return too. The latter are never skipped because another program runs on the CPU, and
-//! cost a third: the loader takes them where the kernel has them.
+//! A hook is written once, over [`Entry`] and [`Return`]. A kprobe and a kretprobe find the registers there;
+//! fentry and fexit programs find the arguments, at the return too. The latter are never skipped because
+//! another program runs on the CPU, and cost a third: the loader takes them if the kernel has them.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -18,33 +18,36 @@ use crate::{
     slots,
 };
 
-/// A function is about to run.
+/// Entry of a function, which is about to run.
 pub(super) trait Entry {
-    /// By what the call is known.
+    /// Returns the frame, which identifies the call.
     fn frame(&self) -> Frame;
-    /// The `n`th argument as a number. To be asked for only where the function has one.
+    /// Returns the `n`th argument as a number; the function must have one.
     fn arg(&self, n: usize) -> u64;
-    /// The same, by way of a place that nothing else uses before this is done: cheaper.
+    /// Returns the `n`th argument as a number, by way of `place`: cheaper than [`Self::arg`].
+    /// Nothing else may use `place` meanwhile.
     fn arg_via(&self, n: usize, place: &mut u64) -> u64;
-    /// The `n`th argument, which is no pointer; or which is one, and stays one to the verifier.
+    /// Returns the `n`th argument: a number, or a pointer, which stays one to the verifier.
     fn number(&self, n: usize) -> u64;
-    /// Where in its caller the function will return to.
+    /// Returns the address in its caller to which the function will return.
     fn caller(&self, own: Function) -> Result<u64, Fault>;
-    /// This CPU's LINUX_MIB cells of the namespace of the listener that is the first argument.
+    /// Returns this CPU's LINUX_MIB counters of the namespace of the listener, the first argument.
     fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault>;
-    /// When the connection was established that is an argument, a pointer to the verifier ([`Sock::established`]).
+    /// Returns when a connection was established ([`Sock::established`]).
+    /// The connection is an argument, and a pointer to the verifier.
     fn established(connection: u64) -> Result<u64, Fault>;
 }
 
-/// A function has returned.
+/// Return of a function.
 pub(super) trait Return {
-    /// By what the call is known.
+    /// Returns the frame, which identifies the call.
     fn frame(&self) -> Frame;
-    /// What the function, which has two parameters, returned: no pointer.
+    /// Returns the return value, which is no pointer. The function must have two parameters.
     fn ret(&self) -> u64;
 }
 
-/// The stack pointer of a probed function's registers. A return sees it after the return address was popped.
+/// Stack pointer of a probed function's registers.
+/// A return program sees it after the return address was popped.
 #[cfg(bpf_target_arch = "x86_64")]
 macro_rules! stack_pointer {
     ($ctx:expr) => {{
@@ -56,7 +59,8 @@ macro_rules! stack_pointer {
 #[cfg(bpf_target_arch = "aarch64")]
 macro_rules! stack_pointer {
     ($ctx:expr) => {{
-        // SAFETY: the context of a kprobe program is a pt_regs, which begins with user_pt_regs on this architecture.
+        // SAFETY: the context of a kprobe program is a pt_regs, which begins with user_pt_regs on this
+        // architecture.
         Frame::near(unsafe { (*$ctx.regs).sp })
     }};
 }
@@ -122,7 +126,7 @@ impl Return for RetProbeContext {
     }
 }
 
-/// What a trampoline's programs see, at the entry and at the return.
+/// Implements [`Entry`] for the programs of a trampoline, at the entry and at the return.
 macro_rules! traced_entry {
     ($context:ty) => {
         impl Entry for $context {
@@ -183,7 +187,7 @@ impl Return for FExitContext {
     }
 }
 
-/// The programs of a function's entry: `entry!(body; kprobe name, fentry name)`.
+/// Defines the programs of a function's entry: `entry!(body; kprobe name, fentry name)`.
 macro_rules! entry {
     ($body:expr; $kprobe:ident, $fentry:ident) => {
         #[aya_ebpf::macros::kprobe]
@@ -199,7 +203,7 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
-/// The program of the entry of a function whose fexit program needs none: `probed!(body; kprobe name)`.
+/// Defines the kprobe of a function whose fexit needs no entry program: `probed!(body; kprobe name)`.
 macro_rules! probed {
     ($body:expr; $kprobe:ident) => {
         #[aya_ebpf::macros::kprobe]
@@ -210,7 +214,7 @@ macro_rules! probed {
 }
 pub(super) use probed;
 
-/// The programs of a function's return: `leaving!(body; kretprobe name, fexit name)`, or two bodies.
+/// Defines the programs of a return: `leaving!(body; kretprobe name, fexit name)`, or two bodies.
 macro_rules! leaving {
     ($body:expr; $kretprobe:ident, $fexit:ident) => {
         leaving!($body, $body; $kretprobe, $fexit);

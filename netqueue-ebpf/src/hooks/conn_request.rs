@@ -1,13 +1,15 @@
-//! net/ipv4/tcp_ipv4.c `tcp_v4_conn_request(sk, skb)`, its IPv6 twin, and net/mptcp/subflow.c `subflow_v4_conn_request` and
-//! `subflow_v6_conn_request`: a SYN reached a listener.
+//! net/ipv4/tcp_ipv4.c `tcp_v4_conn_request(sk, skb)` and its kin: a SYN reached a listener.
+//! Its kin are the IPv6 twin, and net/mptcp/subflow.c `subflow_v4_conn_request` and
+//! `subflow_v6_conn_request`.
 //!
-//! They drop a SYN to a broadcast, multicast or anycast address themselves and pass every other to `tcp_conn_request`,
-//! mostly by a jump. They always return 0 and free the SYN alike whether it was kept, answered with a cookie or dropped:
-//! only the counters tell. IPv4 on a dual-stack listener passes through both twins. They run with bottom halves off.
+//! The functions drop a SYN to a broadcast, multicast or anycast address themselves and pass every other to
+//! `tcp_conn_request`, mostly by a jump. They always return 0 and free the SYN alike whether it was kept,
+//! answered with a cookie or dropped: only the counters distinguish these cases. IPv4 on a dual-stack
+//! listener passes through both twins. The functions run with bottom halves off.
 //!
-//! Each drop is one `tcp_listendrop(sk)`, which raises the listener's own `sk_drops` as well; each cookie is made by
-//! `cookie_v4_init_sequence` or its twin; and none of the other counters moves without one of the two. So the return of a SYN
-//! that was kept reads no counter.
+//! Each drop is one `tcp_listendrop(sk)`, which raises the listener's own `sk_drops` as well; each cookie is
+//! made by `cookie_v4_init_sequence` or its twin; and none of the other counters moves without one of the
+//! two. So the return of a SYN that was kept reads no counter.
 
 use core::hint::cold_path;
 
@@ -52,7 +54,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     look(state)
 }
 
-/// This call dropped its SYN, or sent a cookie.
+/// Reads the counters for a call that dropped its SYN or sent a cookie, and charges the difference.
 #[inline(never)]
 fn look(state: &mut CpuState) -> Result<(), Fault> {
     let (sk, skb, cells, [before]) = (state.syn.sk, state.syn.skb, Cells(state.syn.cells), state.syn.before);
@@ -66,7 +68,7 @@ fn look(state: &mut CpuState) -> Result<(), Fault> {
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let (state, call) = (state(), Traced::new(call));
     let listener = call.listener();
-    // Before the counters are read: what is dropped meanwhile, on another CPU, is a reason to look again.
+    // Read before the counters: a drop meanwhile, on another CPU, is a reason to read them again.
     let drops = listener.drops();
     let guess = &state.guesses[Guess::place(listener.0)];
     if guess.drops == drops && state.cookie_made == 0 && slots::surely_holds(guess, listener.0) {
@@ -76,7 +78,8 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     look_traced(state, call, drops)
 }
 
-/// The listener has dropped so many packets, perhaps some of them since this CPU looked last; or this call sent a cookie.
+/// Reads the counters where the listener may have dropped packets, or this call sent a cookie.
+/// `drops` is the listener's number of drops, some of which may be new since this CPU last read the counters.
 #[inline(never)]
 fn look_traced(state: &mut CpuState, call: Traced, drops: u64) -> Result<(), Fault> {
     let sk = call.arg_via(0, &mut state.place);
@@ -143,7 +146,8 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: boo
     Ok(())
 }
 
-/// net/ipv4/syncookies.c `cookie_v4_init_sequence(skb, mss)`, and its twin in net/ipv6/syncookies.c: a cookie is made for a SYN.
+/// net/ipv4/syncookies.c `cookie_v4_init_sequence(skb, mss)`: a cookie is made for a SYN.
+/// The IPv6 twin is in net/ipv6/syncookies.c.
 #[inline(always)]
 fn cookie_made(_call: &impl Entry) -> Result<(), Fault> {
     state().cookie_made = 1;

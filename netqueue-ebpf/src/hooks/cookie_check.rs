@@ -1,8 +1,8 @@
-//! net/ipv4/syncookies.c `cookie_v4_check(sk, skb)` and net/ipv6/syncookies.c `cookie_v6_check(sk, skb)`: an ACK that
-//! belongs to no request reached a listener, perhaps with a cookie.
+//! net/ipv4/syncookies.c `cookie_v4_check(sk, skb)`: an ACK without a request reached a listener.
+//! The ACK may have a cookie. The IPv6 twin is net/ipv6/syncookies.c `cookie_v6_check(sk, skb)`.
 //!
-//! SyncookiesRecv or SyncookiesFailed moves. It runs with bottom halves off, and for everything but a SYN: a client's reset
-//! that no request is there for passes through here, too, before it is discarded.
+//! SyncookiesRecv or SyncookiesFailed moves. The functions run with bottom halves off, and for everything but
+//! a SYN: a client's reset for which there is no request passes through here, too, before it is discarded.
 
 use netqueue_common::Cell;
 

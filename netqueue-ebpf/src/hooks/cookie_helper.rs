@@ -1,8 +1,10 @@
-//! net/ipv4/tcp_input.c `tcp_get_syncookie_mss(rsk_ops, af_ops, sk, th)`: a BPF program asks for a cookie in a listener's name
-//! (`bpf_tcp_gen_syncookie`, called from XDP or tc by protection against SYN floods).
+//! net/ipv4/tcp_input.c `tcp_get_syncookie_mss(rsk_ops, af_ops, sk, th)`: a BPF program's cookie.
+//! A BPF program requests a cookie in a listener's name (`bpf_tcp_gen_syncookie`, called from XDP or tc by
+//! protection against SYN floods).
 //!
-//! It raises TCPReqQFullDoCookies for each cookie it allows, and ListenOverflows where the accept queue is full and it refuses.
-//! It drops nothing, so that ListenDrops stays. Its callers run with bottom halves off.
+//! The function raises TCPReqQFullDoCookies for each cookie that it allows, and ListenOverflows where the
+//! accept queue is full and it refuses. It drops nothing, so that ListenDrops stays. Its callers run with
+//! bottom halves off.
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::Cell;
@@ -19,7 +21,7 @@ use crate::{
     scope::CpuState,
 };
 
-/// The listener's place among the arguments.
+/// Position of the listener among the arguments.
 const LISTENER: usize = 2;
 
 #[inline(always)]

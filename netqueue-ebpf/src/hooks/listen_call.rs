@@ -1,11 +1,12 @@
-//! listen() itself: what the program asks for, before somaxconn cuts it down, and when.
+//! Calls of listen(): the backlog that the program passes, before somaxconn cuts it down, and the time.
 //!
-//! net/socket.c `__sys_listen(fd, backlog)` has what was asked for and not yet the socket; net/ipv4/af_inet.c
-//! `inet_listen(sock, backlog)`, further down the same call, has the socket and what somaxconn left. One task makes one such
-//! call at a time: the first is kept by task for the second.
+//! net/socket.c `__sys_listen(fd, backlog)` has the argument and not yet the socket; net/ipv4/af_inet.c
+//! `inet_listen(sock, backlog)`, further down the same call, has the socket and what somaxconn left. One task
+//! makes one such call at a time: a map by task keeps the argument for the second function.
 //!
-//! Both run in process context with interrupts on. A kprobe program there would be a hole (a softirq on top of it runs its
-//! functions without our programs); an fentry program is none. A kernel without fentry lacks this and nothing else.
+//! Both run in process context with interrupts on. A kprobe program there would be a hole (a softirq on top
+//! of it runs its functions without our programs); an fentry program is none. A kernel without fentry lacks
+//! this and nothing else.
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
@@ -20,12 +21,14 @@ use crate::{
     maps::tally,
 };
 
-/// What is being asked for, by task. A call that fails before it comes to `inet_listen`, or is none of TCP's, leaves its
-/// entry until it is the oldest.
+/// Backlog that each task is passing to listen().
+/// A call that fails before it comes to `inet_listen`, or is none of TCP's, leaves its entry until it is the
+/// oldest.
 #[map(name = "nq_listen_args")]
 static ASKED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(1024, 0);
 
-/// The calls. One that finds no room is missing, and counted; its listener's argument is then said to be missed.
+/// Records of the calls.
+/// A call that finds no room is missing, and counted; its listener's argument is then reported as missed.
 #[map(name = "nq_listens")]
 static LISTENS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 

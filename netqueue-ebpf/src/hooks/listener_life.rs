@@ -1,12 +1,15 @@
-//! A listener's beginning and end.
+//! Beginning and end of a listener.
 //!
-//! net/ipv4/inet_connection_sock.c `inet_csk_listen_start(sk[, backlog])`: a socket becomes a listener. Its address in
-//! memory may be that of an earlier one, on the same port: what was charged to that one is not this one's.
+//! net/ipv4/inet_connection_sock.c `inet_csk_listen_start(sk[, backlog])`: a socket becomes a listener. Its
+//! address in memory may be that of an earlier one, on the same port: charges to the earlier one are not its
+//! own.
 //!
-//! `inet_csk_listen_stop(sk)`: the listener ends. The resets of those still in its queue follow and are charged to it.
+//! `inet_csk_listen_stop(sk)`: the listener ends. The resets of the connections still in its queue follow and
+//! are charged to it.
 //!
-//! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept queue, which
-//! may be reset: bottom halves stay off, so that whatever is reset before it returns is that connection.
+//! `inet_child_forget(listener, req, child)`: the listener is closed while a connection waits in its accept
+//! queue. The connection may be reset: bottom halves stay off, so that whatever is reset before the function
+//! returns is that connection.
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
@@ -34,7 +37,8 @@ fn forget_child(call: &impl Entry) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Not every child is reset, and the memory of one that was not may soon be another's.
+/// Clears the note of the connection.
+/// Not every child is reset, and the memory of one that was not may soon be reused.
 #[inline(always)]
 fn child_forgotten(_call: &impl Return) -> Result<(), Fault> {
     state().forgotten = Forgotten { listener: 0, child: 0 };

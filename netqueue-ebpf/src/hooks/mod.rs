@@ -1,5 +1,6 @@
-//! One file per hooked kernel function: what is noted at its entry, what is charged at its return, and the thin
-//! programs that attach both. Where a connection goes well, fexit programs do without an entry: they know the arguments.
+//! One file per hooked kernel function: notes at its entry, charges at its return.
+//! Each file also has the thin programs that attach both. Where a connection goes well, fexit programs do
+//! without an entry program, because they see the arguments.
 
 mod active_reset;
 mod call;

@@ -1,14 +1,15 @@
-//! The lives of network namespaces.
+//! Beginning and end of network namespaces.
 //!
-//! net/ipv4/tcp_ipv4.c `tcp_sk_init(net)`: the TCP part of a new namespace is made; nothing was counted in it yet. It runs
-//! once for each, when the namespace has its number.
+//! net/ipv4/tcp_ipv4.c `tcp_sk_init(net)`: the TCP part of a new namespace is made; nothing was counted in it
+//! yet. The function runs once for each namespace, when the namespace has its number.
 //!
-//! net/ipv4/af_inet.c `ipv4_mib_exit_net(net)`: its counters are about to be given back. Its sockets are gone, also the
-//! kernel's own that resets are sent from: nothing counts any more.
+//! net/ipv4/af_inet.c `ipv4_mib_exit_net(net)`: the namespace's counters are about to be given back. Its
+//! sockets are gone, also the kernel's own that resets are sent from: nothing counts any more.
 //!
-//! fs/proc/generic.c `proc_free_inum(inum)`: an inode number may be given out again. All that a namespace did is done: its
-//! sockets are gone, and so are its counters. Namespaces of other types and entries of /proc have numbers of the same kind,
-//! so that more is counted than network namespaces; what has a number next is another all the same.
+//! fs/proc/generic.c `proc_free_inum(inum)`: an inode number may be given out again. The namespace does
+//! nothing any more: its sockets are gone, and so are its counters. Namespaces of other types and entries of
+//! /proc have numbers of the same kind, so that more is counted than network namespaces; the next owner of a
+//! number is another all the same.
 
 use super::call::{Entry, entry};
 use crate::{kernel::Fault, lives, net::Net};

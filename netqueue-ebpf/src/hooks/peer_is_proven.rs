@@ -1,5 +1,5 @@
-//! net/ipv4/tcp_metrics.c `tcp_peer_is_proven(req, dst)`: asked only by the last-quarter rule, within `tcp_conn_request`; false
-//! is its drop.
+//! net/ipv4/tcp_metrics.c `tcp_peer_is_proven(req, dst)`: false if the last-quarter rule drops a SYN.
+//! Only that rule calls the function, within `tcp_conn_request`.
 
 use super::call::{Return, leaving};
 use crate::{kernel::Fault, maps::state};

@@ -1,10 +1,11 @@
-//! net/ipv4/inet_connection_sock.c `inet_csk_reqsk_queue_drop(sk, req)`: a pending request is dropped; true where it was still
-//! there.
+//! net/ipv4/inet_connection_sock.c `inet_csk_reqsk_queue_drop(sk, req)`: a request is dropped.
+//! The function returns true if the request was still there.
 //!
-//! `tcp_check_req` calls it where a reset, sent or received, ends a handshake, and raises EmbryonicRsts at once if it returns
-//! true. `tcp_check_req` itself runs for every handshake; this does not. Others that call it count nothing, or something else:
-//! the return address says who calls. Where another tracer has replaced that, the counter says it (embryonic.rs). It runs with
-//! bottom halves off.
+//! `tcp_check_req` calls the function where a reset, sent or received, ends a handshake, and raises
+//! EmbryonicRsts at once if it returns true. `tcp_check_req` itself runs for every handshake; this function
+//! does not. Other callers count nothing, or something else: the return address reveals the caller. If
+//! another tracer has replaced that, the counter reveals it (embryonic.rs). The function runs with bottom
+//! halves off.
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use netqueue_common::{Cell, Tally};
@@ -62,7 +63,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     ended(state, sk, request, unlinked, caller == Caller::Hidden)
 }
 
-/// A request is ended, by `tcp_check_req` or, where the caller is hidden, perhaps by it.
+/// Notes that a request was ended by `tcp_check_req`, or, if the caller is hidden, perhaps by it.
 #[inline(always)]
 fn ended(state: &mut CpuState, sk: Sock, request: Sock, unlinked: u64, hidden: bool) -> Result<(), Fault> {
     let answered = state.answered == sk.0;
@@ -76,7 +77,7 @@ fn ended(state: &mut CpuState, sk: Sock, request: Sock, unlinked: u64, hidden: b
         tally(Tally::CallerHidden);
         let cells = Cells::linux(state, sk.net()?)?;
         embryonic::owe(state, cells, account);
-        // A reset was sent in answer to the handshake: that is its end. Else it may have been its timer's.
+        // A reset that answered the handshake is its end. Without one, the request's timer may have ended it.
         return if answered { ledger::ended(&mut state.flow, request, true, account) } else { Ok(()) };
     }
     embryonic::settle(state);

@@ -1,7 +1,7 @@
 //! net/ipv4/tcp_ipv4.c `tcp_req_err(req, seq, abort)`: an ICMP error names a pending request.
 //!
-//! If it is fatal and quotes the SYN-ACK, the request is dropped and its listener's ListenDrops moves. It runs with bottom
-//! halves off.
+//! If the error is fatal and quotes the SYN-ACK, the request is dropped, and ListenDrops moves on behalf of
+//! its listener. The function runs with bottom halves off.
 
 use netqueue_common::{Cell, NO_REASON};
 

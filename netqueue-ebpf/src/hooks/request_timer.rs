@@ -1,9 +1,10 @@
-//! net/ipv4/inet_connection_sock.c `reqsk_timer_handler(t)`: a pending request has waited for its final ACK, its SYN-ACK is
-//! sent again, or the request is given up.
+//! net/ipv4/inet_connection_sock.c `reqsk_timer_handler(t)`: the timer of a pending request.
+//! The request has waited for its final ACK: its SYN-ACK is sent again, or the request is given up.
 //!
-//! Only of interest where that ACK came and was dropped. A request that is given up leaves the table of connections, and
-//! its memory may be another's when the function returns. Where the listener is closed, it is nobody's request any more, or
-//! moves to another listener: neither is a time-out. It runs in the timer's softirq.
+//! Only requests whose final ACK came and was dropped matter here. A request that is given up leaves the
+//! table of connections, and its memory may be reused when the function returns. If the listener is closed,
+//! the request is nobody's any more, or moves to another listener: neither is a time-out. The function runs
+//! in the timer's softirq.
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{

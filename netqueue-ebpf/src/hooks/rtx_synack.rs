@@ -1,6 +1,6 @@
-//! net/ipv4/tcp_output.c `tcp_rtx_synack(sk, req)`: a SYN-ACK is sent again; 0 where it was.
+//! net/ipv4/tcp_output.c `tcp_rtx_synack(sk, req)`: a SYN-ACK is sent again; returns 0 if it was.
 //!
-//! `sk` is the listener, but for Fast Open, where it is the connection: the request knows its listener.
+//! `sk` is the listener, except for Fast Open, where it is the connection: so the request gives the listener.
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{

@@ -1,14 +1,14 @@
-//! net/ipv4/tcp_ipv4.c `tcp_v4_send_reset(sk, skb[, reason])` and its IPv6 twin: a packet may be answered with a reset.
+//! net/ipv4/tcp_ipv4.c `tcp_v4_send_reset(sk, skb[, reason])` and its IPv6 twin: perhaps a reset.
 //!
-//! Entering is not sending: a reset is never answered, a foreign destination neither, a signature must fit, and IPv6 needs a
-//! route, which there is where it has a connection. Of IPv4, and of connections, the packet says whether it will be: such a call is
-//! charged at its entry, and whatever comes on top of it or preempts it changes nothing. The rest is charged at the return where
-//! OutRsts has moved. `sk` may be NULL, a listener, a
-//! time-wait socket or a connection.
+//! A call need not send one: a reset is never answered, nor is a packet to a foreign destination, a signature
+//! must fit, and IPv6 needs a route, which exists if there is a connection. For IPv4, and for connections,
+//! the packet shows whether it will be answered: such a call is charged at its entry, and whatever comes on
+//! top of it or preempts it changes nothing. The rest is charged at the return if OutRsts has moved. `sk` may
+//! be NULL, a listener, a time-wait socket or a connection.
 //!
-//! The function may run in process context (a socket's backlog), where a softirq's call comes on top, or another task's, also
-//! while a program of the outer call runs. The kernel skips a program on top of itself: a return that knows the arguments does
-//! what a skipped entry would have done.
+//! The functions may run in process context (a socket's backlog), where a softirq's call comes on top, or
+//! another task's, also while a program of the outer call runs. The kernel skips a program on top of itself:
+//! a return program that sees the arguments does what the skipped entry program would have done.
 
 use core::hint::black_box;
 
@@ -34,11 +34,11 @@ use crate::{
     slots,
 };
 
-/// What is known before the call, packed into a word.
+/// Findings before the call, packed into a word.
 struct Verdict {
     cell: Cell,
     reason: u32,
-    /// The socket is a listener.
+    /// True if the socket is a listener.
     listening: bool,
 }
 
@@ -53,7 +53,7 @@ impl Verdict {
     }
 }
 
-/// Of both; the reason came as the third.
+/// Returns the number of parameters of both functions; the reason came as the third.
 #[inline(always)]
 fn parameters() -> usize {
     if layout!(reset_reason_arg) == KernelLayout::ABSENT { 2 } else { 3 }
@@ -87,7 +87,7 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether this packet, which is no reset, surely is answered with one.
+/// Returns whether this packet, which is no reset, is certainly answered with one.
 #[inline(always)]
 fn is_answered(sk: u64, skb: u64, ipv4: bool) -> Result<bool, Fault> {
     let there_is_a_route = if sk == 0 {
@@ -98,7 +98,8 @@ fn is_answered(sk: u64, skb: u64, ipv4: bool) -> Result<bool, Fault> {
     Ok(there_is_a_route && is_plain(skb) != 0)
 }
 
-/// Apart, for its room on the stack.
+/// Returns 1 if the packet's options are plain ([`Packet::is_plain`]), else 0.
+/// Not inlined: functions that are called one after the other share the program's stack of 512 bytes.
 #[inline(never)]
 fn is_plain(skb: u64) -> u64 {
     u64::from(Packet(skb).is_plain().unwrap_or(false))
@@ -118,7 +119,8 @@ fn net_of(sk: u64, skb: u64) -> Result<Net, Fault> {
     if sk == 0 { Packet(skb).net() } else { Sock(sk).net() }
 }
 
-/// The packed [`Verdict`] on a call. Apart, for its room on the stack.
+/// Returns the packed [`Verdict`] on a call.
+/// Not inlined: functions that are called one after the other share the program's stack of 512 bytes.
 #[inline(never)]
 fn verdict(state: &mut CpuState, call: &impl Entry, sk: u64, skb: u64, ipv4: u64) -> u64 {
     let code = if ipv4 == 0 { layout!(code_of_v6_send_reset) } else { layout!(code_of_v4_send_reset) };
@@ -137,11 +139,13 @@ fn verdict(state: &mut CpuState, call: &impl Entry, sk: u64, skb: u64, ipv4: u64
     Verdict { cell, reason, listening }.pack()
 }
 
-/// Why a listener answers with a reset: on behalf of a pending request (`tcp_check_req`), of a connection that joins another of
+/// Returns why a listener answers with a reset.
+/// The listener acts on behalf of a pending request (`tcp_check_req`), of a connection that joins another of
 /// Multipath TCP, or of a packet that belongs to nothing it has.
 ///
-/// From 6.10 on the kernel's reason says it, before that who called; where the caller is hidden, the packet may: what has its
-/// final ACK dropped, or a SYN, comes from `tcp_check_req`, and what has no SYN does not.
+/// From 6.10 on the kernel's reason reveals it, before that the caller; if the caller is hidden, the packet
+/// may: one whose final ACK was dropped, or a SYN, comes from `tcp_check_req`, and one that is no SYN does
+/// not.
 #[inline(always)]
 fn of_listener(
     state: &mut CpuState,
@@ -154,7 +158,7 @@ fn of_listener(
         let of_mptcp = layout!(reason_mptcp_first) <= reason && reason <= layout!(reason_mptcp_last);
         if reason == layout!(reason_invalid_syn) || of_mptcp { Caller::Asked } else { Caller::Another }
     } else {
-        // Found once: verifiers follow each way through the search to the end of what comes after.
+        // Searched once: verifiers follow each path through the search to the end of the code after it.
         let address = call.caller(own).unwrap_or(0);
         match Caller::of(address, layout!(code_of_check_req)) {
             Caller::Another => Caller::of(address, layout!(code_of_subflow_syn_recv_sock)),
@@ -177,7 +181,7 @@ fn of_listener(
     cell
 }
 
-/// What the packet alone says, whose final ACK was not dropped.
+/// Returns the cell that the packet alone reveals, if its final ACK was not dropped.
 #[inline(always)]
 fn by_packet(sk: u64, skb: u64) -> Result<Cell, Fault> {
     let flags = Packet(skb).flags()?;
@@ -234,12 +238,13 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         cells = Cells::tcp(state, net_of(sk, skb)?)?;
         mark = verdict(state, call, sk, skb, u64::from(ipv4));
     }
-    // At one place: verifiers follow it once for each.
+    // Called at one place: verifiers follow the function once for each call.
     account_for(state, sk, skb, cells, mark)
 }
 
-/// Whether a call that was kept sent a reset, and is not charged yet. On another CPU it was another cell that moved: that it could
-/// not be answered is the exception.
+/// Returns whether a call on record sent a reset that is not charged yet.
+/// A call that returned on another CPU moved a counter there: it counts as sent, because an unanswered packet
+/// is the exception.
 #[inline(always)]
 fn was_sent(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
     if returned.mark == resets::CHARGED {
@@ -252,8 +257,9 @@ fn was_sent(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
     Ok(uncharged.wrapping_sub(returned.before).cast_signed() > 0)
 }
 
-/// Charges one reset, for a call sends no more, and says so where the account may send an event. Two functions, for their room on
-/// the stack.
+/// Charges one reset, because a call sends no more, and reports it if the account may send an event.
+/// Two functions do this, because functions that are called one after the other share the program's stack of
+/// 512 bytes.
 #[inline(always)]
 fn account_for(state: &mut CpuState, sk: u64, skb: u64, cells: Cells, mark: u64) -> Result<(), Fault> {
     resets::note_charged(state, cells);
@@ -263,10 +269,10 @@ fn account_for(state: &mut CpuState, sk: u64, skb: u64, cells: Cells, mark: u64)
     }
 }
 
-/// What [`charge`] returns where no event may be sent.
+/// Result of [`charge`] if no event may be sent.
 const NOTHING_TO_SAY: u64 = u64::MAX;
 
-/// The slot that was charged, in the upper half, and the cell.
+/// Charges a reset; returns the slot, in the upper half, and the cell, or [`NOTHING_TO_SAY`].
 #[inline(never)]
 fn charge(state: &mut CpuState, sk: u64, skb: u64, mark: u64) -> u64 {
     let Ok(mut key) = account_key(sk, skb, mark) else {
@@ -317,13 +323,13 @@ fn say(state: &mut CpuState, sk: u64, skb: u64, mark: u64, charged: u64) -> Resu
     Ok(())
 }
 
-/// Whether the verdict says that the socket is a listener.
+/// Returns whether the socket is a listener, as the verdict contains it.
 #[inline(always)]
 fn is_listening(mark: u64) -> bool {
     mark & 0x100 != 0
 }
 
-/// The listener's account, or that of the address that was written to.
+/// Returns the listener's account, or that of the address that the packet was sent to.
 #[inline(always)]
 fn account_key(sk: u64, skb: u64, mark: u64) -> Result<ListenerKey, Fault> {
     let listening = is_listening(mark);

@@ -1,8 +1,9 @@
-//! net/smc/af_smc.c `smc_tcp_syn_recv_sock(sk, skb, req, dst, req_unhash, ..)` (from 6.0): a handshake is complete at a listener of
-//! SMC, which may drop its ACK itself, before TCP is asked.
+//! net/smc/af_smc.c `smc_tcp_syn_recv_sock(sk, skb, req, dst, req_unhash, ..)` (from 6.0).
+//! A handshake is complete at a listener of SMC, which may drop the ACK itself, before TCP is called.
 //!
-//! It counts what it drops (`tcp_listendrop`). Whatever the function it stands for has dropped was charged at that one's return.
-//! It runs with bottom halves off. A module's function: by kprobe only.
+//! The function counts what it drops (`tcp_listendrop`). Whatever the function that it replaces has dropped
+//! was charged at that one's return. It runs with bottom halves off. As a module's function it is hooked by
+//! kprobe only.
 
 use aya_ebpf::{
     macros::{kprobe, kretprobe},

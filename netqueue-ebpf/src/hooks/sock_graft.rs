@@ -1,8 +1,9 @@
-//! security/security.c `security_sock_graft(sk, parent)`: accept() gives a connection's socket to the process's new one.
+//! security/security.c `security_sock_graft(sk, parent)`: accept() gives a connection to a process.
 //!
-//! The one place on accept()'s way that is a function of its own, comes after the wait, and has bottom halves off
-//! (include/net/sock.h `sock_graft` holds `sk_callback_lock`): a softirq on top of a program elsewhere on that way would
-//! run its own functions without ours, and what it drops would be charged to nobody. Sockets of any protocol come here.
+//! This is the one place on the path of accept() that is a function of its own, comes after the wait, and has
+//! bottom halves off (include/net/sock.h `sock_graft` takes `sk_callback_lock`): a softirq on top of a
+//! program elsewhere on that path would run its own functions without ours, and what it drops would be
+//! charged to nobody. Sockets of any protocol come here.
 
 use super::call::{Entry, entry};
 use crate::{kernel::Fault, traffic};

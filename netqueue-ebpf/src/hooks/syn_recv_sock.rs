@@ -1,11 +1,13 @@
-//! net/ipv4/tcp_ipv4.c `tcp_v4_syn_recv_sock(sk, skb, req, dst, req_unhash, own_req, ..)` and its IPv6 twin: a handshake
-//! is complete, the listener makes the connection's socket or drops the ACK.
+//! net/ipv4/tcp_ipv4.c `tcp_v4_syn_recv_sock(sk, skb, req, dst, req_unhash, own_req, ..)`.
+//! A handshake is complete: the listener makes the connection's socket or drops the ACK. There is an IPv6
+//! twin.
 //!
-//! `req_unhash` is NULL for a cookie's ACK, and for a Fast Open SYN, which `tcp_conn_request` tries as a whole handshake
-//! first: one that is dropped here goes on as an ordinary SYN, so that nobody believes to be connected. IPv4 on a
-//! dual-stack listener passes through both functions, the outer of which counts nothing itself. They run with bottom halves
-//! off. A socket that is not the one for its request (another CPU was faster with the same ACK) is closed when it is returned;
-//! any other enters the accept queue next.
+//! `req_unhash` is NULL for a cookie's ACK, and for a Fast Open SYN, which `tcp_conn_request` tries as a
+//! whole handshake first: one that is dropped here goes on as an ordinary SYN, so that no client considers
+//! itself connected. IPv4 on a dual-stack listener passes through both functions, the outer of which counts
+//! nothing itself. The functions run with bottom halves off. A socket that is not the one for its request
+//! (another CPU was faster with the same ACK) is closed when it is returned; any other enters the accept
+//! queue next.
 
 use core::hint::cold_path;
 
@@ -37,7 +39,8 @@ fn enter(call: &ProbeContext) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A connection was made, or the ACK was dropped: it is one or the other, in every kernel.
+/// Notes that a connection was made, or charges the dropped ACK.
+/// In every kernel it is one or the other.
 #[inline(always)]
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     let (state, child): (_, u64) = (state(), call.ret());
@@ -49,7 +52,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
         return dropped(state);
     }
     let sk = Sock(state.ack.sk);
-    // Of two nested calls the outer one tells.
+    // Of two nested calls, the outer one counts the connection.
     if !state.ack.is_open() && Sock(child).state() != tcp_state::CLOSE {
         traffic::entered(state, sk, || child, || sk.accept_length())?;
     }
@@ -66,14 +69,14 @@ fn completed() -> Result<(), Fault> {
     ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
 }
 
-/// The call that was on record made no socket.
+/// Charges the call that was on record, which made no socket.
 #[inline(never)]
 fn dropped(state: &mut CpuState) -> Result<(), Fault> {
     let (sk, skb, cookie) = (Sock(state.ack.sk), state.ack.skb, state.ack.mark != 0);
     dropped_by(state, sk, skb, cookie)
 }
 
-/// A listener made no socket of this packet.
+/// Charges a listener that made no socket of this packet.
 #[inline(always)]
 pub(super) fn dropped_by(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool) -> Result<(), Fault> {
     let cells = Cells::linux(state, sk.net()?)?;
@@ -93,7 +96,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
         traffic::entered(
             state,
             Sock(listener.0),
-            // Both once more: a load is cheaper than a register kept.
+            // Loaded once more, both: a load is cheaper than a register that is kept.
             || call.returned_sock().0,
             || Ok(call.listener().accept_length()),
         )?;
@@ -122,7 +125,7 @@ fn completed_traced(call: Traced) -> Result<(), Fault> {
     ledger::completed(&mut state.flow, sk, skb)
 }
 
-/// Of IPv4, the inner call tells.
+/// Handles the return of the IPv6 twin; of IPv4 packets, the inner call does that.
 #[inline(always)]
 fn leave_traced_v6(call: &FExitContext) -> Result<(), Fault> {
     if Traced::new(call).is_of_ipv4() { Ok(()) } else { leave_traced(call) }
@@ -130,13 +133,13 @@ fn leave_traced_v6(call: &FExitContext) -> Result<(), Fault> {
 
 #[inline(always)]
 fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) -> Result<(), Fault> {
-    // Not so where another CPU made the socket, or where the inner call of the same packet has told.
+    // No drop if another CPU made the socket, or if the inner call for the same packet has charged it.
     let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, Call::PACKET)?;
     if drops == 0 {
         return Ok(());
     }
     state.overflowed = if overflows != 0 { Overflowed::by(Packet(skb)) } else { Overflowed::NONE };
-    // A Fast Open SYN that is tried as a whole handshake: no other comes here.
+    // A Fast Open SYN that is tried as a whole handshake: no other SYN comes here.
     let fast_open = cookie && Packet(skb).is_syn()?;
     let mut key = sk.listener_key()?;
     let local_port = key.port;
@@ -153,7 +156,7 @@ fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) 
     account.add(full, overflows);
     account.add(rest, drops.saturating_sub(overflows));
     if !fast_open {
-        // What cannot be read here is not remembered, and counted; the drop is charged all the same.
+        // A failed read here is counted, and the handshake not remembered; the drop is charged all the same.
         observe(ledger::remember(&mut state.flow, sk, skb, cookie, account));
     }
     let cell = if overflows != 0 { full } else { rest };

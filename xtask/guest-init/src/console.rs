@@ -1,4 +1,4 @@
-//! The guest's console: whole lines only, each with who said it.
+//! The guest's console: whole lines only, each with a prefix that names its source.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::thread::{self, JoinHandle};
@@ -14,7 +14,7 @@ pub(crate) fn say(what: impl std::fmt::Display) {
 pub(crate) fn line(prefix: &str, text: &str) {
     let whole = format!("{prefix}{text}\n");
     let mut out = std::io::stdout().lock();
-    // There is nobody else to tell that the console is broken.
+    // A broken console cannot be reported anywhere else.
     let _ = out.write_all(whole.as_bytes());
     let _ = out.flush();
 }

@@ -1,4 +1,4 @@
-//! One GET over plain TCP, enough to ask a daemon how it is.
+//! Minimal HTTP client: one GET over plain TCP, enough to poll a daemon.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// An answer.
+/// Response to a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
@@ -15,11 +15,12 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks for `path`. HTTP/1.0, so that the answer is not chunked and ends with the connection.
+/// Sends a GET for `path` and returns the response.
+/// The request is HTTP/1.0, so that the response is not chunked and ends with the connection.
 ///
 /// # Errors
 ///
-/// When nobody answers in time, or not in HTTP.
+/// If no response arrives in time, or if it is not HTTP.
 pub fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, limit)
         .with_context(|| format!("nobody answers at {address}"))?;

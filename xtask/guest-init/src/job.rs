@@ -1,14 +1,14 @@
-//! The job file: what PID 1 does after set-up, one step per line, words separated by tabs.
+//! The job file: the steps of PID 1 after set-up, one per line, words separated by tabs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// Where the job is in the guest.
+/// Path of the job file in the guest.
 pub const FILE: &str = "/job";
 
-/// Where PID 1 leaves the steps that are for its successor's service.
+/// Path of the file in which PID 1 leaves the steps for its successor's service.
 pub const REST: &str = "/job.rest";
 
 /// One step. The first that fails ends the job.
@@ -20,10 +20,11 @@ pub enum Step {
         address: Ipv4Addr,
         /// Length of the network's prefix.
         prefix: u8,
-        /// Where everything else is reached.
+        /// Address of the default route's gateway.
         gateway: Ipv4Addr,
     },
-    /// `hand-over WORD...`: another program becomes PID 1; the steps that follow are done by a service of it (systemd's).
+    /// `hand-over WORD...`: makes another program PID 1.
+    /// A service of that program (systemd's) carries out the steps that follow.
     HandOver {
         /// The program and its arguments.
         argv: Vec<String>,
@@ -35,16 +36,16 @@ pub enum Step {
     },
     /// `ready ADDRESS PATH SECONDS`: waits until a GET answers 200.
     Ready {
-        /// Who is asked.
+        /// Address that the request goes to.
         address: SocketAddr,
-        /// For what.
+        /// Path of the request.
         path: String,
-        /// For how long.
+        /// Time limit.
         within: Duration,
     },
-    /// `wait SECONDS`: nothing.
+    /// `wait SECONDS`: waits.
     Wait {
-        /// For how long.
+        /// Duration of the wait.
         time: Duration,
     },
     /// `run WORD...`: runs a program, which must exit with 0.
@@ -54,25 +55,25 @@ pub enum Step {
     },
     /// `get ADDRESS PATH`: prints the answer to a GET, which must be 200.
     Get {
-        /// Who is asked.
+        /// Address that the request goes to.
         address: SocketAddr,
-        /// For what.
+        /// Path of the request.
         path: String,
     },
-    /// `stop SECONDS`: SIGTERM to the daemon, which must exit with 0 in time.
+    /// `stop SECONDS`: sends SIGTERM to the daemon, which must exit with 0 in time.
     Stop {
-        /// For how long.
+        /// Time limit.
         within: Duration,
     },
 }
 
-/// The job as a file.
+/// Returns the text of a job file with these steps.
 #[must_use]
 pub fn write(steps: &[Step]) -> String {
     steps.iter().map(|step| words(step).join("\t") + "\n").collect()
 }
 
-/// The file as a job.
+/// Parses the text of a job file.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! PID 1 of a test guest: set up, carry out the job, say one verdict line, switch off. Or, as a service of the PID 1 it
-//! has handed over to, the rest of that.
+//! PID 1 of a test guest: sets up, carries out the job, prints one verdict line, and powers off.
+//! As a service of the PID 1 to which it has handed over, it carries out the rest of the job.
 
 mod console;
 mod network;
@@ -25,7 +25,7 @@ fn main() {
         Err(_) => Err("PID 1 panicked".to_owned()),
     };
     line("", &protocol::verdict(&outcome));
-    // Nothing is left to be told to anyone if these fail; the host's deadline ends the guest.
+    // Failures from here on cannot be reported; the host's deadline then ends the guest.
     let _ = tcdrain(std::io::stdout());
     nix::unistd::sync();
     let _ = reboot(RebootMode::RB_POWER_OFF);

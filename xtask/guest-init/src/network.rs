@@ -9,7 +9,7 @@ use libc::{c_char, c_short, ifreq, rtentry, sockaddr, sockaddr_in};
 
 use crate::console::say;
 
-/// The only card a guest has.
+/// The only network card of a guest.
 const CARD: &str = "eth0";
 
 /// Brings the loopback up.
@@ -67,7 +67,7 @@ fn request(name: &str) -> Result<ifreq> {
     Ok(request)
 }
 
-/// An IPv4 address as the socket calls want it.
+/// Converts an IPv4 address to the generic form that the ioctls take.
 fn generic(address: Ipv4Addr) -> sockaddr {
     let typed = sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,

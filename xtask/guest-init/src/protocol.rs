@@ -1,4 +1,4 @@
-//! The console protocol: who says a line, and the one line that is the verdict.
+//! The console protocol: a prefix that names the source of a line, and the one line with the verdict.
 
 /// Begins every line of PID 1 itself.
 pub const INIT: &str = "init| ";
@@ -11,20 +11,20 @@ pub const DAEMON: &str = "daemon| ";
 /// Begins the verdict line, followed by `pass` or `fail REASON`.
 pub const VERDICT: &str = "NETQUEUE-VERDICT: ";
 
-/// A console line, understood.
+/// A console line by its source.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// PID 1 reports.
+    /// Line of PID 1, without the prefix.
     Init(&'a str),
-    /// A program of the job printed it.
+    /// Stdout line of a program of the job, without the prefix.
     Job(&'a str),
-    /// The verdict, or the reason why not.
+    /// The verdict, or the reason of a failure.
     Verdict(Result<(), String>),
-    /// The firmware, the kernel, the daemon.
+    /// Any other line: of the firmware, the kernel, the daemon, or stderr of a program of the job.
     Other(&'a str),
 }
 
-/// Understands one console line.
+/// Parses one console line.
 #[must_use]
 pub fn read(line: &str) -> Said<'_> {
     if let Some(rest) = line.strip_prefix(INIT) {
@@ -40,13 +40,13 @@ pub fn read(line: &str) -> Said<'_> {
     }
 }
 
-/// Whether a program wrote the line, rather than the kernel or PID 1.
+/// Returns whether a program wrote the line, rather than the kernel or PID 1.
 #[must_use]
 pub fn is_output(line: &str) -> bool {
     [JOB, JOB_ERR, DAEMON].iter().any(|prefix| line.starts_with(prefix))
 }
 
-/// The verdict line for an outcome; the reason is kept to one line.
+/// Returns the verdict line for an outcome, with the reason on one line.
 #[must_use]
 pub fn verdict(outcome: &Result<(), String>) -> String {
     match outcome {

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use crate::console::{copy, line, say};
 use crate::network;
 
-/// A single request takes no longer.
+/// Time limit of a single request.
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// Carries out all steps. A daemon still running at the end is killed.
@@ -141,11 +141,11 @@ impl Program {
         Ok(Self { child, copies })
     }
 
-    /// Waits for its end and for the last of its output.
+    /// Waits for the program's end and for the rest of its output.
     fn wait(mut self) -> Result<ExitStatus> {
         let status = self.child.wait().context("a program's end cannot be awaited")?;
         for copy in self.copies {
-            // A grandchild may keep the pipe open; its words do not hold up the job.
+            // A grandchild may keep the pipe open; the job does not wait longer for its output.
             let start = Instant::now();
             while !copy.is_finished() && start.elapsed() < Duration::from_secs(1) {
                 thread::sleep(Duration::from_millis(5));

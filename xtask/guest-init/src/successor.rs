@@ -1,4 +1,4 @@
-//! Another PID 1 for the guest: systemd takes over, and the rest of the job is done by a service of it.
+//! Handover to another PID 1: systemd takes over, and a service carries out the rest of the job.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -11,7 +11,8 @@ use nix::unistd::execv;
 
 use crate::console::say;
 
-/// The service, for this boot only. It says on the console what PID 1 would.
+/// Folder of systemd units for this boot only.
+/// The service below prints on the console what PID 1 would.
 const UNITS: &str = "/run/systemd/system";
 const SERVICE: &str = "[Unit]\n\
     Description=the rest of the job\n\
@@ -21,7 +22,8 @@ const SERVICE: &str = "[Unit]\n\
     StandardOutput=file:/dev/console\n\
     StandardError=file:/dev/console\n";
 
-/// What a machine without a disk, a keyboard and its kernel's other modules has no use for, or would wait for.
+/// Units for which the machine has no use, or for which it would wait.
+/// The machine has no disk, no keyboard, and none of its kernel's other modules.
 const MASKED: [&str; 6] = [
     "getty.target",
     "serial-getty@ttyS0.service",
@@ -31,10 +33,10 @@ const MASKED: [&str; 6] = [
     "systemd-modules-load.service",
 ];
 
-/// A machine that has one has been set up.
+/// File that marks the machine as set up, so that systemd does not treat this as a first boot.
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// Leaves the rest of the job to a service and becomes the program, which does not come back.
+/// Leaves the rest of the job to a service and executes `argv` as PID 1; returns only on failure.
 pub(crate) fn hand_over(argv: &[String], rest: &[Step]) -> Result<Infallible> {
     fs::write(job::REST, job::write(rest)).context("the rest of the job cannot be written")?;
     let wanted = format!("{UNITS}/multi-user.target.wants");

@@ -1,4 +1,4 @@
-//! Makes a bare kernel liveable: file systems, modules, limits.
+//! Set-up of a bare kernel: file systems, modules, limits.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::console::say;
 
-/// File system and where it goes, in an order in which each finds its parent.
+/// File systems and their mount points, in an order in which each finds its parent.
 const MOUNTS: [(&str, &str); 9] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -25,10 +25,10 @@ const MOUNTS: [(&str, &str); 9] = [
     ("tmpfs", "/run"),
 ];
 
-/// Mounts what programs expect to find.
+/// Mounts the file systems that programs expect.
 pub(crate) fn mount_all() -> Result<()> {
     for (kind, place) in MOUNTS {
-        // Those below /sys exist already, and only the kernel makes folders there.
+        // Mount points below /sys exist already, and only the kernel makes folders there.
         if !place.starts_with("/sys/") {
             fs::create_dir_all(place).with_context(|| format!("{place} cannot be made"))?;
         }
@@ -56,7 +56,7 @@ pub(crate) fn load_modules() -> Result<()> {
     Ok(())
 }
 
-/// Kernels before 5.11 charge eBPF maps to the memlock limit.
+/// Lifts the memlock limit, to which kernels before 5.11 charge eBPF maps.
 pub(crate) fn lift_memlock() -> Result<()> {
     setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
         .context("the memlock limit cannot be lifted")

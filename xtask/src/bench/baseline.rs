@@ -1,5 +1,6 @@
-//! What netqueue may cost: the figures in `xtask/baseline.json`, one row on each line, and the check that later ones do not
-//! rise above them.
+//! Limits what netqueue may cost: the figures in `xtask/baseline.json`, one row per line.
+//!
+//! The check fails where later figures rise above them.
 
 use std::fs;
 
@@ -13,29 +14,31 @@ use crate::vm::Payload;
 use crate::vm::kernels;
 use crate::workspace::Workspace;
 
-/// Below the workspace's top.
+/// Path below the workspace's top.
 pub(crate) const FILE: &str = "xtask/baseline.json";
 
-/// One kernel and the default way to attach: what makes a figure rise there makes it rise everywhere.
+/// Kernel measured, with the default way to attach: what raises a figure there raises it everywhere.
 const KERNEL: &str = "6.12";
 const SETTINGS: [Setting; 4] =
     [Setting::Nothing, Setting::Empty(Mode::Auto), Setting::Daemon(Mode::Auto, &[]), Setting::Nothing];
 const WORKS: [Work; 2] = [Work::Cycle, Work::DroppedSyn];
 
-/// What is added may rise by so much over the baseline, in percent of it ..
+/// Percent by which the added instructions may rise over the baseline.
 const RISE: f64 = 3.0;
-/// .. and by what two runs of the same program may differ, in percent of the base. For connections where sockets lie and how they
-/// hash is left to chance: what is held tightly of those is counted in the programs ..
+/// Percent of the base by which two runs of the same program may differ.
+///
+/// Connections depend on where sockets lie and how they hash. The figure counted inside the programs does
+/// not, and has the narrow limit [`CHANCE_OF_OWN`].
 const fn chance(of: Work) -> f64 {
     match of {
         Work::Cycle => 0.75,
         Work::DroppedSyn | Work::DataPacket => 0.25,
     }
 }
-/// .. where chance makes so many instructions.
+/// Instructions by which the figure counted inside the programs may differ.
 const CHANCE_OF_OWN: f64 = 2.0;
 
-/// Measures what the baseline has.
+/// Measures the figures of the baseline.
 pub(crate) fn rows(workspace: &Workspace, payload: &Payload) -> Result<Vec<Row>> {
     let rows = measure(workspace, kernels::row(KERNEL)?, payload, &SETTINGS, &WORKS)?;
     Ok(rows.into_iter().filter(|row| row.features == Setting::Daemon(Mode::Auto, &[]).features()).collect())
@@ -47,7 +50,7 @@ pub(crate) fn write(workspace: &Workspace, rows: &[Row]) -> Result<()> {
     fs::write(workspace.root().join(FILE), lines).with_context(|| format!("{FILE} cannot be written"))
 }
 
-/// What is wrong with these rows, one line each; and one line for each that says how it stands.
+/// Compares rows with the baseline. Returns a line for each that is too high, and one for every figure.
 pub(crate) fn compare(workspace: &Workspace, rows: &[Row]) -> Result<(Vec<String>, Vec<String>)> {
     let text = fs::read_to_string(workspace.root().join(FILE));
     let text =

@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: what netqueue adds to a connection, a dropped SYN and a data packet, in guest instructions.
+//! `cargo xtask bench`: instructions that netqueue adds to a connection, a dropped SYN, a data packet.
 //!
-//! The guest's emulator counts what it executes, and the guest's time stamp counter shows it (`-icount`): no clock, no other
-//! load and no other machine changes the figures. In one boot everything is measured against that boot's own base.
+//! The guest's emulator counts the instructions it executes, and shows them as the guest's time stamp counter
+//! (`-icount`): no clock, no other load and no other machine changes the figures. Each boot measures
+//! everything against its own base.
 
 pub(crate) mod baseline;
 mod plan;
@@ -24,7 +25,7 @@ use crate::workspace::Workspace;
 use plan::{Mode, Setting, Work};
 use rows::Row;
 
-/// What `cargo xtask bench` takes.
+/// Arguments of `cargo xtask bench`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// The kernels, by row; those of the matrix when none is named.
@@ -36,10 +37,11 @@ pub(crate) struct Options {
     /// Print one JSON object per row instead of a table.
     #[arg(long)]
     json: bool,
-    /// Measure bpftrace scripts beside: one that counts the same, and one with entry probes that guesses. Linux 5.10 to 6.12.
+    /// Also measure two bpftrace scripts, for Linux 5.10 to 6.12: one that counts the same, and one with
+    /// entry probes that guesses.
     #[arg(long)]
     bpftrace: bool,
-    /// Measure what CI holds later figures against, and write it down.
+    /// Measure the figures that CI compares later ones with, and write them to xtask/baseline.json.
     #[arg(long, conflicts_with_all = ["kernels", "modes", "json", "bpftrace"])]
     write_baseline: bool,
     /// A static binary instead of a freshly built netqueue.
@@ -83,7 +85,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Gives stdout to the rows alone: what else this program and those it starts print there goes to stderr from now on.
+/// Redirects stdout to stderr, here and in programs started later; returns the real stdout for rows.
 fn stdout_aside() -> Result<File> {
     let stdout = io::stdout().as_fd().try_clone_to_owned().context("stdout cannot be kept for the rows")?;
     dup2_stdout(io::stderr()).context("words cannot be sent to stderr")?;

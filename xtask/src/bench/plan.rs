@@ -1,4 +1,4 @@
-//! What is measured in a guest, in which order, and by which steps.
+//! Plans the measurements in a guest: the settings, their order, and the steps.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use guest_init::job::Step;
 
 use crate::vm::{PORT, STOP_LIMIT, netqueue};
 
-/// How programs are attached, in the words of `--attach`.
+/// Way of attaching programs, in the words of `--attach`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     Auto,
@@ -26,7 +26,7 @@ impl Mode {
     }
 }
 
-/// What is done, in the words of `netqueue lab cost --of`.
+/// Work that is measured, in the words of `netqueue lab cost --of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Cycle,
@@ -45,10 +45,11 @@ impl Work {
         }
     }
 
-    /// Which of a round's batches counts.
+    /// Names the figure of a round that counts.
     ///
-    /// Of connections the middle one: each leaves a port in TIME_WAIT, so that they become dearer one by one, and the cheapest
-    /// batches are the first, and few. Of the others the least disturbed one: what disturbs only ever adds to it.
+    /// For connections the median: each leaves a port in TIME_WAIT, so that they become dearer one by one,
+    /// and the cheapest batches are the first, and few. For other work the minimum: a disturbance only ever
+    /// adds instructions.
     pub(crate) const fn figure(self) -> &'static str {
         match self {
             Self::Cycle => "median",
@@ -61,16 +62,16 @@ impl Work {
     }
 }
 
-/// What is attached while it is done.
+/// Programs attached during the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
-    /// Nothing: the base. It is measured first and last; the middle of both counts.
+    /// No program: the base, measured first and last; the mean of both counts.
     Nothing,
-    /// Programs that do nothing, where netqueue's are.
+    /// No-op programs on the functions that netqueue watches.
     Empty(Mode),
     /// The daemon, with some of its features switched off.
     Daemon(Mode, &'static [&'static str]),
-    /// A script for bpftrace, by its place in the guest.
+    /// A script for bpftrace, by its path in the guest.
     Script(&'static str),
 }
 
@@ -95,18 +96,19 @@ impl Setting {
         }
     }
 
-    /// Whether what runs in its programs is counted as well, of [`Work::Cycle`]: netqueue's with all features, and those that do
-    /// nothing in their place.
+    /// Returns whether the instructions inside its programs are counted as well, for [`Work::Cycle`].
+    ///
+    /// That holds for netqueue with all features, and for the no-op programs in its place.
     pub(crate) const fn is_counted(self) -> bool {
         matches!(self, Self::Empty(_) | Self::Daemon(_, []))
     }
 }
 
-/// What is switched off, one after the other.
+/// Combinations of features that are switched off.
 const OFF: [&[&str]; 4] =
     [&[], &["--no-accept-wait"], &["--no-queue-depth"], &["--no-accept-wait", "--no-queue-depth"]];
 
-/// Everything measured of these modes, and of others' programs where they are there.
+/// Lists the settings to measure for these modes; with `scripts`, also those of bpftrace.
 pub(crate) fn settings(modes: &[Mode], scripts: bool) -> Vec<Setting> {
     let of =
         |mode: Mode| std::iter::once(Setting::Empty(mode)).chain(OFF.map(|off| Setting::Daemon(mode, off)));
@@ -115,16 +117,19 @@ pub(crate) fn settings(modes: &[Mode], scripts: bool) -> Vec<Setting> {
     std::iter::once(Setting::Nothing).chain(within).chain(others).chain([Setting::Nothing]).collect()
 }
 
-/// Scripts for bpftrace: where in the guest, and where below the workspace's top.
+/// bpftrace scripts: path in the guest, and path below the workspace's top.
 pub(crate) const SCRIPTS: [(&str, &str); 2] =
     [("exact.bt", "xtask/src/bench/scripts/exact.bt"), ("entries.bt", "xtask/src/bench/scripts/entries.bt")];
 
-/// Each setting is measured so often, in a namespace of its own each time: sockets lie elsewhere, and hash otherwise, and what
-/// the kernel does after something was attached or detached is over at last.
+/// Rounds per setting, each in its own namespace.
+///
+/// Sockets then lie elsewhere and hash otherwise, and the kernel finishes its work after programs were
+/// attached or detached.
 pub(crate) const ROUNDS: usize = 9;
 
-/// The steps of a guest: for each setting one run that prints [`ROUNDS`] lines for each kind of work. What comes first after
-/// power-on is not like the rest, and counts nowhere.
+/// Lists the steps of a guest: one run per setting, which prints [`ROUNDS`] lines per kind of work.
+///
+/// The first run after power-on differs from the rest, and counts nowhere.
 pub(crate) fn job(settings: &[Setting], works: &[Work]) -> Vec<Step> {
     let unlike = Step::Run { argv: netqueue(["lab", "cost", "--cycles", "8000"]) };
     std::iter::once(unlike).chain(settings.iter().flat_map(|setting| steps(*setting, works))).collect()
@@ -146,7 +151,7 @@ fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
             let bpftrace = ["/usr/bin/bpftrace".to_owned(), format!("/{place}")];
             vec![
                 Step::Daemon { argv: bpftrace.into() },
-                // Time is what instructions take here: it is compiled and attached long before.
+                // Guest time counts instructions: the script is compiled and attached long before its end.
                 Step::Wait { time: Duration::from_secs(60) },
                 Step::Run { argv: netqueue(cost) },
                 Step::Stop { within: STOP_LIMIT },

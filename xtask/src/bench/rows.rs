@@ -1,4 +1,4 @@
-//! From what a guest printed to rows: each setting against the base of the same boot.
+//! Turns a guest's output into rows: each setting against the base of the same boot.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -14,9 +14,9 @@ pub(crate) struct Row {
     pub(crate) of: Work,
     /// Instructions without any probe.
     pub(crate) base: f64,
-    /// What comes on top.
+    /// Instructions on top of the base.
     pub(crate) added: f64,
-    /// What of that is done in netqueue's own programs, counted there, beyond what calling them takes; where that was counted.
+    /// Instructions inside netqueue's programs, beyond those of calling them; `None` where not counted.
     pub(crate) own: Option<f64>,
 }
 
@@ -25,7 +25,7 @@ impl Row {
         100.0 * self.added / self.base
     }
 
-    /// One JSON object in one line.
+    /// Returns the row as a JSON object for one line.
     pub(crate) fn json(&self) -> Value {
         let Self { kernel, mode, features, of, base, added, own } = self;
         json!({
@@ -63,7 +63,7 @@ pub(crate) fn read(
         let figure = |run: &[(Work, f64)]| -> Result<f64> {
             let rounds = run.chunks(ROUNDS).nth(index).context("a run lacks figures")?;
             ensure!(rounds.iter().all(|(work, _)| *work == of), "the guest printed figures in another order");
-            // Where sockets lie and how they hash is luck, good or bad.
+            // Where sockets lie and how they hash is luck, good or bad: the median counts.
             let mut rounds: Vec<_> = rounds.iter().map(|(_, figure)| *figure).collect();
             rounds.sort_by(f64::total_cmp);
             rounds.get(ROUNDS / 2).copied().context("a run lacks figures")
@@ -92,12 +92,12 @@ pub(crate) fn read(
     Ok(rows)
 }
 
-/// The lines that are JSON; others are the lab's words.
+/// Parses the lines that are JSON; the others are the lab's log.
 fn objects(output: &[String]) -> impl Iterator<Item = Value> {
     output.iter().filter_map(|line| serde_json::from_str(line).ok())
 }
 
-/// Of each run in which programs were counted, what all of them took for one connection.
+/// Sums, for each run that counted programs, the instructions of all of them per connection.
 fn counted(output: &[String]) -> Vec<f64> {
     let mut sums = Vec::new();
     let mut done = 0.0;
@@ -108,14 +108,15 @@ fn counted(output: &[String]) -> Vec<f64> {
         } else if let (Some(sum), Some(each), Some(runs)) =
             (sums.last_mut(), line["nanos"].as_f64(), line["runs"].as_f64())
         {
-            // A nanosecond of the guest's clock is an instruction. One program may be attached to several functions.
+            // A nanosecond of the guest's clock is one instruction. A program may be attached to several
+            // functions.
             *sum += each * runs / done;
         }
     }
     sums
 }
 
-/// What netqueue's programs took beyond those that do nothing in their place, and are attached the same way.
+/// Subtracts from the instructions of netqueue's programs those of no-op ones attached the same way.
 fn own(settings: &[Setting], counted: &[f64]) -> Result<Vec<(Setting, f64)>> {
     let runs: Vec<_> = settings.iter().copied().filter(|setting| setting.is_counted()).collect();
     ensure!(
@@ -135,7 +136,7 @@ fn own(settings: &[Setting], counted: &[f64]) -> Result<Vec<(Setting, f64)>> {
     Ok(runs.iter().filter_map(of).collect())
 }
 
-/// The lines that are figures of works.
+/// Parses the lines that are figures of works.
 fn figures(output: &[String]) -> Result<Vec<(Work, f64)>> {
     let figures = objects(output).filter(|line| line["by_program"] == false);
     figures

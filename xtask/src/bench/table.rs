@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::plan::Work;
 use super::rows::Row;
 
-/// The rows of one kernel.
+/// Formats the rows of one kernel.
 pub(crate) fn of(rows: &[Row]) -> String {
     let kernel = rows.first().map_or("", |row| row.kernel);
     let mut text = format!("{kernel}: guest instructions\n{:<8}{:<31}", "mode", "features");

@@ -1,4 +1,4 @@
-//! A dashboard: variables, rows of panels laid out from left to right, links to its sisters, spikes as annotations.
+//! Builds a dashboard: variables, rows of panels from left to right, links, spikes as annotations.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::panel::{Panel, datasource};
 /// A dashboard before it is laid out.
 #[derive(Debug)]
 pub(crate) struct Board {
-    /// Fixed for ever: links and bookmarks lead to it.
+    /// Identifier, fixed for ever: links and bookmarks contain it.
     pub(crate) uid: &'static str,
     title: &'static str,
     description: &'static str,
@@ -15,13 +15,13 @@ pub(crate) struct Board {
     rows: Vec<(&'static str, Vec<Panel>)>,
 }
 
-/// What a reader chooses.
+/// A variable, whose value the reader chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Variable {
     name: &'static str,
     label: &'static str,
     query: &'static str,
-    /// Several at once, and all of them.
+    /// True if several values, and all of them, can be chosen at once.
     multi: bool,
 }
 
@@ -56,13 +56,13 @@ impl Board {
         Self { uid, title, description, variables, rows: Vec::new() }
     }
 
-    /// A row of panels under a heading.
+    /// Adds a row of panels under a heading.
     pub(crate) fn row(mut self, title: &'static str, panels: impl IntoIterator<Item = Panel>) -> Self {
         self.rows.push((title, panels.into_iter().collect()));
         self
     }
 
-    /// What it is called.
+    /// Returns the title.
     pub(crate) const fn title(&self) -> &'static str {
         self.title
     }
@@ -72,7 +72,7 @@ impl Board {
         self.rows.iter().flat_map(|(_, panels)| panels).collect()
     }
 
-    /// As Grafana reads it.
+    /// Formats the dashboard as Grafana reads it.
     pub(crate) fn json(&self) -> Value {
         json!({
             "uid": self.uid,
@@ -136,7 +136,7 @@ impl Board {
     }
 }
 
-/// Spikes, as netqueue itself saw them, across every graph.
+/// Annotation with the spikes that netqueue itself found, across every graph.
 fn spikes() -> Value {
     json!({
         "name": "Spikes", "datasource": datasource(), "enable": true, "hide": false, "iconColor": "red",

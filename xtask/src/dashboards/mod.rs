@@ -1,4 +1,4 @@
-//! The Grafana dashboards, kept as code: `cargo xtask dashboards` writes them to `deploy/grafana/dashboards`.
+//! Grafana dashboards as code: `cargo xtask dashboards` writes them to `deploy/grafana/dashboards`.
 
 mod board;
 mod fleet;
@@ -21,7 +21,7 @@ pub(crate) fn all() -> [Board; 3] {
     [fleet::board(), listener::board(), health::board()]
 }
 
-/// Writes them; says which ones were not what they are now.
+/// Writes the dashboards, and prints the files that changed.
 pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     let folder = workspace.root().join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;

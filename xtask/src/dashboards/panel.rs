@@ -1,8 +1,8 @@
-//! One panel: what it shows, in which unit, and the queries it asks.
+//! One panel: its kind, its unit, and its queries.
 
 use serde_json::{Value, json};
 
-/// How a panel draws.
+/// Kind of drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Lines over time.
@@ -22,28 +22,28 @@ pub(crate) enum Kind {
 pub(crate) struct Target {
     /// PromQL, with Grafana's variables in it.
     pub(crate) expr: String,
-    /// How its series are called.
+    /// Name of its series in the legend.
     pub(crate) legend: String,
 }
 
-/// A panel before it has a place.
+/// A panel before it is laid out.
 #[derive(Debug, Clone)]
 pub(crate) struct Panel {
     pub(crate) title: &'static str,
-    /// What it means and what to do about it, for whoever hovers over the title.
+    /// Explanation and advice, shown when the reader hovers over the title.
     pub(crate) description: &'static str,
     pub(crate) targets: Vec<Target>,
     kind: Kind,
     unit: &'static str,
     width: u64,
     height: u64,
-    /// Where it turns yellow, and where red.
+    /// Values at which it turns yellow, and red.
     limits: Option<(f64, f64)>,
     link: Option<(&'static str, &'static str)>,
 }
 
 impl Panel {
-    /// A panel of a third of the width.
+    /// Builds a panel with the usual size of its kind.
     pub(crate) fn new(
         kind: Kind,
         title: &'static str,
@@ -58,25 +58,25 @@ impl Panel {
         Self { title, description, targets: Vec::new(), kind, unit, width, height, limits: None, link: None }
     }
 
-    /// Asks one thing more.
+    /// Adds a query.
     pub(crate) fn ask(mut self, expr: impl Into<String>, legend: impl Into<String>) -> Self {
         self.targets.push(Target { expr: expr.into(), legend: legend.into() });
         self
     }
 
-    /// Columns of 24.
+    /// Sets the width, in columns of 24.
     pub(crate) fn wide(mut self, width: u64) -> Self {
         self.width = width;
         self
     }
 
-    /// Turns yellow, then red.
+    /// Sets the values at which it turns yellow, then red.
     pub(crate) fn limits(mut self, yellow: f64, red: f64) -> Self {
         self.limits = Some((yellow, red));
         self
     }
 
-    /// Where a click on a value leads.
+    /// Sets the page to which a click on a value leads.
     pub(crate) fn link(mut self, title: &'static str, url: &'static str) -> Self {
         self.link = Some((title, url));
         self
@@ -86,7 +86,7 @@ impl Panel {
         (self.width, self.height)
     }
 
-    /// As Grafana reads it.
+    /// Formats the panel as Grafana reads it.
     pub(crate) fn json(&self, id: usize, (x, y): (u64, u64)) -> Value {
         let (kind, options) = self.drawing();
         json!({
@@ -180,7 +180,7 @@ impl Panel {
         }
     }
 
-    /// Tables join their queries by the labels and leave out what only machines read.
+    /// Transformations: a table joins its queries by label, and hides the columns meant for machines.
     fn transformations(&self) -> Value {
         if self.kind != Kind::Table {
             return json!([]);

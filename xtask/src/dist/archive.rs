@@ -1,4 +1,4 @@
-//! Tar archives that hold nothing of the machine they were made on: root's files, one date, one order.
+//! Tar archives without any trace of the machine: root's files, one date, one order.
 
 use std::io::Write as _;
 
@@ -15,12 +15,12 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// An empty one, all of whose files will be of `date`.
+    /// Starts an empty archive, all of whose files are dated `date`.
     pub(super) fn new(date: u32) -> Self {
         Self { builder: Builder::new(Vec::new()), date }
     }
 
-    /// Everything that is installed, folders first.
+    /// Adds everything that is installed, folders first.
     pub(super) fn tree(mut self, tree: &Tree) -> Result<Self> {
         for folder in tree.folders() {
             self.folder(&folder, 0o755)?;
@@ -39,7 +39,7 @@ impl Archive {
         self.add(EntryType::Regular, path, mode, bytes)
     }
 
-    /// A file with an extended attribute.
+    /// Adds a file with an extended attribute.
     pub(super) fn file_with(
         &mut self,
         path: &str,
@@ -67,12 +67,12 @@ impl Archive {
         self.builder.append_data(&mut header, path, bytes).with_context(shown)
     }
 
-    /// The archive as it is.
+    /// Returns the archive as it is.
     pub(super) fn plain(self) -> Result<Vec<u8>> {
         self.builder.into_inner().context("an archive cannot be closed")
     }
 
-    /// The archive, compressed.
+    /// Returns the archive, compressed.
     pub(super) fn compressed(self) -> Result<Vec<u8>> {
         let mut packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
         packed.write_all(&self.plain()?)?;

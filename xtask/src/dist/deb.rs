@@ -6,14 +6,14 @@ use super::archive::Archive;
 use super::tree::{Kind, Tree};
 use super::{DESCRIPTION, NAME, Release, SUMMARY};
 
-/// What dpkg runs, each as its file in the package is called.
+/// Scripts that dpkg runs, each with its file name in the package.
 const SCRIPTS: [(&str, &str); 3] = [
     ("postinst", include_str!("scripts/postinst")),
     ("prerm", include_str!("scripts/prerm")),
     ("postrm", include_str!("scripts/postrm")),
 ];
 
-/// The package as a file.
+/// Builds the package and returns its bytes.
 pub(super) fn write(tree: &Tree, release: &Release) -> Result<Vec<u8>> {
     let mut control = Archive::new(release.date);
     control.file("control", 0o644, description(tree, release).as_bytes())?;
@@ -44,7 +44,7 @@ fn description(tree: &Tree, release: &Release) -> String {
     let bytes: usize = tree.entries().iter().map(|entry| entry.bytes.len()).sum();
     let Release { version, number, .. } = release;
     let long = wrapped(DESCRIPTION);
-    // It is linked statically: it depends on nothing, and its scripts on what is essential.
+    // The binary is linked statically and depends on nothing; the scripts need only essential packages.
     format!(
         "Package: {NAME}\nVersion: {version}-{number}\nArchitecture: amd64\nMaintainer: the netqueue authors <netqueue@localhost>\n\
          Installed-Size: {}\nSection: net\nPriority: optional\nDescription: {SUMMARY}\n{long}",
@@ -52,7 +52,7 @@ fn description(tree: &Tree, release: &Release) -> String {
     )
 }
 
-/// In lines as the control file has them.
+/// Wraps a text as the control file requires.
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -67,7 +67,7 @@ fn wrapped(text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What `dpkg --verify` holds the files against; of settings dpkg keeps its own.
+/// Lists the checksums for `dpkg --verify`, except those of settings, of which dpkg keeps its own.
 fn sums(tree: &Tree) -> String {
     use md5::{Digest as _, Md5};
     let files = tree.entries().iter().filter(|entry| entry.kind != Kind::Setting);

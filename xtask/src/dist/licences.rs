@@ -1,4 +1,4 @@
-//! The licences of everything linked in, in full: most of them ask to be passed on.
+//! The licences of everything linked in, in full: most of them require that.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 
 use super::parts::Part;
 
-/// How files with terms begin, in capitals.
+/// Beginnings of the names of files with terms, in capitals.
 const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"];
 
-/// One text for all: who is under what, then each text once, after those it is of.
+/// Writes one text: each crate's licence, then each licence text once, after the crates under it.
 pub(super) fn write(parts: &[Part]) -> Result<String> {
     let mut out =
         "netqueue is under the MIT licence or the Apache License 2.0, as you choose. Linked into it are:\n\n"
@@ -32,7 +32,7 @@ pub(super) fn write(parts: &[Part]) -> Result<String> {
     Ok(out)
 }
 
-/// The texts beside a crate's manifest.
+/// Reads the licence texts beside a crate's manifest.
 fn terms(folder: &Path) -> Result<Vec<String>> {
     let mut files: Vec<_> = fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
     files.retain(|file| {

@@ -1,4 +1,6 @@
-//! `cargo xtask dist`: everything that is handed out, from one list of files. The same source gives the same bytes.
+//! `cargo xtask dist`: makes everything that is handed out, from one list of files.
+//!
+//! The same source gives the same bytes.
 
 mod archive;
 mod deb;
@@ -22,22 +24,22 @@ use crate::process;
 use crate::workspace::Workspace;
 use tree::Tree;
 
-/// The name of all of it.
+/// Name of the program, the packages and the image.
 const NAME: &str = "netqueue";
-/// In one line, what it is.
+/// Summary in one line.
 const SUMMARY: &str = "attributes the kernel's listen drops and resets to listener and cause";
-/// A paragraph about it.
+/// Description in one paragraph.
 const DESCRIPTION: &str = "A daemon that attaches eBPF programs to the kernel functions that drop connection attempts and send resets, and \
      charges each to the listener and cause that earned it: for Prometheus, for Grafana, and on the command line.";
 const LICENCE: &str = "MIT OR Apache-2.0";
 
-/// What `cargo xtask dist` takes.
+/// Arguments of `cargo xtask dist`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Where it is put; the folder is emptied first.
+    /// Folder for the results; emptied first.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The packages' release: what comes after the version, higher for a package that is to replace one of the same version.
+    /// Release number of the packages; raise it for a package that replaces one of the same version.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     release: u32,
     /// A static binary to pack instead of a freshly built one.
@@ -45,19 +47,19 @@ pub(crate) struct Options {
     binary: Option<PathBuf>,
 }
 
-/// What all packages say of themselves.
+/// Facts that all packages state about themselves.
 #[derive(Debug, Clone)]
 pub(crate) struct Release {
-    /// Of the workspace.
+    /// Version of the workspace.
     version: String,
-    /// Of the package.
+    /// Release number of the package.
     number: u32,
-    /// Seconds since 1970 that every file is dated: of the commit.
+    /// Date of every file, in seconds since 1970: the commit's.
     date: u32,
 }
 
 impl Release {
-    /// The workspace's version, dated by its last commit (or by SOURCE_DATE_EPOCH).
+    /// Takes the workspace's version, dated by its last commit (or by SOURCE_DATE_EPOCH).
     pub(crate) fn of(workspace: &Workspace, number: u32) -> Result<Self> {
         let manifest = fs::read_to_string(workspace.root().join("Cargo.toml"))?;
         let manifest: toml::Table = manifest.parse().context("Cargo.toml cannot be understood")?;
@@ -70,7 +72,7 @@ impl Release {
     }
 }
 
-/// Builds all of it and says what there is.
+/// Builds everything, and prints the files with their sums.
 pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<()> {
     let binary = match &options.binary {
         Some(given) => given.clone(),
@@ -83,7 +85,9 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Makes everything in `out`, which is emptied first; returns the files with their SHA-256 sums, which are in a file too.
+/// Makes everything in `out`, which is emptied first; returns the files with their SHA-256 sums.
+///
+/// The sums are also written to a file.
 pub(crate) fn make(
     workspace: &Workspace,
     binary: &Path,
@@ -133,7 +137,7 @@ fn executable(file: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be made executable", file.display()))
 }
 
-/// Lower-case hexadecimal.
+/// Returns the SHA-256 sum in lower-case hexadecimal.
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

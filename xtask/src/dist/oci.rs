@@ -1,7 +1,8 @@
-//! The container image, in the OCI layout, written without an engine: one layer with the binary, its settings and terms.
+//! The container image in the OCI layout, written without an engine.
 //!
-//! It runs as a user of its own. The binary carries the capabilities it needs as *permitted* ones, so that a container
-//! gives it those of them that it was granted, and refuses nothing where it was granted none.
+//! It has one layer, with the binary, its settings and terms, and runs as a user of its own. The binary
+//! carries the capabilities it needs as *permitted* ones: it gets those of them that its container was
+//! granted, and starts also where none was granted.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -10,12 +11,14 @@ use super::archive::Archive;
 use super::tree::{Kind, Tree};
 use super::{LICENCE, NAME, Release, SUMMARY, sha256};
 
-/// Nobody's number on common distributions.
+/// User and group without a name on common distributions.
 const USER: &str = "65532:65532";
-/// Of linux/capability.h: DAC_READ_SEARCH, SYS_PTRACE, SYS_ADMIN, SYSLOG, PERFMON, BPF.
+/// Capabilities that the binary may use, numbered as in linux/capability.h.
+///
+/// DAC_READ_SEARCH, SYS_PTRACE, SYS_ADMIN, SYSLOG, PERFMON, BPF.
 const CAPABILITIES: [u32; 6] = [2, 19, 21, 34, 38, 39];
 
-/// The image as one archive, as `skopeo copy oci-archive:FILE ...` and `podman load` take it.
+/// Builds the image as one archive for `skopeo copy oci-archive:FILE ...` and `podman load`.
 pub(super) fn write(tree: &Tree, release: &Release) -> Result<Vec<u8>> {
     let layer = layer(tree, release)?;
     let mut blobs = Vec::new();
@@ -51,7 +54,7 @@ pub(super) fn write(tree: &Tree, release: &Release) -> Result<Vec<u8>> {
     image.plain()
 }
 
-/// What is of use in a container: the binary, its settings, its terms.
+/// Builds the layer: the binary, its settings, its terms.
 fn layer(tree: &Tree, release: &Release) -> Result<Vec<u8>> {
     let mut layer = Archive::new(release.date);
     for (folder, mode) in [
@@ -104,8 +107,9 @@ fn labels(release: &Release) -> Value {
     })
 }
 
-/// File capabilities as linux/capability.h lays them out (VFS_CAP_REVISION_2), without the flag that makes them effective:
-/// a program with that flag does not start where one of them is out of bounds.
+/// Builds the file capabilities (linux/capability.h, VFS_CAP_REVISION_2) without the effective flag.
+///
+/// A program with that flag does not start where one of them is out of bounds.
 fn permitted() -> [u8; 20] {
     const REVISION_2: u32 = 0x0200_0000;
     let all: u64 = CAPABILITIES.iter().map(|number| 1 << number).sum();
@@ -124,7 +128,8 @@ mod tests {
 
     #[test]
     fn the_binary_may_take_up_what_it_was_granted_and_starts_without() {
-        // `setcap cap_bpf,cap_perfmon,cap_syslog,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+p FILE` writes the same.
+        // `setcap cap_bpf,cap_perfmon,cap_syslog,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+p FILE`
+        // writes the same.
         assert_eq!(permitted(), [0, 0, 0, 2, 4, 0, 0x28, 0, 0, 0, 0, 0, 0xc4, 0, 0, 0, 0, 0, 0, 0]);
     }
 }

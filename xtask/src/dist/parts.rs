@@ -1,4 +1,4 @@
-//! What is linked into the binary: every crate of the daemon and of the kernel side, as cargo resolves them.
+//! Crates linked into the binary: the daemon's and the kernel side's, as cargo resolves them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::process;
 use crate::workspace::{STATIC_TARGET, Workspace};
 
-/// Where the search begins: the process, and the programs it loads.
+/// Roots of the search: the process, and the programs it loads.
 const ROOTS: [&str; 2] = ["netqueue-daemon", "netqueue-ebpf"];
 
 /// One crate in one version.
@@ -20,25 +20,25 @@ pub(super) struct Part {
     pub(super) version: String,
     /// An SPDX expression.
     pub(super) licence: String,
-    /// SHA-256 of the crate as the registry has it; none of those of this workspace.
+    /// SHA-256 of the crate in the registry; `None` for a crate of this workspace.
     pub(super) checksum: Option<String>,
-    /// Where its source lies.
+    /// Folder of its source.
     pub(super) folder: PathBuf,
 }
 
 impl Part {
-    /// Whether it came from a registry.
+    /// Returns whether it came from a registry.
     pub(super) const fn is_foreign(&self) -> bool {
         self.checksum.is_some()
     }
 
-    /// Its package URL.
+    /// Returns its package URL.
     pub(super) fn purl(&self) -> String {
         format!("pkg:cargo/{}@{}", self.name, self.version)
     }
 }
 
-/// All of them, by name and version.
+/// Lists all parts, by name and version.
 pub(super) fn linked_in(workspace: &Workspace) -> Result<Vec<Part>> {
     let mut cargo = process::cargo(workspace);
     cargo.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", STATIC_TARGET]);
@@ -66,7 +66,7 @@ pub(super) fn linked_in(workspace: &Workspace) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// The ids of all packages that the roots depend on to run, and their own.
+/// Returns the ids of the roots, and of all packages that they need to run.
 fn reached(metadata: &Value) -> BTreeSet<String> {
     let nodes = metadata["resolve"]["nodes"].as_array().cloned().unwrap_or_default();
     let by_id: BTreeMap<String, &Value> = nodes.iter().map(|node| (text(&node["id"]), node)).collect();

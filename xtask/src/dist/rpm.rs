@@ -6,16 +6,16 @@ use rpm::{BuildConfig, CompressionWithLevel, FileOptions, PackageBuilder, Script
 use super::tree::{Kind, Tree};
 use super::{DESCRIPTION, LICENCE, NAME, Release, SUMMARY};
 
-/// After the files are there: the distribution's presets say whether it starts.
+/// Script after installation: the distribution's presets decide whether the service starts.
 const INSTALLED: &str = "systemctl daemon-reload >/dev/null 2>&1 || :\n\
     if [ $1 -eq 1 ]; then systemctl preset netqueue.service >/dev/null 2>&1 || :; fi";
-/// Before they go, and not for an upgrade.
+/// Script before removal; an upgrade does nothing there.
 const REMOVING: &str = "if [ $1 -eq 0 ]; then systemctl --no-reload disable --now netqueue.service netqueue-counts.service >/dev/null 2>&1 || :; fi";
-/// After they went, or were replaced.
+/// Script after removal or replacement.
 const REMOVED: &str = "systemctl daemon-reload >/dev/null 2>&1 || :\n\
     if [ $1 -ge 1 ]; then systemctl try-restart netqueue.service netqueue-counts.service >/dev/null 2>&1 || :; fi";
 
-/// The package as a file.
+/// Builds the package and returns its bytes.
 pub(super) fn write(tree: &Tree, release: &Release) -> Result<Vec<u8>> {
     let mut package = PackageBuilder::new(NAME, &release.version, LICENCE, "x86_64", SUMMARY);
     let config = BuildConfig::default().compression(CompressionWithLevel::Gzip(9)).source_date(release.date);

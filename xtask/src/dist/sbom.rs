@@ -1,4 +1,4 @@
-//! The bill of materials (CycloneDX 1.5): which crates, in which versions, under which licences, are in the binary.
+//! Bill of materials (CycloneDX 1.5): the crates in the binary, with versions and licences.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::parts::Part;
 use super::{LICENCE, NAME, Release, sha256};
 
-/// The bill as a document. It has no date and no random number: it is the same for the same binary.
+/// Writes the bill, without date or random number: the same binary gives the same bill.
 pub(super) fn write(parts: &[Part], release: &Release, program: &[u8]) -> Result<String> {
     let sum = sha256(program);
     let bill = json!({
@@ -35,7 +35,7 @@ fn component(part: &Part) -> Value {
     })
 }
 
-/// A UUID of the kind whose bits are the maker's own choice (version 8), from a hexadecimal sum.
+/// Makes a UUID of version 8, whose bits are the maker's own choice, from a hexadecimal sum.
 fn uuid(sum: &str) -> String {
     format!("{}-{}-8{}-8{}-{}", &sum[..8], &sum[8..12], &sum[13..16], &sum[17..20], &sum[20..32])
 }

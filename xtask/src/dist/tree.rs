@@ -1,4 +1,4 @@
-//! What is installed where, and what each file is for: the one list all packages are made from.
+//! List of the installed files, their paths and kinds, from which all packages are made.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,11 +11,11 @@ use flate2::{Compression, GzBuilder};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// What a package manager must know of a file.
+/// Kind of a file, for the package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Program,
-    /// The administrator's: an upgrade leaves it as it is.
+    /// A file of the administrator's: an upgrade leaves it as it is.
     Setting,
     Manual,
     Other,
@@ -24,34 +24,34 @@ pub(crate) enum Kind {
 /// A file to be installed, owned by root.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Without the leading slash.
+    /// Path without the leading slash.
     pub(crate) path: String,
     pub(crate) kind: Kind,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Entry {
-    /// Its permissions.
+    /// Returns its permissions.
     pub(crate) fn mode(&self) -> u32 {
         if self.kind == Kind::Program { 0o755 } else { 0o644 }
     }
 }
 
-/// All of them, in the order of their paths.
+/// All files to install, in the order of their paths.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree(Vec<Entry>);
 
-/// Where zsh looks, by distribution: the same file for both.
+/// Paths of zsh's completions, by distribution: the same file for both.
 const ZSH: [&str; 2] =
     ["usr/share/zsh/vendor-completions/_netqueue", "usr/share/zsh/site-functions/_netqueue"];
 const DOCUMENTS: &str = "usr/share/doc/netqueue";
 
-/// From the repository, as they are: source, and below the documents.
+/// Files and folders of the repository that become examples below the documents.
 const EXAMPLES: [&str; 4] =
     ["deploy/prometheus", "deploy/grafana", "deploy/runbooks", "deploy/systemd/network.conf"];
 
 impl Tree {
-    /// Gathers them; the binary itself writes its manual and completions.
+    /// Gathers all files; the binary itself writes its manual and completions.
     pub(crate) fn gather(workspace: &Workspace, binary: &Path, bill: &str, licences: &str) -> Result<Self> {
         let root = workspace.root();
         let mut tree = Self(Vec::new());
@@ -126,7 +126,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A file or a folder of the repository, below the documents' examples.
+    /// Adds a file or a folder of the repository to the documents' examples.
     fn example(&mut self, root: &Path, path: &Path) -> Result<()> {
         let full = root.join(path);
         if full.is_dir() {
@@ -141,14 +141,14 @@ impl Tree {
     }
 }
 
-/// Compressed without a name or a time in it.
+/// Compresses without a name or a time in the result.
 fn compress(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     packed.write_all(bytes)?;
     Ok(packed.finish()?)
 }
 
-/// In Debian's machine-readable form.
+/// Writes the copyright in Debian's machine-readable form.
 fn copyright(root: &Path) -> Result<String> {
     let mit = fs::read_to_string(root.join("LICENSE-MIT")).context("LICENSE-MIT cannot be read")?;
     let indented: String = mit

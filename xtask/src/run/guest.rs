@@ -1,4 +1,4 @@
-//! The daemon in a guest with a demonstration load, reachable on this host's loopback until it is stopped.
+//! Runs the daemon in a guest with a demonstration load, reachable on this host's loopback.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -16,11 +16,11 @@ use crate::vm::kernels;
 use crate::vm::{self, Boot, Forward, Limits, Machine, Outcome, Payload};
 use crate::workspace::Workspace;
 
-/// QEMU's user network puts the guest and the way out here.
+/// Addresses that QEMU's user network gives to the guest and its gateway.
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// How often the daemon is asked whether it is there.
+/// Interval between two checks whether the daemon answers.
 const ASK: Duration = Duration::from_millis(500);
 
 /// Runs the guest until a signal stops it; a guest that ends by itself is an error.
@@ -63,13 +63,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, address: SocketAddr)
     }
 }
 
-/// The guest's card, as QEMU's user network wants it.
+/// Step that configures the guest's network card for QEMU's user network.
 pub(crate) const fn network() -> Step {
     Step::Network { address: GUEST, prefix: 24, gateway: GATEWAY }
 }
 
 fn demonstration(arguments: &[String]) -> Vec<Step> {
-    // The guest's network is this host's loopback.
+    // The guest can be reached from this host's loopback only.
     let mut daemon = vm::netqueue([
         "daemon",
         "--web.allow-unauthenticated",
@@ -89,7 +89,7 @@ fn demonstration(arguments: &[String]) -> Vec<Step> {
     ]
 }
 
-/// Tells the user, once, that the daemon answers.
+/// State of the message, printed once, that the daemon answers.
 struct Greeter {
     address: SocketAddr,
     package: String,

@@ -1,4 +1,4 @@
-//! Whether this host lets netqueue attach, why not, and how the daemon takes over this process.
+//! Checks whether this host lets netqueue attach, and replaces this process by the daemon.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// Any of these means that the kernel has kprobes.
+/// Paths, any of which proves that the kernel has kprobes.
 const KPROBES: [&str; 3] = [
     "/sys/bus/event_source/devices/kprobe",
     "/sys/kernel/tracing/kprobe_events",
     "/sys/kernel/debug/tracing/kprobe_events",
 ];
 
-/// What keeps netqueue from attaching here, in words; nothing where it can.
+/// Describes each obstacle to attaching on this host; empty if there is none.
 pub(crate) fn obstacles() -> Vec<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kprobes = KPROBES.iter().any(|path| Path::new(path).exists());

@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the daemon on this host where the host can attach, else in a guest with something to see.
+//! `cargo xtask run`: runs the daemon on this host; where it cannot attach, in a guest under load.
 
 mod guest;
 
@@ -15,10 +15,10 @@ use crate::workspace::Workspace;
 
 pub(crate) use guest::network as guest_network;
 
-/// What `cargo xtask run` takes.
+/// Arguments of `cargo xtask run`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The guest's kernel, by row, for where a guest is needed.
+    /// The guest's kernel, by row, if a guest is needed.
     #[arg(long, default_value = "6.12", value_name = "ROW")]
     kernel: String,
     /// The port of 127.0.0.1 that netqueue answers on.
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// The guest's memory in MB.
     #[arg(long = "mem", default_value_t = 1024, value_name = "MB")]
     memory_mb: u32,
-    /// Show everything a guest's console says.
+    /// Show everything the guest's console prints.
     #[arg(long)]
     verbose: bool,
     /// A static binary for the guest instead of a freshly built netqueue.

@@ -7,7 +7,7 @@ use nix::unistd::Uid;
 
 use crate::process;
 
-/// `apt-get` with `arguments`, to bring `package`, which asks nothing.
+/// Builds an `apt-get` call that brings `package` and asks no questions.
 pub(super) fn command(package: &str, arguments: &[&str]) -> Result<Command> {
     let mut command = if Uid::effective().is_root() {
         Command::new("apt-get")

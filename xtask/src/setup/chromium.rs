@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use super::{apt, say};
 use crate::process;
 
-/// Names it goes by; the first is Debian's.
+/// Names of the browser's program; the first is Debian's.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
-/// The browser's program.
+/// Returns the path of the browser's program, installed if necessary.
 pub(crate) fn ensure() -> Result<PathBuf> {
     let found = || NAMES.iter().find_map(|name| process::on_path(name));
     if let Some(path) = found() {

@@ -1,4 +1,4 @@
-//! Gets everything a build and a guest need, says what it did, and does nothing twice.
+//! Gets everything a build and a guest need, prints what it did, and does nothing twice.
 
 mod apt;
 pub(crate) mod chromium;
@@ -15,13 +15,13 @@ use crate::workspace::Workspace;
 
 pub(crate) use qemu::{NAME as QEMU, ensure as ensure_qemu};
 
-/// What the eBPF object is built with: the standard library's source and bpf-linker.
+/// Gets what builds the eBPF object: the standard library's source and bpf-linker.
 pub(crate) fn ensure_toolchain(workspace: &Workspace) -> Result<()> {
     rust_src::ensure(workspace)?;
     linker::ensure(workspace)
 }
 
-/// `cargo xtask setup`: all of it, with the kernels asked for.
+/// `cargo xtask setup`: gets everything, with the kernels requested.
 pub(crate) fn ensure_all(workspace: &Workspace, rows: &[&'static Row]) -> Result<()> {
     ensure_toolchain(workspace)?;
     ensure_qemu()?;
@@ -31,7 +31,7 @@ pub(crate) fn ensure_all(workspace: &Workspace, rows: &[&'static Row]) -> Result
     Ok(())
 }
 
-/// One line about one step.
+/// Prints one line about one step.
 pub(crate) fn say(step: &str, what: impl std::fmt::Display) {
     println!("setup: {step}: {what}");
 }

@@ -1,4 +1,6 @@
-//! Real programs for tests, from Debian packages unpacked below `target/programs`: nothing of the machine is touched.
+//! Real programs for tests, from Debian packages unpacked below `target/programs`.
+//!
+//! Nothing of the machine is touched.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,11 +11,13 @@ use super::say;
 use crate::debian::{self, Package, Suite, empty_dir};
 use crate::workspace::Workspace;
 
-/// A program and the package that carries it. Go programs need nothing but the C library, so any suite's will run.
+/// A program and the package that contains it.
+///
+/// Go programs need nothing but the C library, so any suite's will run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Program {
     package: &'static str,
-    /// Its path in the package.
+    /// Path in the package.
     file: &'static str,
 }
 
@@ -25,17 +29,17 @@ pub(crate) const PROMETHEUS: Program = Program { package: "prometheus", file: "u
 /// Delivers alerts.
 pub(crate) const ALERTMANAGER: Program =
     Program { package: "prometheus-alertmanager", file: "usr/bin/prometheus-alertmanager" };
-/// What hosts without netqueue have.
+/// Exports a host's metrics, for comparison with netqueue.
 pub(crate) const NODE_EXPORTER: Program =
     Program { package: "prometheus-node-exporter", file: "usr/bin/prometheus-node-exporter" };
 /// Builds what `kubectl apply -k` would apply.
 pub(crate) const KUBECTL: Program = Program { package: "kubectl", file: "usr/bin/kubectl" };
 
-/// Where they are looked for, the newest first: a suite that is out of reach does not stop a test.
+/// Suites to search, newest first: a suite that is out of reach does not stop a test.
 const SUITES: [&str; 2] = ["sid", "trixie"];
 
 impl Program {
-    /// Where the program is, fetched unless it is there already.
+    /// Returns the program's path; fetches it unless it is there already.
     pub(crate) fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {
         let place = workspace.target("programs").join(self.package);
         let program = place.join(self.file);
@@ -64,7 +68,7 @@ impl Program {
         best.with_context(|| format!("{} has no package {}", suite.name(), self.package))
     }
 
-    /// Unpacks beside and puts in place in one step.
+    /// Unpacks beside the final place, then renames: a half-unpacked program is never found.
     fn fetch(self, workspace: &Workspace, suite: &Suite, package: &Package) -> Result<()> {
         let place = workspace.target("programs").join(self.package);
         let part = place.with_extension("part");

@@ -1,4 +1,6 @@
-//! Python packages for tests, in environments of their own below `target/python`: nothing of the machine is touched.
+//! Python packages for tests, in their own environments below `target/python`.
+//!
+//! Nothing of the machine is touched.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +20,7 @@ pub(crate) struct Environment {
     packages: &'static [&'static str],
 }
 
-/// Lints and renders a Helm chart, and knows Kubernetes' schemas.
+/// Lints and renders a Helm chart, and contains Kubernetes' schemas.
 pub(crate) const KUBERNETES: Environment = Environment {
     name: "kubernetes",
     packages: &["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "PyYAML==6.0.3"],
@@ -26,12 +28,12 @@ pub(crate) const KUBERNETES: Environment = Environment {
 
 /// Drives a browser.
 pub(crate) const BROWSER: Environment = Environment { name: "browser", packages: &["playwright==1.65.2"] };
-/// Asks an API whatever its OpenAPI document admits.
+/// Sends an API the requests that its OpenAPI document admits.
 pub(crate) const SCHEMATHESIS: Environment =
     Environment { name: "schemathesis", packages: &["schemathesis==4.32.0"] };
 
 impl Environment {
-    /// The interpreter that sees the packages; they are fetched unless they are there already.
+    /// Returns the interpreter that sees the packages; fetches them unless they are there already.
     pub(crate) fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {
         let place = workspace.target("python").join(self.name);
         let python = place.join("bin/python");

@@ -48,7 +48,7 @@ pub(crate) fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// What apt would take away to install QEMU; an error where its index does not know the package.
+/// Lists the packages apt would remove to install QEMU; an error if its index lacks the package.
 fn removals() -> Result<Vec<String>> {
     let plan = process::output(
         Command::new("apt-get")

@@ -1,4 +1,6 @@
-//! Puts the standard library's source where `-Z build-std` looks: from rustup, else from Debian's package of the same version.
+//! Puts the standard library's source where `-Z build-std` searches: from rustup, else from Debian.
+//!
+//! Debian's package has to be of the compiler's own version.
 
 use std::env;
 use std::fs;
@@ -58,7 +60,7 @@ fn from_rustup(workspace: &Workspace, library: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks rust-src of exactly this compiler's version and returns what was taken.
+/// Unpacks rust-src of exactly this compiler's version and returns its name.
 fn from_debian(workspace: &Workspace, version: &str, library: &Path) -> Result<String> {
     let mut refusals = Vec::new();
     for name in SUITES {
@@ -106,7 +108,7 @@ fn find_library(dir: &Path) -> Option<PathBuf> {
     here.cloned().or_else(|| folders.iter().find_map(|folder| find_library(folder)))
 }
 
-/// The line of a long refusal that says most.
+/// Returns the line of a long refusal that explains most.
 fn gist(reason: &str) -> &str {
     let error = reason.lines().find_map(|line| line.trim().strip_prefix("error: "));
     error.or_else(|| reason.lines().next()).unwrap_or_default().trim_end_matches(':')
@@ -117,7 +119,7 @@ fn version_of(line: &str) -> Result<&str> {
     line.split_whitespace().nth(1).with_context(|| format!("`rustc --version` said {line:?}"))
 }
 
-/// Whether a Debian version packages exactly this upstream release.
+/// Returns whether a Debian version packages exactly this upstream release.
 fn is_release(debian: &str, upstream: &str) -> bool {
     debian.strip_prefix(upstream).is_some_and(|rest| rest.starts_with(['+', '-', '~']))
 }

@@ -1,4 +1,4 @@
-//! The query API against its own OpenAPI document: schemathesis asks a daemon on a replay whatever the document admits.
+//! Tests the query API against its own OpenAPI document, with schemathesis and a daemon that replays.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,15 +14,15 @@ use crate::process;
 use crate::setup::python::SCHEMATHESIS;
 use crate::workspace::Workspace;
 
-/// What is asked for: everything but streams, which do not end.
+/// Paths left out: streams, which do not end.
 const ENDLESS: [&str; 2] = ["/api/v1/events/stream", "/api/v1/recording"];
 
-/// No server error, no undocumented answer, nothing refused that the document admits.
+/// Fails on a server error, an undocumented answer, or a refusal of what the document admits.
 pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     let python = SCHEMATHESIS.ensure(workspace)?;
     let daemon = Daemon::replay(workspace)?;
     let mut schemathesis = Command::new(python.with_file_name("schemathesis"));
-    // It keeps a folder of its own where it runs.
+    // schemathesis keeps a folder of its own in the current one.
     schemathesis.current_dir(workspace.target(""));
     schemathesis.args(["run", &format!("http://{}/api/v1/openapi.json", daemon.address)]);
     schemathesis.args(["--phases", "examples,coverage,fuzzing", "--max-examples", "50", "--seed", "1"]);
@@ -33,7 +33,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     Ok(Tally::of(status.success()))
 }
 
-/// A daemon on a recording; it is killed when this is dropped.
+/// A daemon that replays a recording; dropping the value ends it.
 struct Daemon {
     child: Child,
     address: SocketAddr,
@@ -41,7 +41,7 @@ struct Daemon {
 
 impl Daemon {
     fn replay(workspace: &Workspace) -> Result<Self> {
-        // The one the guests get, which runs here as well: another would be a second release build.
+        // The guests' binary runs here as well: another one would be a second release build.
         let binary = build::netqueue(workspace, Flavour::GUEST)?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let log = workspace.target("replay.log");

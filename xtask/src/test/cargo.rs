@@ -1,4 +1,4 @@
-//! The checks cargo makes: format, lints, unit tests.
+//! Runs cargo's checks: format, lints, unit tests.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use super::tally::{self, Tally};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Everything but the kernel side, which no host target can build.
+/// Selection of everything but the kernel side, which no host target can build.
 const HOST: [&str; 3] = ["--workspace", "--exclude", "netqueue-ebpf"];
 
 pub(crate) fn fmt(workspace: &Workspace) -> Result<Tally> {
@@ -23,7 +23,7 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<Tally> {
     Ok(Tally::of(true))
 }
 
-/// The kernel side is linted for its own target, against a core library built on the way.
+/// Lints the kernel side for its own target, against a core library built on the way.
 pub(crate) fn clippy_ebpf(workspace: &Workspace) -> Result<Tally> {
     let mut clippy = process::cargo(workspace);
     clippy.args([
@@ -45,7 +45,7 @@ pub(crate) fn clippy_ebpf(workspace: &Workspace) -> Result<Tally> {
     Ok(Tally::of(true))
 }
 
-/// With nextest where it is installed, else with cargo's own test runner.
+/// Runs the unit tests with nextest where it is installed, else with cargo's own test runner.
 pub(crate) fn unit_tests(workspace: &Workspace) -> Result<Tally> {
     let mut tests = process::cargo(workspace);
     tests.env("CARGO_TERM_COLOR", "never").env("NO_COLOR", "1");

@@ -1,4 +1,4 @@
-//! The Helm chart and the kustomize base, linted, rendered and validated strictly.
+//! Checks the Helm chart and the kustomize base: linted, rendered and validated strictly.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::setup::programs::KUBECTL;
 use crate::setup::python::KUBERNETES;
 use crate::workspace::Workspace;
 
-/// Everything `deploy/kubernetes/check.py` counts, and that kustomize builds the base.
+/// Counts the checks of `deploy/kubernetes/check.py`, and one that kustomize builds the base.
 pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     let python = KUBERNETES.ensure(workspace)?;
     let folder = workspace.root().join("deploy/kubernetes");

@@ -1,4 +1,4 @@
-//! What netqueue adds to a connection and to a dropped SYN, held against the committed baseline.
+//! Compares what netqueue adds to a connection and to a dropped SYN with the committed baseline.
 
 use anyhow::Result;
 

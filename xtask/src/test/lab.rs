@@ -1,4 +1,4 @@
-//! The lab on the matrix, counted by the lab's own last line.
+//! Runs the lab on the matrix; the lab's own last line has the counts.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::vm::kernels::{self, Row};
 use crate::vm::{self, Outcome, Payload};
 use crate::workspace::Workspace;
 
-/// Four processors on one kernel of the matrix: races want company.
+/// Kernel of the matrix that gets four processors: races need company.
 const CROWDED: (&str, u32) = ("6.12", 4);
 
 /// Seconds from power-on after which a guest is switched off.
@@ -17,13 +17,13 @@ const DEADLINE: u64 = 1800;
 /// Guests that run side by side: the lab waits about half of its time.
 pub(crate) const TOGETHER: usize = 2;
 
-/// Runs the lab on these kernels at the same time; says of each how long it took and what came of it.
+/// Runs the lab on these kernels at the same time; returns for each the time and the counts.
 pub(crate) fn on_each(
     workspace: &Workspace,
     rows: &[&'static Row],
     payload: &Payload,
 ) -> Vec<(Duration, Tally)> {
-    // One after the other: they come from one package cache.
+    // One after the other: they share one package cache.
     for row in rows {
         if let Err(error) = kernels::ensure(workspace, row) {
             println!("vm {}: {error:#}", row.name);
@@ -40,14 +40,14 @@ pub(crate) fn on_each(
     })
 }
 
-/// Boots the kernel, runs the lab, counts its experiments; a guest that fails otherwise counts as one failure.
+/// Boots the kernel, runs the lab, counts its experiments; any other failure counts as one.
 fn on(workspace: &Workspace, row: &'static Row, payload: &Payload) -> Tally {
     let defaults = vm::Options::default();
     let smp = if row.name == CROWDED.0 { CROWDED.1 } else { defaults.smp };
     run(workspace, row, payload, &vm::Options { smp, deadline: DEADLINE, ..defaults })
 }
 
-/// Boots the kernel with these options, runs what they say, counts its experiments.
+/// Boots the kernel with these options, runs their command, counts its experiments.
 pub(crate) fn run(
     workspace: &Workspace,
     row: &'static Row,

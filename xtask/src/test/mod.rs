@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check in order, each named and timed, one line at the end that says how many passed.
+//! `cargo xtask test`: runs every check in order, names and times each, and prints the totals last.
 
 mod alerting;
 mod api;
@@ -25,7 +25,7 @@ use crate::vm::kernels::{self, Row};
 use crate::workspace::Workspace;
 use tally::{Tally, summary};
 
-/// What `cargo xtask test` takes.
+/// Arguments of `cargo xtask test`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// Leave out the lab in guests.
@@ -62,7 +62,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     Ok(steps.finish())
 }
 
-/// What is proven in guests; without their binaries each of it has failed.
+/// Runs the steps that need guests; without the guests' binaries each of them has failed.
 fn in_guests(steps: &mut Steps, workspace: &Workspace, rows: &[&'static Row], options: &Options) {
     const WEBHOOK: &str = "lab to webhook";
     const DEBIAN: &str = "package in Debian";

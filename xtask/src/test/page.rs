@@ -1,4 +1,4 @@
-//! The web page in a real Chromium over a replay: a click path, and its numbers against the API's.
+//! Tests the web page in a real Chromium over a replay: a click path, its numbers against the API's.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::setup::chromium;
 use crate::setup::python::BROWSER;
 use crate::workspace::Workspace;
 
-/// Everything `click_path.py` counts. Its screenshots stay below `target/page`.
+/// Counts the checks of `click_path.py`. Its screenshots stay below `target/page`.
 pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     let tests = workspace.root().join("netqueue-daemon/tests");
     let netqueue = build::netqueue(workspace, Flavour { fully_static: false, debug: true })?;

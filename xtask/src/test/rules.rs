@@ -1,4 +1,4 @@
-//! The Prometheus rules that are shipped, checked and tried by Prometheus' own tool.
+//! Checks and tests the shipped Prometheus rules with Prometheus' own tool.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::process;
 use crate::setup::programs::PROMTOOL;
 use crate::workspace::Workspace;
 
-/// One check for each rule file, configuration and test file below deploy/prometheus.
+/// Makes one check for each rule file, configuration and test file below deploy/prometheus.
 pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     let promtool = PROMTOOL.ensure(workspace)?;
     let folder = workspace.root().join("deploy/prometheus");
@@ -34,7 +34,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Tally> {
     Ok(total)
 }
 
-/// The folder's files with that ending, in order; none at all is an error, or a check that is gone would pass.
+/// Lists the folder's files with that ending, in order.
+///
+/// None at all is an error: a check whose files are gone would pass.
 fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! Real servers from Debian in a guest: their listeners beside what `ss` says, and the incidents of a real nginx.
+//! Real servers from Debian in a guest: their listeners beside those of `ss`, and incidents of nginx.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ pub(crate) const NAME: &str = "real servers";
 
 const PACKAGES: [&str; 3] = ["nginx", "redis-server", "iproute2"];
 
-/// The experiments that need them; in the lab of the matrix they are skipped.
+/// Experiments that need the servers; the lab of the matrix skips them.
 const EXPERIMENTS: [&str; 4] = ["real-servers", "nginx-stopped", "nginx-backlog-4", "nginx-keep-alive"];
 
 const KERNEL: &str = "6.12";

@@ -1,5 +1,6 @@
-//! Clients that ask and never finish, and clients that never read: Prometheus must get its scrape all the same.
-//! Asked of netqueue, and of node_exporter for comparison.
+//! Scrapes must succeed while clients send half a request, or never read their answer.
+//!
+//! netqueue is tested, and node_exporter for comparison.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -20,18 +21,18 @@ use crate::workspace::Workspace;
 
 /// Connections with half a request.
 const HALF_OPEN: usize = 500;
-/// Connections that ask for the page and read a byte now and then.
+/// Connections that request the page and read a byte now and then.
 const SLOW: usize = 100;
 /// Scrapes, one after the other.
 const SCRAPES: usize = 40;
-/// No scrape may take longer, unless this machine is so busy that node_exporter's does.
+/// Limit for a scrape, unless this machine is so busy that node_exporter's takes longer.
 const LIMIT: Duration = Duration::from_millis(100);
-/// Until the slow readers' pages are made.
+/// Time until the slow readers' pages are made.
 const SETTLED: Duration = Duration::from_secs(3);
 /// A recording with listeners, drops and resets.
 const RECORDING: &str = "netqueue-daemon/tests/recordings/demo-6.12.nqr";
 
-/// One check; node_exporter's figures are printed beside it.
+/// Makes one check, and prints node_exporter's figures beside it.
 pub(super) fn check(workspace: &Workspace, netqueue: &Path) -> Result<Tally> {
     let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let theirs = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
@@ -51,7 +52,7 @@ pub(super) fn check(workspace: &Workspace, netqueue: &Path) -> Result<Tally> {
     Ok(Tally::of(passed))
 }
 
-/// The slowest scrape in the crowd.
+/// Returns the slowest scrape in the crowd.
 fn crowd(name: &str, address: SocketAddr) -> Result<Duration> {
     let start = Instant::now();
     while http::get(address, "/metrics", Duration::from_secs(1)).is_err() {
@@ -64,7 +65,7 @@ fn crowd(name: &str, address: SocketAddr) -> Result<Duration> {
     let whole = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let slow = (0..SLOW).map(|_| ask(address, &whole)).collect::<Result<Vec<_>>>()?;
     let reading = thread::spawn(move || dawdle(slow));
-    // A hundred pages are work; what is asked here is whether who does not fetch them is in the way of others.
+    // Making a hundred pages is work; this test is about clients that do not fetch theirs.
     thread::sleep(SETTLED);
     let half_open = (0..HALF_OPEN).map(|_| ask(address, "GET /metrics HTTP/1.1\r\nHost:"));
     let half_open = half_open.collect::<Result<Vec<_>>>()?;
@@ -79,7 +80,7 @@ fn crowd(name: &str, address: SocketAddr) -> Result<Duration> {
     Ok(crowded[crowded.len() - 1])
 }
 
-/// How long each took, the quickest first.
+/// Returns the time of each scrape, the quickest first.
 fn scrapes(address: SocketAddr) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     for _ in 0..SCRAPES {
@@ -97,19 +98,19 @@ fn scrapes(address: SocketAddr) -> Result<Vec<Duration>> {
 
 fn ask(address: SocketAddr, what: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    // A window that is soon full: the server is left with what it has to say.
+    // A small window is soon full: the server cannot send the rest of its answer.
     setsockopt(&stream, RcvBuf, &2048)?;
     stream.write_all(what.as_bytes())?;
     stream.set_read_timeout(Some(Duration::from_millis(1)))?;
     Ok(stream)
 }
 
-/// Reads a byte of each, again and again, until they are as good as forgotten.
+/// Reads a byte of each stream, again and again, for four seconds longer than [`SETTLED`].
 fn dawdle(mut streams: Vec<TcpStream>) {
     let start = Instant::now();
     while start.elapsed() < SETTLED + Duration::from_secs(4) {
         for stream in &mut streams {
-            // One that was cut off has nothing more to say.
+            // A stream that was cut off has nothing more to read.
             let _ = stream.read(&mut [0]);
         }
         thread::sleep(Duration::from_millis(50));

@@ -1,11 +1,11 @@
-//! Counts of what passed and failed, read from what others print.
+//! Counts of what passed and failed, parsed from the output of other programs.
 
-/// How many passed and how many failed.
+/// Numbers of checks that passed and failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u32,
     pub(crate) failed: u32,
-    /// Which failed, where the one who counted names them, and what else is to be known of them.
+    /// Names of the failed checks, where the output has them, and other remarks.
     pub(crate) remarks: String,
 }
 
@@ -13,12 +13,12 @@ impl Tally {
     /// One failure.
     pub(crate) const FAILURE: Self = Self::new(0, 1);
 
-    /// Of these counts.
+    /// Builds a tally of these counts.
     pub(crate) const fn new(passed: u32, failed: u32) -> Self {
         Self { passed, failed, remarks: String::new() }
     }
 
-    /// One check.
+    /// Counts one check.
     pub(crate) fn of(passed: bool) -> Self {
         if passed { Self::new(1, 0) } else { Self::FAILURE }
     }
@@ -29,7 +29,7 @@ impl Tally {
         self.remarks += &other.remarks;
     }
 
-    /// The counts behind a step's name, where there is more than one thing to count.
+    /// Formats the counts behind a step's name, where there is more than one thing to count.
     pub(crate) fn counts(&self) -> String {
         if self.passed + self.failed > 1 {
             format!(": {}{}", summary(self), self.remarks)
@@ -38,24 +38,24 @@ impl Tally {
         }
     }
 
-    /// Where a program failed without counting a failure, that is one.
+    /// Counts one failure if the program failed without counting any.
     pub(crate) fn or_failure(self, succeeded: bool) -> Self {
         if !succeeded && self.failed == 0 { Self { failed: 1, ..self } } else { self }
     }
 }
 
-/// The line that ends a test run.
+/// Formats the line that ends a test run.
 pub(crate) fn summary(tally: &Tally) -> String {
     format!("{} passed, {} failed", tally.passed, tally.failed)
 }
 
-/// A line as [`summary`] writes it.
+/// Parses a line that [`summary`] wrote.
 pub(crate) fn read_summary(line: &str) -> Option<Tally> {
     let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
     Some(Tally::new(passed.parse().ok()?, failed.parse().ok()?))
 }
 
-/// `Summary [ 1.2s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 0 skipped`
+/// Parses `Summary [ 1.2s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 0 skipped`.
 pub(crate) fn nextest(lines: &[String]) -> Option<Tally> {
     let line = lines.iter().rfind(|line| line.contains("Summary [") && line.contains("run:"))?;
     let (_, counts) = line.split_once("run:")?;
@@ -71,7 +71,7 @@ pub(crate) fn nextest(lines: &[String]) -> Option<Tally> {
     Some(tally)
 }
 
-/// `test result: ok. 12 passed; 0 failed; ...`, once per test binary.
+/// Parses `test result: ok. 12 passed; 0 failed; ...`, once per test binary.
 pub(crate) fn cargo_test(lines: &[String]) -> Option<Tally> {
     let mut results = lines.iter().filter_map(|line| line.strip_prefix("test result: ")).peekable();
     results.peek()?;
@@ -84,7 +84,7 @@ pub(crate) fn cargo_test(lines: &[String]) -> Option<Tally> {
     Some(total)
 }
 
-/// `lab: 12 passed, 0 failed`, the line the lab ends with.
+/// Parses `lab: 12 passed, 0 failed`, the line the lab ends with.
 pub(crate) fn lab(lines: &[String]) -> Option<Tally> {
     let counts = lines.iter().rev().find_map(|line| line.strip_prefix("lab: "))?;
     let (passed, failed) = counts.split_once(" passed, ")?;

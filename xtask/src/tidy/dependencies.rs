@@ -1,4 +1,4 @@
-//! Who may know whom inside the daemon.
+//! Rules on what each module of the daemon, and each pure crate, may use.
 
 use super::paths::{Mention, is_below, mentions};
 use super::tree::{Text, Tree};
@@ -8,7 +8,9 @@ const DAEMON: &str = "netqueue-daemon/src/";
 /// The crates without clock, I/O or threads, by their sources.
 const PURE: [&str; 2] = ["netqueue-daemon/domain/src/", "netqueue-daemon/api/src/"];
 
-/// All a pure crate may name of the standard library. A parent such as `std::net` is not enough: it would let a socket in.
+/// Parts of the standard library that a pure crate may use.
+///
+/// A parent such as `std::net` is not enough: it would let a socket in.
 const PURE_STD: [&str; 22] = [
     "std::borrow",
     "std::cmp",
@@ -34,11 +36,12 @@ const PURE_STD: [&str; 22] = [
     "std::time::Duration",
 ];
 
-/// The crates that not every module may know.
+/// Crates that not every module may use.
 const GUARDED: [&str; 1] = ["netqueue_kernel"];
 
-/// What each module of the daemon may know of the others, and of [`GUARDED`]. What is not in a row is refused, and so is a
-/// module without one.
+/// Modules, and crates of [`GUARDED`], that each module of the daemon may use.
+///
+/// A module without a row is refused.
 const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("api", &["build_info", "recording", "runbooks", "snapshots"]),
     (
@@ -95,10 +98,12 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("web", &[]),
 ];
 
-/// Where everything comes together: the binary, and the library's list of modules.
+/// Files that combine everything: the binary, and the library's list of modules.
 const ROOTS: [&str; 2] = ["main.rs", "lib.rs"];
 
-/// The pure crates name of the standard library what has no effect, and other crates as their manifests say.
+/// Checks that the pure crates use only parts of the standard library without effects.
+///
+/// Their manifests limit which other crates they use.
 pub(crate) fn pure_crates_are_pure(tree: &Tree) -> Vec<String> {
     let banned = |mention: &Mention| {
         let std = ["std", "core", "alloc"].iter().any(|name| is_below(&mention.path, name));
@@ -110,7 +115,7 @@ pub(crate) fn pure_crates_are_pure(tree: &Tree) -> Vec<String> {
     complaints.collect()
 }
 
-/// Each module mentions those that [`MAY_KNOW`] gives it. Tests may mention more.
+/// Checks that each module mentions only those that [`MAY_KNOW`] gives it. Tests may mention more.
 pub(crate) fn modules_know_whom_they_may(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for Text { path, text } in tree.rust(DAEMON) {
@@ -141,13 +146,13 @@ pub(crate) fn modules_know_whom_they_may(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// The text up to its tests; nothing of a file that has nothing else.
+/// Returns the text up to its tests; nothing for a file of tests.
 fn without_tests<'a>(file: &str, text: &'a str) -> &'a str {
     let whole = file.ends_with("tests.rs") || file.contains("/tests/");
     if whole { "" } else { text.split_once("#[cfg(test)]").map_or(text, |(code, _)| code) }
 }
 
-/// `recording/` mentions no runtime: it is a file of domain values.
+/// Checks that `recording/` mentions no runtime: it is a file of domain values.
 pub(crate) fn recording_needs_no_runtime(tree: &Tree) -> Vec<String> {
     let banned = |mention: &Mention| is_below(&mention.path, "tokio");
     complain(
@@ -159,14 +164,16 @@ pub(crate) fn recording_needs_no_runtime(tree: &Tree) -> Vec<String> {
     )
 }
 
-/// Only `pipeline/` gives observations to the aggregator, all of them by way of its feed.
+/// Checks that within `pipeline/` only the feed uses the aggregator.
+///
+/// A recording would lack an observation that does not pass through the feed.
 pub(crate) fn only_the_feed_tells_the_aggregator(tree: &Tree) -> Vec<String> {
     let banned = |mention: &Mention| mention.path == "netqueue_domain::Aggregator";
     let within = |file: &str| file.starts_with("pipeline/") && file != "pipeline/feed.rs";
     complain(tree, DAEMON, within, banned, "tell the feed an Observation: a recording would lack it")
 }
 
-/// One complaint for each banned mention in the files `within` selects by their path below `sources`.
+/// Returns a complaint for each banned mention in the files that `within` selects below `sources`.
 fn complain(
     tree: &Tree,
     sources: &str,

@@ -6,10 +6,10 @@ use super::tree::Tree;
 
 const MAP: &str = "ARCHITECTURE.md";
 
-/// Endings that make a word a file's name.
+/// Endings that mark a word as a file's name.
 const ENDINGS: [&str; 8] = [".rs", ".toml", ".md", ".yaml", ".yml", ".service", ".sh", ".lock"];
 
-/// The map mentions every top-level folder, and every path it mentions in backticks exists.
+/// Checks that the map mentions every top-level folder, and that every path in backticks exists.
 pub(crate) fn architecture_is_true(tree: &Tree) -> Vec<String> {
     let Some(map) = tree.text(MAP) else {
         return vec![format!("{MAP} is missing: it is where a reader starts")];
@@ -37,12 +37,12 @@ fn folders(tree: &Tree) -> BTreeSet<String> {
     folders
 }
 
-/// What stands between backticks in a line.
+/// Returns the words between backticks in a line.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Whether a quoted word is meant as a path in this repository, rather than code, a URL path or a media type.
+/// Returns whether a quoted word is a path in this repository, not code, a URL path or a media type.
 fn is_path(word: &str, folders: &BTreeSet<String>) -> bool {
     let plain = |character: char| character.is_alphanumeric() || "._-/+".contains(character);
     if word.starts_with(['/', '.']) || !word.chars().all(plain) {
@@ -52,12 +52,12 @@ fn is_path(word: &str, folders: &BTreeSet<String>) -> bool {
     in_known_folder || word.ends_with('/') || ENDINGS.iter().any(|ending| word.ends_with(ending))
 }
 
-/// From the top, or below a folder that the text around it names.
+/// Returns whether a path exists from the top, or below some folder.
 fn exists(tree: &Tree, folders: &BTreeSet<String>, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let below = format!("/{path}");
     let mut all = tree.paths().chain(folders.iter().map(String::as_str));
-    // What builds make is described too.
+    // The map also describes what builds make.
     path == "target"
         || path.starts_with("target/")
         || all.any(|known| known == path || known.ends_with(&below))

@@ -1,11 +1,13 @@
-//! Where the kernel side may be unsafe.
+//! Rule on where the kernel side may be unsafe.
 
 use super::paths::{code, has_word};
 use super::tree::{Text, Tree};
 
 const SOURCES: &str = "netqueue-ebpf/src/";
 
-/// The fence: reads through kernel pointers, what the loader fills in, the maps, the entry points. A folder ends with a slash.
+/// Files that may be unsafe: kernel pointers, patched constants, maps, entry points.
+///
+/// A folder ends with a slash.
 const ALLOWED: [&str; 14] = [
     "kernel.rs",
     "maps.rs",
@@ -23,7 +25,7 @@ const ALLOWED: [&str; 14] = [
     "hooks/",
 ];
 
-/// `unsafe` appears in the allowed files only.
+/// Checks that `unsafe` appears in the allowed files only.
 pub(crate) fn unsafe_is_fenced(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for Text { path, text } in tree.rust(SOURCES) {

@@ -1,4 +1,4 @@
-//! What every file must be: short, with a promise, finished, and of no particular machine.
+//! Rules for every file: short, with a promise, finished, and of no particular machine.
 
 use super::paths::has_word;
 use super::tree::{Text, Tree};
@@ -8,14 +8,14 @@ const LONGEST: usize = 400;
 /// Folders of a person's or a machine's own. In pieces, so that this file does not break its own rule.
 const MACHINE_PATHS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/")];
 
-/// How the names of package mirrors begin.
+/// Beginnings of package mirrors' names.
 const MIRRORS: [&str; 6] = ["deb.", "ftp.", "mirror", "archive.", "security.", "artifact"];
 
-/// Words of unfinished work, in pieces for the same reason.
+/// Words of unfinished work. In pieces, so that this file does not break its own rule.
 const UNFINISHED: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!"), concat!("X", "XX")];
 
-/// Every Rust file begins, after its attributes, with `//!`.
+/// Checks that every Rust file begins, after its attributes, with `//!`.
 pub(crate) fn promise_first(tree: &Tree) -> Vec<String> {
     let first = |text: &str| {
         let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("#!["));
@@ -27,7 +27,7 @@ pub(crate) fn promise_first(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// No Rust file is longer than a reader's patience.
+/// Checks that no Rust file is longer than a reader's patience.
 pub(crate) fn short_enough(tree: &Tree) -> Vec<String> {
     let long = tree.rust("").filter_map(|Text { path, text }| {
         let lines = text.lines().count();
@@ -36,7 +36,7 @@ pub(crate) fn short_enough(tree: &Tree) -> Vec<String> {
     long.collect()
 }
 
-/// No file names a folder that only one machine has.
+/// Checks that no file names a folder that only one machine has.
 pub(crate) fn no_machine_paths(tree: &Tree) -> Vec<String> {
     each_line(tree, |line| {
         let found = MACHINE_PATHS.iter().find(|path| begins_in(line, path))?;
@@ -44,7 +44,7 @@ pub(crate) fn no_machine_paths(tree: &Tree) -> Vec<String> {
     })
 }
 
-/// No file names a package mirror: set-up takes the machine's own.
+/// Checks that no file names a package mirror: set-up takes the machine's own.
 pub(crate) fn no_mirrors(tree: &Tree) -> Vec<String> {
     each_line(tree, |line| {
         let host = hosts(line).find(|host| MIRRORS.iter().any(|mirror| host.starts_with(mirror)))?;
@@ -52,7 +52,7 @@ pub(crate) fn no_mirrors(tree: &Tree) -> Vec<String> {
     })
 }
 
-/// Nothing is left for later.
+/// Checks that nothing is left for later.
 pub(crate) fn nothing_unfinished(tree: &Tree) -> Vec<String> {
     each_line(tree, |line| {
         let found = UNFINISHED
@@ -75,7 +75,9 @@ fn each_line(tree: &Tree, judge: impl Fn(&str) -> Option<String>) -> Vec<String>
     complaints
 }
 
-/// Whether an absolute path begins with `path` somewhere in the line; one that merely goes through it does not count.
+/// Returns whether an absolute path in the line begins with `path`.
+///
+/// A path that merely goes through it does not count.
 fn begins_in(line: &str, path: &str) -> bool {
     let inside = |character: char| character.is_alphanumeric() || "._-~}*".contains(character);
     line.match_indices(path).any(|(at, _)| !line[..at].ends_with(inside))

@@ -1,4 +1,4 @@
-//! What the manifests must agree on.
+//! Rules for the manifests.
 
 use toml::{Table, Value};
 
@@ -7,7 +7,7 @@ use super::tree::Tree;
 const CONTRACT: &str = "netqueue-common/Cargo.toml";
 const CONTRACT_CODE: &str = "netqueue-common/src/lib.rs";
 
-/// netqueue-common is no_std and needs zerocopy, and aya only where asked.
+/// Checks that netqueue-common is no_std, and needs only zerocopy, and aya where requested.
 pub(crate) fn contract_is_bare(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     if !tree.text(CONTRACT_CODE).is_some_and(|text| text.contains("#![no_std]")) {
@@ -28,13 +28,13 @@ pub(crate) fn contract_is_bare(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// What a crate may depend on at most.
+/// Dependencies that a crate may have at most.
 const BARE: [(&str, &[&str]); 2] = [
     ("netqueue-daemon/domain/Cargo.toml", &["serde"]),
     ("netqueue-daemon/api/Cargo.toml", &["serde", "utoipa"]),
 ];
 
-/// What a crate may need of this workspace; the binary's crate may need all of it.
+/// Crates of this workspace that a crate may need; the binary's crate may need all of them.
 const OWN: [(&str, &[&str]); 4] = [
     ("netqueue-daemon/domain/Cargo.toml", &[]),
     ("netqueue-daemon/api/Cargo.toml", &[]),
@@ -42,12 +42,13 @@ const OWN: [(&str, &[&str]); 4] = [
     ("netqueue-daemon/cli/Cargo.toml", &["netqueue-api", "netqueue-domain"]),
 ];
 
-/// The kernel side's interface, and the only crates that may depend on it.
+/// Crates that form the kernel side's interface.
 const KERNEL_SIDE: [&str; 5] = ["aya", "aya-log", "aya-obj", "aya-ebpf", "netqueue-common"];
+/// Manifests of the only crates that may depend on [`KERNEL_SIDE`].
 const KERNEL_CRATES: [&str; 4] =
     ["Cargo.toml", CONTRACT, "netqueue-ebpf/Cargo.toml", "netqueue-daemon/kernel/Cargo.toml"];
 
-/// A crate within a wall has no dependency beyond it; those of tests and benchmarks do not count.
+/// Checks that a crate within a wall has no dependency beyond it; tests and benchmarks do not count.
 pub(crate) fn crates_need_what_they_may(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (path, most) in BARE {
@@ -80,14 +81,14 @@ pub(crate) fn crates_need_what_they_may(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// The names of what a crate depends on; nothing where there is no such manifest.
+/// Returns the names of a crate's dependencies; `None` where there is no such manifest.
 fn dependencies(tree: &Tree, path: &str) -> Option<Vec<String>> {
     let manifest = table(tree, path)?;
     let named = manifest.get("dependencies").and_then(Value::as_table);
     Some(named.into_iter().flat_map(|table| table.keys().cloned()).collect())
 }
 
-/// rust-toolchain.toml and the workspace's `rust-version` name the same Rust.
+/// Checks that rust-toolchain.toml and the workspace's `rust-version` name the same Rust.
 pub(crate) fn versions_agree(tree: &Tree) -> Vec<String> {
     let channel = table(tree, "rust-toolchain.toml")
         .and_then(|table| Some(table.get("toolchain")?.get("channel")?.as_str()?.to_owned()));
@@ -104,7 +105,7 @@ pub(crate) fn versions_agree(tree: &Tree) -> Vec<String> {
     }
 }
 
-/// 1.95.0 and 1.95 are the same release.
+/// Returns whether two versions name the same release, as 1.95.0 and 1.95 do.
 fn same_release(channel: &str, minimum: &str) -> bool {
     channel.strip_prefix(minimum).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
@@ -136,7 +137,7 @@ mod tests {
             let manifest =
                 format!("[dependencies]\n{name}.workspace = true\n[dev-dependencies]\naya = \"1\"\n");
             let bare = BARE.map(|(path, _)| (path, "[dependencies]\nserde = \"1\"\n"));
-            // What stands later replaces what stands before.
+            // A later file replaces an earlier one.
             let tree = Tree::of(&[bare[0], bare[1], (path, &manifest)]);
             crates_need_what_they_may(&tree).len()
         };

@@ -18,7 +18,7 @@ use tree::Tree;
 /// A rule reads the tree and returns its complaints, each with the place and what would be right.
 type Rule = fn(&Tree) -> Vec<String>;
 
-/// Every rule with what it keeps true.
+/// Every rule, with what it keeps true.
 const RULES: [(&str, Rule); 14] = [
     ("pure crates are pure", dependencies::pure_crates_are_pure),
     ("modules know whom they may", dependencies::modules_know_whom_they_may),
@@ -36,12 +36,12 @@ const RULES: [(&str, Rule); 14] = [
     ("ARCHITECTURE.md is true", documents::architecture_is_true),
 ];
 
-/// Prints every complaint; success where there is none.
+/// Prints every complaint; succeeds if there is none.
 pub(crate) fn command(workspace: &Workspace) -> Result<ExitCode> {
     Ok(if check(workspace)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether every rule is kept; prints what breaks one.
+/// Prints every breach of a rule; returns whether there is none.
 pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
     let tree = Tree::read(workspace.root())?;
     let mut complaints = 0;

@@ -1,26 +1,28 @@
-//! The module paths a Rust file mentions, with `use` groups spelt out and `super` resolved. Comments do not count.
+//! The module paths that a Rust file mentions, with `use` groups spelt out and `super` resolved.
+//!
+//! Comments do not count.
 
 /// A path and the line that mentions it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mention {
     pub(crate) line: usize,
-    /// Such as `crate::kernel::decode` or `aya::maps`.
+    /// Path such as `crate::kernel::decode` or `aya::maps`.
     pub(crate) path: String,
 }
 
-/// A file's lines without their comments, numbered from 1.
+/// Returns a file's lines without their comments, numbered from 1.
 pub(crate) fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, without_comment(line)))
 }
 
-/// Whether `word` stands in the line as a word of its own.
+/// Returns whether the line contains `word` as a whole word.
 pub(crate) fn has_word(line: &str, word: &str) -> bool {
     let part = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(word)
         .any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
 }
 
-/// All paths a file of this crate mentions. `file` is its path below `src/`.
+/// Returns all paths that a file of this crate mentions. `file` is its path below `src/`.
 pub(crate) fn mentions(file: &str, text: &str) -> Vec<Mention> {
     let module = module_of(file);
     let mut found = Vec::new();
@@ -45,7 +47,7 @@ pub(crate) fn mentions(file: &str, text: &str) -> Vec<Mention> {
     found
 }
 
-/// Whether `path` is `prefix` or lies below it.
+/// Returns whether `path` is `prefix` or lies below it.
 pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
@@ -67,7 +69,7 @@ fn use_of(code: &str) -> Option<&str> {
     rest.strip_prefix("use ")
 }
 
-/// `a::{b, c::{d, e as f}}` -> `a::b`, `a::c::d`, `a::c::e`.
+/// Expands `a::{b, c::{d, e as f}}` to `a::b`, `a::c::d`, `a::c::e`.
 fn expand(prefix: &str, tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
@@ -94,14 +96,14 @@ fn branches(inner: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Paths written out in a line of code: at least two names joined by `::`.
+/// Finds the paths in a line of code: at least two names joined by `::`.
 fn inline(code: &str) -> impl Iterator<Item = String> {
     let words =
         code.split(|character: char| !character.is_alphanumeric() && character != '_' && character != ':');
     words.map(|word| word.trim_matches(':')).filter(|word| word.contains("::")).map(str::to_owned)
 }
 
-/// `domain/aggregator.rs` -> [domain, aggregator].
+/// Returns the module of a file: `domain/aggregator.rs` gives `[domain, aggregator]`.
 fn module_of(file: &str) -> Vec<&str> {
     let stem = file.strip_suffix(".rs").unwrap_or(file);
     let mut names: Vec<&str> = stem.split('/').collect();

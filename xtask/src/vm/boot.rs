@@ -1,4 +1,4 @@
-//! One guest from power-on to verdict: packs it, follows its console, keeps the log, tries once more if it died early.
+//! Boots one guest: packs it, follows its console, keeps the log, tries once more if it died early.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,32 +22,32 @@ use crate::workspace::Workspace;
 /// Console lines shown when a guest failed.
 const TAIL: usize = 60;
 
-/// A guest to be.
+/// A guest before power-on.
 pub(crate) struct Boot {
     pub(crate) kernel: Kernel,
     pub(crate) machine: Machine,
     pub(crate) limits: Limits,
     pub(crate) job: Vec<Step>,
-    /// Show the console as it speaks.
+    /// Shows the console as it prints.
     pub(crate) verbose: bool,
 }
 
-/// What became of it.
+/// Result of one guest.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) kernel: &'static str,
     pub(crate) package: String,
     pub(crate) outcome: Outcome,
-    /// Power-on to verdict, or to the end where there was none.
+    /// Time from power-on to the verdict, or to the end where there was none.
     pub(crate) took: Duration,
-    /// What the job printed.
+    /// Output of the job.
     pub(crate) output: Vec<String>,
-    /// Where the whole console is kept.
+    /// Path of the log of the whole console.
     pub(crate) console: String,
 }
 
 impl Report {
-    /// A guest that never got as far as power-on.
+    /// Reports a guest that never got as far as power-on.
     pub(crate) fn unbooted(kernel: &'static str, reason: String) -> Self {
         println!("vm {kernel}: {reason}");
         Self {
@@ -80,7 +80,7 @@ impl Boot {
         report.context("a guest that nobody stops ends with a verdict")
     }
 
-    /// The same, but switches the guest off, without a report, as soon as `stop` says so.
+    /// Boots, follows and judges the guest; switches it off, without a report, once `stop` returns true.
     pub(crate) fn until_stopped(
         &self,
         workspace: &Workspace,
@@ -98,7 +98,7 @@ impl Boot {
         Ok(first)
     }
 
-    /// Packs the guest's file system and returns where it is.
+    /// Packs the guest's file system and returns its path.
     fn pack(&self, workspace: &Workspace, payload: &Payload) -> Result<PathBuf> {
         let folder = workspace.target("vm");
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -162,7 +162,7 @@ impl Boot {
     }
 }
 
-/// Follows a console to the guest's end and returns what the judge says, or nothing once `stop` says so.
+/// Follows a console to the guest's end and returns the verdict; `None` once `stop` returns true.
 fn follow(
     guest: &Guest,
     judge: &mut Judge,

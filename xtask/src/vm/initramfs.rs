@@ -1,4 +1,4 @@
-//! Packs a guest's whole file system: PID 1, the netqueue binary, the job, the modules, and a small Debian if there is one.
+//! Packs a guest's whole file system: PID 1, netqueue, the job, the modules, a small Debian if any.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -14,7 +14,7 @@ use super::modules::Module;
 
 /// Folders PID 1 mounts on or the job writes to.
 const FOLDERS: [&str; 6] = ["dev", "modules", "proc", "run", "sys", "tmp"];
-/// Those a Debian brings; there, programs are in /usr/bin, and /bin leads to it.
+/// Folders that a Debian brings itself; its programs are in /usr/bin, and /bin leads there.
 const OWN_FOLDERS: [&str; 2] = ["bin", "etc"];
 
 const FOLDER: u32 = 0o040_755;
@@ -22,13 +22,13 @@ const PROGRAM: u32 = 0o100_755;
 const TEXT: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
 
-/// What goes in.
+/// Contents of a guest's file system.
 pub(crate) struct Contents<'a> {
     pub(crate) init: &'a Path,
     pub(crate) netqueue: &'a Path,
-    /// A folder with everything else, if there is anything else.
+    /// Folder with a whole Debian, if the guest has one.
     pub(crate) userland: Option<&'a Path>,
-    /// Where in the guest, and from where.
+    /// Other files: path in the guest, and path here.
     pub(crate) files: &'a [(&'static str, PathBuf)],
     pub(crate) job: &'a [Step],
     pub(crate) modules: &'a [Module],
@@ -85,7 +85,7 @@ impl Archive {
         entry.finish().map(drop).with_context(shown)
     }
 
-    /// Everything in `folder`, which the archive calls `name`; what is neither file, folder nor link is left out.
+    /// Adds everything in `folder` under `name`, except what is neither file, folder nor link.
     fn add_all(&mut self, folder: &Path, name: &Path) -> Result<()> {
         let shown = || format!("{} cannot be packed", folder.display());
         let entries = fs::read_dir(folder).with_context(shown)?.collect::<io::Result<Vec<_>>>();
@@ -109,7 +109,7 @@ impl Archive {
     }
 }
 
-/// A program that needs no file but itself: the guest has no dynamic loader.
+/// Reads a program, which must need no file but itself: the guest has no dynamic loader.
 fn program(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let loader = wants_loader(&bytes).with_context(|| format!("{} is no 64-bit program", path.display()))?;
@@ -117,7 +117,9 @@ fn program(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether an ELF file names a program interpreter; `None` where it is no little-endian 64-bit ELF file.
+/// Returns whether an ELF file names a program interpreter.
+///
+/// `None` where it is no little-endian 64-bit ELF file.
 fn wants_loader(elf: &[u8]) -> Option<bool> {
     const INTERPRETER: u32 = 3;
     if !elf.starts_with(b"\x7fELF\x02\x01") {

@@ -1,5 +1,6 @@
-//! Stock Debian kernels, mostly of the cloud flavour: one row per kernel line, resolved to the newest of its suite and
-//! cached.
+//! Stock Debian kernels, mostly of the cloud flavour.
+//!
+//! Each row is one kernel line, resolved to the newest of its suite, and cached.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,20 +14,22 @@ use crate::workspace::Workspace;
 /// One kernel line that netqueue is proven on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// What `--kernel` takes.
+    /// Name that `--kernel` accepts.
     pub(crate) name: &'static str,
     /// The versions that qualify.
     series: &'static str,
     flavour: Flavour,
-    /// Where it is looked for, in this order.
+    /// Suites to search, in this order.
     suites: &'static [&'static str],
-    /// Debian development moves on: when the series is gone, its successor is taken, and said.
+    /// True if the suite moves on: once the series is gone, its successor is taken, with a message.
     rolling: bool,
-    /// Booted where no kernel is named. The others are for a closer look: their suite may drop them any day.
+    /// True if booted where no kernel is named.
+    ///
+    /// The other rows are for a closer look: their suite may drop them any day.
     matrix: bool,
 }
 
-/// What a Debian kernel is built for.
+/// Purpose for which a Debian kernel is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flavour {
     /// Virtual machines.
@@ -38,7 +41,7 @@ enum Flavour {
 }
 
 impl Flavour {
-    /// How the names of its packages end.
+    /// Returns the ending of its packages' names.
     const fn suffix(self) -> &'static str {
         match self {
             Self::Cloud => "-cloud-amd64",
@@ -47,7 +50,7 @@ impl Flavour {
         }
     }
 
-    /// Whether a package `linux-image-*` is a kernel of this flavour.
+    /// Returns whether a package `linux-image-*` is a kernel of this flavour.
     fn is_of(self, package: &str) -> bool {
         let flavours = [Self::Cloud, Self::Realtime, Self::Ordinary];
         flavours.into_iter().find(|flavour| package.ends_with(flavour.suffix())) == Some(self)
@@ -69,7 +72,7 @@ const fn closer(
     Row { name, series, flavour, suites, rolling: false, matrix: false }
 }
 
-/// The table. A new row needs nothing else.
+/// Every row. A new one needs nothing else.
 pub(crate) const ROWS: [Row; 9] = [
     matrix("5.10", &["bullseye"]),
     matrix("6.1", &["bookworm"]),
@@ -82,9 +85,11 @@ pub(crate) const ROWS: [Row; 9] = [
     closer("7.0", "7.0", Flavour::Cloud, &["trixie-backports"]),
 ];
 
-/// From 7.x on, the image is a package of its own.
+/// Packages that belong to the kernel's own: from 7.x on, the image is one.
 const PARTS: [&str; 1] = ["linux-binary-"];
-/// So are the modules, and the list of those that are built in. Backports drop them before the image: a guest boots without.
+/// Packages of the modules, and of the list of built-in modules, from 7.x on.
+///
+/// Backports drop them before the image: a guest boots without.
 const EXTRAS: [&str; 2] = ["linux-modules-", "linux-base-"];
 
 /// A kernel on disk.
@@ -100,13 +105,13 @@ pub(crate) struct Kernel {
     pub(crate) modules: PathBuf,
 }
 
-/// What a row stands for today.
+/// Package that a row resolves to today.
 struct Resolved {
     suite: Suite,
     package: Package,
 }
 
-/// The rows named; those of the matrix where none is named, every one where `all` is.
+/// Selects the rows named; those of the matrix where none is named, every one for `all`.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     if names.is_empty() {
         return Ok(ROWS.iter().filter(|row| row.matrix).collect());
@@ -117,7 +122,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     names.iter().map(|name| row(name)).collect()
 }
 
-/// The row of that name.
+/// Finds the row of that name.
 pub(crate) fn row(name: &str) -> Result<&'static Row> {
     let known = || ROWS.map(|row| row.name).join(", ");
     ROWS.iter()
@@ -233,7 +238,7 @@ fn modules_of(unpacked: &Path) -> Result<PathBuf> {
             return Ok(version?.path());
         }
     }
-    // Their package is gone.
+    // The modules' package is gone.
     let none = unpacked.join("modules");
     empty_dir(&none)?;
     Ok(none)

@@ -24,16 +24,18 @@ pub(crate) use boot::{Boot, Report};
 pub(crate) use qemu::{Forward, Machine};
 pub(crate) use verdict::{Limits, Outcome};
 
-/// Where the daemon listens inside a guest.
+/// Port on which the daemon listens inside a guest.
 pub(crate) const PORT: u16 = 10124;
 
-/// Until PID 1 speaks.
+/// Limit until PID 1 prints its first line.
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// For the daemon to attach and answer: an emulated guest may have half of a busy processor.
+/// Limit for the daemon to attach and answer: an emulated guest may have half of a busy processor.
 const READY_LIMIT: Duration = Duration::from_secs(90);
 
-/// For the daemon to stop: the kernel takes the probes away one after the other, on PREEMPT_RT a third of a second each.
+/// Limit for the daemon to stop.
+///
+/// The kernel removes the probes one after the other, on PREEMPT_RT a third of a second each.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 const NETQUEUE: &str = "/bin/netqueue";
@@ -42,16 +44,17 @@ const CPUS: u32 = 2;
 const MEMORY_MB: u32 = 1024;
 const DEADLINE: u64 = 600;
 
-/// What `cargo xtask vm` takes.
+/// Arguments of `cargo xtask vm`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.1-ordinary, 6.12-rt, 7.2-rt, 6.18, 7.0; the first four when none is named.
+    /// The kernels to boot, by row: 5.10, 6.1, 6.12, 7.2, and for a closer look 6.1-ordinary, 6.12-rt,
+    /// 7.2-rt, 6.18, 7.0; the first four when none is named, every one for `all`.
     #[arg(long = "kernel", value_name = "ROW")]
     pub(crate) kernels: Vec<String>,
     /// Virtual processors.
     #[arg(long, default_value_t = CPUS)]
     pub(crate) smp: u32,
-    /// Processors the guest could be given while it runs, as by a hypervisor; some kernels from 6.9 on take no notice.
+    /// Processors the guest can grow to while it runs; some kernels from 6.9 on take no notice.
     #[arg(long, value_name = "CPUS")]
     pub(crate) possible_cpus: Option<u32>,
     /// Memory in MB.
@@ -66,28 +69,29 @@ pub(crate) struct Options {
     /// Run netqueue with ARGS only: no daemon, no doctor.
     #[arg(long, requires = "arguments")]
     pub(crate) bare: bool,
-    /// Show everything the console says, as it says it.
+    /// Show the console as it prints.
     #[arg(long)]
     pub(crate) verbose: bool,
     /// One more argument for `netqueue daemon`; may be given several times.
     #[arg(long = "daemon", value_name = "ARG", allow_hyphen_values = true, conflicts_with = "bare")]
     pub(crate) daemon: Vec<String>,
-    /// One more argument on the kernel's command line, such as lockdown=confidentiality; may be given several times.
+    /// One more argument on the kernel's command line, such as lockdown=confidentiality; may be given
+    /// several times.
     #[arg(long = "append", value_name = "ARG")]
     pub(crate) append: Vec<String>,
     /// A static binary to run instead of a freshly built netqueue.
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
-    /// A Debian package that is there in the guest, with all it depends on; may be given several times.
+    /// A Debian package to unpack in the guest, with its dependencies; may be given several times.
     #[arg(long = "with", value_name = "PACKAGE")]
     pub(crate) packages: Vec<String>,
-    /// What netqueue is run with, instead of `lab run --all`.
+    /// Arguments for netqueue, instead of `lab run --all`.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
 }
 
 impl Default for Options {
-    /// What the command line means when it says nothing.
+    /// Returns the options of an empty command line.
     fn default() -> Self {
         Self {
             kernels: Vec::new(),
@@ -107,7 +111,7 @@ impl Default for Options {
     }
 }
 
-/// Boots every kernel asked for and prints what came of it.
+/// Boots every kernel requested and prints the reports.
 pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let rows = kernels::choose(&options.kernels)?;
     let mut payload = Payload::build(workspace, options.binary.clone())?;
@@ -161,9 +165,9 @@ fn boot(kernel: kernels::Kernel, options: &Options) -> Boot {
 pub(crate) struct Payload {
     pub(crate) init: PathBuf,
     pub(crate) netqueue: PathBuf,
-    /// What else is there, if anything: a folder with the whole of a small Debian.
+    /// Folder with a small Debian, if the guest has one.
     pub(crate) userland: Option<PathBuf>,
-    /// Files put in beside it: where in the guest, and from where.
+    /// More files: path in the guest, and path here.
     pub(crate) files: Vec<(&'static str, PathBuf)>,
 }
 
@@ -179,7 +183,7 @@ impl Payload {
     }
 }
 
-/// The daemon is up, the doctor agrees, the arguments succeed, the daemon stops when told.
+/// Steps of a proof: the daemon is up, the doctor agrees, the arguments succeed, the daemon stops.
 fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let run = if arguments.is_empty() {
@@ -201,7 +205,7 @@ fn bare(arguments: &[String]) -> Vec<Step> {
     vec![Step::Run { argv: netqueue(arguments) }]
 }
 
-/// A netqueue command line in the guest.
+/// Builds a netqueue command line for the guest.
 pub(crate) fn netqueue<Word: AsRef<str>>(arguments: impl IntoIterator<Item = Word>) -> Vec<String> {
     let arguments = arguments.into_iter().map(|word| word.as_ref().to_owned());
     std::iter::once(NETQUEUE.to_owned()).chain(arguments).collect()

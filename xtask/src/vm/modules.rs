@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// What guests need, and what for. Their dependencies come along by themselves.
+/// Modules that guests need. Their dependencies come along by themselves.
 const WANTED: [&str; 6] = [
     "tcp_diag",   // sock_diag answers about TCP sockets
     "virtio_pci", // the guest's network card
@@ -77,7 +77,7 @@ fn index(dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// `.../virtio-rng.ko.xz` -> `virtio_rng`, as the kernel names it.
+/// Returns the kernel's name for a module's file: `.../virtio-rng.ko.xz` gives `virtio_rng`.
 fn name_of(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let stem = file.strip_suffix(".ko").or_else(|| file.strip_suffix(".ko.xz"))?;
@@ -95,7 +95,7 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(shown)
 }
 
-/// The modules one needs, from the `depends=` entry of its `.modinfo` section.
+/// Returns the modules that one needs, from the `depends=` entry of its `.modinfo` section.
 fn depends(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(start) = module.windows(KEY.len()).position(|window| window == KEY) else {

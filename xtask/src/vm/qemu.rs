@@ -18,14 +18,14 @@ use crate::setup::QEMU;
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     pub(crate) cpus: u32,
-    /// How many there could be, where that is more: the guest takes the others for unplugged.
+    /// Processors the guest can grow to, where more than `cpus`: it takes the others for unplugged.
     pub(crate) possible_cpus: Option<u32>,
     pub(crate) memory_mb: u32,
     /// Count instructions: the guest's time stamp counter becomes an instruction count.
     pub(crate) count_instructions: bool,
     /// A port of this host's loopback that leads to a port of the guest.
     pub(crate) forward: Option<Forward>,
-    /// What is added to the kernel's command line.
+    /// Arguments added to the kernel's command line.
     pub(crate) append: Vec<String>,
 }
 
@@ -77,8 +77,8 @@ impl Drop for Guest {
 
 fn command(machine: &Machine, kernel: &Path, initramfs: &Path) -> Command {
     let mut qemu = Command::new(QEMU);
-    // Emulated, since a host that refuses kprobes often has no working KVM either. Without cmpxchg16b: with it
-    // QEMU 7.2's emulation crashes 6.12 guests under stress.
+    // Emulated, since a host that refuses kprobes often has no working KVM either. Without cmpxchg16b:
+    // with it QEMU 7.2's emulation crashes 6.12 guests under stress.
     qemu.args(["-cpu", "max,-cx16", "-no-reboot", "-nodefaults", "-display", "none", "-serial", "stdio"]);
     let cpus = if machine.count_instructions {
         qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]);
@@ -88,7 +88,8 @@ fn command(machine: &Machine, kernel: &Path, initramfs: &Path) -> Command {
         machine.cpus
     };
     let processors = match machine.possible_cpus {
-        // Each in a socket of its own: from 6.9 on, what is missing in a socket that is there can never be plugged in.
+        // Each has its own socket: from 6.9 on, a CPU missing in a socket that is there can never be
+        // plugged in.
         Some(possible) if possible > cpus => {
             format!("{cpus},maxcpus={possible},sockets={possible},cores=1,threads=1")
         }

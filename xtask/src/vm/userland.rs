@@ -10,13 +10,13 @@ use crate::debian::{Suite, empty_dir};
 use crate::setup::say;
 use crate::workspace::Workspace;
 
-/// Where its packages come from.
+/// Suite of its packages.
 const SUITE: &str = "trixie";
 
 /// Folders that lead to those in /usr, as the package `base-files` has them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
-/// What only people read.
+/// Folders that only people read.
 const READING: [&str; 5] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian"];
 
@@ -25,10 +25,10 @@ const USERS: [(&str, u32); 4] = [("root", 0), ("www-data", 33), ("redis", 102), 
 
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
-/// The file that says what is there.
+/// File that lists the packages.
 const LIST: &str = "packages";
 
-/// The folder with these packages and all they depend on; fetched unless they were before.
+/// Returns the folder with these packages and their dependencies; fetches them unless it is there.
 pub(crate) fn ensure(workspace: &Workspace, packages: &[&str]) -> Result<PathBuf> {
     let mut wanted = packages.to_vec();
     wanted.sort_unstable();
@@ -43,7 +43,7 @@ pub(crate) fn ensure(workspace: &Workspace, packages: &[&str]) -> Result<PathBuf
     merge(&part)?;
     let unpacked = suite.unpack_all(&wanted, &part)?;
     for folder in READING {
-        // One that no package has is not missed.
+        // A folder that no package has is not missed.
         let _ = fs::remove_dir_all(part.join(folder));
     }
     accounts(&part)?;
@@ -65,7 +65,9 @@ fn merge(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Users, groups and names: those every Debian has, where the package that brings them is there.
+/// Writes users, groups and host names.
+///
+/// The users are those of every Debian where the package `base-passwd` is there, else [`USERS`].
 fn accounts(root: &Path) -> Result<()> {
     let etc = root.join("etc");
     let masters = root.join("usr/share/base-passwd");

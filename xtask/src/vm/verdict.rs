@@ -1,26 +1,26 @@
-//! Judges a guest by its console: exactly one verdict line passes, everything else is a failure with a reason.
+//! Judges a guest by its console: exactly one verdict line passes, all else is a failure with a reason.
 
 use std::time::Duration;
 
 use guest_init::protocol::{self, Said};
 
-/// How long a guest may take, measured from power-on.
+/// Time limits of a guest, measured from power-on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Until PID 1 speaks.
+    /// Until PID 1 prints its first line.
     pub(crate) init: Duration,
     /// Until the guest is off.
     pub(crate) whole: Duration,
 }
 
-/// How a guest ended.
+/// End of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// One verdict line, and it said pass.
+    /// Exactly one verdict line, which was a pass.
     Passed,
-    /// The guest, or this judge, says why not.
+    /// A failure; the guest, or this judge, gives the reason.
     Failed(String),
-    /// It ended before PID 1 said a word: the emulator's doing, not netqueue's.
+    /// The guest ended before PID 1 printed a line: the emulator's doing, not netqueue's.
     DiedEarly(String),
 }
 
@@ -73,7 +73,7 @@ impl Judge {
         }
     }
 
-    /// Looks at the clock; an outcome means that the guest is to be killed.
+    /// Compares the clock with the limits; an outcome means that the guest is to be killed.
     pub(crate) fn tick(&self, now: Duration) -> Option<Outcome> {
         if let Some((reason, at)) = &self.doomed
             && now > *at + LAST_WORDS
@@ -94,7 +94,7 @@ impl Judge {
         None
     }
 
-    /// The guest is off and the console has ended.
+    /// Judges a guest that is off, and whose console has ended.
     pub(crate) fn ended(&self) -> Outcome {
         if let Some((reason, _)) = &self.doomed {
             return self.ended_badly(reason.clone());
@@ -107,7 +107,7 @@ impl Judge {
         }
     }
 
-    /// When the verdict came.
+    /// Returns the time of the verdict.
     pub(crate) fn verdict_at(&self) -> Option<Duration> {
         self.verdict_at
     }

@@ -97,7 +97,7 @@ fn set_back(bench: &Bench<'_>) -> Result<Scene> {
     };
     if let (Some(own), Some(server)) = (&own, bench.server) {
         let problems = [
-            // The lab's own daemon is too young to have a baseline, so ask the other one.
+            // The lab's own daemon is too young to have a baseline, so query the other one.
             until("the burst is no spike", || spike(server, bench))?,
             until("the closed listener is not folded", || folded(own, bench))?,
             events_wrong(own, bench, since)?,

@@ -1,4 +1,4 @@
-//! netqueue tells of a spike itself, without Prometheus: a real Alertmanager that comes up late, and a webhook.
+//! Tests netqueue's own alerts: a real Alertmanager that comes up late, and a webhook.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::process::Running;
 use crate::test::tally::Tally;
 use crate::workspace::Workspace;
 
-/// Until the spike is found, refused, tried again, and told.
+/// Limit until the spike is found, refused, tried again, and delivered.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Four checks over a recording of a burst: refused and counted, told to both, nothing lost.
+/// Makes four checks over a recording of a burst: refused and counted, delivered to both, none lost.
 pub(super) fn check(workspace: &Workspace, netqueue: &Path, recording: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut judge = |what: &str, passed: bool| {
@@ -53,7 +53,7 @@ pub(super) fn check(workspace: &Workspace, netqueue: &Path, recording: &Path) ->
     Ok(tally)
 }
 
-/// What the daemon counts of itself.
+/// Reads the daemon's own count of notices to this target with this outcome.
 fn notices(daemon: SocketAddr, target: &str, outcome: &str) -> Option<f64> {
     let page = http::get(daemon, "/metrics", Duration::from_secs(5)).ok()?.body;
     let series = format!("netqueue_spike_notices_total{{outcome=\"{outcome}\",target=\"{target}\"}} ");

@@ -1,8 +1,7 @@
-//! An overflow in a real kernel, seen by the daemon, scraped by a real Prometheus, delivered by a real Alertmanager; and
-//! what must not be delivered.
+//! Tests alerts from end to end: a real kernel, the daemon, a real Prometheus, a real Alertmanager.
 //!
-//! The guest tells the story by itself: quiet, a burst, quiet, the daemon restarted, quiet, the demonstration load. This
-//! side looks on and judges.
+//! An overflow must be delivered, and nothing else. The guest runs the story by itself: quiet, a burst,
+//! quiet, the daemon restarted, quiet, the demonstration load. This side watches and judges.
 
 mod delivery;
 mod panels;
@@ -29,27 +28,27 @@ use crate::workspace::Workspace;
 use services::Services;
 use webhook::Webhook;
 
-/// The kernel it happens on.
+/// Kernel of the guest.
 const KERNEL: &str = "6.12";
-/// The alert the burst is for.
+/// Alert that the burst must fire.
 const SPIKE: &str = "NetqueueListenDropsSpike";
 
-/// Prometheus learns what is ordinary.
+/// Time in which Prometheus learns what is ordinary.
 const QUIET: Duration = Duration::from_secs(15);
-/// The alert's own `for`, an evaluation, a delivery, and an emulator's slowness.
+/// Time to delivery: the alert's own `for`, an evaluation, a delivery, and an emulator's slowness.
 const TO_DELIVERY: Duration = Duration::from_secs(50);
-/// Long enough for anything a restart would set off.
+/// Time long enough for anything a restart would set off.
 const AFTER_RESTART: Duration = Duration::from_secs(45);
-/// Between two scrapes, where a second is usual.
+/// Gap between two scrapes, where a second is usual.
 const GAP: Duration = Duration::from_secs(15);
-/// The panels want rates.
+/// Length of the demonstration, from which the panels compute rates.
 const DEMONSTRATION: Duration = Duration::from_secs(30);
-/// The burst and the quiet before it, as the daemon saw them.
+/// Recording of the burst and of the quiet before it, by the daemon.
 const RECORDING: &str = "burst.nqr";
 const RECORDED: Duration = Duration::from_secs(40);
-/// How much of it is drawn, in seconds: the burst, the restart and the demonstration.
+/// Seconds that are drawn: the burst, the restart and the demonstration.
 const PICTURED: u32 = 180;
-/// The whole story, and then some.
+/// Limit for the whole story.
 const DEADLINE: Duration = Duration::from_secs(420);
 
 /// Runs the story; each thing it must show is a check of its own.
@@ -127,7 +126,7 @@ fn watch(
     };
 
     until("the daemon is there", DEADLINE, || Ok(ask_ready(daemon)))?;
-    // Told again at the end, to try what the daemon itself delivers.
+    // Replayed at the end, to test what the daemon itself delivers.
     let _recording = Running::start(
         Command::new(netqueue)
             .args(["record", "--for", &RECORDED.as_secs().to_string(), "--server"])
@@ -183,14 +182,14 @@ fn ask_ready(daemon: SocketAddr) -> Option<()> {
     (answer.status == 200).then_some(())
 }
 
-/// What the daemon has counted so far, all listeners together.
+/// Reads the number of drops that the daemon has counted so far, over all listeners.
 fn drops(daemon: SocketAddr) -> Option<f64> {
     let answer = http::get(daemon, "/metrics", Duration::from_secs(2)).ok()?;
     let lines = answer.body.lines().filter(|line| line.starts_with("netqueue_listen_drops_total{"));
     Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
-/// Asks five times a second until there is an answer.
+/// Polls five times a second until there is a result.
 fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {

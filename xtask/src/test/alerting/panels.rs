@@ -5,11 +5,11 @@ use anyhow::Result;
 use super::services::Services;
 use crate::dashboards::Board;
 
-/// What Grafana would put in for its variables: everything there is.
+/// Values for Grafana's variables: everything there is.
 const VARIABLES: [(&str, &str); 5] =
     [("$__rate_interval", "30s"), ("$instance", ".*"), ("$listener", ".*"), ("$netns", ".*"), ("$job", ".*")];
 
-/// The expressions that give no data, each after its panel's title.
+/// Lists the expressions that give no data, each after its panel's title.
 pub(super) fn without_data(services: &Services, boards: &[Board]) -> Result<Vec<String>> {
     let mut empty = Vec::new();
     for board in boards {
@@ -25,7 +25,7 @@ pub(super) fn without_data(services: &Services, boards: &[Board]) -> Result<Vec<
     Ok(empty)
 }
 
-/// The expression as Grafana would send it.
+/// Returns the expression as Grafana would send it.
 pub(super) fn filled_in(expression: &str) -> String {
     VARIABLES.iter().fold(expression.to_owned(), |expr, (name, value)| expr.replace(name, value))
 }

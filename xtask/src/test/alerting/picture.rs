@@ -1,4 +1,4 @@
-//! A picture of what every panel would show: small multiples as SVG, from the same queries on the same Prometheus.
+//! Draws what every panel would show: small multiples in SVG, from the same queries.
 
 use std::fmt::Write as _;
 
@@ -11,13 +11,14 @@ use crate::dashboards::Board;
 const COLUMNS: usize = 4;
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 120.0;
-/// Above the curves: the title; between two panels.
+/// Height of the title above the curves.
 const HEAD: f64 = 22.0;
+/// Space between two panels.
 const GAP: f64 = 12.0;
-/// Told apart also by those who do not tell red from green.
+/// Colours that remain distinct to readers who cannot distinguish red from green.
 const COLOURS: [&str; 6] = ["#3b6fb6", "#c8553d", "#2a9d8f", "#b08900", "#7b4fa3", "#5c6770"];
 
-/// All panels of all boards, over the last `seconds`.
+/// Draws all panels of all boards, over the last `seconds`.
 pub(super) fn draw(services: &Services, boards: &[Board], seconds: u32) -> Result<String> {
     let mut cells = String::new();
     let mut number = 0;
@@ -42,7 +43,7 @@ pub(super) fn draw(services: &Services, boards: &[Board], seconds: u32) -> Resul
     ))
 }
 
-/// One panel: its title, the highest value, its curves.
+/// Draws one panel: its title, the highest value, its curves.
 fn cell(out: &mut String, (x, y): (f64, f64), title: &str, curves: &[Vec<(f64, f64)>]) -> Result<()> {
     let all = || curves.iter().flatten();
     let highest = all().map(|(_, value)| *value).fold(0.0, f64::max);
@@ -82,7 +83,7 @@ fn cell(out: &mut String, (x, y): (f64, f64), title: &str, curves: &[Vec<(f64, f
     Ok(())
 }
 
-/// Time and value of each point that is a number.
+/// Returns time and value of each point that is a number.
 fn points(series: &Value) -> Vec<(f64, f64)> {
     let point = |pair: &Value| {
         let value: f64 = pair[1].as_str()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Prometheus and Alertmanager, started with what netqueue ships, below a folder of their own; dropping them ends them.
+//! Runs Prometheus and Alertmanager with what netqueue ships; dropping the value ends them.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -19,17 +19,20 @@ use crate::debian::empty_dir;
 use crate::setup::programs::{ALERTMANAGER, PROMETHEUS};
 use crate::workspace::Workspace;
 
-/// Either of them answers within this time.
+/// Limit within which each of them must answer.
 const START: Duration = Duration::from_secs(30);
 
-/// Both, running.
+/// The running services, in a folder of their own below `target`.
 pub(super) struct Services {
     prometheus: SocketAddr,
     children: Vec<Child>,
 }
 
 impl Services {
-    /// Prometheus scrapes `daemon` each second under the rules that are shipped; Alertmanager tells `webhook` at once.
+    /// Starts both.
+    ///
+    /// Prometheus scrapes `daemon` each second under the shipped rules; Alertmanager notifies `webhook` at
+    /// once.
     pub(super) fn start(workspace: &Workspace, daemon: SocketAddr, webhook: SocketAddr) -> Result<Self> {
         let folder = workspace.target("alerting");
         empty_dir(&folder)?;
@@ -71,7 +74,7 @@ impl Services {
         kill(pid, Signal::SIGCONT).context("Prometheus cannot be continued")
     }
 
-    /// Alertmanager alone, at `address`; it tells `webhook` at once.
+    /// Starts Alertmanager alone, at `address`; it notifies `webhook` at once.
     pub(super) fn alertmanager(
         workspace: &Workspace,
         address: SocketAddr,
@@ -80,7 +83,7 @@ impl Services {
         let folder = workspace.target("delivery");
         empty_dir(&folder)?;
         fs::write(folder.join("alertmanager.yml"), alertmanager_config(webhook))?;
-        // It is not asked anything.
+        // There is no Prometheus here to query.
         let mut services = Self { prometheus: address, children: Vec::new() };
         services.spawn(
             &folder,
@@ -110,12 +113,12 @@ impl Services {
         Ok(())
     }
 
-    /// What an instant query gives: its series.
+    /// Returns the series of an instant query.
     pub(super) fn query(&self, expression: &str) -> Result<Vec<Value>> {
         self.ask(expression, &format!("/api/v1/query?query={}", encode(expression)))
     }
 
-    /// What a query gives over the last `seconds`, a point for every two.
+    /// Returns the series of a query over the last `seconds`, a point for every two.
     pub(super) fn query_range(&self, expression: &str, seconds: u32) -> Result<Vec<Value>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let from = now.saturating_sub(seconds.into());
@@ -132,7 +135,7 @@ impl Services {
         Ok(body["data"]["result"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Whether a query gives anything yet; a Prometheus that is not up yet gives nothing.
+    /// Returns `Some` once a query has a result; a Prometheus that is not up yet has none.
     pub(super) fn value(&self, expression: &str) -> Result<Option<()>> {
         Ok(self.query(expression).ok().filter(|series| !series.is_empty()).map(drop))
     }
@@ -166,7 +169,7 @@ fn last_line(log: &str) -> &str {
     log.trim_end().lines().next_back().unwrap_or("nothing")
 }
 
-/// Debian's Alertmanager reads its templates from /usr/share: it is run where those it came with are seen there as well.
+/// Builds a call of Debian's Alertmanager with its files laid over /usr/share, where it reads them.
 fn with_its_files(program: &Path) -> Result<Command> {
     const LAY_OVER: &str = r#"mount -t overlay overlay -o "lowerdir=$1:/usr/share" /usr/share
         program=$2; shift 2; exec setpriv --pdeathsig KILL "$program" "$@""#;
@@ -177,7 +180,7 @@ fn with_its_files(program: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// A port of this host's loopback that nobody has.
+/// Returns a free port of this host's loopback.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
@@ -203,7 +206,7 @@ fn alertmanager_config(webhook: SocketAddr) -> String {
     )
 }
 
-/// Percent-encoding of everything but what never needs it.
+/// Percent-encodes everything but what never needs it.
 fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };

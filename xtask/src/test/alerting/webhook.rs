@@ -1,4 +1,4 @@
-//! The end of the line: takes Alertmanager's notifications and remembers what fired.
+//! Receives Alertmanager's notifications, and stores the alerts that fired.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ pub(super) struct Alert {
     pub(super) name: String,
     /// All labels, in Alertmanager's own order.
     pub(super) labels: String,
-    /// When it was told first.
+    /// Time of its first notification.
     pub(super) at: Instant,
 }
 
@@ -34,7 +34,7 @@ impl Webhook {
         let kept = Arc::clone(&fired);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // Whatever cannot be understood is Alertmanager's to repeat.
+                // Alertmanager repeats a notification that was not answered.
                 let alerts = take(stream).unwrap_or_default();
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 for alert in alerts {
@@ -51,13 +51,13 @@ impl Webhook {
         self.address
     }
 
-    /// Everything that has fired so far, each once.
+    /// Returns everything that has fired so far, each once.
     pub(super) fn firing(&self) -> Vec<Alert> {
         self.fired.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// One notification: the alerts in it that fire.
+/// Answers one notification, and returns the alerts in it that fire.
 fn take(stream: TcpStream) -> Result<Vec<Alert>> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut reader = BufReader::new(stream);

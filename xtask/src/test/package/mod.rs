@@ -1,5 +1,6 @@
-//! The packages: two builds are the same bytes; and in a Debian guest with systemd as its PID 1, the .deb from
-//! installation to purge.
+//! Tests the packages: two builds give the same bytes, and the .deb works from installation to purge.
+//!
+//! The .deb is tested in a Debian guest with systemd as its PID 1.
 
 mod reproducible;
 
@@ -19,7 +20,7 @@ pub(super) use reproducible::check as reproducible;
 
 /// Debian's own kernel for the suite of the guest.
 const KERNEL: &str = "6.12";
-/// systemd, dpkg, and what their scripts and ours call.
+/// Packages of the guest: systemd, dpkg, and what their scripts and ours call.
 const DEBIAN: [&str; 18] = [
     "base-files",
     "base-passwd",
@@ -43,7 +44,7 @@ const DEBIAN: [&str; 18] = [
 const SCRIPT: &str = "xtask/src/test/package/guest.sh";
 const DEADLINE: Duration = Duration::from_secs(420);
 
-/// Everything `guest.sh` counts.
+/// Counts the checks of `guest.sh`.
 pub(super) fn in_debian(workspace: &Workspace, payload: &Payload) -> Result<Tally> {
     let guest = Payload {
         init: payload.init.clone(),
@@ -79,7 +80,7 @@ pub(super) fn in_debian(workspace: &Workspace, payload: &Payload) -> Result<Tall
     Ok(counted.or_failure(report.outcome == Outcome::Passed && something))
 }
 
-/// A .deb of that release with the very binary the guests run.
+/// Makes a .deb of that release with the very binary the guests run.
 fn package(workspace: &Workspace, payload: &Payload, number: u32) -> Result<PathBuf> {
     let folder = workspace.target("package");
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;

@@ -1,4 +1,6 @@
-//! Two builds of one source, in two folders and from nothing, are the same bytes; so is everything made of them.
+//! Compares two builds of one source, from nothing and in two folders: they must be the same bytes.
+//!
+//! So must everything made of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use crate::dist::{self, Release};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// One check for each file that is handed out.
+/// Makes one check for each file that is handed out.
 pub(crate) fn check(workspace: &Workspace, first: &Path) -> Result<Tally> {
     let copy = workspace.target("again").join("a-copy-of-the-source");
     copy_source(workspace, &copy)?;
@@ -35,7 +37,7 @@ pub(crate) fn check(workspace: &Workspace, first: &Path) -> Result<Tally> {
     Ok(tally)
 }
 
-/// What is under version control, as it is now, in another folder, with the tools that set-up got.
+/// Copies the source as it is now, every file that git does not ignore, and lends it set-up's tools.
 fn copy_source(workspace: &Workspace, copy: &Path) -> Result<()> {
     empty_dir(copy)?;
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
@@ -45,7 +47,7 @@ fn copy_source(workspace: &Workspace, copy: &Path) -> Result<()> {
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         }
-        // One that was removed and not committed yet is none of the source.
+        // A file that was removed and not committed yet is not part of the source.
         if from.is_file() {
             fs::copy(&from, &to).with_context(|| format!("{} cannot be copied", from.display()))?;
         }
