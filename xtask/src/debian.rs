@@ -269,7 +269,7 @@ fn parse_index(index: &str) -> Vec<Package> {
     packages
 }
 
-/// `name (= version)`, and nothing less definite.
+/// Parses `name (= version)`, and nothing less definite.
 fn exact(dependency: &str) -> Option<(String, String)> {
     let (name, rest) = dependency.split_once(" (= ")?;
     Some((name.to_owned(), rest.strip_suffix(')')?.to_owned()))

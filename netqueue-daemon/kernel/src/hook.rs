@@ -3,10 +3,11 @@
 //! Both ends of a function go the same way, since each way identifies a call by a different address. So does
 //! the IPv6 twin of a function that IPv4 on a dual-stack listener also passes through.
 //!
-//! Two exceptions use kprobes even where fentry works: functions of process context hooked at their entry
-//! only, and, where the kernel preempts tasks, the entry of `tcp_v4_send_reset`, whose two ends are matched
-//! by packet. While such a program runs, the kernel skips other kprobe programs on that CPU, but not those of
-//! the functions that softirqs run, which are attached by fentry.
+//! With `AttachWay::Auto` some functions use kprobes even where fentry works: those of process context hooked
+//! at their entry only; where the kernel preempts tasks, the entry of `tcp_v4_send_reset`, whose two ends are
+//! matched by packet, and both ends of its IPv6 twin; on PREEMPT_RT, both ends of either. While such a
+//! program runs, the kernel skips other kprobe programs on that CPU, but not those of the functions that
+//! softirqs run, which are attached by fentry.
 
 use std::os::fd::AsFd as _;
 

@@ -5,7 +5,7 @@ use std::{io, marker::PhantomData, num::NonZeroUsize, ops::Range, os::fd::AsFd, 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use zerocopy::FromBytes;
 
-/// An array map of `T`, whose size is a multiple of eight, mapped for reading.
+/// An array map of `T`, whose size is a multiple of eight, mapped into memory.
 pub(super) struct Mapped<T> {
     start: NonNull<u64>,
     bytes: NonZeroUsize,
@@ -14,9 +14,9 @@ pub(super) struct Mapped<T> {
     element: PhantomData<T>,
 }
 
-// SAFETY: the memory belongs to this value alone and is only read; the kernel writes it word by word.
+// SAFETY: the mapping belongs to this value alone; both it and the kernel access it word by word.
 unsafe impl<T> Send for Mapped<T> {}
-// SAFETY: as above; reads do not disturb each other.
+// SAFETY: reads do not disturb each other; the one map that is written has one writer.
 unsafe impl<T> Sync for Mapped<T> {}
 
 impl<T: FromBytes> Mapped<T> {

@@ -135,7 +135,7 @@ const IPV6_RESETS: &str = "tcp_v6_send_reset";
 
 /// Returns whether kprobes suit this function better than fentry.
 ///
-/// That holds as long as the functions that softirqs run are attached by fentry.
+/// True as long as the functions that softirqs run are attached by fentry.
 pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
     PREEMPTIBLE.contains(&function)
         || match preemption {

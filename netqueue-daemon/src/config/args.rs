@@ -47,12 +47,12 @@ pub(super) struct Flags {
     /// Alertmanager that receives spike alerts: http://ADDRESS:PORT, names are not looked up
     #[arg(long = "alerts.alertmanager-url", env = "NETQUEUE_ALERTS_ALERTMANAGER_URL", value_name = "URL")]
     pub(super) alerts_alertmanager_url: Option<String>,
-    /// Webhook that receives spike alerts in Alertmanager's format:
-    /// http://ADDRESS:PORT/PATH, names are not looked up
+    /// Webhook that receives spike alerts as Alertmanager would send them: http://ADDRESS:PORT/PATH,
+    /// names are not looked up
     #[arg(long = "alerts.webhook-url", env = "NETQUEUE_ALERTS_WEBHOOK_URL", value_name = "URL")]
     pub(super) alerts_webhook_url: Option<String>,
-    /// Level of the log:
-    /// error, warn, info, debug, trace, or directives such as info,hyper=warn [default: info]
+    /// Level of the log: error, warn, info, debug, trace, or directives such as info,hyper=warn
+    /// [default: info]
     #[arg(long = "log.level", env = "NETQUEUE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
     /// Format of the log: text or json [default: text]
@@ -77,12 +77,12 @@ pub(super) struct Flags {
     /// Size limit of the event log on disk, about 30 bytes an event [default: 256MiB]
     #[arg(long = "event-log-size", env = "NETQUEUE_EVENT_LOG_SIZE", value_name = "BYTES")]
     pub(super) event_log_size: Option<String>,
-    /// Memory for the history of the last two days, at most 78 KB for each cause of a listener [default:
-    /// 32MiB]
+    /// Memory for the history of the last two days, at most 78 KB for each cause of a listener
+    /// [default: 32MiB]
     #[arg(long = "history-memory", env = "NETQUEUE_HISTORY_MEMORY", value_name = "BYTES")]
     pub(super) history_memory: Option<String>,
-    /// Events a second that each listener may send from each CPU, or unlimited;
-    /// others are only counted [default: 100]
+    /// Events a second that each listener may send from each CPU, or unlimited; others are only counted
+    /// [default: 100]
     #[arg(long = "event-rate", env = "NETQUEUE_EVENT_RATE", value_name = "NUMBER")]
     pub(super) event_rate: Option<String>,
     /// Events each listener may send at once from each CPU after a silence [default: 1000]
@@ -108,8 +108,8 @@ pub(super) struct Flags {
     #[arg(long = "no-queue-depth", env = "NETQUEUE_NO_QUEUE_DEPTH", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_queue_depth: Option<String>,
-    /// Log level of the eBPF programs (slows the packet path):
-    /// off, error, warn, info, debug, trace [default: off]
+    /// Log level of the eBPF programs (slows the packet path): off, error, warn, info, debug, trace
+    /// [default: off]
     #[arg(long = "bpf-log", env = "NETQUEUE_BPF_LOG", value_name = "LEVEL")]
     pub(super) bpf_log: Option<String>,
 }

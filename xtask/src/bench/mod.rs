@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// The kernels, by row; those of the matrix when none is named.
     #[arg(long = "kernel", value_name = "ROW")]
     kernels: Vec<String>,
-    /// How programs are attached; auto and kprobe when none is named.
+    /// Ways of attaching programs; auto and kprobe when none is named.
     #[arg(long = "mode", value_enum, value_name = "MODE")]
     modes: Vec<Mode>,
     /// Print one JSON object per row instead of a table.

@@ -98,7 +98,7 @@ impl Setting {
 
     /// Returns whether the instructions inside its programs are counted as well, for [`Work::Cycle`].
     ///
-    /// That holds for netqueue with all features, and for the no-op programs in its place.
+    /// True for netqueue with all features, and for the no-op programs in its place.
     pub(crate) const fn is_counted(self) -> bool {
         matches!(self, Self::Empty(_) | Self::Daemon(_, []))
     }

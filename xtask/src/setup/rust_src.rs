@@ -114,7 +114,7 @@ fn gist(reason: &str) -> &str {
     error.or_else(|| reason.lines().next()).unwrap_or_default().trim_end_matches(':')
 }
 
-/// `rustc 1.95.0 (...)` -> `1.95.0`.
+/// Returns the version in `rustc 1.95.0 (...)`, which is `1.95.0`.
 fn version_of(line: &str) -> Result<&str> {
     line.split_whitespace().nth(1).with_context(|| format!("`rustc --version` said {line:?}"))
 }
