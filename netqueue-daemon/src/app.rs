@@ -133,7 +133,7 @@ impl Front {
         Ok(Self { server, secured })
     }
 
-    /// Serves the pipeline's snapshots until a signal asks to stop.
+    /// Serves the pipeline's snapshots until SIGTERM or SIGINT.
     async fn serve<S: Source>(
         self,
         config: &Config,
@@ -242,7 +242,7 @@ fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
     let _set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
-/// Returns a channel that becomes true once a signal asks to stop.
+/// Returns a channel that becomes true after SIGTERM or SIGINT.
 fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (sender, receiver) = watch::channel(false);

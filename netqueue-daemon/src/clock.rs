@@ -64,8 +64,8 @@ impl CpuTime {
         Self { begun: Instant::now(), used: cpu_time_of_thread() }
     }
 
-    /// Returns the CPU time since the start, on the same thread;
-    /// wall time if the system does not report CPU time.
+    /// Returns the CPU time since the start, on the same thread; wall time if the system does not report
+    /// CPU time.
     #[must_use]
     pub fn used(&self) -> Duration {
         let used = self.used.zip(cpu_time_of_thread()).map(|(before, after)| after.saturating_sub(before));

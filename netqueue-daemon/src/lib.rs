@@ -1,5 +1,5 @@
-//! netqueue attributes the kernel's own listen-drop and reset counters to the listener and cause that earned them,
-//! exactly, as they happen.
+//! netqueue attributes the kernel's own listen-drop and reset counters to the listener and cause that
+//! earned them, exactly, as they happen.
 
 pub mod api;
 pub mod app;

@@ -8,8 +8,8 @@ const GIVEN_BACK: libc::c_int = 128 << 10;
 #[cfg(target_env = "gnu")]
 const HEAPS: libc::c_int = 2;
 
-/// Configures the allocator;
-/// to be called before a second thread starts, since heaps are bound to threads.
+/// Configures the allocator; to be called before a second thread starts, since heaps are bound to
+/// threads.
 pub fn keep_small() {
     #[cfg(target_env = "gnu")]
     {
@@ -30,7 +30,7 @@ pub fn keep_small() {
 /// For moments when much was freed, and not often: malloc_trim() walks the whole heap.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number, and touches only memory that nobody has.
+    // SAFETY: it takes a number, and touches only free memory.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -85,8 +85,8 @@ impl Snapshots {
         Live { latest: self.latest.clone(), followers: Arc::clone(&self.followers) }
     }
 
-    /// Returns a snapshot taken after this call;
-    /// after two seconds without one, the latest (see its `taken`).
+    /// Returns a snapshot taken after this call; after two seconds without one, the latest (see its
+    /// `taken`).
     pub async fn fresh(&self) -> Arc<Snapshot> {
         self.ask(Request::Picture).await.unwrap_or_else(|| self.latest())
     }

@@ -40,7 +40,7 @@ pub struct Verdict {
     /// Impact on clients: `never_served`, `reset`, `delayed`, `unseen` or `absorbed`.
     /// `unseen` means that netqueue may not see everything, `absorbed` that no legitimate client noticed.
     pub harm: String,
-    /// Number of clients affected; of packets, where clients cannot be told apart.
+    /// Number of clients affected; of packets, if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict: `high`, `medium` or `low`.
     pub confidence: String,

@@ -31,8 +31,8 @@ pub struct Coverage {
     pub events_held: u64,
     /// Number of events that were evicted to make room for newer ones.
     pub events_evicted: u64,
-    /// Number of events not sent because their account had exceeded its rate limit;
-    /// the counts include them.
+    /// Number of events not sent because their account had exceeded its rate limit; the counts include
+    /// them.
     pub events_suppressed: u64,
     /// Number of events and charges that were lost; `/api/v1/status` has them by reason.
     pub events_lost: u64,
@@ -71,7 +71,7 @@ pub struct Page {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// Always `about:blank`: the status code alone says what kind of problem it is.
+    /// Always `about:blank`: the status code alone identifies the kind of problem.
     #[serde(default)]
     pub r#type: String,
     /// Reason phrase of the status code.
@@ -83,8 +83,8 @@ pub struct Problem {
     /// Description of what was wrong and what would be valid.
     #[serde(default)]
     pub detail: String,
-    /// Kind of error:
-    /// `bad_data`, `not_found`, `method_not_allowed`, `not_acceptable`, `too_many_requests` or `unavailable`.
+    /// Kind of error: `bad_data`, `not_found`, `method_not_allowed`, `not_acceptable`, `too_many_requests`
+    /// or `unavailable`.
     #[serde(default)]
     pub error_type: String,
     /// Copy of `detail`, under the name that Prometheus clients expect.

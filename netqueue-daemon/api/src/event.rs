@@ -36,8 +36,8 @@ pub struct Event {
     /// Id of the account charged, see `/api/v1/listeners`.
     /// Null if this run of the daemon has no such account, as for events of earlier runs.
     pub listener: Option<String>,
-    /// Name of the network namespace:
-    /// `host`, the name of a file bound to it, the short id of its container, or its inode number.
+    /// Name of the network namespace: `host`, the name of a file bound to it, the short id of its
+    /// container, or its inode number.
     pub netns: String,
     /// Inode number of the network namespace.
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! Responses about accounts:
-//! listeners, endpoints without one, ephemeral ports, `other` buckets and `gone` aggregates.
+//! Responses about accounts: listeners, endpoints without one, ephemeral ports, `other` buckets and
+//! `gone` aggregates.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -11,7 +11,7 @@ use super::{Series, Socket, Traffic};
 /// Response of `/api/v1/listeners`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Listeners {
-    /// Accounts that match, in the order asked for.
+    /// Accounts that match, in the order of `sort`.
     pub listeners: Vec<Listener>,
     /// Number of accounts that match; `listeners` has the first of them up to `limit`.
     #[serde(default)]
@@ -39,8 +39,8 @@ pub struct Listener {
     /// client ports of a local address. `other`: drops and resets of the network namespace that found no free
     /// slot. `gone`: the sum of accounts that ended long ago.
     pub kind: String,
-    /// Name of the network namespace:
-    /// `host`, the name of a file bound to it, the short id of its container, or its inode number.
+    /// Name of the network namespace: `host`, the name of a file bound to it, the short id of its
+    /// container, or its inode number.
     pub netns: String,
     /// Inode number of the network namespace.
     #[serde(default)]
@@ -67,8 +67,8 @@ pub struct Listener {
     pub accept_queue: Option<Queue>,
     /// Handshakes in progress.
     pub syn_queue: Option<Queue>,
-    /// Connections, waits and peaks of the listener;
-    /// null for other accounts and for recordings without these data.
+    /// Connections, waits and peaks of the listener; null for other accounts and for recordings without
+    /// these data.
     #[serde(default)]
     pub traffic: Option<Traffic>,
     /// SYNs and ACKs dropped: the account's part of ListenDrops.
@@ -150,8 +150,8 @@ pub struct ResetCount {
     pub count: u64,
 }
 
-/// Part of a total that one cause has:
-/// drops and resets in a common form, so that clients print both alike.
+/// Part of a total that one cause has: drops and resets in a common form, so that clients print both
+/// alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
     /// Cause of the drops or resets.
@@ -206,8 +206,8 @@ pub struct Handshakes {
     pub timed_out: u64,
     /// Timed-out handshakes whose client sent a packet later and was reset.
     pub expired: u64,
-    /// Suspended handshakes without an outcome:
-    /// in progress, listener closed, or forgotten (see `ledger` in `/api/v1/status`).
+    /// Suspended handshakes without an outcome: in progress, listener closed, or forgotten (see `ledger` in
+    /// `/api/v1/status`).
     /// `suspended = recovered + ended + given_up + timed_out + unresolved`
     pub unresolved: u64,
 }

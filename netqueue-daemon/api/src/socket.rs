@@ -13,8 +13,8 @@ pub struct Socket {
     pub inode: u64,
     /// Socket cookie of the kernel. A string, because the value may exceed the exact range of JSON numbers.
     pub cookie: Option<String>,
-    /// Connections it accepts:
-    /// `ipv4`, `ipv6`, `dual_stack`, or `ipv6_or_dual_stack` if the kernel does not report which.
+    /// Connections it accepts: `ipv4`, `ipv6`, `dual_stack`, or `ipv6_or_dual_stack` if the kernel does not
+    /// report which.
     pub family: String,
     /// Index of the network interface to which it is bound; null if it is bound to none.
     pub interface: Option<u32>,
@@ -52,10 +52,9 @@ pub struct Limit {
     /// Backlog in force, which limits both queues; the accept queue takes one connection more.
     /// Null if unknown.
     pub backlog: Option<u32>,
-    /// Setting that has to change for a longer queue:
-    /// `listen_argument`, `somaxconn`, `earlier_somaxconn`, `listen_call` or `unknown`.
-    /// `earlier_somaxconn`: it was raised since, and the program has to call listen() again. `listen_call`:
-    /// the call was not seen, and the program has to call listen() again.
+    /// Setting that has to change for a longer queue: `listen_argument`, `somaxconn`, `earlier_somaxconn`,
+    /// `listen_call` or `unknown`. `earlier_somaxconn`: it was raised since, and the program has to call
+    /// listen() again. `listen_call`: the call was not seen, and the program has to call listen() again.
     pub limited_by: String,
     /// Argument of the listen() call; null if unknown.
     pub listen_argument: Option<i32>,

@@ -21,11 +21,11 @@ pub struct Spike {
     pub id: String,
     /// Scope: `listener` for one account and cause, `namespace` for all drops of a network namespace.
     pub scope: String,
-    /// Id of the account, see `/api/v1/listeners`;
-    /// null for a network namespace, and if the account no longer exists.
+    /// Id of the account, see `/api/v1/listeners`; null for a network namespace, and if the account no
+    /// longer exists.
     pub listener: Option<String>,
-    /// Name of the network namespace:
-    /// `host`, the name of a file bound to it, the short id of its container, or its inode number.
+    /// Name of the network namespace: `host`, the name of a file bound to it, the short id of its
+    /// container, or its inode number.
     pub netns: String,
     /// Inode number of the network namespace.
     pub netns_inode: u32,

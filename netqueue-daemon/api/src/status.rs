@@ -1,5 +1,5 @@
-//! Response of `/api/v1/status`:
-//! whether netqueue sees everything, and whether its sums equal the kernel's.
+//! Response of `/api/v1/status`: whether netqueue sees everything, and whether its sums equal the
+//! kernel's.
 
 use std::collections::BTreeMap;
 
@@ -50,8 +50,8 @@ pub struct Status {
     /// Memory in use.
     #[serde(default)]
     pub memory: Memory,
-    /// Slots of the kernel side by kind:
-    /// `listeners`, `endpoints`, and `namespaces` for the `other` buckets.
+    /// Slots of the kernel side by kind: `listeners`, `endpoints`, and `namespaces` for the `other`
+    /// buckets.
     #[serde(default)]
     pub slots: BTreeMap<String, Slots>,
     /// Cache of handshakes whose final ACK was dropped.
@@ -118,9 +118,8 @@ pub struct Reconciliation {
     /// Generation, which distinguishes network namespaces that had the same inode number.
     #[serde(default)]
     pub netns_generation: u32,
-    /// State:
-    /// `alive`, `ended` (kept until two scrapes have shown it), or `gone` (the sum of those that ended
-    /// before).
+    /// State: `alive`, `ended` (kept until two scrapes have shown it), or `gone` (the sum of those that
+    /// ended before).
     #[serde(default)]
     pub state: String,
     /// Time when the network namespace ended, RFC 3339; null while it exists.
@@ -215,7 +214,7 @@ pub struct EventFlow {
     /// Sums stay exact.
     pub folded: u64,
     /// Network namespaces with an inode number beyond those tracked.
-    /// They are not distinguished from others that have the number before or after them.
+    /// Such namespaces are not distinguished from others that have the number before or after them.
     pub namespaces_untold: u64,
     /// Calls of listen() that came too fast to be recorded.
     /// The argument of these calls and the time since when those listeners listen are unknown.
@@ -249,8 +248,8 @@ pub struct Ledger {
     pub entered: u64,
     /// Upper bound of the entries in the cache.
     pub held: u64,
-    /// Upper bound of the entries evicted by newer ones;
-    /// they stay live ghosts or unresolved handshakes for ever.
+    /// Upper bound of the entries evicted by newer ones; they stay live ghosts or unresolved handshakes for
+    /// ever.
     pub forgotten_at_most: u64,
     /// True if no entry was evicted.
     pub complete: bool,
@@ -282,8 +281,8 @@ pub struct EventFiles {
     pub oldest: Option<u64>,
     /// Number of events written in this run, including those evicted since.
     pub written: u64,
-    /// Number of events of this run that are missing from it, by reason:
-    /// `behind` (the disk was too slow) or `unwritable`.
+    /// Number of events of this run that are missing from it, by reason: `behind` (the disk was too slow)
+    /// or `unwritable`.
     pub missing: BTreeMap<String, u64>,
     /// Number of events deleted in this run to stay within the limit.
     pub evicted: u64,

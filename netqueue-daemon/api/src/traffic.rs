@@ -11,8 +11,8 @@ pub struct Traffic {
     pub established: u64,
     /// Connections that accept() took from the queue; null if accept() is not observed.
     pub accepted: Option<u64>,
-    /// Connections that were still in the accept queue when the listener was closed;
-    /// null if accept() is not observed.
+    /// Connections that were still in the accept queue when the listener was closed; null if accept() is
+    /// not observed.
     pub abandoned: Option<u64>,
     /// SYN-ACKs sent again.
     pub synack_retransmits: u64,
@@ -20,11 +20,11 @@ pub struct Traffic {
     pub accept_queue_peak: Option<QueuePeak>,
     /// Largest length of the SYN queue.
     pub syn_queue_peak: QueuePeak,
-    /// Distribution of the accept queue length, one value per connection that entered it;
-    /// null if it is not measured.
+    /// Distribution of the accept queue length, one value per connection that entered it; null if it is not
+    /// measured.
     pub accept_queue_depth: Option<Distribution>,
-    /// Distribution of the time in seconds that accepted connections waited;
-    /// null if accept() is not observed.
+    /// Distribution of the time in seconds that accepted connections waited; null if accept() is not
+    /// observed.
     pub accept_wait_seconds: Option<Distribution>,
     /// Accepted connections whose wait could not be measured; null if accept() is not observed.
     pub accept_wait_unmeasured: Option<u64>,

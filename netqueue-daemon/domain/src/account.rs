@@ -1,4 +1,4 @@
-//! Who is charged.
+//! Accounts: the listeners, ports and namespaces that drops and resets are charged to.
 
 use std::{
     fmt,
@@ -8,29 +8,30 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A network namespace. The kernel gives the inode number of a dead one to the next at once; the generation tells them
-/// apart: 0 for one that was there when netqueue attached, and for each later one that has the number another.
+/// A network namespace, identified by inode number and generation. The kernel reuses the inode number
+/// of a dead namespace at once, so the generation distinguishes them: 0 for a namespace that existed when
+/// netqueue attached, another one for each later namespace with that number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Netns {
     /// Inode number, as in /proc/PID/ns/net.
     pub inode: u32,
-    /// Which of those that had the number.
+    /// Generation, which distinguishes namespaces that had this inode number one after the other.
     #[serde(default, skip_serializing_if = "super::event::is_default")]
     pub generation: u32,
 }
 
 impl Netns {
-    /// One that was there when netqueue attached.
+    /// Returns the namespace of this inode number that existed when netqueue attached.
     #[must_use]
     pub const fn at_attach(inode: u32) -> Self {
         Self { inode, generation: 0 }
     }
 
-    /// Stands for all that ended long ago: no namespace has this number.
+    /// Placeholder for all namespaces that ended long ago; no namespace has inode number 0.
     pub const GONE: Self = Self::at_attach(0);
 }
 
-/// `4026532201`, and `4026532201.3` for one that was made since netqueue attached.
+/// Formats as `4026532201`, or as `4026532201.3` if the namespace was made after netqueue attached.
 impl fmt::Display for Netns {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.generation {
@@ -40,7 +41,7 @@ impl fmt::Display for Netns {
     }
 }
 
-/// The identity of a listening socket while netqueue is attached: no two listeners share one, at whatever time.
+/// Identity of a listening socket: no two listeners share one while netqueue is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketId(pub u64);
 
@@ -49,41 +50,41 @@ pub struct SocketId(pub u64);
 pub struct Endpoint {
     /// The namespace.
     pub netns: Netns,
-    /// The address a listener is bound to, or a packet was sent to.
+    /// Address that a listener is bound to, or that a packet was sent to.
     pub addr: IpAddr,
     /// The port.
     pub port: u16,
 }
 
-/// One account that drops and resets are charged to.
+/// Identity of an account that drops and resets are charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountKey {
     /// A listening socket. Two sockets on one port (SO_REUSEPORT, or one after the other) are two accounts.
     Listener {
-        /// Which socket.
+        /// Identity of the socket.
         socket: SocketId,
-        /// Where it listens.
+        /// Address and port that the socket listens on.
         at: Endpoint,
     },
-    /// A local address and port that sent resets no listener was concerned with.
+    /// A local address and port that sent resets which concern no listener, such as a closed port.
     Endpoint(Endpoint),
-    /// All local ports of one address that connections leave from (ip_local_port_range): mostly resets this host sends
-    /// as a client.
+    /// All local ports of one address that connections leave from (ip_local_port_range). Most of these
+    /// resets are sent by this host as a client.
     Ephemeral {
         /// The namespace.
         netns: Netns,
         /// The address.
         addr: IpAddr,
     },
-    /// What a namespace was charged after the kernel side's maps were full.
+    /// Charges of a namespace for which the kernel side's maps had no free slot.
     Other(Netns),
-    /// What listeners of a namespace were charged that are long closed, and ports nobody listens on that are long silent.
-    /// It takes over whole counts at once: how fast it rises means nothing.
+    /// Charges of a namespace's listeners closed long ago, and of closed ports silent for long. The account
+    /// takes over whole counts at once, so its rate means nothing.
     Gone(Netns),
 }
 
-/// Every event is looked up by it, several times: a listener's socket, which is no other's, is enough of it.
+/// Hashes a listener by its socket alone, which is unique: each event computes the hash several times.
 impl Hash for AccountKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
@@ -96,7 +97,7 @@ impl Hash for AccountKey {
 }
 
 impl AccountKey {
-    /// The account's namespace.
+    /// Returns the account's namespace.
     #[must_use]
     pub const fn netns(&self) -> Netns {
         match self {
@@ -105,13 +106,13 @@ impl AccountKey {
         }
     }
 
-    /// Whether it is a listening socket.
+    /// Returns whether the account is a listening socket.
     #[must_use]
     pub const fn is_listener(&self) -> bool {
         matches!(self, Self::Listener { .. })
     }
 
-    /// Its address, if it has one.
+    /// Returns the account's address, if it has one.
     #[must_use]
     pub const fn addr(&self) -> Option<IpAddr> {
         match self {
@@ -121,7 +122,7 @@ impl AccountKey {
         }
     }
 
-    /// Its port, if it has one.
+    /// Returns the account's port, if it has one.
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         match self {
@@ -130,7 +131,7 @@ impl AccountKey {
         }
     }
 
-    /// `listener`, `endpoint`, `ephemeral`, `other` or `gone`.
+    /// Returns `listener`, `endpoint`, `ephemeral`, `other` or `gone`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -143,6 +144,6 @@ impl AccountKey {
     }
 }
 
-/// A name for an account that may be shown: unique while the daemon runs.
+/// Identifier of an account for API and user interface, unique while the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AccountId(pub u64);

@@ -1,7 +1,7 @@
-//! Arrays with one value for each member of an enum, written by name, zeros left out: `{"accept_queue_full_syn": 24}`.
+//! Arrays indexed by an enum, serialized by name without zeros: `{"accept_queue_full_syn": 24}`.
 //!
-//! What is written stays readable when members are added or change their order. A name nobody knows is refused: what it
-//! stands for would be missing from the sums.
+//! The output stays readable when members are added or reordered. An unknown name is refused, because its
+//! value would be missing from the sums.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -9,14 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 use super::{DropKind, KernelCounter, LossReason, ResetCause};
 
-/// How an array indexed by `E` is written: `#[serde(with = "ByName::<E>")]`.
+/// Serialization of arrays indexed by `E`: `#[serde(with = "ByName::<E>")]`.
 pub(super) struct ByName<E>(PhantomData<E>);
 
 /// An enum that indexes arrays.
 pub(super) trait Index: Copy + Ord + Serialize + DeserializeOwned + 'static {
     /// Every member, in index order.
     const MEMBERS: &'static [Self];
-    /// Where its value is.
+    /// Returns the index of this member's value.
     fn index(self) -> usize;
 }
 

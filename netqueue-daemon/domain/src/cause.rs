@@ -1,15 +1,16 @@
-//! Why a SYN, an ACK or a connection was turned away: the words every surface uses.
+//! Causes of dropped SYNs and ACKs and of resets, in the words that every surface uses.
 
 use serde::{Deserialize, Serialize};
 
-/// Where in the handshake a drop happened.
+/// Step of the handshake at which a drop happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// At the SYN: the client sees a slow or timed-out connect.
+    /// The SYN: the client sees a slow or timed-out connect.
     Syn,
-    /// At the final ACK of a handshake: the client believes it is connected.
+    /// The final ACK of a handshake: the client believes it is connected.
     Ack,
-    /// At the final ACK of a cookie handshake: the client believes it is connected and the server remembers nothing.
+    /// The final ACK that returns a SYN cookie. The client believes it is connected; the server has no
+    /// state of it.
     CookieAck,
 }
 
@@ -25,7 +26,7 @@ impl Stage {
     }
 }
 
-/// Why a listener dropped a SYN or an ACK.
+/// Reason why a listener dropped a SYN or an ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropCause {
     /// The accept queue is over its limit: the process accepts too slowly, or a burst was larger than the backlog.
@@ -51,7 +52,7 @@ impl DropCause {
     }
 }
 
-/// A cause at a stage, of those the kernel has. The sum over all of them is ListenDrops.
+/// Combination of cause and stage that the kernel can produce. The sum over all of them is ListenDrops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(usize)]
@@ -87,7 +88,7 @@ impl DropKind {
         Self::OtherCookieAck,
     ];
 
-    /// Why.
+    /// Returns the cause.
     #[must_use]
     pub const fn cause(self) -> DropCause {
         match self {
@@ -100,7 +101,7 @@ impl DropKind {
         }
     }
 
-    /// Where.
+    /// Returns the stage.
     #[must_use]
     pub const fn stage(self) -> Stage {
         match self {
@@ -113,7 +114,7 @@ impl DropKind {
     }
 }
 
-/// Why this host sent a reset.
+/// Reason why this host sent a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(usize)]
@@ -122,17 +123,17 @@ pub enum ResetCause {
     OverflowAbort,
     /// An unacceptable packet ended a handshake in progress.
     HandshakeAborted,
-    /// The packet reached a listener that knows nothing of its connection.
+    /// The packet reached a listener that has no state of its connection.
     UnknownConnection,
-    /// The packet's handshake lost its final ACK to a full accept queue, and the listener has given it up since.
+    /// The listener had given up the packet's handshake, whose final ACK a full accept queue had dropped.
     ExpiredHandshake,
-    /// Nobody listens on that port and no connection matches.
+    /// Nothing listens on the port and no connection matches.
     NoListener,
     /// Data or an ACK came after this side had closed: the keep-alive race.
     AfterClose,
     /// The application closed the socket with received data unread.
     CloseUnreadData,
-    /// SO_LINGER with time-out 0.
+    /// The application closed the socket with SO_LINGER and a time-out of 0.
     LingerZero,
     /// The connection waited in the accept queue of a listener that was closed.
     ListenerClosed,
@@ -140,7 +141,7 @@ pub enum ResetCause {
     KeepaliveTimeout,
     /// TCP ran out of memory or orphan slots.
     OutOfMemory,
-    /// None of the above, or this kernel does not tell.
+    /// None of the above, or this kernel does not reveal the cause.
     Other,
 }
 
@@ -181,7 +182,7 @@ impl ResetCause {
     }
 }
 
-/// What an event says happened.
+/// Drop or reset that an event reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -192,7 +193,7 @@ pub enum What {
 }
 
 impl What {
-    /// `drop` or `reset`.
+    /// Returns `drop` or `reset`.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
@@ -201,7 +202,7 @@ impl What {
         }
     }
 
-    /// The cause's label value.
+    /// Returns the cause's label value.
     #[must_use]
     pub const fn cause(self) -> &'static str {
         match self {
@@ -210,7 +211,7 @@ impl What {
         }
     }
 
-    /// The stage's label value; resets have none.
+    /// Returns the stage's label value; resets have none.
     #[must_use]
     pub const fn stage(self) -> Option<&'static str> {
         match self {

@@ -1,24 +1,24 @@
-//! What the inventory has cost: how often it looked, at how much, and how long that took.
+//! Cost of the inventory: number of passes, their size and their duration.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Looks at all listeners, and at who holds them.
+/// Passes over all listeners, and over the processes that own them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Census {
-    /// Times every namespace was looked at.
+    /// Number of passes over all namespaces.
     pub looks: u64,
-    /// How long all of them took together.
+    /// Total duration of all passes.
     pub took: Duration,
-    /// Namespaces in the last one.
+    /// Namespaces in the last pass.
     pub namespaces: u64,
-    /// Listeners in it.
+    /// Listeners in the last pass.
     pub listeners: u64,
-    /// listen() calls there was no room for until their listeners were found.
+    /// Number of listen() calls that there was no room for until their listeners were found.
     pub calls_lost: u64,
-    /// The search for those who hold them; a part of [`Self::took`].
+    /// Search for the processes that own listeners; its duration is part of [`Self::took`].
     pub owners: OwnerSearch,
 }
 
@@ -26,14 +26,14 @@ pub struct Census {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OwnerSearch {
-    /// Passes made.
+    /// Number of passes.
     pub passes: u64,
-    /// How long all of them took together.
+    /// Total duration of all passes.
     pub took: Duration,
-    /// Processes looked at in the last one.
+    /// Processes read in the last pass.
     pub processes: u64,
-    /// Their descriptors.
+    /// Descriptors of the processes read in the last pass.
     pub descriptors: u64,
-    /// Processes that may not be looked at.
+    /// Processes that netqueue is not permitted to read.
     pub denied: u64,
 }

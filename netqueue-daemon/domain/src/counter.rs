@@ -21,7 +21,7 @@ pub enum KernelCounter {
     SyncookiesSent,
     /// ACKs that brought a valid cookie.
     SyncookiesRecv,
-    /// ACKs that brought none, or an invalid one, while cookies were being sent.
+    /// ACKs with no cookie, or an invalid one, while cookies were being sent.
     SyncookiesFailed,
     /// Handshakes ended by a reset, sent or received.
     EmbryonicRsts,
@@ -43,7 +43,7 @@ impl KernelCounter {
         Self::OutRsts,
     ];
 
-    /// The name in the kernel's file.
+    /// Returns the name in the kernel's file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,12 +69,12 @@ impl KernelCounter {
 pub struct PerCounter<T>(#[serde(with = "ByName::<KernelCounter>")] [T; KernelCounter::ALL.len()]);
 
 impl<T: Copy> PerCounter<T> {
-    /// The values `value` gives for each counter.
+    /// Builds the values by calling `value` for each counter.
     pub fn from_fn(mut value: impl FnMut(KernelCounter) -> T) -> Self {
         Self(KernelCounter::ALL.map(&mut value))
     }
 
-    /// The value of one counter.
+    /// Returns the value of one counter.
     #[must_use]
     pub const fn get(&self, counter: KernelCounter) -> T {
         self.0[counter as usize]
@@ -85,7 +85,7 @@ impl<T: Copy> PerCounter<T> {
         self.0[counter as usize] = value;
     }
 
-    /// Counters and values, in index order.
+    /// Iterates over counters and values, in index order.
     pub fn iter(&self) -> impl Iterator<Item = (KernelCounter, T)> + '_ {
         KernelCounter::ALL.into_iter().map(|counter| (counter, self.get(counter)))
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DropKind, Handshakes, KernelCounter, PerCounter, ResetCause, by_name::ByName};
 
-/// What an account was charged since netqueue attached. Values only grow.
+/// Charges of an account since netqueue attached. Values only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
@@ -21,18 +21,18 @@ pub struct Counts {
     helper_overflows: u64,
 }
 
-/// Drops and resets that were counted and of which there is no event.
+/// Drops and resets that were counted but have no event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Untold {
-    /// The account had used up its allowance of events.
+    /// Events suppressed because the account had used up its allowance.
     pub suppressed: u64,
-    /// The ring buffer was full.
+    /// Events lost because the ring buffer was full.
     pub lost: u64,
 }
 
 impl Counts {
-    /// Counts read from the kernel side: one value for each drop kind, reset cause and kernel counter.
+    /// Builds counts read from the kernel side: one value per drop kind, reset cause and kernel counter.
     pub fn from_fn(
         drops: impl FnMut(DropKind) -> u64,
         resets: impl FnMut(ResetCause) -> u64,
@@ -48,71 +48,72 @@ impl Counts {
         }
     }
 
-    /// The same counts with what became of handshakes.
+    /// Replaces the outcomes of handshakes.
     #[must_use]
     pub const fn with_handshakes(self, handshakes: Handshakes) -> Self {
         Self { handshakes, ..self }
     }
 
-    /// The same counts with how many have no event.
+    /// Replaces the numbers of drops and resets without an event.
     #[must_use]
     pub const fn with_untold(self, untold: Untold) -> Self {
         Self { untold, ..self }
     }
 
-    /// The same counts with this many overflows of the BPF SYN-cookie helper.
+    /// Replaces the number of overflows seen by the BPF SYN-cookie helper.
     #[must_use]
     pub const fn with_helper_overflows(self, helper_overflows: u64) -> Self {
         Self { helper_overflows, ..self }
     }
 
-    /// How often the BPF SYN-cookie helper found this listener's accept queue full: a part of ListenOverflows that is no drop.
+    /// Returns how often the BPF SYN-cookie helper found this listener's accept queue full. These
+    /// increments of ListenOverflows are no drops.
     #[must_use]
     pub const fn helper_overflows(&self) -> u64 {
         self.helper_overflows
     }
 
-    /// How many of the drops and resets have no event.
+    /// Returns the numbers of drops and resets without an event.
     #[must_use]
     pub const fn untold(&self) -> Untold {
         self.untold
     }
 
-    /// Handshakes whose final ACK was dropped.
+    /// Returns the outcomes of handshakes whose final ACK was dropped.
     #[must_use]
     pub const fn handshakes(&self) -> &Handshakes {
         &self.handshakes
     }
 
-    /// Drops by kind.
+    /// Iterates over the drops by kind.
     pub fn drops(&self) -> impl Iterator<Item = (DropKind, u64)> + '_ {
         DropKind::ALL.into_iter().zip(self.drops)
     }
 
-    /// Resets by cause.
+    /// Iterates over the resets by cause.
     pub fn resets(&self) -> impl Iterator<Item = (ResetCause, u64)> + '_ {
         ResetCause::ALL.into_iter().zip(self.resets)
     }
 
-    /// The kernel counters' part of this account.
+    /// Returns this account's share of the kernel counters.
     #[must_use]
     pub const fn kernel(&self) -> &PerCounter<u64> {
         &self.kernel
     }
 
-    /// All drops together: this account's ListenDrops.
+    /// Sums all drops: this account's ListenDrops.
     #[must_use]
     pub fn drop_total(&self) -> u64 {
         self.drops.iter().sum()
     }
 
-    /// All resets together: this account's OutRsts.
+    /// Sums all resets: this account's OutRsts.
     #[must_use]
     pub fn reset_total(&self) -> u64 {
         self.resets.iter().sum()
     }
 
-    /// These counts without `part`, an earlier state of the same ones.
+    /// Subtracts `part`, an earlier state of these counts; [`Self::untold`] stays as it is.
     #[must_use]
     pub fn less(&self, part: &Self) -> Self {
         let mut rest = *self;
@@ -128,7 +129,7 @@ impl Counts {
         rest
     }
 
-    /// Whether nothing in it is more than in the other.
+    /// Returns whether total drops, total resets and every kernel counter are at most those of `other`.
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {
         self.drop_total() <= other.drop_total()

@@ -1,34 +1,34 @@
-//! What is known of the runs of netqueue before this one: their events were read back from the event log on disk.
+//! Earlier runs of netqueue, whose events were read back from the event log on disk.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{AccountKey, Timestamp};
 
-/// One run of the daemon, as far as its event log tells.
+/// One run of the daemon, as far as its event log records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EarlierRun {
-    /// When it attached: its name.
+    /// Attach time, which identifies the run.
     pub attached: Timestamp,
-    /// When it began to write.
+    /// Time of its first write.
     pub began: Timestamp,
-    /// When it wrote last.
+    /// Time of its last write.
     pub wrote: Timestamp,
-    /// The number of its last event that was written.
+    /// Number of the last event that it wrote.
     pub last: u64,
-    /// Whether it said that it ended: nothing is missing then.
+    /// True if the run recorded its end, so that nothing is missing.
     pub ended: bool,
 }
 
-/// Whom an event of an earlier run concerned, by the names of then.
+/// Names of an account's process and namespace, as they were when an event concerned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// The process that held the listener; empty where it was not known.
+    /// Process that owned the listener; empty if unknown.
     pub process: Arc<str>,
-    /// What its namespace was called.
+    /// Name of the namespace.
     pub netns: Arc<str>,
 }
 
-/// The runs before this one that events are held of, or were written of; oldest first.
+/// Runs before this one whose events are in the log or were once written; oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Earlier {
     runs: Vec<EarlierRun>,
@@ -36,30 +36,30 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// These runs; nobody is named yet.
+    /// Creates the list of runs, without any names.
     #[must_use]
     pub fn new(runs: Vec<EarlierRun>) -> Self {
         Self { runs, names: HashMap::new() }
     }
 
-    /// In that run, the account was called so. Who is named last is.
+    /// Records the names that an account had in a run; the last ones recorded count.
     pub fn name(&mut self, run: Timestamp, account: AccountKey, named: Named) {
         self.names.insert((run, account), named);
     }
 
-    /// The runs, oldest first.
+    /// Returns the runs, oldest first.
     #[must_use]
     pub fn runs(&self) -> &[EarlierRun] {
         &self.runs
     }
 
-    /// Whose event the number was given to.
+    /// Returns the run in which this event number was assigned.
     #[must_use]
     pub fn run_of(&self, number: u64) -> Option<&EarlierRun> {
         self.runs.iter().find(|run| number <= run.last)
     }
 
-    /// Whom that event concerned.
+    /// Returns the names of an event's account in the run of the event.
     #[must_use]
     pub fn named(&self, number: u64, account: &AccountKey) -> Option<&Named> {
         self.names.get(&(self.run_of(number)?.attached, *account))

@@ -11,11 +11,11 @@ use super::{AccountKey, Timestamp, What};
 pub struct QueueState {
     /// Entries in the queue.
     pub length: u32,
-    /// The setting it is compared with. An accept queue holds one more than this.
+    /// Limit that the length is compared with. An accept queue takes one more than this.
     pub limit: u32,
 }
 
-/// A listener's queues at one moment; `None` where the event concerns no listener.
+/// Queues of a listener at one moment; each `None` where the event concerns no listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Queues {
@@ -27,43 +27,43 @@ pub struct Queues {
     pub syn: Option<QueueState>,
 }
 
-/// The other end.
+/// Remote end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its address.
+    /// Remote address.
     pub addr: IpAddr,
-    /// Its port.
+    /// Remote port.
     pub port: u16,
 }
 
 /// One drop or reset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When the kernel decided.
+    /// Time of the kernel's decision.
     pub time: Timestamp,
-    /// Who was charged.
+    /// Account that was charged.
     pub account: AccountKey,
-    /// The local port, also where the account stands for many.
+    /// Local port, also where the account combines many ports.
     pub local_port: u16,
-    /// Who sent the packet, or is reset.
+    /// Peer that sent the packet or receives the reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
-    /// What happened.
+    /// Drop or reset, with its cause.
     pub what: What,
-    /// The kernel's own reason for a reset, on kernels that have one: the name of an `sk_rst_reason` without its prefix.
+    /// Kernel's own reason for a reset, where it has one: an `sk_rst_reason` without its prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_reason: Option<Arc<str>>,
     /// The listener's queues at that moment.
     #[serde(default, skip_serializing_if = "is_default")]
     pub queues: Queues,
-    /// The CPU.
+    /// CPU on which it happened.
     pub cpu: u32,
-    /// For a reset of an expired handshake: how long before its final ACK had been dropped.
+    /// Time from the drop of the final ACK to this reset, for an expired handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
 }
 
-/// Whether a value says nothing: it is left out where it is written.
+/// Returns whether a value is the default, which serialization leaves out.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

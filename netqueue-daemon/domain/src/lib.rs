@@ -1,4 +1,5 @@
-//! What it means. Pure: no clock, no I/O, no kernel, no server; time is an argument and effects are return values.
+//! Meaning of netqueue's counts: accounts, causes, balances, spikes and verdicts. Pure: no clock, no
+//! I/O, no kernel, no server; time is an argument and effects are return values.
 
 #![forbid(unsafe_code)]
 

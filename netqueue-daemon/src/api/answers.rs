@@ -16,13 +16,13 @@ use super::{
 };
 use netqueue_domain::Snapshot;
 
-/// Snapshots whose responses are cached:
-/// while clients of one are answered, others already request the next.
+/// Snapshots whose responses are cached.
+/// While clients of one are answered, others already request the next.
 const SNAPSHOTS: usize = 2;
 /// Distinct requests whose responses are cached for each snapshot.
 const QUESTIONS: usize = 8;
-/// Largest response in bytes that is cached;
-/// a larger one is serialised per request, to bound the memory of the cache.
+/// Largest response in bytes that is cached.
+/// A larger one is serialised for each request, to bound the memory of the cache.
 const LARGEST: usize = 256 << 10;
 
 /// Key of the cache: the request and the form of its response.

@@ -1,4 +1,4 @@
-//! Limit on concurrent queries: others wait briefly, then get 503 and are asked to retry.
+//! Limit on concurrent queries: others wait briefly, then get 503 with Retry-After.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Position in the sequence of events, as clients store it:
-//! the run of the daemon and the number of an event.
+//! Position in the sequence of events, as clients store it: the run of the daemon and the number of an
+//! event.
 
 use std::fmt;
 

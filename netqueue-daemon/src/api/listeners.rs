@@ -1,5 +1,5 @@
-//! `/api/v1/listeners`:
-//! every account with its charges, queues and owner; and a single one with its history.
+//! `/api/v1/listeners`: every account with its charges, queues and owner; and a single one with its
+//! history.
 
 use axum::extract::{Path, State};
 

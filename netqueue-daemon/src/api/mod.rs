@@ -1,6 +1,5 @@
-//! HTTP API over snapshots:
-//! listeners, events, time series, peers, diagnosis, spikes, status, event stream, recording; and the health
-//! and readiness probes.
+//! HTTP API over snapshots: listeners, events, time series, peers, diagnosis, spikes, status, event
+//! stream, recording; and the health and readiness probes.
 
 mod answer;
 mod answers;

@@ -72,8 +72,8 @@ impl PlaceFilter {
         self.admits_at(snapshot, key, key.port(), name)
     }
 
-    /// Returns whether the location of an event matches;
-    /// `name` returns the name of its namespace at that time.
+    /// Returns whether the location of an event matches; `name` returns the name of its namespace at that
+    /// time.
     pub(super) fn admits_event<'a>(
         &self,
         snapshot: &Snapshot,

@@ -1,5 +1,5 @@
-//! Query parameters as the OpenAPI document lists them;
-//! a test compares them with those the filters accept.
+//! Query parameters as the OpenAPI document lists them; a test compares them with those the filters
+//! accept.
 #![expect(dead_code, reason = "only the document is made from these")]
 
 use utoipa::{
@@ -16,8 +16,8 @@ use super::{cursor, event_filter, listener_filter, timeseries};
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PlaceQuery {
-    /// Network namespace:
-    /// `host`, its name, or its inode number, alone or with its generation as in `4026532201.3`
+    /// Network namespace: `host`, its name, or its inode number, alone or with its generation as in
+    /// `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
     /// Local address
@@ -63,8 +63,8 @@ pub(super) struct EventQuery {
     /// Id of the account charged
     #[param(pattern = "^[0-9]{1,19}$")]
     listener: Option<String>,
-    /// Network namespace:
-    /// `host`, its name, or its inode number, alone or with its generation as in `4026532201.3`
+    /// Network namespace: `host`, its name, or its inode number, alone or with its generation as in
+    /// `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
     /// Local address
@@ -123,8 +123,8 @@ pub(super) struct TimeseriesQuery {
     /// Id of the account
     #[param(pattern = "^[0-9]{1,19}$")]
     listener: Option<String>,
-    /// Network namespace:
-    /// `host`, its name, or its inode number, alone or with its generation as in `4026532201.3`
+    /// Network namespace: `host`, its name, or its inode number, alone or with its generation as in
+    /// `4026532201.3`
     #[param(schema_with = netns)]
     netns: Option<String>,
     /// Local address
@@ -182,8 +182,8 @@ pub(super) struct SpikeQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
-    /// Cursor after which to begin, unless the header `Last-Event-ID` has one;
-    /// without either, the next event
+    /// Cursor after which to begin, unless the header `Last-Event-ID` has one; without either, the next
+    /// event
     #[param(schema_with = cursors)]
     cursor: Option<String>,
 }

@@ -15,8 +15,8 @@ use netqueue_domain::{
 
 /// Visibility and exactness
 ///
-/// Whether netqueue sees everything, and whether its sums equal the kernel's: mode, probes, residuals,
-/// losses, memory.
+/// Mode, probes, residuals, losses and memory: whether netqueue sees everything, and whether its sums equal
+/// the kernel's.
 #[utoipa::path(get, path = "/api/v1/status", tag = "query", responses(
     (status = 200, description = "Mode, probes, residuals, losses", content(
         (Envelope<Status> = "application/json"), (String = "application/x-ndjson"))),

@@ -1,5 +1,5 @@
-//! Tests of responses after the wall clock was set back a day:
-//! times are shown, parsed and ordered as it is set now.
+//! Tests of responses after the wall clock was set back a day: times are shown, parsed and ordered as
+//! it is set now.
 
 use axum::http::{Method, StatusCode};
 use serde_json::Value;

@@ -50,9 +50,9 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Server-sent events: `event: drop` and `event: reset` with an event as data; `event: lost` with the number
 /// of events that this client did not get and the reason; `event: spike_started` and `event: spike_ended`
 /// with a spike as data; `event: end` with the reason before the stream ends. Spikes that are active when the
-/// stream begins are included. There are none if the parameters filter by something that only single events
-/// have. Ids resume a stream, by `Last-Event-ID` or `cursor`. A comment is sent every 10 seconds while there
-/// is nothing else.
+/// stream begins are included; no spikes are sent if the parameters filter by something that only single
+/// events have. Ids resume a stream, by `Last-Event-ID` or `cursor`. A comment is sent every 10 seconds while
+/// there is nothing else.
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "query", params(EventQuery, StreamQuery), responses(
     (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
     (status = 400, description = "A parameter is not what it should be", body = Refused, content_type = "application/problem+json"),

@@ -21,7 +21,7 @@ pub struct DoctorArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
-    /// How to attach the programs: fentry, kprobe, or auto: fentry where the kernel has it
+    /// Mode in which programs are attached: fentry, kprobe, or auto: fentry where the kernel has it
     #[arg(long, value_name = "WAY", default_value = "auto", value_parser = way)]
     attach: AttachWay,
 }

@@ -19,7 +19,7 @@ pub struct DaemonArgs {
 /// Flags, one member each. Values stay text until their source is known, so that errors can name it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Flags {
-    /// TOML file with settings; flags and environment are stronger
+    /// TOML file with settings; flags and environment take precedence
     #[arg(long = "config.file", env = "NETQUEUE_CONFIG_FILE", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// Address and port to answer HTTP on [default: 127.0.0.1:10124]
@@ -47,8 +47,8 @@ pub(super) struct Flags {
     /// Alertmanager that receives spike alerts: http://ADDRESS:PORT, names are not looked up
     #[arg(long = "alerts.alertmanager-url", env = "NETQUEUE_ALERTS_ALERTMANAGER_URL", value_name = "URL")]
     pub(super) alerts_alertmanager_url: Option<String>,
-    /// Webhook that receives spike alerts as Alertmanager would send them: http://ADDRESS:PORT/PATH,
-    /// names are not looked up
+    /// Webhook that receives spike alerts as Alertmanager would send them: http://ADDRESS:PORT/PATH, names
+    /// are not looked up
     #[arg(long = "alerts.webhook-url", env = "NETQUEUE_ALERTS_WEBHOOK_URL", value_name = "URL")]
     pub(super) alerts_webhook_url: Option<String>,
     /// Level of the log: error, warn, info, debug, trace, or directives such as info,hyper=warn
@@ -62,7 +62,8 @@ pub(super) struct Flags {
     #[arg(long = "no-owners", env = "NETQUEUE_NO_OWNERS", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub(super) no_owners: Option<String>,
-    /// How programs are attached: fentry, kprobe, or auto: fentry where the kernel has it [default: auto]
+    /// Mode in which programs are attached: fentry, kprobe, or auto: fentry where the kernel has it
+    /// [default: auto]
     #[arg(long = "attach", env = "NETQUEUE_ATTACH", value_name = "WAY")]
     pub(super) attach: Option<String>,
     /// Size of the ring buffer for events, a power of two [default: 4MiB]

@@ -1,14 +1,16 @@
-//! A letter in the words of Alertmanager: its API v2 takes a list of alerts, its webhooks carry them in an envelope.
+//! Notifications in the format of Alertmanager.
+//!
+//! Its API v2 takes a list of alerts, its webhooks send them in an envelope.
 
 use serde_json::{Value, json};
 
 use super::{Kind, outbox::Letter};
 use netqueue_domain::{Snapshot, SpikeScope};
 
-/// The same name as the rule's: whoever has silenced or routed the one has the other.
+/// Name of the alert, equal to the Prometheus rule's so that one silence or route covers both.
 const NAME: &str = "NetqueueListenDropsSpike";
 
-/// The message for a target of that kind.
+/// Builds the message for a target of this kind.
 pub(super) fn body(kind: Kind, letters: &[Letter], snapshot: &Snapshot, instance: &str) -> Value {
     let alerts: Vec<Value> = letters.iter().map(|letter| alert(letter, snapshot, instance)).collect();
     match kind {
@@ -72,7 +74,7 @@ pub(super) mod tests {
     use super::*;
     use netqueue_domain::{AccountKey, DropCause, Endpoint, Netns, PeerCount, Spike, Timestamp};
 
-    /// A spike of port 80 that goes on.
+    /// Makes an active spike of port 80.
     pub(in crate::delivery) fn spike(id: u64) -> Spike {
         let at = |seconds: u64| Timestamp::from_nanos(seconds * 1_000_000_000);
         let netns = Netns { inode: 4_026_531_840, generation: 0 };

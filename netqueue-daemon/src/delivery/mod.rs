@@ -1,7 +1,8 @@
-//! Spikes told to an Alertmanager or a webhook by the daemon itself, for hosts whose Prometheus looks seldom or not at all.
+//! Delivery of spike alerts to an Alertmanager or a webhook.
 //!
-//! It reads snapshots as every other surface does. What cannot be delivered is tried again with growing pauses, kept
-//! within bounds, and counted.
+//! For hosts whose Prometheus scrapes seldom or not at all. Notifications are made from snapshots, like
+//! metrics and API; those that cannot be delivered are retried with growing pauses, bounded in number, and
+//! counted.
 
 mod message;
 mod outbox;
@@ -18,18 +19,19 @@ use crate::{clock, snapshots::Snapshots};
 use netqueue_domain::Snapshot;
 use outbox::Outbox;
 
-/// Snapshots are looked at as they come, which is at least once a second, and no more often than this.
+/// Least time between two examinations of snapshots, which come at least once a second.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What became of the notices: one series for each kind of target and outcome, also of targets that are not set.
+/// Metrics of notifications: one series for each kind of target and outcome.
+/// Targets that are not set have series too, so that a rate exists from the first notification on.
 #[derive(Clone, Debug)]
 pub struct Tally(IntCounterVec);
 
 impl Tally {
-    /// All at zero.
+    /// Makes the metrics, all zero.
     ///
     /// # Errors
-    /// The names are not what Prometheus allows, which they are.
+    /// Prometheus does not allow the names, which it does.
     pub fn new() -> prometheus::Result<Self> {
         let help = "Notices of spikes by what became of them: delivered, refused (attempts that failed and are made again), or lost.";
         let counters =
@@ -42,7 +44,7 @@ impl Tally {
         Ok(Self(counters))
     }
 
-    /// For the metrics page.
+    /// Returns the metrics for the metrics page.
     #[must_use]
     pub fn collector(&self) -> IntCounterVec {
         self.0.clone()
@@ -53,7 +55,7 @@ impl Tally {
     }
 }
 
-/// Delivers to `target` until no snapshots come any more.
+/// Delivers to `target` until there are no more snapshots.
 pub async fn deliver(target: Target, instance: String, mut snapshots: Snapshots, tally: Tally) {
     let (mut outbox, mut looked) = (Outbox::new(target.kind().refresh()), None::<Instant>);
     tracing::info!(%target, "spikes are told");

@@ -1,4 +1,6 @@
-//! What one target has still to be told, and when it may be tried. Pure: time is an argument.
+//! Queue of notifications for one target, and when to try again.
+//!
+//! Pure: time is an argument.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,27 +9,27 @@ use std::{
 
 use netqueue_domain::{Spike, SpikeScope, Timestamp};
 
-/// Letters kept for a target that is away; of more, the oldest are lost.
+/// Notifications kept for a target that is unreachable; beyond, the oldest are lost.
 const WAITING: usize = 256;
-/// Letters in one message.
+/// Notifications in one message.
 const AT_ONCE: usize = 64;
-/// The pause after the first failure; it doubles with each.
+/// Pause after the first failure, which doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// One thing to be told: the spike as it was when it began, as it is, or as it was when it was over.
+/// Notification: the spike as it was when it began, as it is now, or as it was when it ended.
 pub(super) type Letter = Spike;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// How often spikes that go on are told again, where the target forgets them otherwise.
+    /// Interval at which active spikes are repeated, for targets that forget them otherwise.
     refresh: Option<Duration>,
     waiting: VecDeque<Letter>,
-    /// Spikes that go on, by number; told or about to be.
+    /// Active spikes by number, notified or about to be.
     open: BTreeMap<u64, Spike>,
-    /// The highest number met.
+    /// Highest number of a spike seen.
     newest: u64,
-    /// How many of `waiting` are on their way.
+    /// Number of entries of `waiting` that are being sent.
     sent: usize,
     failures: u32,
     not_before: Timestamp,
@@ -48,8 +50,8 @@ impl Outbox {
         }
     }
 
-    /// Takes what is new in `spikes`, which are in the order of their numbers; returns how many letters are lost by it.
-    /// Those of whole namespaces are left out: they are made of those of listeners.
+    /// Queues notifications for news in `spikes`, ordered by number; returns how many are lost by that.
+    /// Spikes of whole namespaces are left out: they consist of those of listeners.
     pub(super) fn look(&mut self, spikes: &[Spike], now: Timestamp) -> usize {
         for spike in spikes.iter().filter(|spike| matches!(spike.scope, SpikeScope::Account(..))) {
             if spike.id > self.newest {
@@ -72,7 +74,7 @@ impl Outbox {
         lost
     }
 
-    /// What to send now: of each spike one letter, so that no beginning is overtaken by its end.
+    /// Returns what to send now: one notification per spike, so that no beginning is overtaken by its end.
     pub(super) fn due(&mut self, now: Timestamp) -> Option<Vec<Letter>> {
         if now < self.not_before {
             return None;
@@ -91,7 +93,7 @@ impl Outbox {
         (!letters.is_empty()).then_some(letters)
     }
 
-    /// What was due has arrived; returns how many letters are told by that.
+    /// Removes what was sent, which has arrived; returns the number of notifications delivered.
     pub(super) fn delivered(&mut self, now: Timestamp) -> usize {
         let told = std::mem::take(&mut self.sent);
         self.waiting.drain(..told);
@@ -99,7 +101,7 @@ impl Outbox {
         told
     }
 
-    /// What was due did not arrive; returns for how long nothing is due.
+    /// Keeps what was sent, which did not arrive; returns the pause until the next attempt.
     pub(super) fn refused(&mut self, now: Timestamp) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures += 1;

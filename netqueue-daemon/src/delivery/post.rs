@@ -1,4 +1,4 @@
-//! One POST of JSON over HTTP, with a bound on everything.
+//! POST of JSON over HTTP, bounded in time.
 
 use std::{io, time::Duration};
 
@@ -14,10 +14,10 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::Target;
 
-/// From the connection to the answer's head.
+/// Time limit from the connection to the head of the response.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Why it is not known to have arrived.
+/// Reason why a notification may not have arrived.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PostError {
     #[error("no connection: {0}")]
@@ -32,7 +32,7 @@ pub(super) enum PostError {
     Late,
 }
 
-/// Posts `body`; anything but a status of 2xx is an error.
+/// Posts `body`; any status other than 2xx is an error.
 pub(super) async fn post(target: &Target, body: String) -> Result<(), PostError> {
     timeout(LIMIT, attempt(target, body)).await.unwrap_or(Err(PostError::Late))
 }
@@ -40,7 +40,7 @@ pub(super) async fn post(target: &Target, body: String) -> Result<(), PostError>
 async fn attempt(target: &Target, body: String) -> Result<(), PostError> {
     let stream = TcpStream::connect(target.address()).await.map_err(PostError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Its errors come out of the request as well.
+    // Errors of the connection are reported by the request as well.
     tokio::spawn(async move {
         let _reported = connection.await;
     });

@@ -1,20 +1,20 @@
-//! Where spikes are told: a kind and an address, understood once.
+//! Targets of spike alerts: a kind and an endpoint, parsed once.
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use hyper::Uri;
 
-/// Who listens there.
+/// Kind of a target, which decides path and format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An Alertmanager, by its API v2.
+    /// Alertmanager, through its API v2.
     Alertmanager,
-    /// Anything that takes what an Alertmanager sends to its webhooks.
+    /// Any receiver of Alertmanager's webhook format.
     Webhook,
 }
 
 impl Kind {
-    /// The label value.
+    /// Returns the value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -23,7 +23,8 @@ impl Kind {
         }
     }
 
-    /// How often what goes on is told again. An Alertmanager takes what it has not heard of for five minutes for over.
+    /// Interval at which active spikes are repeated.
+    /// An Alertmanager considers an alert resolved if it does not receive it for five minutes.
     pub(super) const fn refresh(self) -> Option<Duration> {
         match self {
             Self::Alertmanager => Some(Duration::from_secs(60)),
@@ -32,7 +33,7 @@ impl Kind {
     }
 }
 
-/// Where to, without what for: `http://ADDRESS:PORT/PATH`.
+/// Endpoint without its kind: `http://ADDRESS:PORT/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     address: SocketAddr,
@@ -50,7 +51,7 @@ impl FromStr for Place {
     }
 }
 
-/// A place, and who listens there.
+/// Endpoint and its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     kind: Kind,
@@ -58,13 +59,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// What listens at `place` is of that kind.
+    /// Target of this kind at `place`.
     #[must_use]
     pub const fn new(kind: Kind, place: Place) -> Self {
         Self { kind, place }
     }
 
-    /// Who listens.
+    /// Returns the kind.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -74,7 +75,7 @@ impl Target {
         self.place.address
     }
 
-    /// What is posted to.
+    /// Returns the path to post to.
     pub(super) fn path(&self) -> String {
         match self.kind {
             Kind::Alertmanager => format!("{}/api/v2/alerts", self.place.path.trim_end_matches('/')),

@@ -1,4 +1,4 @@
-//! What is known of every listener, and what a look at its namespace changes about it.
+//! Table of listeners, and the changes that a scan of a namespace makes to it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,7 @@ use netqueue_domain::{
     Unknown,
 };
 
-/// The listeners that live, by namespace.
+/// Open listeners, by namespace.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     namespaces: HashMap<Netns, Page>,
@@ -24,12 +24,12 @@ struct Page {
 }
 
 impl Book {
-    /// The namespaces it has listeners of.
+    /// Returns the namespaces that have an entry.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = Netns> + '_ {
         self.namespaces.keys().copied()
     }
 
-    /// Takes over what was seen in a namespace. Returns the listeners that are new, changed, or closed.
+    /// Updates a namespace from a scan. Returns the listeners that are new, changed, or closed.
     pub(super) fn note(
         &mut self,
         netns: Netns,
@@ -44,7 +44,8 @@ impl Book {
             Some(page) if *page.sysctls == visit.sysctls => Arc::clone(&page.sysctls),
             Some(_) | None => Arc::new(visit.sysctls),
         };
-        // What was opened since the last look was opened under the sysctls of then, if they are still the same.
+        // What was opened since the last scan was opened under the sysctls of that time, if they have not
+        // changed since.
         let somaxconn = match &known {
             Some(page) if page.sysctls.somaxconn == sysctls.somaxconn => sysctls.somaxconn,
             Some(_) => Err(Unknown::Missed),
@@ -81,7 +82,7 @@ impl Book {
         changed
     }
 
-    /// A namespace is no more. Returns its listeners, closed.
+    /// Removes a namespace that has ended. Returns its listeners, closed.
     pub(super) fn forget(&mut self, netns: Netns, now: Timestamp) -> Vec<Arc<Listener>> {
         let page = self.namespaces.remove(&netns);
         page.into_iter()
@@ -95,7 +96,7 @@ fn closed(listener: &Listener, now: Timestamp) -> Arc<Listener> {
     Arc::new(Listener { closed: Some(now), ..listener.clone() })
 }
 
-/// Who holds it now; those who held it last where nobody is found any more.
+/// Returns the present owners, or the last ones, marked as ended, if none is found any more.
 fn latest(owners: Known<Arc<[Owner]>>, same: Option<&Arc<Listener>>) -> Known<Arc<[Owner]>> {
     let Some(Ok(before)) = same.map(|known| &known.owners) else { return owners };
     match owners {
@@ -105,13 +106,13 @@ fn latest(owners: Known<Arc<[Owner]>>, same: Option<&Arc<Listener>>) -> Known<Ar
     }
 }
 
-/// A listener in a look at its namespace.
+/// Listener as found by a scan, with what else is known of its opening.
 struct Sight<'a> {
     at: Endpoint,
     seen: Seen,
-    /// The listen() call that gave it its backlog, if that was seen.
+    /// Call of listen() that set the present backlog, if it was seen.
     call: Option<&'a ListenCall>,
-    /// What somaxconn was when it was opened, if that is known.
+    /// Value of somaxconn when the listener was opened, if known.
     somaxconn: Known<u32>,
     reuseport: Option<Reuseport>,
 }
@@ -123,7 +124,8 @@ fn listener(sight: Sight<'_>, known: Option<&Listener>, sysctls: &Arc<Sysctls>, 
         (_, Some(call)) => Limit {
             backlog,
             argument: Ok(call.argument),
-            // The kernel compares as unsigned; what cuts down is somaxconn.
+            // The kernel compares the argument as unsigned; if it is the larger, somaxconn became the
+            // backlog.
             somaxconn_then: if call.argument.cast_unsigned() > call.backlog { backlog } else { somaxconn },
             sysctls: Arc::clone(sysctls),
         },
@@ -133,8 +135,8 @@ fn listener(sight: Sight<'_>, known: Option<&Listener>, sysctls: &Arc<Sysctls>, 
         (Some(_) | None, None) => Limit {
             backlog,
             argument: argument(backlog, somaxconn),
-            // A backlog as high as somaxconn is what somaxconn left of the argument, or the argument itself: either way
-            // somaxconn was no higher.
+            // A backlog equal to somaxconn is either the argument itself or what somaxconn cut it to: either
+            // way somaxconn was no higher.
             somaxconn_then: if backlog.is_ok() && backlog == sysctls.somaxconn { backlog } else { somaxconn },
             sysctls: Arc::clone(sysctls),
         },
@@ -160,8 +162,8 @@ fn listener(sight: Sight<'_>, known: Option<&Listener>, sysctls: &Arc<Sysctls>, 
     }
 }
 
-/// What listen() was asked for under this somaxconn: a backlog below it is the argument itself, one as high is what was left
-/// of something as high or higher.
+/// Infers the argument of listen() from the backlog.
+/// A backlog below somaxconn is the argument itself; an equal one comes from any argument at least as high.
 fn argument(backlog: Known<u32>, somaxconn: Known<u32>) -> Known<i32> {
     match (backlog?, somaxconn?) {
         (backlog, somaxconn) if backlog < somaxconn => i32::try_from(backlog).map_err(|_| Unknown::CutDown),
@@ -169,7 +171,7 @@ fn argument(backlog: Known<u32>, somaxconn: Known<u32>) -> Known<i32> {
     }
 }
 
-/// Listeners that share address, port and interface: only SO_REUSEPORT allows that.
+/// Groups listeners that share address, port and interface: only SO_REUSEPORT allows that.
 fn groups(seen: &[Seen]) -> HashMap<SocketInode, Reuseport> {
     let mut by_place: HashMap<_, Vec<SocketInode>> = HashMap::new();
     for one in seen {
@@ -188,7 +190,7 @@ fn groups(seen: &[Seen]) -> HashMap<SocketInode, Reuseport> {
         .collect()
 }
 
-/// The namespaces of `book` that are not among those that were found.
+/// Returns the namespaces of `book` that are not in `found`.
 #[must_use]
 pub(super) fn vanished(book: &Book, found: &HashSet<Netns>) -> Vec<Netns> {
     book.namespaces().filter(|netns| !found.contains(netns)).collect()
@@ -273,11 +275,11 @@ mod tests {
         let first = look(&calls, 128, 9).expect("it is new");
         assert_eq!((first.limit.argument, first.limit.limited_by()), (Ok(511), LimitedBy::Somaxconn));
         assert_eq!(first.opened, Ok(Timestamp::from_nanos(5)));
-        // The call is not told again, and what it told stays.
+        // A call is reported once; what it revealed remains.
         let raised = look(&Calls::default(), 4096, 10).expect("the sysctl changed");
         assert_eq!(raised.limit.limited_by(), LimitedBy::EarlierSomaxconn);
         assert_eq!((raised.limit.argument, raised.opened), (Ok(511), first.opened));
-        // It listens again, for as much as it has: the age is the first call's.
+        // The program listens again with another argument: the age is still the first call's.
         calls.hear(vec![call(128, 11)]);
         let again = look(&calls, 4096, 12).expect("its argument changed");
         assert_eq!((again.limit.limited_by(), again.opened), (LimitedBy::ListenArgument, first.opened));

@@ -1,15 +1,15 @@
-//! listen() calls the kernel side saw, until the listener they were made for is found.
+//! Calls of listen() that the kernel side saw, kept until their listener is found.
 
 use std::{collections::HashMap, time::Duration};
 
 use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
-/// A call whose listener is not found for so long failed, or the listener is closed again.
+/// Time after which a call without a listener has failed, or its listener is closed again.
 const KEPT: Duration = Duration::from_secs(30);
-/// Calls kept at once; of more, the listeners' arguments are missed.
+/// Largest number of calls kept; beyond, the arguments of their listeners are missing.
 const MOST: usize = 1 << 16;
 
-/// The last call on each socket.
+/// Latest call on each socket.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     last: HashMap<SocketInode, ListenCall>,
@@ -17,7 +17,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Takes in calls, the oldest first.
+    /// Adds calls, the oldest first.
     pub(super) fn hear(&mut self, calls: Vec<ListenCall>) {
         for call in calls {
             if self.last.len() < MOST || self.last.contains_key(&call.inode) {
@@ -28,17 +28,18 @@ impl Calls {
         }
     }
 
-    /// Calls there was no room for.
+    /// Returns the number of calls for which there was no room.
     pub(super) const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// The call that gave a listener this backlog; `None` where none was seen, or the one that was seen has failed.
+    /// Returns the call that gave a listener this backlog.
+    /// `None` if none was seen, or if the one seen has failed.
     pub(super) fn of(&self, socket: SocketInode, backlog: u32) -> Option<&ListenCall> {
         self.last.get(&socket).filter(|call| call.backlog == backlog)
     }
 
-    /// Forgets those that were made long before `now`: whoever they were made for has been told.
+    /// Drops calls made long before `now`: their listeners have been reported.
     pub(super) fn forget(&mut self, now: Timestamp) {
         self.last.retain(|_, call| now.since(call.at) < KEPT);
     }

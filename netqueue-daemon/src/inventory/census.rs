@@ -1,4 +1,4 @@
-//! The thread that keeps the listeners known: it looks when told that something changed, and now and then by itself.
+//! Thread that scans for listeners: when notified of a change, and periodically.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -28,35 +28,37 @@ use netqueue_domain::{
     self as domain, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown,
 };
 
-/// How often everything is looked at, even if nothing was said to have changed.
+/// Interval of scans without a notification while there is activity.
 pub const PERIOD: Duration = Duration::from_millis(800);
-/// How often at least, where new listeners tell of themselves, and nothing has changed and nothing was charged for a while.
+/// Longest interval of scans.
+/// In use if listen() calls are reported, and nothing changed or was charged for a while.
 const QUIET: Duration = Duration::from_secs(3);
-/// Between two looks there is at least this much time,
+/// Shortest pause between two scans.
 const REST: Duration = Duration::from_millis(100);
-/// and so many times what the last one took of a CPU, whoever asks for the next.
+/// Pause after a scan as a multiple of its CPU time, even if the next scan is requested.
 const REST_SHARE: u32 = 9;
-/// So many times more where nobody asks and nobody is looked for.
+/// Further pause, as a multiple too, if no scan is requested and no owner is looked for.
 const QUIET_SHARE: u32 = 20;
-/// Wake-ups that may wait to be heard; calls in those that find no room are missed.
+/// Notifications that may wait; listen() calls in those beyond are missed.
 const PENDING: usize = 256;
 
-/// What the census does.
+/// Settings of the scanner.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Whether the processes that hold listeners are looked for.
+    /// True if the processes that own listeners are looked for.
     pub owners: bool,
-    /// Whether it is told of listen() calls: else new listeners are found only by looking often.
+    /// True if listen() calls are reported; otherwise only frequent scans find new listeners.
     pub told: bool,
 }
 
-/// Says that something changed.
+/// Handle to notify the scanner.
 #[derive(Clone, Debug)]
 pub struct Waker(mpsc::SyncSender<Vec<ListenCall>>);
 
 impl Waker {
-    /// Makes the census look soon if there was any call. Returns how many it cannot be told, being busy with many others:
-    /// of their listeners it says that it missed what they asked for.
+    /// Requests a scan soon if there was any listen() call.
+    /// Returns the number of calls that could not be passed on because too many wait: the arguments of their
+    /// listeners are reported as missed.
     #[must_use]
     pub fn wake(&self, calls: Vec<ListenCall>) -> u64 {
         let number = calls.len() as u64;
@@ -64,26 +66,27 @@ impl Waker {
         if told { 0 } else { number }
     }
 
-    /// Says whose connections are to be looked at; makes the census look sooner if there are others than before.
+    /// Sets the servers whose connections are sampled; requests an earlier scan if there are new ones.
     pub fn watch(&self, raced: &Raced, servers: BTreeSet<(Netns, u16)>) {
         if raced.set(servers) {
             self.stir();
         }
     }
 
-    /// Says that something happens somewhere: the census looks as soon as it would had it not been quiet before.
+    /// Ends a quiet phase: the next scan comes as soon as it would if there had been activity all along.
     pub fn stir(&self) {
-        // Where there is no room, it is about to look.
+        // If the queue is full, a scan is about to start.
         let _heard = self.0.try_send(Vec::new());
     }
 }
 
-/// What looking has cost so far: known without being told, as most looks find nothing new.
+/// Cost of scanning so far.
+/// Shared rather than sent, as most scans find no change and send nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Cost(Arc<Mutex<domain::Census>>);
 
 impl Cost {
-    /// As of the last look whose changes were told.
+    /// Returns the cost as of the last scan whose changes were sent.
     #[must_use]
     pub fn now(&self) -> domain::Census {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,23 +97,23 @@ impl Cost {
     }
 }
 
-/// The census as its reader has it: dropping it ends the thread.
+/// Handle of the scanner; dropping it ends the thread.
 #[derive(Debug)]
 pub struct Census {
-    /// What a look changed; one that changed nothing is not told of.
+    /// Changes found by scans; a scan without a change sends nothing.
     pub changes: channel::Receiver<Changes>,
-    /// What it has cost.
+    /// Cost of scanning so far.
     pub cost: Cost,
-    /// Makes it look.
+    /// Handle to request scans.
     pub waker: Waker,
-    /// Tells it whose connections to look at.
+    /// Servers whose connections are sampled.
     pub raced: Raced,
 }
 
 /// Starts the thread.
 ///
 /// # Errors
-/// There can be no thread.
+/// The system does not start a thread.
 pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
     let (wake, woken) = mpsc::sync_channel(PENDING);
     let (sender, changes) = channel::channel(1);
@@ -122,30 +125,30 @@ pub fn start(settings: Settings, who: Numbering) -> io::Result<Census> {
     Ok(Census { changes, cost, waker: Waker(wake), raced })
 }
 
-/// Everything the thread keeps from one look to the next.
+/// State of the scanner between scans.
 struct Keeper {
     who: Numbering,
     visitor: Visitor,
     places: Places,
     book: Book,
     calls: Calls,
-    /// `None` where nobody's owners are to be looked for.
+    /// Search for owners; `None` if it is switched off.
     owners: Option<Owners>,
-    /// The queues as they were told last.
+    /// Queue lengths as sent last.
     told: HashMap<SocketInode, QueueState>,
-    /// The warnings as they were told last.
+    /// Warnings as sent last.
     warned: Vec<String>,
-    /// The inferred time-outs as they were told last.
+    /// Inferred time-outs as sent last.
     inferred: Vec<(Netns, u16, IdleLimit)>,
     raced: Raced,
     idle: IdleWatch,
-    /// Where the servers are whose connections are watched.
+    /// Namespaces of the servers whose connections are sampled.
     raced_places: Vec<Place>,
-    /// What the last look took of a CPU.
+    /// CPU time of the last scan.
     last_took: Duration,
-    /// How long until it looks unasked.
+    /// Pause until the next scan without a request.
     pause: Duration,
-    /// Something was happening when it rested.
+    /// True if there was activity during the pause.
     stirred: bool,
     cost: domain::Census,
 }
@@ -181,7 +184,7 @@ fn run(
         if news && changes.blocking_send(found).is_err() {
             return;
         }
-        // Only now: a picture that counts a look shows what it found.
+        // Not before the changes are sent, so that a snapshot which counts a scan shows what it found.
         spent.set(keeper.cost);
         let stirred = std::mem::take(&mut keeper.stirred);
         keeper.pause = pause(keeper.pause, news || expecting || stirred || !settings.told);
@@ -191,32 +194,33 @@ fn run(
     }
 }
 
-/// What a look came to.
+/// Result of a scan.
 struct Look {
     changes: Changes,
-    /// There is something to tell.
+    /// True if there are changes to send.
     news: bool,
-    /// There will be soon: who holds a new listener is being looked for.
+    /// True if there soon will be: the owner of a new listener is being looked for.
     expecting: bool,
 }
 
-/// How long to wait after a look that followed a pause like this.
+/// Returns the pause after a scan, from the one before it.
 fn pause(before: Duration, lively: bool) -> Duration {
     if lively { PERIOD } else { (before * 2).min(QUIET) }
 }
 
-/// How much longer than it must a census waits that nobody asks, after a look that took so long: who holds a new listener
-/// is to be known soon, however long looking takes.
+/// Returns how much longer than the shortest pause to wait without a request.
+/// Owners of new listeners are to be found soon, however long a scan takes.
 fn unasked(pause: Duration, took: Duration, expecting: bool) -> Duration {
     if expecting { pause } else { pause.max(took * QUIET_SHARE) }
 }
 
 impl Keeper {
-    /// Waits until the next look is due, or asked for; `false` when nobody is left who could ask.
+    /// Waits until the next scan is due or requested; `false` if all handles are gone.
     ///
-    /// However many listeners there are, looking takes at most a tenth of one CPU while they come and go, and a twentieth while
-    /// they do not. Where nothing happens it wakes once for each look. The connections of servers that are raced are looked at
-    /// meanwhile: how long one was idle when its server closed it is known as exactly as it was seen often.
+    /// However many listeners there are, scans take at most a tenth of one CPU while listeners come and go,
+    /// and a twentieth while they do not. Without activity the thread wakes once for each scan. Meanwhile it
+    /// samples the connections of watched servers: the more samples, the more exact is the idle time of a
+    /// connection when its server closed it.
     fn rest(&mut self, woken: &mpsc::Receiver<Vec<ListenCall>>, expecting: bool) -> bool {
         let soonest = Instant::now() + REST.max(self.last_took * REST_SHARE);
         let latest_after = |pause| soonest + unasked(pause, self.last_took, expecting);
@@ -236,7 +240,7 @@ impl Keeper {
                 continue;
             }
             let wait = if self.idle.is_watching() { left.min(raced.duration_since(now)) } else { left };
-            // What it is asked until the soonest look is heard then: a storm of calls wakes it once.
+            // Requests until then are handled by that scan: a storm of calls wakes the thread once.
             if asked {
                 thread::sleep(wait);
                 continue;
@@ -256,7 +260,7 @@ impl Keeper {
         }
     }
 
-    /// Looks at the connections of raced servers, and at nothing else. Returns the CPU time of that.
+    /// Samples the connections of watched servers only. Returns the CPU time of that.
     fn look_at_raced(&mut self) -> Duration {
         let work = CpuTime::begin();
         for place in &self.raced_places {
@@ -268,7 +272,7 @@ impl Keeper {
         work.used()
     }
 
-    /// Looks at every namespace, and then for whoever holds what was found there.
+    /// Scans every namespace, and then looks for the owners of the sockets found.
     fn look(&mut self) -> Look {
         let (mut changes, start, work) = (Changes::default(), Instant::now(), CpuTime::begin());
         let places = self.places.search(Path::new("/proc"), &*self.who, start);

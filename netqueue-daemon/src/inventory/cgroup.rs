@@ -1,24 +1,26 @@
-//! What a process's cgroup says about where it runs: systemd unit, container, pod. Pure: text in, place out.
+//! Location of a process from its cgroup: systemd unit, container, pod. Pure: text in, place out.
 //!
-//! Input is /proc/PID/cgroup: one line `0::PATH` for version 2, `NUMBER:CONTROLLERS:PATH` for each hierarchy of version 1.
+//! Input is /proc/PID/cgroup: one line `0::PATH` for version 2, `NUMBER:CONTROLLERS:PATH` for each hierarchy
+//! of version 1.
 
 use std::sync::Arc;
 
 use netqueue_domain::{Place, Runtime, printable};
 
-/// So much of a path is kept.
+/// Longest path that is kept, in bytes; a longer one is cut.
 const LONGEST_PATH: usize = 512;
-/// So much of a name in it.
+/// Longest name in a path that is kept, in bytes; a longer one is cut.
 const LONGEST_NAME: usize = 128;
 
-/// The place a process's cgroup file describes; `None` where it has no line.
+/// Parses a process's cgroup file; `None` if it has no line.
 #[must_use]
 pub(super) fn parse(file: &str) -> Option<Place> {
     let paths = file.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((fields.next()?, fields.next()?))
     });
-    // A container may show in one hierarchy of version 1 and not in another; else systemd's own says most.
+    // A container may appear in one hierarchy of version 1 and not in another; otherwise systemd's own is the
+    // most specific.
     let worth = |(controllers, path): &(&str, &str)| {
         let container = container(path).is_some();
         (
@@ -43,7 +45,7 @@ fn name(text: &str) -> Arc<str> {
     printable(text.as_bytes(), LONGEST_NAME)
 }
 
-/// The innermost service or scope.
+/// Returns the innermost service or scope.
 fn unit(path: &str) -> Option<&str> {
     path.rsplit('/').find(|part| {
         let stem = part.strip_suffix(".service").or_else(|| part.strip_suffix(".scope"));
@@ -51,7 +53,7 @@ fn unit(path: &str) -> Option<&str> {
     })
 }
 
-/// The innermost container: what runs it, and its id.
+/// Returns the innermost container: its runtime and its id.
 fn container(path: &str) -> Option<(Runtime, String)> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != "..").collect();
     (0..parts.len()).rev().find_map(|at| {
@@ -60,7 +62,8 @@ fn container(path: &str) -> Option<(Runtime, String)> {
     })
 }
 
-/// Names that say it themselves: `docker-ID.scope`, `cri-containerd-ID.scope`, `..:cri-containerd:ID`.
+/// Recognises containers by names that contain the runtime: `docker-ID.scope`,
+/// `cri-containerd-ID.scope`, `..:cri-containerd:ID`.
 fn by_prefix(part: &str) -> Option<(Runtime, String)> {
     const PREFIXES: [(&str, Runtime); 7] = [
         ("cri-containerd-", Runtime::Containerd),
@@ -86,13 +89,14 @@ fn by_prefix(part: &str) -> Option<(Runtime, String)> {
     }
     let stem = part.strip_suffix(".scope").unwrap_or(part);
     PREFIXES.iter().find_map(|(prefix, runtime)| {
-        // `crio-conmon-ID` and the like are the runtime's own processes: what follows the prefix is no id.
+        // `crio-conmon-ID` and the like are processes of the runtime: what follows the prefix is not an id.
         let id = stem.strip_prefix(prefix).filter(|id| is_id(id))?;
         Some((*runtime, id.to_owned()))
     })
 }
 
-/// Names that say it by what they stand below: `/docker/ID`, `/kubepods/../podUID/ID`, `/ecs/TASK/ID`, `/lxc/NAME`.
+/// Recognises containers by the parents of a name: `/docker/ID`, `/kubepods/../podUID/ID`,
+/// `/ecs/TASK/ID`, `/lxc/NAME`.
 fn by_parent(part: &str, parents: &[&str]) -> Option<(Runtime, String)> {
     let parent = parents.last()?;
     let below = |name: &str| parents.first() == Some(&name);
@@ -118,12 +122,12 @@ fn by_parent(part: &str, parents: &[&str]) -> Option<(Runtime, String)> {
     Some((runtime, part.to_owned()))
 }
 
-/// 64 hexadecimal digits, as every runtime's ids.
+/// Returns whether `text` is 64 hexadecimal digits, the format of all runtimes' ids.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && is_hex(text)
 }
 
-/// 32 hexadecimal digits, a dash and a number: Fargate.
+/// Returns whether `text` is 32 hexadecimal digits, a dash and a number, the format of Fargate.
 fn is_fargate_id(text: &str) -> bool {
     text.split_once('-').is_some_and(|(task, number)| {
         task.len() == 32 && is_hex(task) && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())
@@ -134,12 +138,12 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The uid of the pod the path leads through.
+/// Returns the uid of the pod that the path leads through.
 fn pod(path: &str) -> Option<Arc<str>> {
     path.split(['/', ':']).rev().find_map(pod_uid).map(|uid| uid.as_str().into())
 }
 
-/// `podUID`, or `kubepods-burstable-podUID.slice` where systemd wants its dashes as underscores.
+/// Parses `podUID`, or `kubepods-burstable-podUID.slice` with the uid's dashes as underscores.
 fn pod_uid(part: &str) -> Option<String> {
     let stem = part.strip_suffix(".slice").unwrap_or(part);
     let uid = match stem.rfind("-pod") {
@@ -151,11 +155,11 @@ fn pod_uid(part: &str) -> Option<String> {
         && uid
             .char_indices()
             .all(|(at, c)| if matches!(at, 8 | 13 | 18 | 23) { c == '-' } else { c.is_ascii_hexdigit() });
-    // A static pod's is a hash without dashes.
+    // The uid of a static pod is a hash without dashes.
     (dashed || uid.len() == 32 && is_hex(&uid)).then_some(uid)
 }
 
-/// systemd writes what a unit's name may not hold as `\x2d`.
+/// Reverses systemd's escapes such as `\x2d`, for characters that a unit's name may not contain.
 fn unescape(text: &str) -> String {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! Paths as the runtimes write them.
+//! Tests on paths as the runtimes write them.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd
 const POD: &str = "6ad3b5f0-1c2d-4e5f-8a9b-0c1d2e3f4a5b";
 const POD_: &str = "6ad3b5f0_1c2d_4e5f_8a9b_0c1d2e3f4a5b";
 
-/// What `/proc/PID/cgroup` of version 2 says with this path, `ID`, `POD` and `POD_` filled in.
+/// Parses a `/proc/PID/cgroup` of version 2 with this path; `ID`, `POD` and `POD_` are filled in.
 fn place(path: &str) -> Place {
     let path = path.replace("POD_", POD_).replace("POD", POD).replace("ID", ID);
     parse(&format!("0::{path}\n")).expect("it has a line")

@@ -1,13 +1,13 @@
-//! The container a process runs in, as its cgroup's path tells.
+//! Container that a process runs in, from the path of its cgroup.
 
 use std::{fs, path::Path};
 
-/// The short id, as `docker ps` and `crictl ps` show it, of the container a process runs in.
+/// Returns the short id of a process's container, as `docker ps` and `crictl ps` show it.
 pub(super) fn of_process(proc: &Path, pid: u32) -> Option<String> {
     in_cgroups(&fs::read_to_string(proc.join(pid.to_string()).join("cgroup")).ok()?)
 }
 
-/// The last full id in the cgroups' paths: a container's is below that of the container it runs in.
+/// Returns the last full id in the paths: a nested container's comes after that of the outer one.
 fn in_cgroups(text: &str) -> Option<String> {
     const FULL: usize = 64;
     const SHORT: usize = 12;

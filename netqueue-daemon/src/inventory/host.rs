@@ -1,51 +1,54 @@
-//! The host's network namespace, and whether it is the host's at all: in a container, PID 1 is the container's.
+//! Network namespace of the host.
+//!
+//! In a container, PID 1 is the container's, so the namespace found may not be the host's.
 
 use std::{fs, io, path::Path};
 
 use super::netns::{inode_of, of_task};
 use netqueue_domain::{Netns, Obstacle};
 
-/// The inode number of the initial PID namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+/// Inode number of the initial PID namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_PIDNS: u32 = 0xEFFF_FFFC;
 
-/// A sysctl the kernel registers for the initial network namespace only (`net_core_table` in
-/// net/core/sysctl_net_core.c). /proc/sys shows each process those of its own namespace, so that the file tells whether
-/// that is the initial one; before 6.18, its inode number does not.
+/// Sysctl that the kernel registers for the initial network namespace only.
+/// (`net_core_table` in net/core/sysctl_net_core.c.) /proc/sys shows each process those of its own namespace,
+/// so the file shows whether that is the initial one; before 6.18, its inode number does not.
 const OF_INITIAL_NETNS: &str = "/proc/sys/net/core/netdev_max_backlog";
 
-/// The namespace that is compared first, and what it is.
+/// Network namespace that is compared first, and what is hidden from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The host's network namespace, or, in a container that does not see it, the container's.
+    /// Network namespace of the host, or of the container if the host's is not visible.
     pub netns: Netns,
-    /// What netqueue does not see of the host.
+    /// Obstacle that hides parts of the host; `None` if there is none.
     pub obstacle: Option<Obstacle>,
 }
 
 impl Host {
-    /// Whether the namespace is the host's.
+    /// Returns whether the namespace is the host's.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         self.obstacle != Some(Obstacle::ForeignNetns)
     }
 }
 
-/// Finds the namespace of PID 1; where that may not be looked at or is no host's, the daemon's own.
+/// Finds the host's network namespace, as far as it is visible.
+/// The daemon's own if that is the initial one or PID 1's cannot be read, else PID 1's.
 ///
 /// # Errors
-/// Neither can be looked at.
+/// The daemon's own namespace cannot be read.
 pub fn find() -> io::Result<Host> {
     let pidns = |directory| inode_of(Path::new(directory), "pid").ok();
     Ok(classify(&Namespaces {
         of_pid_1: of_task(Path::new("/proc/1")).ok(),
         own: of_task(Path::new("/proc/self"))?,
         own_is_initial: fs::exists(OF_INITIAL_NETNS).unwrap_or(false),
-        // /proc may show another PID namespace than the daemon's: PID 1 is that one's.
+        // /proc may show another PID namespace than the daemon's; PID 1 belongs to the one shown.
         pidns: pidns("/proc/1").or_else(|| pidns("/proc/self")),
     }))
 }
 
-/// What can be found out about namespaces.
+/// Facts about namespaces from which the host's is inferred.
 #[derive(Clone, Copy)]
 struct Namespaces {
     of_pid_1: Option<u32>,

@@ -1,5 +1,7 @@
-//! Looks at the connections of servers whose clients lose the keep-alive race, to infer after how long they close idle
-//! ones. Only those servers, only while it happens: each look walks the kernel's table of connections.
+//! Samples connections of servers whose clients lose the keep-alive race, to infer idle time-outs.
+//!
+//! Only of those servers and only while it happens, since each sample walks the kernel's table of
+//! connections.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,12 +11,12 @@ use std::{
 use super::sock_diag;
 use netqueue_domain::{IdleClosings, IdleLimit, Netns, Timestamp};
 
-/// The servers to look at, as whoever counts resets says.
+/// Servers to watch, as derived from the counts of resets.
 #[derive(Clone, Debug, Default)]
 pub struct Raced(Arc<Mutex<BTreeSet<(Netns, u16)>>>);
 
 impl Raced {
-    /// From now on these. Returns whether there is any that was not among them before.
+    /// Replaces the servers to watch. Returns whether there are any that were not watched before.
     pub(super) fn set(&self, servers: BTreeSet<(Netns, u16)>) -> bool {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let more = !servers.is_subset(&now);
@@ -27,14 +29,14 @@ impl Raced {
     }
 }
 
-/// What was seen of each of them.
+/// Samples of each watched server.
 #[derive(Debug, Default)]
 pub(super) struct IdleWatch {
     servers: BTreeMap<(Netns, u16), IdleClosings>,
 }
 
 impl IdleWatch {
-    /// Begins to watch those that are to be watched now, and forgets the others.
+    /// Starts to watch the servers that are to be watched now, and drops the others.
     pub(super) fn begin(&mut self, raced: &Raced) {
         let wanted = raced.get();
         self.servers.retain(|server, _| wanted.contains(server));
@@ -43,17 +45,17 @@ impl IdleWatch {
         });
     }
 
-    /// Whether any server there is watched.
+    /// Returns whether any server in this namespace is watched.
     pub(super) fn watches(&self, netns: Netns) -> bool {
         self.servers.range((netns, 0)..=(netns, u16::MAX)).next().is_some()
     }
 
-    /// Whether any server is watched at all.
+    /// Returns whether any server is watched.
     pub(super) fn is_watching(&self) -> bool {
         !self.servers.is_empty()
     }
 
-    /// Looks at those in the namespace the calling thread is in. A look that fails shows nothing.
+    /// Samples the servers in the namespace that the calling thread is in. A failed sample is skipped.
     pub(super) fn look(&mut self, netns: Netns, now: Timestamp) {
         for ((_, port), closings) in self.servers.range_mut((netns, 0)..=(netns, u16::MAX)) {
             if let Ok(seen) = sock_diag::connections(*port) {
@@ -62,7 +64,7 @@ impl IdleWatch {
         }
     }
 
-    /// What could be inferred so far.
+    /// Returns the idle time-outs inferred so far.
     pub(super) fn limits(&self) -> Vec<(Netns, u16, IdleLimit)> {
         let known = self.servers.iter();
         known.filter_map(|((netns, port), closings)| Some((*netns, *port, closings.limit()?))).collect()

@@ -1,5 +1,6 @@
-//! What the rest of the system says, outside the kernel side's programs: namespaces, their counters and sysctls, their
-//! listeners and whose they are.
+//! Inventory of the system from outside the eBPF programs.
+//!
+//! Network namespaces, their counters and sysctls, their listeners, and the processes that own them.
 
 mod book;
 mod calls;

@@ -1,5 +1,6 @@
-//! Files that are bound to network namespaces, from the mount table: `ip netns add` binds one, and so do container
-//! runtimes.
+//! Files bound to network namespaces, from the mount table.
+//!
+//! `ip netns add` and container runtimes bind such files.
 
 use std::{
     fs,
@@ -8,18 +9,18 @@ use std::{
 
 use super::netns;
 
-/// A file bound to a namespace.
+/// File bound to a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
-    /// The namespace's inode number.
+    /// Inode number of the namespace.
     pub(super) inode: u32,
-    /// The path in the mount table.
+    /// Path in the mount table.
     pub(super) path: PathBuf,
 }
 
 impl Bound {
-    /// The name somebody gave the namespace with it: of a file in a directory called `netns`, unless a machine made the
-    /// name up.
+    /// Returns the name that somebody gave the namespace with the file.
+    /// That is the name of a file in a directory called `netns`, unless a program generated the name.
     pub(super) fn name(&self) -> Option<&str> {
         let directory = self.path.parent()?;
         let made_up = |name: &&str| name.starts_with("cni-") || is_uuid(name);
@@ -28,7 +29,7 @@ impl Bound {
     }
 }
 
-/// The mount table of PID 1, where it may be read, or the daemon's own; with the path of the root it is seen from.
+/// Reads the mount table of PID 1 if permitted, else the daemon's own; with the root it is relative to.
 pub(super) fn bound(proc: &Path) -> (PathBuf, Vec<Bound>) {
     let read = |process: &str| {
         let table = fs::read_to_string(proc.join(process).join("mountinfo")).ok()?;
@@ -37,7 +38,8 @@ pub(super) fn bound(proc: &Path) -> (PathBuf, Vec<Bound>) {
     read("1").or_else(|| read("self")).unwrap_or_default()
 }
 
-/// Lines of proc(5) mountinfo: `id parent dev root mountpoint options [fields] - type source superoptions`.
+/// Parses the mount table in the format of proc(5) mountinfo:
+/// `id parent dev root mountpoint options [fields] - type source superoptions`.
 fn parse(table: &str) -> Vec<Bound> {
     let line = |line: &str| {
         let (head, tail) = line.split_once(" - ")?;
@@ -51,7 +53,7 @@ fn parse(table: &str) -> Vec<Bound> {
     table.lines().filter_map(line).collect()
 }
 
-/// Spaces and the like are written as octal numbers.
+/// Reverses the octal escapes of spaces and the like.
 fn unescape(path: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()

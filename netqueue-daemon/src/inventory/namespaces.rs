@@ -1,4 +1,4 @@
-//! The namespaces that were found, and their counters, each read through a thread that is in it or from inside.
+//! Namespaces found, and their counters, read through a thread that is in the namespace or from inside.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use super::{
 };
 use netqueue_domain::{Netns, PerCounter};
 
-/// The namespaces that were found and how to read them.
+/// Namespaces found, and how to read them.
 #[derive(Debug)]
 pub struct Namespaces {
     proc: PathBuf,
@@ -28,44 +28,44 @@ struct Known {
     file: Option<PathBuf>,
 }
 
-/// Why a namespace's counters are not known.
+/// Reason why a namespace's counters cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// No thread known to be in it is in it any more, and no file is bound to it.
+    /// All its known threads have left, and no file is bound to it.
     #[error("no thread that is known is in it any more, and no file is bound to it")]
     Lost,
     /// No thread is in it, and reading it from inside failed.
     #[error("no thread is in it, and {0}")]
     Closed(#[from] EnterError),
-    /// Its files cannot be read.
+    /// The counters of the namespace cannot be read.
     #[error(transparent)]
     Netstat(#[from] NetstatError),
 }
 
 impl Namespaces {
-    /// None known yet.
+    /// Starts without any namespace.
     #[must_use]
     pub fn new(proc: &Path) -> Self {
         Self { proc: proc.to_owned(), known: HashMap::new() }
     }
 
-    /// All that were found and have not ended.
+    /// Returns all that were found and have not ended.
     pub fn all(&self) -> impl Iterator<Item = Netns> + '_ {
         self.known.keys().copied()
     }
 
-    /// Whether it was found, and has not ended.
+    /// Returns whether a namespace was found and has not ended.
     #[must_use]
     pub fn knows(&self, netns: Netns) -> bool {
         self.known.contains_key(&netns)
     }
 
-    /// It has ended.
+    /// Removes a namespace that has ended.
     pub fn forget(&mut self, netns: Netns) {
         self.known.remove(&netns);
     }
 
-    /// Takes over what a search found, and returns it with the names.
+    /// Adds what a search found; returns the namespaces with their names.
     pub fn learn(&mut self, search: Search) -> Vec<(Netns, Option<Arc<str>>)> {
         let take = |(netns, Found { name, file, members, .. })| {
             let known: &mut Known = self.known.entry(netns).or_default();
@@ -78,7 +78,7 @@ impl Namespaces {
         search.found.into_iter().map(take).collect()
     }
 
-    /// Reads the counters of these namespaces: each surely its own.
+    /// Reads the counters of these namespaces, making sure that each belongs to its namespace.
     pub fn read(
         &mut self,
         wanted: &[Netns],
@@ -115,7 +115,8 @@ impl ReadError {
 }
 
 impl Known {
-    /// Reads through the first member that is in the namespace before and after; forgets those that are not.
+    /// Reads through the first member that is in the namespace before and after the reading.
+    /// Removes members that are not.
     fn read(&mut self, proc: &Path, netns: Netns, who: WhoHas<'_>) -> Result<PerCounter<u64>, ReadError> {
         while let Some(member) = self.members.first() {
             let inside = || member.inode(proc) == Some(netns.inode) && who(netns.inode) == netns;

@@ -1,26 +1,26 @@
-//! The kernel's own counters of one network namespace, from its netstat and snmp files.
+//! Kernel counters of one network namespace, from its netstat and snmp files.
 
 use std::{fs, io, path::Path};
 
 use netqueue_domain::{KernelCounter, PerCounter};
 
-/// Why the counters are not known.
+/// Reason why the counters cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum NetstatError {
     /// A file cannot be read.
     #[error("cannot read {file}: {source}")]
     Read {
-        /// Which.
+        /// Path of the file.
         file: String,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
     /// A counter is not in its file.
     #[error("{group} {counter} is not in this kernel's netstat and snmp files")]
     Missing {
-        /// The line it should stand on.
+        /// Group of counters, that is the label of the line, in which it is expected.
         group: &'static str,
-        /// Its name.
+        /// Name of the counter.
         counter: &'static str,
     },
 }
@@ -50,7 +50,7 @@ fn parse(text: &str) -> Result<PerCounter<u64>, NetstatError> {
     Ok(counters)
 }
 
-/// The line a counter stands on.
+/// Returns the group of a counter, that is the label of its line.
 const fn group(counter: KernelCounter) -> &'static str {
     match counter {
         KernelCounter::OutRsts => "Tcp",

@@ -1,5 +1,6 @@
-//! Which processes hold which listening sockets. One pass over /proc finds them; in between, those known are only asked
-//! whether they are still there.
+//! Processes that own listening sockets.
+//!
+//! A pass over /proc finds them; between passes, those found are only checked for whether they still exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -16,16 +17,16 @@ use super::{
 use crate::clock::CpuTime;
 use netqueue_domain::{Known, Owner, OwnerSearch, SocketInode, Unknown};
 
-/// At least this often all processes are looked at: who got a descriptor since is found.
+/// Longest interval between passes, which find processes that received a descriptor since.
 const PERIOD: Duration = Duration::from_secs(30);
-/// After a new socket was found, those who get it from its first holder are looked for at these times.
+/// Passes after a new socket was found, for processes that receive it from its first owner.
 const FOLLOW_UPS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(12)];
-/// A pass is made no sooner than so many times its own length after the last: at most a tenth of one CPU.
+/// Factor of the pause after a pass, which so takes at most a tenth of one CPU.
 const SHARE: u32 = 10;
-/// So many owners of one socket are kept, the oldest.
+/// Largest number of owners kept per socket, the oldest ones.
 const MOST: usize = 256;
 
-/// The owners of the sockets that are asked for.
+/// Owners of the sockets of interest.
 #[derive(Debug)]
 pub(super) struct Owners {
     proc: PathBuf,
@@ -39,7 +40,7 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Nobody known yet; processes are looked for below `proc`.
+    /// Starts without any owner; processes are looked for below `proc`.
     pub(super) fn new(proc: impl Into<PathBuf>) -> Self {
         Self {
             proc: proc.into(),
@@ -53,17 +54,17 @@ impl Owners {
         }
     }
 
-    /// What it has cost so far.
+    /// Returns the cost so far.
     pub(super) const fn cost(&self) -> OwnerSearch {
         self.cost
     }
 
-    /// Who holds a socket.
+    /// Returns the owners of a socket.
     pub(super) fn of(&self, socket: SocketInode) -> Known<Arc<[Owner]>> {
         self.known.get(&socket).cloned().unwrap_or(Err(Unknown::NotYet))
     }
 
-    /// Brings everything up to date for `wanted`. Returns whether there is still somebody to be looked for, soon.
+    /// Updates the owners of the sockets in `wanted`. Returns whether a pass is due that has to wait.
     pub(super) fn refresh(&mut self, wanted: &HashSet<SocketInode>, now: Instant) -> bool {
         let someone_ended = self.ask_the_known();
         let new = wanted.iter().any(|socket| !self.known.contains_key(socket));
@@ -86,13 +87,13 @@ impl Owners {
         asked_for && !rested
     }
 
-    /// Whether there are sockets so new that others may get them from their first holder.
+    /// Returns whether there are sockets so new that further processes may still receive them.
     pub(super) const fn follows_up(&self) -> bool {
         !self.follow_ups.is_empty()
     }
 
-    /// Asks the owners known whether they are still there, and what they are called: a program started by another is
-    /// first called as that one was.
+    /// Checks whether the owners found still exist and have the same name; returns whether any ended.
+    /// A program started by another first has that one's name.
     fn ask_the_known(&mut self) -> bool {
         let mut ended = HashSet::new();
         for (process, owner) in &mut self.processes {
@@ -130,7 +131,7 @@ impl Owners {
                 continue;
             }
             let known = self.processes.get(&process).cloned();
-            // One that ended meanwhile holds nothing any more.
+            // A process that ended meanwhile owns nothing any more.
             let Some(owner) = known.or_else(|| process.describe(&self.proc).ok().map(Arc::new)) else {
                 continue;
             };
@@ -141,7 +142,7 @@ impl Owners {
         }
         (self.holders, self.processes) = (holders, found);
         self.cost.passes += 1;
-        // Of each that was looked for something is known now, if only that nobody was found.
+        // After a pass there is a result for each socket, if only that no owner was found.
         for socket in wanted {
             self.known.entry(*socket).or_insert(Err(Unknown::NotYet));
         }
@@ -170,7 +171,7 @@ impl Owners {
                 owners.sort_by_key(opens_for_others);
                 owners.into()
             });
-            // The same as before stays the same in memory too.
+            // Unchanged owners stay the same allocation, so that equality is cheap and memory is shared.
             match known {
                 Ok(before) if before == owners => {}
                 Ok(_) | Err(_) => *known = Ok(Arc::clone(owners)),
@@ -179,8 +180,8 @@ impl Owners {
     }
 }
 
-/// Whether this is a service manager, which opens sockets for the services it starts: the listener is named after those,
-/// as soon as one holds it too.
+/// Returns whether a process is a service manager, which opens sockets for the services it starts.
+/// The listener gets the name of the service as soon as that has the socket too.
 fn opens_for_others(owner: &Owner) -> bool {
     owner.pid == 1 || &*owner.comm == "systemd"
 }

@@ -1,4 +1,4 @@
-//! A /proc made of files, and processes that come, go and pass sockets on.
+//! Tests on a /proc made of files, with processes that come, go and pass sockets on.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -11,7 +11,7 @@ impl Proc {
         Self(tempfile::tempdir().expect("a directory"))
     }
 
-    /// A process that holds these sockets.
+    /// Starts a process that has these sockets open.
     fn start(&self, pid: u32, started: u64, comm: &str, sockets: &[u64]) {
         let directory = self.0.path().join(pid.to_string());
         fs::create_dir_all(directory.join("fd")).expect("it can be made");
@@ -36,7 +36,7 @@ impl Proc {
     }
 }
 
-/// The owners of the sockets in the order they are shown.
+/// Owners of the sockets, in the order in which they are shown.
 struct Watch {
     owners: Owners,
     wanted: HashSet<SocketInode>,
@@ -63,7 +63,7 @@ impl Watch {
 #[test]
 fn a_parent_and_its_workers_all_hold_it_and_the_oldest_gives_the_name() {
     let proc = Proc::new();
-    // Numbers wrap round: the oldest is not the one with the lowest.
+    // Process ids wrap round: the oldest process is not the one with the lowest.
     proc.start(30_000, 50, "nginx", &[7]);
     proc.start(20, 60, "worker", &[7]);
     proc.start(21, 60, "worker", &[7, 8]);

@@ -1,4 +1,6 @@
-//! The ways into the namespaces that are there: found by the search for namespaces, as often as that costs little.
+//! Paths by which network namespaces can be entered or read.
+//!
+//! Searches find them, as often as costs little.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +15,10 @@ use super::{
 };
 use netqueue_domain::Netns;
 
-/// Looking at every thread is followed by so many times its own length without that: it takes 2 % of one CPU at most.
+/// Factor of the pause after a search of all threads, which so takes 2 % of one CPU at most.
 const SHARE: u32 = 50;
 
-/// The namespaces known, and when every thread was looked at last.
+/// Namespaces found, and the time of the last search of all threads.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     known: BTreeMap<Netns, Place>,
@@ -24,7 +26,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Every namespace a process or thread below `proc` is in, or that a file is bound to.
+    /// Returns every namespace that a process or thread below `proc` is in, or that a file is bound to.
     pub(super) fn search(&mut self, proc: &Path, who: WhoHas<'_>, now: Instant) -> Vec<Place> {
         let due = self.thorough.is_none_or(|(last, took)| now.duration_since(last) >= took * SHARE);
         let found = search(proc, if due { Depth::Threads } else { Depth::Processes }, who);
@@ -38,7 +40,8 @@ impl Places {
         };
         let mut places: BTreeMap<_, _> = found.found.into_iter().filter_map(way).collect();
         if !due {
-            // Those that only a thread is in are not found by their processes, and are still there.
+            // A namespace that only threads are in is not found by a search of processes, but may still
+            // exist.
             let still = |(netns, place): &(Netns, Place)| {
                 let directory = place.shown.as_deref().and_then(Path::parent);
                 let inode = || directory.and_then(|directory| netns::of_task(directory).ok());

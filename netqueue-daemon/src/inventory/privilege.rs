@@ -1,4 +1,4 @@
-//! Which of the capabilities the inventory needs this process has.
+//! Capabilities that the inventory needs, and whether this process has them.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use netqueue_domain::{Capability, Unknown};
 const DAC_READ_SEARCH: u32 = 2;
 const SYS_PTRACE: u32 = 19;
 
-/// Why processes of others cannot be looked at: the capabilities that are missing, if any is.
+/// Returns why other users' processes cannot be examined: the capabilities that are missing, if any.
 pub(super) fn missing_to_look_at_processes() -> Unknown {
     let effective = fs::read_to_string("/proc/thread-self/status").ok().and_then(|status| effective(&status));
     missing(effective.unwrap_or(0))
@@ -20,7 +20,7 @@ fn missing(effective: u64) -> Unknown {
         (false, false) => Unknown::Privilege(&[Capability::SysPtrace, Capability::DacReadSearch]),
         (false, true) => Unknown::Privilege(&[Capability::SysPtrace]),
         (true, false) => Unknown::Privilege(&[Capability::DacReadSearch]),
-        // A security module's doing.
+        // With both capabilities, a security module must have refused.
         (true, true) => Unknown::Unreadable,
     }
 }

@@ -1,4 +1,6 @@
-//! Listeners as /proc/PID/net/tcp and tcp6 show them: readable without privilege in any namespace, but without limits.
+//! Listeners as /proc/PID/net/tcp and tcp6 show them.
+//!
+//! Readable without privilege in any namespace, but without the limits of queues.
 
 use std::{
     fs, io,
@@ -9,7 +11,7 @@ use std::{
 use super::sock_diag::{Seen, v6_family};
 use netqueue_domain::{Family, SocketInode, Unknown};
 
-/// The listeners in a directory like /proc/PID/net; `why` sock_diag was not asked for them.
+/// Reads the listeners from a directory like /proc/PID/net; `why` is the reason sock_diag was not used.
 ///
 /// # Errors
 /// The files cannot be read. A kernel without IPv6 has no tcp6, which is no error.
@@ -27,7 +29,7 @@ fn parse(text: &str, why: Unknown) -> Vec<Seen> {
     text.lines().skip(1).filter_map(|line| one(line, why)).collect()
 }
 
-/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ..`
+/// Parses `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ..`
 fn one(line: &str, why: Unknown) -> Option<Seen> {
     const LISTEN: &str = "0A";
     let mut fields = line.split_ascii_whitespace().skip(1);
@@ -52,7 +54,7 @@ fn one(line: &str, why: Unknown) -> Option<Seen> {
     })
 }
 
-/// Words of 32 bits, each as this machine would read it from network order.
+/// Parses words of 32 bits, each as this machine would read it from network order.
 fn address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
     match hex.len() {

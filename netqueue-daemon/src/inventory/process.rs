@@ -1,4 +1,4 @@
-//! One process as /proc shows it: when it started, what it is called, what it runs, where it was put.
+//! Process as /proc shows it: start time, name, executable, cgroup.
 
 use std::{
     fs, io,
@@ -10,12 +10,12 @@ use std::{
 use super::{cgroup, privilege};
 use netqueue_domain::{Known, Owner, SocketInode, Unknown, printable};
 
-/// The longest name the kernel gives a process (TASK_COMM_LEN less its zero).
+/// Longest name that the kernel gives a process (TASK_COMM_LEN less its zero).
 const COMM: usize = 15;
-/// So much of an executable's path is kept.
+/// Longest path of an executable that is kept, in bytes; a longer one is cut.
 const LONGEST_PATH: usize = 256;
 
-/// A process: its number, and when it started in clock ticks since boot.
+/// Process, identified by its number and its start in clock ticks since boot, as numbers are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Process {
     pub(super) started: u64,
@@ -23,25 +23,25 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// The process that has this number now.
+    /// Returns the process that has this number now.
     pub(super) fn of(proc: &Path, pid: u32) -> io::Result<Self> {
         let stat = fs::read(proc.join(pid.to_string()).join("stat"))?;
         let started = started(&stat).ok_or_else(|| io::Error::other("its stat file is not understood"))?;
         Ok(Self { started, pid })
     }
 
-    /// Whether it is still there.
+    /// Returns whether the process still exists.
     pub(super) fn lives(self, proc: &Path) -> bool {
         Self::of(proc, self.pid).is_ok_and(|now| now == self)
     }
 
-    /// Its name as it is now.
+    /// Returns its present name.
     pub(super) fn comm(self, proc: &Path) -> io::Result<Arc<str>> {
         let bytes = fs::read(self.directory(proc).join("comm"))?;
         Ok(printable(bytes.strip_suffix(b"\n").unwrap_or(&bytes), COMM))
     }
 
-    /// Everything about it.
+    /// Reads everything about the process that is reported of an owner.
     pub(super) fn describe(self, proc: &Path) -> io::Result<Owner> {
         let directory = self.directory(proc);
         let executable = fs::read_link(directory.join("exe"));
@@ -60,16 +60,16 @@ impl Process {
         })
     }
 
-    /// Calls `each` with every socket it holds.
+    /// Calls `each` with every socket it has open; returns the number of descriptors.
     ///
     /// # Errors
-    /// Its descriptors may not be looked at, or it is gone.
+    /// The descriptors of the process may not be read, or it has ended.
     pub(super) fn sockets(self, proc: &Path, mut each: impl FnMut(SocketInode)) -> io::Result<u64> {
         let mut looked_at = 0;
         for entry in fs::read_dir(self.directory(proc).join("fd"))? {
             looked_at += 1;
             let link = entry.and_then(|entry| fs::read_link(entry.path()));
-            // A descriptor closed meanwhile.
+            // Closed meanwhile.
             let Ok(link) = link else { continue };
             if let Some(inode) = socket(link.as_os_str().as_bytes()) {
                 each(inode);
@@ -83,7 +83,7 @@ impl Process {
     }
 }
 
-/// Every number below `proc` that is a process's, in ascending order.
+/// Returns the numbers of all processes below `proc`, ascending.
 pub(super) fn numbers(proc: &Path) -> Vec<u32> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
@@ -92,13 +92,14 @@ pub(super) fn numbers(proc: &Path) -> Vec<u32> {
     numbers
 }
 
-/// `socket:[18231]`
+/// Parses the target of a descriptor's link, such as `socket:[18231]`.
 fn socket(link: &[u8]) -> Option<SocketInode> {
     let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok().map(SocketInode)
 }
 
-/// The 22nd field. The second is the name in parentheses, in which anything may stand, parentheses too.
+/// Returns the 22nd field, the start time.
+/// The second field is the name in parentheses, which may contain anything, including parentheses.
 fn started(stat: &[u8]) -> Option<u64> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;

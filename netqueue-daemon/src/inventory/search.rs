@@ -1,4 +1,4 @@
-//! Looks for network namespaces: those a process or a thread is in, and those that have a name.
+//! Search for network namespaces: those that a process or a thread is in, and those bound to a file.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,52 +18,52 @@ use super::{
 use crate::clock::CpuTime;
 use netqueue_domain::Netns;
 
-/// How thoroughly to look.
+/// Thoroughness of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// At processes.
+    /// Examine processes.
     Processes,
-    /// At every thread: one may have moved to a namespace that nothing else is in.
+    /// Examine every thread: one may be the only member of its namespace.
     Threads,
 }
 
-/// What was found.
+/// Result of a search.
 #[derive(Debug)]
 pub struct Search {
-    /// The namespaces.
+    /// Namespaces found.
     pub found: BTreeMap<Netns, Found>,
-    /// How thoroughly it was looked.
+    /// Thoroughness of the search.
     pub depth: Depth,
-    /// Processes looked at.
+    /// Processes examined.
     pub processes: u64,
-    /// Threads looked at besides.
+    /// Threads examined in addition.
     pub threads: u64,
-    /// Processes and threads that may not be looked at.
+    /// Processes and threads that may not be examined.
     pub denied: u64,
     /// CPU time of the search.
     pub took: Duration,
 }
 
-/// A namespace that was found.
+/// Namespace that was found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Its name, where it has one that nothing else has.
+    /// Name, if it has one that no other namespace has.
     pub name: Option<Arc<str>>,
-    /// A file bound to it.
+    /// File bound to it.
     pub(super) file: Option<PathBuf>,
     /// Some of the threads in it.
     pub(super) members: Vec<Member>,
-    /// The first process seen in it.
+    /// First process found in it.
     process: Option<u32>,
 }
 
-/// So many threads of a namespace are remembered: when one ends, the next is at hand.
+/// Largest number of threads kept per namespace: when one ends, another is at hand.
 const MEMBERS: usize = 3;
 
-/// Names no namespace may have as its label: they mean something else.
+/// Names that no namespace gets as its label, because they have another meaning there.
 const RESERVED: [&str; 2] = ["host", "gone"];
 
-/// Looks for namespaces.
+/// Searches for namespaces.
 #[must_use]
 pub fn search(proc: &Path, depth: Depth, who: WhoHas<'_>) -> Search {
     let work = CpuTime::begin();
@@ -88,7 +88,7 @@ impl Search {
                 self.denied += 1;
                 return;
             }
-            // Its first thread may have ended before the others.
+            // The first thread of a process may have ended before the others.
             Err(_) => {}
         }
         let tasks = directory.join("task");
@@ -106,7 +106,7 @@ impl Search {
     }
 
     fn member(&mut self, proc: &Path, member: Member, who: WhoHas<'_>) {
-        // One that moves or dies meanwhile is found where it is at the next search.
+        // One that moves or ends meanwhile is found in its new place by the next search.
         let Some(netns) = netns::identify(who, || member.inode(proc)) else { return };
         let found = self.found.entry(netns).or_default();
         found.process.get_or_insert(member.process);
@@ -115,11 +115,11 @@ impl Search {
         }
     }
 
-    /// Gives names: that of a file, else that of a container; each to one namespace only.
+    /// Assigns names: that of a bound file, else that of a container, each to one namespace only.
     fn name(&mut self, proc: &Path, who: WhoHas<'_>) {
         let mut taken: HashSet<Arc<str>> = RESERVED.into_iter().map(Arc::from).collect();
         let mut give = |found: &mut Found, name: &str| {
-            // A number would look like another namespace's inode.
+            // A number would look like the inode number of another namespace.
             let usable = found.name.is_none() && !name.is_empty() && !name.bytes().all(is_of_a_number);
             let name: Arc<str> = name.into();
             if usable && taken.insert(Arc::clone(&name)) {
@@ -132,7 +132,7 @@ impl Search {
             found.file.get_or_insert(path);
             name.into_iter().for_each(|name| give(found, name));
         }
-        // The oldest process first: a container's own namespace rather than one made inside it.
+        // The oldest process first: its container is the namespace's own rather than one made inside it.
         let mut unnamed: Vec<_> = self.found.values_mut().filter(|found| found.name.is_none()).collect();
         unnamed.sort_by_key(|found| found.process);
         for found in unnamed {
@@ -142,7 +142,7 @@ impl Search {
     }
 }
 
-/// A bound file, and whose it is.
+/// Bound file, and its namespace.
 struct BoundTo<'a> {
     path: PathBuf,
     netns: Netns,
@@ -151,7 +151,7 @@ struct BoundTo<'a> {
 
 fn identified<'a>(root: &Path, bound: &'a Bound, who: WhoHas<'_>) -> Option<BoundTo<'a>> {
     let path = root.join(bound.path.strip_prefix("/").unwrap_or(&bound.path));
-    // The mount table is a moment old: the file says whose it is now. Where it may not be looked at, the table must do.
+    // The mount table is a moment old, so the file decides; if it may not be read, the table must do.
     let inode = || match fs::metadata(&path) {
         Ok(file) => netns::of_file(&file),
         Err(_) => Some(bound.inode),
@@ -160,12 +160,12 @@ fn identified<'a>(root: &Path, bound: &'a Bound, who: WhoHas<'_>) -> Option<Boun
     Some(BoundTo { netns, name: bound.name(), path })
 }
 
-/// Digits, and the point before a generation.
+/// Returns whether the byte may be part of a number: a digit, or the point before a generation.
 const fn is_of_a_number(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'.'
 }
 
-/// The entries that are numbers, in ascending order. A directory that is gone has none.
+/// Returns the entries that are numbers, ascending; none if the directory is gone.
 fn numbers(directory: &Path) -> Vec<u32> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut numbers: Vec<u32> =
@@ -174,7 +174,8 @@ fn numbers(directory: &Path) -> Vec<u32> {
     numbers
 }
 
-/// Whether a directory says that it has one subdirectory. A process's says how many threads it has.
+/// Returns whether a directory has one subdirectory, by its link count.
+/// For a process's task directory, that is whether it has a single thread.
 fn has_one_entry(directory: &Path) -> bool {
     fs::metadata(directory).is_ok_and(|directory| directory.nlink() == 3)
 }
@@ -187,7 +188,7 @@ mod tests {
     const HOST: u32 = 4_026_531_840;
     const POD: u32 = 4_026_532_201;
 
-    /// Every namespace is the third that has its number.
+    /// Makes every namespace the third with its inode number.
     const fn third(inode: u32) -> Netns {
         Netns { inode, generation: 3 }
     }

@@ -1,4 +1,6 @@
-//! Asks the kernel for the TCP listeners of the calling thread's network namespace: one netlink dump per family.
+//! Queries the kernel for TCP sockets of the calling thread's network namespace by sock_diag.
+//!
+//! Takes one netlink dump per address family.
 
 use std::{
     io,
@@ -17,31 +19,31 @@ use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
 use netqueue_domain::{Family, Known, QueueState, Sighting, SocketInode};
 
-/// A listener as one source shows it.
+/// Listener as one source shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// The address it is bound to.
+    /// Address to which it is bound.
     pub(super) addr: IpAddr,
-    /// Its port.
+    /// Port.
     pub(super) port: u16,
-    /// Its socket.
+    /// Inode number of the socket.
     pub(super) inode: SocketInode,
-    /// The kernel's name for it.
+    /// Socket cookie of the kernel.
     pub(super) cookie: Known<u64>,
-    /// What it takes.
+    /// Address families of the connections it accepts.
     pub(super) family: Family,
-    /// The interface it is bound to.
+    /// Index of the network interface to which it is bound.
     pub(super) interface: Option<u32>,
-    /// Who opened it.
+    /// User id of the socket's owner.
     pub(super) uid: u32,
-    /// The accept queue and its limit.
+    /// Accept queue and its limit.
     pub(super) queue: Known<QueueState>,
 }
 
-/// The listeners of the calling thread's namespace.
+/// Returns the listeners of the calling thread's namespace.
 ///
 /// # Errors
-/// There is no sock_diag for TCP here, or it broke off.
+/// sock_diag does not support TCP here, or the dump broke off.
 pub(super) fn listeners() -> io::Result<Vec<Seen>> {
     let mut seen = Vec::new();
     let socket = open()?;
@@ -53,10 +55,11 @@ pub(super) fn listeners() -> io::Result<Vec<Seen>> {
     Ok(seen)
 }
 
-/// The connections of the calling thread's namespace whose local port is `port`, open ones and those it has closed.
+/// Returns the connections of the calling thread's namespace with this local port.
+/// Open ones, and those that this side has closed.
 ///
 /// # Errors
-/// There is no sock_diag for TCP here, or it broke off.
+/// sock_diag does not support TCP here, or the dump broke off.
 pub(super) fn connections(port: u16) -> io::Result<Vec<(SocketAddr, Sighting)>> {
     let states = || {
         StateFlags::ESTABLISHED
@@ -82,9 +85,9 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sends a request and gives each socket of the answer to `each`.
+/// Sends a request and passes each socket of the response to `each`.
 fn dump(socket: &Socket, request: Vec<u8>, mut each: impl FnMut(&InetResponse)) -> io::Result<()> {
-    /// As much as the kernel puts into one answer.
+    /// Largest message that the kernel sends.
     const ANSWER: usize = 1 << 16;
     socket.send(&request, 0)?;
     let mut buffer = vec![0; ANSWER];
@@ -96,7 +99,7 @@ fn dump(socket: &Socket, request: Vec<u8>, mut each: impl FnMut(&InetResponse)) 
         }
         while !rest.is_empty() {
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-            // Messages begin at multiples of four.
+            // Messages are aligned to multiples of four bytes.
             let length = (message.header.length as usize).next_multiple_of(4);
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(one)) => each(&one),
@@ -109,7 +112,7 @@ fn dump(socket: &Socket, request: Vec<u8>, mut each: impl FnMut(&InetResponse)) 
     }
 }
 
-/// A request for all sockets in one of `states`, of one local port where that is not 0.
+/// Builds a request for all sockets in one of `states`, with this local port unless it is 0.
 fn request(family: u8, port: u16, states: StateFlags, extensions: ExtensionFlags) -> Vec<u8> {
     let mut socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     socket_id.source_port = port;
@@ -156,7 +159,7 @@ fn decode(response: &InetResponse) -> Option<Seen> {
     })
 }
 
-/// Where a connection's other end is, and whether it is idle or closed from here.
+/// Returns the peer of a connection, and whether it is idle or was closed from this side.
 fn sighting(response: &InetResponse) -> Option<(SocketAddr, Sighting)> {
     let id = &response.header.socket_id;
     let peer = SocketAddr::new(id.destination_address, id.destination_port);
@@ -167,14 +170,15 @@ fn sighting(response: &InetResponse) -> Option<(SocketAddr, Sighting)> {
         Nla::TcpInfo(info) => Some(info.as_slice()),
         _ => None,
     })?;
-    // struct tcp_info of the kernel's interface: both in milliseconds.
+    // struct tcp_info of the kernel's user-space interface: both in milliseconds.
     let number = |at: usize| Some(u32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
     let sent = number(offset_of!(libc::tcp_info, tcpi_last_data_sent))?;
     let received = number(offset_of!(libc::tcp_info, tcpi_last_data_recv))?;
     Some((peer, Sighting::Idle(Duration::from_millis(sent.min(received).into()))))
 }
 
-/// What an IPv6 socket bound to `addr` takes; only one bound to no address, or to an IPv4 one, takes IPv4.
+/// Returns the families that an IPv6 socket bound to `addr` accepts.
+/// IPv4 is among them only if it is bound to no address or to an IPv4-mapped one.
 pub(super) fn v6_family(addr: IpAddr, v6_only: Option<bool>) -> Family {
     match (addr, v6_only) {
         (IpAddr::V6(addr), _) if addr.to_ipv4_mapped().is_some() => Family::Ipv4,

@@ -1,10 +1,11 @@
-//! The sysctls that decide over listeners, as the calling thread's network namespace has them.
+//! Sysctls that decide over listeners, as the calling thread's network namespace has them.
 
 use std::{fs, io, path::Path};
 
 use netqueue_domain::{Known, Sysctls, Unknown};
 
-/// Reads them from a directory like /proc/sys. Which namespace's that shows, the kernel decides by the reading thread.
+/// Reads the sysctls from a directory like /proc/sys.
+/// The kernel shows those of the reading thread's namespace there.
 #[must_use]
 pub(super) fn read(root: &Path) -> Sysctls {
     let one = |name: &str| value(&root.join("net").join(name));

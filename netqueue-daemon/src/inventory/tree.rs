@@ -1,4 +1,4 @@
-//! A made-up /proc for tests.
+//! Imitation of /proc for tests.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use netqueue_domain::KernelCounter;
 
-/// Removed when dropped.
+/// Directory, removed when dropped.
 pub(super) struct Tree {
     _root: tempfile::TempDir,
     proc: PathBuf,
@@ -26,12 +26,12 @@ impl Tree {
         &self.proc
     }
 
-    /// A process with one thread.
+    /// Adds a process with one thread.
     pub(super) fn process(&self, pid: u32, inode: u32) {
         self.thread(pid, pid, inode);
     }
 
-    /// A thread, new or moved. The process's own entries are those of the thread with its number.
+    /// Adds or moves a thread. The process's own entries are those of the thread with its number.
     pub(super) fn thread(&self, pid: u32, tid: u32, inode: u32) {
         let process = self.proc.join(pid.to_string());
         self.task(&process.join("task").join(tid.to_string()), inode);
@@ -52,7 +52,7 @@ impl Tree {
         fs::write(self.proc.join(pid.to_string()).join("cgroup"), text).expect("written");
     }
 
-    /// What a thread's namespace has counted: so many of everything.
+    /// Sets every counter of a thread's namespace to `number`.
     pub(super) fn counts(&self, pid: u32, tid: u32, number: u64) {
         let net = self.proc.join(format!("{pid}/task/{tid}/net"));
         let names = KernelCounter::ALL.map(KernelCounter::as_str).join(" ");
@@ -63,7 +63,7 @@ impl Tree {
         fs::write(net.join("snmp"), snmp).expect("written");
     }
 
-    /// The process and all its threads end.
+    /// Ends a process and all its threads.
     pub(super) fn end(&self, pid: u32) {
         fs::remove_dir_all(self.proc.join(pid.to_string())).expect("it was there");
     }

@@ -1,4 +1,4 @@
-//! One look into a network namespace: its listeners and sysctls, from inside where that is possible.
+//! Probe of one network namespace: its listeners and sysctls, from inside if possible.
 
 use std::{
     fs::File,
@@ -15,48 +15,48 @@ use super::{
 };
 use netqueue_domain::{Capability, Netns, Sysctls, Unknown};
 
-/// A namespace, and the ways to it.
+/// Namespace, and the paths that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Which.
+    /// Namespace.
     pub(super) netns: Netns,
-    /// A file that stands for it, such as /proc/PID/ns/net.
+    /// File that represents it, such as /proc/PID/ns/net.
     pub(super) file: PathBuf,
-    /// A directory that shows it from outside, such as /proc/PID/net, if there is one.
+    /// Directory that shows it from outside, such as /proc/PID/net, if there is one.
     pub(super) shown: Option<PathBuf>,
 }
 
-/// What was seen there.
+/// Result of a probe.
 #[derive(Debug)]
 pub(super) struct Visit {
-    /// Its listeners.
+    /// Listeners of the namespace.
     pub(super) listeners: Vec<Seen>,
-    /// Its sysctls.
+    /// Sysctls of the namespace.
     pub(super) sysctls: Sysctls,
 }
 
-/// Why nothing is known of a namespace.
+/// Reason why a namespace could not be probed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VisitError {
-    /// It is not there any more, or its number is another's.
+    /// The namespace no longer exists, or its number belongs to another one.
     #[error("it is gone")]
     Gone,
-    /// It can neither be entered nor seen from outside.
+    /// The namespace can neither be entered nor read from outside.
     #[error("it can neither be entered (that needs CAP_SYS_ADMIN) nor seen from outside: {0}")]
     Closed(std::io::Error),
 }
 
-/// The thread that visits. It moves from namespace to namespace, so it serves nothing else.
+/// Thread that probes. It moves from namespace to namespace, so it is used for nothing else.
 pub(super) struct Visitor {
     who: Numbering,
-    /// Where it is.
+    /// Namespace that the thread is in.
     here: Option<Netns>,
-    /// Where it began.
+    /// Namespace in which the thread started.
     home: Option<(Netns, File)>,
 }
 
 impl Visitor {
-    /// For the calling thread.
+    /// Probes with the calling thread.
     #[must_use]
     pub(super) fn of_this_thread(who: Numbering) -> Self {
         const HERE: &str = "/proc/thread-self/ns/net";
@@ -64,17 +64,17 @@ impl Visitor {
         Self { who, here, home: here.zip(File::open(HERE).ok()) }
     }
 
-    /// Goes back to where it began: whoever stays in a namespace keeps it alive.
+    /// Returns to the initial namespace: staying in another would keep it alive.
     pub(super) fn go_home(&mut self) {
         if let Some((netns, file)) = self.home.as_ref().filter(|(netns, _)| self.here != Some(*netns)) {
             self.here = setns(file, CloneFlags::CLONE_NEWNET).is_ok().then_some(*netns);
         }
     }
 
-    /// Looks at a namespace from inside, else from outside.
+    /// Probes a namespace from inside, else from outside.
     ///
     /// # Errors
-    /// It is gone, or neither is possible.
+    /// The namespace is gone, or neither is possible.
     pub(super) fn visit(&mut self, place: &Place) -> Result<Visit, VisitError> {
         match self.enter(place) {
             Ok(()) => {
@@ -89,7 +89,7 @@ impl Visitor {
                 let why = Unknown::Privilege(&[Capability::SysAdmin]);
                 let shown = place.shown.as_deref().ok_or(VisitError::Gone)?;
                 let visit = outside(shown, why, Sysctls::unknown(why))?;
-                // Whoever is in it may have left meanwhile.
+                // Its processes may have left it meanwhile.
                 let still = shown.parent().map(|of| super::netns::of(of.join("ns/net"), &*self.who));
                 still
                     .is_some_and(|now| now.is_ok_and(|now| now == place.netns))
@@ -99,7 +99,7 @@ impl Visitor {
         }
     }
 
-    /// Goes there; whether that was possible.
+    /// Enters a namespace; returns whether that succeeded.
     pub(super) fn goes_to(&mut self, place: &Place) -> bool {
         self.enter(place).is_ok()
     }
@@ -108,7 +108,7 @@ impl Visitor {
         if self.here == Some(place.netns) {
             return Ok(());
         }
-        // The file holds the namespace only until it is closed, below.
+        // The file keeps the namespace alive only until it is closed, at the end of this function.
         let file = File::open(&place.file).map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => NotEntered::Refused,
             _ => NotEntered::Gone,

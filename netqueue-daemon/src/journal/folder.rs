@@ -1,4 +1,4 @@
-//! The folder of the log: its segments in order, and who may write there.
+//! Directory of the log: its segments in order, and the lock that keeps other writers out.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,12 +12,12 @@ use netqueue_domain::WallTime;
 const PREFIX: &str = "events-";
 const SUFFIX: &str = ".ndjson.gz";
 
-/// The folder, held by this process.
+/// Directory, locked by this process.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     pub(super) limit: u64,
-    /// Held for as long as this run writes.
+    /// Lock, released when this run ends.
     _lock: File,
 }
 
@@ -40,7 +40,7 @@ impl Folder {
         Ok(Self { path, limit: settings.limit, _lock: lock })
     }
 
-    /// Its segments, oldest first. Other files are left alone.
+    /// Returns the segments, oldest first. Other files are ignored.
     pub(super) fn segments(&self) -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(&self.path)?.collect::<io::Result<Vec<_>>>()?;
         let ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
@@ -50,11 +50,12 @@ impl Folder {
         Ok(segments)
     }
 
-    /// A segment whose first event will have this number; names sort by it, and by time where nothing happened.
+    /// Creates a segment whose first event will have this number.
+    /// Names sort by it, then by time, for segments without events.
     pub(super) fn create(&self, first: u64, now: WallTime) -> io::Result<(PathBuf, File)> {
         let path = self.path.join(format!("{PREFIX}{first:020}-{:020}{SUFFIX}", now.as_nanos()));
         let file = File::options().create_new(true).write(true).open(&path)?;
-        // The entry in the folder is to be as safe as what is written.
+        // The directory entry must be as durable as the data.
         File::open(&self.path)?.sync_all()?;
         Ok((path, file))
     }

@@ -1,4 +1,4 @@
-//! One line of the log: an event, its number, and how those it concerns were called.
+//! Entry of the log: an event, its number, and the names of process and namespace at that time.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use netqueue_domain::{Event, Named, Timestamp, WallClock};
 
-/// An event as it is written.
+/// Event as written to the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// Its number.
+    /// Sequence number of the event.
     pub seq: u64,
-    /// The process that held the listener.
+    /// Process that owned the listener.
     pub process: Arc<str>,
-    /// What its namespace was called.
+    /// Name of the network namespace.
     pub netns: Arc<str>,
-    /// What happened. Its time is what the wall clock showed: another run of the daemon counts from another moment.
+    /// Event. Its time is wall clock time, because another run counts from another anchor.
     pub event: Event,
 }
 
 impl Line {
-    /// An event, the names of now, and the wall clock as it is set.
+    /// Makes an entry with the present names and the wall clock as it is set.
     #[must_use]
     pub fn new(seq: u64, named: Named, event: Event, clock: WallClock) -> Self {
         let Named { process, netns } = named;
@@ -28,7 +28,7 @@ impl Line {
         Self { seq, process, netns, event: Event { time, ..event } }
     }
 
-    /// The names of then.
+    /// Returns the names recorded in the entry.
     pub(super) fn named(&self) -> Named {
         Named { process: Arc::clone(&self.process), netns: Arc::clone(&self.netns) }
     }

@@ -1,5 +1,6 @@
-//! What each part of a segment says of itself, in the extra field of its gzip header (RFC 1952, 2.3.1.1): so that parts are
-//! found, counted and passed over without unpacking them.
+//! Header of a block, in the extra field of its gzip header (RFC 1952, 2.3.1.1).
+//!
+//! Blocks are found, counted and skipped by their headers, without being decompressed.
 
 use flate2::Crc;
 use zerocopy::{
@@ -7,39 +8,39 @@ use zerocopy::{
     little_endian::{U16, U32, U64},
 };
 
-/// The beginning of a part.
+/// Header of a block, including the fixed gzip header.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub(super) struct Mark {
-    /// Magic, method, flags, time, hints.
+    /// Gzip header: magic, method, flags, time, hints.
     gzip: [u8; 10],
     extra_length: U16,
     name: [u8; 2],
     length: U16,
-    /// When the run attached that wrote it, in nanoseconds since the epoch.
+    /// Time when the run attached that wrote the block, in nanoseconds since the epoch.
     pub(super) run: U64,
-    /// The number of its first event; of a part without events, of the next one.
+    /// Number of the first event in the block; of the next event if it has none.
     pub(super) first: U64,
-    /// When it was written, in nanoseconds since the epoch.
+    /// Time of the write, in nanoseconds since the epoch.
     pub(super) written: U64,
-    /// Events in it.
+    /// Number of events in the block.
     pub(super) events: U32,
-    /// Bytes of the whole part.
+    /// Size of the whole block in bytes.
     pub(super) size: U32,
-    /// 1 where the run ended properly with it.
+    /// Set to 1 in the last block of a run that ended cleanly.
     pub(super) end: U32,
     check: U32,
 }
 
-/// Bytes of a mark.
+/// Size of a header in bytes.
 pub(super) const LENGTH: usize = size_of::<Mark>();
-/// Bytes of a mark behind the fixed part of a gzip header and the length of its extra field.
+/// Size of the extra field: a header without the fixed gzip header and the length of the field.
 pub(super) const EXTRA: usize = LENGTH - 12;
 
 const NAME: [u8; 2] = *b"NQ";
 
 impl Mark {
-    /// The mark over a packed part that begins with `packed`: its numbers are still to be set.
+    /// Makes the header for the compressed block `packed`; its numbers are set later.
     pub(super) fn over(packed: &[u8]) -> Option<Self> {
         let mut mark = Self::ref_from_prefix(packed).ok()?.0.to_owned();
         mark.name = NAME;
@@ -47,7 +48,7 @@ impl Mark {
         Some(mark)
     }
 
-    /// The mark at the beginning of `bytes`, where they are one and undamaged.
+    /// Parses the header at the start of `bytes`; `None` if there is none or it is damaged.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let mark = Self::ref_from_prefix(bytes).ok()?.0.to_owned();
         let sound = mark.gzip.starts_with(&[0x1f, 0x8b, 8, 4])
@@ -58,13 +59,13 @@ impl Mark {
         sound.then_some(mark)
     }
 
-    /// The same with its checksum.
+    /// Sets the checksum.
     pub(super) fn checked(mut self) -> Self {
         self.check = U32::new(self.checksum());
         self
     }
 
-    /// The number after its last event.
+    /// Returns the number after that of the last event in the block.
     pub(super) fn next(&self) -> u64 {
         self.first.get().saturating_add(u64::from(self.events.get()))
     }

@@ -1,8 +1,11 @@
-//! The event log on disk: segments of checked parts, bounded, complete up to a fraction of a second before whatever ends the daemon.
+//! Event log on disk: segments of checksummed blocks, bounded in size.
 //!
-//! A segment is gzip-compressed lines of JSON, one event a line: `zcat DIR/*.ndjson.gz | jq` reads the log. Every quarter
-//! of a second in which there were events is a part of its own, a gzip member, which carries its length and checksum: what was cut off
-//! or damaged is told from the rest, and the rest is read.
+//! Complete up to a fraction of a second before whatever ends the daemon.
+//!
+//! A segment is gzip-compressed JSON, one event a line: `zcat DIR/*.ndjson.gz
+//! jq` reads the log. Every quarter of a second with events is a block of its own, a gzip member that carries
+//! its length and checksum. What was cut off or damaged is thus distinguished from the rest, and the rest is
+//! read.
 
 mod folder;
 mod line;
@@ -27,41 +30,42 @@ pub use line::Line;
 
 use netqueue_domain::{EventLog, JournalState, Timestamp};
 
-/// Lines given to the writer at once.
+/// Largest number of entries handed to the writer at once.
 pub const BATCH: usize = 512;
-/// Batches that may wait for the writer: about 8 MB of events, and more than a second of the worst storms.
+/// Batches that may wait for the writer.
+/// Take about 8 MB of events, which is more than a second of the worst storms.
 const WAITING: usize = 64;
 
-/// What an event log on disk is set to.
+/// Settings of an event log on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalSettings {
-    /// Its folder; made where it is not there.
+    /// Directory of the log, created if it does not exist.
     pub directory: PathBuf,
-    /// Bytes it may take.
+    /// Size limit of the log in bytes.
     pub limit: u64,
-    /// Bytes in memory that what is read back may take.
+    /// Memory in bytes for the events that are read back.
     pub memory: usize,
 }
 
-/// Why there can be no event log on disk.
+/// Reason why there can be no event log on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Somebody else writes there.
+    /// Another process writes to the directory.
     #[error(
         "another netqueue writes its event log to {0}: stop it, or choose another folder with --event-log"
     )]
     Taken(PathBuf),
-    /// The folder cannot be used.
+    /// The directory cannot be used.
     #[error("the event log's folder {path} cannot be used (--event-log): {source}")]
     Folder {
-        /// Which.
+        /// Path of the directory.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-/// The event log on disk, open for writing. Dropped, it writes what it has and ends properly.
+/// Event log on disk, open for writing. Dropping it writes what is pending and ends the log cleanly.
 #[derive(Debug)]
 pub struct Journal {
     sender: Option<SyncSender<Vec<Line>>>,
@@ -69,10 +73,11 @@ pub struct Journal {
     writer: Option<JoinHandle<()>>,
 }
 
-/// Opens the log for the run that attached at `run`, and reads back the newest events of earlier ones.
+/// Opens the log for the run that attached at `run`, and reads back the newest events of earlier runs.
 ///
 /// # Errors
-/// The folder cannot be used, or another netqueue uses it. What cannot be understood in it is no error: it is counted.
+/// The directory cannot be used, or another netqueue uses it. Unreadable parts of it are no error; they are
+/// counted.
 pub fn open(settings: &JournalSettings, run: Timestamp) -> Result<(Journal, EventLog), JournalError> {
     let failed = |source| JournalError::Folder { path: settings.directory.clone(), source };
     let folder = folder::Folder::open(settings)?;
@@ -91,7 +96,7 @@ pub fn open(settings: &JournalSettings, run: Timestamp) -> Result<(Journal, Even
 }
 
 impl Journal {
-    /// Writes these events soon. Never waits: what the writer cannot take is counted as missing.
+    /// Queues entries for the writer. Never waits: what the writer cannot take is counted as missing.
     pub fn append(&self, lines: Vec<Line>) {
         let Some(sender) = &self.sender else { return };
         match sender.try_send(lines) {
@@ -103,7 +108,7 @@ impl Journal {
         }
     }
 
-    /// How it is doing.
+    /// Returns size, counts and problems of the log.
     #[must_use]
     pub fn state(&self) -> JournalState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! Reads back what earlier runs wrote: the newest events, as many as memory holds, and what is known of those runs.
+//! Reads back the newest events of earlier runs, as many as memory takes, and data on those runs.
 
 use std::{
     fs::{self, File},
@@ -9,9 +9,9 @@ use std::{
 use super::{JournalSettings, folder::Folder, mark::Mark, segment};
 use netqueue_domain::{Earlier, EarlierRun, EventLog, JournalState, Timestamp};
 
-/// Runs that are remembered: restarts beyond are no more told apart.
+/// Runs that are remembered; restarts before them are no longer distinguished.
 const RUNS: usize = 64;
-/// Bytes an event takes in memory, roughly.
+/// Approximate memory of an event in bytes.
 const EVENT: usize = 72;
 
 struct Place {
@@ -20,7 +20,7 @@ struct Place {
     mark: Mark,
 }
 
-/// The newest events of earlier runs, and how the log stands.
+/// Reads the newest events of earlier runs, and the state of the log.
 pub(super) fn read_back(folder: &Folder, settings: &JournalSettings) -> io::Result<(EventLog, JournalState)> {
     let mut state = JournalState::default();
     let mut places = Vec::new();
@@ -61,13 +61,14 @@ pub(super) fn read_back(folder: &Folder, settings: &JournalSettings) -> io::Resu
             }
         }
     }
-    // Nobody reads a hundred of these; how much is damaged is counted.
+    // Nobody reads a hundred of these; the extent of the damage is counted.
     state.trouble.truncate(5);
     events.begin(earlier, last);
     Ok((events, state))
 }
 
-/// From which part on memory is filled: what is too much of that one is evicted again.
+/// Returns the index of the first block to read so that memory is filled.
+/// Events of that block which exceed the memory are evicted again.
 fn first_that_fits(places: &[Place], memory: usize) -> usize {
     let mut events = 0;
     let newest_first = places.iter().enumerate().rev();
@@ -86,7 +87,7 @@ fn runs(places: &[Place]) -> Vec<EarlierRun> {
             (Timestamp::from_nanos(mark.run.get()), Timestamp::from_nanos(mark.written.get()));
         let last = mark.next().saturating_sub(1);
         match runs.last_mut() {
-            // A part without events is written first: a run is known from its beginning.
+            // A run first writes a block without events, so it is recorded from its beginning.
             Some(run) if run.attached == attached && !run.ended => {
                 (run.wrote, run.last, run.ended) = (wrote, run.last.max(last), mark.end.get() != 0);
             }

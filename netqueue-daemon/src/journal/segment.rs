@@ -1,4 +1,4 @@
-//! One file of the log: parts, each a gzip member with a mark.
+//! Segment of the log: a file of blocks, each a gzip member with a header.
 
 use std::{
     fs::File,
@@ -18,24 +18,24 @@ use super::{
 };
 use netqueue_domain::{Timestamp, WallTime};
 
-/// A part being filled.
+/// Block being filled.
 #[derive(Debug)]
 pub(super) struct Part {
     encoder: GzEncoder<Vec<u8>>,
     first: u64,
     events: u32,
-    /// Bytes before they were packed.
+    /// Size in bytes before compression.
     raw: usize,
 }
 
 impl Part {
-    /// An empty one; its first event will have this number.
+    /// Empty block whose first event will have this number.
     pub(super) fn new(first: u64) -> Self {
         let header = GzBuilder::new().extra(vec![0; EXTRA]);
         Self { encoder: header.write(Vec::new(), Compression::fast()), first, events: 0, raw: 0 }
     }
 
-    /// The number its next event must have.
+    /// Returns the number that its next event must have.
     pub(super) const fn next(&self) -> u64 {
         self.first + self.events as u64
     }
@@ -57,7 +57,7 @@ impl Part {
         Ok(())
     }
 
-    /// Its bytes, as they are written.
+    /// Returns the bytes to write.
     pub(super) fn finish(self, run: Timestamp, written: WallTime, end: bool) -> io::Result<Vec<u8>> {
         let mut packed = self.encoder.finish()?;
         let size = u32::try_from(packed.len()).map_err(io::Error::other)?;
@@ -73,7 +73,7 @@ impl Part {
     }
 }
 
-/// The marks of a segment and where each part begins, and how many bytes behind them are no part.
+/// Reads the headers in a segment with their offsets, and the number of bytes after the last block.
 pub(super) fn marks(path: &Path) -> io::Result<(Vec<(u64, Mark)>, u64)> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -91,10 +91,10 @@ pub(super) fn marks(path: &Path) -> io::Result<(Vec<(u64, Mark)>, u64)> {
     Ok((marks, length - offset))
 }
 
-/// The events of one part.
+/// Reads the events of one block.
 ///
 /// # Errors
-/// It is damaged: none of it is to be trusted.
+/// The block is damaged, so that none of it can be trusted.
 pub(super) fn lines(file: &mut File, offset: u64, mark: &Mark) -> io::Result<Vec<Line>> {
     file.seek(SeekFrom::Start(offset))?;
     let part = BufReader::new(GzDecoder::new((&*file).take(mark.size.get().into())));

@@ -1,4 +1,4 @@
-//! What is written is read back, whatever ended the daemon; and the log stays within its limit.
+//! Tests that the log is read back, whatever ended the daemon, and stays within its limit.
 
 use std::{
     fs,
@@ -43,7 +43,7 @@ fn settings(directory: &Path, limit: u64) -> JournalSettings {
     JournalSettings { directory: directory.to_owned(), limit, memory: 1 << 20 }
 }
 
-/// A run that writes these events in batches, and ends properly.
+/// Runs a daemon that writes these events in batches and ends cleanly.
 fn run(directory: &Path, attached: Timestamp, numbers: std::ops::RangeInclusive<u64>) -> EventLog {
     let (journal, past) = open(&settings(directory, 1 << 30), attached).expect("the folder is ours");
     numbers
@@ -89,7 +89,7 @@ fn a_restart_goes_on_where_the_run_before_ended() {
 fn a_log_cut_off_anywhere_is_read_up_to_there_and_says_that_the_run_was_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     {
-        // Parts of their own: a number is missing between them.
+        // Each batch is a block of its own: a number is missing between them.
         let (journal, _) = open(&settings(folder.path(), 1 << 30), at(1)).expect("a folder");
         (0..20_u64).for_each(|part| journal.append(lines(part * 101 + 1..=part * 101 + 100)));
     }
@@ -186,7 +186,7 @@ fn a_disk_that_refuses_is_counted_and_said_and_tried_again() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     };
-    // The folder is gone, and the next part is too large for the segment that is open.
+    // The directory is gone, and the next block is too large for the open segment.
     fs::remove_dir_all(&path).expect("it is removed");
     let mut given = 0;
     while journal.state().unwritable == 0 {

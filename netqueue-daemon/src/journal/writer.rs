@@ -1,5 +1,6 @@
-//! The thread that writes the log: a part for every quarter of a second in which there were events, whole or not
-//! at all.
+//! Thread that writes the log: a block for every quarter of a second with events.
+//!
+//! A block is written as a whole or not at all.
 
 use std::{
     collections::VecDeque,
@@ -22,27 +23,27 @@ use super::{
 use crate::clock;
 use netqueue_domain::{JournalState, Timestamp};
 
-/// What happened is on disk so much later.
+/// Longest time from an event to its write.
 const FLUSH: Duration = Duration::from_millis(250);
-/// Where nothing happens, an empty part is written as often: it tells until when netqueue ran.
+/// Interval of empty blocks while there are no events: the newest one shows until when netqueue ran.
 const HEARTBEAT: Duration = Duration::from_secs(60);
-/// A part is written earlier when it has grown to this before it is packed.
+/// Size in bytes before compression at which a block is written early.
 const LARGEST: usize = 1 << 20;
-/// The log is deleted in such fractions of it.
+/// Number of segments into which the size limit is divided: a full log loses one of them at once.
 const SEGMENTS: u64 = 16;
 
 pub(super) struct Writer {
     folder: Folder,
     run: Timestamp,
-    /// Oldest first; the last is being written, unless that failed.
+    /// Segments, oldest first; the last one is being written, unless that failed.
     segments: VecDeque<Segment>,
     current: Option<Arc<File>>,
     syncer: Syncer,
     part: Option<(Part, Instant)>,
-    /// The number of the next event.
+    /// Number of the next event.
     next: u64,
     wrote: Instant,
-    /// The disk refused the last part.
+    /// True if the disk refused the last block.
     failing: bool,
     state: Arc<Mutex<JournalState>>,
 }
@@ -51,7 +52,7 @@ struct Segment {
     path: PathBuf,
     bytes: u64,
     events: u64,
-    /// The number of its first event, where it has any.
+    /// Number of its first event; `None` if it has none.
     first: Option<u64>,
 }
 
@@ -87,7 +88,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes until nobody can send any more.
+    /// Writes until all senders are gone.
     pub(super) fn run(mut self, lines: &Receiver<Vec<Line>>) {
         loop {
             let wait = match &self.part {
@@ -116,7 +117,7 @@ impl Writer {
     }
 
     fn take(&mut self, line: &Line) {
-        // Events are missing before it: a part has none missing.
+        // Events before this one are missing: the numbers in a block are contiguous.
         if self.part.as_ref().is_some_and(|(part, _)| part.next() != line.seq) {
             self.flush();
         }
@@ -143,7 +144,8 @@ impl Writer {
         match self.write(part, end) {
             Ok(()) => self.recovered(events),
             Err(error) => {
-                // What came of the part is cut off, or stays behind as what is no part; the next goes elsewhere.
+                // What was written of the block is cut off or stays behind as an unreadable end; the next
+                // goes into a new segment.
                 self.current = None;
                 self.trouble(events, &error);
             }
@@ -172,7 +174,7 @@ impl Writer {
         self.syncer.sync(file);
         let Some(segment) = self.segments.back_mut() else { return written };
         if let Err(error) = written {
-            // Where not even that works, the rest of the segment is told to be unreadable when it is read.
+            // If even that fails, reading reports the rest of the segment as unreadable.
             let _cut = file.set_len(segment.bytes);
             return Err(error);
         }
@@ -185,7 +187,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes the oldest segments until there is room for so many bytes.
+    /// Deletes the oldest segments until that many bytes fit.
     fn make_room(&mut self, length: u64) -> io::Result<()> {
         let all = |segments: &VecDeque<Segment>| segments.iter().map(|segment| segment.bytes).sum::<u64>();
         let keep = usize::from(self.current.is_some());
@@ -232,7 +234,8 @@ impl Writer {
     }
 }
 
-/// Has what was written reach the disk itself, beside the writer: a slow disk does not hold up what a kill must not take.
+/// Syncs written data to the disk in a thread of its own.
+/// Data that are written survive a kill without that, so a slow disk must not delay the next write.
 struct Syncer {
     sender: Option<SyncSender<Arc<File>>>,
     thread: Option<JoinHandle<()>>,
@@ -251,7 +254,7 @@ impl Syncer {
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
-    /// Soon. While one waits already, that one has it done.
+    /// Requests a sync. A request that is already waiting covers this one.
     fn sync(&self, file: &Arc<File>) {
         if let Some(sender) = &self.sender {
             let _one_waits = sender.try_send(Arc::clone(file));
@@ -266,5 +269,5 @@ impl Drop for Syncer {
     }
 }
 
-/// How every complaint of a write that failed begins.
+/// Prefix of every message about a failed write.
 const CANNOT: &str = "event log: events cannot be written";

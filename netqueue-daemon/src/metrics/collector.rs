@@ -1,5 +1,7 @@
-//! One snapshot as Prometheus sees it: everything is built at the scrape, nothing is kept that could go stale, and the page
-//! goes out piece by piece, as fast as it is read.
+//! Metrics page of one snapshot, streamed.
+//!
+//! Everything is built at the scrape, so nothing is kept that could go stale, and the page is sent piece by
+//! piece, as fast as it is read.
 
 use std::sync::Arc;
 
@@ -12,19 +14,19 @@ use super::{
 use crate::build_info::BuildInfo;
 use netqueue_domain::Snapshot;
 
-/// About so much of a page is written at a time.
+/// Size in bytes at which a piece of the page is sent.
 const PIECE: usize = 64 << 10;
 
-/// The snapshot's families in the text format, by name: an iterator over pieces of the page.
+/// Iterator over pieces of the page: the snapshot's families in the text format, ordered by name.
 pub(super) struct Pieces {
     snapshot: Arc<Snapshot>,
     series: Vec<Series>,
     families: std::vec::IntoIter<Scraped>,
-    /// The family that is under way, whether it has a line yet, and the series that is next.
+    /// Family being written, whether it has a line yet, and the index of the next series.
     current: Option<(Scraped, bool, usize)>,
 }
 
-/// The page of a snapshot.
+/// Builds the page of a snapshot.
 pub(super) fn page(snapshot: Arc<Snapshot>, build: BuildInfo) -> Pieces {
     let mut families = listeners::families();
     families.extend(traffic::families(snapshot.health.features));
@@ -40,7 +42,7 @@ impl Iterator for Pieces {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        // One series' lines may go beyond.
+        // The lines of one series may exceed the limit.
         let mut piece = Vec::with_capacity(PIECE + PIECE / 8);
         while piece.len() < PIECE {
             let next = || self.families.next().map(|family| (family, false, 0));
@@ -51,7 +53,7 @@ impl Iterator for Pieces {
     }
 }
 
-/// Writes as much of a family as belongs into a piece. Returns what is left of it.
+/// Writes as much of a family as fits into the piece. Returns the rest.
 fn write(
     snapshot: &Snapshot,
     series: &[Series],
@@ -78,7 +80,7 @@ fn write(
         let after = piece.len();
         lines(snapshot, series, &mut Lines { name: family.name, more, out: piece });
         begun |= piece.len() > after;
-        // A family without samples is not named.
+        // A family without samples is omitted.
         if !begun {
             piece.truncate(before);
         }
@@ -97,7 +99,7 @@ mod tests {
         String::from_utf8(page(Arc::new(snapshot), BUILD).flatten().collect()).expect("it is text")
     }
 
-    /// Run with `NETQUEUE_UPDATE_GOLDEN=1` to accept what the page has become.
+    /// Accepts the page as it is now if run with `NETQUEUE_UPDATE_GOLDEN=1`.
     #[test]
     fn the_page_is_the_one_in_the_repository() {
         let page = text(fixture::incident());

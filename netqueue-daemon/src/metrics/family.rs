@@ -1,19 +1,21 @@
-//! One metric family: its name, help and labels stated once, its samples written as text at the scrape. A sample as the
-//! library has it takes ten times the memory of its line: nothing of a page is ever held but the lines that go out next.
+//! Metric family: name, help and labels defined once, samples written as text at the scrape.
+//!
+//! A sample of the prometheus crate takes ten times the memory of its line, so only the lines of the piece
+//! being sent are kept.
 
 use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
 use super::{series::Series, text};
 use netqueue_domain::Snapshot;
 
-/// What a family's values may do.
+/// Type of a metric family.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// Only grow.
+    /// Values that only grow.
     Counter,
-    /// Go up and down.
+    /// Values that go up and down.
     Gauge,
-    /// Are distributions, which only grow.
+    /// Distributions, whose counts only grow.
     Histogram,
 }
 
@@ -27,7 +29,7 @@ impl Kind {
     }
 }
 
-/// A family with `N` labels.
+/// Metric family with `N` labels.
 pub(super) struct Family<const N: usize> {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
@@ -35,24 +37,24 @@ pub(super) struct Family<const N: usize> {
     pub(super) labels: [&'static str; N],
 }
 
-/// A family as scraped.
+/// Metric family as scraped.
 pub(super) struct Scraped {
     pub(super) name: &'static str,
     pub(super) body: Body,
 }
 
-/// Writes a family's samples of one series.
+/// Function that writes a family's samples of one series.
 type Writer = dyn Fn(&Snapshot, &Series, &mut Lines<'_>) + Send;
 
-/// The lines of a family.
+/// Lines of a family.
 pub(super) enum Body {
-    /// All of them.
+    /// All lines.
     Text(Vec<u8>),
-    /// To be written series by series.
+    /// Lines to be written series by series.
     OfSeries {
-        /// What stands above them.
+        /// Lines above the samples: HELP and TYPE.
         head: Vec<u8>,
-        /// The lines of one series.
+        /// Function that writes the lines of one series.
         lines: Box<Writer>,
         /// Names of the labels that follow those of the series.
         more: &'static [&'static str],
@@ -60,7 +62,7 @@ pub(super) enum Body {
 }
 
 impl<const N: usize> Family<N> {
-    /// The family with these samples; no two may have the same label values.
+    /// Family with these samples; no two may have the same label values.
     pub(super) fn with(&self, samples: impl IntoIterator<Item = ([String; N], f64)>) -> Scraped {
         let mut samples: Vec<_> = samples.into_iter().collect();
         samples.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -82,7 +84,7 @@ impl<const N: usize> Family<N> {
         Scraped { name: self.name, body: Body::Text(out) }
     }
 
-    /// The family whose samples `lines` finds in each series. Its first labels are those of the series.
+    /// Family whose samples `lines` writes for each series. Its first labels are those of the series.
     pub(super) fn of_series(
         &'static self,
         lines: impl Fn(&Snapshot, &Series, &mut Lines<'_>) + Send + 'static,
@@ -94,7 +96,7 @@ impl<const N: usize> Family<N> {
     }
 }
 
-/// Where the samples of one series go.
+/// Output for the samples of one series.
 pub(super) struct Lines<'a> {
     pub(super) name: &'static str,
     pub(super) more: &'static [&'static str],
@@ -102,7 +104,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// One sample; `more` are the values of the labels that follow those of the series.
+    /// Writes one sample; `more` are the values of the labels that follow those of the series.
     pub(super) fn sample<const M: usize>(&mut self, series: &Series, more: [&str; M], value: f64) {
         self.begin(series, "");
         let more = self.more.iter().copied().zip(more);
@@ -110,7 +112,7 @@ impl Lines<'_> {
         self.end(value);
     }
 
-    /// One distribution.
+    /// Writes one distribution.
     pub(super) fn distribution(&mut self, series: &Series, distribution: &Distribution) {
         let mut bound = Vec::new();
         for (upper, below) in
@@ -147,7 +149,7 @@ impl Lines<'_> {
     }
 }
 
-/// What other parts of the daemon collect, checked and sorted, in the text format.
+/// Encodes what other parts of the daemon collect in the text format, checked and sorted.
 pub(super) fn text(collector: Box<dyn Collector>) -> prometheus::Result<Vec<u8>> {
     let registry = Registry::new();
     registry.register(collector)?;
@@ -156,15 +158,15 @@ pub(super) fn text(collector: Box<dyn Collector>) -> prometheus::Result<Vec<u8>>
     Ok(text)
 }
 
-/// A sample of a histogram.
+/// Sample of a histogram.
 pub(super) struct Distribution {
-    /// Upper bounds and how many values were at or below each.
+    /// Upper bounds, and the number of values at or below each.
     pub(super) buckets: Vec<(f64, u64)>,
     pub(super) count: u64,
     pub(super) sum: f64,
 }
 
-/// A count as a sample's value. Prometheus counts in floating point: exact up to 2^53.
+/// Converts a count to a sample's value. Prometheus uses floating point: exact up to 2^53.
 pub(super) const fn count(value: u64) -> f64 {
     value as f64
 }

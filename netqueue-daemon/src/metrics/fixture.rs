@@ -1,4 +1,4 @@
-//! Snapshots for tests: small ones by hand, and one incident with something of everything.
+//! Snapshots for tests: small ones, and one incident with a bit of everything.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,7 +29,7 @@ pub(super) fn other() -> AccountKey {
     AccountKey::Other(HOST)
 }
 
-/// So many SYNs dropped because the accept queue was full.
+/// Makes counts of that many SYNs dropped because the accept queue was full.
 pub(super) fn drops(number: u64) -> Counts {
     Counts::from_fn(|kind| if kind == DropKind::AcceptQueueFullSyn { number } else { 0 }, |_| 0, |_| 0)
 }
@@ -61,7 +61,9 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
     }
 }
 
-/// A web server that accepts too slowly, its pod twin under a SYN flood, a port nobody serves, and one too many.
+/// Makes a snapshot of an incident.
+/// A web server that accepts too slowly, its counterpart in a pod under a SYN flood, a port that nobody
+/// serves, and an account beyond the limit of series.
 pub(super) fn incident() -> Snapshot {
     let mut web = account(1, listener(1, "0.0.0.0", 80), drops(24));
     web.queues.accept = Some(QueueState { length: 2, limit: 1 });
@@ -93,7 +95,7 @@ pub(super) fn incident() -> Snapshot {
     snapshot
 }
 
-/// As nginx in a container has it.
+/// Makes the listener of an nginx in a container.
 fn web_listener() -> Listener {
     let place = Place {
         cgroup: "/system.slice/docker-0123.scope".into(),
@@ -148,7 +150,7 @@ fn spike(id: u64, scope: SpikeScope) -> Spike {
     }
 }
 
-/// 100 clients at once, one accepted each 20 ms, three still waiting.
+/// Makes the traffic of 100 clients at once, one accepted each 20 ms, three still waiting.
 fn web_traffic() -> Traffic {
     let counts = |bounds: &'static [u64], of: &[(u64, u64)]| {
         let counts =

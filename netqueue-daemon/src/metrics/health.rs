@@ -1,4 +1,4 @@
-//! How well netqueue itself sees: probes, events, losses, the build.
+//! Metrics on netqueue itself: probes, events, losses, slots, event log, build.
 
 use std::collections::BTreeMap;
 
@@ -153,7 +153,7 @@ const SINCE: Family<0> = Family {
     labels: [],
 };
 
-/// The families on netqueue itself.
+/// Returns the families on netqueue itself.
 pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
     let probes = by_probe(&snapshot.health.probes);
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
@@ -202,13 +202,14 @@ fn log_events(snapshot: &Snapshot) -> [([String; 1], f64); 4] {
         .map(|(outcome, events)| ([outcome.to_owned()], count(events)))
 }
 
-/// What is known of a program that may have been attached at several places.
+/// State of a program that may be attached in several places.
 struct Probe {
     attached: bool,
     missed: Option<u64>,
 }
 
-/// Probes by program and mode: a program attached at several places counts as attached if it is at all of them.
+/// Merges probes by program and mode.
+/// A program in several places counts as attached only if it is attached in all of them.
 fn by_probe(probes: &[ProbeStatus]) -> BTreeMap<(&str, &str), Probe> {
     let mut merged = BTreeMap::new();
     for status in probes {

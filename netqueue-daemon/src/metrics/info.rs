@@ -1,4 +1,4 @@
-//! What each listener is: whose, where, and what bounds it.
+//! Properties of each listener: process, cgroup, backlog.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ const LOOKS: Family<1> = Family {
     labels: ["part"],
 };
 
-/// The families of every series, and what finding the listeners has cost.
+/// Returns the families on listeners, and on the cost of finding them.
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
     let census = &snapshot.health.census;
     let parts = |all: f64, owners: f64| [(["all".to_owned()], all), (["owners".to_owned()], owners)];
@@ -57,7 +57,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
         INFO.of_series(|snapshot, series, lines| {
             let members = series.members.iter().filter_map(|index| snapshot.accounts.get(*index as usize));
             let mut kinds: Vec<_> = members.filter_map(|account| labels_of(account)).collect();
-            // Members of a group are mostly alike.
+            // Members of a group mostly have equal labels.
             kinds.sort_unstable();
             kinds.dedup();
             for [family, cgroup, container, unit, backlog, limited_by] in &kinds {
@@ -72,7 +72,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
     ]
 }
 
-/// Of a listener that lives the values of the labels that follow [`LABELS`].
+/// Returns the values of the labels that follow [`LABELS`]; `None` if the account is no open listener.
 fn labels_of(account: &AccountView) -> Option<[Cow<'_, str>; 6]> {
     let listener = account.listener.as_deref()?;
     let owner = listener.owner().and_then(|owner| owner.place.as_deref().ok());

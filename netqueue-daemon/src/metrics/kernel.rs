@@ -1,4 +1,4 @@
-//! The kernel's own counters beside what could not be attributed of them.
+//! Kernel counters, and the residual of each, which is what could not be attributed.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,8 @@ const UNCOMPARED: Family<0> = Family {
     labels: [],
 };
 
-/// The families of every namespace that is compared. Those of one name, one after the other, are one series.
+/// Returns the families of every namespace that is compared.
+/// Successive namespaces of one name share a series.
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
     let mut by_name: BTreeMap<String, NamespaceBalance> = BTreeMap::new();
     for balance in snapshot.balances() {

@@ -1,4 +1,4 @@
-//! What each listener dropped, reset and held.
+//! Drops, resets, SYN cookies, ghosts and queue lengths of each listener.
 
 use std::collections::BTreeMap;
 
@@ -99,7 +99,7 @@ static SPIKE: Family<5> = Family {
     labels: ["netns", "addr", "port", "process", "cause"],
 };
 
-/// The families of every series.
+/// Returns the families that every series has.
 pub(super) fn families() -> Vec<Scraped> {
     let gauge = |family: &'static Family<4>, value: fn(&Queues) -> Option<u32>| {
         family.of_series(move |_, series, lines| {
@@ -138,7 +138,8 @@ pub(super) fn families() -> Vec<Scraped> {
     ]
 }
 
-/// Every kind that happened; and, for a listener, the commonest from the start, so that its first increment is a rate.
+/// Writes every kind of drop that occurred.
+/// For a listener, the commonest one is there from the start, so that rate() sees its first increment.
 fn drops(series: &Series, lines: &mut Lines<'_>) {
     let of = |(kind, number): (DropKind, u64)| (kind.cause().as_str(), kind.stage().as_str(), number);
     let shown = |(kind, number): &(DropKind, u64)| {
@@ -151,7 +152,7 @@ fn drops(series: &Series, lines: &mut Lines<'_>) {
     }
 }
 
-/// Of a listener the commonest cause from the start, and whatever had a spike lately.
+/// Writes every cause that recently had a spike; for a listener, the commonest one from the start.
 fn spikes(series: &Series, lines: &mut Lines<'_>) {
     let common = series.listener.then_some((DropCause::AcceptQueueFull.as_str(), 0));
     let mut shown: BTreeMap<_, _> = common.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The /metrics page: each scrape answered from one fresh snapshot.
+//! Metrics page: each scrape is answered from one fresh snapshot.
 
 mod collector;
 mod family;
@@ -27,7 +27,8 @@ use prometheus::{core::Collector, process_collector::ProcessCollector};
 use crate::{build_info::BuildInfo, snapshots::Snapshots};
 use netqueue_domain::Snapshot;
 
-/// Answers scrapes at `path`, which begins with a slash. What other parts of the daemon count of themselves comes after the snapshot.
+/// Routes scrapes of `path`, which begins with a slash.
+/// Metrics that other parts of the daemon count themselves follow those of the snapshot.
 pub fn router<C>(snapshots: Snapshots, path: &str, others: C) -> Router
 where
     C: Collector + Clone + 'static,
@@ -51,14 +52,14 @@ async fn scrape(snapshots: Snapshots, others: impl Collector + 'static) -> Respo
     }
 }
 
-/// What does not come from the snapshot.
+/// Encodes the metrics that do not come from the snapshot.
 fn rest(others: impl Collector + 'static) -> prometheus::Result<Vec<u8>> {
     let mut rest = family::text(Box::new(others))?;
     rest.extend(family::text(Box::new(ProcessCollector::for_self()))?);
     Ok(rest)
 }
 
-/// The snapshot's part of the page, piece by piece.
+/// Returns the snapshot's part of the page, piece by piece.
 pub fn pieces(snapshot: Arc<Snapshot>) -> impl Iterator<Item = Vec<u8>> {
     collector::page(snapshot, BuildInfo::THIS)
 }

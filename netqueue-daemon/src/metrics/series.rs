@@ -1,4 +1,4 @@
-//! Which accounts get series of their own: one per address and port, no more than allowed, sums exact.
+//! Merges accounts into series: one per address and port, at most as many as allowed, with exact sums.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,34 +12,36 @@ use netqueue_domain::{
     AccountKey, AccountView, Counts, DropCause, Netns, QueueState, Queues, Snapshot, SpikeScope, Traffic,
 };
 
-/// The labels every listener's series carry, in this order.
+/// Labels that the series of every listener have, in this order.
 pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];
 
-/// All accounts that share one set of labels: members of a SO_REUSEPORT group, a dead listener and its successor,
-/// or, under `port="other"`, those beyond the cap and those the kernel side had no room for; under `port="gone"` those over.
-/// And, under a namespace without a port, the namespace as a whole.
+/// Accounts that share one set of labels.
+/// Members of a SO_REUSEPORT group, or a closed listener and its successor. With `port="other"` those beyond
+/// the limit of series and those without a slot; with `port="gone"` those that ended long ago. With an empty
+/// port the namespace as a whole, for its spikes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Series {
-    /// [`LABELS`] with their values, as they are written.
+    /// Values of [`LABELS`], as they are written.
     pub(super) labels: Vec<u8>,
-    /// Whether a listener with a place of its own is among them.
+    /// True if a listener with a series of its own is among the accounts.
     pub(super) listener: bool,
-    /// The listeners among them that live, by their place in the snapshot.
+    /// Open listeners among the accounts, by their index in the snapshot.
     pub(super) members: Vec<u32>,
-    /// The sum.
+    /// Sum of the counts.
     pub(super) counts: Counts,
-    /// Of the listeners that live, the queues of the fullest; `port="other"` has none.
+    /// Queues of the fullest open listener; `port="other"` has none.
     pub(super) queues: Queues,
-    /// What went through all of them.
+    /// Sum of the traffic.
     pub(super) traffic: Arc<Traffic>,
-    /// Spikes under way, by cause; what had one lately is 0.
+    /// Number of active spikes, by cause; 0 for causes that recently had one.
     pub(super) spikes: BTreeMap<DropCause, u64>,
-    /// Spikes of the namespace as a whole that are under way.
+    /// Number of active spikes of the namespace as a whole.
     pub(super) namespace_spikes: Option<u64>,
 }
 
-/// The snapshot's accounts as series, and for each namespace one for those without a place of their own and one for those
-/// long gone. No account changes its series but to go to the last. In the order of their labels.
+/// Merges the snapshot's accounts into series, ordered by their labels.
+/// Each namespace has one more for accounts without a series of their own, and one for those that ended long
+/// ago. An account never changes its series but to move to the last.
 pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
     let mut folded = Folded::default();
     let mut spikes = spikes(snapshot);
@@ -78,29 +80,29 @@ pub(super) fn fold(snapshot: &Snapshot) -> Vec<Series> {
     folded.in_order()
 }
 
-/// Where a series is in its namespace.
+/// Series within a namespace.
 #[derive(Clone, Copy)]
 enum Place<'a> {
-    /// An account's address and port, under this name.
+    /// Series of an account's address and port, under this process name.
     Of(&'a AccountKey, &'a str),
-    /// Something else, by what stands for the port.
+    /// Series of several accounts, by its value of the label `port`.
     Bucket(&'static str),
 }
 
-/// Series as they are found, by their labels.
+/// Series found so far, by their labels.
 #[derive(Default)]
 struct Folded {
     series: Vec<Series>,
     places: HashMap<Vec<u8>, usize>,
-    /// The labels in hand.
+    /// Buffer for the labels of the current account.
     labels: Vec<u8>,
-    /// The namespace in hand, and how it is called.
+    /// Namespace of the current account, and its name.
     netns: Option<(Netns, String)>,
     quiet: Arc<Traffic>,
 }
 
 impl Folded {
-    /// The series of this place.
+    /// Returns the series of this place, created if necessary.
     fn at(&mut self, snapshot: &Snapshot, netns: Netns, place: Place<'_>) -> &mut Series {
         if self.netns.as_ref().is_none_or(|(known, _)| *known != netns) {
             self.netns = Some((netns, snapshot.netns_name(netns)));
@@ -128,13 +130,13 @@ impl Folded {
     }
 }
 
-/// The names an account had, what it was charged under each, and whether it has that name now.
+/// Returns the names that an account had, its counts under each, and whether that is its present name.
 fn names(account: &AccountView) -> impl Iterator<Item = (&AccountView, &str, Counts, bool)> {
     let names = account.by_name().enumerate();
     names.map(move |(place, (name, counts))| (account, name, counts, place == account.earlier.len()))
 }
 
-/// What had spikes lately, by account: the cause, and whether it goes on.
+/// Returns the recent spikes by account: the cause, and whether the spike is active.
 fn spikes(snapshot: &Snapshot) -> HashMap<AccountKey, Vec<(DropCause, bool)>> {
     let mut spikes = HashMap::<_, Vec<_>>::new();
     for spike in snapshot.spikes.iter() {
@@ -146,12 +148,13 @@ fn spikes(snapshot: &Snapshot) -> HashMap<AccountKey, Vec<(DropCause, bool)>> {
 }
 
 impl Series {
-    /// `now`: under the name the account has now, which is the one its traffic and its queues go by.
+    /// Adds an account.
+    /// `now`: under its present name, the only one under which its traffic and queues are added.
     fn add(&mut self, account: &AccountView, counts: Counts, own_place: bool, now: bool) {
         self.counts.add(&counts);
         if now {
             match &*self.traffic {
-                // Most series are one account, whose traffic they share.
+                // Most series have a single account and share its traffic.
                 traffic if traffic.is_none() => self.traffic = Arc::clone(&account.traffic),
                 _ if account.traffic.is_none() => {}
                 _ => Arc::make_mut(&mut self.traffic).merge(&account.traffic),
@@ -168,7 +171,7 @@ impl Series {
     }
 }
 
-/// Members of a SO_REUSEPORT group fill up one by one: the fullest one's queue tells.
+/// Returns the fuller queue, since members of a SO_REUSEPORT group fill up one by one.
 fn fuller(left: Option<QueueState>, right: Option<QueueState>) -> Option<QueueState> {
     let fullness = |queue: QueueState| f64::from(queue.length) / f64::from(queue.limit.max(1));
     match (left, right) {
@@ -180,7 +183,7 @@ fn fuller(left: Option<QueueState>, right: Option<QueueState>) -> Option<QueueSt
 /// Writes [`LABELS`] with their values; an address as `ss` writes it: `127.0.0.1`, `[::1]`.
 fn write_labels(out: &mut Vec<u8>, netns: &str, place: Place<'_>) {
     text::label(out, LABELS[0], netns);
-    // Writing into memory does not fail.
+    // Writing to memory cannot fail.
     let (process, _done) = match place {
         Place::Bucket(name) => ("", write!(out, ",addr=\"\",port=\"{name}\",")),
         Place::Of(key, process) => {
@@ -201,7 +204,7 @@ fn write_labels(out: &mut Vec<u8>, netns: &str, place: Place<'_>) {
     text::label(out, LABELS[3], process);
 }
 
-/// Of every namespace that is compared, and of those that had a spike lately, whether it has one.
+/// Returns every compared namespace, and every one that recently had a spike, with its active spikes.
 fn namespace_spikes(snapshot: &Snapshot) -> impl Iterator<Item = (Netns, u64)> {
     let compared = snapshot.balances().map(|balance| (balance.netns, 0));
     let spikes = snapshot.spikes.iter().filter_map(|spike| match spike.scope {
@@ -216,7 +219,7 @@ mod tests {
     use super::*;
     use crate::metrics::fixture::{account, drops, endpoint, listener, other, snapshot};
 
-    /// Whatever a process calls itself, its line of the page is one line, and its name is in quotes.
+    /// A process name cannot break out of its quotes or its line.
     #[test]
     fn a_name_cannot_break_out_of_its_label() {
         let name = netqueue_domain::printable(b"a\"} 1\n# \\\x1b\xff-and-much-more", 15);

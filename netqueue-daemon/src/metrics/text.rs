@@ -1,10 +1,12 @@
-//! The text format 0.0.4, line by line: whoever scrapes ten thousand listeners waits for nothing but these bytes.
+//! Text format 0.0.4, written line by line.
+//!
+//! A scrape of ten thousand listeners waits for nothing but these bytes.
 
 use std::io::Write as _;
 
 use super::family::Kind;
 
-/// Writes what stands above a family's samples.
+/// Writes the lines above a family's samples.
 pub(super) fn head(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind) {
     for part in ["# HELP ", name, " "] {
         out.extend_from_slice(part.as_bytes());
@@ -15,7 +17,7 @@ pub(super) fn head(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind) {
     }
 }
 
-/// Writes `name="value"` for each label, with commas between.
+/// Writes `name="value"` for each label, separated by commas.
 pub(super) fn labels<'a>(out: &mut Vec<u8>, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
     for (index, (name, value)) in labels.into_iter().enumerate() {
         if index > 0 {
@@ -33,10 +35,10 @@ pub(super) fn label(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b'"');
 }
 
-/// Writes a value. Counts are exact up to 2^53, as far as Prometheus counts.
+/// Writes a value. Counts are exact up to 2^53, as in Prometheus.
 pub(super) fn value(out: &mut Vec<u8>, value: f64) {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    // Writing into memory does not fail.
+    // Writing to memory cannot fail.
     let _done = if value.is_infinite() {
         out.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" })
     } else if value.is_sign_positive() && value < EXACT && value.fract() == 0.0 {
@@ -46,7 +48,7 @@ pub(super) fn value(out: &mut Vec<u8>, value: f64) {
     };
 }
 
-/// What would end a line, a value in quotes, or begin an escape is written as an escape.
+/// Escapes backslashes, line breaks and, inside quotes, quotes.
 fn escape(out: &mut Vec<u8>, text: &str, quoted: bool) {
     for byte in text.bytes() {
         match byte {
@@ -68,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// What the reference implementation makes of one sample.
+    /// Encodes one sample with the reference implementation.
     fn reference(help: &str, label: &str, value: f64) -> Vec<u8> {
         let mut pair = LabelPair::default();
         pair.set_name("l".to_owned());

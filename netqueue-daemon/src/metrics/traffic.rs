@@ -1,4 +1,4 @@
-//! What went through each listener: connections, the length of its queues, and how long connections waited.
+//! Traffic of each listener: connections, queue lengths, and the wait for accept().
 
 use super::{
     family::{Distribution, Family, Kind, Scraped, count},
@@ -76,16 +76,16 @@ static WAIT: Family<4> = Family {
     labels: LABELS,
 };
 
-/// The buckets of [`DEPTH`] that are shown; each must be one of [`Traffic::DEPTHS`].
+/// Buckets of [`DEPTH`] on the page; each must be one of [`Traffic::DEPTHS`].
 const DEPTHS: &[u64] = &[1, 4, 16, 64, 256, 1024, 4096, 16_384];
 
-/// The buckets of [`WAIT`] that are shown, in microseconds; each must be one of [`Traffic::WAITS`].
+/// Buckets of [`WAIT`] on the page, in microseconds; each must be one of [`Traffic::WAITS`].
 const WAITS: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000, 25_000_000, 60_000_000,
 ];
 
-/// The families of every listener; what is not observed has no samples.
+/// Returns the families of every listener; those that are not observed have no samples.
 pub(super) fn families(features: Features) -> Vec<Scraped> {
     let number = |family: &'static Family<4>, observed: bool, number: fn(&Traffic) -> u64| {
         family.of_series(move |_, series, lines| {
@@ -118,7 +118,7 @@ pub(super) fn families(features: Features) -> Vec<Scraped> {
     ]
 }
 
-/// Values that are so many to one of the unit that is shown.
+/// Converts a distribution of values of which `to_one` make one of the unit shown.
 fn distribution(values: &Histogram, bounds: &[u64], to_one: f64) -> Distribution {
     Distribution {
         buckets: bounds.iter().map(|bound| (*bound as f64 / to_one, values.at_most(*bound))).collect(),

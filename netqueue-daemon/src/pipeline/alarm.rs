@@ -1,5 +1,7 @@
-//! The pipeline's clock, which wakes it once for each time it is due. The runtime's own timers are sorted by ever finer steps:
-//! one that is more than 64 ms away wakes its thread first to be sorted again, and then once more.
+//! Timer of the pipeline, which wakes it once for each time it is due.
+//!
+//! The runtime's own timers are sorted by ever finer steps: one more than 64 ms away wakes its thread first
+//! to be sorted again, and then once more.
 
 use std::{
     io,
@@ -12,24 +14,24 @@ use nix::sys::{
 };
 use tokio::{io::unix::AsyncFd, time::Instant};
 
-/// A timer of the kernel's.
+/// Timer of the kernel (timerfd).
 pub(super) struct Alarm {
     timer: TimerFd,
     rings: AsyncFd<OwnedFd>,
-    /// What it is set to.
+    /// Time for which the timer is set.
     due: Option<Instant>,
 }
 
 impl Alarm {
-    /// Not set yet.
+    /// Makes a timer that is not set.
     ///
     /// # Errors
-    /// The kernel has no descriptor left.
+    /// The kernel has no file descriptor left.
     pub(super) fn new() -> io::Result<Self> {
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let descriptor = timer.as_fd().try_clone_to_owned()?;
-        // SAFETY: the descriptor is owned by what it is registered for, and is neither replaced nor closed meanwhile.
+        // SAFETY: the `AsyncFd` owns the descriptor, which is neither replaced nor closed meanwhile.
         let rings = unsafe { AsyncFd::register(descriptor) }?;
         Ok(Self { timer, rings, due: None })
     }
@@ -37,7 +39,7 @@ impl Alarm {
     /// Waits until `due`. May be dropped and called again, with another time or the same.
     pub(super) async fn at(&mut self, due: Instant) -> io::Result<()> {
         loop {
-            // Nothing at all would switch it off.
+            // A duration of zero would disarm the timer.
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 self.due = None;
@@ -48,7 +50,7 @@ impl Alarm {
                 self.timer.set(once, TimerSetTimeFlags::empty())?;
                 self.due = Some(due);
             }
-            // What it rang for before it was set anew is no reason to return.
+            // May be an expiration from before the timer was set anew, which is no reason to return.
             self.rings.readable().await?.clear_ready();
         }
     }

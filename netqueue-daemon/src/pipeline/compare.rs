@@ -1,5 +1,7 @@
-//! Every namespace's counters against what is attributed to it: found, read in bounded portions, compared again where
-//! a drop is under way, and compared for the last time when it ends.
+//! Comparison of every namespace's counters with what is attributed to it.
+//!
+//! Namespaces are found by searches, read in bounded portions, compared again while a drop is in progress,
+//! and compared for the last time when they end.
 
 use std::{path::Path, sync::Arc, time::Duration, time::Instant};
 
@@ -16,14 +18,14 @@ use crate::{
 use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
 use netqueue_kernel::Numbers;
 
-/// How often counters are compared again that do not agree: what is under way comes to rest.
+/// Largest number of comparisons of counters that differ, since a drop in progress is soon charged.
 const SETTLE: u32 = 5;
 /// Namespaces read between two readings of what is attributed.
 const TOGETHER: usize = 8;
 const PROC: &str = "/proc";
 const UNTOLD: &str = "its inode number is one of those whose namespaces are not told apart";
 
-/// The namespaces as far as they are known.
+/// Namespaces found so far, and the state of searching and comparing them.
 pub(super) struct Comparison {
     host: Netns,
     numbers: Arc<Numbers>,
@@ -37,7 +39,7 @@ pub(super) struct Comparison {
 
 struct Running {
     search: JoinHandle<Search>,
-    /// Charged namespaces that were not known when it began.
+    /// Charged namespaces that were unknown when the search began.
     wanted: Vec<Netns>,
 }
 
@@ -55,7 +57,7 @@ impl Comparison {
         }
     }
 
-    /// What keeps namespaces from being compared, where something does.
+    /// Returns the warnings about what prevents namespaces from being compared.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         let denied = self.cost.denied;
         let denied = (denied > 0).then(|| {
@@ -71,12 +73,14 @@ impl Comparison {
         self.numbers.has_ended(netns)
     }
 
-    /// Whether a namespace can be told from others that have its number. The host's is there as long as the kernel.
+    /// Returns whether a namespace is distinguished from others with its number.
+    /// The host's always is, as it exists as long as the kernel.
     fn tells(&self, netns: Netns) -> bool {
         netns == self.host || self.numbers.tells(netns.inode)
     }
 
-    /// Begins a search if one is due. It runs beside: looking through thousands of processes takes a while.
+    /// Starts a search if one is due.
+    /// On another thread, because searching thousands of processes takes a while.
     pub(super) fn begin_search(&mut self, sums: &Sums) {
         if self.running.is_some() {
             return;
@@ -93,7 +97,7 @@ impl Comparison {
         tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &*numbering))
     }
 
-    /// The result of a search that has ended.
+    /// Returns the result of a search that has ended.
     async fn searched(&mut self) -> Option<(Search, Vec<Netns>)> {
         let Running { search, wanted } = self.running.take_if(|running| running.search.is_finished())?;
         search.await.ok().map(|search| (search, wanted))
@@ -114,7 +118,7 @@ impl Comparison {
         found
     }
 
-    /// Those that were found and have ended since.
+    /// Drops namespaces that were found and have ended since.
     fn forget_ended(&mut self) {
         let over: Vec<_> = self.namespaces.all().filter(|netns| self.is_over(*netns)).collect();
         for netns in over {
@@ -125,9 +129,9 @@ impl Comparison {
 }
 
 impl Live {
-    /// Finds every namespace there is and takes the state from which it is compared.
+    /// Finds every existing namespace and takes the baseline of its comparison.
     pub(super) async fn take_baselines(&mut self, feed: &mut Feed) {
-        /// So long after it, what was under way at the first look is charged.
+        /// Pause after which drops that were in progress at the first reading are charged.
         const LATER: Duration = Duration::from_millis(5);
         let Ok(search) = self.comparison.search(Depth::Threads).await else { return };
         let found = self.comparison.learn(search, &[]);
@@ -145,8 +149,9 @@ impl Live {
         }
     }
 
-    /// Compares the counters of namespaces that are due, and those of all that ended. A drop under way, counted by the
-    /// kernel and not yet charged, is waited for; a residual that stays is published, and not waited for again.
+    /// Compares the counters of namespaces that are due, and of all that ended.
+    /// A drop in progress, counted by the kernel and not yet charged, is waited for. A residual that persists
+    /// is published, and not waited for again.
     pub(super) async fn reconcile(&mut self, feed: &mut Feed) {
         let sums = self.take_leave(feed);
         let mut news = NamespaceNews::default();
@@ -167,7 +172,8 @@ impl Live {
                     now.is_exact() || last.as_ref().is_some_and(|last| now.same_residual(last))
                 };
                 if attempt == SETTLE || feed.aggregator().balance(netns).is_none_or(settled) {
-                    // What was charged while it was read may be in neither: it is due again then.
+                    // What was charged during the reading may be in neither sum: then the namespace is due
+                    // again.
                     self.comparison.due.read(netns, bracket.before, Instant::now());
                 } else {
                     left.push(netns);
@@ -181,11 +187,11 @@ impl Live {
         tell(feed, news);
     }
 
-    /// Tells of the namespaces that ended; what each had counted is compared with all that it was charged. Returns what
-    /// is attributed to each namespace.
+    /// Reports the namespaces that ended, with their final counters compared to all their charges.
+    /// Returns what is attributed to each namespace.
     fn take_leave(&mut self, feed: &mut Feed) -> Sums {
         let ended = self.attached.farewells.drain();
-        // Read after their end: these sums are final.
+        // Read after their end, so that these sums are final.
         let sums = self.read(feed).sums();
         self.comparison.forget_ended();
         let comparison = &self.comparison;
@@ -205,7 +211,7 @@ impl Live {
         sums
     }
 
-    /// The kernel's counters of these namespaces, each between two readings of ours.
+    /// Reads the kernel's counters of these namespaces, each between two readings of what is attributed.
     fn sample(
         &mut self,
         feed: &mut Feed,
@@ -225,7 +231,8 @@ impl Live {
                         let bracket = Bracket { before: sum(&before), kernel, after: sum(&after) };
                         samples.push((netns, bracket));
                     }
-                    // Its end is told by the kernel side; while it lives, somebody else leads to it.
+                    // The kernel side reports its end; while the namespace exists, another thread leads to
+                    // it.
                     Err(ReadError::Lost) => self.comparison.searches.want_threads(),
                     Err(error) => news.not_compared.push((netns, error.to_string().into())),
                 }

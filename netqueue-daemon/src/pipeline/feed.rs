@@ -1,4 +1,4 @@
-//! The one way into the aggregator: whatever is observed goes through here, and from here to whoever records it.
+//! Only way into the aggregator, from which observations also reach recordings and the event log.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use netqueue_domain::{Aggregator, Event, Observation, Observed, Snapshot, Timest
 
 /// Recordings that may be made at once.
 pub const RECORDINGS: usize = 2;
-/// Observations that may wait for a recording to be written; more, and it has a gap.
+/// Observations that may wait to be written to a recording; with more, the recording has a gap.
 const WAITING: usize = 256;
-/// Events in one observation of a recording: what waits is bounded.
+/// Events in one observation of a recording, to bound the memory of those that wait.
 const EVENTS: usize = 512;
 
-/// The aggregator, and those who record what it is told.
+/// Aggregator, with the recordings and the event log that receive what it receives.
 #[derive(Debug)]
 pub struct Feed {
     aggregator: Aggregator,
@@ -29,37 +29,37 @@ pub struct Feed {
 #[derive(Debug)]
 struct Recorder {
     sender: Sender<Arc<Observed>>,
-    /// Something was left out: the next observation is the whole state.
+    /// True if an observation was dropped: the next one is the full state.
     gap: bool,
 }
 
 impl Feed {
-    /// Nobody records yet.
+    /// Feeds `aggregator`, without recordings or an event log.
     #[must_use]
     pub const fn new(aggregator: Aggregator) -> Self {
         Self { aggregator, recordings: Vec::new(), journal: None }
     }
 
-    /// The same, with events written to a log on disk.
+    /// Adds an event log on disk, to which all events are written.
     #[must_use]
     pub fn with_journal(self, journal: Journal) -> Self {
         Self { journal: Some(journal), ..self }
     }
 
-    /// A picture of everything.
+    /// Takes a snapshot of everything.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         let journal = self.journal.as_ref().map(Journal::state);
         Snapshot { journal, ..self.aggregator.snapshot(now) }
     }
 
-    /// What all that was told adds up to.
+    /// Returns the aggregator, whose state sums up all observations.
     #[must_use]
     pub const fn aggregator(&self) -> &Aggregator {
         &self.aggregator
     }
 
-    /// Tells what was observed at `now`.
+    /// Applies an observation made at `now`.
     pub fn tell(&mut self, now: Timestamp, what: Observation) {
         self.recordings.retain(|recorder| !recorder.sender.is_closed());
         if let (Some(journal), Observation::Events(events)) = (&self.journal, &what) {
@@ -76,20 +76,20 @@ impl Feed {
         }
     }
 
-    /// Tells what was observed of several at `now`, where there are any.
+    /// Applies an observation of several things at `now`, unless there are none.
     pub fn tell_any<T>(&mut self, now: Timestamp, of: Vec<T>, what: impl FnOnce(Vec<T>) -> Observation) {
         if !of.is_empty() {
             self.tell(now, what(of));
         }
     }
 
-    /// Tells the aggregator the time, and the log what it answers.
+    /// Advances the aggregator to `now`, and logs the spikes that began or ended.
     pub fn tick(&mut self, now: Timestamp) {
         let notices = self.aggregator.tick(now);
         notices.iter().for_each(|notice| spike_log::write(notice, self.aggregator.wall_clock()));
     }
 
-    /// Starts a recording with the state as it is at `now`; `None` where enough are being made.
+    /// Starts a recording with the state at `now`; `None` if enough are being made.
     pub fn record(&mut self, now: Timestamp) -> Option<Recording> {
         self.recordings.retain(|recorder| !recorder.sender.is_closed());
         if self.recordings.len() >= RECORDINGS {
@@ -103,7 +103,7 @@ impl Feed {
     }
 }
 
-/// Gives events, which the aggregator is about to be told, to the log on disk.
+/// Hands events that the aggregator is about to receive to the event log.
 fn write_down(journal: &Journal, aggregator: &Aggregator, events: &[Event]) {
     let mut numbers = aggregator.newest_event() + 1..;
     for batch in events.chunks(journal::BATCH) {
@@ -118,13 +118,13 @@ fn write_down(journal: &Journal, aggregator: &Aggregator, events: &[Event]) {
 impl Recorder {
     fn take(&mut self, now: Timestamp, parts: &[Arc<Observed>], aggregator: &Aggregator) {
         if self.gap {
-            // The state holds what was just observed, too.
+            // The full state includes what was just observed.
             return self.restate(now, aggregator);
         }
         self.gap = parts.iter().any(|part| self.sender.try_send(Arc::clone(part)).is_err());
     }
 
-    /// Sends the whole state, once half of the places are free again.
+    /// Sends the full state, once half of the channel is free again.
     fn restate(&mut self, time: Timestamp, aggregator: &Aggregator) {
         if self.sender.capacity() >= WAITING / 2 {
             let what = Observation::Standing(Box::new(aggregator.standing()));
@@ -133,7 +133,7 @@ impl Recorder {
     }
 }
 
-/// An observation in pieces of bounded size.
+/// Splits an observation into pieces of bounded size.
 fn parts(what: Observation) -> std::vec::IntoIter<Observation> {
     let parts = match what {
         Observation::Events(events) => {
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// A second in which `events` drops happened, of `total` ever.
+    /// Feeds one second in which `events` drops happened, of `total` so far.
     fn second(feed: &mut Feed, second: u64, total: u64, events: usize) {
         let counts = Counts::from_fn(
             |kind| if kind == DropKind::AcceptQueueFullSyn { total } else { 0 },
@@ -212,7 +212,7 @@ mod tests {
 
     fn assert_same(replayed: &Aggregator, live: &Aggregator) {
         let (replayed, live) = (replayed.snapshot(at(99)), live.snapshot(at(99)));
-        // A recording begins with what stood then: what had happened before is not in its history.
+        // A recording begins with the state at that time: earlier events are not in its history.
         let known = |snapshot: &netqueue_domain::Snapshot| {
             let known =
                 |account: &Arc<AccountView>| AccountView { history: Arc::default(), ..(**account).clone() };

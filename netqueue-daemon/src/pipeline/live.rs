@@ -1,4 +1,4 @@
-//! The running kernel as a source: drains the ring, reads the counts, and tells what it saw.
+//! Source of observations from the running kernel: drains the ring buffer and reads the counts.
 
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -15,29 +15,29 @@ use crate::{
 use netqueue_domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp};
 use netqueue_kernel::{self as kernel, Attached, Drained, Listens, Reading};
 
-/// Records taken from the ring before anything else gets its turn.
+/// Records taken from the ring buffer before other tasks get their turn.
 const DRAIN: usize = 4096;
-/// While slots are on their way back to the kernel side, this much passes between two steps.
+/// Pause between two steps while slots are being returned to the kernel side.
 const HASTE: Duration = Duration::from_millis(100);
 
-/// The attached kernel side.
+/// Attached kernel side, and the inventory.
 pub struct Live {
     pub(super) attached: Attached,
     pub(super) comparison: Comparison,
     wakeups: AsyncFd<OwnedFd>,
     listens: Option<AsyncFd<OwnedFd>>,
     census: Census,
-    /// What the inventory found and was not told yet.
+    /// Changes found by the inventory and not yet applied.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
     undecodable_records: u64,
     undecodable_accounts: u64,
-    /// listen() calls the inventory could not be told of.
+    /// Number of listen() calls that could not be passed on to the inventory.
     listens_lost: u64,
     recycled: Instant,
-    /// When the inventory was told last that something is being charged.
+    /// Time when the inventory was last notified that something is being charged.
     stirred: Instant,
-    /// What of the host is not seen from where the daemon runs.
+    /// Obstacle that hides parts of the host from the daemon.
     hidden: Option<Obstacle>,
 }
 
@@ -45,7 +45,7 @@ impl Live {
     /// Takes over an attached kernel side.
     ///
     /// # Errors
-    /// The ring buffer cannot be watched; the daemon is blind then.
+    /// The ring buffer cannot be watched, so that the daemon would see nothing.
     pub fn new(attached: Attached, census: Census, host: Host) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
         let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
@@ -74,7 +74,7 @@ impl Live {
         let sockets = feed.aggregator().unidentified(&reading.sockets);
         feed.tell_any(clock::now(), sockets, Observation::Sockets);
         let moved = feed.aggregator().moved(&reading.accounts);
-        // What has to do with it, a sysctl or an owner, may just have changed.
+        // A cause of these charges, such as a sysctl or an owner, may just have changed.
         if !moved.is_empty() && self.stirred.elapsed() >= census::PERIOD {
             self.census.waker.stir();
             self.stirred = Instant::now();
@@ -85,7 +85,8 @@ impl Live {
         reading
     }
 
-    /// Tells what the inventory found. What was charged up to now is read first: it belongs to who was known before.
+    /// Applies what the inventory found.
+    /// Charges up to now are read first, because they belong to the previous listeners.
     fn learn(&mut self, feed: &mut Feed, changes: Changes) {
         if !changes.listeners.is_empty() {
             self.read(feed);
@@ -94,16 +95,16 @@ impl Live {
         feed.tell(clock::now(), Observation::Listeners(changes));
     }
 
-    /// Tells what went through listeners.
+    /// Applies the traffic of listeners.
     fn flow(&mut self, feed: &mut Feed) {
         let traffic = self.attached.traffic();
-        // What is noted from here on is told the next time.
+        // Recorded from here on belongs to the next reading.
         self.attached.begin_epoch();
         let flowed = feed.aggregator().flowed(traffic);
         feed.tell_any(clock::now(), flowed, Observation::Traffic);
     }
 
-    /// Slots whose owners are gone go back to the kernel side, what they had counted stays.
+    /// Returns slots of closed listeners to the kernel side; their counts are kept.
     fn recycle(&mut self, feed: &mut Feed) {
         let settled = self.attached.recycle();
         feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
@@ -111,7 +112,7 @@ impl Live {
     }
 }
 
-/// Waits until there is something to read; for ever, where there is nothing to wait for.
+/// Waits until there is something to read; for ever if there is no descriptor.
 async fn readable(descriptor: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
     match descriptor {
         Some(descriptor) => descriptor.readable().await.map(|mut woken| woken.clear_ready()),
@@ -119,7 +120,7 @@ async fn readable(descriptor: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
     }
 }
 
-/// Notices that the wall clock was stepped, so that times are shown and asked for as it is set now.
+/// Detects a step of the wall clock, so that times are shown and parsed as it is set now.
 fn follow_wall_clock(feed: &mut Feed) {
     let (known, clock) = (feed.aggregator().wall_clock(), clock::wall_clock());
     if !clock.is_close_to(known) {
@@ -160,7 +161,7 @@ impl Source for Live {
                 self.attached.ring.drain(DRAIN, clock::monotonic_epoch());
             self.undecodable_records += undecodable;
             any |= !events.is_empty();
-            // A charge precedes its event: an account the aggregator does not know has counts to read.
+            // A charge precedes its event: an account unknown to the aggregator has counts to read.
             if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
                 let sums = self.read(feed).sums();
                 self.comparison.begin_search(&sums);
@@ -194,7 +195,7 @@ impl Source for Live {
     }
 
     async fn look(&mut self, feed: &mut Feed) {
-        // Before the counts are read: who listens no more is closed in the snapshot that follows.
+        // Before the counts are read, so that a listener that was closed is closed in the next snapshot.
         self.attached.survey();
         follow_wall_clock(feed);
         self.recycle(feed);

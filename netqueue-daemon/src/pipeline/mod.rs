@@ -1,4 +1,6 @@
-//! The one task that owns the aggregator: it lets its source tell what was observed, tells the time, publishes snapshots.
+//! Task that owns the aggregator.
+//!
+//! Applies what its source observed, advances the time, and publishes snapshots.
 
 mod alarm;
 mod compare;
@@ -22,56 +24,56 @@ use crate::{
 };
 use netqueue_domain::{Observation, Snapshot, Timestamp};
 
-/// While events come, the source is drained this often: the kernel side need not wake us for each.
+/// Interval of draining while events come, so that the kernel side need not wake the daemon for each.
 const BUSY: Duration = Duration::from_millis(20);
-/// When none come, this long after the last picture: one waking is enough for the next.
+/// Interval of snapshots without requests: while no events come, it is the only reason to wake.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// While events come, the counts are read this often, to tell a spike from what is ordinary.
+/// Interval of reading the counts while events come, to recognise a spike.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// So often memory that is free goes back to the system.
+/// Interval of returning free memory to the system.
 const TIDY: Duration = Duration::from_secs(30);
 
-/// Where observations come from: the running kernel, or a recording of one.
+/// Source of observations: the running kernel, or a recording of one.
 pub trait Source: Send {
-    /// What time it is there.
+    /// Returns the present time of the source.
     fn now(&self) -> Timestamp;
 
-    /// Takes the state from which on is compared.
+    /// Takes the baseline of the comparison.
     fn start(&mut self, feed: &mut Feed) -> impl Future<Output = ()> + Send;
 
     /// Waits until there may be something to drain. May be dropped and called again.
     ///
     /// # Errors
-    /// The source is lost; the daemon is blind then and must not go on.
+    /// The source is lost, so that the daemon sees nothing and must stop.
     fn ready(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Tells the events that are there. Returns whether there was any.
+    /// Applies the events that have arrived. Returns whether there were any.
     fn drain(&mut self, feed: &mut Feed) -> bool;
 
-    /// Does what cannot wait for the next look. Returns whether there will be more of that soon.
+    /// Does what cannot wait for the next refresh. Returns whether more of that will follow soon.
     fn hurry(&mut self, feed: &mut Feed) -> bool;
 
-    /// Looks at the counts alone, and tells them and the time.
+    /// Reads the counts alone, applies them, and advances the time.
     fn glance(&mut self, feed: &mut Feed);
 
-    /// Looks at everything that does not come by itself, and tells it and the time.
+    /// Reads everything that does not arrive by itself, applies it, and advances the time.
     fn look(&mut self, feed: &mut Feed) -> impl Future<Output = ()> + Send;
 }
 
-/// A source, the aggregator, and what connects them.
+/// Source, aggregator, and the loop that connects them.
 pub struct Pipeline<S> {
     source: S,
     feed: Feed,
 }
 
-/// Between two pictures taken because someone asked lies at least this: whoever asks meanwhile shares the next one.
+/// Least time between two requested snapshots; requests meanwhile share the next one.
 const SHARED: Duration = Duration::from_millis(10);
-/// Who follows events gets them after no more than this.
+/// Longest delay of events for subscribers.
 const FOLLOWED: Duration = Duration::from_millis(100);
 
-/// What ended a wait.
+/// Reason why a wait ended.
 enum Turn {
     Drain,
     Wait(Request),
@@ -80,13 +82,13 @@ enum Turn {
 }
 
 impl<S: Source> Pipeline<S> {
-    /// Connects a source, and takes the baseline its counts are compared with.
+    /// Connects a source, and takes the baseline with which its counts are compared.
     pub async fn start(mut source: S, mut feed: Feed) -> Self {
         source.start(&mut feed).await;
         Self { source, feed }
     }
 
-    /// A picture of everything, read now.
+    /// Reads everything now, and takes a snapshot.
     pub async fn refresh(&mut self) -> Snapshot {
         self.source.drain(&mut self.feed);
         self.source.look(&mut self.feed).await;
@@ -96,7 +98,8 @@ impl<S: Source> Pipeline<S> {
     /// Runs until `stop`, publishing at least once a second and for every request.
     ///
     /// # Errors
-    /// The source is lost, and the daemon is blind and must not go on; or there is no descriptor left for a timer.
+    /// The source is lost, so that the daemon sees nothing and must stop; or no descriptor is left for a
+    /// timer.
     pub async fn run(
         mut self,
         mut publisher: Publisher,
@@ -141,7 +144,7 @@ impl<S: Source> Pipeline<S> {
                     }
                 }
                 Turn::Serve => {
-                    // All of them asked before this picture is taken: it serves them all.
+                    // All requests came before this snapshot is taken, so it serves them all.
                     let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));
                     published = Instant::now();
@@ -157,7 +160,7 @@ impl<S: Source> Pipeline<S> {
                 request.answer(Arc::clone(snapshot));
             }
             Request::Scrape(request) => {
-                // One that gave up waiting was told of no peak.
+                // A requester that gave up waiting has not seen the peaks.
                 if request.answer(Arc::clone(snapshot)) {
                     self.feed.tell(self.source.now(), Observation::Scraped);
                 }

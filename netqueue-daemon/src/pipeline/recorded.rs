@@ -1,4 +1,4 @@
-//! A recording as a source: tells what was observed then, at the pace at which it was observed, or faster.
+//! Source of observations from a recording, at its original pace or faster.
 
 use std::{future, io, thread, time::Duration};
 
@@ -10,38 +10,38 @@ use netqueue_domain::{Health, Observation, Observed, Timestamp};
 
 /// Observations read ahead.
 const AHEAD: usize = 64;
-/// Observations told before anything else gets its turn.
+/// Observations applied before other tasks get their turn.
 const TURN: usize = 64;
 
-/// How fast a recording is told.
+/// Pace of a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
-    /// So many times as fast as it was.
+    /// Multiple of the original pace.
     Times(f64),
-    /// As fast as it can be told.
+    /// As fast as possible.
     Unlimited,
 }
 
-/// A recording being told.
+/// Recording being replayed.
 pub struct Recorded {
     observations: mpsc::Receiver<Result<Observed, String>>,
-    /// The next one, not due yet.
+    /// Next observation, not due yet.
     next: Option<Observed>,
     speed: Speed,
-    /// A moment of the recording and when that was told.
+    /// Time of an observation, and when it was replayed.
     anchor: Option<(Timestamp, Instant)>,
     told: Timestamp,
     ticked: Timestamp,
-    /// Something was told.
+    /// True once an observation was applied.
     begun: bool,
     ended: bool,
     health: Health,
-    /// What is said of the recording beside what is in it.
+    /// Warnings about the recording itself, in addition to those in it.
     remarks: Vec<String>,
 }
 
 impl Recorded {
-    /// Tells `reader`, which is called `name`.
+    /// Replays `reader`, whose recording is called `name`.
     #[must_use]
     pub fn new(reader: Reader, name: &str, speed: Speed) -> Self {
         let (sender, observations) = mpsc::channel(AHEAD);
@@ -49,7 +49,7 @@ impl Recorded {
         let remark = format!("this is a replay of {name}, not of this machine");
         thread::spawn(move || {
             for observed in reader {
-                // Nobody takes them any more: the daemon stops.
+                // The receiver is gone: the daemon stops.
                 if sender.blocking_send(observed.map_err(|error| error.to_string())).is_err() {
                     return;
                 }
@@ -69,7 +69,7 @@ impl Recorded {
         }
     }
 
-    /// Waits for the next observation to be read; false once there is none.
+    /// Waits for the next observation to be read; false once there are no more.
     async fn read_next(&mut self) -> bool {
         while self.next.is_none() && !self.ended {
             let read = self.observations.recv().await;
@@ -96,7 +96,7 @@ impl Recorded {
         }
     }
 
-    /// How long until the next observation is due.
+    /// Returns the time until the next observation is due.
     fn wait(&self, next: &Observed) -> Duration {
         match (self.speed, self.anchor) {
             (Speed::Times(times), Some((_, told))) => {
@@ -148,7 +148,7 @@ impl Source for Recorded {
     }
 
     async fn start(&mut self, feed: &mut Feed) {
-        // The state a recording begins with; what follows comes in its own time.
+        // Applies the state with which a recording begins; what follows comes in its own time.
         if self.read_next().await
             && let Some(first) = self.next.take()
         {
@@ -193,7 +193,7 @@ impl Source for Recorded {
         false
     }
 
-    /// The time is told with what is observed: a spike is where it was, however fast it passes.
+    /// Does nothing: the time advances with the observations, so a spike is where it was at any pace.
     fn glance(&mut self, _feed: &mut Feed) {}
 
     async fn look(&mut self, feed: &mut Feed) {

@@ -1,4 +1,4 @@
-//! When to look for namespaces, and which of them to read: work that is bounded however many there are.
+//! Schedule of searching and reading namespaces: bounded work, however many there are.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,23 +8,23 @@ use std::{
 use crate::inventory::Depth;
 use netqueue_domain::{Netns, PerCounter};
 
-/// What is attributed to each namespace.
+/// Counts attributed to each namespace.
 pub(super) type Sums = BTreeMap<Netns, PerCounter<u64>>;
 
-/// Namespaces read for one snapshot, at most: about 10 ms.
+/// Largest number of namespaces read for one snapshot: about 10 ms.
 const MOST: usize = 64;
-/// One in which nothing is charged is read this often, and namespaces are looked for this often.
+/// Interval of reading namespaces without charges, and of regular searches.
 const SLOWLY: Duration = Duration::from_secs(30);
-/// Of the regular searches, one in so many looks at threads.
+/// One in this many regular searches examines threads.
 const THOROUGH: u32 = 10;
-/// Searches that cannot wait may take this part of the time,
+/// Share of time, as a divisor, that urgent searches may take.
 const SHARE: u32 = 20;
-/// what they did not take being saved up to this much.
+/// Limit of the time saved up for urgent searches.
 const SAVED: Duration = Duration::from_millis(500);
-/// What was looked for in vain is looked for again after this long, then after twice as long, and so on.
+/// Pause before the next search for a namespace that was not found; doubles with each failure.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Which namespaces are due.
+/// Namespaces that are due to be read.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     last: HashMap<Netns, Last>,
@@ -37,8 +37,9 @@ struct Last {
 }
 
 impl Due {
-    /// The host's first, then those charged since they were read, then those not read for long; those that have waited
-    /// longest before others.
+    /// Returns the namespaces to read, at most [`MOST`].
+    /// The host's comes first, then those charged since they were read, then those not read for long; within
+    /// each group, those that have waited longest.
     pub(super) fn choose(
         &self,
         host: Netns,
@@ -59,18 +60,18 @@ impl Due {
         std::iter::once(host).chain(due.into_iter().map(|(_, _, netns)| netns)).take(MOST).collect()
     }
 
-    /// It was read while so much was attributed to it.
+    /// Records that a namespace was read while these counts were attributed to it.
     pub(super) fn read(&mut self, netns: Netns, sum: PerCounter<u64>, now: Instant) {
         self.last.insert(netns, Last { read: now, sum });
     }
 
-    /// It is gone.
+    /// Drops a namespace that has ended.
     pub(super) fn forget(&mut self, netns: Netns) {
         self.last.remove(&netns);
     }
 }
 
-/// When to look for namespaces.
+/// Schedule of searches for namespaces.
 #[derive(Debug)]
 pub(super) struct Searches {
     ended: Instant,
@@ -80,12 +81,12 @@ pub(super) struct Searches {
     regular: u32,
     next_regular: Instant,
     threads_wanted: bool,
-    /// Charged namespaces that were not found: how often, and when to look for them again.
+    /// Charged namespaces that were not found: number of failures, and when to search again.
     vain: HashMap<Netns, (u32, Instant)>,
 }
 
 impl Searches {
-    /// The first one has just ended.
+    /// Starts after a search that has just ended and took that long.
     pub(super) fn new(took: Duration, now: Instant) -> Self {
         let next_regular = now + SLOWLY;
         Self {
@@ -99,12 +100,12 @@ impl Searches {
         }
     }
 
-    /// A known namespace may be gone.
+    /// Requests a search of threads, because a known namespace may be gone.
     pub(super) const fn want_threads(&mut self) {
         self.threads_wanted = true;
     }
 
-    /// Whether to look now, and how thoroughly, given what is charged and not found yet.
+    /// Returns the thoroughness of a search to start now, given the charged namespaces not found yet.
     pub(super) fn due(&self, unknown: &[Netns], now: Instant) -> Option<Depth> {
         let waits = |netns: &Netns| self.vain.get(netns).is_some_and(|(_, until)| now < *until);
         let urgent = self.threads_wanted || !unknown.iter().all(waits);
@@ -118,13 +119,13 @@ impl Searches {
         })
     }
 
-    /// Time that may be spent now.
+    /// Returns the time that may be spent now.
     fn saved(&self, now: Instant) -> Duration {
-        // A search that takes longer than what can be saved must come to its turn too.
+        // Even a search that takes longer than what can be saved must get its turn.
         (self.saved + now.saturating_duration_since(self.ended) / SHARE).min(SAVED.max(self.took))
     }
 
-    /// A search has ended; these, charged before it began, were not found.
+    /// Records the end of a search, and the namespaces, charged before it began, that it did not find.
     pub(super) fn ended(&mut self, depth: Depth, took: Duration, missed: &[Netns], now: Instant) {
         self.saved = self.saved(now).saturating_sub(took);
         (self.ended, self.took) = (now, took);
@@ -191,7 +192,7 @@ mod tests {
         let mut searches = Searches::new(SCAN, start);
         let mut begun = 0;
         while now < start + 20 * SECOND {
-            // Ever new ones, each gone before it is found.
+            // New ones all the time, each gone before it is found.
             if searches.due(&[Netns::at_attach(begun + 9)], now).is_some() {
                 now += SCAN;
                 searches.ended(Depth::Threads, SCAN, &[], now);

@@ -1,27 +1,27 @@
-//! The first line of a recording: what it is, who made it, and where.
+//! First line of a recording: its format, who made it, and where.
 
 use serde::{Deserialize, Serialize};
 
 use netqueue_domain::{Netns, Timestamp};
 
-/// The version of the format this netqueue writes, and the newest it reads.
+/// Version of the format that this netqueue writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
 
-/// The first line.
+/// First line of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// The version of the format.
+    /// Version of the format.
     pub(super) netqueue_recording: u32,
-    /// The netqueue that observed.
+    /// Version of the netqueue that observed.
     pub version: String,
-    /// The kernel's release, as `uname -r` says it.
+    /// Release of the kernel, as `uname -r` prints it.
     pub kernel: String,
-    /// The network namespace of PID 1 there.
+    /// Network namespace that was compared first: the host's, unless `sees_host` is false.
     pub host: Netns,
-    /// Whether that is the host's and not a container's.
+    /// True if that namespace is the host's and not a container's; taken as true if missing.
     #[serde(default = "yes")]
     pub sees_host: bool,
-    /// Since when that netqueue had been counting.
+    /// Time since when that netqueue had been counting.
     pub attached: Timestamp,
 }
 
@@ -30,7 +30,7 @@ const fn yes() -> bool {
 }
 
 impl Header {
-    /// The header of a recording made by this netqueue on a machine with this kernel.
+    /// Header of a recording made by this netqueue on a machine with this kernel.
     #[must_use]
     pub fn new(kernel: String, host: Netns, sees_host: bool, attached: Timestamp) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();

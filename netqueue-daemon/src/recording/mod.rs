@@ -1,7 +1,8 @@
-//! Recordings of what a daemon observed: gzip-compressed lines of JSON, a header first, then one observation a line.
+//! Recordings of what a daemon observed: gzip-compressed JSON, a header, then one observation a line.
 //!
-//! `zcat FILE | jq` reads one. Whatever was written until a recording was cut off can be read; a line that says `end` tells
-//! that nothing was cut. A file is made of gzip members of about a MiB, each with its checksum.
+//! `zcat FILE
+//! jq` reads one. Whatever was written before a recording was cut off can be read; a final line with `end`
+//! shows that nothing was cut off. A file consists of gzip members of about a MiB, each with its checksum.
 
 mod header;
 mod reader;
@@ -11,5 +12,5 @@ pub use header::Header;
 pub use reader::{ReadError, Reader};
 pub use writer::Writer;
 
-/// The line that says that nothing was cut off.
+/// Last line of a recording, which shows that nothing was cut off.
 pub const END: &str = "{\"end\":true}";

@@ -1,4 +1,4 @@
-//! Reads a recording, also one that was cut off, and says what is wrong with anything else.
+//! Reads recordings, including those that were cut off, and rejects other files with the reason.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -10,58 +10,58 @@ use super::{
 };
 use netqueue_domain::Observed;
 
-/// No line of a recording is as long: what is, is no recording.
+/// Longest line in bytes; a file with a longer one is not a recording.
 const LONGEST: u64 = 256 << 20;
 
-/// Why a recording cannot be read, or not further.
+/// Reason why a recording cannot be read, or not any further.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is something else.
+    /// The file is not a recording.
     #[error("this is no recording of netqueue's: {0}")]
     Foreign(String),
-    /// It is of a later format.
+    /// The recording has a later format.
     #[error(
         "this recording has format {format}, written by netqueue {version}; this netqueue reads formats up to {FORMAT}: \
          replay it with netqueue {version} or later"
     )]
     Later {
-        /// The format it has.
+        /// Format of the recording.
         format: u32,
-        /// Who wrote it.
+        /// Version of the netqueue that wrote it.
         version: String,
     },
-    /// It ends before its end.
+    /// The recording ends without its last line.
     #[error("the recording is cut off after line {lines}: everything before was read")]
     CutOff {
-        /// Whole lines that were read.
+        /// Number of complete lines read.
         lines: u64,
     },
-    /// A line does not say what it should.
+    /// A line cannot be parsed.
     #[error("line {line} of the recording cannot be understood: {source}")]
     Line {
-        /// Which.
+        /// Number of the line.
         line: u64,
-        /// Why.
+        /// Error of the parser.
         source: serde_json::Error,
     },
     /// The file is damaged or cannot be read.
     #[error("the recording is damaged after line {lines}: {source}")]
     Damaged {
-        /// Whole lines that were read.
+        /// Number of complete lines read.
         lines: u64,
-        /// How.
+        /// Error of the read.
         source: io::Error,
     },
 }
 
-/// A recording being read.
+/// Recording being read.
 pub struct Reader {
     lines: Lines,
     header: Header,
     ended: bool,
 }
 
-/// Whole lines, counted.
+/// Complete lines, counted.
 struct Lines {
     from: Box<dyn BufRead + Send>,
     read: u64,
@@ -71,7 +71,7 @@ impl Reader {
     /// Opens a recording, compressed or as plain lines.
     ///
     /// # Errors
-    /// It is none, or of a later format.
+    /// The file is not a recording, or one of a later format.
     pub fn new(from: impl Read + Send + 'static) -> Result<Self, ReadError> {
         let mut from = BufReader::new(from);
         let start = from.fill_buf().map_err(|source| ReadError::Damaged { lines: 0, source })?;
@@ -83,7 +83,7 @@ impl Reader {
         Ok(Self { lines, header: header(&first)?, ended: false })
     }
 
-    /// What the first line says.
+    /// Returns the header, which is the first line.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
@@ -122,7 +122,7 @@ impl Lines {
 impl Iterator for Reader {
     type Item = Result<Observed, ReadError>;
 
-    /// The next observation. Nothing follows an error.
+    /// Reads the next observation. There is none after an error.
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
@@ -134,7 +134,7 @@ impl Iterator for Reader {
 }
 
 fn header(line: &[u8]) -> Result<Header, ReadError> {
-    /// What every format has.
+    /// Members that every format has.
     #[derive(serde::Deserialize)]
     struct Any {
         netqueue_recording: u32,

@@ -1,26 +1,26 @@
-//! Writes a recording: compressed, complete up to the last flush whenever it is cut off.
+//! Writes recordings: compressed, and complete up to the last flush whenever they are cut off.
 
 use std::io::{self, Write};
 
 use flate2::{Compression, write::GzEncoder};
 
-/// Bytes of JSON in one gzip member: each ends with a checksum.
+/// Bytes of JSON in one gzip member, each of which ends with a checksum.
 const MEMBER: u64 = 1 << 20;
 
-/// A recording being written.
+/// Recording being written.
 pub struct Writer<W: Write> {
-    /// `None` only while one member follows another, or after that failed.
+    /// Gzip member being written; `None` only between two members, or after that failed.
     member: Option<GzEncoder<W>>,
     in_member: u64,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording.
+    /// Starts a recording.
     pub fn new(into: W) -> Self {
         Self { member: Some(GzEncoder::new(into, Compression::default())), in_member: 0 }
     }
 
-    /// Writes one line, given without its end.
+    /// Writes one line, given without its line break.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -45,7 +45,7 @@ impl<W: Write> Writer<W> {
         self.member()?.flush()
     }
 
-    /// Ends the last member and gives back what was written into.
+    /// Ends the last member and returns the underlying writer.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -66,7 +66,7 @@ fn ended() -> io::Error {
 
 #[cfg(test)]
 impl Writer<Vec<u8>> {
-    /// What is in the file now.
+    /// Returns what has been written so far.
     pub(super) fn so_far(&self) -> &Vec<u8> {
         self.member.as_ref().expect("no write failed").get_ref()
     }

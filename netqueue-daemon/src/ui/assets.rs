@@ -1,16 +1,16 @@
-//! The files the page is made of. `vendor/` holds uPlot 1.6.32 as released, MIT; see its licence beside it.
+//! Files of the web page. `vendor/` has uPlot 1.6.32 as released, MIT; see its licence beside it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::body::Bytes;
 
-/// One file as it is served.
+/// File as it is served.
 #[derive(Clone, Debug)]
 pub(super) struct Asset {
     pub(super) path: &'static str,
     pub(super) media: &'static str,
     pub(super) body: Bytes,
-    /// Changes with the content.
+    /// Entity tag, which changes with the content.
     pub(super) tag: String,
 }
 
@@ -18,7 +18,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Those that are the same for everybody.
+/// Files that do not depend on the configuration.
 const FILES: [(&str, &str, &str); 16] = [
     ("/ui/base.css", STYLE, include_str!("page/base.css")),
     ("/ui/parts.css", STYLE, include_str!("page/parts.css")),
@@ -38,9 +38,9 @@ const FILES: [(&str, &str, &str); 16] = [
     ("/ui/uplot.js", SCRIPT, include_str!("vendor/uplot-1.6.32.min.js")),
 ];
 
-/// Every file, with the page linking to the metrics at `telemetry_path`.
+/// Returns every file, with the page linking to the metrics at `telemetry_path`.
 pub(super) fn all(telemetry_path: &str) -> Vec<Asset> {
-    // Relative, so that the page also works in a folder of a proxy.
+    // Relative, so that the page also works below a path of a proxy.
     let metrics = format!("href=\"{}\"", telemetry_path.trim_start_matches('/'));
     let page = include_str!("page/index.html").replace("href=\"metrics\"", &metrics);
     let made = [

@@ -1,4 +1,6 @@
-//! The web page at `/`: files in this binary, served with a policy that lets nothing else in. Its data is the API's.
+//! Web page at `/`: files in this binary, with a content security policy that admits nothing else.
+//!
+//! All its data come from the API.
 
 mod assets;
 mod words;
@@ -20,11 +22,11 @@ use axum::{
     routing::get,
 };
 
-/// Everything from this server, nothing inline, no frame around it, no form out of it.
+/// Content security policy: everything from this server, nothing inline, no frame around it, no forms.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page and what it is made of. The page links to the metrics at `telemetry_path`.
+/// Routes of the page and its files; the page links to the metrics at `telemetry_path`.
 pub fn router(telemetry_path: &str) -> Router {
     assets::all(telemetry_path).into_iter().fold(Router::new(), |router, asset| {
         let (path, asset) = (asset.path, Arc::new(asset));
@@ -39,7 +41,7 @@ fn answer(asset: &Asset, asked: &HeaderMap) -> Response {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        // Asked for again after each upgrade, sent again only then.
+        // Revalidated at each use, so that an upgrade shows at once; sent again only after one.
         (CACHE_CONTROL, "no-cache"),
     ];
     let known = asked.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
@@ -102,7 +104,7 @@ mod tests {
         while let Some(file) = files.get(seen).cloned() {
             seen += 1;
             assert_eq!(ask(&file, None).await.status(), StatusCode::OK, "{file}");
-            // A script's own imports, of the same folder.
+            // Imports of a script, in the same directory.
             if file.ends_with(".js") && !file.ends_with("uplot.js") {
                 let script = text(&file).await;
                 let imports = script.lines().filter(|line| line.starts_with("import "));

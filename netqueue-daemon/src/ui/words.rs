@@ -1,4 +1,4 @@
-//! The glossary as the page fetches it.
+//! Glossary as the page fetches it.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ struct Word {
     look: &'static str,
 }
 
-/// Every cause with its words, as JSON.
+/// Returns every cause with its explanation, as JSON.
 pub(super) fn json() -> String {
     let words: Vec<_> = glossary::entries()
         .map(|entry| Word {
@@ -26,6 +26,6 @@ pub(super) fn json() -> String {
             look: entry.look,
         })
         .collect();
-    // Text and nothing else: it cannot fail, and a page without words still shows the causes' names.
+    // Plain strings cannot fail to serialise; without them the page still shows the names of the causes.
     serde_json::to_string(&words).unwrap_or_else(|_| "[]".to_owned())
 }

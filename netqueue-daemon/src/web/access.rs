@@ -1,40 +1,43 @@
-//! Who gets what: pure rules over where a connection came in, the authentication in force, and a request's head.
+//! Access rules, as pure functions.
+//!
+//! The rules depend on the local address, the authentication in force, and the head of a request.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Secured;
 
-/// The address of ours that a connection came in at.
+/// Local address at which a connection came in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CameInAt(pub(super) IpAddr);
 
-/// What the rules go by.
+/// Settings on which the access rules depend.
 #[derive(Clone, Debug)]
 pub struct Exposure {
-    /// Where netqueue listens.
+    /// Address and port that netqueue listens on.
     pub address: SocketAddr,
     /// Path of the metrics page, which stays open to scrapers.
     pub telemetry_path: String,
-    /// `--web.allow-unauthenticated`.
+    /// Value of `--web.allow-unauthenticated`.
     pub allow_unauthenticated: bool,
-    /// Names a client may know this host by, besides `localhost` and any address.
+    /// Names by which clients may address this host, besides `localhost` and any address.
     pub hostnames: Vec<String>,
 }
 
-/// Why a request is refused.
+/// Reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The API would be open to the network.
     Open,
-    /// The Host header names somebody else: a page in a browser may have been led here (DNS rebinding).
+    /// The Host header has a foreign name: a page in a browser may have been led here (DNS rebinding).
     Host(String),
 }
 
 impl Exposure {
-    /// Whether a client who is not asked who they are may ask for `path`, calling this host `host`. Whoever comes in at a
-    /// loopback address is on this host, also where netqueue listens on all addresses.
+    /// Decides whether a client without authentication may request `path` with the Host header `host`.
     ///
-    /// The metrics page and the two health pages name no peer and no process id, and are for machines: they answer anyone.
+    /// Whoever comes in at a loopback address is on this host, even if netqueue listens on all addresses. The
+    /// metrics page and the two health pages contain no peer and no process id and are for machines, so
+    /// everybody may read them.
     pub(super) fn judge(&self, at: CameInAt, path: &str, host: Option<&str>) -> Result<(), Refusal> {
         if path == self.telemetry_path || matches!(path, "/-/healthy" | "/-/ready") {
             return Ok(());
@@ -44,12 +47,12 @@ impl Exposure {
         }
         match host {
             Some(host) if !self.is_ours(host) => Err(Refusal::Host(host.to_owned())),
-            // Whoever sends none is no browser.
+            // A client without a Host header is not a browser.
             Some(_) | None => Ok(()),
         }
     }
 
-    /// What an operator should know at the start, if anything.
+    /// Returns the warning that the operator should see at the start, if any.
     #[must_use]
     pub fn warning(&self, secured: &Secured) -> Option<&'static str> {
         let open = !is_local(self.address.ip()) && !secured.authenticates();
@@ -73,7 +76,7 @@ fn is_local(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// `name` of `name:port`; an IPv6 address keeps its colons.
+/// Strips the port from `name:port`; an IPv6 address keeps its colons.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
@@ -88,7 +91,7 @@ fn without_port(host: &str) -> &str {
 }
 
 impl Refusal {
-    /// For whom it concerns: what was wrong and what would be right.
+    /// Explains to the client what was wrong and what would be right.
     pub(super) fn explain(&self) -> String {
         match self {
             Self::Open => "the API names peers and processes, and is not served to the network without \

@@ -1,4 +1,6 @@
-//! One connection: TLS where it is asked for, then HTTP/1 with a deadline for every head, told when to stop.
+//! Service of one connection.
+//!
+//! TLS if configured, then HTTP/1 with a deadline for every head, until a watcher stops it.
 
 use std::io;
 
@@ -24,7 +26,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{Limits, Secured, access::CameInAt, tls::Tls};
 
-/// Serves the connection until it ends, or `watcher` is told to stop and the request in progress is answered.
+/// Serves a connection until it ends, or until `watcher` stops it after the request in progress.
 pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
@@ -67,8 +69,8 @@ async fn speak(
     limits: Limits,
     watcher: Watcher,
 ) {
-    // With each request, not as a layer of the router: that would be made anew for every connection, also those that
-    // never ask for anything.
+    // Wraps each request; a layer of the router would be built anew for every connection, even one without
+    // requests.
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(at);

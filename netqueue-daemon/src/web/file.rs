@@ -1,4 +1,4 @@
-//! The web configuration file, in the format of the Prometheus exporter-toolkit: TLS, users, headers.
+//! Web configuration file, in the format of the Prometheus exporter-toolkit: TLS, users, headers.
 
 use std::{
     collections::BTreeMap,
@@ -8,27 +8,27 @@ use std::{
 
 use serde::Deserialize;
 
-/// Why the web configuration cannot be used.
+/// Reason why the web configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("web configuration {}: {message}", path.display())]
 pub struct WebConfigError {
-    /// The file named by `--web.config.file`.
+    /// Path of the file given by `--web.config.file`.
     path: PathBuf,
-    /// What is wrong in it, and what would be right.
+    /// Description of what is wrong in it, and what would be right.
     message: String,
 }
 
-/// The whole file; every key may be left out.
+/// Contents of the file; every key is optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WebFile {
     pub(super) tls_server_config: Option<TlsSection>,
     pub(super) http_server_config: HttpSection,
-    /// Name to bcrypt hash.
+    /// Bcrypt hashes by user name.
     pub(super) basic_auth_users: BTreeMap<String, String>,
 }
 
-/// `tls_server_config`.
+/// Section `tls_server_config`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TlsSection {
@@ -43,23 +43,23 @@ pub(super) struct TlsSection {
     pub(super) min_version: Option<String>,
     pub(super) max_version: Option<String>,
     pub(super) cipher_suites: Vec<String>,
-    /// Accepted and without effect: the server's order always wins.
+    /// Accepted without effect: the server's order always takes precedence.
     pub(super) prefer_server_cipher_suites: Option<bool>,
     pub(super) curve_preferences: Vec<String>,
 }
 
-/// `http_server_config`.
+/// Section `http_server_config`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct HttpSection {
-    /// Accepted and without effect: netqueue speaks HTTP/1.1.
+    /// Accepted without effect: netqueue speaks HTTP/1.1 only.
     pub(super) http2: Option<bool>,
-    /// Headers added to every answer.
+    /// Headers added to every response.
     pub(super) headers: BTreeMap<String, String>,
 }
 
 impl WebFile {
-    /// Reads the file; paths in it are relative to its folder.
+    /// Reads the file; paths in it are relative to its directory.
     pub(super) fn read(path: &Path) -> Result<Self, WebConfigError> {
         let text =
             fs::read_to_string(path).map_err(|error| wrong(path, format!("cannot be read: {error}")))?;
@@ -85,7 +85,7 @@ impl WebFile {
             .map_err(|e| e.to_string())
     }
 
-    /// The files it names, whose change is a change of the configuration.
+    /// Returns the files that it refers to, whose change is a change of the configuration.
     pub(super) fn names(&self) -> impl Iterator<Item = &Path> {
         let tls = self.tls_server_config.as_ref();
         tls.into_iter()
@@ -95,7 +95,7 @@ impl WebFile {
     }
 }
 
-/// The error of the file at `path`.
+/// Makes the error for the file at `path`.
 pub(super) fn wrong(path: &Path, message: String) -> WebConfigError {
     WebConfigError { path: path.to_owned(), message }
 }

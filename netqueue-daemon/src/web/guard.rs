@@ -1,4 +1,4 @@
-//! The layer around every route: who may ask, what is refused, which headers every answer carries.
+//! Middleware around every route: authentication, access rules, and headers of every response.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -13,14 +13,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-/// What the guard knows.
+/// State of the middleware.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     pub(super) secured: Arc<Secured>,
     pub(super) exposure: Arc<Exposure>,
 }
 
-/// Lets a request through to its route, or says why not.
+/// Passes a request on to its route, or refuses it with the reason.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let current = guard.secured.current();
     let mut response =
@@ -35,7 +35,8 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-/// The network, where the connection did not say.
+/// Returns the local address of the connection.
+/// Without one the request counts as from the network, which is the stricter case.
 fn came_in_at(request: &Request) -> CameInAt {
     request.extensions().get().copied().unwrap_or(CameInAt(Ipv4Addr::UNSPECIFIED.into()))
 }
@@ -73,7 +74,7 @@ fn is_reload(request: &Request) -> bool {
     request.uri().path() == "/-/reload" && matches!(*request.method(), Method::POST | Method::PUT)
 }
 
-/// `POST /-/reload`, as in Prometheus.
+/// Handles `POST /-/reload`, as in Prometheus.
 fn reload(secured: &Secured) -> Response {
     match secured.reload() {
         Ok(()) => {

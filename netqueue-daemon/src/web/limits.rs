@@ -1,24 +1,25 @@
-//! What one client, and all of them together, may take.
+//! Limits of what one client, and all clients together, may use.
 
 use std::time::Duration;
 
-/// Bounds of the server.
+/// Limits of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections served at once; more wait to be accepted. Far more than those who mean to ask: the others must not
-    /// keep them waiting until they are shed.
+    /// Connections served at once; further ones wait to be accepted.
+    /// Far more than serious clients need, so that idle or hostile ones do not delay them until their
+    /// time-outs.
     pub connections: usize,
-    /// How long a client may take to send a request's head, the first or the next on its connection.
+    /// Time limit for the head of a request, the first or the next on its connection.
     pub header_read: Duration,
-    /// How long a request may take to be answered.
+    /// Time limit for the response to a request.
     pub request: Duration,
-    /// How long a client may leave sent bytes unacknowledged.
+    /// Time limit for the acknowledgement of sent bytes.
     pub unacknowledged: Duration,
-    /// How many bytes a request's head may have.
+    /// Size limit of a request's head in bytes.
     pub head_bytes: usize,
-    /// How many bytes a request's body may have.
+    /// Size limit of a request's body in bytes.
     pub body_bytes: usize,
-    /// How long requests in progress may take once the server is to stop.
+    /// Time limit for requests in progress once the server stops.
     pub drain: Duration,
 }
 

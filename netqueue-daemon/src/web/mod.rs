@@ -1,5 +1,6 @@
-//! The HTTP server: bounded in connections, in time and in bytes, whoever is at the other end, and closed to those who
-//! have no business here.
+//! HTTP server, closed to unauthorised clients.
+//!
+//! Bounded in connections, time and bytes, whatever clients do.
 
 mod access;
 mod connection;

@@ -1,4 +1,4 @@
-//! Refusals: an RFC 9457 problem that says what was wrong and what would be right.
+//! Refusals: RFC 9457 problems that state what was wrong and what would be right.
 
 use axum::{
     http::{
@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// A refused request.
+/// Refused request.
 #[derive(Debug)]
 pub(crate) struct Problem {
     code: StatusCode,
@@ -17,7 +17,7 @@ pub(crate) struct Problem {
     parameter: Option<Parameter>,
 }
 
-/// The query parameter at fault.
+/// Query parameter at fault.
 #[derive(Debug)]
 struct Parameter {
     name: String,
@@ -30,12 +30,12 @@ impl Problem {
         Self { code, error_type, error, parameter: None }
     }
 
-    /// The request cannot be understood.
+    /// The request cannot be parsed.
     pub(crate) const fn bad_request(error: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_data", error)
     }
 
-    /// A query parameter is not what it should be.
+    /// A query parameter is invalid.
     pub(crate) fn bad_parameter(name: &str, value: &str, expected: &str) -> Self {
         let error = format!("query parameter `{name}` is {value:?}: expected {expected}");
         let parameter = Parameter { name: name.to_owned(), value: value.to_owned() };
@@ -48,31 +48,31 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", error)
     }
 
-    /// The account is not known.
+    /// No account has that id.
     pub(crate) fn no_such_listener() -> Self {
         let error =
             "no account has this id: /api/v1/listeners lists them; ids are given anew when the daemon starts";
         Self::new(StatusCode::NOT_FOUND, "not_found", error.to_owned())
     }
 
-    /// The client accepts no form there is.
+    /// The client accepts neither JSON nor NDJSON.
     pub(crate) fn not_acceptable(accept: &str) -> Self {
         let error = format!("`Accept: {accept}` admits neither application/json nor application/x-ndjson");
         Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", error)
     }
 
-    /// There is something at that path, but not for that method.
+    /// The path exists, but not for that method.
     pub(crate) fn method_not_allowed(method: &str, path: &str) -> Self {
         let error = format!("{path:?} does not answer {method}: use GET");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", error)
     }
 
-    /// Enough of that is being done already.
+    /// The limit of concurrent operations of that kind is reached.
     pub(crate) const fn too_many(error: String) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", error)
     }
 
-    /// netqueue cannot do its work.
+    /// The daemon cannot answer now.
     pub(crate) const fn unavailable(error: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
     }

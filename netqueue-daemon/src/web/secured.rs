@@ -1,4 +1,4 @@
-//! The web configuration in force: read at the start, and again whenever one of its files has changed.
+//! Web configuration in force: read at the start, and again whenever one of its files changes.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use super::{
     users::Users,
 };
 
-/// How often files are looked at, at most.
+/// Shortest interval between two checks of the files.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The configuration in force, and when to look for another.
+/// Web configuration in force, and the state of its files.
 #[derive(Debug)]
 pub struct Secured {
     path: Option<PathBuf>,
@@ -32,25 +32,25 @@ struct State {
     looked: Instant,
 }
 
-/// One reading of the configuration.
+/// Configuration as read once.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) tls: Option<Tls>,
     pub(super) users: Users,
-    /// Added to every answer.
+    /// Headers added to every response.
     pub(super) headers: HeaderMap,
     files: Vec<PathBuf>,
 }
 
-/// What a file's change shows in.
+/// Modification time and size of a file, by which a change is detected; `None` if it cannot be read.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl Secured {
-    /// Reads the file, where one is named.
+    /// Reads the file, if one is named.
     ///
     /// # Errors
     ///
-    /// It, or a file it names, cannot be used; says which and why.
+    /// The file, or one that it refers to, cannot be used; the error names it with the reason.
     pub fn read(path: Option<&Path>) -> Result<Self, WebConfigError> {
         let current = Current::read(path)?;
         let stamps = stamps(&current.files);
@@ -58,13 +58,13 @@ impl Secured {
         Ok(Self { path: path.map(Path::to_owned), state: Mutex::new(state) })
     }
 
-    /// Whether everybody must show who they are.
+    /// Returns whether every client must authenticate.
     #[must_use]
     pub fn authenticates(&self) -> bool {
         self.current().authenticates()
     }
 
-    /// Reads everything again now. What was in force stays in force where the new one cannot be used.
+    /// Reads everything again now. If it cannot be used, the previous configuration stays in force.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Secured {
         self.reread(&mut state)
     }
 
-    /// The configuration in force, read again if its files have changed.
+    /// Returns the configuration in force, reread if its files have changed.
     pub(super) fn current(&self) -> Arc<Current> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if self.path.is_some() && state.looked.elapsed() >= LOOK {
@@ -92,8 +92,8 @@ impl Secured {
     }
 
     fn reread(&self, state: &mut State) -> Result<(), WebConfigError> {
-        // Before reading: what changes meanwhile is seen by the next look. And after a failure too, or it would be
-        // tried, and logged, with every request.
+        // Before reading, so that a change meanwhile is detected by the next check; and after a failure too,
+        // or every request would try and log it again.
         state.stamps = stamps(&state.current.files);
         let current = Current::read(self.path.as_deref())?;
         state.stamps = stamps(&current.files);

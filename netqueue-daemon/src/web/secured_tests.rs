@@ -1,4 +1,4 @@
-//! Real certificates, a real client, real files that change.
+//! Tests with real certificates, a real client, and real files that change.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed")
 }
 
-/// A certificate for `name` and its key, in PEM.
+/// Issues a certificate for `name`; returns it and its key, in PEM.
 fn issue(authority: &Authority, name: &str) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new([name.to_owned()]).expect("a name");
@@ -41,7 +41,7 @@ fn issue(authority: &Authority, name: &str) -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
-/// A folder with a server's certificate, its authority and `web.yml`.
+/// Makes a directory with a server's certificate, its authority and `web.yml`.
 fn folder(authority: &Authority, web: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = issue(authority, "localhost");
@@ -72,7 +72,7 @@ async fn serve(web: &Path) -> (SocketAddr, Arc<Secured>) {
     (address, secured)
 }
 
-/// The status line and what follows, or nothing where the connection was refused.
+/// Sends a request and returns the response; empty if the connection was refused.
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, more: &str) -> String {
     let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}connection: close\r\n\r\n");
     let mut answer = String::new();
@@ -142,7 +142,7 @@ async fn a_client_certificate_of_the_right_authority_and_name_is_asked_for() {
     assert_eq!(over_tls(address, &authority, Some(issue(&authority, "somebody.example"))).await, "");
 }
 
-/// What `netqueue status` with these options gets from there.
+/// Requests the version from there as `netqueue status` with these options does.
 async fn ask(address: SocketAddr, options: &[&str]) -> Result<Version, String> {
     #[derive(clap::Parser)]
     struct Line {

@@ -1,4 +1,4 @@
-//! Listening, accepting no more than allowed, and stopping within bounds.
+//! Server socket: accepts no more connections than allowed, and stops within bounds.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use super::{
     guard::{Guard, guard},
 };
 
-/// Why the server cannot listen.
+/// Reason why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Someone else listens there.
+    /// The address is in use.
     #[error(
         "address {0} is in use, perhaps by another netqueue: stop what listens there (`ss -ltnp 'sport = :{port}'`) \
          or choose another address with --web.listen-address",
@@ -36,17 +36,17 @@ pub enum BindError {
          CAP_NET_BIND_SERVICE"
     )]
     NotPermitted(SocketAddr),
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {address}, set with --web.listen-address")]
     Other {
-        /// Where.
+        /// Address and port.
         address: SocketAddr,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-/// A server that listens and does not yet answer.
+/// Server that listens and does not answer yet.
 #[derive(Debug)]
 pub struct Server {
     listener: std::net::TcpListener,
@@ -55,18 +55,18 @@ pub struct Server {
     secured: Arc<Secured>,
 }
 
-/// How a server stopped.
+/// Outcome of stopping a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that were cut because their request was not answered in time.
     pub cut: usize,
 }
 
-/// Listens on `address`, to answer as `secured` says.
+/// Listens on `address`, with the web configuration `secured`.
 ///
 /// # Errors
 ///
-/// Where it cannot, with what to do about it.
+/// The address cannot be listened on; the error has the remedy.
 pub fn bind(address: SocketAddr, secured: Arc<Secured>) -> Result<Server, BindError> {
     let other = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
@@ -80,7 +80,7 @@ pub fn bind(address: SocketAddr, secured: Arc<Secured>) -> Result<Server, BindEr
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    /// Connections that wait to be accepted while all places are taken.
+    /// Connections that may wait to be accepted while the limit is reached.
     const BACKLOG: i32 = 1024;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -91,20 +91,20 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 impl Server {
-    /// The same server with other limits.
+    /// Replaces the limits.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Where it listens: the port is a real one even where 0 was asked for.
+    /// Returns the address it listens on, with the actual port even if 0 was requested.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers those `exposure` admits with `router` until `shutdown` is ready; then stops accepting, and gives requests
-    /// in progress a moment.
+    /// Serves `router` to clients that `exposure` admits, until `shutdown` is ready.
+    /// Then stops accepting, and gives requests in progress a moment.
     ///
     /// # Errors
     ///
@@ -144,14 +144,14 @@ impl Server {
     }
 }
 
-/// The next connection, once there is a place for it.
+/// Accepts the next connection, once the limit allows one more.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     /// Long enough for a file descriptor to be closed, short enough for a client not to notice.
     const PAUSE: Duration = Duration::from_millis(50);
-    // `None` only if the semaphore were closed, which nobody does.
+    // `None` only if the semaphore were closed, which never happens.
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {

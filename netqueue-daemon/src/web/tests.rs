@@ -1,4 +1,4 @@
-//! Clients that behave, and clients that do not.
+//! Tests with clients that behave, and with clients that do not.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -63,7 +63,7 @@ fn quick() -> Router {
     Router::new().route("/", get(async || "hello"))
 }
 
-/// Sends `head` and reads until the server closes.
+/// Sends `head` and reads until the server closes the connection.
 async fn exchange(address: SocketAddr, head: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.write_all(head.as_bytes()).await.expect("sent");

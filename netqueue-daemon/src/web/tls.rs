@@ -1,4 +1,4 @@
-//! The `tls_server_config` section as a rustls configuration.
+//! Conversion of the section `tls_server_config` to a rustls configuration.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -13,18 +13,18 @@ use rustls::{
 use super::file::TlsSection;
 use netqueue_cli::pem;
 
-/// TLS as it is to be spoken.
+/// TLS configuration of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     pub(super) server: Arc<ServerConfig>,
-    /// Clients without a certificate of ours get nothing.
+    /// True if clients must present a certificate of the configured authority.
     pub(super) client_required: bool,
-    /// Where not empty, a client's certificate must carry one of these.
+    /// Names of which a client's certificate must have one; empty: any certificate will do.
     allowed_sans: Vec<String>,
 }
 
 impl Tls {
-    /// What the section says.
+    /// Builds the configuration from the section.
     pub(super) fn build(section: &TlsSection) -> Result<Self, String> {
         let chain = text("cert", section.cert.as_deref(), section.cert_file.as_deref())?
             .ok_or("tls_server_config: cert_file (or cert) is missing")?;
@@ -61,7 +61,7 @@ impl Tls {
         Ok(Self { server: Arc::new(server), client_required, allowed_sans })
     }
 
-    /// Whether the client that presented `chain`, verified, is one of those that may.
+    /// Returns whether a client with this verified certificate chain is admitted.
     pub(super) fn admits(&self, chain: Option<&[CertificateDer<'_>]>) -> bool {
         if self.allowed_sans.is_empty() {
             return true;
@@ -81,7 +81,7 @@ fn is_address(san: &str) -> bool {
     san.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// A value given in place or in a file, not both.
+/// Returns a value given inline or in a file; both at once is an error.
 fn text(key: &str, inline: Option<&str>, file: Option<&Path>) -> Result<Option<String>, String> {
     match (inline, file) {
         (Some(_), Some(_)) => {
@@ -117,12 +117,13 @@ fn versions(section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersio
     Ok(chosen)
 }
 
-/// ring, with the suites and curves asked for. As with Go, suites of TLS 1.3 are not for choosing.
+/// Returns the ring provider with the configured suites and curves.
+/// As in Go, suites of TLS 1.3 cannot be chosen.
 fn provider(section: &TlsSection) -> Result<CryptoProvider, String> {
     let mut provider = ring::default_provider();
     if !section.cipher_suites.is_empty() {
         let name = |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite());
-        // Go drops the hash from these two names.
+        // Go omits the hash from these two names.
         let same = |wanted: &str, name: &str| name == wanted || name.strip_suffix("_SHA256") == Some(wanted);
         let known: Vec<_> =
             provider.cipher_suites.iter().filter(|it| it.tls13().is_none()).map(name).collect();
@@ -156,7 +157,7 @@ fn provider(section: &TlsSection) -> Result<CryptoProvider, String> {
     Ok(provider)
 }
 
-/// Who verifies clients, and whether they must show a certificate.
+/// Returns the verifier of client certificates, and whether clients must present one.
 fn clients(
     section: &TlsSection,
     provider: &Arc<CryptoProvider>,

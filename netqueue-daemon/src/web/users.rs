@@ -1,4 +1,6 @@
-//! Basic authentication: names, bcrypt hashes, and a memory of what was right, since bcrypt is slow on purpose.
+//! Basic authentication: names and bcrypt hashes.
+//!
+//! Bcrypt is slow on purpose, so valid credentials are remembered.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,29 +14,29 @@ use bcrypt::HashParts;
 use ring::hmac;
 use tokio::sync::Semaphore;
 
-/// Who may ask.
+/// Users, and credentials that were valid.
 #[derive(Debug)]
 pub(super) struct Users {
-    /// Name to bcrypt hash.
+    /// Bcrypt hashes by user name.
     hashes: BTreeMap<String, String>,
     memory: Arc<Memory>,
 }
 
-/// Tags of credentials that were right, under a key that never leaves this process.
+/// Tags of valid credentials, under a key that never leaves this process.
 #[derive(Debug)]
 struct Memory {
     key: hmac::Key,
     right: Mutex<HashSet<Vec<u8>>>,
 }
 
-/// Hashes checked at once: a guesser gets no more of the machine than this.
+/// Permit for a bcrypt check: guessing passwords takes no more than one CPU.
 static CHECKS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
 
-/// Compared with where there is no such user, so that both take as long.
+/// Hash that unknown users are checked against, so that they take as long as known ones.
 static NOBODY: LazyLock<String> = LazyLock::new(|| bcrypt::hash("nobody", 10).unwrap_or_default());
 
 impl Users {
-    /// Checks that every hash is one.
+    /// Checks that every hash is valid.
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Result<Self, String> {
         for (name, hash) in &hashes {
             HashParts::from_str(hash).map_err(|error| {
@@ -46,12 +48,12 @@ impl Users {
         Ok(Self { hashes, memory: Arc::new(Memory { key, right: Mutex::default() }) })
     }
 
-    /// Whether nobody needs to say who they are.
+    /// Returns whether no authentication is required.
     pub(super) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
 
-    /// Whether the Authorization header is a user's.
+    /// Returns whether the Authorization header has valid credentials.
     pub(super) async fn admit(&self, header: Option<&HeaderValue>) -> bool {
         let Some((name, password)) = header.and_then(credentials) else { return false };
         let hash = self.hashes.get(&name);
@@ -61,7 +63,7 @@ impl Users {
         }
         let known = hash.is_some();
         let hash = hash.cloned();
-        // An error means that nobody checks any more: the process stops.
+        // An error means that the semaphore is closed because the process stops.
         let Ok(_turn) = Arc::clone(&CHECKS).acquire_owned().await else { return false };
         let check = move || {
             let hash = hash.as_deref().unwrap_or(NOBODY.as_str());
@@ -82,7 +84,7 @@ impl Memory {
     }
 
     fn keep(&self, tag: Vec<u8>) {
-        /// Users that are remembered; with more, all of them are checked again now and then.
+        /// Users that are remembered; with more of them, all are checked again now and then.
         const ROOM: usize = 128;
         let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
         if right.len() >= ROOM {
@@ -92,7 +94,7 @@ impl Memory {
     }
 }
 
-/// `Basic base64(name:password)`.
+/// Parses `Basic base64(name:password)`.
 fn credentials(header: &HeaderValue) -> Option<(String, String)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     let plain = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;

@@ -1,4 +1,4 @@
-//! What accounts were charged: as the kernel side counts it, slot by slot.
+//! Charges of accounts, slot by slot as the kernel side counts them.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,11 @@ use super::Aggregator;
 use crate::{AccountKey, Counts, Timestamp};
 
 impl Aggregator {
-    /// The kernel side's exact counts were read: of every slot that is somebody's. An account may have two, and one that
-    /// has none any more keeps what it had.
+    /// Takes in the kernel side's exact counts, one reading for each slot in use. An account may have two
+    /// slots at a time, and an account that has lost its slot keeps its last counts.
     pub fn count(&mut self, readings: impl IntoIterator<Item = (AccountKey, Counts)>, now: Timestamp) {
-        // Only what is no listener can have had a slot before: no two listeners are one account.
+        // Only an account that is no listener can have had a slot before: each listener is an account of its
+        // own.
         let mut shared: Vec<(AccountKey, Counts)> = Vec::new();
         let mut place: HashMap<AccountKey, usize> = HashMap::new();
         for (key, counts) in readings {
@@ -47,24 +48,24 @@ impl Aggregator {
         }
     }
 
-    /// A slot was given back with these counts: no later reading has them.
+    /// Takes in the final counts of a slot that was given back; no later reading includes them.
     pub fn settle(&mut self, key: AccountKey, counts: Counts, now: Timestamp) {
         if matches!(key, AccountKey::Listener { .. }) {
-            // Nothing else was or will be charged to it.
+            // The slot was the listener's only one, so these counts are final.
             self.set(key, counts, Some(0), now);
             return;
         }
         let settled = self.settled.entry(key).or_default();
         settled.add(&counts);
         let settled = *settled;
-        // Where there is more, it has another slot already.
+        // Counts beyond the settled ones come from another slot, which the account already has.
         let account = self.account(key, now);
         if account.counts.within(&settled) {
             self.set(key, settled, Some(0), now);
         }
     }
 
-    /// Listeners are closed.
+    /// Marks listeners as closed.
     pub fn close(&mut self, closed: impl IntoIterator<Item = (AccountKey, Timestamp)>) {
         for (key, at) in closed {
             if let Some(index) = self.index.get(&key).copied() {

@@ -1,39 +1,40 @@
-//! Which namespaces there are, and what the kernel counted in each beside what is attributed.
+//! Network namespaces, and the comparison of their kernel counters with what is attributed.
 
 use std::collections::BTreeMap;
 
 use super::Aggregator;
 use crate::{Bracket, Farewell, NamespaceBalance, NamespaceNews, Netns, PerCounter, Timestamp};
 
-/// Of a namespace whose counters at attach nobody knows.
+/// Reason reported for a namespace whose counters at attach were never read.
 const UNSEEN: &str = "it was there when netqueue attached, and ended before it was found";
 
 impl Aggregator {
-    /// Takes the state from which a namespace's counters are compared; see [`Reconciler::set_baseline`].
+    /// Records the counters from which a namespace is compared. See
+    /// [`Reconciler::set_baseline`](crate::Reconciler::set_baseline).
     pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) {
         self.reconciler.set_baseline(netns, bracket);
     }
 
-    /// Compares a namespace's counters.
+    /// Compares a namespace's kernel counters with what is attributed to it.
     pub fn reconcile(&mut self, netns: Netns, bracket: &Bracket, now: Timestamp) {
         self.namespaces.know(netns, now);
         let balance = self.reconciler.compare(netns, bracket, now);
         self.namespaces.compared(balance);
     }
 
-    /// A namespace's balance as compared last.
+    /// Returns a namespace's most recent comparison.
     #[must_use]
     pub fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
         self.namespaces.balance(netns)
     }
 
-    /// Why a namespace is not compared, where a reason was told.
+    /// Returns the reason why a namespace is not compared, if one was reported.
     #[must_use]
     pub fn why_not_compared(&self, netns: Netns) -> Option<&str> {
         self.namespaces.why_not(netns)
     }
 
-    /// Namespaces that are known and may end.
+    /// Iterates over the namespaces that may still end, which the host's cannot.
     pub fn living_namespaces(&self) -> impl Iterator<Item = Netns> + '_ {
         self.namespaces.living()
     }
@@ -47,8 +48,8 @@ impl Aggregator {
         self.search = search.unwrap_or(self.search);
     }
 
-    /// A namespace ended, having been charged with this altogether: its last comparison. One in which nothing was ever
-    /// counted, and which was not found either, leaves no trace.
+    /// Takes in a namespace's final counters as its last comparison; `charged` is its attributed total. A
+    /// namespace in which nothing was ever counted, and which was not found either, leaves no trace.
     fn take_leave(&mut self, farewell: &Farewell, charged: PerCounter<u64>, now: Timestamp) {
         let Farewell { netns, kernel } = *farewell;
         if netns.generation > 0 && kernel != PerCounter::default() {
@@ -63,13 +64,13 @@ impl Aggregator {
         self.reconciler.forget(netns);
     }
 
-    /// Whether this namespace's sums are kept apart: it was charged or found, and is not long over.
+    /// Returns whether the namespace has sums of its own: charged or found, and not merged since.
     #[must_use]
     pub fn remembers(&self, netns: Netns) -> bool {
         self.namespaces.knows(netns)
     }
 
-    /// What is attributed to each namespace.
+    /// Sums the charges of each namespace's accounts.
     pub(super) fn charged(&self) -> BTreeMap<Netns, PerCounter<u64>> {
         let mut sums: BTreeMap<Netns, PerCounter<u64>> = BTreeMap::new();
         let none = PerCounter::default();

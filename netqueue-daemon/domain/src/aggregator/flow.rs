@@ -1,4 +1,4 @@
-//! What went through listeners, and how long their queues were.
+//! Traffic through listeners, and the lengths of their queues.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{Aggregator, past::Went};
 use crate::{AccountKey, AccountView, Peak, Peaks, QueueState, Queues, Timestamp, Traffic, TrafficReading};
 
 impl Aggregator {
-    /// The kernel side's traffic was read. Accounts that nothing is charged to are opened by it, too.
+    /// Takes in a reading of the kernel side's traffic, which also opens accounts without charges.
     pub fn flow(&mut self, readings: impl IntoIterator<Item = (AccountKey, TrafficReading)>, now: Timestamp) {
         for (key, TrafficReading { counts, accept_peak: accept_longest, queues }) in readings {
             let index = self.open(key, now);
@@ -32,7 +32,7 @@ impl Aggregator {
         }
     }
 
-    /// The metrics page was made from the last snapshot: peaks since the last scrape begin anew.
+    /// Notes that the last snapshot was scraped, so that peaks since the last scrape begin anew.
     pub fn scraped(&mut self) {
         self.peaks.values_mut().for_each(|peaks| {
             peaks.accept.scraped();
@@ -46,7 +46,7 @@ impl Aggregator {
         self.namespaces.scraped();
     }
 
-    /// The account with its peaks as they are now: a window moves on though nothing happens.
+    /// Returns the account with its current peaks: the window moves on even if nothing happens.
     pub(super) fn with_peaks(&self, account: &Arc<AccountView>, now: Timestamp) -> Arc<AccountView> {
         let mut account = Arc::clone(account);
         if let Some(peaks) = self.peaks.get(&account.id) {
@@ -74,7 +74,7 @@ impl QueuePeaks {
         self.syn.observe(length(queues.syn), now);
     }
 
-    /// Of the accept queue and of the SYN queue.
+    /// Returns the current peaks of the accept queue and of the SYN queue.
     fn now(&self, now: Timestamp) -> (Peak, Peak) {
         let peak = |peaks: &Peaks| Peak { since_scrape: peaks.since_scrape(), window: peaks.in_window(now) };
         (peak(&self.accept), peak(&self.syn))

@@ -1,4 +1,4 @@
-//! What is long over is put together: accounts that ended, and namespaces with all that was charged in them.
+//! Merging of accounts and namespaces that ended long ago, which bounds memory and series.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Aggregator {
-    /// Puts together what is long over. Where places among the series are scarce, what is over makes room for what lives.
+    /// Merges what ended long ago; ended accounts make room for living ones when series are scarce.
     pub(super) fn fold(&mut self, now: Timestamp) {
         let mut keep = self.settings.keep;
         if self.places.are_scarce() {
@@ -23,7 +23,7 @@ impl Aggregator {
         self.fold_namespaces(now);
     }
 
-    /// Namespaces that ended join one that ended before under the same name, or are gone.
+    /// Merges ended namespaces into one that ended before under the same name, or into [`Netns::GONE`].
     fn fold_namespaces(&mut self, now: Timestamp) {
         let busy = || {
             let busy = self.accounts.iter().filter(|account| match account.key {
@@ -40,7 +40,7 @@ impl Aggregator {
         let target = |key: &AccountKey| {
             let netns = *folded.get(&key.netns())?;
             Some(Into::Bucket(match key {
-                // Of those that are gone nothing is told apart.
+                // Namespaces merged into [`Netns::GONE`] are no longer distinguished by account.
                 AccountKey::Other(_) if netns != Netns::GONE => AccountKey::Other(netns),
                 _ => AccountKey::Gone(netns),
             }))
@@ -51,7 +51,7 @@ impl Aggregator {
         folded.keys().for_each(|netns| self.reconciler.forget(*netns));
     }
 
-    /// Each of these accounts leaves its counts to another.
+    /// Adds each of these accounts to its target and removes it.
     fn put_together(&mut self, moves: &BTreeMap<usize, Into>, now: Timestamp) {
         if moves.is_empty() {
             return;
@@ -74,7 +74,7 @@ impl Aggregator {
             pasts.entry(into).or_default().push(Arc::clone(&left.history));
             self.recent.set_apart(to, now);
             if !matches!(to.key, AccountKey::Listener { .. } | AccountKey::Gone(_)) {
-                // Should it get a slot, the next reading of that is added to what is settled.
+                // Later readings, should the account get a slot, are added to the settled counts.
                 self.settled.entry(to.key).or_default().add(&left.counts);
             }
         }
@@ -85,7 +85,7 @@ impl Aggregator {
         }
         let stays = |index: usize| !moves.contains_key(&index);
         self.by_socket.retain(|_, index| stays(*index));
-        // Where each that stays will be.
+        // Index of each remaining account after the removal.
         let stay = (0..self.accounts.len()).scan(0, |next, index| {
             let place = *next;
             *next += usize::from(stays(index));
@@ -101,20 +101,20 @@ impl Aggregator {
         self.weigh_histories(now);
     }
 
-    /// The index of a bucket. One that was not there has no slot.
+    /// Returns the index of a bucket; one that is opened here has no slot.
     fn bucket(&mut self, key: AccountKey, now: Timestamp) -> usize {
         let known = self.index.contains_key(&key);
         let index = self.open(key, now);
         if !known {
             let bucket = self.edit(index);
             bucket.over = Some(0);
-            // What is in it happened before.
+            // The counts merged into it date from before.
             bucket.last_seen = Timestamp::default();
         }
         index
     }
 
-    /// Finds again where each account is.
+    /// Rebuilds the index of accounts and the series budget after the list of accounts changed.
     pub(super) fn find_places(&mut self) {
         self.places.keep(self.accounts.iter().filter(|account| account.apart).map(|account| &account.key));
         self.index = self.accounts.iter().enumerate().map(|(index, account)| (account.key, index)).collect();

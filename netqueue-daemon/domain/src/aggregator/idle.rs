@@ -1,4 +1,4 @@
-//! Servers whose clients lose the keep-alive race: which they are, and how long each lets connections idle.
+//! Servers whose clients lose the keep-alive race, and the idle time-outs inferred for them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,16 +9,18 @@ use std::{
 use super::Aggregator;
 use crate::{AccountKey, IdleLimit, Netns, ResetCause, Timestamp};
 
-/// By namespace and port, the idle time-outs that were inferred.
+/// Inferred idle time-outs, by namespace and port.
 pub type IdleLimits = HashMap<(Netns, u16), IdleLimit>;
 
-/// A race longer ago than this is looked into no more.
+/// Age from which on a race is no longer investigated.
 const LATELY: Duration = Duration::from_secs(15 * 60);
-/// Servers looked into at once: each look is a walk through the kernel's table of connections.
+/// Maximum number of servers investigated at once. Each pass over one walks the kernel's table of
+/// connections.
 const MOST: usize = 8;
 
 impl Aggregator {
-    /// The servers that were sent data lately on connections they had closed: those raced last, if there are many.
+    /// Returns the servers that recently received data on connections they had closed. If there are many,
+    /// returns those with the most recent charges.
     #[must_use]
     pub fn raced(&self, now: Timestamp) -> BTreeSet<(Netns, u16)> {
         let place = |key: &AccountKey| match key {
@@ -38,7 +40,7 @@ impl Aggregator {
         raced.into_iter().map(|(_, place)| place).take(MOST).collect()
     }
 
-    /// What was inferred from how their connections ended.
+    /// Stores idle time-outs that were inferred from how connections ended.
     pub(crate) fn infer(&mut self, limits: Vec<(Netns, u16, IdleLimit)>) {
         if !limits.is_empty() {
             Arc::make_mut(&mut self.idle_limits)

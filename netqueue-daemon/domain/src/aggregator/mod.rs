@@ -1,4 +1,5 @@
-//! What was observed, put together. One task owns it, tells it the time, and publishes its snapshots.
+//! Aggregator, which builds accounts, events and balances from observations. One task owns it, passes
+//! it the time, and publishes its snapshots.
 
 mod charges;
 mod compared;
@@ -19,25 +20,25 @@ use super::{
     Timestamp, Traffic, WallClock, namespaces::Namespaces, places::Places,
 };
 
-/// What an [`Aggregator`] is set to.
+/// Settings of an [`Aggregator`].
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The namespace of PID 1.
+    /// Network namespace of PID 1.
     pub host: Netns,
-    /// Whether that is the host's and not a container's.
+    /// True if `host` is the host's namespace rather than a container's.
     pub sees_host: bool,
-    /// Bytes the newest events may take.
+    /// Memory limit of the newest events, in bytes.
     pub event_memory: usize,
-    /// Bytes the histories of all accounts may take.
+    /// Memory limit of all accounts' histories together, in bytes.
     pub history_memory: usize,
-    /// How many addresses and ports the metrics tell apart.
+    /// Maximum number of addresses and ports with metric series of their own.
     pub max_series: usize,
-    /// How long what is over is kept apart.
+    /// Retention of ended accounts and namespaces before they are merged.
     pub keep: Keep,
 }
 
 impl Settings {
-    /// What is usual.
+    /// Returns the default settings, with `host` as the namespace of PID 1.
     #[must_use]
     pub fn of(host: Netns) -> Self {
         Self {
@@ -51,31 +52,31 @@ impl Settings {
     }
 }
 
-/// Accounts, events and balances.
+/// Accounts, events and balances built from the observations so far.
 #[derive(Debug)]
 pub struct Aggregator {
     settings: Settings,
     attached: Timestamp,
-    // Each is shared with the snapshots that show it as it is: whoever changes one copies it first, by [`Self::edit`].
+    // Snapshots share these views: a change goes through [`Self::edit`], which copies a shared one first.
     pub(super) accounts: Vec<Arc<AccountView>>,
     pub(super) index: HashMap<AccountKey, usize>,
-    /// Accounts by the socket of the listener, as long as it lives.
+    /// Indices of the accounts of living listeners, by socket.
     pub(super) by_socket: HashMap<SocketInode, usize>,
-    /// Listeners that were found before anything was charged to them.
+    /// Number of listeners that were found before anything was charged to them.
     pub(super) found: u64,
     opened: u64,
     places: Places,
-    /// What slots had counted that were given back: of accounts that can get another.
+    /// Counts of slots that were given back, for accounts that can get another slot.
     settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
-    /// What an account shows that nothing went through.
+    /// Empty traffic, shared by all accounts that nothing went through.
     quiet: Arc<Traffic>,
     events: EventLog,
     reconciler: Reconciler,
     namespaces: Namespaces,
     search: SearchCost,
     health: Health,
-    /// Bytes the histories take together.
+    /// Size of all histories together, in bytes.
     history_bytes: usize,
     spikes: SpikeDetector,
     recent: Recent,
@@ -84,7 +85,7 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// Nothing observed yet; counting since `attached`.
+    /// Creates an aggregator without observations, which counts since `attached`.
     #[must_use]
     pub fn new(settings: Settings, attached: Timestamp) -> Self {
         Self {
@@ -112,33 +113,33 @@ impl Aggregator {
         }
     }
 
-    /// The same with the events of earlier runs; numbers go on after theirs.
+    /// Replaces the event log by one with the events of earlier runs; numbering continues after theirs.
     #[must_use]
     pub fn with_past(self, events: EventLog) -> Self {
         Self { events, ..self }
     }
 
-    /// The number of the newest event.
+    /// Returns the number of the newest event.
     #[must_use]
     pub const fn newest_event(&self) -> u64 {
         self.events.appended()
     }
 
-    /// The wall clock as it is set.
+    /// Returns the wall clock as it is set now.
     #[must_use]
     pub const fn wall_clock(&self) -> WallClock {
         self.wall_clock
     }
 
-    /// How an account and its namespace are called now.
+    /// Returns the current names of an account's process and namespace.
     #[must_use]
     pub fn named(&self, account: &AccountKey) -> Named {
         let process = self.find(account).map_or_else(|| Arc::from(""), |view| Arc::clone(&view.process));
         Named { process, netns: self.namespaces.name(account.netns()) }
     }
 
-    /// An event arrived. It tells what happened and how full the queues were; it never counts, nor opens an account:
-    /// accounts are bounded by the kernel side's maps, events are not.
+    /// Takes in an event, which updates times and queue lengths but neither counts nor opens accounts. The
+    /// kernel side's maps bound the number of accounts; nothing bounds the accounts that events name.
     pub fn observe(&mut self, event: Event) {
         if let Some(index) = self.index.get(&event.account).copied() {
             let account = self.edit(index);
@@ -155,7 +156,7 @@ impl Aggregator {
         self.events.append(event);
     }
 
-    /// Whether anything was ever charged to this account, as far as was read.
+    /// Returns whether the account has been opened: by a charge, by traffic, or by the inventory.
     #[must_use]
     pub fn knows(&self, account: &AccountKey) -> bool {
         self.index.contains_key(account)
@@ -165,16 +166,17 @@ impl Aggregator {
         self.index.get(account).and_then(|index| self.accounts.get(*index)).map(|account| &**account)
     }
 
-    /// The account at this place, to be changed: snapshots keep what they show.
+    /// Returns the account at `index` for modification, copied first if a snapshot shares it.
     pub(super) fn edit(&mut self, index: usize) -> &mut AccountView {
         Arc::make_mut(&mut self.accounts[index])
     }
 
-    /// Time has come to `now`, and [`Self::count`] was just told what there is. Returns what the outside should hear of.
+    /// Advances to `now`, right after [`Self::count`] took in the current counts. Returns the notices of
+    /// spikes that began or ended.
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
         self.fold(now);
         self.recent.tick(&self.accounts, now);
-        // What takes over others' counts rises at once by what had happened before.
+        // An account that takes over others' counts rises at once by what happened long before.
         let told = self.accounts.iter().filter(|account| !self.namespaces.is_joined(account.key.netns()));
         let told: Vec<_> = told
             .map(|account| match account.predecessors {
@@ -185,12 +187,12 @@ impl Aggregator {
         self.spikes.tick(told.iter().map(|(key, counts)| (key, *counts)), now)
     }
 
-    /// What netqueue knows about itself was read.
+    /// Takes in netqueue's report on its own state.
     pub fn set_health(&mut self, health: Health) {
         self.health = health;
     }
 
-    /// A picture of everything.
+    /// Returns an immutable snapshot of the whole state.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         Snapshot {
@@ -215,7 +217,7 @@ impl Aggregator {
         self.edit(index)
     }
 
-    /// The index of the account, a new one if there is none yet.
+    /// Returns the index of the account, which is opened if it does not exist yet.
     fn open(&mut self, key: AccountKey, now: Timestamp) -> usize {
         let next = self.accounts.len();
         let index = *self.index.entry(key).or_insert(next);

@@ -1,11 +1,11 @@
-//! What happened to accounts over time, all of it in bounded memory.
+//! Histories of all accounts, in bounded memory.
 
 use std::sync::Arc;
 
 use super::Aggregator;
 use crate::{Counts, History, Measure, Queues, Timestamp, Traffic};
 
-/// What went through a listener between two looks.
+/// Connections that went through a listener between two readings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Went {
     established: u64,
@@ -22,12 +22,12 @@ impl Went {
 }
 
 impl Aggregator {
-    /// An account was charged the difference of these counts.
+    /// Records the difference of two counts in the account's history.
     pub(super) fn remember_charges(&mut self, index: usize, before: &Counts, after: &Counts, now: Timestamp) {
         self.remember(index, |history| history.charge(before, after, now), now);
     }
 
-    /// Connections went through a listener, and its queues were so long.
+    /// Records connections through a listener and the lengths of its queues.
     pub(super) fn remember_traffic(
         &mut self,
         index: usize,
@@ -52,12 +52,12 @@ impl Aggregator {
         }
     }
 
-    /// An event told how long the queues were.
+    /// Records the queue lengths that an event reports.
     pub(super) fn remember_queues(&mut self, index: usize, queues: Queues, at: Timestamp) {
         self.remember_traffic(index, Went::default(), queues, 0, at);
     }
 
-    /// Adds to the history of the account at this place.
+    /// Adds to the history of the account at `index`, then forgets idle histories above the memory limit.
     fn remember(&mut self, index: usize, add: impl FnOnce(&mut History), now: Timestamp) {
         let history = Arc::make_mut(&mut self.edit(index).history);
         let before = history.bytes();
@@ -67,13 +67,13 @@ impl Aggregator {
         while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
     }
 
-    /// Histories were put together, or went away.
+    /// Recomputes the size of all histories after some were merged or removed.
     pub(super) fn weigh_histories(&mut self, now: Timestamp) {
         self.history_bytes = self.accounts.iter().map(|account| account.history.bytes()).sum();
         while self.history_bytes > self.settings.history_memory && self.forget_one(now) {}
     }
 
-    /// Forgets the history that has not moved for longest. Returns whether there was one.
+    /// Forgets the history that has been idle for longest, and returns whether there was one.
     fn forget_one(&mut self, now: Timestamp) -> bool {
         let held = self.accounts.iter_mut().filter(|account| account.history.bytes() > 0);
         let Some(idle) = held.min_by_key(|account| account.history.moved()) else { return false };

@@ -1,4 +1,4 @@
-//! What a reader of a snapshot relies on.
+//! Properties of snapshots that their readers rely on.
 
 use std::net::Ipv4Addr;
 
@@ -101,7 +101,7 @@ fn an_endpoint_whose_slot_was_given_back_goes_on_where_it_was() {
         snapshot.account(&scanned).map_or(0, |account| account.counts.drop_total())
     };
     queues.count([(scanned, drops(7))], at(10));
-    // A packet came while its slot was on the way back: it has two for a while.
+    // A packet came while the slot was being given back: the endpoint has two slots for a while.
     queues.count([(scanned, drops(1)), (scanned, drops(7))], at(20));
     assert_eq!(seen(&queues), 8);
     queues.settle(scanned, drops(7), at(25));

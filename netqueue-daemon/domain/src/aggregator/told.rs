@@ -1,4 +1,4 @@
-//! How an aggregator is told what was observed, and how its state is given to another.
+//! Input of observations, and transfer of the state to another aggregator.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Aggregator {
-    /// Takes in what was observed at `now`. The daemon tells its aggregator everything this way, and a recording holds the
-    /// same.
+    /// Takes in an observation made at `now`. The daemon has no other way to its aggregator, so a recording
+    /// of the observations is complete.
     pub fn apply(&mut self, now: Timestamp, what: Observation) {
         match what {
             Observation::Standing(standing) => self.restore(*standing),
@@ -37,11 +37,12 @@ impl Aggregator {
         }
     }
 
-    /// The state, as an observation that gives it to another aggregator. Events are not part of it, their number is.
+    /// Exports the state as an observation that restores it in another aggregator. Includes the number of
+    /// events, but not the events.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        // Every member is named, so that who adds one decides whether it belongs here. What spikes there were is found out
-        // again from what is observed.
+        // The pattern names every field, so that whoever adds one decides whether it belongs here. Spikes are
+        // left out: observations let them be detected again.
         let Self {
             settings: _,
             attached: _,
@@ -111,8 +112,8 @@ impl Aggregator {
         self.wall_clock = wall_clock;
     }
 
-    /// Of a reading of everything, the part that [`Self::count`] has not taken in yet: all slots of the accounts whose
-    /// counts have moved.
+    /// Filters a full reading to the accounts whose counts moved since [`Self::count`]. Keeps all slots of
+    /// these accounts, because [`Self::count`] adds them up.
     #[must_use]
     pub fn moved(&self, readings: &[(AccountKey, Counts)]) -> Vec<(AccountKey, Counts)> {
         let mut sums = HashMap::new();
@@ -128,7 +129,7 @@ impl Aggregator {
         readings.iter().filter(has_moved).copied().collect()
     }
 
-    /// Of these readings, those that tell something new.
+    /// Filters traffic readings to those that report something new.
     #[must_use]
     pub fn flowed(
         &self,
@@ -145,13 +146,13 @@ impl Aggregator {
         readings
     }
 
-    /// Of accounts whose sockets were read, those that were not yet known.
+    /// Filters accounts with their sockets to those that have not been opened yet.
     #[must_use]
     pub fn unidentified(&self, sockets: &[(AccountKey, SocketInode)]) -> Vec<(AccountKey, SocketInode)> {
         sockets.iter().filter(|(key, _)| !self.knows(key)).copied().collect()
     }
 
-    /// Of listeners that are closed, those that were not yet known to be.
+    /// Filters closed listeners to those whose accounts are not yet marked as closed.
     #[must_use]
     pub fn closed(&self, closed: &[(AccountKey, Timestamp)]) -> Vec<(AccountKey, Timestamp)> {
         let open = |key| self.find(key).is_some_and(|account| account.closed.is_none());

@@ -1,4 +1,4 @@
-//! Events with consecutive numbers, packed: 64 bytes each, and what they share once.
+//! Packed events with consecutive numbers: 64 bytes each, and once what they share.
 
 use std::{collections::HashMap, hash::Hash, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -14,26 +14,26 @@ pub(super) struct Chunk {
     reasons: Box<[Arc<str>]>,
 }
 
-/// An event without what it shares with others.
+/// Event without the parts that it shares with others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packed {
     time: Timestamp,
     age: u64,
     peer: [u8; 16],
     queues: [u32; 4],
-    /// Place in the chunk's accounts, and in its reasons from 1.
+    /// Index into the chunk's accounts; `reason` is an index into its reasons counted from 1, 0 for none.
     account: u16,
     reason: u16,
     peer_port: u16,
     local_port: u16,
     cpu: u16,
-    /// Bytes of the peer's address: 0, 4 or 16.
+    /// Length of the peer's address in bytes: 0, 4 or 16.
     peer_length: u8,
-    /// Place among the drops, then the resets.
+    /// Index into the drop kinds followed by the reset causes.
     what: u8,
 }
 
-/// A length or limit that is not known.
+/// Marks a length or limit that is unknown.
 const UNKNOWN: u32 = u32::MAX;
 
 impl Chunk {
@@ -65,7 +65,7 @@ impl Chunk {
     }
 }
 
-/// Items in the order in which they first came.
+/// Distinct items in the order of their first appearance.
 struct Distinct<T> {
     items: Vec<T>,
     places: HashMap<T, u16>,
@@ -78,10 +78,10 @@ impl<T> Default for Distinct<T> {
 }
 
 impl<T: Clone + Eq + Hash> Distinct<T> {
-    /// So many are compared before one is looked up: mostly few differ, and the newest repeat most.
+    /// Number of newest items compared before the hash map is used: few differ, and the newest repeat most.
     const NEAR: usize = 4;
 
-    /// Where `item` is, put there if it was not.
+    /// Returns the index of `item`, which is appended if it is new.
     fn place(&mut self, item: &T) -> u16 {
         let far = self.items.len().saturating_sub(Self::NEAR);
         let near = self.items.get(far..).and_then(|near| near.iter().rposition(|known| known == item));

@@ -1,4 +1,4 @@
-//! The newest events, packed into bounded memory, shared with readers without copying.
+//! Newest events, packed into bounded memory and shared with readers without copying.
 
 mod chunk;
 
@@ -7,35 +7,36 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Earlier, Event, Timestamp};
 use chunk::Chunk;
 
-/// Events packed together.
+/// Number of events packed together.
 const CHUNK: usize = 256;
 
-/// A bounded log of events, newest kept. Every event ever appended has a number, rising from 1.
+/// A bounded log of the newest events. Every event ever appended has a number, rising from 1.
 ///
-/// Full chunks are packed, 64 bytes an event and its account once a chunk, and shared by clones; the open one is copied.
+/// Full chunks are packed (64 bytes per event, each account once per chunk) and shared by clones; the open
+/// chunk is copied.
 #[derive(Clone, Debug)]
 pub struct EventLog {
     full: VecDeque<Arc<Chunk>>,
     open: Vec<Event>,
-    /// Bytes the full chunks take, and may take.
+    /// Size of the full chunks in bytes; `most` is its limit.
     bytes: usize,
     most: usize,
     appended: u64,
     evicted: u64,
-    /// Up to this number they are of earlier runs.
+    /// Number of the last event of earlier runs.
     before: u64,
     earlier: Arc<Earlier>,
 }
 
 impl EventLog {
-    /// A log that keeps the newest events in about `most` bytes: at least two chunks.
+    /// Creates a log that keeps the newest events in about `most` bytes, at least two chunks.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let (full, open, earlier) = (VecDeque::new(), Vec::new(), Arc::default());
         Self { full, open, bytes: 0, most, appended: 0, evicted: 0, before: 0, earlier }
     }
 
-    /// Takes back an event of an earlier run, which had this number. One that is not newer than those there is passed over.
+    /// Restores an event of an earlier run under its number, unless the log already has one as new.
     pub fn remember(&mut self, number: u64, event: Event) {
         if number > self.appended {
             self.continue_after(number - 1);
@@ -43,31 +44,31 @@ impl EventLog {
         }
     }
 
-    /// Everything so far was of earlier runs, whose last number was `last`.
+    /// Begins this run: all events so far belong to earlier runs, whose last number was `last`.
     pub fn begin(&mut self, earlier: Earlier, last: u64) {
         self.continue_after(last);
         self.before = self.appended;
         self.earlier = Arc::new(earlier);
     }
 
-    /// The runs before this one.
+    /// Returns the runs before this one.
     #[must_use]
     pub fn earlier(&self) -> &Earlier {
         &self.earlier
     }
 
-    /// How many numbers were given out before this run.
+    /// Returns how many numbers were assigned before this run.
     #[must_use]
     pub const fn before_this_run(&self) -> u64 {
         self.before
     }
 
-    /// Events of this run, newest first.
+    /// Iterates over the events of this run, newest first.
     pub fn of_this_run(&self) -> impl Iterator<Item = Event> {
         self.newest_first().take_while(|(number, _)| *number > self.before).map(|(_, event)| event)
     }
 
-    /// Goes on with events numbered after `appended`: those between were never seen here.
+    /// Continues the numbering after `appended`; the events in between were never seen here.
     pub fn continue_after(&mut self, appended: u64) {
         if appended > self.appended {
             self.seal();
@@ -76,7 +77,7 @@ impl EventLog {
         }
     }
 
-    /// Appends the newest event. Returns its number.
+    /// Appends the newest event and returns its number.
     pub fn append(&mut self, event: Event) -> u64 {
         self.appended += 1;
         self.open.push(event);
@@ -101,48 +102,48 @@ impl EventLog {
         }
     }
 
-    /// How many events were ever appended.
+    /// Returns how many events were ever appended.
     #[must_use]
     pub const fn appended(&self) -> u64 {
         self.appended
     }
 
-    /// How many events are held.
+    /// Returns how many events the log contains.
     #[must_use]
     pub fn len(&self) -> usize {
         self.full.iter().map(|chunk| chunk.events.len()).sum::<usize>() + self.open.len()
     }
 
-    /// Whether none is held.
+    /// Returns whether the log contains no event.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.full.is_empty() && self.open.is_empty()
     }
 
-    /// How many events were appended and are no longer held.
+    /// Returns how many appended events the log no longer contains.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Bytes its full chunks take.
+    /// Returns the size of the full chunks in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Number and time of the oldest event held.
+    /// Returns number and time of the oldest event in the log.
     #[must_use]
     pub fn oldest(&self) -> Option<(u64, Timestamp)> {
         self.after(0).next().map(|(seq, event)| (seq, event.time))
     }
 
-    /// Held events with their numbers, newest first.
+    /// Iterates over the events with their numbers, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = (u64, Event)> {
         self.before(u64::MAX, Timestamp::default())
     }
 
-    /// Those numbered below `seq`, newest first; whole chunks older than `since` are passed over.
+    /// Iterates over the events numbered below `seq`, newest first; skips chunks older than `since`.
     pub fn before(&self, seq: u64, since: Timestamp) -> impl Iterator<Item = (u64, Event)> {
         let open = self.open.iter().cloned().enumerate().rev();
         let open = open.map(|(index, event)| (self.open_first() + index as u64, event));
@@ -153,14 +154,14 @@ impl EventLog {
         open.chain(full).filter(move |(number, _)| *number < seq)
     }
 
-    /// Those numbered above `seq`, oldest first.
+    /// Iterates over the events numbered above `seq`, oldest first.
     pub fn after(&self, seq: u64) -> impl Iterator<Item = (u64, Event)> {
         let start = self
             .full
             .partition_point(|chunk| chunk.first + (chunk.events.len() as u64) <= seq.saturating_add(1));
         let full = self.full.iter().skip(start);
         let full = full.flat_map(move |chunk| {
-            // Of the first one, what comes before is not unpacked.
+            // Skipped events of the first chunk are not unpacked.
             let skipped = seq.saturating_add(1).saturating_sub(chunk.first);
             let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
             (0..chunk.events.len()).skip(skipped).filter_map(|index| chunk.event(index))
