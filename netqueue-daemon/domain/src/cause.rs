@@ -29,11 +29,13 @@ impl Stage {
 /// Reason why a listener dropped a SYN or an ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropCause {
-    /// The accept queue is over its limit: the process accepts too slowly, or a burst was larger than the backlog.
+    /// The accept queue is over its limit. The process accepts too slowly, or a burst was larger than the
+    /// backlog.
     AcceptQueueFull,
     /// The SYN queue is full and cookies are off.
     SynQueueFull,
-    /// Cookies are off and the last quarter of tcp_max_syn_backlog is kept for peers proven by an earlier connection.
+    /// Cookies are off, and the last quarter of tcp_max_syn_backlog is kept for proven peers. A peer is
+    /// proven by an earlier connection.
     SynBacklogReserve,
     /// No route, no memory, a security module, or a setting of the packet itself.
     Other,

@@ -16,7 +16,7 @@ pub struct Census {
     pub namespaces: u64,
     /// Listeners in the last pass.
     pub listeners: u64,
-    /// Number of listen() calls that there was no room for until their listeners were found.
+    /// Number of listen() calls forgotten for want of room before their listeners were found.
     pub calls_lost: u64,
     /// Search for the processes that own listeners; its duration is part of [`Self::took`].
     pub owners: OwnerSearch,

@@ -1,33 +1,33 @@
-//! What each cause means, in plain words: the same on the command line, in `netqueue top` and on the page.
+//! Explanations of the causes in plain words, for the command line, `netqueue top` and the web page.
 
 use super::{DropKind, ResetCause, What};
 
-/// One cause, explained.
+/// Explanation of one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it explains.
+    /// Drop or reset that the entry explains.
     pub what: What,
-    /// A headline.
+    /// Headline.
     pub title: &'static str,
-    /// What happened, and what the client notices.
+    /// Explanation of what happened, and what the client notices.
     pub meaning: &'static str,
-    /// Where to look.
+    /// Likely reasons, and settings to check.
     pub look: &'static str,
 }
 
-/// Every cause there is: the drops, then the resets.
+/// Iterates over every cause: the drops, then the resets.
 pub fn entries() -> impl Iterator<Item = Entry> {
     DropKind::ALL.into_iter().map(What::Drop).chain(ResetCause::ALL.into_iter().map(What::Reset)).map(explain)
 }
 
-/// The entry for a cause as surfaces write it. Resets have no stage.
+/// Finds the entry of a cause by the names that surfaces use. Resets have no stage.
 #[must_use]
 pub fn find(kind: &str, cause: &str, stage: Option<&str>) -> Option<Entry> {
     entries()
         .find(|entry| entry.what.kind() == kind && entry.what.cause() == cause && entry.what.stage() == stage)
 }
 
-/// What `what` means.
+/// Returns the explanation of a drop or reset.
 #[must_use]
 pub const fn explain(what: What) -> Entry {
     let (title, meaning, look) = match what {

@@ -1,9 +1,8 @@
-//! What becomes of accounts that are over: after a while they are put together, so that ports that come and go leave
-//! nothing behind but their sums.
+//! Retention of ended accounts, which are merged after a while: ports that come and go leave only sums.
 //!
-//! A series is all accounts of one address and port in namespaces of one name. While one of them lives, or was not told often enough, nothing leaves
-//! the series, which would fall: closed listeners become one. The whole series goes to the namespace's
-//! [`AccountKey::Gone`] at once, and ends.
+//! A series is all accounts of one address and port in namespaces of one name, and must not fall. While one
+//! of these accounts lives, or has not been scraped often enough, nothing leaves the series: closed listeners
+//! merge into one. Otherwise the whole series goes to the namespace's [`AccountKey::Gone`] at once, and ends.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,12 +15,12 @@ use super::{
     AccountKey, AccountView, Counts, Timestamp, Traffic, joining::is_found_only, namespaces::Namespaces,
 };
 
-/// How long what is over is kept apart.
+/// Retention of ended accounts before they are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// At least this long, and until two scrapes have shown its last counts..
+    /// Minimum time, which also lasts until two scrapes have shown the last counts.
     pub time: Duration,
-    /// .. unless so many are over that the oldest must make room.
+    /// Maximum number of ended accounts, above which the oldest are merged early.
     pub most: usize,
 }
 
@@ -31,25 +30,27 @@ impl Default for Keep {
     }
 }
 
-/// Enough for whoever scrapes to have seen the last counts, should one scrape have been under way or lost.
+/// Number of scrapes after which the last counts have been seen. One scrape may have been under way
+/// when the account ended, or lost.
 pub(super) const SCRAPES: u8 = 2;
 
-/// So many names that processes had on one port are told apart when they are gone; what more there were joins the last.
+/// Maximum number of process names that stay distinguished on one port after they ended. Counts of
+/// further names join the last.
 const MOST_NAMES: usize = 32;
 
-/// Where an account's counts go.
+/// Destination of an account's counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Into {
-    /// Another account of the same series, by its index.
+    /// Another account of the same series, by index.
     Account(usize),
-    /// This bucket.
+    /// A bucket.
     Bucket(AccountKey),
 }
 
-/// What makes accounts one series. Namespaces of one name, one after the other, have the same series.
+/// Key of a series, which namespaces of one name share, one after the other.
 type Place = (Arc<str>, Option<IpAddr>, Option<u16>);
 
-/// Which accounts are to be put together, by their indices.
+/// Returns the accounts to merge, by index, with their destinations.
 pub(super) fn fold(
     accounts: &[Arc<AccountView>],
     namespaces: &Namespaces,
@@ -75,8 +76,8 @@ pub(super) fn fold(
 
     let inhabited: HashSet<Place> =
         (0..accounts.len()).filter(|index| !ripe.contains(index)).map(place).collect();
-    // A name that a listener's series carry is lost where an endpoint takes over; what a namespace that lives was charged
-    // stays in it.
+    // A merge into an endpoint would lose the process name of a listener's series. Charges of a living
+    // namespace stay in that namespace.
     let kind = |index: usize| {
         let key = &accounts[index].key;
         let home = (!namespaces.has_ended(key.netns())).then_some(key.netns());
@@ -90,7 +91,7 @@ pub(super) fn fold(
         if !inhabited.contains(&place(index)) {
             let account = &accounts[index];
             let netns = account.key.netns();
-            // Else it was part of that series, which must not fall.
+            // An account without a series of its own was part of `other`, which must not fall.
             let bucket = if account.apart { AccountKey::Gone(netns) } else { AccountKey::Other(netns) };
             return Some(Into::Bucket(bucket));
         }
@@ -99,9 +100,9 @@ pub(super) fn fold(
     ripe.into_iter().filter_map(|index| Some((index, goes(index)?))).collect()
 }
 
-/// Adds an account that leaves to the one that takes over its counts.
+/// Adds an account that is merged to the one that takes over its counts.
 pub(super) fn add(to: &mut AccountView, left: &AccountView) {
-    // Each part stays in the series of its name.
+    // Counts stay in the series of the process name under which they were charged.
     if matches!(to.key, AccountKey::Listener { .. }) {
         for (name, counts) in left.by_name().filter(|(name, _)| *name != &*to.process) {
             let room = to.earlier.len() < MOST_NAMES;
@@ -124,10 +125,10 @@ pub(super) fn add(to: &mut AccountView, left: &AccountView) {
     }
 }
 
-/// Nothing can be charged to it any more, or nothing has been for so long that it lost its slot.
+/// Returns whether nothing can be charged to the account any more, or it lost its slot after a silence.
 fn has_ended(account: &AccountView, namespaces: &Namespaces) -> bool {
     match account.key {
-        // One that was found and never charged has no slot to lose.
+        // A listener that was found and never charged has no slot to lose.
         AccountKey::Listener { .. } if is_found_only(&account.key) => {
             account.closed.is_some() || namespaces.has_ended(account.key.netns())
         }
@@ -137,20 +138,20 @@ fn has_ended(account: &AccountView, namespaces: &Namespaces) -> bool {
     }
 }
 
-/// Whoever scrapes has seen its last counts, or there are none.
+/// Returns whether the last counts have been scraped often enough, or there are none.
 fn is_shown(account: &AccountView) -> bool {
     account.over.is_none_or(|scrapes| scrapes >= SCRAPES) || account.counts == Counts::default()
 }
 
-/// It is closed, whoever scrapes knows, and there is nothing that a successor could go on with.
+/// Returns whether the account ended, was scraped often enough, and has nothing to pass on.
 fn is_nothing(account: &AccountView) -> bool {
     account.over.is_some_and(|scrapes| scrapes >= SCRAPES)
         && account.counts == Counts::default()
         && account.traffic.is_none()
 }
 
-/// The oldest of those that are more than may be kept, with what ended at the same places, and then a few more, for not to
-/// come back with each that ends.
+/// Returns the oldest ended accounts above the limit, with all that ended in the same series. Frees a
+/// quarter of the limit, so as not to be needed again for each account that ends.
 fn surplus(
     accounts: &[Arc<AccountView>],
     ended: &[usize],

@@ -1,4 +1,4 @@
-//! Listeners, endpoints and namespaces that are no more, and what becomes of their counts.
+//! Tests of listeners, endpoints and namespaces that ended, and of what becomes of their counts.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -57,7 +57,7 @@ fn a_port_that_is_gone_for_good_leaves_its_sum_after_two_scrapes_and_two_minutes
     assert_eq!((gone.counts.drop_total(), gone.predecessors, sum(&taken)), (24, 1, 24));
 }
 
-/// Whatever the inventory found and nothing was charged to: a listener of ten thousand.
+/// Creates a listener that the inventory found and that nothing was charged to.
 fn found(inode: u64, port: u16, closed: Option<Timestamp>) -> Arc<Listener> {
     let unknown = Unknown::NotYet;
     let limit = Limit {
@@ -183,7 +183,7 @@ fn what_had_no_series_of_its_own_is_counted_once_in_other() {
         queues.snapshot(second(200)).account(&AccountKey::Other(HOST)).map(|other| other.counts.drop_total())
     };
     assert_eq!((other(&queues), sum(&queues.snapshot(second(200)))), (Some(18), 20));
-    // The bucket is charged itself, and gives its slot back.
+    // The bucket itself is charged, and gives its slot back.
     queues.count([(AccountKey::Other(HOST), drops(5))], second(201));
     assert_eq!((other(&queues), sum(&queues.snapshot(second(201)))), (Some(23), 25));
     queues.settle(AccountKey::Other(HOST), drops(5), second(202));
@@ -200,7 +200,7 @@ fn listeners_that_come_find_places_that_listeners_that_went_had() {
         queues.settle(key, drops(1), second(n.into()));
         queues.tick(second(n.into()));
     }
-    // A quarter is free for those that come at once.
+    // A quarter of the series is free for listeners that come at once.
     let living: Vec<_> = (200..230).map(|port| listener(u64::from(port), port)).collect();
     for (n, some) in living.chunks(10).enumerate() {
         let now = second(101 + n as u64);

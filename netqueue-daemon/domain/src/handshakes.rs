@@ -1,49 +1,51 @@
-//! What became of handshakes whose final ACK was dropped.
+//! Outcomes of handshakes whose final ACK was dropped.
 
 use serde::{Deserialize, Serialize};
 
-/// Handshakes of one listener whose final ACK was dropped, each counted once, however often the client repeated it.
+/// Handshakes of one listener whose final ACK was dropped. Each counts once, however often the client
+/// repeats the ACK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Handshakes {
-    /// The listener kept the request: a later ACK can still complete it.
+    /// Handshakes whose request the listener kept: a later ACK can still complete them.
     pub suspended: u64,
-    /// Of these: completed by a later ACK.
+    /// Suspended handshakes that a later ACK completed.
     pub recovered: u64,
-    /// Of these: ended by a reset of the listener's while it still had the request.
+    /// Suspended handshakes that a reset of the listener ended while it still had the request.
     pub ended: u64,
-    /// Of these: ended by a reset of the client's.
+    /// Suspended handshakes that a reset of the client ended.
     pub given_up: u64,
-    /// Of these: given up by the listener, its SYN-ACKs being used up.
+    /// Suspended handshakes that the listener gave up when its SYN-ACKs were used up.
     pub timed_out: u64,
-    /// Of those timed out: spoke later, and were answered with a reset.
+    /// Timed-out handshakes whose client sent something later and was answered with a reset.
     pub expired: u64,
-    /// It was a cookie's ACK: the client believes it is connected, the listener keeps nothing, nothing will be retried.
+    /// Handshakes by SYN cookie: the client believes it is connected, the listener keeps no state. Nothing
+    /// will be retried.
     pub ghosts: u64,
-    /// Of these: spoke, and were let in.
+    /// Ghosts that sent something and were admitted.
     pub ghosts_recovered: u64,
-    /// Of these: spoke, and were answered with a reset.
+    /// Ghosts that sent something and were answered with a reset.
     pub ghosts_ended: u64,
-    /// Of these: gave up, with a reset.
+    /// Ghosts that gave up with a reset.
     pub ghosts_given_up: u64,
 }
 
 impl Handshakes {
-    /// Suspended ones that have no outcome: still under way, or forgotten.
+    /// Returns the suspended handshakes without an outcome: still under way, or forgotten.
     #[must_use]
     pub const fn unresolved(&self) -> u64 {
         let heard_of = self.recovered + self.ended + self.given_up + self.timed_out;
         self.suspended.saturating_sub(heard_of)
     }
 
-    /// Clients that believe they are connected and of which the listener knows nothing.
+    /// Returns the clients that believe they are connected and of which the listener has no state.
     #[must_use]
     pub const fn live_ghosts(&self) -> u64 {
         let heard_of = self.ghosts_recovered + self.ghosts_ended + self.ghosts_given_up;
         self.ghosts.saturating_sub(heard_of)
     }
 
-    /// These without `part`, an earlier state of the same ones.
+    /// Subtracts `part`, an earlier state of these counts.
     #[must_use]
     pub const fn less(&self, part: &Self) -> Self {
         Self {
@@ -60,7 +62,7 @@ impl Handshakes {
         }
     }
 
-    /// Adds another account's.
+    /// Adds another account's counts.
     pub const fn add(&mut self, other: &Self) {
         self.suspended += other.suspended;
         self.recovered += other.recovered;

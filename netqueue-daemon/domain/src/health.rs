@@ -1,4 +1,4 @@
-//! How well netqueue itself sees.
+//! State of netqueue itself: probes, losses, slots, and conditions that hide things from it.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Census, Obstacle, by_name::ByName};
 
-/// How programs are attached.
+/// Mechanism by which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachMode {
@@ -16,23 +16,23 @@ pub enum AttachMode {
     Fentry,
 }
 
-/// How programs are to be attached.
+/// Method by which programs are to be attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AttachWay {
-    /// By fentry and fexit where the kernel has them for a function, else by kprobes.
+    /// fentry and fexit where the kernel supports them for a function, else kprobes.
     #[default]
     Auto,
-    /// By fentry and fexit only.
+    /// fentry and fexit only.
     Fentry,
-    /// By kprobes only.
+    /// kprobes only.
     Kprobe,
 }
 
 impl AttachWay {
-    /// What a user may call it.
+    /// Accepted names, for error messages.
     pub const EXPECTED: &str = "auto, fentry or kprobe";
 
-    /// The way of that name.
+    /// Returns the method of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -55,15 +55,15 @@ impl AttachMode {
     }
 }
 
-/// What is observed of healthy connections, at a price for each of them.
+/// Observation of healthy connections, at a cost for each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Features {
-    /// What goes through listeners at all: not in recordings from before it was.
+    /// Traffic through listeners; false for recordings that do not report their features.
     pub traffic: bool,
-    /// How long the accept queue is whenever a connection enters it.
+    /// Length of the accept queue at each arrival.
     pub queue_depth: bool,
-    /// Who is accepted, and how long connections wait for it.
+    /// Accepted connections, and how long they waited.
     pub accept_wait: bool,
 }
 
@@ -74,35 +74,35 @@ impl Default for Features {
 }
 
 impl Features {
-    /// Nothing: as in a recording that does not tell what was observed.
+    /// Returns features of which none is on, for a recording that does not report any.
     #[must_use]
     pub const fn untold() -> Self {
         Self { traffic: false, queue_depth: false, accept_wait: false }
     }
 }
 
-/// One program and whether it is attached.
+/// One program and its attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStatus {
-    /// The program's name.
+    /// Name of the program.
     pub program: Cow<'static, str>,
-    /// The kernel function.
+    /// Kernel function.
     pub function: Cow<'static, str>,
     /// `entry` or `return`.
     pub at: Cow<'static, str>,
-    /// How it is attached.
+    /// Mechanism of the attachment.
     pub mode: AttachMode,
-    /// Whether netqueue is not ready without it.
+    /// True if netqueue is not ready without the program.
     pub required: bool,
-    /// Whether it is attached.
+    /// True if the program is attached.
     pub attached: bool,
-    /// Why not, and what that costs; of an attached one, why not by fentry.
+    /// Reason why it is not attached and the consequence, or why it is attached otherwise than by fentry.
     pub detail: Option<String>,
-    /// Runs the kernel says it skipped, where it says so.
+    /// Number of runs that the kernel skipped, if it counts them.
     pub missed: Option<u64>,
 }
 
-/// Why an event or a charge is missing.
+/// Reason why an event or a charge is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(usize)]
@@ -121,13 +121,13 @@ pub enum LossReason {
     WrongFrame,
     /// Every map was full: a charge is missing.
     MapFull,
-    /// There were too many connections in accept queues: one was forgotten, and will be missing among the accepted.
+    /// The table of queued connections was full: one was forgotten and will not count as accepted.
     QueuedForgotten,
     /// No baseline could be kept of a namespace's counters on one CPU: a charge may be missing.
     BaselinesFull,
-    /// Code that no probe covers moved a counter: what cannot be told from that is charged to nobody.
+    /// Code without a probe moved a counter: increments of unclear origin are charged to nobody.
     MovedElsewhere,
-    /// Another tracer hid who called: the cause of a reset may be missing, counts are not.
+    /// Another tracer hid the caller: the cause of a reset may be missing, counts are not.
     CallerHidden,
 }
 
@@ -166,57 +166,58 @@ impl LossReason {
     }
 }
 
-/// Events from the kernel side to the store. `seen = submitted + suppressed + lost(RingFull)`, and, once the ring is
-/// drained, `submitted = stored + lost(Undecodable)`.
+/// Flow of events from the kernel side to the event store.
+/// `seen = submitted + suppressed + lost(RingFull)`, and, once the ring is drained,
+/// `submitted = stored + lost(Undecodable)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventFlow {
-    /// Arose in the kernel.
+    /// Events that arose in the kernel.
     pub seen: u64,
-    /// Put into the ring buffer.
+    /// Events put into the ring buffer.
     pub submitted: u64,
-    /// Not sent, because their account had used up its allowance: events are missing, counts are not.
+    /// Events not sent because their account had used up its allowance; counts are not affected.
     pub suppressed: u64,
-    /// Drops and resets of listeners and ports that found no slot: they are in their namespace's `other` bucket, and sums stay
-    /// exact.
+    /// Drops and resets whose listener or port found no slot. Sums stay exact, because the namespace's
+    /// `other` bucket has them.
     pub folded: u64,
-    /// Network namespaces made under an inode number that no generation is kept of.
+    /// Network namespaces made under an inode number of which no generation is kept.
     pub namespaces_untold: u64,
-    /// Network namespaces whose last counts were not told.
+    /// Network namespaces that ended without a report of their final counters.
     pub farewells_lost: u64,
-    /// listen() calls of which nothing is known: their listeners' arguments are not, nor when they were made.
+    /// Lost listen() calls: their listeners' arguments and times of opening are unknown.
     pub listens_lost: u64,
-    /// Lost, by reason.
+    /// Losses by reason.
     #[serde(with = "ByName::<LossReason>")]
     pub lost: [u64; LossReason::ALL.len()],
 }
 
 impl EventFlow {
-    /// Lost for one reason.
+    /// Returns the losses for one reason.
     #[must_use]
     pub const fn lost(&self, reason: LossReason) -> u64 {
         self.lost[reason as usize]
     }
 }
 
-/// The kernel side's memory of handshakes whose final ACK was dropped.
+/// Use of the kernel side's cache of handshakes whose final ACK was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LedgerUse {
-    /// How many it holds for certain.
+    /// Number of handshakes that certainly fit.
     pub capacity: u64,
-    /// How many were ever entered.
+    /// Number of handshakes ever entered.
     pub entered: u64,
-    /// How many of these are held, or were pushed out by newer ones.
+    /// Number of handshakes entered and not taken out: still in the cache, or evicted by newer ones.
     pub outstanding: u64,
-    /// How many newer ones may have pushed out, at most: each is one that does not count as ended when it ends, and whose
-    /// late packets look like stray ones.
+    /// Upper bound of the handshakes that newer ones evicted. An evicted handshake does not count as ended
+    /// when it ends, and its late packets seem to be stray ones.
     pub forgotten_at_most: u64,
 }
 
 impl LedgerUse {
-    /// As it is when so many were ever entered and taken out again. Between two looks, those entered may all have come
-    /// before the first was taken out.
+    /// Returns the use after so many handshakes were ever entered and taken out. Between two readings, all
+    /// that entered may have come before the first was taken out.
     #[must_use]
     pub fn seen(self, entered: u64, struck: u64) -> Self {
         let most = self.outstanding + entered.saturating_sub(self.entered);
@@ -224,54 +225,54 @@ impl LedgerUse {
         Self { entered, outstanding: entered.saturating_sub(struck), forgotten_at_most, ..self }
     }
 
-    /// Whether nothing was forgotten.
+    /// Returns whether no handshake was evicted.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.forgotten_at_most == 0
     }
 }
 
-/// Rows of counts in the kernel side, of one kind.
+/// Slots of one kind, which are rows of counts in the kernel side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SlotUse {
     /// `listeners`, `endpoints` (ports nobody listens on) or `namespaces` (their `other` buckets).
     pub kind: Cow<'static, str>,
-    /// How many there are. What finds none is charged to its namespace's `other` bucket.
+    /// Number of slots. An account without one is charged to its namespace's `other` bucket.
     pub capacity: u64,
-    /// How many are somebody's, or on their way back.
+    /// Number of slots in use, or on their way back.
     pub used: u64,
-    /// How often one was given back, to be another's.
+    /// Number of times that a slot was given back for another account.
     pub given_back: u64,
 }
 
-/// What netqueue says about itself.
+/// Report of netqueue on its own state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
-    /// The programs.
+    /// Programs and their attachment.
     pub probes: Vec<ProbeStatus>,
-    /// What is observed beyond drops and resets.
+    /// Observation beyond drops and resets.
     #[serde(default = "Features::untold")]
     pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
-    /// The kernel side's room for accounts.
+    /// Slots for accounts in the kernel side.
     pub slots: Vec<SlotUse>,
-    /// The ledger of handshakes.
+    /// Use of the cache of handshakes whose final ACK was dropped.
     pub ledger: LedgerUse,
-    /// The inventory of listeners.
+    /// Cost of the inventory of listeners.
     pub census: Census,
-    /// Conditions of the machine that hide things from it.
+    /// Conditions of the machine that hide things from netqueue.
     pub obstacles: Vec<Obstacle>,
-    /// What it could not do, in words.
+    /// Things that netqueue could not do, in words.
     pub warnings: Vec<String>,
-    /// What may go wrong without being counted, as long as it is attached as it is.
+    /// Things that may go wrong uncounted while the programs are attached as they are.
     pub caveats: Vec<String>,
 }
 
 impl Health {
-    /// What "per listener" leaves out, in a sentence, where it leaves out anything.
+    /// Returns a sentence about charges folded into `other`, if there are any.
     #[must_use]
     pub fn folding(&self) -> Option<String> {
         let (folded, verb) = match self.flow.folded {
@@ -295,7 +296,7 @@ impl Health {
         ))
     }
 
-    /// What a recording says of itself that says nothing.
+    /// Returns the health assumed for a recording that does not report any.
     #[must_use]
     pub fn untold() -> Self {
         Self { features: Features::untold(), ..Self::default() }

@@ -1,23 +1,23 @@
-//! How often a value lay between fixed bounds: mergeable, and good for percentiles.
+//! Histograms with fixed bounds: mergeable, and good for percentiles.
 
 /// Counts by upper bound; the last bucket has none. Values only grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     bounds: &'static [u64],
     counts: Box<[u64]>,
-    /// The values of each bucket together; empty where only all of them together are known.
+    /// Sum of the values in each bucket; empty if only the sum of all is known.
     sums: Box<[u64]>,
     sum: u64,
 }
 
 impl Histogram {
-    /// Nothing counted yet. `bounds` rise; a value equal to a bound belongs below it.
+    /// Creates an empty histogram. `bounds` rise; a value equal to a bound belongs below it.
     #[must_use]
     pub fn empty(bounds: &'static [u64]) -> Self {
         Self { bounds, counts: vec![0; bounds.len() + 1].into(), sums: [].into(), sum: 0 }
     }
 
-    /// Counts read elsewhere: one for each bound, and one for what exceeds the last. Missing ones are 0.
+    /// Builds a histogram from one count per bound and one for all above; missing counts are 0.
     #[must_use]
     pub fn from_counts(bounds: &'static [u64], counts: impl IntoIterator<Item = u64>, sum: u64) -> Self {
         let mut read = Self { sum, ..Self::empty(bounds) };
@@ -25,7 +25,7 @@ impl Histogram {
         read
     }
 
-    /// The same, and the values of each bucket added up: percentiles are the better for it.
+    /// Builds a histogram that also has the sum of each bucket, which makes percentiles more accurate.
     #[must_use]
     pub fn from_sums(
         bounds: &'static [u64],
@@ -37,26 +37,26 @@ impl Histogram {
         if read.count() > 0 { Self { sums, ..read } } else { read }
     }
 
-    /// How many values were counted.
+    /// Returns the number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All values added up.
+    /// Returns the sum of all values.
     #[must_use]
     pub const fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// The mean; `None` where nothing was counted.
+    /// Returns the mean, or `None` if nothing was counted.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         let count = self.count();
         (count > 0).then(|| self.sum as f64 / count as f64)
     }
 
-    /// Each bound and how many values lay at or below it, then `None` and all of them.
+    /// Iterates over each bound with the number of values at or below it, then `None` with all of them.
     pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(&self.counts).scan(0, |below, (bound, count)| {
@@ -65,7 +65,7 @@ impl Histogram {
         })
     }
 
-    /// How many values lay at or below `bound`, which must be one of the bounds to be exact.
+    /// Returns the number of values at or below `bound`, which must be one of the bounds to be exact.
     #[must_use]
     pub fn at_most(&self, bound: u64) -> u64 {
         self.bounds
@@ -76,9 +76,10 @@ impl Histogram {
             .sum()
     }
 
-    /// The value below which the share `of` (0 to 1) of all values lay. Those of one bucket are taken to be spread evenly
-    /// over it, or, where their mean is known, over the widest part of it that has this mean in its middle. Above the last
-    /// bound it is their mean, or the last bound. `None` where nothing was counted.
+    /// Estimates the value below which the share `of` (0 to 1) of all values lies. Takes the values of a
+    /// bucket to be spread evenly over it, or, if their mean is known, over the widest part of it that has
+    /// this mean in its middle. Above the last bound, returns their mean or else the last bound. `None` if
+    /// nothing was counted.
     #[must_use]
     pub fn quantile(&self, of: f64) -> Option<f64> {
         let total = self.count();
@@ -99,7 +100,7 @@ impl Histogram {
         Some(self.bucket_mean(self.bounds.len()).unwrap_or(lower as f64))
     }
 
-    /// Over which part of a bucket its values are spread.
+    /// Returns the part of a bucket over which its values are taken to be spread.
     fn spread(&self, index: usize, [from, to]: [f64; 2]) -> [f64; 2] {
         match self.bucket_mean(index) {
             Some(mean) => {
@@ -115,11 +116,11 @@ impl Histogram {
         (*count > 0).then(|| *sum as f64 / *count as f64)
     }
 
-    /// Adds what another with the same bounds counted.
+    /// Adds the counts of another histogram with the same bounds.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.bounds, other.bounds, "histograms of different things");
         let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
-        // Of an empty one nothing is known that could be missing.
+        // An empty histogram lacks no sums.
         match (self.sums.len(), other.sums.len()) {
             (0, _) if self.count() == 0 => self.sums = other.sums.clone(),
             (_, 0) if other.count() > 0 => self.sums = [].into(),
@@ -130,7 +131,7 @@ impl Histogram {
     }
 }
 
-/// How histograms are written: what was counted, by its upper bound.
+/// Serialization of histograms: counts by their upper bounds.
 pub(super) mod by_bound {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -139,14 +140,14 @@ pub(super) mod by_bound {
     #[derive(Default, Serialize, Deserialize)]
     #[serde(default)]
     struct Written {
-        /// Upper bound, or none, and count.
+        /// Upper bound, or `None` for the last bucket, and count.
         counts: Vec<(Option<u64>, u64)>,
-        /// The values of each of these added up, where that is known.
+        /// Sum of the values in each of these buckets, if known.
         sums: Vec<u64>,
         sum: u64,
     }
 
-    /// Writes the counts that are not 0.
+    /// Serializes the counts that are not 0.
     pub(crate) fn write<S: Serializer>(histogram: &Histogram, serializer: S) -> Result<S::Ok, S::Error> {
         let bounds = histogram.bounds.iter().copied().map(Some).chain([None]);
         let counts = bounds.zip(histogram.counts.iter().copied()).filter(|(_, count)| *count > 0).collect();
@@ -155,7 +156,8 @@ pub(super) mod by_bound {
         Written { counts, sums, sum: histogram.sum }.serialize(serializer)
     }
 
-    /// Reads them back. A count by a bound that is none of `bounds` any more goes below the next higher one.
+    /// Deserializes a histogram. A count by a bound that is not in `bounds` any more goes below the next
+    /// higher one.
     pub(crate) fn read<'de, D: Deserializer<'de>>(
         bounds: &'static [u64],
         deserializer: D,

@@ -1,4 +1,4 @@
-//! What happened to one account over time: buckets of a second, of ten, and of a minute, in bounded memory.
+//! History of one account: buckets of 1, 10 and 60 seconds, in bounded memory.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,29 +8,29 @@ use std::{
 
 use super::{Counts, DropKind, ResetCause, Timestamp, What};
 
-/// Something that is kept over time.
+/// Quantity that is recorded over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Measure {
-    /// Drops of a kind, or resets for a cause: how many.
+    /// Number of drops of a kind, or of resets for a cause.
     Charged(What),
-    /// Connections that entered the accept queue: how many.
+    /// Number of connections that entered the accept queue.
     Established,
-    /// Connections taken out by accept(): how many.
+    /// Number of connections that accept() took out.
     Accepted,
-    /// The accept queue: its longest.
+    /// Maximum length of the accept queue.
     AcceptQueue,
-    /// The SYN queue: its longest.
+    /// Maximum length of the SYN queue.
     SynQueue,
 }
 
 impl Measure {
-    /// Whether buckets hold the longest rather than a sum.
+    /// Returns whether buckets contain a maximum rather than a sum.
     #[must_use]
     pub const fn is_peak(self) -> bool {
         matches!(self, Self::AcceptQueue | Self::SynQueue)
     }
 
-    /// Its place among all of them.
+    /// Returns the index of the measure among all measures.
     const fn number(self) -> u8 {
         const RESETS: u8 = DropKind::ALL.len() as u8;
         const OTHERS: u8 = RESETS + ResetCause::ALL.len() as u8;
@@ -44,7 +44,7 @@ impl Measure {
         }
     }
 
-    /// Every measure.
+    /// Iterates over every measure.
     pub fn all() -> impl Iterator<Item = Self> {
         let drops = DropKind::ALL.into_iter().map(|kind| Self::Charged(What::Drop(kind)));
         let resets = ResetCause::ALL.into_iter().map(|cause| Self::Charged(What::Reset(cause)));
@@ -52,37 +52,37 @@ impl Measure {
     }
 }
 
-/// A resolution: how long a bucket is, and how far back they reach.
+/// Length of a bucket, and how far back the buckets reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolution {
-    /// Seconds in a bucket.
+    /// Length of a bucket in seconds.
     pub step: u32,
-    /// How far back.
+    /// Time that the buckets reach back.
     pub reach: Duration,
 }
 
-/// The resolutions, finest first.
+/// Resolutions, finest first.
 pub const RESOLUTIONS: [Resolution; 3] = [
     Resolution { step: 1, reach: Duration::from_secs(15 * 60) },
     Resolution { step: 10, reach: Duration::from_secs(3 * 3600) },
     Resolution { step: 60, reach: Duration::from_secs(48 * 3600) },
 ];
 
-/// One measure in one bucket; what is 0 has none.
+/// One measure in one bucket; a value of 0 has no bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {
     value: u64,
-    /// Seconds since the epoch at its beginning, by the step.
+    /// Start of the bucket in seconds since the epoch, divided by the step.
     at: u32,
-    /// The measure's number.
+    /// Index of the measure.
     measure: u8,
 }
 
-/// One account's past. Cloning shares all but the newest buckets.
+/// History of one account. Clones share all but the newest buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     tiers: [Tier; RESOLUTIONS.len()],
-    /// In all tiers together.
+    /// Number of buckets in all tiers together.
     buckets: usize,
     moved: Timestamp,
     forgotten: Timestamp,
@@ -94,27 +94,27 @@ struct Tier {
     open: Vec<Bucket>,
 }
 
-/// Buckets shared as one, once they are complete.
+/// Minimum number of buckets that are shared as one chunk, once they are complete.
 const CHUNK: usize = 64;
 
 impl History {
-    /// Bytes one measure of an account takes that happens in every second of two days.
+    /// Size in bytes of one measure of an account that happens in every second of two days.
     pub const MOST_PER_MEASURE: usize = (900 + 1080 + 2880) * size_of::<Bucket>();
 
-    /// Nothing happened yet: one for all accounts of which that is so.
+    /// Returns the empty history, shared by all accounts to which nothing has happened yet.
     #[must_use]
     pub fn none() -> Arc<Self> {
         static NONE: LazyLock<Arc<History>> = LazyLock::new(Arc::default);
         Arc::clone(&NONE)
     }
 
-    /// Nothing known before `now`: what there was had to be forgotten.
+    /// Creates a history in which everything before `now` is forgotten.
     #[must_use]
     pub fn forgotten(now: Timestamp) -> Self {
         Self { forgotten: now, ..Self::default() }
     }
 
-    /// What happened to several accounts, as of one.
+    /// Merges the histories of several accounts.
     pub fn together<'a>(all: impl IntoIterator<Item = &'a Self> + Clone) -> Self {
         let measures: Vec<_> = Measure::all().collect();
         let mut sum = Self::default();
@@ -139,25 +139,25 @@ impl History {
         sum
     }
 
-    /// Before this moment nothing is known, though it may have happened.
+    /// Returns the time before which nothing is known, though something may have happened.
     #[must_use]
     pub const fn forgotten_before(&self) -> Timestamp {
         self.forgotten
     }
 
-    /// When something was last added.
+    /// Returns when something was last added.
     #[must_use]
     pub const fn moved(&self) -> Timestamp {
         self.moved
     }
 
-    /// Bytes its buckets take.
+    /// Returns the size of the buckets in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.buckets * size_of::<Bucket>()
     }
 
-    /// What was charged between two readings.
+    /// Adds the charges between two readings.
     pub fn charge(&mut self, before: &Counts, after: &Counts, now: Timestamp) {
         let drops = before.drops().zip(after.drops());
         for ((kind, before), (_, after)) in drops {
@@ -169,7 +169,7 @@ impl History {
         }
     }
 
-    /// Adds to the buckets of `now`, or, of a peak, raises them.
+    /// Adds to the buckets of `now`, or raises them if the measure is a peak.
     pub fn add(&mut self, measure: Measure, value: u64, now: Timestamp) {
         if value == 0 {
             return;
@@ -181,8 +181,9 @@ impl History {
         }
     }
 
-    /// The values of a measure in `count` steps of `step` seconds from `start` on, in seconds since the epoch: `None` where
-    /// no resolution divides the step or reaches back to the start at `now`.
+    /// Returns the values of a measure in `count` steps of `step` seconds from `start` on. Reads the
+    /// resolution numbered `tier`; `start` is in seconds since the epoch. Returns zeros if there is no such
+    /// resolution.
     #[must_use]
     pub fn values(&self, measure: Measure, tier: usize, start: u32, step: u32, count: usize) -> Vec<u64> {
         let mut values = vec![0; count];
@@ -197,7 +198,7 @@ impl History {
         values
     }
 
-    /// What happened at one resolution since `start`.
+    /// Iterates over the measures that one resolution contains since `start`, in seconds since the epoch.
     pub fn measures(&self, tier: usize, start: u32) -> impl Iterator<Item = Measure> + '_ {
         let step = RESOLUTIONS.get(tier).map_or(1, |resolution| resolution.step);
         let buckets = self.tiers.get(tier).into_iter().flat_map(Tier::buckets);
@@ -212,10 +213,10 @@ impl Tier {
         self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.open)
     }
 
-    /// Adds to a bucket, and to `buckets` how many more or less there are now.
+    /// Adds to a bucket, and updates `buckets`, the number of all buckets.
     fn add(&mut self, measure: Measure, value: u64, at: u32, resolution: Resolution, buckets: &mut usize) {
         let newest = self.open.last().map(|bucket| bucket.at);
-        // A clock that was set back adds to the newest bucket there is: chunks stay in order.
+        // A time before the newest bucket is taken for that bucket's, so that chunks stay in order.
         let at = newest.map_or(at, |newest| at.max(newest));
         let current = self.open.iter_mut().rev().take_while(|bucket| bucket.at == at);
         if let Some(bucket) = current.into_iter().find(|bucket| bucket.measure == measure.number()) {

@@ -1,5 +1,4 @@
-//! How long a server lets connections idle before it closes them, inferred from connections that were seen idle and then
-//! seen closed by it.
+//! Inference of a server's idle time-out from idle connections that it was seen to close.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,46 +10,46 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// The time after which a server closes an idle connection, as far as its closing tells.
+/// Idle time after which a server closes a connection, as inferred from its closings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdleLimit {
-    /// It was idle for at least this long.
+    /// Lower bound of the idle time.
     pub least: Duration,
-    /// It was idle for at most this long.
+    /// Upper bound of the idle time.
     pub most: Duration,
-    /// Connections whose closing agrees with both.
+    /// Number of closed connections that agree with both bounds.
     pub connections: u32,
 }
 
-/// One connection of a server, as one look shows it.
+/// State of one connection of a server, as one pass reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {
-    /// Established; data last went either way so long ago.
+    /// Established; the time since data last went either way.
     Idle(Duration),
-    /// The server has closed it, and the client had not before.
+    /// Closed by the server, and not by the client before.
     ClosedHere,
 }
 
-/// What was seen of one server's connections.
+/// Observations of one server's connections.
 #[derive(Clone, Debug, Default)]
 pub struct IdleClosings {
-    /// By its other end: how long it had been idle, and when that was seen.
+    /// Idle time of each open connection and when it was read, by the remote end.
     open: HashMap<SocketAddr, (Duration, Timestamp)>,
-    /// Of connections the server closed: how long they had been idle at least and at most.
+    /// Minimum and maximum idle time of each connection that the server closed.
     closed: VecDeque<(Duration, Duration)>,
 }
 
-/// Closings remembered.
+/// Maximum number of closings remembered.
 const CLOSINGS: usize = 64;
-/// Connections followed at once.
+/// Maximum number of connections followed at once.
 const CONNECTIONS: usize = 4096;
-/// Who closes sooner closes because it is done, not because nothing came.
+/// Minimum idle time that counts: a server that closes sooner does so because it is done.
 const SOONEST: Duration = Duration::from_millis(500);
-/// So many closings that agree are no coincidence.
+/// Number of agreeing closings that are no coincidence.
 const ENOUGH: u32 = 3;
 
 impl IdleClosings {
-    /// Takes in a look at all of its connections.
+    /// Takes in one pass over all connections of the server.
     pub fn look(&mut self, seen: impl IntoIterator<Item = (SocketAddr, Sighting)>, now: Timestamp) {
         let mut open = HashMap::new();
         for (peer, sighting) in seen {
@@ -59,8 +58,8 @@ impl IdleClosings {
                     open.insert(peer, (idle, now));
                 }
                 Sighting::Idle(_) => {}
-                // Between two looks it may have been used again, and then was idle for a shorter time: one closing proves
-                // nothing, those that agree do.
+                // Between two passes the connection may have been used again, and then was idle for less: one
+                // closing proves nothing, several that agree do.
                 Sighting::ClosedHere => {
                     if let Some((idle, when)) = self.open.remove(&peer)
                         && idle >= SOONEST
@@ -76,12 +75,12 @@ impl IdleClosings {
         self.open = open;
     }
 
-    /// What most closings agree on; `None` while too few do.
+    /// Returns the time-out that most closings agree on, or `None` while too few do.
     #[must_use]
     pub fn limit(&self) -> Option<IdleLimit> {
         let covering =
             |at: Duration| self.closed.iter().filter(move |(least, most)| (*least..=*most).contains(&at));
-        // Where most overlap, one of them begins.
+        // A time that most intervals contain is the beginning of one of them.
         let (at, connections) = self
             .closed
             .iter()
@@ -106,7 +105,7 @@ mod tests {
         SocketAddr::from(([10, 0, 0, 9], port))
     }
 
-    /// Looks every 800 ms at connections that fell idle one after the other.
+    /// Reads connections, which fall idle one after the other, every 800 ms.
     fn watched(limit: Duration, apart: Duration, number: u16) -> IdleClosings {
         let mut closings = IdleClosings::default();
         let mut now = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! The inventory's listeners and the kernel side's accounts made one: they meet by the inode of the socket.
+//! Join of the inventory's listeners with the kernel side's accounts, by the inode of the socket.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use super::{
 };
 
 impl Aggregator {
-    /// The kernel side says which socket an account is. A listener that was found before anything was charged to it is
-    /// the same account from now on, under the kernel side's key.
+    /// Takes in the socket of an account, as the kernel side reports it. A listener that was found before
+    /// anything was charged to it becomes this account, under the kernel side's key.
     pub fn identify(&mut self, key: AccountKey, inode: SocketInode, now: Timestamp) {
         if self.index.contains_key(&key) {
             return;
@@ -29,7 +29,7 @@ impl Aggregator {
         }
     }
 
-    /// What a look at the system's listeners found to be different.
+    /// Takes in the changes that a pass over the system's listeners found.
     pub fn learn(&mut self, changes: Changes, now: Timestamp) {
         for listener in changes.listeners {
             self.learn_one(listener, now);
@@ -45,7 +45,7 @@ impl Aggregator {
     fn learn_one(&mut self, listener: Arc<Listener>, now: Timestamp) {
         let inode = listener.inode;
         let index = match self.by_socket.get(&inode).copied() {
-            // An inode number is given out again after four thousand million others: not the same place, not the same.
+            // An inode number returns after four thousand million others: another place means another socket.
             Some(index) if self.accounts.get(index).is_some_and(|known| is_at(known, &listener)) => index,
             Some(_) | None if listener.closed.is_some() => return,
             Some(_) | None => {
@@ -61,17 +61,17 @@ impl Aggregator {
         }
         let account = self.edit(index);
         account.learn(listener);
-        // The kernel side, which would say so, knows nothing of it.
+        // The kernel side, which would report the end of the account, has no slot for it.
         if account.closed.is_some() && is_found_only(&account.key) {
             account.over.get_or_insert(0);
         }
     }
 }
 
-/// The kernel side numbers sockets by generation and slot: with this bit they are none of those.
+/// Bit of sockets without a slot, which the kernel side's numbers (generation and slot) never have.
 const FOUND_ONLY: u64 = 1 << 63;
 
-/// The identity of a listener that was found and has no slot in the kernel side.
+/// Returns the identity of a listener that was found and has no slot in the kernel side.
 const fn found_only(number: u64) -> SocketId {
     SocketId(FOUND_ONLY | number)
 }
@@ -80,7 +80,8 @@ pub(super) const fn is_found_only(key: &AccountKey) -> bool {
     matches!(key, AccountKey::Listener { socket, .. } if socket.0 >= FOUND_ONLY)
 }
 
-/// The generation of the namespace is left out: the kernel side knows it and the inventory may not.
+/// Returns whether account and listener have the same namespace, address and port. Ignores the
+/// namespace's generation, which the inventory may lack.
 fn is_at(account: &AccountView, listener: &Listener) -> bool {
     let place = |at: Endpoint| (at.netns.inode, at.addr, at.port);
     matches!(account.key, AccountKey::Listener { at, .. } if place(at) == place(listener.at))

@@ -1,4 +1,4 @@
-//! Listeners the inventory found, joined with what the kernel side charged.
+//! Tests of listeners that the inventory found, joined with the kernel side's charges.
 
 use std::net::Ipv4Addr;
 

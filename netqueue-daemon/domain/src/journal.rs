@@ -1,30 +1,30 @@
-//! How the event log on disk is doing.
+//! State of the event log on disk.
 
-/// The state of the event log on disk.
+/// State of the event log on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalState {
-    /// Its folder.
+    /// Folder of the log.
     pub directory: String,
-    /// Bytes it may take.
+    /// Maximum size in bytes.
     pub limit: u64,
-    /// Bytes it takes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Files it is made of.
+    /// Number of files.
     pub segments: u64,
-    /// The number of the oldest event in it.
+    /// Number of the oldest event in the log.
     pub oldest: Option<u64>,
-    /// Events of this run that were written.
+    /// Number of events of this run that were written.
     pub written: u64,
-    /// Events of this run that are missing in it because it did not keep up.
+    /// Number of events of this run that are missing because the log did not keep up.
     pub behind: u64,
-    /// Events of this run that are missing in it because they could not be written.
+    /// Number of events of this run that are missing because they could not be written.
     pub unwritable: u64,
-    /// Events that were deleted by this run to stay within the limit.
+    /// Number of events that this run deleted to stay within the limit.
     pub evicted: u64,
-    /// Events of earlier runs that were read back when this one began.
+    /// Number of events of earlier runs that were read back when this run began.
     pub read_back: u64,
-    /// Bytes of earlier runs that could not be understood: cut off or damaged.
+    /// Number of bytes of earlier runs that were cut off or damaged.
     pub unreadable_bytes: u64,
-    /// What is wrong with it, in words.
+    /// Problems of the log, in words.
     pub trouble: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What bounds a listener's queues: the backlog in force, where it came from, and the sysctls beside it.
+//! Limits of a listener's queues: the backlog in force, its origin, and the related sysctls.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Known, Unknown};
 
-/// The sysctls of a network namespace that decide over its listeners.
+/// Sysctls of a network namespace that govern its listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sysctls {
-    /// net.core.somaxconn: the most a listen() call gets.
+    /// net.core.somaxconn: the largest backlog that a listen() call gets.
     pub somaxconn: Known<u32>,
     /// net.ipv4.tcp_max_syn_backlog.
     pub max_syn_backlog: Known<u32>,
@@ -28,7 +28,7 @@ pub struct Sysctls {
 }
 
 impl Sysctls {
-    /// None of them known.
+    /// Creates sysctls of which none is known.
     #[must_use]
     pub const fn unknown(why: Unknown) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Sysctls {
         }
     }
 
-    /// Each with the name `sysctl` knows it by.
+    /// Iterates over the sysctls with the names that `sysctl` uses.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, Known<u32>)> {
         [
             ("net.core.somaxconn", self.somaxconn),
@@ -58,9 +58,9 @@ impl Sysctls {
         .into_iter()
     }
 
-    /// Requests in a SYN queue from which on the last-quarter rule refuses SYNs of peers it does not know: with cookies
-    /// off, tcp_conn_request drops them while `max_syn_backlog - qlen < max_syn_backlog >> 2`. `None` where the rule does
-    /// not apply.
+    /// Returns the SYN queue length above which the last-quarter rule drops SYNs of unproven peers. With
+    /// cookies off, tcp_conn_request drops them while `max_syn_backlog - qlen < max_syn_backlog >> 2`. `None`
+    /// if the rule does not apply.
     #[must_use]
     pub fn last_quarter(&self) -> Option<u32> {
         match (self.syncookies, self.max_syn_backlog) {
@@ -70,31 +70,31 @@ impl Sysctls {
     }
 }
 
-/// What bounds a listener's queues.
+/// Limits of a listener's queues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// The backlog in force. The accept queue holds one connection more; SYNs are refused beyond it too.
+    /// Backlog in force. The accept queue takes one connection more; SYNs beyond it are refused, too.
     pub backlog: Known<u32>,
-    /// What the program asked for with listen().
+    /// Argument that the program passed to listen().
     pub argument: Known<i32>,
-    /// What somaxconn was when it was last seen listening, if that was seen.
+    /// Value of somaxconn when the listener was last seen to call listen(), if it was.
     pub somaxconn_then: Known<u32>,
-    /// The namespace's sysctls now.
+    /// Current sysctls of the namespace.
     pub sysctls: Arc<Sysctls>,
 }
 
-/// Which term decided the backlog in force.
+/// Term that decided the backlog in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitedBy {
-    /// listen()'s argument, which was not above somaxconn.
+    /// Argument of listen(), which was not above somaxconn.
     ListenArgument,
-    /// net.core.somaxconn, which the argument was above, or as high as.
+    /// net.core.somaxconn, which the argument exceeded, or may have equalled if it is unknown.
     Somaxconn,
-    /// net.core.somaxconn as it was: it was raised since, and the program has not called listen() again.
+    /// net.core.somaxconn as it was: raised since, but the program has not called listen() again.
     EarlierSomaxconn,
-    /// The listen() call was not seen: its argument, or a somaxconn that was lower then. The program must listen again.
+    /// Unseen listen() call: its argument, or another value of somaxconn. The program must listen again.
     ListenCall,
-    /// Not known.
+    /// Unknown, because the backlog or somaxconn is.
     Unknown,
 }
 
@@ -113,12 +113,12 @@ impl LimitedBy {
 }
 
 impl Limit {
-    /// Which term binds: what has to change for the queue to become longer.
+    /// Returns the term that binds, which has to change for the queue to become longer.
     #[must_use]
     pub fn limited_by(&self) -> LimitedBy {
         let Ok(backlog) = self.backlog else { return LimitedBy::Unknown };
         let somaxconn = self.sysctls.somaxconn;
-        // The kernel compares the argument as unsigned: a negative one asks for as much as there is.
+        // The kernel compares the argument as unsigned: a negative one requests the maximum.
         if let Ok(argument) = self.argument {
             return match argument.cast_unsigned() > backlog {
                 false => LimitedBy::ListenArgument,
@@ -161,9 +161,9 @@ mod tests {
     fn a_listen_call_nobody_saw_is_not_guessed_at() {
         assert_eq!(limited(128, Err(UNSEEN), Err(UNSEEN), 4096), LimitedBy::ListenCall);
         assert_eq!(limited(4096, Err(UNSEEN), Err(UNSEEN), 4096), LimitedBy::Somaxconn);
-        // Its namespace's somaxconn was watched while it was raised.
+        // The namespace's somaxconn was watched while it was raised.
         assert_eq!(limited(128, Err(UNSEEN), Ok(128), 4096), LimitedBy::EarlierSomaxconn);
-        // It was lowered since: what stands came from a call under the higher one.
+        // somaxconn was lowered since: the backlog comes from a call under the higher value.
         assert_eq!(limited(4096, Err(UNSEEN), Err(UNSEEN), 128), LimitedBy::ListenCall);
     }
 

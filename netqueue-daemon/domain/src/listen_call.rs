@@ -1,16 +1,16 @@
-//! A listen() call as it was seen.
+//! Observed listen() calls.
 
 use super::{SocketInode, Timestamp};
 
-/// What a program asked for, and what it got, unless the call failed.
+/// Argument of a listen() call, and the backlog it resulted in unless the call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenCall {
-    /// When.
+    /// Time of the call.
     pub at: Timestamp,
-    /// Its socket.
+    /// Socket that the call was made on.
     pub inode: SocketInode,
-    /// What the program asked for; below 0 is as much as there is.
+    /// Backlog that the program requested; a negative one requests the maximum.
     pub argument: i32,
-    /// What somaxconn left of it.
+    /// Backlog that somaxconn left of it.
     pub backlog: u32,
 }

@@ -1,4 +1,4 @@
-//! A listening socket: what it is, whose it is, and what bounds its queue; and, of all that, what is not known and why.
+//! Listening sockets, their owners and their limits, with the reason for anything that is unknown.
 
 use std::{fmt, sync::Arc};
 
@@ -6,48 +6,48 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Endpoint, IdleLimit, Limit, Netns, Owner, QueueState, Timestamp, owner};
 
-/// A value, or why there is none.
+/// Value, or the reason why it is unknown.
 pub type Known<T> = Result<T, Unknown>;
 
-/// Why something is not known.
+/// Reason why something is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Unknown {
-    /// Nobody has looked yet.
+    /// Not read yet.
     NotYet,
-    /// The system does not let netqueue look without these capabilities.
+    /// Not readable without these capabilities.
     #[serde(deserialize_with = "capabilities")]
     Privilege(&'static [Capability]),
-    /// The kernel's sock_diag cannot be asked: neither module nor built in, or its namespace cannot be entered.
+    /// sock_diag unavailable: neither module nor built in, or its namespace cannot be entered.
     NoSockDiag,
-    /// It happened before netqueue attached.
+    /// Past: happened before netqueue attached.
     BeforeAttach,
-    /// It happened while netqueue was attached, and was missed.
+    /// Missed while netqueue was attached.
     Missed,
-    /// Only that it was at least as much as is in force: somaxconn cut it down.
+    /// Cut down by somaxconn: at least as much as is in force.
     CutDown,
-    /// This kernel has no such thing.
+    /// Absent from this kernel.
     NotInKernel,
-    /// No process holds the socket: the kernel itself opened it, or its holder has gone.
+    /// Owned by no process: the kernel itself opened the socket, or its owner has gone.
     Nobody,
-    /// It is switched off.
+    /// Switched off.
     SwitchedOff,
-    /// It is not readable for another reason.
+    /// Not readable for another reason.
     Unreadable,
 }
 
-/// A privilege of the system.
+/// Capability that netqueue may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Capability {
-    /// CAP_SYS_PTRACE: to look at other users' processes.
+    /// CAP_SYS_PTRACE, to read other users' processes.
     SysPtrace,
-    /// CAP_DAC_READ_SEARCH: to read their directories.
+    /// CAP_DAC_READ_SEARCH, to read the directories of other users' processes.
     DacReadSearch,
-    /// CAP_SYS_ADMIN: to enter namespaces.
+    /// CAP_SYS_ADMIN, to enter namespaces.
     SysAdmin,
 }
 
 impl Capability {
-    /// Its name.
+    /// Returns the capability's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Capability {
 }
 
 impl Unknown {
-    /// One word for it.
+    /// Returns one word for the reason.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl fmt::Display for Unknown {
     }
 }
 
-/// Reads the capabilities that are missing: one of the few sets there can be.
+/// Deserializes missing capabilities as one of the few sets there can be.
 fn capabilities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static [Capability], D::Error> {
     use Capability::{DacReadSearch, SysAdmin, SysPtrace};
     const ALL: [Capability; 3] = [SysPtrace, DacReadSearch, SysAdmin];
@@ -117,11 +117,11 @@ fn capabilities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static [
     Ok(set.unwrap_or(&ALL))
 }
 
-/// The inode number of a socket, as in /proc/PID/fd and sock_diag.
+/// Inode number of a socket, as in /proc/PID/fd and sock_diag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketInode(pub u64);
 
-/// Which packets a listener takes.
+/// IP versions that a listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4 only.
@@ -130,7 +130,7 @@ pub enum Family {
     Ipv6,
     /// IPv6 and IPv4.
     DualStack,
-    /// IPv6, and perhaps IPv4: the source does not tell.
+    /// IPv6, and perhaps IPv4: the source does not reveal it.
     Ipv6OrDualStack,
 }
 
@@ -147,82 +147,82 @@ impl Family {
     }
 }
 
-/// The place of a listener among those that share its address and port by SO_REUSEPORT.
+/// Position of a listener among those that share its address and port by SO_REUSEPORT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reuseport {
-    /// How many there are.
+    /// Number of members.
     pub members: u32,
-    /// Its number, from 1, in the order of their inodes.
+    /// Number of this member, from 1, in the order of the inodes.
     pub member: u32,
 }
 
 /// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// Its address, port and namespace.
+    /// Address, port and namespace.
     pub at: Endpoint,
-    /// The inode number of its socket.
+    /// Inode number of the socket.
     pub inode: SocketInode,
-    /// The kernel's name for the socket, which no other ever has.
+    /// Socket cookie, which the kernel never gives to another socket.
     pub cookie: Known<u64>,
-    /// Which packets it takes.
+    /// IP versions that the listener takes.
     pub family: Family,
-    /// The interface it is bound to (SO_BINDTODEVICE), by number.
+    /// Interface that the listener is bound to (SO_BINDTODEVICE), by number.
     pub interface: Option<u32>,
-    /// The user it was opened by.
+    /// Id of the user that opened the listener.
     pub uid: u32,
-    /// Its group, where several share its address and port.
+    /// Position in the SO_REUSEPORT group, if several listeners share address and port.
     pub reuseport: Option<Reuseport>,
-    /// What bounds its queues.
+    /// Limits of the queues.
     pub limit: Limit,
-    /// The processes that hold it, the one it is named after first.
+    /// Processes that own the listener, the one it is named after first.
     pub owners: Known<Arc<[Owner]>>,
-    /// When it began to listen, if that was seen.
+    /// Time at which it began to listen, if that was seen.
     pub opened: Known<Timestamp>,
-    /// When it was first found.
+    /// Time at which it was first found.
     pub found: Timestamp,
-    /// When it was found to be no more.
+    /// Time at which it was found to be closed.
     pub closed: Option<Timestamp>,
 }
 
 impl Listener {
-    /// The process it is named after.
+    /// Returns the process that the listener is named after.
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         self.owners.as_ref().ok().and_then(|owners| owners.first())
     }
 
-    /// The name of that process as a label may carry it; empty while it is unknown.
+    /// Returns the name of the owner as a label may carry it, empty while it is unknown.
     #[must_use]
     pub fn process(&self) -> &str {
         self.owner().map_or("", |owner| &owner.comm)
     }
 }
 
-/// What a pass over the system's listeners found to be different.
+/// Changes that a pass over the system's listeners found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Changes {
-    /// Listeners that are new, or of which something else is known now.
+    /// Listeners that are new, or of which something has changed.
     pub listeners: Vec<Arc<Listener>>,
-    /// The accept queues that are not as they were told last.
+    /// Accept queues that differ from those last reported.
     pub queues: Vec<(SocketInode, QueueState)>,
-    /// How long servers let connections idle, by namespace and port, of those looked at lately.
+    /// Idle time-outs of the servers examined lately, by namespace and port.
     #[serde(default)]
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
-    /// What could not be found out, in words.
+    /// Gaps in what the pass found, in words.
     pub warnings: Vec<String>,
 }
 
 impl Changes {
-    /// Whether anything is known now that was not, warnings aside.
+    /// Returns whether there is anything new, warnings aside.
     #[must_use]
     pub const fn tell_anything(&self) -> bool {
         !(self.listeners.is_empty() && self.queues.is_empty() && self.idle_limits.is_empty())
     }
 }
 
-/// Bytes as text a label, a terminal or a log may carry: what is no UTF-8 becomes U+FFFD, what is a control character `?`,
-/// what is beyond `most` characters is left out.
+/// Converts bytes to text that a label, a terminal or a log may carry. Invalid UTF-8 becomes U+FFFD,
+/// control and invisible characters become `?`, and everything beyond `most` characters is left out.
 #[must_use]
 pub fn printable(bytes: &[u8], most: usize) -> Arc<str> {
     let plain = |c: char| if c.is_control() || owner::is_invisible(c) { '?' } else { c };

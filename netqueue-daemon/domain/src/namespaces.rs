@@ -1,4 +1,4 @@
-//! Which network namespaces there are and were, how they are called, and how far each is compared.
+//! Network namespaces past and present: their names, their ends and their comparisons.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,67 +10,67 @@ use serde::{Deserialize, Serialize};
 
 use super::{NamespaceBalance, Netns, PerCounter, Timestamp, gone};
 
-/// What a namespace had counted when it ended.
+/// Final counters of a namespace that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Farewell {
-    /// Which one.
+    /// Namespace that ended.
     pub netns: Netns,
-    /// The kernel's counters, absolute.
+    /// Kernel counters at the end, absolute.
     pub kernel: PerCounter<u64>,
 }
 
-/// What looking for namespaces took so far, and the last time.
+/// Cost of the search for namespaces, in all and of the last pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchCost {
-    /// How often.
+    /// Number of passes.
     pub searches: u64,
-    /// The time all of them took.
+    /// Total duration of all passes.
     pub spent: Duration,
-    /// Processes looked at the last time.
+    /// Processes read in the last pass.
     pub processes: u64,
-    /// Threads looked at besides.
+    /// Threads read in the last pass, besides the processes.
     pub threads: u64,
-    /// Processes and threads that may not be looked at.
+    /// Processes and threads that netqueue is not permitted to read.
     pub denied: u64,
 }
 
-/// One namespace at one moment.
+/// State of one namespace at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceView {
-    /// Which one.
+    /// Inode number and generation.
     pub netns: Netns,
-    /// How it is called: `host`, its name, its container, or its inode number and generation.
+    /// Name: `host`, the namespace's own, its container's, or its inode number and generation.
     pub name: Arc<str>,
-    /// Since when it is known.
+    /// Time at which it was first found or charged.
     pub known: Timestamp,
-    /// When it was seen that it has ended.
+    /// Time at which its end was noticed.
     pub ended: Option<Timestamp>,
-    /// The last comparison of its counters.
+    /// Last comparison of its counters.
     pub balance: Option<NamespaceBalance>,
-    /// Why it was never compared, where it was not.
+    /// Reason why it is not compared, if it is not.
     pub why_not: Option<Arc<str>>,
-    /// What was attributed to it since that comparison.
+    /// Charges attributed to it since the last comparison.
     pub charged_since: PerCounter<u64>,
 }
 
-/// What was learnt of namespaces.
+/// News about namespaces: found, ended, or not comparable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NamespaceNews {
-    /// These were found, under these names where they have one.
+    /// Namespaces that were found, with their names if they have one.
     pub found: Vec<(Netns, Option<Arc<str>>)>,
-    /// These told at their end what they had counted; and what had been attributed to each by then.
+    /// Final counters of namespaces that ended, each with what had been attributed to it by then.
     pub farewells: Vec<(Farewell, PerCounter<u64>)>,
-    /// These have ended.
+    /// Namespaces that have ended.
     pub ended: Vec<Netns>,
-    /// These cannot be compared at present, and why.
+    /// Namespaces that cannot be compared at present, with the reason.
     pub not_compared: Vec<(Netns, Arc<str>)>,
-    /// What looking for them cost.
+    /// Cost of the search for namespaces, after a pass.
     pub search: Option<SearchCost>,
 }
 
 impl NamespaceNews {
-    /// Whether nothing was learnt.
+    /// Returns whether there is no news.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -81,24 +81,24 @@ impl NamespaceNews {
 #[derive(Debug)]
 pub(super) struct Namespaces {
     host: Netns,
-    /// Whether that one is the host's, to be called so.
+    /// True if `host` is the host's namespace, which is then called so.
     sees_host: bool,
     entries: BTreeMap<Netns, Entry>,
 }
 
-/// One that is known.
+/// One namespace, with the state of its retention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     view: NamespaceView,
-    /// How many scrapes have shown it since it ended.
+    /// Number of scrapes that have shown the namespace since it ended.
     #[serde(default)]
     shown: u8,
-    /// It stands for others, too.
+    /// True if other namespaces were merged into this one.
     #[serde(default)]
     joined: bool,
 }
 
-/// So many that ended are kept, whether or not they were shown.
+/// Maximum number of ended namespaces that are kept, whether or not they were scraped.
 const MOST: usize = 512;
 
 const UNTOLD_END: &str = "it ended before it was found, and what it had counted was not told";
@@ -112,12 +112,12 @@ impl Namespaces {
         namespaces
     }
 
-    /// Something was charged to it, or it was found.
+    /// Adds a namespace that something was charged to, or that was found.
     pub(super) fn know(&mut self, netns: Netns, now: Timestamp) {
         self.entry(netns, now);
     }
 
-    /// It was found, under this name if it has one.
+    /// Records that a namespace was found, under this name if it has one.
     pub(super) fn found(&mut self, netns: Netns, name: Option<Arc<str>>, now: Timestamp) {
         self.know(netns, now);
         let name = self.label(netns, name);
@@ -126,17 +126,17 @@ impl Namespaces {
         }
     }
 
-    /// Whether something was found in it or charged to it.
+    /// Returns whether something was found in the namespace or charged to it.
     pub(super) fn knows(&self, netns: Netns) -> bool {
         self.entries.contains_key(&netns)
     }
 
-    /// How it is called.
+    /// Returns the name of the namespace.
     pub(super) fn name(&self, netns: Netns) -> Arc<str> {
         self.entries.get(&netns).map_or_else(|| self.label(netns, None), |entry| Arc::clone(&entry.view.name))
     }
 
-    /// It was compared.
+    /// Stores a comparison of a namespace.
     pub(super) fn compared(&mut self, balance: NamespaceBalance) {
         if let Some(entry) = self.entries.get_mut(&balance.netns) {
             entry.view.why_not = None;
@@ -144,7 +144,7 @@ impl Namespaces {
         }
     }
 
-    /// It cannot be compared at present.
+    /// Stores the reason why a namespace cannot be compared at present.
     pub(super) fn not_compared(&mut self, netns: Netns, why: &str) {
         if let Some(entry) = self.entries.get_mut(&netns)
             && entry.view.why_not.as_deref() != Some(why)
@@ -153,68 +153,70 @@ impl Namespaces {
         }
     }
 
-    /// It has ended.
+    /// Marks a namespace as ended.
     pub(super) fn end(&mut self, netns: Netns, now: Timestamp) {
         if let Some(entry) = self.entries.get_mut(&netns) {
             entry.view.ended.get_or_insert(now);
         }
     }
 
-    /// Those that may end.
+    /// Iterates over the namespaces that may still end.
     pub(super) fn living(&self) -> impl Iterator<Item = Netns> + '_ {
         let living = self.entries.values().map(|entry| &entry.view).filter(|view| view.ended.is_none());
         living.map(|view| view.netns).filter(|netns| *netns != Netns::GONE && *netns != self.host)
     }
 
-    /// Its last comparison.
+    /// Returns the last comparison of the namespace.
     pub(super) fn balance(&self, netns: Netns) -> Option<&NamespaceBalance> {
         self.entries.get(&netns)?.view.balance.as_ref()
     }
 
-    /// Why it is not compared.
+    /// Returns the reason why the namespace is not compared.
     pub(super) fn why_not(&self, netns: Netns) -> Option<&str> {
         self.entries.get(&netns)?.view.why_not.as_deref()
     }
 
-    /// All that is known, for [`Self::restore`].
+    /// Exports all namespaces, for [`Self::restore`].
     pub(super) fn standing(&self) -> Vec<Entry> {
         self.entries.values().cloned().collect()
     }
 
-    /// Knows what was known elsewhere.
+    /// Replaces all namespaces by exported ones.
     pub(super) fn restore(&mut self, standing: Vec<Entry>) {
         self.entries = standing.into_iter().map(|entry| (entry.view.netns, entry)).collect();
     }
 
-    /// Whether it is known to have ended.
+    /// Returns whether the namespace's end was noticed.
     pub(super) fn has_ended(&self, netns: Netns) -> bool {
         self.entries.get(&netns).is_some_and(|entry| entry.view.ended.is_some())
     }
 
-    /// Something of another namespace was added to it.
+    /// Marks a namespace into which another one was merged.
     pub(super) fn join(&mut self, netns: Netns) {
         if let Some(entry) = self.entries.get_mut(&netns) {
             entry.joined = true;
         }
     }
 
-    /// Whether it stands for others, too.
+    /// Returns whether other namespaces were merged into this one.
     pub(super) fn is_joined(&self, netns: Netns) -> bool {
         self.entries.get(&netns).is_some_and(|entry| entry.joined)
     }
 
-    /// The metrics page was made from the last snapshot.
+    /// Counts a scrape of the last snapshot for all namespaces that have ended.
     pub(super) fn scraped(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| entry.view.ended.is_some()) {
             entry.shown = entry.shown.saturating_add(1);
         }
     }
 
-    /// Takes out those that ended at least `time` ago and were shown often enough, or are too many, and in which nobody is
-    /// `busy`: who has counts of his own. Their balances are added to another's: each is returned with that.
+    /// Removes namespaces that ended at least `time` ago and were scraped often enough, or are too many.
+    /// Spares those that are `busy`, with counts of their own. Adds each one's balance to another namespace,
+    /// and returns that one with it.
     ///
-    /// While there is another of the same name, its series are theirs, too, and must not fall: they join the eldest that
-    /// ended. Else all of that name go to [`Netns::GONE`].
+    /// While another namespace of the same name is left, both have the same series, which must not fall: the
+    /// removed namespace merges into the first of that name that ended. Otherwise all of that name merge into
+    /// [`Netns::GONE`].
     pub(super) fn fold(
         &mut self,
         busy: impl FnOnce() -> HashSet<Netns>,
@@ -257,13 +259,14 @@ impl Namespaces {
         folded
     }
 
-    /// Everything known; `charged` says what is attributed to each.
+    /// Returns the state of all namespaces; `charged` is what is attributed to each.
     pub(super) fn views(&self, charged: &BTreeMap<Netns, PerCounter<u64>>) -> BTreeMap<Netns, NamespaceView> {
         let view = |entry: &Entry| {
             let mut view = entry.view.clone();
             let charged = charged.get(&view.netns).copied().unwrap_or_default();
             let compared = view.balance.map(|balance| balance.charged).unwrap_or_default();
-            // After the last comparison nothing is charged any more, but it may stand for others that ended.
+            // After its last comparison nothing is charged to the namespace itself: the rest comes from
+            // merged ones.
             if !view.balance.is_some_and(|balance| balance.last) {
                 view.charged_since =
                     PerCounter::from_fn(|counter| charged.get(counter).saturating_sub(compared.get(counter)));

@@ -1,4 +1,4 @@
-//! Namespaces that come, are compared, end, and are put together.
+//! Tests of namespaces that appear, are compared, end, and are merged.
 
 use std::net::Ipv4Addr;
 
@@ -104,7 +104,7 @@ fn pod(number: u32) -> Netns {
     Netns { inode: 100 + number, generation: 1 }
 }
 
-/// A life in which a port without a listener and a closed listener were charged.
+/// Plays the life of a namespace in which a closed port and a closed listener are charged.
 fn life(queues: &mut Aggregator, netns: Netns, name: Option<&str>, at_second: u64) {
     let place = Endpoint { netns, addr: Ipv4Addr::LOCALHOST.into(), port: 80 };
     let key = AccountKey::Endpoint(place);

@@ -1,9 +1,9 @@
-//! Everything netqueue observes, as values: what is told to the aggregator is all there is to know, so that a recording of
-//! it, told to another aggregator at another time, gives the same picture.
+//! Observations: everything that netqueue observes, as values. The aggregator has no other input, so
+//! that a recording of them, replayed to another aggregator at another time, gives the same snapshot.
 //!
-//! To add an observation: a variant here, its arm in [`Aggregator::apply`](super::Aggregator::apply), its part of
-//! [`Standing`] where it leaves a state behind. New members of what is there get `#[serde(default)]`, so that older
-//! recordings stay readable.
+//! To add an observation: a variant here, its arm in [`Aggregator::apply`](super::Aggregator::apply), its
+//! part of [`Standing`] if it leaves a state behind. New members of existing types get `#[serde(default)]`,
+//! so that older recordings stay readable.
 
 use std::sync::Arc;
 
@@ -15,76 +15,76 @@ use super::{
     namespaces::Entry,
 };
 
-/// Something observed.
+/// One observation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observation {
-    /// The whole state at the beginning of a recording, or after a gap in it.
+    /// Whole state at the beginning of a recording, or after a gap in it.
     Standing(Box<Standing>),
-    /// Events, in the order they were drained.
+    /// Events, in the order in which they were drained.
     Events(Vec<Event>),
-    /// Which sockets accounts are that were not known yet.
+    /// Sockets of accounts that were not identified before.
     Sockets(Vec<(AccountKey, SocketInode)>),
-    /// What a look at the system's listeners found to be different.
+    /// Changes that a pass over the system's listeners found.
     Listeners(Changes),
-    /// The exact counts of accounts that have moved since they were last read: of each of their slots.
+    /// Exact counts, slot by slot, of the accounts whose counts moved since the last reading.
     Counts(Vec<(AccountKey, Counts)>),
-    /// Slots that were given back with these counts: no later reading has them.
+    /// Slots that were given back with these final counts; no later reading includes them.
     Settled(Vec<(AccountKey, Counts)>),
     /// Listeners that were closed.
     Closed(Vec<(AccountKey, Timestamp)>),
-    /// What went through listeners, of those where it has moved or their queues have.
+    /// Traffic of the listeners whose counts or queues moved since the last reading.
     Traffic(Vec<(AccountKey, TrafficReading)>),
-    /// The metrics page was made: what was known is known outside, and peaks since the last scrape begin anew.
+    /// Scrape of the metrics page: ended accounts were shown, and peaks since the last scrape begin anew.
     Scraped,
-    /// The state from which a namespace's counters are compared.
+    /// Counters from which a namespace is compared.
     Baseline(Netns, Bracket),
-    /// A namespace's counters beside what was attributed to it.
+    /// Kernel counters of a namespace beside what was attributed to it.
     Compared(Netns, Bracket),
-    /// Which namespaces there are and were.
+    /// News about namespaces: found, ended, or not comparable.
     Namespaces(NamespaceNews),
-    /// What netqueue knows of itself.
+    /// Report of netqueue on its own state.
     Health(Health),
-    /// The wall clock was stepped.
+    /// Wall clock after a step.
     WallClock(WallClock),
 }
 
-/// What was known at one moment, as far as it does not repeat itself in later observations.
+/// State at one moment, as far as later observations do not repeat it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Standing {
-    /// Every account, in the order of first charge.
+    /// Every account, in the order in which they were first found or charged.
     pub accounts: Vec<Arc<AccountView>>,
-    /// The accounts of living listeners by their sockets: places in the list of accounts.
+    /// Accounts of living listeners, by socket: indices into the list of accounts.
     pub sockets: Vec<(SocketInode, usize)>,
-    /// Listeners that were found before anything was charged to them.
+    /// Number of listeners that were found before anything was charged to them.
     pub found: u64,
-    /// What slots had counted that were given back.
+    /// Counts of slots that were given back.
     pub settled: Vec<(AccountKey, Counts)>,
-    /// How long their queues were at their longest.
+    /// High-water marks of the queues, by account.
     pub peaks: Vec<(AccountId, QueuePeaks)>,
-    /// How many events were ever appended: the next one's number is one more.
+    /// Number of events appended in this run: the next one's number is one more.
     pub events: u64,
-    /// Every namespace that is known.
+    /// Every namespace that was found or charged.
     pub namespaces: Vec<Entry>,
-    /// From where each is compared.
+    /// Baselines from which the namespaces are compared.
     pub baselines: Vec<(Netns, Baseline)>,
-    /// What looking for them cost.
+    /// Cost of the search for namespaces.
     pub search: SearchCost,
-    /// What netqueue knew of itself.
+    /// Report of netqueue on its own state.
     #[serde(default = "Health::untold")]
     pub health: Health,
-    /// The idle time-outs that were inferred, by namespace and port.
+    /// Inferred idle time-outs, by namespace and port.
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
-    /// The wall clock as it was set.
+    /// Wall clock as it was set.
     pub wall_clock: WallClock,
 }
 
-/// An observation and when it was made.
+/// An observation and its time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Observed {
-    /// When netqueue learnt of it.
+    /// Time at which netqueue made the observation.
     pub time: Timestamp,
-    /// What it learnt.
+    /// Content of the observation.
     pub what: Observation,
 }

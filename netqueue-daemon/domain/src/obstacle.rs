@@ -1,8 +1,8 @@
-//! Conditions of the machine that keep netqueue from seeing what it should, each with its cause and its cure.
+//! Conditions of the machine that hide things from netqueue, each with its cause and its remedy.
 
 use serde::{Deserialize, Serialize};
 
-/// A condition that holds now.
+/// Condition of the machine at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstacle {
@@ -17,7 +17,7 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// Cause and cure in one sentence.
+    /// Returns cause and remedy in one sentence.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Obstacle {
         }
     }
 
-    /// Whether the kernel counts what no program sees because of it.
+    /// Returns whether the condition hides from all programs what the kernel still counts.
     #[must_use]
     pub const fn hides_charges(self) -> bool {
         matches!(self, Self::FtraceOff | Self::KprobesOff)

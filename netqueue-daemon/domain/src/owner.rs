@@ -1,4 +1,4 @@
-//! A process that holds a listening socket, and where the system put it.
+//! Processes that own listening sockets, and their place in the system.
 
 use std::sync::Arc;
 
@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use super::Known;
 
-/// A process that holds a listening socket.
+/// Process that owns a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// Its number in the daemon's PID namespace.
+    /// Process id in the daemon's PID namespace.
     pub pid: u32,
-    /// When it started, in clock ticks since boot: with the number it names one process for ever.
+    /// Start time in clock ticks since boot, which together with the pid is unique for ever.
     pub started: u64,
-    /// Its short name, printable.
+    /// Short name, printable.
     pub comm: Arc<str>,
-    /// Its executable, printable.
+    /// Executable, printable.
     pub executable: Known<Arc<str>>,
-    /// Its cgroup and what that says.
+    /// Cgroup and what its path reveals.
     pub place: Known<Arc<Place>>,
-    /// Whether it has ended since; the last ones known are kept.
+    /// True if the process has ended since; the last known owners are kept.
     pub ended: bool,
 }
 
-/// A cgroup, and what its path says.
+/// Cgroup and what its path reveals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
-    /// The path, printable.
+    /// Path, printable.
     pub cgroup: Arc<str>,
-    /// The systemd unit: a service, scope or slice.
+    /// Systemd unit: a service, scope or slice.
     pub unit: Option<Arc<str>>,
-    /// The container's id, as its runtime knows it.
+    /// Container id, as the runtime uses it.
     pub container: Option<Arc<str>>,
-    /// What runs the container.
+    /// Runtime of the container.
     pub runtime: Option<Runtime>,
-    /// The uid of the Kubernetes pod.
+    /// Uid of the Kubernetes pod.
     pub pod: Option<Arc<str>>,
 }
 
-/// What runs a container, as far as the cgroup's path tells.
+/// Container runtime, as far as the cgroup's path reveals it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Runtime {
     /// Docker.
@@ -55,12 +55,12 @@ pub enum Runtime {
     Lxc,
     /// Amazon ECS.
     Ecs,
-    /// Of Kubernetes, by which runtime is not told.
+    /// Kubernetes, with a runtime that the path does not reveal.
     Kubernetes,
 }
 
 impl Runtime {
-    /// The word for it.
+    /// Returns the name of the runtime.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Runtime {
     }
 }
 
-/// Characters that reorder or hide text: they would let a process's name look like something else.
+/// Returns whether a character reorders or hides text, so that a process's name could pass for another.
 pub(super) const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

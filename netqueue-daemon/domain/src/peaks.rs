@@ -1,4 +1,4 @@
-//! The longest a queue was: since it was last asked for, and over a window of time.
+//! Maximum length of a queue, since the last scrape and over a window of time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -10,15 +10,15 @@ use super::Timestamp;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Peaks {
     since_scrape: u32,
-    /// Moments and lengths, each shorter than the one before: the first is the longest of the window.
+    /// Times and lengths, each shorter than the one before: the first is the longest of the window.
     falling: VecDeque<(Timestamp, u32)>,
 }
 
 impl Peaks {
-    /// How far back the window reaches.
+    /// Duration of the window.
     pub const WINDOW: Duration = Duration::from_secs(60);
 
-    /// The queue was this long at `now`, or at some moment since the look before.
+    /// Takes in a length that the queue had at `now`, or at some moment since the last reading.
     pub fn observe(&mut self, length: u32, now: Timestamp) {
         self.since_scrape = self.since_scrape.max(length);
         self.forget(now);
@@ -30,20 +30,20 @@ impl Peaks {
         }
     }
 
-    /// The longest since [`Self::scraped`] was last called.
+    /// Returns the maximum since [`Self::scraped`] was last called.
     #[must_use]
     pub const fn since_scrape(&self) -> u32 {
         self.since_scrape
     }
 
-    /// The longest in the window that ends now.
+    /// Returns the maximum in the window that ends at `now`.
     #[must_use]
     pub fn in_window(&self, now: Timestamp) -> u32 {
         let inside = |(seen, _): &&(Timestamp, u32)| now.since(*seen) <= Self::WINDOW;
         self.falling.iter().find(inside).map_or(0, |(_, length)| *length)
     }
 
-    /// The longest was told to whom it is counted for: from here it counts anew.
+    /// Restarts the maximum since the last scrape, which has just been reported.
     pub const fn scraped(&mut self) {
         self.since_scrape = 0;
     }

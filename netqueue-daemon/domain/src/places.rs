@@ -1,25 +1,26 @@
-//! Which accounts have a series of their own: as many addresses and ports as allowed, decided when an account is opened
-//! and kept, so that no count moves from one living series to another.
+//! Series budget, which decides which accounts have a series of their own. As many addresses and ports
+//! get one as allowed. The decision is made when an account is opened and kept, so that no count moves from
+//! one living series to another.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use super::{AccountKey, Netns};
 
-/// What makes accounts one series.
+/// Key that makes accounts one series.
 type Place = (Netns, Option<IpAddr>, Option<u16>);
 
-/// Where an account's series is.
+/// Returns the series of an account.
 const fn place(key: &AccountKey) -> Place {
     (key.netns(), key.addr(), key.port())
 }
 
-/// The places that are taken.
+/// Series in use.
 #[derive(Debug)]
 pub(super) struct Places {
     most: usize,
-    /// Whether a listener was ever there.
+    /// Keys of the series; true if a listener ever had it.
     taken: HashMap<Place, bool>,
-    /// Where none was.
+    /// Number of series that no listener ever had.
     silent: usize,
 }
 
@@ -28,9 +29,9 @@ impl Places {
         Self { most, taken: HashMap::new(), silent: 0 }
     }
 
-    /// Whether this account, which is new, has a place of its own: that of others at the same address and port, or one
-    /// that is free. Ports nobody listens on get a quarter at most: a port scan must not take the places of listeners to
-    /// come.
+    /// Returns whether a new account gets a series of its own: the existing one of its key, or a free one.
+    /// Ports without a listener get a quarter of all series at most, because a port scan must not use up
+    /// those of listeners to come.
     pub(super) fn admit(&mut self, key: &AccountKey) -> bool {
         let listener = match key {
             AccountKey::Listener { .. } => true,
@@ -50,12 +51,12 @@ impl Places {
         room
     }
 
-    /// Whether less than a quarter is free.
+    /// Returns whether less than a quarter of the series is free.
     pub(super) fn are_scarce(&self) -> bool {
         self.taken.len() > self.most - self.most / 4
     }
 
-    /// Only these are left.
+    /// Frees all series but those of these accounts.
     pub(super) fn keep<'a>(&mut self, keys: impl Iterator<Item = &'a AccountKey>) {
         self.taken.clear();
         for key in keys {

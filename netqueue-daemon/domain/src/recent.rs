@@ -1,5 +1,6 @@
-//! The last quarter of an hour of every account that was charged in it: what it had been charged when, and, from tick to
-//! tick, what went through its accept queue. Sparse: ticks between which nothing moved are one entry.
+//! Sliding window over the last 15 minutes of every account that was charged in it. Contains the
+//! account's counts over time and, tick by tick, the traffic through its accept queue. Sparse: ticks between
+//! which nothing moved are one entry.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
@@ -9,53 +10,53 @@ use std::{
 
 use super::{AccountKey, AccountView, Counts, DropCause, Timestamp};
 
-/// Accounts remembered at once; those that moved least recently are forgotten first.
+/// Maximum number of accounts remembered; those that moved least recently are forgotten first.
 const ACCOUNTS: usize = 1024;
-/// What was charged is told apart in steps of this length.
+/// Minimum time between two counts that are kept.
 const STEP: Duration = Duration::from_secs(5);
-/// What went through is told apart tick by tick for so long, and then once a second.
+/// Age up to which traffic is kept tick by tick; older traffic is kept once a second.
 const FINE: Duration = Duration::from_secs(60);
 
-/// What went through one accept queue, as it stood in a run of ticks.
+/// Traffic through one accept queue, which stayed the same for a run of ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The first tick at which it stood so.
+    /// First tick of the run.
     pub since: Timestamp,
-    /// The last one.
+    /// Last tick of the run.
     pub until: Timestamp,
     /// Drops because a queue was full, since netqueue attached.
     pub drops: u64,
     /// Connections that entered the accept queue, since netqueue attached.
     pub entered: u64,
-    /// Connections taken out of it, since netqueue attached.
+    /// Connections taken out of the accept queue, since netqueue attached.
     pub accepted: u64,
 }
 
-/// One account's recent past.
+/// Recent past of one account.
 #[derive(Clone, Debug)]
 pub struct Past {
-    /// What it had been charged, each with the first tick at which it stood so; oldest first.
+    /// Earlier counts, each with the first tick at which the account had them; oldest first.
     counts: VecDeque<(Timestamp, Counts)>,
-    /// The same, as it stands.
+    /// Current counts, with the first tick at which the account had them.
     newest: (Timestamp, Counts),
     runs: VecDeque<Run>,
 }
 
-/// All accounts' recent past.
+/// Recent past of all accounts.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
     pasts: HashMap<AccountKey, Arc<Past>>,
-    /// Everybody of those there are who was ever charged: who is in it and has no past was forgotten.
+    /// All accounts that exist and were ever charged: one that has no past was forgotten.
     charged: Arc<HashSet<AccountKey>>,
     ticked: Option<Timestamp>,
 }
 
 impl Past {
-    /// How far back it reaches.
+    /// Time that the window reaches back.
     pub const HELD: Duration = Duration::from_secs(15 * 60);
 
-    /// What the account had been charged at `when`, or a few seconds before; where that is not known any more, the earliest
-    /// that is.
+    /// Returns the account's counts at `when`, or a few seconds before. Returns the earliest counts that
+    /// are left if the window does not reach back so far.
     #[must_use]
     pub fn counts_at(&self, when: Timestamp) -> &Counts {
         let all = || self.counts.iter().chain([&self.newest]);
@@ -63,18 +64,18 @@ impl Past {
         found.map_or(&self.newest.1, |(_, counts)| counts)
     }
 
-    /// What went through, oldest first.
+    /// Returns the traffic, oldest first.
     #[must_use]
     pub fn runs(&self) -> &VecDeque<Run> {
         &self.runs
     }
 
-    /// The most drops that were counted within about one second, from `from` on.
+    /// Returns the most drops that were counted within about one second, from `from` on.
     #[must_use]
     pub fn most_drops_in_a_second(&self, from: Timestamp) -> u64 {
         const SECOND: Duration = Duration::from_secs(1);
         let risen = |(index, run): (usize, &Run)| {
-            // The last state that still stood within a second before: what rose since, rose in it.
+            // The last state still in effect within a second before: the drops since rose within that second.
             let before = self.runs.iter().take(index);
             let before = before.rev().take_while(|earlier| run.since.since(earlier.until) <= SECOND).last();
             let nearest = index.checked_sub(1).and_then(|index| self.runs.get(index));
@@ -84,7 +85,7 @@ impl Past {
         recent.map(risen).max().unwrap_or(0)
     }
 
-    /// An account that had been charged so much at that moment.
+    /// Creates the past of an account that had these counts at that moment.
     fn new(start: (Timestamp, Counts), run: Run) -> Self {
         let (since, counts) = start;
         let first = Run { since, until: since, drops: queue_drops(&counts), ..run };
@@ -123,7 +124,7 @@ impl Past {
         self.thin(run.until.before(FINE));
     }
 
-    /// Of what is no longer fine, one run a second is enough.
+    /// Thins out traffic older than [`FINE`] to one run a second.
     fn thin(&mut self, coarse: Timestamp) {
         let index = self.runs.partition_point(|run| run.until <= coarse);
         let (Some(before), Some(last)) = (index.checked_sub(2), index.checked_sub(1)) else { return };
@@ -137,7 +138,7 @@ impl Past {
 }
 
 impl Recent {
-    /// The account's counts were joined with others': its past begins anew, with what they are now.
+    /// Restarts an account's past from its current counts, after others' counts were added to it.
     pub fn set_apart(&mut self, account: &AccountView, now: Timestamp) {
         if is_told(account) {
             let past = Past::new((now, account.counts), run(account, now));
@@ -145,7 +146,7 @@ impl Recent {
         }
     }
 
-    /// The account is no more: should it come back, it begins at nothing.
+    /// Removes an account that ended; should it come back, it begins at nothing.
     pub fn remove(&mut self, key: &AccountKey) {
         self.pasts.remove(key);
         if self.charged.contains(key) {
@@ -153,7 +154,7 @@ impl Recent {
         }
     }
 
-    /// The accounts as they are at `now`.
+    /// Takes in the accounts as they are at `now`.
     pub fn tick(&mut self, accounts: &[Arc<AccountView>], now: Timestamp) {
         for account in accounts.iter().filter(|account| is_told(account)) {
             let run = run(account, now);
@@ -166,7 +167,8 @@ impl Recent {
                 // Forgotten, and nothing was charged since.
                 Entry::Vacant(_) if known && Some(account.last_seen) <= self.ticked => continue,
                 Entry::Vacant(place) => {
-                    // Since when there is what there is, is known of those that were not there at the tick before.
+                    // An account that was not there at the tick before had no counts then; another's past is
+                    // unknown.
                     let start = match self.ticked {
                         Some(before) if !known => (before, Counts::default()),
                         Some(_) | None => (now, account.counts),
@@ -190,7 +192,7 @@ impl Recent {
         self.ticked = Some(now);
     }
 
-    /// Who is no account any more need not be known: there are never more than there are accounts.
+    /// Removes entries of accounts that no longer exist: there are never more entries than accounts.
     fn leave_out_the_gone(&mut self, accounts: &[Arc<AccountView>]) {
         if self.charged.len() > accounts.len() {
             let there: HashSet<_> = accounts.iter().map(|account| account.key).collect();
@@ -199,7 +201,7 @@ impl Recent {
         }
     }
 
-    /// An account's recent past, where it was charged anything.
+    /// Returns an account's recent past, if it was charged and is not forgotten.
     #[must_use]
     pub fn of(&self, account: &AccountKey) -> Option<&Past> {
         self.pasts.get(account).map(|past| &**past)
@@ -217,7 +219,8 @@ impl Recent {
     }
 }
 
-/// Buckets of what is over have no past: what they rise by happened long ago.
+/// Returns whether the account has a recent past. Buckets of ended accounts have none: they rise by
+/// what happened long ago.
 fn is_told(account: &AccountView) -> bool {
     account.counts != Counts::default() && !matches!(account.key, AccountKey::Gone(_))
 }

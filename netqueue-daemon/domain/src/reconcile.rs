@@ -1,4 +1,4 @@
-//! The promise users can check: what the kernel counted, what was attributed, and what is left over.
+//! Reconciliation, the promise users can check: kernel counters, their attributed part, and the rest.
 
 use std::collections::HashMap;
 
@@ -6,71 +6,73 @@ use serde::{Deserialize, Serialize};
 
 use super::{Netns, PerCounter, Timestamp};
 
-/// The kernel's counters of one namespace, read between two readings of everything attributed to it.
+/// Kernel counters of one namespace, read between two readings of everything attributed to it.
 ///
-/// Drops go on while files and maps are read. If the kernel's number lies between the two sums, nothing is missing.
+/// Drops go on while files and maps are read. If the kernel's number lies between the two sums, nothing is
+/// missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bracket {
-    /// Sum over all accounts of the namespace, dead ones included, before.
+    /// Sum over all accounts of the namespace, dead ones included, before the counters were read.
     pub before: PerCounter<u64>,
-    /// The kernel's counters, absolute.
+    /// Kernel counters, absolute.
     pub kernel: PerCounter<u64>,
-    /// The same sum, after.
+    /// Sum over all accounts of the namespace, dead ones included, after the counters were read.
     pub after: PerCounter<u64>,
 }
 
-/// One counter of one namespace. `since_attach = attributed + residual`.
+/// Balance of one counter of one namespace: `since_attach = attributed + residual`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterBalance {
-    /// The kernel's counter, as its file shows it.
+    /// Kernel counter, as its file shows it.
     pub kernel: u64,
-    /// How far it moved since the moment named by [`Start`].
+    /// Increase since the moment named by [`Start`].
     pub since_attach: i64,
-    /// How much of that is attributed.
+    /// Part of the increase that is attributed.
     pub attributed: i64,
-    /// How much is not; negative where more was attributed than the kernel counted.
+    /// Part that is not attributed; negative if more was attributed than the kernel counted.
     pub residual: i64,
 }
 
-/// From when on a namespace is compared.
+/// Moment from which a namespace is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
-    /// It was there when netqueue attached, and was read then.
+    /// Attach: the namespace existed then, and was read.
     Attach,
-    /// It was made later: from its beginning.
+    /// Birth of the namespace, which was made after netqueue attached.
     Birth,
-    /// It was there when netqueue attached, and was found only at this time: what it counted before is not compared.
+    /// First reading of a namespace that existed at attach but was found only at this time. Counts from
+    /// before are not compared.
     FirstLook(Timestamp),
 }
 
-/// All counters of one namespace.
+/// Balances of all counters of one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceBalance {
-    /// The namespace.
+    /// Namespace that was compared.
     pub netns: Netns,
-    /// Its counters.
+    /// Balance of each counter.
     pub counters: PerCounter<CounterBalance>,
-    /// From when on they are compared.
+    /// Moment from which the counters are compared.
     pub start: Start,
-    /// When they were read.
+    /// Time at which the counters were read.
     pub read: Timestamp,
-    /// The namespace had ended: nothing comes after this.
+    /// True if the namespace had ended, so that no comparison follows.
     pub last: bool,
-    /// A residual up to this may hide, because drops went on whenever the counters were read.
+    /// Largest residual that may be hidden, because drops went on whenever the counters were read.
     pub slack: u64,
-    /// Everything attributed to the namespace when they were read.
+    /// Everything attributed to the namespace when the counters were read.
     pub charged: PerCounter<u64>,
 }
 
 impl NamespaceBalance {
-    /// Whether every increment is attributed.
+    /// Returns whether every increment is attributed.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.counters.iter().all(|(_, balance)| balance.residual == 0)
     }
 
-    /// Whether the same is left over as at another time.
+    /// Returns whether all residuals are the same as in another balance.
     #[must_use]
     pub fn same_residual(&self, other: &Self) -> bool {
         self.counters
@@ -78,7 +80,7 @@ impl NamespaceBalance {
             .all(|(counter, balance)| balance.residual == other.counters.get(counter).residual)
     }
 
-    /// Two namespaces together.
+    /// Adds up the balances of two namespaces.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let counters = PerCounter::from_fn(|counter| {
@@ -102,25 +104,25 @@ impl NamespaceBalance {
     }
 }
 
-/// Compares the kernel's counters with what was attributed, from a baseline on.
+/// Comparison of the kernel's counters with what was attributed, from a baseline on.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciler {
     baselines: HashMap<Netns, Baseline>,
 }
 
-/// From where a namespace is compared.
+/// State from which a namespace is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
     start: Start,
-    /// The kernel's counters at the start.
+    /// Kernel counters at the start.
     kernel: PerCounter<u64>,
-    /// The kernel's counters less what is attributed to the namespace: the same at all times, but for residuals.
+    /// Kernel counters less what is attributed to the namespace: constant, but for residuals.
     offset: PerCounter<Range>,
-    /// The same as of the last look, if nothing moved meanwhile.
+    /// Offset found by the last reading, if nothing moved during it.
     quiet: Option<PerCounter<Range>>,
 }
 
-/// What a number may be: one look while drops go on does not tell more.
+/// Possible values of a number, of which one reading while drops go on reveals no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Range {
     low: i64,
@@ -128,8 +130,8 @@ struct Range {
 }
 
 impl Reconciler {
-    /// Looks at a namespace that was there when netqueue attached, to compare it from now on. A second look, a little
-    /// later, shows what was under way at the first.
+    /// Sets the baseline of a namespace that existed when netqueue attached. A second call, a little later,
+    /// adds what was under way at the first.
     pub fn set_baseline(&mut self, netns: Netns, bracket: &Bracket) {
         let observed = bracket.offset();
         match self.baselines.get_mut(&netns) {
@@ -144,7 +146,7 @@ impl Reconciler {
         }
     }
 
-    /// Compares a namespace.
+    /// Compares a namespace, from its birth or from now on if it has no baseline.
     pub fn compare(&mut self, netns: Netns, bracket: &Bracket, now: Timestamp) -> NamespaceBalance {
         let baseline = self.baselines.entry(netns).or_insert_with(|| {
             if netns.generation > 0 {
@@ -161,24 +163,24 @@ impl Reconciler {
         baseline.balance(netns, bracket, &residual, now)
     }
 
-    /// From where each namespace is compared.
+    /// Exports the baseline of each namespace.
     pub fn standing(&self) -> impl Iterator<Item = (Netns, Baseline)> + '_ {
         self.baselines.iter().map(|(netns, baseline)| (*netns, *baseline))
     }
 
-    /// The reconciler that stood there.
+    /// Creates a reconciler from exported baselines.
     #[must_use]
     pub fn restored(standing: impl IntoIterator<Item = (Netns, Baseline)>) -> Self {
         Self { baselines: standing.into_iter().collect() }
     }
 
-    /// Whether it was compared before, or its baseline taken.
+    /// Returns whether the namespace has a baseline.
     #[must_use]
     pub fn knows(&self, netns: Netns) -> bool {
         self.baselines.contains_key(&netns)
     }
 
-    /// It is compared no more.
+    /// Forgets the baseline of a namespace, which is compared no more.
     pub fn forget(&mut self, netns: Netns) {
         self.baselines.remove(&netns);
     }
@@ -189,7 +191,8 @@ impl Baseline {
         Self { start, kernel, offset, quiet: None }
     }
 
-    /// Two looks in a row that saw the same, while nothing moved, leave no doubt where the comparison began.
+    /// Narrows the baseline if two readings in a row agree while nothing moves and nothing is missing. Such
+    /// readings leave no doubt where the comparison began.
     fn narrow(&mut self, observed: PerCounter<Range>, residual: &PerCounter<i64>) {
         let is_quiet = observed.iter().all(|(_, range)| range.low == range.high);
         let is_zero = residual.iter().all(|(_, residual)| residual == 0);
@@ -226,13 +229,13 @@ impl Baseline {
 }
 
 impl Bracket {
-    /// The counters of a namespace in which nothing moves any more.
+    /// Creates the bracket of a namespace in which nothing moves any more.
     #[must_use]
     pub const fn still(kernel: PerCounter<u64>, charged: PerCounter<u64>) -> Self {
         Self { before: charged, kernel, after: charged }
     }
 
-    /// The kernel's counters less what was attributed when they were read, which was between the two sums.
+    /// Returns the kernel counters less what was attributed when they were read, between the two sums.
     fn offset(&self) -> PerCounter<Range> {
         PerCounter::from_fn(|counter| {
             let kernel = signed(self.kernel.get(counter));
@@ -243,7 +246,7 @@ impl Bracket {
 }
 
 impl Range {
-    /// How far this lies above or below the other; 0 where they meet.
+    /// Returns how far this range lies above or below the other; 0 where they meet.
     const fn beyond(self, other: Self) -> i64 {
         if self.low > other.high {
             self.low - other.high
@@ -254,7 +257,7 @@ impl Range {
         }
     }
 
-    /// All that either allows.
+    /// Returns the range that contains both.
     fn with(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
@@ -319,7 +322,7 @@ mod tests {
     fn a_baseline_taken_while_drops_go_on_says_how_much_may_hide_until_it_is_quiet() {
         let mut reconciler = Reconciler::default();
         reconciler.set_baseline(HOST, &bracket(0, 1000, 3));
-        // A drop under way: counted by the kernel, and charged a moment later.
+        // A drop under way: the kernel has counted it, and it is charged a moment later.
         reconciler.set_baseline(HOST, &bracket(4, 1005, 4));
         let slack = |reconciler: &mut Reconciler, before, kernel, after| {
             let balance = reconciler.compare(HOST, &bracket(before, kernel, after), NOW);

@@ -1,4 +1,4 @@
-//! The read model: one immutable picture that metrics, API, command line and pages share.
+//! Read model: one immutable snapshot that metrics, API, command line and pages share.
 
 use std::{
     collections::BTreeMap,
@@ -12,48 +12,48 @@ use super::{
     NamespaceBalance, NamespaceView, Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic, WallClock,
 };
 
-/// One account at one moment.
+/// State of one account at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
-    /// Its name for the outside.
+    /// Identifier for API and user interface.
     pub id: AccountId,
-    /// Who it is.
+    /// Identity of the account.
     pub key: AccountKey,
-    /// What it was charged since netqueue attached.
+    /// Charges since netqueue attached.
     pub counts: Counts,
     #[serde(default)]
-    /// Its queues as of its newest event, or of the newest look at the listener.
+    /// Queues as of the newest event, or of the newest reading of the listener.
     pub queues: Queues,
-    /// The listener, once the inventory has found it; it stays when the listener is closed.
+    /// Listener, once the inventory has found it; stays when the listener is closed.
     #[serde(default)]
     pub listener: Option<Arc<Listener>>,
-    /// The name its series carry: that of the process that holds the listener, empty while that is unknown.
+    /// Process name of the series: that of the listener's owner, empty while it is unknown.
     #[serde(default)]
     pub process: Arc<str>,
-    /// What it was charged while it had other names: these parts of [`Self::counts`] stay with those.
+    /// Parts of [`Self::counts`] charged under earlier process names, with which they stay.
     #[serde(default)]
     pub earlier: Vec<(Arc<str>, Counts)>,
-    /// What went through it, and how full its queues were.
+    /// Traffic through the listener, and how full its queues were.
     #[serde(default)]
     pub traffic: Arc<Traffic>,
-    /// What happened to it over time.
+    /// History of charges, traffic and queues.
     #[serde(skip, default = "History::none")]
     pub history: Arc<History>,
-    /// When it was first charged or found.
+    /// Time at which the account was first charged or found.
     pub first_seen: Timestamp,
-    /// When its counts last moved.
+    /// Time of the last charge, event or new connection.
     pub last_seen: Timestamp,
-    /// When the listener was closed; `None` while it listens, and for what is no listener.
+    /// Time at which the listener was closed; `None` while it listens, and for other accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Timestamp>,
-    /// How many more listeners it stands for that listened here before and are closed, too.
+    /// Number of closed listeners merged into this account.
     #[serde(default)]
     pub predecessors: u64,
-    /// How many scrapes have shown it since it was over: since the kernel side gave it up, or, where that never knew it,
-    /// since it was closed. `None` while more can be charged to it.
+    /// Number of scrapes since the account ended; `None` while more can be charged to it. An account ends
+    /// when the kernel side gives its slot back, or, if it never had one, when it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<u8>,
-    /// Whether it has a place of its own among the series; else it is part of its namespace's `other`. It stays so.
+    /// True if it has a series of its own; else it is part of its namespace's `other`. Never changes.
     #[serde(default = "yes")]
     pub apart: bool,
 }
@@ -62,17 +62,17 @@ const fn yes() -> bool {
     true
 }
 
-/// The name of what has none yet.
+/// Returns the name of accounts that have none yet, shared.
 fn nameless() -> Arc<str> {
     static NAMELESS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
     Arc::clone(&NAMELESS)
 }
 
-/// So many names an account may have had; then it keeps the one it has.
+/// Maximum number of earlier names; after that, an account keeps the name it has.
 const MOST_NAMES: usize = 4;
 
 impl AccountView {
-    /// An account nothing was charged to yet.
+    /// Creates an account that nothing was charged to yet.
     #[must_use]
     pub fn new(id: AccountId, key: AccountKey, traffic: Arc<Traffic>, now: Timestamp) -> Self {
         Self {
@@ -94,8 +94,8 @@ impl AccountView {
         }
     }
 
-    /// Takes over what is known of the listener. Where that changes its name, what was charged so far stays with the
-    /// old one: no series loses what it had.
+    /// Takes in the state of the listener. If that changes the process name, charges so far stay with the
+    /// old one: no series loses any.
     pub fn learn(&mut self, listener: Arc<Listener>) {
         let name = listener.owner().map_or_else(nameless, |owner| Arc::clone(&owner.comm));
         if self.process != name && self.earlier.len() < MOST_NAMES {
@@ -109,7 +109,7 @@ impl AccountView {
         self.listener = Some(listener);
     }
 
-    /// Its counts by the names it had when they were charged; the sum is [`Self::counts`].
+    /// Iterates over the counts by the process name they were charged under; the sum is [`Self::counts`].
     pub fn by_name(&self) -> impl Iterator<Item = (&str, Counts)> {
         let earlier = self.earlier.iter().map(|(name, counts)| (&**name, *counts));
         earlier.chain([(&*self.process, self.under_this_name())])
@@ -120,54 +120,54 @@ impl AccountView {
     }
 }
 
-/// Everything netqueue knows at one moment.
+/// State of everything at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// When it was taken.
+    /// Time at which the snapshot was taken.
     pub taken: Timestamp,
-    /// Since when netqueue has been counting.
+    /// Time since which netqueue has been counting.
     pub attached: Timestamp,
-    /// The namespace of PID 1.
+    /// Network namespace of PID 1.
     pub host: Netns,
-    /// Every listener, and every account ever charged, in the order they were first met; those that are long over are in
-    /// [`AccountKey::Gone`].
-    // Each is shared with the next snapshot until it changes.
+    /// Every listener, and every account ever charged, in the order in which they were first met. Accounts
+    /// that ended long ago are part of [`AccountKey::Gone`].
+    // Each account is shared with the next snapshot until it changes.
     pub accounts: Arc<[Arc<AccountView>]>,
-    /// The newest events.
+    /// Newest events.
     pub events: EventLog,
-    /// Every namespace that was found or that something was charged to, with the kernel's counters against ours.
+    /// Every namespace found or charged, with the kernel's counters against what is attributed.
     pub namespaces: Arc<BTreeMap<Netns, NamespaceView>>,
-    /// What looking for them costs.
+    /// Cost of the search for namespaces.
     pub search: SearchCost,
-    /// What netqueue says about itself.
+    /// Report of netqueue on its own state.
     pub health: Health,
     /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
     pub spikes: Arc<[Spike]>,
-    /// What every account was charged lately, and when.
+    /// Recent charges and traffic of every account, over time.
     pub recent: Recent,
-    /// The event log on disk, where there is one.
+    /// State of the event log on disk, if there is one.
     pub journal: Option<JournalState>,
-    /// How long servers whose clients lose the keep-alive race let connections idle, as far as that was seen.
+    /// Inferred idle time-outs of the servers whose clients lose the keep-alive race.
     pub idle_limits: Arc<IdleLimits>,
-    /// The wall clock on which every time of it is shown.
+    /// Wall clock on which every time in the snapshot is shown.
     pub wall_clock: WallClock,
 }
 
 impl Snapshot {
-    /// The account that was charged under `key`.
+    /// Returns the account that was charged under `key`.
     #[must_use]
     pub fn account(&self, key: &AccountKey) -> Option<&AccountView> {
         self.accounts.iter().map(|account| &**account).find(|account| account.key == *key)
     }
 
-    /// Whether the namespace of PID 1 is the host's and not a container's.
+    /// Returns whether the namespace of PID 1 is the host's rather than a container's.
     #[must_use]
     pub fn sees_host(&self) -> bool {
         self.netns_name(self.host) == "host"
     }
 
-    /// How a namespace is called: `host` for the host's, else its name, its container, or its inode number and
-    /// generation; the latter also for one that ended long ago.
+    /// Returns the name of a namespace, `host` for the host's. Others have their own name, their
+    /// container's, or their inode number and generation; the latter also for one that ended long ago.
     #[must_use]
     pub fn netns_name(&self, netns: Netns) -> String {
         match self.namespaces.get(&netns) {
@@ -177,7 +177,7 @@ impl Snapshot {
         }
     }
 
-    /// The comparisons there are, the host's first.
+    /// Iterates over the comparisons, the host's first.
     pub fn balances(&self) -> impl Iterator<Item = &NamespaceBalance> {
         let (host, others): (Vec<_>, Vec<_>) =
             self.namespaces.values().partition(|namespace| namespace.netns == self.host);

@@ -4,48 +4,50 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds since the Unix epoch, by the wall clock as it was set when netqueue began; see [`WallClock`](super::WallClock).
+/// Nanoseconds since the Unix epoch, on a clock that nobody can set. The clock agrees with the wall
+/// clock as it was set when netqueue began; see [`WallClock`](super::WallClock).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The moment `nanos` nanoseconds after the epoch.
+    /// Returns the moment `nanos` nanoseconds after the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The moment `duration` later.
+    /// Returns the moment `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after.
+    /// Returns the time from `earlier` to this moment; zero if this is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment `span` earlier, or the epoch.
+    /// Returns the moment `span` earlier, or the epoch.
     #[must_use]
     pub const fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(span)))
     }
 
-    /// The moment `span` later.
+    /// Returns the moment `span` later.
     #[must_use]
     pub const fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// As RFC 3339 in UTC with nanoseconds. Whoever shows a time asks the [`WallClock`](super::WallClock).
+    /// Formats as RFC 3339 in UTC with nanoseconds. Users are shown times by the
+    /// [`WallClock`](super::WallClock).
     pub(super) fn to_rfc3339(self) -> String {
         let (seconds, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
         let (days, of_day) = (seconds / 86_400, seconds % 86_400);
@@ -55,13 +57,13 @@ impl Timestamp {
     }
 }
 
-/// The whole of a span of up to 584 years.
+/// Returns the nanoseconds of a span, in full up to 584 years.
 const fn nanos(span: Duration) -> u64 {
     let nanos = span.as_nanos();
     if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
 }
 
-/// The date `days` days after 1970-01-01, by whole 400-year cycles counted from a 1 March.
+/// Returns the date `days` days after 1970-01-01, by whole 400-year cycles counted from a 1 March.
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     const CYCLE: u64 = 146_097;
     let from_march_0000 = days + 719_468;

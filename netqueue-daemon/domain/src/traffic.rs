@@ -1,4 +1,4 @@
-//! What went through a listener: how many connections, how long its queues were, how long connections waited.
+//! Traffic through a listener: connections, lengths of its queues, and the wait for accept().
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -10,44 +10,44 @@ use super::{Histogram, Queues, histogram::by_bound};
 pub struct Traffic {
     /// Connections that entered the accept queue.
     pub established: u64,
-    /// Of these: taken out by accept().
+    /// Established connections that accept() took out of the queue.
     pub accepted: u64,
-    /// Of these: still in the queue when the listener was closed, which resets them. Their wait has no end and is in no
-    /// histogram.
+    /// Established connections that were in the queue when the listener was closed, which resets them.
+    /// Their wait has no end, so no histogram includes it.
     pub abandoned: u64,
-    /// Of the accepted ones: those whose wait could not be measured.
+    /// Accepted connections whose wait could not be measured.
     pub unmeasured: u64,
-    /// SYN-ACKs sent again.
+    /// SYN-ACKs that were sent again.
     pub synack_retransmits: u64,
-    /// The longest the accept queue was.
+    /// Maximum length of the accept queue.
     pub accept_peak: Peak,
-    /// The longest the SYN queue was.
+    /// Maximum length of the SYN queue.
     pub syn_peak: Peak,
-    /// Length of the accept queue with each connection that entered it, by [`Self::DEPTHS`].
+    /// Length of the accept queue at each arrival, which it includes, by [`Self::DEPTHS`].
     #[serde(serialize_with = "by_bound::write", deserialize_with = "read_depth")]
     pub depth: Histogram,
-    /// How long accepted connections had waited in the accept queue, in microseconds, by [`Self::WAITS`].
+    /// Time that accepted connections spent in the accept queue, in microseconds, by [`Self::WAITS`].
     #[serde(serialize_with = "by_bound::write", deserialize_with = "read_wait")]
     pub wait: Histogram,
 }
 
-/// The longest a queue was. The lengths of this moment are in [`Queues`](super::Queues).
+/// Maximum length of a queue. The current lengths are in [`Queues`](super::Queues).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
-    /// Since the metrics page was last asked for.
+    /// Maximum since the last scrape of the metrics page.
     pub since_scrape: u32,
-    /// Within the last minute ([`Peaks::WINDOW`](super::Peaks::WINDOW)).
+    /// Maximum within the last minute ([`Peaks::WINDOW`](super::Peaks::WINDOW)).
     pub window: u32,
 }
 
-/// What one look at the kernel side told of a listener.
+/// One reading of a listener from the kernel side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficReading {
-    /// Its counts; the peaks in it are not read.
+    /// Counts of the listener; the peaks in them are not read.
     pub counts: Traffic,
-    /// The longest its accept queue was since shortly before the last look.
+    /// Maximum length of the accept queue since shortly before the last reading.
     pub accept_peak: u32,
-    /// Its queues now, where they could be looked at.
+    /// Current queues, if they could be read.
     pub queues: Queues,
 }
 
@@ -80,7 +80,7 @@ impl Traffic {
         self.wait.merge(&other.wait);
     }
 
-    /// Whether nothing ever went through it.
+    /// Returns whether nothing ever went through the listener.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let counted =
@@ -91,7 +91,7 @@ impl Traffic {
             && self.wait.count() == 0
     }
 
-    /// Whether both counted the same, whatever their peaks.
+    /// Returns whether both have the same counts, whatever their peaks.
     #[must_use]
     pub fn counts_equal(&self, other: &Self) -> bool {
         (self.established, self.accepted, self.abandoned)
@@ -101,7 +101,7 @@ impl Traffic {
             && self.wait == other.wait
     }
 
-    /// The wait in seconds below which the share `of` (0 to 1) of the accepted connections stayed.
+    /// Returns the wait in seconds below which the share `of` (0 to 1) of accepted connections stayed.
     #[must_use]
     pub fn wait_quantile(&self, of: f64) -> Option<f64> {
         self.wait.quantile(of).map(|micros| micros / 1e6)
@@ -133,7 +133,7 @@ impl Default for Traffic {
 }
 
 impl Peak {
-    /// The longer of both, each for itself.
+    /// Returns the maximum of both, for each member.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {

@@ -1,9 +1,9 @@
-//! What if the backlog had been larger: the smallest one under which nobody would have been refused, or that none would do.
+//! Counterfactual backlog: the smallest one under which no client would have been refused, if any.
 //!
-//! Each drop tells how long the accept queue was at that moment, and who was refused. Had there been room, everybody who
-//! was waiting outside then would have been inside: the longest the queue would have become is the most of
-//! `inside + outside` over all drops. Who is refused tries again and is dropped again or let in, so that one is outside
-//! from its first drop until its next try after its last.
+//! Each drop reports the length of the accept queue at that moment, and the refused client. Had there been
+//! room, all clients waiting outside would have been inside: the longest queue would have been the maximum of
+//! `inside + outside` over all drops. A refused client tries again and is dropped again or admitted, so it is
+//! outside from its first drop until its next try after its last drop.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,44 +11,45 @@ use crate::{Peer, Timestamp};
 
 use super::Confidence;
 
-/// A client's first retry of a SYN, and a listener's of a SYN-ACK, comes after this long.
+/// Delay before a client first retries a SYN, and before a listener first retries a SYN-ACK.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// A shorter time of drops is a burst, whatever the rates in it.
+/// Shortest overload: drops over less time are a burst, whatever their rates.
 const SHORTEST_OVERLOAD: Duration = Duration::from_secs(10);
-/// More arrivals than accepts by this factor are an overload rather than a coincidence.
+/// Ratio of arrivals to accepts from which on it is an overload rather than a coincidence.
 const OVERLOADED: f64 = 1.1;
-/// What is proposed exceeds the smallest that would have done by one in so many: no two bursts are alike.
+/// Divisor of the smallest backlog that gives the margin of the proposed one: no two bursts are alike.
 const MARGIN: u32 = 16;
 
-/// A packet that was dropped because a queue was full.
+/// Packet that was dropped because a queue was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// When.
+    /// Time of the drop.
     pub at: Timestamp,
-    /// Whose.
+    /// Client that sent the packet, if known.
     pub peer: Option<Peer>,
-    /// The length of the accept queue at that moment.
+    /// Length of the accept queue at that moment.
     pub length: u32,
 }
 
-/// What is known of the time in which a listener refused clients.
+/// Period in which a listener refused clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overflow {
-    /// What was dropped, in the order of time.
+    /// Drops that have an event, in order of time.
     pub refusals: Vec<Refusal>,
-    /// How many were dropped in truth: events may be missing, counts are not.
+    /// Actual number of drops: events may be missing, counts are not.
     pub drops: u64,
-    /// The most that was dropped within one second: no client is dropped twice in so short a time.
+    /// Maximum number of drops within one second. No client is dropped twice in so short a time, so each is
+    /// a different client.
     pub most_in_a_second: u64,
-    /// The backlog in force.
+    /// Backlog in force.
     pub limit: u32,
-    /// Connections that entered the accept queue, and those taken out of it, between first and last drop, where known.
+    /// Connections through the accept queue between first and last drop, if counted.
     pub flow: Option<Flow>,
-    /// The same, but only until the last drop of a client that had not been dropped before ([`last_arrival`]).
+    /// Connections through the accept queue from the first drop until [`last_arrival`], if counted.
     pub arriving: Option<Flow>,
 }
 
-/// When the last of the clients that were refused was refused for the first time.
+/// Returns when the last of the refused clients was refused for the first time.
 #[must_use]
 pub fn last_arrival(refusals: &[Refusal]) -> Option<Timestamp> {
     tries(refusals).into_values().map(|tries| tries.first).max()
@@ -57,61 +58,61 @@ pub fn last_arrival(refusals: &[Refusal]) -> Option<Timestamp> {
 /// Connections through an accept queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Over how long.
+    /// Duration of the period.
     pub span: Duration,
-    /// Entered it.
+    /// Connections that entered the queue.
     pub entered: u64,
-    /// Were taken out by accept().
+    /// Connections that accept() took out.
     pub accepted: u64,
 }
 
-/// What would have helped.
+/// Change that would have avoided the refusals.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Remedy {
     /// A longer queue.
     Backlog {
-        /// The smallest that would have done.
+        /// Smallest backlog that would have been enough.
         smallest: u32,
-        /// What to set: a little more.
+        /// Backlog to set: a little more than the smallest.
         proposed: u32,
-        /// How long the last of them would have waited for accept(), where the process accepted anything.
+        /// Longest wait for accept() in such a queue; `None` if the process accepted nothing.
         longest_wait: Option<Duration>,
     },
-    /// No queue is long enough for more that comes than goes.
+    /// A faster process: no queue is long enough while more connections arrive than leave.
     Faster {
         /// New connections per second.
         arrivals: f64,
-        /// Taken by the process per second.
+        /// Connections accepted per second.
         accepts: f64,
     },
 }
 
-/// A remedy and what it rests on.
+/// A remedy and its basis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counterfactual {
-    /// What would have helped.
+    /// Change that would have avoided the refusals.
     pub remedy: Remedy,
-    /// Distinct clients that were refused, each once.
+    /// Distinct clients that were refused; a lower bound if events are missing.
     pub refused: u64,
-    /// How far it is to be trusted.
+    /// Confidence in the remedy.
     pub confidence: Confidence,
-    /// What was assumed.
+    /// Assumptions made, in words.
     pub assumptions: Vec<String>,
 }
 
 impl Overflow {
-    /// What would have helped; `None` where nothing was refused.
+    /// Returns the remedy, or `None` if nothing was refused.
     #[must_use]
     pub fn remedy(&self) -> Option<Counterfactual> {
         let crowd = Crowd::of(&self.refusals);
         let complete = self.refusals.len() as u64 >= self.drops && crowd.nameless == 0;
-        // Of the events that are missing, so many were at once, and none of them of one client twice.
+        // Where events are missing, the most drops within one second count as clients outside at once.
         let counted = if complete { 0 } else { u32::try_from(self.most_in_a_second).unwrap_or(u32::MAX) };
         let longest = crowd.longest.max((self.limit.saturating_add(1)).saturating_add(counted));
         if crowd.clients == 0 && counted == 0 {
             return None;
         }
-        // An accept queue holds one more than its limit.
+        // An accept queue takes one connection more than its limit.
         let smallest = longest.saturating_sub(1);
         let mut assumptions = vec![
             "a client that was refused would have come once, at its first try".to_owned(),
@@ -154,7 +155,7 @@ impl Overflow {
 }
 
 impl Flow {
-    /// How fast the process took connections; `None` where it took none.
+    /// Returns the connections accepted per second, or `None` if there were none.
     #[must_use]
     pub fn accepts_per_second(&self) -> Option<f64> {
         let per_second = self.accepted as f64 / self.span.as_secs_f64();
@@ -162,21 +163,21 @@ impl Flow {
     }
 }
 
-/// The clients that were refused.
+/// Clients that were refused.
 struct Crowd {
-    /// How many.
+    /// Number of distinct clients.
     clients: u64,
-    /// Drops of which the client is not known.
+    /// Number of drops whose client is unknown.
     nameless: u64,
-    /// The most that were inside and outside at once.
+    /// Maximum of connections inside and clients outside at once.
     longest: u32,
-    /// Of the clients: those that were let in while others still came.
+    /// Number of clients that were admitted while others still came.
     let_in: u64,
-    /// Of the clients: those that came in the second half of the time.
+    /// Number of clients that first came in the second half of the period.
     late: u64,
 }
 
-/// When one client was dropped.
+/// Tries of one client that were dropped.
 struct Tries {
     first: Timestamp,
     last: Timestamp,
@@ -184,7 +185,7 @@ struct Tries {
     number: u32,
 }
 
-/// The tries of each client.
+/// Groups the refusals by client.
 fn tries(refusals: &[Refusal]) -> HashMap<(std::net::IpAddr, u16), Tries> {
     let mut clients = HashMap::new();
     for Refusal { at, peer, .. } in refusals {
@@ -205,10 +206,12 @@ fn tries(refusals: &[Refusal]) -> HashMap<(std::net::IpAddr, u16), Tries> {
 }
 
 impl Tries {
-    /// Who is refused so often is taken to have given up, others to have been let in at their next try.
+    /// Number of drops after which a client is assumed to have given up. With fewer drops it is assumed to
+    /// have been admitted at its next try.
     const GIVEN_UP: u32 = 5;
 
-    /// When its next try after its last drop came at the latest: pauses double (or stay, from 6.5 on).
+    /// Returns the latest time of the client's next try after its last drop. Pauses between tries double,
+    /// or stay the same on kernels from 6.5 on.
     fn until(&self) -> Timestamp {
         let pause =
             self.before_last.map_or(FIRST_RETRY, |before| (2 * self.last.since(before)).max(FIRST_RETRY));
@@ -233,12 +236,12 @@ impl Crowd {
         }
     }
 
-    /// Whether new clients came until the end, rather than the same ones again.
+    /// Returns whether new clients came until the end, rather than the same ones again.
     const fn keeps_coming(&self) -> bool {
         self.late * 4 >= self.clients && self.clients > 0
     }
 
-    /// New clients and accepts per second: who was let in after a refusal has come once.
+    /// Returns new clients and accepts per second; a client admitted after a refusal counts once.
     fn rates(&self, flow: Flow) -> (f64, f64) {
         let seconds = flow.span.as_secs_f64();
         let came = (self.clients + flow.entered).saturating_sub(self.let_in);
@@ -246,7 +249,7 @@ impl Crowd {
     }
 }
 
-/// The most that were inside and outside at once.
+/// Returns the maximum of connections inside and clients outside at once.
 fn longest<'a>(refusals: &[Refusal], clients: impl Iterator<Item = &'a Tries>) -> u32 {
     let mut moves: Vec<(Timestamp, i64)> =
         clients.flat_map(|tries| [(tries.first, 1), (tries.until(), -1)]).collect();

@@ -1,4 +1,5 @@
-//! What rules judge: everything known of one account in a window of time, as plain numbers. What is not known is `None`.
+//! Evidence for the rules: all facts about one account in a window of time, as plain numbers. Unknown
+//! facts are `None`.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
@@ -9,77 +10,77 @@ use super::{
     counterfactual::{Counterfactual, Flow},
 };
 
-/// One account in a window.
+/// Facts about one account in a window of time.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// Whose.
+    /// Subject of the evidence.
     pub subject: Subject,
-    /// From and to.
+    /// Start and end of the window.
     pub window: (Timestamp, Timestamp),
-    /// What it was charged in the window.
+    /// Charges in the window.
     pub counts: Counts,
-    /// What went through the accept queue between the first and the last drop of the window.
+    /// Connections through the accept queue between the first and the last drop of the window.
     pub flow: Option<Flow>,
-    /// The longest the accept queue is known to have been.
+    /// Maximum length of the accept queue that was observed.
     pub accept_peak: Option<u32>,
     /// Connections waiting for accept() now.
     pub waiting: Option<u32>,
-    /// Time from the first drop of the window until now, in which no accept() was seen; `None` where one was, or where
-    /// accepts are not known.
+    /// Longest time from a refusal in the window on, in which clients waited and none was accepted. `None`
+    /// if there was no such time, or if accepts are not counted.
     pub not_accepting_for: Option<Duration>,
-    /// The 99th percentile of the time connections waited for accept(), in seconds.
+    /// 99th percentile of the time connections waited for accept(), in seconds.
     pub wait_p99: Option<f64>,
-    /// The backlog in force.
+    /// Backlog in force.
     pub backlog: Option<u32>,
-    /// Which term decided it.
+    /// Term that decided the backlog.
     pub bound_by: Option<Bound>,
-    /// The argument of the listen() call.
+    /// Argument of the listen() call.
     pub listen_argument: Option<u32>,
-    /// The settings of the namespace.
+    /// Sysctls of the namespace.
     pub settings: Settings,
-    /// The process that listens.
+    /// Process that listens.
     pub owner: Option<Process>,
-    /// Whether the listener has been closed since.
+    /// True if the listener has been closed since.
     pub closed: bool,
-    /// What would have helped against a full accept queue.
+    /// Change that would have avoided the overflow of the accept queue.
     pub counterfactual: Option<Counterfactual>,
-    /// The other members of its SO_REUSEPORT group; `None` where it is alone.
+    /// Other members of the SO_REUSEPORT group; `None` if there are none or the listener is closed.
     pub group: Option<Group>,
-    /// Whom it met, those met most first, with the number of events.
+    /// Peers in the account's events with the number of events, most frequent first.
     pub peers: Vec<(IpAddr, u64)>,
-    /// Distinct clients met in resets.
+    /// Distinct clients in reset events.
     pub reset_clients: u64,
-    /// How long before its reset a handshake's final ACK had been dropped: shortest and longest.
+    /// Shortest and longest time from the drop of a handshake's final ACK to its reset.
     pub ages: Option<(Duration, Duration)>,
-    /// How long the server lets connections idle before it closes them.
+    /// Idle time after which the server closes connections.
     pub idle_limit: Option<Idle>,
-    /// Ports, where the subject stands for many.
+    /// Number of ports, if the subject combines many.
     pub ports: u64,
-    /// What netqueue says of itself.
+    /// Completeness of netqueue's own view.
     pub sight: Sight,
 }
 
-/// How long a server lets connections idle.
+/// Idle time after which a server closes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
-    /// As its closing of connections shows.
+    /// Inferred from connections that the server closed.
     Seen(IdleLimit),
-    /// As its software does unless told otherwise.
+    /// Default of the server's software.
     Default(Duration),
 }
 
-/// Which term decides the backlog in force.
+/// Term that decides the backlog in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// The listen() call.
+    /// Argument of the listen() call.
     ListenArgument,
     /// net.core.somaxconn.
     Somaxconn,
-    /// net.core.somaxconn as it was when the listener was opened; it has been raised since.
+    /// net.core.somaxconn as it was when the listener was opened, and raised since.
     EarlierSomaxconn,
 }
 
-/// The sysctls of a namespace.
+/// Sysctls of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// net.core.somaxconn
@@ -96,47 +97,48 @@ pub struct Settings {
     pub migrate_req: Option<u32>,
 }
 
-/// The process that listens.
+/// Process that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its short name.
+    /// Short name.
     pub name: Arc<str>,
-    /// Its number.
+    /// Process id.
     pub pid: u32,
-    /// Its systemd unit.
+    /// Systemd unit, if there is one.
     pub unit: Option<Arc<str>>,
 }
 
-/// The other members of a SO_REUSEPORT group.
+/// Other members of an SO_REUSEPORT group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// How many there are.
+    /// Number of other members.
     pub others: u32,
-    /// Of these: those that are well: they dropped less than a tenth of what this one did, and accept, as far as is known.
+    /// Number of healthy others, which accept and dropped less than a tenth of this one's drops. Others
+    /// whose accepts are not counted are assumed to accept.
     pub well: u32,
-    /// What all others dropped in the window.
+    /// Drops by full accept queues of all others in the window.
     pub drops: u64,
-    /// Whether accepts are known.
+    /// True if the accepts of all others are counted.
     pub accepts_known: bool,
 }
 
-/// How well netqueue sees.
+/// Completeness of netqueue's own view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Programs that are not attached and should be.
+    /// Kernel functions whose programs should be attached but are not.
     pub unattached: Vec<Cow<'static, str>>,
-    /// Runs the kernel skipped.
+    /// Number of program runs that the kernel skipped.
     pub missed: u64,
-    /// Charges that may be missing.
+    /// Number of charges that may be missing.
     pub lost_charges: u64,
-    /// The sum of the residuals, without signs.
+    /// Sum of the absolute values of all residuals.
     pub residual: u64,
     /// Conditions of the machine that hide charges.
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Evidence {
-    /// An account of which nothing else is known.
+    /// Creates evidence that has counts and nothing else.
     #[must_use]
     pub fn of(subject: Subject, window: (Timestamp, Timestamp), counts: Counts) -> Self {
         Self {
@@ -165,44 +167,44 @@ impl Evidence {
         }
     }
 
-    /// Drops of one kind.
+    /// Returns the drops of one kind.
     #[must_use]
     pub fn drops(&self, kind: DropKind) -> u64 {
         self.counts.drops().find(|(of, _)| *of == kind).map_or(0, |(_, drops)| drops)
     }
 
-    /// Drops of one cause, at whatever stage.
+    /// Returns the drops of one cause, at any stage.
     #[must_use]
     pub fn drops_by(&self, cause: DropCause) -> u64 {
         self.counts.drops().filter(|(kind, _)| kind.cause() == cause).map(|(_, drops)| drops).sum()
     }
 
-    /// Resets of one cause.
+    /// Returns the resets of one cause.
     #[must_use]
     pub fn resets(&self, cause: ResetCause) -> u64 {
         self.counts.resets().find(|(of, _)| *of == cause).map_or(0, |(_, resets)| resets)
     }
 
-    /// The account's part of a kernel counter.
+    /// Returns the account's share of a kernel counter.
     #[must_use]
     pub const fn kernel(&self, counter: KernelCounter) -> u64 {
         self.counts.kernel().get(counter)
     }
 
-    /// Clients the full accept queue refused, each once; packets where clients cannot be told apart.
+    /// Returns the clients that the full accept queue refused, or its drops if clients are unknown.
     #[must_use]
     pub fn refused(&self) -> u64 {
         let counted = self.counterfactual.as_ref().map(|answer| answer.refused);
         counted.unwrap_or_else(|| self.drops_by(DropCause::AcceptQueueFull))
     }
 
-    /// The name of the software that listens.
+    /// Returns the name of the process that listens.
     #[must_use]
     pub fn software(&self) -> Option<&str> {
         self.owner.as_ref().map(|owner| &*owner.name)
     }
 
-    /// The port, where there is one.
+    /// Returns the port, if the subject has one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.subject.account().and_then(|key| key.port())
@@ -210,7 +212,7 @@ impl Evidence {
 }
 
 impl Sight {
-    /// Whether something may have been missed.
+    /// Returns whether netqueue may have missed something.
     #[must_use]
     pub const fn is_impaired(&self) -> bool {
         !self.unattached.is_empty()

@@ -1,5 +1,5 @@
-//! From the snapshot to evidence: one for each account that was charged in the window, one for many closed ports, one for
-//! netqueue itself.
+//! Extraction of evidence from a snapshot. Yields one piece for each account that was charged in the
+//! window, one for many closed ports of a namespace together, and one for netqueue itself.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,12 +13,12 @@ use crate::{
     Snapshot, Timestamp, What,
 };
 
-/// More closed ports than this in one namespace are one piece of evidence: a scan.
+/// Number of closed ports in one namespace above which they are one piece of evidence: a scan.
 const PORTS: usize = 8;
-/// Peers are kept up to this many.
+/// Maximum number of peers that are counted.
 const PEERS: usize = 1024;
 
-/// Everything there is evidence of from `from` on.
+/// Returns all evidence from `from` on.
 #[must_use]
 pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let window = (from, snapshot.taken);
@@ -27,7 +27,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let none = Vec::new();
     let mut all: Vec<Evidence> = Vec::new();
     let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
-    // What is long over is evidence of nothing that is the matter.
+    // Aggregates of accounts that ended long ago are evidence of no current problem.
     let over = |account: &AccountView| matches!(account.key, AccountKey::Gone(_));
     for account in snapshot.accounts.iter().filter(|account| !over(account)) {
         let past = snapshot.recent.of(&account.key);
@@ -55,9 +55,9 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     all
 }
 
-/// Events of the window by account, oldest first.
+/// Groups the events of the window by account, oldest first.
 fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event>> {
-    /// The ring orders by CPU: an event may stand behind one that is a little younger.
+    /// Maximum disorder: the ring orders by CPU, so an event may follow one that is slightly younger.
     const DISORDER: Duration = Duration::from_secs(2);
     let mut by_account: HashMap<_, Vec<Event>> = HashMap::new();
     let held = snapshot.events.of_this_run();
@@ -70,7 +70,7 @@ fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event
     by_account
 }
 
-/// What there is to look at for one account.
+/// Sources of the evidence about one account.
 struct Look<'a> {
     snapshot: &'a Snapshot,
     account: &'a AccountView,
@@ -124,7 +124,7 @@ impl Look<'_> {
         }
     }
 
-    /// How long the server was seen to let connections idle.
+    /// Returns the idle time-out that was inferred for the server.
     fn idle_limit(&self) -> Option<Idle> {
         let (AccountKey::Listener { at, .. } | AccountKey::Endpoint(at)) = self.account.key else {
             return None;
@@ -132,7 +132,7 @@ impl Look<'_> {
         self.snapshot.idle_limits.get(&(at.netns, at.port)).copied().map(Idle::Seen)
     }
 
-    /// What a full queue dropped.
+    /// Returns the packets that a full queue dropped.
     fn refusals(&self) -> Vec<Refusal> {
         let refused = |event: &Event| match event.what {
             What::Drop(kind) => match kind.cause() {
@@ -148,7 +148,7 @@ impl Look<'_> {
         self.events.iter().filter_map(refused).collect()
     }
 
-    /// When the first and the last drop of the window happened.
+    /// Returns when the first and the last drop of the window happened.
     fn drops_between(&self, refusals: &[Refusal]) -> (Option<Timestamp>, Option<Timestamp>) {
         let by_event = (refusals.first().map(|first| first.at), refusals.last().map(|last| last.at));
         let Some(past) = self.past else { return by_event };
@@ -159,12 +159,12 @@ impl Look<'_> {
         (first, by_event.1.max(rises().next_back().map(|(_, run)| run.since)))
     }
 
-    /// What went through between two moments; `None` where that is not counted.
+    /// Returns the connections between two moments, or `None` if they are not counted.
     fn flow(&self, first: Timestamp, last: Timestamp) -> Option<Flow> {
         let runs = self.past?.runs();
         let before = runs.iter().rev().find(|run| run.since <= first).or(runs.front())?;
         let after = runs.iter().find(|run| run.until >= last).or(runs.back())?;
-        // A queue that overflowed has been entered, unless nobody counts that.
+        // A queue that overflowed has been entered: 0 means that entries are not counted.
         (after.entered > 0).then(|| Flow {
             span: after.since.since(before.until).max(last.since(first)),
             entered: after.entered.saturating_sub(before.entered),
@@ -172,8 +172,8 @@ impl Look<'_> {
         })
     }
 
-    /// The longest time in which clients were refused, others waited, and nothing was accepted. It counts from the first
-    /// refusal: what comes before may have been a time without clients.
+    /// Returns the longest time in which clients were refused, others waited, and none was accepted. Counts
+    /// from the first refusal, because before it there may have been no clients.
     fn not_accepting_for(&self) -> Option<Duration> {
         let runs = self.past?.runs();
         if runs.back()?.entered == 0 {
@@ -186,7 +186,7 @@ impl Look<'_> {
                 refused_since = None;
             }
             if run.accepted >= run.entered {
-                // Nobody waits: it may be quick and have nothing to do.
+                // Nobody waits: the process may be fast and have nothing to do.
                 refused_since = None;
             } else if run.drops > before.drops && run.since >= self.window.0 {
                 refused_since.get_or_insert(run.since);
@@ -198,7 +198,7 @@ impl Look<'_> {
         longest
     }
 
-    /// The living others on the same address and port.
+    /// Returns the other open listeners on the same address and port.
     fn group(&self, mine: u64) -> Option<Group> {
         let AccountKey::Listener { at, .. } = self.account.key else { return None };
         let others = self.snapshot.accounts.iter().filter(|other| {
@@ -234,12 +234,13 @@ fn queue_drops(counts: &Counts) -> u64 {
     overflows(counts) + of_syn.map(|(_, drops)| drops).sum::<u64>()
 }
 
-/// Whether two listeners are in one place. Of those that dropped nothing yet, the namespace's generation may not be known.
+/// Returns whether two listeners have the same namespace, address and port. Ignores the namespace's
+/// generation, which may be unknown for a listener that dropped nothing yet.
 fn is_same(one: Endpoint, other: Endpoint) -> bool {
     (one.netns.inode, one.addr, one.port) == (other.netns.inode, other.addr, other.port)
 }
 
-/// Addresses by how often they were met, most first.
+/// Returns the peers' addresses with the number of their events, most frequent first.
 fn peers(events: &[Event]) -> Vec<(IpAddr, u64)> {
     let mut met: HashMap<IpAddr, u64> = HashMap::new();
     for peer in events.iter().filter_map(|event| event.peer) {
@@ -264,7 +265,7 @@ fn is_closed_port(evidence: &Evidence) -> bool {
         && evidence.counts.drop_total() == 0
 }
 
-/// Many closed ports as one.
+/// Merges the evidence of many closed ports.
 fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
     let mut counts = Counts::default();
     let mut peers: HashMap<IpAddr, u64> = HashMap::new();

@@ -1,11 +1,11 @@
-//! What is known of the listener behind an account, and of its namespace, in the words of the evidence.
+//! Listener behind an account and sysctls of its namespace, in the terms of the evidence.
 
 use std::sync::Arc;
 
 use super::{Bound, Process, Settings};
 use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls};
 
-/// What decides over a listener's queues, and whose it is.
+/// Limits of a listener's queues, and the process that owns the listener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) backlog: Option<u32>,
@@ -15,7 +15,8 @@ pub(super) struct Known {
     pub(super) owner: Option<Process>,
 }
 
-/// What is known of the listener of the account; for an endpoint, of the one on its port; else of its namespace only.
+/// Returns what is known of an account's listener, or of the listener on an endpoint's port. Without a
+/// listener that was found, only the sysctls are filled in, from another one of the namespace.
 pub(super) fn listener(snapshot: &Snapshot, account: &AccountView) -> Known {
     let found = account.listener.as_ref().or_else(|| on_its_port(snapshot, account));
     let known = found.map(|listener| of(listener)).unwrap_or_default();
@@ -30,7 +31,8 @@ pub(super) fn listener(snapshot: &Snapshot, account: &AccountView) -> Known {
     Known { settings, ..known }
 }
 
-/// The newest listener on the port of an endpoint: resets of its connections are charged to the address they came to.
+/// Returns the newest listener on the port of an endpoint. Resets of a listener's connections are
+/// charged to the endpoint that their packets came to.
 fn on_its_port<'a>(snapshot: &'a Snapshot, account: &AccountView) -> Option<&'a Arc<Listener>> {
     let AccountKey::Endpoint(at) = account.key else { return None };
     let takes = |key: &AccountKey| match key {
@@ -54,14 +56,14 @@ fn of(listener: &Listener) -> Known {
         LimitedBy::ListenArgument => Some(Bound::ListenArgument),
         LimitedBy::Somaxconn => Some(Bound::Somaxconn),
         LimitedBy::EarlierSomaxconn => Some(Bound::EarlierSomaxconn),
-        // Lower than the sysctl: what the program asked for, unless the sysctl was lower then, which nobody saw.
+        // The call was not seen: its argument decided, unless somaxconn had another value then.
         LimitedBy::ListenCall => Some(Bound::ListenArgument),
         LimitedBy::Unknown => None,
     };
     Known {
         backlog: limit.backlog.ok(),
         bound_by,
-        // The kernel takes it as unsigned: a negative one asks for as much as there is.
+        // The kernel takes it as unsigned: a negative argument requests the maximum.
         listen_argument: limit.argument.ok().map(i32::cast_unsigned),
         settings: settings(&limit.sysctls),
         owner: listener.owner().map(|owner| Process {

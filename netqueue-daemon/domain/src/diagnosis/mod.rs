@@ -18,11 +18,11 @@ pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;
 pub use verdict::{Because, Confidence, Fact, Harm, Knob, Subject, Verdict};
 
-/// The rule that speaks of netqueue itself.
+/// Id of the rule about netqueue itself.
 pub(crate) const BLIND: &str = "netqueue_blind";
 
-/// Every verdict the evidence supports, the worst for clients first: by harm, then by how many, then in the order of the
-/// rules.
+/// Returns every verdict that the evidence supports, the worst for clients first. Sorts by impact, then
+/// by the number of affected clients, then by the order of the rules.
 #[must_use]
 pub fn judge<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
     let mut verdicts: Vec<(usize, Verdict)> = evidence
@@ -41,8 +41,9 @@ pub fn judge<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdic
     verdicts.into_iter().map(|(_, verdict)| verdict).collect()
 }
 
-/// The first `limit` verdicts. Where netqueue does not see everything, that is the last of them if it would have come later: whoever
-/// does not read it takes the others for the whole truth.
+/// Returns the first `limit` verdicts, always with the one that netqueue is blind, if there is one.
+/// That verdict replaces the last one if it would have come later: without it, readers would take the others
+/// for the whole truth.
 #[must_use]
 pub fn first(mut verdicts: Vec<Verdict>, limit: usize) -> Vec<Verdict> {
     let left_out = verdicts.split_off(limit.min(verdicts.len()));

@@ -1,57 +1,59 @@
-//! A rule: what it needs to know, when it speaks, and what it says. Rules are data; the table is in `rules/`.
+//! Rules: the evidence that each needs, its condition, and its advice. Rules are data; the table is in
+//! `rules/`.
 
 use super::{Because, Confidence, Evidence, Fact, Harm, Knob, Verdict};
 
 /// One rule.
 pub struct Rule {
-    /// Its name; with hyphens, that of its runbook.
+    /// Identifier; with hyphens, the name of the rule's runbook.
     pub id: &'static str,
-    /// What is the matter, in one line.
+    /// Problem in one line.
     pub title: &'static str,
-    /// What it rests on. What is not known makes it less sure, and is said.
+    /// Evidence that the rule needs. Missing evidence is reported, and some kinds of it lower the
+    /// confidence.
     pub needs: &'static [Need],
-    /// Whether it applies, and how: pure.
+    /// Evaluates the evidence: returns a finding if the rule applies. Pure.
     pub judge: fn(&Evidence) -> Option<Finding>,
-    /// Rules one of which is its cause, where it is a consequence: the first that speaks too. What they would set is what
-    /// helps here as well.
+    /// Rules that may be the cause of this one, of which the first that applies is reported. Settings that
+    /// remedy the cause help here as well, so the verdict includes them.
     pub causes: &'static [&'static Rule],
-    /// What to do, whatever the numbers.
+    /// Advice that does not depend on the numbers.
     pub advice: &'static [&'static str],
-    /// What to look at next.
+    /// Next things to check.
     pub check_next: &'static [&'static str],
 }
 
-/// What a rule found in the evidence.
+/// Result of applying a rule to the evidence.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What it does to clients.
+    /// Impact on clients.
     pub harm: Harm,
-    /// How many.
+    /// Number of affected clients.
     pub affected: u64,
-    /// How sure it would be if everything it needs were known.
+    /// Confidence if all needed evidence is present.
     pub confidence: Confidence,
-    /// What happened here, with the numbers.
+    /// Summary of the incident, with the numbers.
     pub summary: String,
-    /// What clients saw.
+    /// Symptoms that clients saw.
     pub clients_see: String,
-    /// The numbers.
+    /// Numbers that support the finding.
     pub facts: Vec<Fact>,
-    /// Advice that depends on the numbers; it comes before the rule's own.
+    /// Advice that depends on the numbers; precedes the rule's own.
     pub advice: Vec<String>,
-    /// What to set.
+    /// Settings to change.
     pub knobs: Vec<Knob>,
 }
 
-/// A kind of evidence.
+/// Kind of evidence that a rule may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// How many connections came and were accepted.
+    /// Number of connections that arrived and were accepted.
     Flow,
-    /// Which clients were refused.
+    /// Clients that were refused.
     Refusals,
-    /// The backlog in force and what decides it.
+    /// Backlog in force and the term that decides it.
     Limit,
-    /// The process that listens.
+    /// Process that listens.
     Owner,
     /// tcp_abort_on_overflow.
     AbortOnOverflow,
@@ -59,9 +61,9 @@ pub enum Need {
     Syncookies,
     /// tcp_synack_retries.
     SynackRetries,
-    /// How long idle connections are kept.
+    /// Idle time after which the server closes connections.
     IdleLimit,
-    /// Who sent the packets.
+    /// Senders of the packets.
     Peers,
 }
 
@@ -80,7 +82,7 @@ impl Need {
         }
     }
 
-    /// What is missing, in words.
+    /// Returns the name of the missing evidence, for the user.
     const fn missing(self) -> &'static str {
         match self {
             Self::Flow => "how many connections came and were accepted",
@@ -95,7 +97,7 @@ impl Need {
         }
     }
 
-    /// Whether a verdict is less sure without it; a name alone changes nothing.
+    /// Returns whether a verdict is less certain without this evidence; a mere name changes nothing.
     const fn weighs(self) -> bool {
         match self {
             Self::Flow | Self::Refusals | Self::IdleLimit => true,
@@ -110,7 +112,7 @@ impl Need {
 }
 
 impl Rule {
-    /// The verdict, where the rule applies.
+    /// Returns the verdict, if the rule applies.
     #[must_use]
     pub fn apply(&self, evidence: &Evidence) -> Option<Verdict> {
         let finding = (self.judge)(evidence)?;

@@ -1,17 +1,17 @@
-//! What well-known server software does unless it is told otherwise, and where it is told.
+//! Defaults of well-known server software, and where to change them.
 
 /// Defaults of one program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Software {
-    /// Names of its processes.
+    /// Names of the program's processes.
     pub(super) names: &'static [&'static str],
-    /// What it calls listen() with by default on Linux; `None`: as much as somaxconn allows.
+    /// Default backlog argument on Linux; `None` if it is as large as somaxconn allows.
     pub(super) backlog: Option<u32>,
-    /// How its backlog is set, and what brings it into force.
+    /// Setting of the backlog, and the step that brings it into force.
     pub(super) backlog_set_by: &'static str,
-    /// After how many seconds it closes an idle connection by default.
+    /// Default time in seconds after which the program closes an idle connection.
     pub(super) idle_seconds: Option<u64>,
-    /// How that is set.
+    /// Setting of the idle time-out.
     pub(super) idle_set_by: &'static str,
 }
 
@@ -109,7 +109,7 @@ pub(super) const KNOWN: &[Software] = &[
     },
 ];
 
-/// What is known of the program whose process has that name, `php-fpm8.2` and `nginx: worker` included.
+/// Returns the software whose process has this name, `php-fpm8.2` and `nginx: worker` included.
 pub(super) fn of(process: &str) -> Option<&'static Software> {
     let matches = |name: &str| {
         process.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
@@ -117,7 +117,7 @@ pub(super) fn of(process: &str) -> Option<&'static Software> {
     KNOWN.iter().find(|software| software.names.iter().any(|name| matches(name)))
 }
 
-/// Protocols in which the server speaks first, by their usual port: their clients wait for a greeting that never comes.
+/// Returns the protocol of this usual port if its clients wait for the server to speak first.
 pub(super) fn server_speaks_first(port: u16) -> Option<&'static str> {
     Some(match port {
         21 => "FTP",

@@ -1,11 +1,11 @@
-//! What netqueue says of an incident: the verdict, how sure it is, and what to do.
+//! Verdict on an incident, with its confidence and advice.
 
 use crate::{AccountId, AccountKey, Netns, Timestamp};
 
 use super::{counterfactual::Counterfactual, evidence::Process};
 
-/// What an incident does to clients, the worst first. A raw count would rank backwards: a thousand dropped SYNs may cost a
-/// second each, two ghosts may hang for ever.
+/// Impact of an incident on clients, the worst first. A raw count would rank backwards: a thousand
+/// dropped SYNs may cost a second each, two ghosts may hang for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Harm {
     /// Clients are never served: they hang, or time out.
@@ -16,12 +16,12 @@ pub enum Harm {
     Delayed,
     /// netqueue may not see everything.
     Unseen,
-    /// Nobody legitimate noticed.
+    /// No legitimate client noticed.
     Absorbed,
 }
 
 impl Harm {
-    /// The word for it.
+    /// Returns the word for the impact, as the API has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,19 +34,19 @@ impl Harm {
     }
 }
 
-/// How sure.
+/// Confidence in a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
     /// A guess worth checking.
     Low,
     /// Likely.
     Medium,
-    /// The kernel's own numbers say so.
+    /// Supported by the kernel's own numbers.
     High,
 }
 
 impl Confidence {
-    /// The word for it.
+    /// Returns the word for the confidence, as the API has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Confidence {
         }
     }
 
-    /// One step less sure.
+    /// Returns the next lower confidence, or the lowest.
     #[must_use]
     pub const fn lower(self) -> Self {
         match self {
@@ -66,31 +66,31 @@ impl Confidence {
     }
 }
 
-/// A number a verdict rests on.
+/// Number that supports a verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
-    /// What was counted or measured.
+    /// Name of the quantity.
     pub name: &'static str,
-    /// The number.
+    /// Value of the quantity.
     pub value: f64,
-    /// Of what: `packets`, `clients`, `1/s`, `s` ...
+    /// Unit of the value: `packets`, `clients`, `1/s`, `s` ...
     pub unit: &'static str,
 }
 
-/// Something that can be set.
+/// Setting that can be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Knob {
-    /// Its name, as one would look for it.
+    /// Name, as a user would search for it.
     pub name: String,
-    /// Where and how it is set, and what it takes to be in force.
+    /// Place and method of the setting, and the step that brings it into force.
     pub set_by: String,
-    /// What it is set to, where that is known.
+    /// Current value, if known.
     pub current: Option<String>,
-    /// What to set it to.
+    /// Proposed value.
     pub proposed: String,
 }
 
-/// Of what a verdict speaks.
+/// Subject of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
     /// A listener, or a local address and port.
@@ -102,7 +102,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The account, if it is one.
+    /// Returns the account, if the subject is one.
     #[must_use]
     pub const fn account(&self) -> Option<&AccountKey> {
         match self {
@@ -111,7 +111,7 @@ impl Subject {
         }
     }
 
-    /// The namespace, if it is in one.
+    /// Returns the namespace, if the subject is in one.
     #[must_use]
     pub const fn netns(&self) -> Option<Netns> {
         match self {
@@ -122,56 +122,56 @@ impl Subject {
     }
 }
 
-/// The cause of a verdict: another one on the same subject.
+/// Cause of a verdict: another one on the same subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Because {
-    /// The rule that says so.
+    /// Rule that found the cause.
     pub rule: &'static str,
-    /// What happened here.
+    /// Summary of the cause.
     pub summary: String,
 }
 
 /// One verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The rule that says so.
+    /// Rule that reached the verdict.
     pub rule: &'static str,
-    /// What is the matter, in one line.
+    /// Problem in one line.
     pub title: &'static str,
-    /// Of what.
+    /// Subject of the verdict.
     pub subject: Subject,
-    /// The process that listens there, where it is known.
+    /// Process that listens, if known.
     pub owner: Option<Process>,
-    /// The time looked at.
+    /// Period that the verdict is about.
     pub window: (Timestamp, Timestamp),
-    /// What it does to clients.
+    /// Impact on clients.
     pub harm: Harm,
-    /// How many clients, as far as known; packets where clients cannot be told apart.
+    /// Number of affected clients, or of packets if clients cannot be distinguished.
     pub affected: u64,
-    /// How sure it is.
+    /// Confidence in the verdict.
     pub confidence: Confidence,
-    /// What happened here, in a sentence or two with the numbers.
+    /// Summary of the incident in a sentence or two, with the numbers.
     pub summary: String,
-    /// What clients saw.
+    /// Symptoms that clients saw.
     pub clients_see: String,
-    /// Why it came to that, where another verdict on the same subject is the cause of this one.
+    /// Cause, if another verdict on the same subject explains this one.
     pub because: Option<Because>,
-    /// The numbers.
+    /// Numbers that support the verdict.
     pub evidence: Vec<Fact>,
-    /// What would have helped, where that can be told.
+    /// Change that would have helped, if it can be determined.
     pub counterfactual: Option<Counterfactual>,
-    /// What to do.
+    /// Advice on what to do.
     pub advice: Vec<String>,
-    /// What to set.
+    /// Settings to change.
     pub knobs: Vec<Knob>,
-    /// What to look at next.
+    /// Next things to check.
     pub check_next: &'static [&'static str],
-    /// What is not known and would have made it surer.
+    /// Evidence that is missing, some of which would have raised the confidence.
     pub missing: Vec<&'static str>,
 }
 
 impl Verdict {
-    /// The name of its runbook: deploy/runbooks/NAME.md.
+    /// Returns the name of the verdict's runbook: deploy/runbooks/NAME.md.
     #[must_use]
     pub fn runbook(&self) -> String {
         self.rule.replace('_', "-")

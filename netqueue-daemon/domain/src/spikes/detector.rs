@@ -1,4 +1,5 @@
-//! Counts and events go in with the time, notices come out. Counts decide; events only say since when and whom.
+//! Spike detector: counts and events go in with the time, notices come out. Counts decide; events only
+//! add start and peers.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,16 +9,16 @@ use std::{
 use super::{Sensitivity, Spike, SpikeNotice, SpikeScope, baseline::Baseline, peers::Peers};
 use crate::{AccountKey, Counts, Event, Netns, Peer, Timestamp, What};
 
-/// Drops of a scope that has no spike are remembered with their peers up to this many, for the spike they may begin.
+/// Maximum number of drops remembered with their peers, for the spike that they may begin.
 const REMEMBERED: usize = 4096;
-/// Spikes that are over are kept up to this many.
+/// Maximum number of ended spikes kept.
 const KEPT: usize = 256;
 
-/// Tells what is sudden from what is ordinary, for every listener and cause and for every namespace.
+/// Detector of sudden rises of drops, for every listener and cause and for every namespace.
 #[derive(Debug)]
 pub struct SpikeDetector {
     sensitivity: Sensitivity,
-    /// Since when the counts are read without a long pause, and when they were read last.
+    /// Time since which counts are read without a long pause, and time of the last reading.
     ticked: Option<(Timestamp, Timestamp)>,
     scopes: HashMap<SpikeScope, Scope>,
     over: VecDeque<Spike>,
@@ -25,13 +26,13 @@ pub struct SpikeDetector {
 }
 
 impl SpikeDetector {
-    /// Nothing seen yet.
+    /// Creates a detector that has observed nothing.
     #[must_use]
     pub fn new(sensitivity: Sensitivity) -> Self {
         Self { sensitivity, ticked: None, scopes: HashMap::new(), over: VecDeque::new(), numbered: 0 }
     }
 
-    /// An event arrived.
+    /// Takes in an event.
     pub fn observe(&mut self, event: &Event) {
         let What::Drop(kind) = event.what else { return };
         if self.ticked.is_none() {
@@ -45,9 +46,9 @@ impl SpikeDetector {
         }
     }
 
-    /// The counts of every account were read; returns what began and what ended.
+    /// Takes in the counts of every account, and returns the spikes that began and that ended.
     ///
-    /// The first reading is where counting begins and nothing is sudden in it; so is one after a long pause.
+    /// Nothing is sudden in the first reading, where counting begins, nor in one after a long pause.
     pub fn tick<'a>(
         &mut self,
         accounts: impl IntoIterator<Item = (&'a AccountKey, &'a Counts)>,
@@ -55,7 +56,7 @@ impl SpikeDetector {
     ) -> Vec<SpikeNotice> {
         let step = Step::between(self.ticked, now, &self.sensitivity);
         let mut readings = readings(accounts);
-        // In an order that does not depend on a hash: equal input, equal numbers.
+        // Sorted, because the order of a hash varies: equal input gives equal numbers.
         readings.sort_unstable_by_key(|(scope, _)| *scope);
         let mut notices = Vec::new();
         for (scope, drops) in readings {
@@ -71,7 +72,7 @@ impl SpikeDetector {
                 Change::Ended(spike) => SpikeNotice::Ended(spike),
             });
         }
-        // An account that is no longer read is gone, and what it had with it.
+        // An account that is no longer read is gone, and its spike with it.
         let gone: Vec<_> = self.scopes.extract_if(|_, state| state.read < now && state.idle(now)).collect();
         let mut ended: Vec<_> = gone.into_iter().filter_map(|(_, state)| state.give_up(now)).collect();
         ended.sort_unstable_by_key(|spike| spike.id);
@@ -87,7 +88,7 @@ impl SpikeDetector {
         notices
     }
 
-    /// Spikes that go on and spikes that are over, oldest first.
+    /// Returns the spikes that go on and the newest of those that are over, oldest first.
     #[must_use]
     pub fn spikes(&self) -> Vec<Spike> {
         let active = self.scopes.values().filter_map(Scope::spike);
@@ -97,7 +98,8 @@ impl SpikeDetector {
     }
 }
 
-/// Drops by scope; scopes without any are left out, and accounts that take over what others had counted.
+/// Sums the drops by scope; scopes without any are left out. Accounts that take over others' counts
+/// have no scope, and count in their namespace's alone.
 fn readings<'a>(accounts: impl IntoIterator<Item = (&'a AccountKey, &'a Counts)>) -> Vec<(SpikeScope, u64)> {
     let mut namespaces: HashMap<Netns, u64> = HashMap::new();
     let mut readings: HashMap<SpikeScope, u64> = HashMap::new();
@@ -113,12 +115,12 @@ fn readings<'a>(accounts: impl IntoIterator<Item = (&'a AccountKey, &'a Counts)>
     readings.into_iter().collect()
 }
 
-/// The time between two readings.
+/// Time between two readings.
 #[derive(Clone, Copy)]
 struct Step {
     from: Timestamp,
     to: Timestamp,
-    /// Whether a rate can be told from it.
+    /// True if the time is short enough to give a rate.
     counts: bool,
 }
 
@@ -133,31 +135,31 @@ impl Step {
     }
 }
 
-/// What a reading changed.
+/// Change that a reading brought.
 enum Change {
     Started(Spike),
     Ended(Spike),
 }
 
-/// What is known of one scope.
+/// State of one scope.
 #[derive(Debug)]
 struct Scope {
-    /// Drops as last read; `None` before the first reading, where there was none before this one either.
+    /// Drops as last read; `None` if no scope has been read before.
     last: Option<u64>,
     read: Timestamp,
-    /// Since when it is watched without a gap.
+    /// Time since which the scope is watched without a gap.
     watched: Timestamp,
-    /// Drops of the last window: when they were first not yet there, when they were, how many.
+    /// Drops of the last window: time of the reading before, time of the reading, number.
     recent: VecDeque<(Timestamp, Timestamp, u64)>,
     baseline: Baseline,
-    /// The window that is being learned: since when, and how many drops.
+    /// Window that is being learned: its start and its drops so far.
     learning: (Timestamp, u64),
-    /// The newest drops of which there are events.
+    /// Newest drops that have an event.
     met: VecDeque<(Timestamp, Option<Peer>)>,
     active: Option<Active>,
 }
 
-/// A spike under way.
+/// Spike under way.
 #[derive(Debug)]
 struct Active {
     spike: Spike,
@@ -166,8 +168,8 @@ struct Active {
 }
 
 impl Scope {
-    /// A scope of which nothing was heard so far. What is not read is zero: if readings were taken before, then it
-    /// dropped nothing since the first.
+    /// Creates a scope that has not been read so far. A scope that is not read has no drops: if there were
+    /// readings before, it dropped nothing since the first.
     fn new(ticked: Option<(Timestamp, Timestamp)>, sensitivity: &Sensitivity) -> Self {
         let (watched, read) = ticked.unwrap_or_default();
         let windows = read.since(watched).as_secs_f64() / sensitivity.window.as_secs_f64();
@@ -199,7 +201,7 @@ impl Scope {
         let risen = self.last.map_or(0, |last| drops.saturating_sub(last));
         self.last = Some(drops);
         if !step.counts {
-            // What was dropped meanwhile belongs to a spike under way, but tells no rate.
+            // Drops during the pause belong to a spike under way, but give no rate.
             self.recent.clear();
             self.learning = (step.to, 0);
             self.watched = if self.active.is_some() { self.watched } else { step.to };
@@ -242,7 +244,7 @@ impl Scope {
     }
 
     fn start(&self, sum: u64, step: Step, sensitivity: &Sensitivity) -> Spike {
-        // Not what trickled in before: where the counts began to rise without a pause.
+        // The start is where counts began to rise without a pause, not the drops that trickled in before.
         let since = self.recent.front().map_or(step.from, |(from, ..)| *from);
         let began = self.met.iter().map(|(at, _)| *at).find(|at| *at >= since).unwrap_or(since);
         Spike {
@@ -259,7 +261,7 @@ impl Scope {
         }
     }
 
-    /// Takes note of the spike and of whom it has met so far.
+    /// Makes the spike the active one, and adds the peers it has met so far.
     fn begin(&mut self, spike: Spike) -> Spike {
         let mut peers = Peers::default();
         self.met.drain(..).filter(|(at, _)| *at >= spike.started).for_each(|(_, peer)| peers.meet(peer));
@@ -292,7 +294,8 @@ impl Scope {
         Some(Spike { ended: Some(now), peers: peers.count(spike.drops), ..spike })
     }
 
-    /// Whether it may be forgotten once it is no longer read: its events may be here before its counts.
+    /// Returns whether the scope may be forgotten once it is no longer read. Events may arrive before the
+    /// counts, so that a new scope is given some time.
     fn idle(&self, now: Timestamp) -> bool {
         const PATIENCE: Duration = Duration::from_secs(10);
         now.since(self.read) >= PATIENCE
@@ -302,15 +305,15 @@ impl Scope {
         self.end(now)
     }
 
-    /// The spike under way, as it stands.
+    /// Returns the spike under way, with its current peers.
     fn spike(&self) -> Option<Spike> {
         let Active { spike, peers, .. } = self.active.as_ref()?;
         Some(Spike { peers: peers.count(spike.drops), ..spike.clone() })
     }
 }
 
-/// The most that was counted in any second, by the times of the readings: a reading may bring what happened over more
-/// than a second, and is then spread over it.
+/// Returns the maximum counted in any second, by the times of the readings. A reading may bring drops
+/// of more than a second, over which they are then spread.
 fn most_in_a_second(recent: &VecDeque<(Timestamp, Timestamp, u64)>) -> u64 {
     const SECOND: Duration = Duration::from_secs(1);
     let within = |until: Timestamp| -> f64 {

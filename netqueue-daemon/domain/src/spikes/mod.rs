@@ -1,4 +1,4 @@
-//! Sudden rises of drops, told from what a listener always does: when they began, how bad they got, whom they met.
+//! Spikes: sudden rises of drops above the ordinary, with their start, size and peers.
 
 mod baseline;
 mod detector;
@@ -13,7 +13,7 @@ pub use peers::PeerCount;
 
 use super::{AccountKey, DropCause, Netns, Timestamp};
 
-/// What a spike is a spike of.
+/// Scope of a spike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SpikeScope {
     /// Drops of one account, of one cause.
@@ -23,7 +23,7 @@ pub enum SpikeScope {
 }
 
 impl SpikeScope {
-    /// `listener` or `namespace`.
+    /// Returns `listener` or `namespace`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl SpikeScope {
         }
     }
 
-    /// The cause's label value; a namespace's spike has them all.
+    /// Returns the cause's label value, `any` for a namespace.
     #[must_use]
     pub const fn cause(&self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl SpikeScope {
         }
     }
 
-    /// Where.
+    /// Returns the namespace.
     #[must_use]
     pub const fn netns(&self) -> Netns {
         match self {
@@ -51,57 +51,57 @@ impl SpikeScope {
     }
 }
 
-/// A sudden rise of drops, under way or over.
+/// Sudden rise of drops, under way or over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spike {
-    /// Its number while the daemon runs, from 1.
+    /// Number of the spike while the daemon runs, from 1.
     pub id: u64,
-    /// Of what.
+    /// Scope of the spike.
     pub scope: SpikeScope,
-    /// When the first of its drops happened: the event's time where there is one, else when the counts were last read
-    /// without it.
+    /// Time of the first drop, from its event if there is one. Without an event, time of the last reading
+    /// of the counts before it.
     pub started: Timestamp,
-    /// When it was told from what is ordinary.
+    /// Time at which the spike was detected.
     pub detected: Timestamp,
-    /// When the counts last moved.
+    /// Time at which the counts last moved.
     pub last_drop: Timestamp,
-    /// When it was seen to be over; its drops ended at `last_drop`. `None` while it goes on.
+    /// Time at which the spike was found to be over, some time after `last_drop`; `None` while it goes on.
     pub ended: Option<Timestamp>,
-    /// Drops since `started`, packets as the kernel counts them.
+    /// Drops since `started`: packets, as the kernel counts them.
     pub drops: u64,
-    /// Most drops within one second.
+    /// Maximum number of drops within one second.
     pub peak_per_second: u64,
-    /// Drops per second that are ordinary here, as learned before.
+    /// Ordinary number of drops per second, as learned before.
     pub baseline_per_second: f64,
-    /// Whom it met.
+    /// Clients whose packets were dropped.
     pub peers: PeerCount,
 }
 
 impl Spike {
-    /// Whether it goes on.
+    /// Returns whether the spike goes on.
     #[must_use]
     pub const fn is_active(&self) -> bool {
         self.ended.is_none()
     }
 
-    /// From its first to its last drop.
+    /// Returns the time from the first to the last drop.
     #[must_use]
     pub const fn duration(&self) -> Duration {
         self.last_drop.since(self.started)
     }
 }
 
-/// What the outside should be told.
+/// Notice of a spike's start or end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SpikeNotice {
-    /// A spike was told from what is ordinary.
+    /// Start: a spike was detected.
     Started(Spike),
-    /// A spike is over.
+    /// End: a spike is over.
     Ended(Spike),
 }
 
 impl SpikeNotice {
-    /// The spike.
+    /// Returns the spike.
     #[must_use]
     pub const fn spike(&self) -> &Spike {
         match self {
@@ -110,25 +110,25 @@ impl SpikeNotice {
     }
 }
 
-/// What is sudden.
+/// Parameters of spike detection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sensitivity {
-    /// Over how long drops are added up before they are compared.
+    /// Time over which drops are added up before they are compared.
     pub window: Duration,
-    /// Fewer drops within the window are never a spike.
+    /// Minimum number of drops in the window for a spike.
     pub floor: u64,
-    /// Fewer than this many times what is ordinary are none.
+    /// Minimum ratio of the drops to the ordinary ones for a spike.
     pub factor: f64,
-    /// Fewer than this many standard deviations above what is ordinary are none.
+    /// Minimum number of standard deviations above the ordinary for a spike.
     pub deviations: f64,
-    /// How long it must be calm before a spike is over. Clients repeat their SYN after 1, 2, 4 and 8 s: a shorter calm is
-    /// the pause between two of their attempts.
+    /// Time of calm after which a spike is over. Clients repeat their SYN after 1, 2, 4 and 8 s: a shorter
+    /// calm is the pause between two of their attempts.
     pub calm: Duration,
-    /// How long a scope is watched before anything of it can be sudden.
+    /// Time for which a scope is watched before anything in it can be sudden.
     pub warm_up: Duration,
-    /// How long what is ordinary is remembered.
+    /// Time for which the ordinary level is remembered.
     pub memory: Duration,
-    /// Counts that were read further apart than this tell no rate.
+    /// Maximum time between two readings that give a rate.
     pub longest_step: Duration,
 }
 

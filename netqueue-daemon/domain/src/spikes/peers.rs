@@ -1,24 +1,24 @@
-//! Whom a spike met, in bounded memory.
+//! Peers that a spike met, in bounded memory.
 
 use std::{collections::HashSet, net::IpAddr};
 
 use crate::Peer;
 
-/// Distinct peers are told apart up to this many.
+/// Maximum number of distinct peers.
 const MOST: usize = 8192;
 
-/// How many clients were seen.
+/// Number of clients seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCount {
     /// Distinct addresses.
     pub addresses: u64,
-    /// Distinct addresses with ports: connections that were attempted, each once however often it was repeated.
+    /// Distinct addresses with ports: attempted connections, each once however often it was repeated.
     pub connections: u64,
-    /// Whether there may be more: events are missing, or more were met than are told apart.
+    /// True if there may be more, because events are missing or the maximum was reached.
     pub at_least: bool,
 }
 
-/// Those seen.
+/// Peers seen so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
     addresses: HashSet<IpAddr>,
@@ -28,12 +28,12 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// A drop of a packet of this peer.
+    /// Adds the peer of a dropped packet.
     pub(super) fn meet(&mut self, peer: Option<Peer>) {
         self.events += 1;
         let Some(Peer { addr, port }) = peer else { return };
         if self.connections.len() < MOST {
-            // Of a connection that was met before, the address was too.
+            // The address of a connection that was met before has been counted, too.
             if self.connections.insert((addr, port)) {
                 self.addresses.insert(addr);
             }
@@ -42,7 +42,7 @@ impl Peers {
         }
     }
 
-    /// How many, where so many packets were dropped.
+    /// Returns the number of peers of so many dropped packets.
     pub(super) fn count(&self, drops: u64) -> PeerCount {
         PeerCount {
             addresses: self.addresses.len() as u64,

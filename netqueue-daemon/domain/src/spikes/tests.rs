@@ -1,4 +1,4 @@
-//! Incidents a detector must see, and ordinary days on which it must say nothing.
+//! Tests with incidents that a detector must report, and ordinary days on which it must be silent.
 
 use std::net::Ipv4Addr;
 
@@ -27,7 +27,7 @@ fn detector() -> SpikeDetector {
     SpikeDetector::new(Sensitivity::default())
 }
 
-/// Reads `counted(second)` once a second, from `range`.
+/// Reads `counted(second)` at each of these seconds.
 fn watch(
     detector: &mut SpikeDetector,
     seconds: impl IntoIterator<Item = u64>,
@@ -106,7 +106,7 @@ fn what_was_dropped_while_nobody_looked_tells_no_rate() {
     watch(&mut detector, 0..60, |_| 5);
     // The machine slept; 500 drops over an hour.
     assert_eq!(watch(&mut detector, 3660..3700, |_| 505), []);
-    // And afterwards it sees as before.
+    // Afterwards, spikes are detected as before.
     assert_eq!(of_listener(watch(&mut detector, 3700..3702, |_| 605)).len(), 1);
 }
 
@@ -165,7 +165,7 @@ fn readings_four_times_a_second_tell_the_same_start() {
     assert!(began.detected.since(at(30.0)) <= Duration::from_secs(1), "{began:?}");
 }
 
-/// A small generator of its own, so that a day is the same day each time (splitmix64).
+/// Random numbers (splitmix64), implemented here so that a day is the same day each time.
 struct Random(u64);
 
 impl Random {
@@ -180,7 +180,7 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Poisson distributed, by Knuth's product of uniforms.
+    /// Returns a Poisson distributed number, by Knuth's product of uniforms.
     fn poisson(&mut self, mean: f64) -> u64 {
         let (limit, mut product, mut number) = ((-mean).exp(), self.unit(), 0);
         while product > limit {
@@ -191,8 +191,8 @@ impl Random {
     }
 }
 
-/// One day of a listener that loses a client now and then: arrivals in a daily wave, each lost client dropped one to
-/// four times.
+/// Simulates one day of a listener that loses a client now and then. Arrivals follow a daily wave, and
+/// each lost client is dropped one to four times.
 fn ordinary_day(seed: u64, clients_per_second: f64) -> Vec<SpikeNotice> {
     const DAY: u64 = 86_400;
     let mut random = Random(seed);
@@ -200,7 +200,7 @@ fn ordinary_day(seed: u64, clients_per_second: f64) -> Vec<SpikeNotice> {
     let mut counted = |second: u64| {
         let wave = 1.0 + 0.8 * (second as f64 / DAY as f64 * std::f64::consts::TAU).sin();
         for _ in 0..random.poisson(clients_per_second * wave) {
-            // Its SYN, and so many repetitions after 1, 3 and 7 s.
+            // The client's SYN, and its repetitions after 1, 3 and 7 s, as far as there are any.
             for delay in [0, 1, 3, 7].into_iter().take(1 + (random.next() % 4) as usize) {
                 later[(second as usize + delay) % 16] += 1;
             }
@@ -235,8 +235,8 @@ fn a_burst_at_the_end_of_a_noisy_day_is_seen_within_two_seconds() {
 }
 
 proptest! {
-    /// Whatever is counted and whenever it is read: what began ends before it begins again, no drop is in two spikes,
-    /// and the same input says the same.
+    /// Checks any counts and times of reading: spikes follow each other and share no drop. Equal input
+    /// gives equal output.
     #[test]
     fn spikes_of_one_scope_follow_each_other(steps in prop::collection::vec((1_u64..8000, 0_u64..200), 1..400)) {
         let run = || {

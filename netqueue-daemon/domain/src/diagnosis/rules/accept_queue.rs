@@ -1,4 +1,4 @@
-//! A full accept queue: the process does not accept, accepts too slowly, or a burst was larger than its backlog.
+//! Full accept queues: the process stalls or is too slow, or a burst was larger than the backlog.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::super::{
 use super::{count, fact, number};
 use crate::{DropCause, DropKind, ResetCause};
 
-/// A process that accepts nothing for so long, with clients waiting, has stalled rather than paused.
+/// Time without accepts, while clients wait, from which on a process has stalled rather than paused.
 const STALL: Duration = Duration::from_secs(1);
 
 const CHECK: &[&str] = &[
@@ -94,7 +94,7 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     ],
 };
 
-/// Why an accept queue was full: what most explains it comes first.
+/// Reasons for a full accept queue; the one that explains most comes first.
 pub(super) const REASONS: &[&Rule] =
     &[&REUSEPORT_MEMBER_STALLED, &LIMIT_NEEDS_RELISTEN, &STALLED, &SLOW, &BURST];
 
@@ -211,7 +211,7 @@ fn needs_relisten(evidence: &Evidence) -> Option<Finding> {
 fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
     let group = evidence.group?;
     let drops = overflows(evidence);
-    // Some must be seen to work: a group of which nobody does is not one member's fault.
+    // Some others must be healthy: if none is, the fault is not this member's alone.
     if drops == 0 || group.well == 0 {
         return None;
     }
@@ -243,7 +243,7 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// What to set for a backlog of `proposed`: the listen() call, and the sysctl where it is in the way.
+/// Returns the settings for a backlog of `proposed`: of listen(), and of somaxconn if it is lower.
 fn backlog_knobs(evidence: &Evidence, proposed: u32) -> Vec<Knob> {
     let known = software(evidence);
     let listen = Knob {
@@ -270,7 +270,7 @@ fn backlog_knobs(evidence: &Evidence, proposed: u32) -> Vec<Knob> {
     listen.into_iter().chain(sysctl).collect()
 }
 
-/// That the backlog is what the software asks for when nobody told it otherwise.
+/// Returns advice if the backlog in force is the default of the software.
 fn default_backlog(evidence: &Evidence) -> Option<String> {
     let known = software(evidence)?;
     let default = known.backlog?;
@@ -294,7 +294,8 @@ pub(super) fn overflows(evidence: &Evidence) -> u64 {
     evidence.drops_by(DropCause::AcceptQueueFull)
 }
 
-/// Clients refused of which another verdict does not speak: not reset, no ghosts, and not let in by a later ACK.
+/// Returns the refused clients that no other verdict covers. Excludes clients that were reset or became
+/// ghosts, and those that a later ACK let in.
 fn not_reset(evidence: &Evidence) -> u64 {
     let aborted = evidence.resets(ResetCause::OverflowAbort);
     let seen = evidence.counts.handshakes();
@@ -341,7 +342,7 @@ fn facts(evidence: &Evidence) -> Vec<Fact> {
     always.into_iter().chain(optional.into_iter().flatten()).collect()
 }
 
-/// What a full accept queue looks like from outside, by the stages at which it dropped.
+/// Describes the symptoms of a full accept queue, by the stages at which it dropped.
 pub(super) fn clients_see(evidence: &Evidence) -> String {
     let mut seen = Vec::new();
     if evidence.drops(DropKind::AcceptQueueFullSyn) > 0 {

@@ -1,4 +1,4 @@
-//! Resets the application itself asked for, or that its machine's want of memory did.
+//! Resets that the application itself requested, or that lack of memory or other reasons caused.
 
 use super::super::{Confidence, Evidence, Finding, Harm, Need, Rule};
 use super::{accept_queue::who, count, number, resets::serves};

@@ -1,4 +1,4 @@
-//! netqueue itself does not see everything: said before anybody trusts a zero.
+//! Incompleteness of netqueue's own view, reported before anybody trusts a zero.
 
 use super::super::{BLIND as ID, Confidence, Evidence, Finding, Harm, Rule, Subject};
 use super::{count, number};

@@ -1,4 +1,4 @@
-//! What became of handshakes that a full accept queue interrupted: ghosts, resets at once, resets later; and scans.
+//! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
 use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule, software};
 use super::{count, fact, number};
@@ -146,7 +146,7 @@ fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn expired(evidence: &Evidence) -> Option<Finding> {
-    /// The kernel's own default: the last SYN-ACK after about 31 s, the request is kept for 63 s.
+    /// Kernel default: the last SYN-ACK is sent after about 31 s, the request is kept for 63 s.
     const DEFAULT_RETRIES: u32 = 5;
     let seen = evidence.counts.handshakes();
     let expired = seen.expired.min(evidence.resets(ResetCause::ExpiredHandshake));

@@ -1,4 +1,4 @@
-//! The table of rules. Where two fit equally, the one that stands first is told first.
+//! Table of rules. Verdicts that rank equally are reported in its order.
 
 mod accept_queue;
 mod application;
@@ -37,17 +37,17 @@ pub const RULES: &[Rule] = &[
     blind::BLIND,
 ];
 
-/// A fact.
+/// Builds a fact.
 fn fact(name: &'static str, value: impl Into<f64>, unit: &'static str) -> Fact {
     Fact { name, value: value.into(), unit }
 }
 
-/// A count as a fact. Exact up to 2^53.
+/// Builds a fact from a count, exact up to 2^53.
 fn count(name: &'static str, value: u64, unit: &'static str) -> Fact {
     fact(name, value as f64, unit)
 }
 
-/// `1 client`, `2 clients`.
+/// Formats a count with its noun: `1 client`, `2 clients`.
 fn number(of: u64, what: &str) -> String {
     if of == 1 { format!("1 {what}") } else { format!("{of} {what}s") }
 }

@@ -1,4 +1,4 @@
-//! Resets that no queue earned: a listener closed with connections waiting, the keep-alive race, ports nobody serves.
+//! Resets that no queue caused: closed listeners and ports, keep-alive race, unknown connections.
 
 use super::super::{Confidence, Evidence, Fact, Finding, Harm, Idle, Knob, Need, Rule, Subject, software};
 use super::{accept_queue::who, count, fact, number};
@@ -98,7 +98,7 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
 
 fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
     let raced = evidence.resets(ResetCause::AfterClose);
-    // From a port that connections leave from, this host was the client and went away first: nobody is hurt.
+    // On a port that connections leave from, this host was the client and closed first: nobody is harmed.
     if raced == 0 || !serves(evidence) {
         return None;
     }
@@ -144,11 +144,11 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// A server's idle time-out as words.
+/// Idle time-out of a server in words.
 struct IdleWords {
-    /// What it does, as a sentence.
+    /// Sentence about when the server closes connections.
     closes: String,
-    /// Seconds a connection may certainly idle.
+    /// Seconds for which a connection may certainly be idle.
     least: String,
 }
 
@@ -238,7 +238,7 @@ fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Whether the account is a place that clients come to, rather than the ports connections leave from.
+/// Returns whether clients connect to the subject, unlike to the ports that connections leave from.
 pub(super) const fn serves(evidence: &Evidence) -> bool {
     match evidence.subject {
         Subject::Account(_, AccountKey::Listener { .. } | AccountKey::Endpoint(_))

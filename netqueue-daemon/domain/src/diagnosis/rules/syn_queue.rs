@@ -1,4 +1,4 @@
-//! Drops at the SYN that are not the accept queue's, and floods that cost nobody anything.
+//! Drops for other reasons than a full accept queue, mostly at the SYN, and floods that harmed nobody.
 
 use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule};
 use super::{accept_queue::overflows, count, number};
@@ -74,7 +74,7 @@ pub(super) const OTHER_DROPS: Rule = Rule {
 
 fn full(evidence: &Evidence) -> Option<Finding> {
     let drops = evidence.drops_by(DropCause::SynQueueFull);
-    // A full accept queue keeps handshakes in the SYN queue: then that is the cause.
+    // A full accept queue keeps handshakes in the SYN queue, and is the cause then.
     if drops == 0 || overflows(evidence) * 4 > drops {
         return None;
     }

@@ -1,13 +1,13 @@
-//! The backlog that would have done, held against a queue that is simulated with it.
+//! Tests of the counterfactual backlog against a simulated queue.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::Peer;
 
-/// A listener of limit `backlog` under clients that come at `arrivals` (milliseconds) and are accepted one each `pace`;
-/// those refused try again after 1, 3, 7 and 15 s. Returns what was refused, and what went through until the last new
-/// client was refused.
+/// Simulates a listener of limit `backlog`, from which one connection is accepted every `pace` ms.
+/// Clients come at `arrivals` (milliseconds); refused ones try again after 1, 3, 7 and 15 s. Returns the
+/// refusals, and the connections that went through until the last new client was refused.
 fn simulate(backlog: u32, arrivals: &[u64], pace: u64) -> (Vec<Refusal>, Flow) {
     let mut tries: Vec<(u64, u16, u32)> =
         arrivals.iter().enumerate().map(|(client, at)| (*at, client as u16, 0)).collect();
@@ -116,8 +116,8 @@ fn nothing_refused_needs_nothing() {
 }
 
 proptest! {
-    /// A burst, whatever its size, speed and server: with the smallest backlog nobody is refused; with a quarter less than
-    /// proposed, somebody is.
+    /// Checks bursts of any size and speed against any server. With the smallest backlog nobody is refused;
+    /// with a quarter less than proposed, somebody is.
     #[test]
     fn the_backlog_that_would_have_done_does_and_a_quarter_less_does_not(
         clients in 60_u64..600,
@@ -133,7 +133,7 @@ proptest! {
         let answer = remedy(backlog, refusals, Some(flow)).expect("some were refused");
         let (smallest, proposed) = backlog_of(&answer);
         prop_assert!(simulate(smallest, &arrivals, pace).0.is_empty(), "{:?}", answer);
-        // Of a queue that is emptied while the burst lasts, less may do: it is a bound from above there.
+        // A queue that is emptied during the burst may need less: the answer is an upper bound there.
         prop_assume!(spread < pace * clients / 8);
         prop_assert!(!simulate(proposed * 3 / 4, &arrivals, pace).0.is_empty(), "{:?}", answer);
     }

@@ -1,4 +1,4 @@
-//! From what the kernel side tells to the verdict: observations through the aggregator, and what it says of them.
+//! Tests from the kernel side's observations, through the aggregator, to the verdict.
 
 use super::*;
 use crate::{
@@ -26,7 +26,7 @@ impl Machine {
         Self { queues, counts: Counts::default(), traffic: Traffic::default() }
     }
 
-    /// `clients` connect at `second`; so many find room, and then so many are accepted.
+    /// Lets `clients` connect at `second`: `room` of them are admitted, then `accepted` are accepted.
     fn clients(&mut self, second: u64, clients: u64, room: u64, accepted: u64) {
         for client in room..clients {
             self.counts.add(&drops(DropKind::AcceptQueueFullSyn, 1));

@@ -1,4 +1,4 @@
-//! Each rule: an incident on which it must speak first, and one on which it must say nothing.
+//! Tests of each rule: an incident on which it must come first, and one on which it must stay silent.
 
 mod counterfactual;
 mod gathered;
@@ -33,7 +33,7 @@ fn window() -> (Timestamp, Timestamp) {
     (seconds(100), seconds(160))
 }
 
-/// Evidence of a listener that was charged so much.
+/// Creates evidence of a listener with these charges.
 fn charged(counts: Counts) -> Evidence {
     Evidence::of(listener(), window(), counts)
 }
@@ -73,7 +73,7 @@ fn nginx() -> Option<Process> {
     Some(Process { name: Arc::from("nginx"), pid: 812, unit: Some(Arc::from("nginx.service")) })
 }
 
-/// A burst of 500 over a backlog of 128, seen in full.
+/// Creates evidence of a burst of 500 over a backlog of 128, observed in full.
 fn burst() -> Evidence {
     Evidence {
         flow: flow(3, 500, 500),
@@ -109,7 +109,7 @@ fn every_rule_has_a_name_of_its_own_and_speaks_plainly() {
     }
 }
 
-/// What the tools and articles of old say, and what is not true (any more).
+/// Rejects advice of old tools and articles that is not true, or not true any more.
 #[test]
 fn no_rule_repeats_the_folklore() {
     let words: Vec<String> = RULES

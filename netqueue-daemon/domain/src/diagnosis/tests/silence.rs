@@ -1,8 +1,8 @@
-//! What must not be said.
+//! Situations in which rules must stay silent.
 
 use super::*;
 
-/// Evidence on which no rule must speak.
+/// Asserts that no rule applies to the evidence.
 #[track_caller]
 fn nothing(evidence: &Evidence) {
     assert_eq!(rules(evidence), Vec::<&str>::new());
@@ -13,7 +13,7 @@ fn a_healthy_listener_gets_no_verdict() {
     nothing(&Evidence { counterfactual: None, flow: flow(60, 90_000, 90_000), ..burst_free() });
 }
 
-/// A busy listener that dropped nothing: cookies may be sent always, connections come and go.
+/// Creates evidence of a busy listener that dropped nothing, and that may always send cookies.
 fn burst_free() -> Evidence {
     charged(kernel(&[(KernelCounter::SyncookiesSent, 900), (KernelCounter::SyncookiesRecv, 900)]))
 }
@@ -25,7 +25,7 @@ fn netqueue_is_not_blind_when_it_sees() {
 
 #[test]
 fn events_lost_do_not_make_it_blind() {
-    // Counts are exact without them: only charges count here.
+    // Counts are exact without events: only lost charges matter here.
     nothing(&Evidence {
         sight: Sight::default(),
         ..Evidence::of(Subject::Netqueue, window(), Counts::default())
