@@ -1,7 +1,7 @@
 //! Responses about accounts: listeners, endpoints without one, ephemeral ports, `other` buckets and
 //! `gone` aggregates.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -162,32 +162,38 @@ pub struct Part<'a> {
     pub count: u64,
 }
 
-impl Drops {
-    /// Returns the counts by cause and stage, the largest first.
+impl Part<'_> {
+    /// Sorts parts by their counts, the largest first.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part<'_>> {
-        let parts = self.by_cause.iter();
-        largest_first(parts.map(|part| Part {
+    pub fn largest_first(parts: impl Iterator<Item = Self>) -> Vec<Self> {
+        let mut parts: Vec<_> = parts.collect();
+        parts.sort_by_key(|part| Reverse(part.count));
+        parts
+    }
+
+    /// Returns the part with the largest count.
+    #[must_use]
+    pub fn largest(parts: impl Iterator<Item = Self>) -> Option<Self> {
+        parts.max_by_key(|part| part.count)
+    }
+}
+
+impl Drops {
+    /// Returns the counts by cause and stage.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.by_cause.iter().map(|part| Part {
             cause: &part.cause,
             stage: Some(&part.stage),
             count: part.count,
-        }))
+        })
     }
 }
 
 impl Resets {
-    /// Returns the counts by cause, the largest first.
-    #[must_use]
-    pub fn parts(&self) -> Vec<Part<'_>> {
-        let parts = self.by_cause.iter();
-        largest_first(parts.map(|part| Part { cause: &part.cause, stage: None, count: part.count }))
+    /// Returns the counts by cause.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.by_cause.iter().map(|part| Part { cause: &part.cause, stage: None, count: part.count })
     }
-}
-
-fn largest_first<'a>(parts: impl Iterator<Item = Part<'a>>) -> Vec<Part<'a>> {
-    let mut parts: Vec<_> = parts.collect();
-    parts.sort_by_key(|part| std::cmp::Reverse(part.count));
-    parts
 }
 
 /// Outcomes of handshakes whose final ACK was dropped while the listener kept the request socket.

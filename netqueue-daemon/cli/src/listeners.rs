@@ -1,7 +1,7 @@
 //! `netqueue listeners`: a table of every account.
 //! Columns: its queues and their limits, drops and resets with the main cause, waiting times, owner.
 
-use netqueue_api::{Listener, Listeners, Queue};
+use netqueue_api::{Listener, Listeners, Part, Queue};
 use std::{cmp::Reverse, io::Write as _, process::ExitCode};
 
 use anstyle::Style;
@@ -244,7 +244,7 @@ fn whose(row: &Listener) -> String {
 
 /// Returns the most frequent cause; a drop's takes precedence over a reset's.
 fn why(row: &Listener) -> String {
-    let part = row.drops.parts().first().copied().or_else(|| row.resets.parts().first().copied());
+    let part = Part::largest(row.drops.parts()).or_else(|| Part::largest(row.resets.parts()));
     part.map_or_else(String::new, |part| {
         let stage = part.stage.map(|stage| format!("/{}", plain(stage))).unwrap_or_default();
         format!("{}{stage}", plain(part.cause))

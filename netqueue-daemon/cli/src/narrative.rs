@@ -141,9 +141,9 @@ fn traffic(listener: &Listener) -> Option<String> {
     })
 }
 
-fn causes<'a>(kind: &'a str, parts: Vec<Part<'a>>) -> impl Iterator<Item = String> + 'a {
+fn causes<'a>(kind: &'a str, parts: impl Iterator<Item = Part<'a>>) -> impl Iterator<Item = String> {
     let mut looked = "";
-    parts.into_iter().map(move |part| {
+    Part::largest_first(parts).into_iter().map(move |part| {
         let number = count(part.count);
         match glossary::find(kind, part.cause, part.stage) {
             Some(entry) => {

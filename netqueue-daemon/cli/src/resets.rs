@@ -73,8 +73,7 @@ pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn rows<'a>(listeners: &'a [Listener], cause: Option<&str>) -> Vec<Row<'a>> {
-    let parts =
-        listeners.iter().flat_map(|from| from.resets.parts().into_iter().map(move |part| Row { from, part }));
+    let parts = listeners.iter().flat_map(|from| from.resets.parts().map(move |part| Row { from, part }));
     let mut rows: Vec<_> = parts.filter(|row| cause.is_none_or(|cause| row.part.cause == cause)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.part.count));
     rows

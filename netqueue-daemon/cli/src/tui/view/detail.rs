@@ -31,10 +31,12 @@ pub(super) fn causes(frame: &mut Frame<'_>, area: Rect, chosen: Option<&Listener
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let mut lines = Vec::new();
-    let drops = chosen.drops.parts().into_iter();
-    lines.extend(drops.map(|part| line("drop", part, chosen.drops.total, look.bad(), look)));
-    let resets = chosen.resets.parts().into_iter();
-    lines.extend(resets.map(|part| line("reset", part, chosen.resets.total, look.reset(), look)));
+    for (kind, parts, total, style) in [
+        ("drop", Part::largest_first(chosen.drops.parts()), chosen.drops.total, look.bad()),
+        ("reset", Part::largest_first(chosen.resets.parts()), chosen.resets.total, look.reset()),
+    ] {
+        lines.extend(parts.into_iter().map(|part| line(kind, part, total, style, look)));
+    }
     if lines.is_empty() {
         lines.push(Line::styled("  nothing dropped, no reset sent", look.dim()));
     }

@@ -1,6 +1,6 @@
 //! The table of listeners; columns come and go with the width.
 
-use netqueue_api::{Listener, Queue};
+use netqueue_api::{Listener, Part, Queue};
 use std::time::Instant;
 
 use ratatui::{
@@ -216,7 +216,7 @@ fn or_dash(number: u64) -> String {
 
 /// Returns the most frequent cause; a drop's takes precedence over a reset's.
 fn why(row: &Listener) -> String {
-    match (row.drops.parts().first(), row.resets.parts().first()) {
+    match (Part::largest(row.drops.parts()), Part::largest(row.resets.parts())) {
         (Some(part), _) => {
             let stage = part.stage.map(|stage| format!(" at {}", plain(stage))).unwrap_or_default();
             format!("{}{stage}", plain(part.cause).replace('_', " "))
