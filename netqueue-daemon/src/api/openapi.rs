@@ -1,7 +1,7 @@
 //! OpenAPI document, generated from the handlers.
 
 use utoipa::openapi::{
-    ContentBuilder, OpenApi, PathItem, ResponseBuilder,
+    ContentBuilder, OpenApi, PathItem, RefOr, ResponseBuilder, Schema,
     path::{HttpMethod, OperationBuilder},
     schema::ObjectBuilder,
     tag::TagBuilder,
@@ -12,6 +12,9 @@ use utoipa::openapi::{
 pub fn document() -> OpenApi {
     finish(super::routes().split_for_parts().1)
 }
+
+/// Members that an answer leaves out where they would be null (`skip_serializing_if`), by schema.
+const LEFT_OUT: [(&str, &str); 2] = [("Problem", "parameter"), ("Problem", "value")];
 
 /// Adds what the handlers do not declare.
 pub(super) fn finish(mut document: OpenApi) -> OpenApi {
@@ -43,7 +46,20 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
             operation.operation_id = Some(words);
         }
     }
+    require_what_is_written(&mut document);
     document
+}
+
+/// Marks each member of an answer as required. That clients accept older daemons' answers without it
+/// (`serde(default)`) says nothing about what this one writes.
+fn require_what_is_written(document: &mut OpenApi) {
+    let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
+    for (name, schema) in schemas {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            let left_out = |member: &str| LEFT_OUT.contains(&(name.as_str(), member));
+            object.required = object.properties.keys().filter(|member| !left_out(member)).cloned().collect();
+        }
+    }
 }
 
 #[cfg(test)]
