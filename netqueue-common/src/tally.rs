@@ -34,7 +34,7 @@ pub enum Tally {
     /// When such a connection is accepted, its listener is not known.
     QueuedForgotten,
     /// Network namespaces whose inode number is beyond the numbers that generations are kept for.
-    /// They are not distinguished from others that have the number before or after them.
+    /// Such a namespace is not distinguished from others that have the number before or after it.
     NamespacesUntold,
     /// Network namespaces that ended without a report of their final counters.
     /// The ring buffer for them was full, or there are more CPUs than are summed up.
@@ -49,7 +49,7 @@ pub enum Tally {
     /// Code without a hook moved them, and what cannot be distinguished from its share is charged to nobody.
     MovedElsewhere,
     /// Calls whose return address another tracer had replaced (kretprobe, fprobe, function_graph).
-    /// What only the caller reveals is not known of them.
+    /// A cause that only the caller reveals stays unknown.
     CallerHidden,
 }
 

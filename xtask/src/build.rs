@@ -62,7 +62,7 @@ fn binary(workspace: &Workspace, package: &str, name: &str, flavour: Flavour) ->
 
 /// Flags that link everything in and hide this machine's paths.
 ///
-/// The same source then gives the same binary wherever it is built.
+/// One source gives one binary, wherever it is built.
 fn static_flags(workspace: &Workspace) -> String {
     let given = env::var("RUSTFLAGS").unwrap_or_default();
     let mut flags = vec![given, "-C target-feature=+crt-static".to_owned()];

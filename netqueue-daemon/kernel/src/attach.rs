@@ -7,6 +7,9 @@ use std::{
 
 use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::Program};
 use netqueue_common::{KernelLayout, names};
+use netqueue_domain::{
+    AccountKey, AttachMode, AttachWay, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading,
+};
 
 use super::{
     counters::Counters,
@@ -27,9 +30,6 @@ use super::{
     ring::Ring,
     slots::{self, Slots},
     traffic::TrafficRows,
-};
-use netqueue_domain::{
-    AccountKey, AttachMode, AttachWay, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading,
 };
 
 /// Settings with which the kernel side is loaded.
@@ -269,7 +269,9 @@ impl Attached {
         };
         (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(
-                "attached by kprobe where a softirq may interrupt the program: while it does, the kernel skips netqueue's other                  kprobe programs on that CPU and does not count it, and what is dropped meanwhile shows as a residual                  (seen about once in 20,000 drops on a busy host): {}",
+                "attached by kprobe where a softirq may interrupt the program: while it does, the kernel skips \
+                 netqueue's other kprobe programs on that CPU and does not count it, and what is dropped meanwhile \
+                 shows as a residual (seen about once in 20,000 drops on a busy host): {}",
                 functions.into_iter().collect::<Vec<_>>().join(", ")
             )
         })

@@ -5,6 +5,7 @@ use aya::{
     maps::{Map, MapData, Stack},
 };
 use netqueue_common::{Account, Control, Counts, KernelLayout, Lives, Look, Tallies, Traffic, Waits, names};
+use netqueue_domain::{Features, LedgerUse};
 use zerocopy::FromBytes;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     room::{OTHERS, Room},
     traffic::TrafficRows,
 };
-use netqueue_domain::{Features, LedgerUse};
 
 /// Slots for accounts, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +200,7 @@ impl Slots {
 
 /// Number of baselines: one for each namespace and CPU on which something was dropped.
 ///
-/// They suffice for 1,024 namespaces that drop on each CPU that is online, at about 100 bytes each.
+/// Enough for 1,024 namespaces that drop on each CPU that is online, at about 100 bytes each.
 fn baselines() -> u32 {
     const EACH: u32 = 1024;
     const FEWEST: u32 = 1 << 14;
