@@ -5,6 +5,8 @@
 use std::{fs::File, io, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use netqueue_domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp};
+use netqueue_kernel::{self as kernel, EventAllowance, LoadSettings};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     signal::unix::{SignalKind, signal},
@@ -25,8 +27,6 @@ use crate::{
     service_manager, snapshots, ui,
     web::{self, Exposure, Secured},
 };
-use netqueue_domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp};
-use netqueue_kernel::{self as kernel, EventAllowance, LoadSettings};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until the kernel side fails.
 ///

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use netqueue_api::{Knob, Listener, Queue, Spike};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::terminal::plain;
-use netqueue_api::{Knob, Listener, Queue, Spike};
 
 /// Formats a number with thousands separators: `1,234,567`.
 #[must_use]

@@ -1,11 +1,12 @@
 //! Describes the counters of one account in sentences.
 
+use netqueue_api::{Listener, Owner, Part, Queue};
+use netqueue_domain::glossary;
+
 use super::{
     format::{count, plural, span, waited},
     terminal::plain,
 };
-use netqueue_api::{Listener, Owner, Part, Queue};
-use netqueue_domain::glossary;
 
 /// The tone of a paragraph, which selects its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

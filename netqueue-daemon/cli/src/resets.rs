@@ -4,6 +4,7 @@ use netqueue_api::{Listener, Listeners, Part};
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
+use netqueue_domain::glossary;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,7 +15,6 @@ use super::{
     terminal::plain,
 };
 use crate::client::{Answer, Query};
-use netqueue_domain::glossary;
 
 /// The arguments of `netqueue resets`.
 #[derive(Clone, Debug, Args)]

@@ -2,12 +2,13 @@
 
 use std::{io::Write as _, net::IpAddr};
 
+use netqueue_api::{Process, Subject, Verdict};
+
 use super::{
     ask::{Failure, Paper},
     format, style,
     terminal::plain,
 };
-use netqueue_api::{Process, Subject, Verdict};
 
 /// Prints verdicts in the given order.
 pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Failure> {

@@ -6,12 +6,12 @@ use std::{
 };
 
 use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
-
-use super::{decode, keeper::Tenure, mapped::Mapped};
 use netqueue_domain::{
     AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
     SocketInode, Timestamp, Untold,
 };
+
+use super::{decode, keeper::Tenure, mapped::Mapped};
 
 /// The kernel side's counts.
 pub struct Counters {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace, UNKNOWN_LENGTH};
-use zerocopy::FromBytes;
-
-use super::attach::ResetReasons;
 use netqueue_domain::{
     AccountKey, DropKind, Endpoint, Event, Netns, Peer, QueueState, Queues, ResetCause, SocketId, Timestamp,
     What,
 };
+use zerocopy::FromBytes;
+
+use super::attach::ResetReasons;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;

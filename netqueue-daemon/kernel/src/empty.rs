@@ -4,6 +4,7 @@
 
 use aya::{Ebpf, EbpfLoader, programs::ProgramError};
 use netqueue_common::names;
+use netqueue_domain::{AttachMode, AttachWay, Features};
 
 use super::{
     attach::lift_memory_lock,
@@ -14,7 +15,6 @@ use super::{
     preflight::Prepared,
     probes::{self, At, PROBES, Probe},
 };
-use netqueue_domain::{AttachMode, AttachWay, Features};
 
 /// The attached programs; dropping the value detaches them.
 pub struct EmptyProbes {

@@ -15,6 +15,7 @@ use aya::{
     Ebpf,
     programs::{FEntry, FExit, KProbe, Program, ProgramError},
 };
+use netqueue_domain::{AttachMode, AttachWay, ProbeStatus};
 use nix::errno::Errno;
 
 use super::{
@@ -25,7 +26,6 @@ use super::{
     preflight::Prepared,
     probes::{self, At, Need, Probe},
 };
-use netqueue_domain::{AttachMode, AttachWay, ProbeStatus};
 
 /// Prefix of all program names in the object: `bpftool prog` on a host then shows their owner.
 const PREFIX: &str = "nq_";

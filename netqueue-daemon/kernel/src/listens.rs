@@ -11,11 +11,11 @@ use aya::{
     programs::FEntry,
 };
 use netqueue_common::{ListenCall as Record, names};
+use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes;
 
 use super::error::{in_one_line, refused};
-use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 
 /// The programs and their functions, in the order in which they are attached.
 ///

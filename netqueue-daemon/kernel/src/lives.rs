@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use aya::maps::{MapData, RingBuf};
 use netqueue_common::{Cell, Farewell as Record, Lives};
+use netqueue_domain::{Farewell, Netns};
 use zerocopy::FromBytes;
 
 use super::{counters, decode, mapped::Mapped};
-use netqueue_domain::{Farewell, Netns};
 
 /// Generations of inode numbers, in mapped memory.
 pub struct Numbers {

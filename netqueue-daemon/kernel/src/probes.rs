@@ -1,7 +1,8 @@
 //! Table of every probe, and of the cost of its absence.
 
-use super::{error::AttachError, preemption::Preemption, symbols::Symbols};
 use netqueue_domain::{AttachMode, ProbeStatus};
+
+use super::{error::AttachError, preemption::Preemption, symbols::Symbols};
 
 /// End of a function.
 #[derive(Clone, Copy, PartialEq, Eq)]

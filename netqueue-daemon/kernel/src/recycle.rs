@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use netqueue_domain::{AccountKey, Counts, SlotUse};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     keeper::{Keeper, Kept, Tenure},
     slots::{Purpose, Slots},
 };
-use netqueue_domain::{AccountKey, Counts, SlotUse};
 
 /// Time without a charge after which a closed listener's slot is freed.
 ///

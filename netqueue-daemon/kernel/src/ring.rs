@@ -6,10 +6,10 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
+use netqueue_domain::{Event, Timestamp};
 use tokio::io::unix::AsyncFd;
 
 use super::{attach::ResetReasons, decode};
-use netqueue_domain::{Event, Timestamp};
 
 /// The reading end of the ring buffer.
 pub struct Ring {

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use netqueue_common::{Control, Look, Traffic as Row, Waits};
+use netqueue_domain::{Histogram, Queues, Traffic, TrafficReading};
 
 use super::{decode::queue, keeper::Keeper, mapped::Mapped};
-use netqueue_domain::{Histogram, Queues, Traffic, TrafficReading};
 
 /// The kernel side's traffic, by slot of a listener.
 pub(super) struct TrafficRows {

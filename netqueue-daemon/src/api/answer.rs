@@ -10,11 +10,11 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use netqueue_api::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries};
+use netqueue_domain::Snapshot;
 use serde::Serialize;
 
 use super::{health_warnings::health_warnings, problem::Problem};
-use netqueue_api::{Coverage, Envelope, Events, Gap, Listeners, Page, Peers, Series, Timeseries};
-use netqueue_domain::Snapshot;
 
 /// Form of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

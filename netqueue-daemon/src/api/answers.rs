@@ -9,12 +9,12 @@ use std::{
 };
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use netqueue_domain::Snapshot;
 
 use super::{
     answer::{Answer, Form},
     problem::Problem,
 };
-use netqueue_domain::Snapshot;
 
 /// Snapshots whose responses are cached.
 /// While clients of one are answered, others already request the next.

@@ -3,6 +3,14 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use netqueue_api::{
+    Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Subject, Verdict,
+    Window,
+};
+use netqueue_domain::{
+    AccountId, Past, Snapshot, SpikeScope, WallTime,
+    diagnosis::{self, Remedy},
+};
 
 use super::spikes::spike_from;
 use super::{
@@ -14,14 +22,6 @@ use super::{
     place::{Place, PlaceFilter},
     problem::Problem,
     query::{DiagnosisQuery, PlaceQuery},
-};
-use netqueue_api::{
-    Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Subject, Verdict,
-    Window,
-};
-use netqueue_domain::{
-    AccountId, Past, Snapshot, SpikeScope, WallTime,
-    diagnosis::{self, Remedy},
 };
 
 /// Query parameters, as listed in the OpenAPI document.

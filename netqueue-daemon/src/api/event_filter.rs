@@ -2,15 +2,16 @@
 
 use std::{borrow::Cow, collections::HashMap, net::IpAddr};
 
+use netqueue_domain::{
+    AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Spike, SpikeScope, Stage, Timestamp,
+    WallTime,
+};
+
 use super::{
     moment,
     params::Params,
     place::{PlaceFilter, address},
     problem::Problem,
-};
-use netqueue_domain::{
-    AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Spike, SpikeScope, Stage, Timestamp,
-    WallTime,
 };
 
 /// Conditions that an event must meet.

@@ -1,6 +1,8 @@
 //! `/api/v1/events`: single drops and resets, in pages.
 
 use axum::extract::State;
+use netqueue_api::{Envelope, Event, Events, Peer, Problem as Refused};
+use netqueue_domain::{self as domain, Snapshot};
 
 use super::listeners::queue_from;
 use super::{
@@ -13,8 +15,6 @@ use super::{
     problem::Problem,
     query::{EventQuery, PageQuery},
 };
-use netqueue_api::{Envelope, Event, Events, Peer, Problem as Refused};
-use netqueue_domain::{self as domain, Snapshot};
 
 /// Largest number of events in one page.
 pub(super) const MOST: usize = 1000;

@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 
-use super::listeners::listener_from;
-use super::{params::Params, place::PlaceFilter, problem::Problem};
 use netqueue_api::Listeners;
 use netqueue_domain::{AccountView, Snapshot};
+
+use super::listeners::listener_from;
+use super::{params::Params, place::PlaceFilter, problem::Problem};
 
 /// Conditions that an account must meet, and the order and number of those returned.
 pub(super) struct ListenerFilter {

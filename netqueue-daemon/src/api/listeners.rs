@@ -2,6 +2,11 @@
 //! history.
 
 use axum::extract::{Path, State};
+use netqueue_api::{
+    DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
+    Problem as Refused, Queue, ResetCount, Resets,
+};
+use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Untold};
 
 use super::socket::socket_from;
 use super::traffic::traffic_from;
@@ -15,11 +20,6 @@ use super::{
     query::{ListenerQuery, PlaceQuery},
     timeseries,
 };
-use netqueue_api::{
-    DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
-    Problem as Refused, Queue, ResetCount, Resets,
-};
-use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Untold};
 
 /// All accounts
 ///

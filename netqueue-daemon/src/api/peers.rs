@@ -3,6 +3,8 @@
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use axum::extract::State;
+use netqueue_api::{Envelope, PeerCount, Peers, Problem as Refused};
+use netqueue_domain::{Snapshot, Timestamp, What};
 
 use super::{
     Api,
@@ -14,8 +16,6 @@ use super::{
     problem::Problem,
     query::{EventQuery, TopQuery},
 };
-use netqueue_api::{Envelope, PeerCount, Peers, Problem as Refused};
-use netqueue_domain::{Snapshot, Timestamp, What};
 
 /// Largest number of addresses in one response.
 pub(super) const MOST: usize = 1000;

@@ -2,8 +2,9 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use super::{params::Params, problem::Problem};
 use netqueue_domain::{AccountKey, Event, Netns, Snapshot};
+
+use super::{params::Params, problem::Problem};
 
 /// Location of an account in a response. `addr` and `port` are null if it is not confined to one.
 pub(super) struct Place {

@@ -1,9 +1,9 @@
 //! `/-/healthy` and `/-/ready`: liveness, and whether every required probe is attached.
 
 use axum::extract::State;
+use netqueue_domain::Snapshot;
 
 use super::{Api, problem::Problem};
-use netqueue_domain::Snapshot;
 
 /// Liveness: answers as long as the process can.
 pub(super) async fn healthy() -> &'static str {

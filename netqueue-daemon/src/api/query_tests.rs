@@ -4,12 +4,12 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
 };
+use netqueue_domain::{Aggregator, Settings, Snapshot};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::tests::{ATTACHED, HOST, ask_of, at, drop_event, drops, get, incident, json_of, shown, text, web};
 use crate::snapshots;
-use netqueue_domain::{Aggregator, Settings, Snapshot};
 
 /// Makes a snapshot after that many drops, one a second, of which the event log keeps what fits.
 fn long_incident(events: u64, event_memory: usize) -> Snapshot {

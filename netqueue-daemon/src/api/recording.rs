@@ -8,6 +8,7 @@ use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
+use netqueue_api::Problem as Refused;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 
 use super::{Api, params::Params, problem::Problem};
@@ -15,7 +16,6 @@ use crate::{
     recording::{self, Header},
     snapshots::Recording,
 };
-use netqueue_api::Problem as Refused;
 
 /// Path of the endpoint.
 pub const PATH: &str = "/api/v1/recording";

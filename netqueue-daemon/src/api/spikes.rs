@@ -1,12 +1,12 @@
 //! `/api/v1/spikes`: active spikes and the newest ended ones, newest first.
 
 use axum::extract::State;
+use netqueue_api::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
+use netqueue_domain::{self as domain, Snapshot, SpikeScope};
 
 use super::{
     Api, answer::Answer, answers::Inquiry, params::Params, place::Place, problem::Problem, query::SpikeQuery,
 };
-use netqueue_api::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
-use netqueue_domain::{self as domain, Snapshot, SpikeScope};
 
 /// Query parameters, as listed in the OpenAPI document.
 pub(super) const PARAMS: [&str; 1] = ["active"];

@@ -1,9 +1,6 @@
 //! `/api/v1/status`: whether netqueue sees everything, and whether its sums equal the kernel's.
 
 use axum::extract::State;
-
-use super::{Api, answer::Answer, answers::Inquiry, params::Params, problem::Problem};
-use crate::build_info::BuildInfo;
 use netqueue_api::{
     Balance, Envelope, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
     Problem as Refused, Reconciliation, Slots, Status,
@@ -12,6 +9,9 @@ use netqueue_domain::{
     CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
     SearchCost, SlotUse, Snapshot, Start,
 };
+
+use super::{Api, answer::Answer, answers::Inquiry, params::Params, problem::Problem};
+use crate::build_info::BuildInfo;
 
 /// Visibility and exactness
 ///

@@ -2,10 +2,10 @@
 //! it is set now.
 
 use axum::http::{Method, StatusCode};
+use netqueue_domain::{Observation, Snapshot, WallClock};
 use serde_json::Value;
 
 use super::tests::{ATTACHED, ask_of, at, drop_event, incident, json_of, shown};
-use netqueue_domain::{Observation, Snapshot, WallClock};
 
 const DAY: u64 = 86_400;
 

@@ -15,6 +15,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
+use netqueue_api::{Ended, Lost, Problem as Refused};
+use netqueue_domain::{LossReason, Snapshot};
 use serde::Serialize;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -33,8 +35,6 @@ use super::{
     query::{EventQuery, StreamQuery},
 };
 use crate::snapshots::Live;
-use netqueue_api::{Ended, Lost, Problem as Refused};
-use netqueue_domain::{LossReason, Snapshot};
 
 /// Streams that may be open at once.
 pub(super) const SUBSCRIBERS: usize = 32;

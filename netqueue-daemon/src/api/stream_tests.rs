@@ -8,13 +8,13 @@ use axum::{
     response::Response,
 };
 use http_body_util::BodyExt as _;
+use netqueue_domain::{Aggregator, EventFlow, Health, LossReason, Settings};
 use serde_json::Value;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use super::tests::{HOST, at, drop_event, drops, reset_event, web};
 use crate::snapshots::{self, Publisher, Snapshots};
-use netqueue_domain::{Aggregator, EventFlow, Health, LossReason, Settings};
 
 /// Message: its name, id and data.
 type Message = (String, String, Value);

@@ -8,15 +8,15 @@ use axum::{
     response::Response,
 };
 use http_body_util::BodyExt as _;
-use serde_json::{Value, json};
-use tower::ServiceExt as _;
-
-use crate::snapshots;
 use netqueue_domain::{
     AccountKey, Aggregator, AttachMode, Bracket, Counts, DropKind, Endpoint, Event, EventFlow, Health,
     KernelCounter, LossReason, Netns, Peer, PerCounter, ProbeStatus, QueueState, Queues, ResetCause,
     Settings, Snapshot, SocketId, Timestamp, WallClock, What,
 };
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::snapshots;
 
 pub(super) const HOST: Netns = Netns::at_attach(4_026_531_840);
 const POD: Netns = Netns::at_attach(4_026_532_201);

@@ -1,13 +1,13 @@
 //! `/api/v1/timeseries`: drops, resets, connections and queue lengths over time.
 
 use axum::extract::State;
+use netqueue_api::{Envelope, Problem as Refused, Series, Timeseries};
+use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
 use super::{
     Api, answer::Answer, answers::Inquiry, event_filter::causes, moment, params::Params, place::PlaceFilter,
     problem::Problem, query::TimeseriesQuery,
 };
-use netqueue_api::{Envelope, Problem as Refused, Series, Timeseries};
-use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
 /// Largest number of steps in one response.
 const MOST_STEPS: u64 = 11_000;

@@ -6,14 +6,14 @@ use std::{
 };
 
 use clap::Args;
+use netqueue_domain::AttachWay;
+use netqueue_kernel::{Check, LoadSettings, Outcome, examine};
 use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
 
 use crate::inventory::host::{self, Host};
 use crate::privileges;
-use netqueue_domain::AttachWay;
-use netqueue_kernel::{Check, LoadSettings, Outcome, examine};
 
 /// Arguments of `netqueue doctor`.
 #[derive(Clone, Copy, Debug, Args)]

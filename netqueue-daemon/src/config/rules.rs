@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
+use netqueue_domain::AttachWay;
 use tracing::Level;
 
 use super::log::{LogFilter, LogFormat};
 use crate::delivery::Place;
-use netqueue_domain::AttachWay;
 
 /// Parser of a setting, whatever its source.
 pub(super) struct Rule<T> {

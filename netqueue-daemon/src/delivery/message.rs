@@ -2,10 +2,10 @@
 //!
 //! Its API v2 takes a list of alerts, its webhooks send them in an envelope.
 
+use netqueue_domain::{Snapshot, SpikeScope};
 use serde_json::{Value, json};
 
 use super::{Kind, outbox::Letter};
-use netqueue_domain::{Snapshot, SpikeScope};
 
 /// Name of the alert, equal to the Prometheus rule's so that one silence or route covers both.
 const NAME: &str = "NetqueueListenDropsSpike";

@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{calls::Calls, sock_diag::Seen, visit::Visit};
 use netqueue_domain::{
     Endpoint, Known, Limit, ListenCall, Listener, Netns, Owner, Reuseport, SocketInode, Sysctls, Timestamp,
     Unknown,
 };
+
+use super::{calls::Calls, sock_diag::Seen, visit::Visit};
 
 /// Open listeners, by namespace.
 #[derive(Debug, Default)]

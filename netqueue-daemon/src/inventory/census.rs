@@ -12,6 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netqueue_domain::{
+    self as domain, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown,
+};
 use tokio::sync::mpsc as channel;
 
 use super::{
@@ -24,9 +27,6 @@ use super::{
     visit::{Place, VisitError, Visitor},
 };
 use crate::clock::{self, CpuTime};
-use netqueue_domain::{
-    self as domain, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown,
-};
 
 /// Interval of scans without a notification while there is activity.
 pub const PERIOD: Duration = Duration::from_millis(800);

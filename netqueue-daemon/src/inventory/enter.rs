@@ -4,13 +4,13 @@
 
 use std::{fs::File, io, path::PathBuf, thread};
 
+use netqueue_domain::{Netns, PerCounter};
 use nix::sched::{CloneFlags, setns};
 
 use super::{
     netns::{self, WhoHas},
     netstat::{self, NetstatError},
 };
-use netqueue_domain::{Netns, PerCounter};
 
 /// Reason why a namespace could not be read from inside.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,9 @@
 
 use std::{fs, io, path::Path};
 
-use super::netns::{inode_of, of_task};
 use netqueue_domain::{Netns, Obstacle};
+
+use super::netns::{inode_of, of_task};
 
 /// Inode number of the initial PID namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_PIDNS: u32 = 0xEFFF_FFFC;

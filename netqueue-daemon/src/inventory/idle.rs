@@ -8,8 +8,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::sock_diag;
 use netqueue_domain::{IdleClosings, IdleLimit, Netns, Timestamp};
+
+use super::sock_diag;
 
 /// Servers to watch, as derived from the counts of resets.
 #[derive(Clone, Debug, Default)]

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use netqueue_domain::{Netns, PerCounter};
+
 use super::{
     enter::{self, EnterError},
     member::Member,
@@ -13,7 +15,6 @@ use super::{
     netstat::{self, NetstatError},
     search::{Found, Search},
 };
-use netqueue_domain::{Netns, PerCounter};
 
 /// Namespaces found, and how to read them.
 #[derive(Debug)]

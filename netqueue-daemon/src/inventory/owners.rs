@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netqueue_domain::{Known, Owner, OwnerSearch, SocketInode, Unknown};
+
 use super::{
     privilege,
     process::{self, Process},
 };
 use crate::clock::CpuTime;
-use netqueue_domain::{Known, Owner, OwnerSearch, SocketInode, Unknown};
 
 /// Longest interval between passes, which find processes that received a descriptor since.
 const PERIOD: Duration = Duration::from_secs(30);

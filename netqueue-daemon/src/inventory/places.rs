@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netqueue_domain::Netns;
+
 use super::{
     netns::{self, WhoHas},
     search::{Depth, search},
     visit::Place,
 };
-use netqueue_domain::Netns;
 
 /// Factor of the pause after a search of all threads, which so takes 2 % of one CPU at most.
 const SHARE: u32 = 50;

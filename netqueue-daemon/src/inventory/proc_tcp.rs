@@ -8,8 +8,9 @@ use std::{
     path::Path,
 };
 
-use super::sock_diag::{Seen, v6_family};
 use netqueue_domain::{Family, SocketInode, Unknown};
+
+use super::sock_diag::{Seen, v6_family};
 
 /// Reads the listeners from a directory like /proc/PID/net; `why` is the reason sock_diag was not used.
 ///

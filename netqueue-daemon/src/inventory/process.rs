@@ -7,8 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{cgroup, privilege};
 use netqueue_domain::{Known, Owner, SocketInode, Unknown, printable};
+
+use super::{cgroup, privilege};
 
 /// Longest name that the kernel gives a process (TASK_COMM_LEN less its zero).
 const COMM: usize = 15;

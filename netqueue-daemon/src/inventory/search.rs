@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use netqueue_domain::Netns;
+
 use super::{
     container,
     member::Member,
@@ -16,7 +18,6 @@ use super::{
     netns::{self, WhoHas},
 };
 use crate::clock::CpuTime;
-use netqueue_domain::Netns;
 
 /// Thoroughness of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use netqueue_domain::{Capability, Netns, Sysctls, Unknown};
 use nix::sched::{CloneFlags, setns};
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     sock_diag::{self, Seen},
     sysctls,
 };
-use netqueue_domain::{Capability, Netns, Sysctls, Unknown};
 
 /// Namespace, and the paths that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::{
     path::PathBuf,
 };
 
-use super::{JournalError, JournalSettings};
 use netqueue_domain::WallTime;
+
+use super::{JournalError, JournalSettings};
 
 const PREFIX: &str = "events-";
 const SUFFIX: &str = ".ndjson.gz";

@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{JournalSettings, folder::Folder, mark::Mark, segment};
 use netqueue_domain::{Earlier, EarlierRun, EventLog, JournalState, Timestamp};
+
+use super::{JournalSettings, folder::Folder, mark::Mark, segment};
 
 /// Runs that are remembered; restarts before them are no longer distinguished.
 const RUNS: usize = 64;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use flate2::{Compression, GzBuilder, read::GzDecoder, write::GzEncoder};
+use netqueue_domain::{Timestamp, WallTime};
 use zerocopy::{
     IntoBytes as _,
     little_endian::{U32, U64},
@@ -16,7 +17,6 @@ use super::{
     Line,
     mark::{EXTRA, LENGTH, Mark},
 };
-use netqueue_domain::{Timestamp, WallTime};
 
 /// Block being filled.
 #[derive(Debug)]

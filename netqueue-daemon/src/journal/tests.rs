@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::*;
 use netqueue_domain::{
     AccountKey, DropKind, Endpoint, Event, Named, Netns, Peer, QueueState, Queues, SocketId, WallClock, What,
 };
+
+use super::*;
 
 fn at(second: u64) -> Timestamp {
     Timestamp::from_nanos((1_790_000_000 + second) * 1_000_000_000)

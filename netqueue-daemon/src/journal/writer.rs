@@ -15,13 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netqueue_domain::{JournalState, Timestamp};
+
 use super::{
     Line,
     folder::Folder,
     segment::{self, Part},
 };
 use crate::clock;
-use netqueue_domain::{JournalState, Timestamp};
 
 /// Longest time from an event to its write.
 const FLUSH: Duration = Duration::from_millis(250);

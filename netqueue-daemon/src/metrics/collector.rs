@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use netqueue_domain::Snapshot;
+
 use super::{
     family::{Body, Lines, Scraped},
     health, info, kernel, listeners,
@@ -12,7 +14,6 @@ use super::{
     traffic,
 };
 use crate::build_info::BuildInfo;
-use netqueue_domain::Snapshot;
 
 /// Size in bytes at which a piece of the page is sent.
 const PIECE: usize = 64 << 10;

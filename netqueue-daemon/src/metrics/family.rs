@@ -3,10 +3,10 @@
 //! A sample of the prometheus crate takes ten times the memory of its line, so only the lines of the piece
 //! being sent are kept.
 
+use netqueue_domain::Snapshot;
 use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
 use super::{series::Series, text};
-use netqueue_domain::Snapshot;
 
 /// Type of a metric family.
 #[derive(Clone, Copy)]

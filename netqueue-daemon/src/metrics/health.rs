@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use netqueue_domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot};
+
 use super::family::{Family, Kind, Scraped, count};
 use crate::build_info::BuildInfo;
-use netqueue_domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot};
 
 const ATTACHED: Family<2> = Family {
     name: "netqueue_probe_attached",

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use netqueue_domain::{AccountView, Place, Snapshot};
+
 use super::{
     family::{Family, Kind, Scraped},
     series::LABELS,
 };
-use netqueue_domain::{AccountView, Place, Snapshot};
 
 static INFO: Family<10> = Family {
     name: "netqueue_listener_info",

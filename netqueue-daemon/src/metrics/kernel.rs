@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::family::{Family, Kind, Scraped, count};
 use netqueue_domain::{CounterBalance, NamespaceBalance, Snapshot};
+
+use super::family::{Family, Kind, Scraped, count};
 
 const KERNEL: Family<2> = Family {
     name: "netqueue_kernel_mib_total",

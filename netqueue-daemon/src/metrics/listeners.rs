@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use netqueue_domain::{Counts, DropCause, DropKind, KernelCounter, QueueState, Queues};
+
 use super::{
     family::{Family, Kind, Lines, Scraped, count},
     series::{LABELS, Series},
 };
-use netqueue_domain::{Counts, DropCause, DropKind, KernelCounter, QueueState, Queues};
 
 static DROPS: Family<6> = Family {
     name: "netqueue_listen_drops_total",

@@ -22,10 +22,10 @@ use axum::{
     routing::get,
 };
 use futures_util::stream;
+use netqueue_domain::Snapshot;
 use prometheus::{core::Collector, process_collector::ProcessCollector};
 
 use crate::{build_info::BuildInfo, snapshots::Snapshots};
-use netqueue_domain::Snapshot;
 
 /// Routes scrapes of `path`, which begins with a slash.
 /// Metrics that other parts of the daemon count themselves follow those of the snapshot.

@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::text;
 use netqueue_domain::{
     AccountKey, AccountView, Counts, DropCause, Netns, QueueState, Queues, Snapshot, SpikeScope, Traffic,
 };
+
+use super::text;
 
 /// Labels that the series of every listener have, in this order.
 pub(super) const LABELS: [&str; 4] = ["netns", "addr", "port", "process"];

@@ -1,10 +1,11 @@
 //! Traffic of each listener: connections, queue lengths, and the wait for accept().
 
+use netqueue_domain::{Features, Histogram, Traffic};
+
 use super::{
     family::{Distribution, Family, Kind, Scraped, count},
     series::LABELS,
 };
-use netqueue_domain::{Features, Histogram, Traffic};
 
 static ESTABLISHED: Family<4> = Family {
     name: "netqueue_connections_established_total",

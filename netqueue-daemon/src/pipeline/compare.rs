@@ -5,6 +5,8 @@
 
 use std::{path::Path, sync::Arc, time::Duration, time::Instant};
 
+use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
+use netqueue_kernel::Numbers;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -15,8 +17,6 @@ use crate::{
     clock,
     inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
 };
-use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
-use netqueue_kernel::Numbers;
 
 /// Largest number of comparisons of counters that differ, since a drop in progress is soon charged.
 const SETTLE: u32 = 5;

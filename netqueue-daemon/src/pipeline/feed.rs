@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use netqueue_domain::{Aggregator, Event, Observation, Observed, Snapshot, Timestamp};
 use tokio::sync::mpsc::{Sender, channel};
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     snapshots::Recording,
     spike_log,
 };
-use netqueue_domain::{Aggregator, Event, Observation, Observed, Snapshot, Timestamp};
 
 /// Recordings that may be made at once.
 pub const RECORDINGS: usize = 2;

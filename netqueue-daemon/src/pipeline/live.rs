@@ -2,6 +2,8 @@
 
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use netqueue_domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp};
+use netqueue_kernel::{self as kernel, Attached, Drained, Listens, Reading};
 use tokio::{io::unix::AsyncFd, time::Instant};
 
 use super::{Feed, Source, compare::Comparison};
@@ -12,8 +14,6 @@ use crate::{
         host::Host,
     },
 };
-use netqueue_domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp};
-use netqueue_kernel::{self as kernel, Attached, Drained, Listens, Reading};
 
 /// Records taken from the ring buffer before other tasks get their turn.
 const DRAIN: usize = 4096;

@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use alarm::Alarm;
 pub use feed::{Feed, RECORDINGS};
 pub use live::Live;
+use netqueue_domain::{Observation, Snapshot, Timestamp};
 pub use recorded::{Recorded, Speed};
 
 use crate::{
     memory,
     snapshots::{Publisher, Request},
 };
-use netqueue_domain::{Observation, Snapshot, Timestamp};
 
 /// Interval of draining while events come, so that the kernel side need not wake the daemon for each.
 const BUSY: Duration = Duration::from_millis(20);

@@ -2,11 +2,11 @@
 
 use std::{future, io, thread, time::Duration};
 
+use netqueue_domain::{Health, Observation, Observed, Timestamp};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Feed, Source, WATCH};
 use crate::recording::Reader;
-use netqueue_domain::{Health, Observation, Observed, Timestamp};
 
 /// Observations read ahead.
 const AHEAD: usize = 64;

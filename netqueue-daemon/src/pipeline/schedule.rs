@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::inventory::Depth;
 use netqueue_domain::{Netns, PerCounter};
+
+use crate::inventory::Depth;
 
 /// Counts attributed to each namespace.
 pub(super) type Sums = BTreeMap<Netns, PerCounter<u64>>;

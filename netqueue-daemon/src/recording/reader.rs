@@ -3,12 +3,12 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use netqueue_domain::Observed;
 
 use super::{
     END,
     header::{FORMAT, Header},
 };
-use netqueue_domain::Observed;
 
 /// Longest line in bytes; a file with a longer one is not a recording.
 const LONGEST: u64 = 256 << 20;

@@ -11,6 +11,7 @@ use std::{
 use axum::{Router, routing::get};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
+use netqueue_cli::client::{Access, Client, Query, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -23,7 +24,6 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Exposure, Secured, bind};
-use netqueue_cli::client::{Access, Client, Query, Version};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use netqueue_cli::pem;
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
@@ -11,7 +12,6 @@ use rustls::{
 };
 
 use super::file::TlsSection;
-use netqueue_cli::pem;
 
 /// TLS configuration of the server.
 #[derive(Clone, Debug)]

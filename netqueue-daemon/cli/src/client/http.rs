@@ -10,6 +10,7 @@ use hyper::{
     header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
+use netqueue_api::{Envelope, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
@@ -24,7 +25,6 @@ use super::{
     answer::{Answer, Version, is_unknown_path},
     sse::Parser,
 };
-use netqueue_api::{Envelope, Problem};
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Time limit of an answer; longer than the daemon itself takes before it abandons a request.

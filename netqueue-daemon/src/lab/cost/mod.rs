@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use netqueue_domain::{AttachWay, Features};
+use netqueue_kernel::{EmptyProbes, RunTime, RunTimes};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -18,8 +20,6 @@ use serde::Serialize;
 use self::work::{Prepared, Work};
 use super::netns::Netns;
 use super::sys;
-use netqueue_domain::{AttachWay, Features};
-use netqueue_kernel::{EmptyProbes, RunTime, RunTimes};
 
 /// Repetitions per batch; a batch in which another task had the CPU does not count.
 const BATCH: u32 = 50;

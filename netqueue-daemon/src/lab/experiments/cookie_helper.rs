@@ -3,6 +3,7 @@
 use std::iter;
 
 use anyhow::{Result, bail};
+use netqueue_kernel::CookieRequests;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -13,7 +14,6 @@ use crate::lab::raw::{self, FakePeers};
 use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
 use crate::lab::sockets::{Family, Listener};
 use crate::lab::sysctl;
-use netqueue_kernel::CookieRequests;
 
 pub(super) const HELPER: Experiment = Experiment {
     number: "80",

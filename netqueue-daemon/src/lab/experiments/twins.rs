@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use netqueue_kernel::FullTrampoline;
 
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::OwnDaemon;
@@ -12,7 +13,6 @@ use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, connect};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
-use netqueue_kernel::FullTrampoline;
 
 pub(super) const TWINS: Experiment = Experiment {
     number: "85",

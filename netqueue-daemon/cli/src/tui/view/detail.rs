@@ -1,6 +1,7 @@
 //! The chosen account: its causes below the table, and a description on a page of its own.
 
 use netqueue_api::{Listener, Part, Verdict};
+use netqueue_domain::glossary;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -16,7 +17,6 @@ use crate::{
     terminal::plain,
     tui::model::Model,
 };
-use netqueue_domain::glossary;
 
 /// Creates a block with a headline.
 pub(super) fn block(title: String, look: Look) -> Block<'static> {
