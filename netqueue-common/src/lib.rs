@@ -56,6 +56,8 @@ pub mod names {
     pub const TALLIES: &str = "nq_tallies";
     /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
     pub const LEDGER: &str = "nq_dropped_acks";
+    /// Least-recently-used hash: address of a socket whose reset was charged, while the call lasts.
+    pub const ACTIVE_RESETS: &str = "nq_active_rst";
     /// Hash: address of a namespace's counters on one CPU to their values when they were last read.
     pub const LOOKED: &str = "nq_mib_baseline";
     /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.

@@ -36,14 +36,22 @@ static NONE: Calls = Calls { open: [Scope::NONE; 2], cpus: [0; 2] };
 pub(crate) const CHARGED: u64 = 1 << 63;
 
 /// Keeps a call until its return.
+///
+/// If there is no room, nothing of the call may be charged at its entry: its return would charge it again.
 #[inline(always)]
-pub(crate) fn open(frame: Frame, sk: u64, skb: u64, cells: Cells, before: u64, mark: u64) {
+pub(crate) fn open(
+    frame: Frame,
+    [sk, skb]: [u64; 2],
+    cells: Cells,
+    before: u64,
+    mark: u64,
+) -> Result<(), Fault> {
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };
-    if OPEN_RESETS.get_ptr_mut(task).is_none() && OPEN_RESETS.insert(task, &NONE, 0).is_err() {
-        return;
+    if OPEN_RESETS.get_ptr_mut(task).is_none() {
+        OPEN_RESETS.insert(task, &NONE, 0).map_err(|_| Fault)?;
     }
-    let Some(calls) = OPEN_RESETS.get_ptr_mut(task) else { return };
+    let calls = OPEN_RESETS.get_ptr_mut(task).ok_or(Fault)?;
     // SAFETY: a live map value. Should the map give it to another task meanwhile, it stays memory for calls.
     let calls = unsafe { &mut *calls };
     // A packet is answered once: an open call for the same packet was left behind.
@@ -54,6 +62,7 @@ pub(crate) fn open(frame: Frame, sk: u64, skb: u64, cells: Cells, before: u64, m
     open.open(frame, sk, skb, cells.0, [before]);
     open.mark = mark;
     calls.cpus[place] = u64::from(this_cpu());
+    Ok(())
 }
 
 /// A call that has returned.

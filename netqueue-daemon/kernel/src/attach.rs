@@ -25,7 +25,7 @@ use super::{
     object,
     preemption::Preemption,
     preflight::Prepared,
-    probes::{self, PROBES, Probe},
+    probes::{self, PROBES, Plan, Probe},
     recycle::Recycler,
     ring::Ring,
     slots::{self, Slots},
@@ -265,7 +265,7 @@ impl Attached {
         let of_softirqs = |(status, _): &Probed| {
             status.attached
                 && status.mode == AttachMode::Kprobe
-                && !probes::may_be_preempted(&status.function, Preemption::Realtime)
+                && probes::plan(&status.function, Preemption::Realtime) == Plan::Traced
         };
         (!functions.is_empty() && self.probes.iter().any(of_softirqs)).then(|| {
             format!(

@@ -13,7 +13,7 @@ use super::{
     object::OBJECT,
     preemption::Preemption,
     preflight::Prepared,
-    probes::{self, At, PROBES, Probe},
+    probes::{self, At, PROBES, Plan, Probe},
 };
 
 /// The attached programs; dropping the value detaches them.
@@ -45,7 +45,7 @@ impl EmptyProbes {
             }
             let by_fentry = match way {
                 AttachWay::Kprobe => false,
-                AttachWay::Auto => !probes::may_be_preempted(function, Preemption::No),
+                AttachWay::Auto => probes::plan(function, Preemption::No) == Plan::Traced,
                 AttachWay::Fentry => true,
             };
             if by_fentry {
@@ -54,7 +54,7 @@ impl EmptyProbes {
                 }
                 traced += 1;
             } else {
-                for probe in group {
+                for probe in group.iter().filter(|probe| probe.goes_by(AttachMode::Kprobe)) {
                     kprobe(&mut kprobes, probe)?;
                 }
                 probed += 1;

@@ -3,11 +3,9 @@
 //! Both ends of a function go the same way, since each way identifies a call by a different address. So does
 //! the IPv6 twin of a function that IPv4 on a dual-stack listener also passes through.
 //!
-//! With `AttachWay::Auto` some functions use kprobes even where fentry works: those of process context hooked
-//! at their entry only; where the kernel preempts tasks, the entry of `tcp_v4_send_reset`, whose two ends are
-//! matched by packet, and both ends of its IPv6 twin; on PREEMPT_RT, both ends of either. While such a
-//! program runs, the kernel skips other kprobe programs on that CPU, but not those of the functions that
-//! softirqs run, which are attached by fentry.
+//! With `AttachWay::Auto` some functions use kprobes even where fentry works, alone or mixed ([`Plan`]):
+//! those of process context. While such a program runs, the kernel skips other kprobe programs on that CPU,
+//! but not those of the functions that softirqs run, which are attached by fentry.
 
 use std::os::fd::AsFd as _;
 
@@ -24,7 +22,7 @@ use super::{
     misses::Misses,
     preemption::{self, Preemption},
     preflight::Prepared,
-    probes::{self, At, Need, Probe},
+    probes::{self, At, Need, Plan, Probe},
 };
 
 /// Prefix of all program names in the object: `bpftool prog` on a host then shows their owner.
@@ -81,18 +79,11 @@ impl<'a> Hooks<'a> {
 
     fn attach_present(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Result<Vec<Probed>, AttachError> {
         let auto = self.way == AttachWay::Auto;
-        let preempted = |probe: &&Probe| probes::may_be_preempted(probe.function, self.preemption);
+        let plans = probes.iter().map(|probe| probes::plan(probe.function, self.preemption));
         if auto
             && self.types.is_ok()
-            && probes.iter().all(preempted)
-            && let Some(probed) = self.all_kprobes(ebpf, probes)
-        {
-            return Ok(probed);
-        }
-        if auto
-            && self.types.is_ok()
-            && probes.iter().all(|probe| probes::enters_by_kprobe(probe.function, self.preemption))
-            && let Some(probed) = self.kprobe_and_fexit(ebpf, probes)
+            && let Some(plan) = plans.reduce(|one, other| if one == other { one } else { Plan::Traced })
+            && let Some(probed) = self.by_plan(ebpf, probes, plan)
         {
             return Ok(probed);
         }
@@ -110,21 +101,33 @@ impl<'a> Hooks<'a> {
         }
     }
 
+    /// Attaches probes as planned; `None` if one cannot be attached, or for the plan that is the rule.
+    fn by_plan(&mut self, ebpf: &mut Ebpf, probes: &[&Probe], plan: Plan) -> Option<Vec<Probed>> {
+        match plan {
+            Plan::Traced => None,
+            Plan::Probed => self.all_kprobes(ebpf, probes),
+            Plan::Mixed => self.kprobe_and_fexit(ebpf, probes, false),
+            Plan::MixedTwice => self.kprobe_and_fexit(ebpf, probes, true),
+        }
+    }
+
     /// Attaches each probe by kprobe; `None` if one cannot be attached.
     fn all_kprobes(&self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
         let probed = self.kprobes(ebpf, probes, None).ok()?;
         probed.iter().all(|(status, _)| status.attached).then_some(probed)
     }
 
-    /// Attaches entries by kprobe and returns by fexit; `None` if one cannot be attached.
+    /// Attaches entries by kprobe and returns by fexit, or by kretprobe `as_well`; `None` if one cannot be
+    /// attached.
     ///
-    /// Only for functions whose two ends the kernel side matches by packet: the two ways see different stack
-    /// addresses.
-    fn kprobe_and_fexit(&mut self, ebpf: &mut Ebpf, probes: &[&Probe]) -> Option<Vec<Probed>> {
+    /// Only for functions whose entry by kprobe and return by fexit the kernel side matches by packet or
+    /// socket: the two ways see different stack addresses.
+    fn kprobe_and_fexit(&mut self, ebpf: &mut Ebpf, probes: &[&Probe], as_well: bool) -> Option<Vec<Probed>> {
         let (entries, returns): (Vec<&Probe>, Vec<&Probe>) =
             probes.iter().copied().partition(|probe| probe.at == At::Entry);
         let mut probed = self.fentry(ebpf, &returns).ok()?;
-        let Some(entered) = self.all_kprobes(ebpf, &entries) else {
+        let by_kprobe = if as_well { [returns.clone(), entries].concat() } else { entries };
+        let Some(entered) = self.all_kprobes(ebpf, &by_kprobe) else {
             returns.iter().for_each(|probe| unload(ebpf, &probe.traced()));
             return None;
         };
@@ -166,7 +169,7 @@ impl<'a> Hooks<'a> {
         no_fentry: Option<&String>,
     ) -> Result<Vec<Probed>, AttachError> {
         let mut probed = Vec::new();
-        for probe in probes {
+        for probe in probes.iter().filter(|probe| probe.goes_by(AttachMode::Kprobe)) {
             match kprobe(ebpf, probe, self.prepared.misses.is_some()) {
                 Ok(misses) => {
                     let mut status = probe.status(AttachMode::Kprobe, Ok(()));

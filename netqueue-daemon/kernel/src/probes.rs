@@ -53,6 +53,11 @@ const fn noted(function: &'static str, need: Need, cost: &'static str) -> Probe 
     Probe { program: function, function, at: At::Entry, need, cost, only: Some(AttachMode::Kprobe) }
 }
 
+/// Return of a function whose kprobe at the entry needs no program there: fexit catches what that one missed.
+const fn caught(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
+    Probe { only: Some(AttachMode::Fentry), ..optional(program, function, At::Return, cost) }
+}
+
 /// Entry of a module's function: a trampoline needs its types, which are not in the kernel's own BTF.
 const fn noted_as(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
     Probe { program, ..noted(function, Need::Feature, cost) }
@@ -95,9 +100,9 @@ const INTERRUPTIBLE: [&str; 8] = [
     "ipv4_mib_exit_net",
     "inet_csk_listen_start",
     "inet_csk_listen_stop",
-    "tcp_send_active_reset",
-    "tcp_v4_send_reset",
-    "tcp_v6_send_reset",
+    ACTIVE_RESETS,
+    IPV4_RESETS,
+    IPV6_RESETS,
 ];
 
 /// Returns whether a softirq can interrupt this function's programs.
@@ -109,46 +114,49 @@ pub(super) fn may_be_interrupted(function: &str) -> bool {
 ///
 /// An fentry program there could be preempted, and is skipped where another task calls the function
 /// meanwhile; a kprobe program is not preempted.
-const PREEMPTIBLE: [&str; 6] = [
-    NUMBER_FREED,
-    "tcp_sk_init",
-    "ipv4_mib_exit_net",
-    "inet_csk_listen_start",
-    "inet_csk_listen_stop",
-    "tcp_send_active_reset",
-];
+const PREEMPTIBLE: [&str; 5] =
+    [NUMBER_FREED, "tcp_sk_init", "ipv4_mib_exit_net", "inet_csk_listen_start", "inet_csk_listen_stop"];
 
-/// Functions that run in process context as well as in softirqs.
-///
-/// Where softirqs are threads, none of them interrupts a kprobe program there.
-const RESETS: [&str; 2] = [IPV4_RESETS, IPV6_RESETS];
+/// Resets sent unprompted, mostly from process context: either end of the function can charge one.
+const ACTIVE_RESETS: &str = "tcp_send_active_reset";
 
-/// IPv4 resets, hooked at both ends, either of which can charge one.
+/// Resets in answer to IPv4 packets, from process context as well as from softirqs.
 ///
-/// The kernel skips a kprobe at the entry while a softirq interrupts another kprobe program, and fexit at the
-/// return while a preempted task is inside that program: hardly ever both.
+/// Either end of the function can charge all but a few.
 const IPV4_RESETS: &str = "tcp_v4_send_reset";
 
-/// IPv6 resets, hooked at both ends, of which only the return is sure that one was sent.
-///
-/// The kernel skips fexit there while a preempted task is inside that program.
+/// Resets in answer to IPv6 packets, of which mostly the return alone is sure that one was sent.
 const IPV6_RESETS: &str = "tcp_v6_send_reset";
 
-/// Returns whether kprobes suit this function better than fentry.
+/// How the programs of a function are attached where the operator leaves it to netqueue.
 ///
-/// True as long as the functions that softirqs run are attached by fentry.
-pub(super) fn may_be_preempted(function: &str, preemption: Preemption) -> bool {
-    PREEMPTIBLE.contains(&function)
-        || match preemption {
-            Preemption::No => false,
-            Preemption::OfTasks => function == IPV6_RESETS,
-            Preemption::Realtime => RESETS.contains(&function),
-        }
+/// The kernel skips a kprobe program while a softirq interrupts another one on its CPU, or while a task is
+/// preempted there in a map operation; it skips a fentry or fexit program while a task is preempted, or
+/// interrupted, within that program. Both at once is what a mixed plan leaves to chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// By fentry and fexit.
+    Traced,
+    /// By kprobe and kretprobe.
+    Probed,
+    /// The entry by kprobe, the return by fexit.
+    Mixed,
+    /// As [`Self::Mixed`], and the return by kretprobe as well.
+    MixedTwice,
 }
 
-/// Returns whether this function's entry goes by kprobe and its return by fexit.
-pub(super) fn enters_by_kprobe(function: &str, preemption: Preemption) -> bool {
-    preemption == Preemption::OfTasks && function == IPV4_RESETS
+/// Returns the plan for a function.
+///
+/// A kprobe is right for a function of process context as long as those that softirqs run are attached by
+/// fentry. Where softirqs are threads, none of them interrupts a kprobe program.
+pub(super) fn plan(function: &str, preemption: Preemption) -> Plan {
+    match (function, preemption) {
+        (ACTIVE_RESETS, _) | (IPV4_RESETS, Preemption::OfTasks) => Plan::Mixed,
+        (IPV4_RESETS, Preemption::Realtime) => Plan::MixedTwice,
+        (IPV6_RESETS, Preemption::OfTasks | Preemption::Realtime) => Plan::MixedTwice,
+        _ if PREEMPTIBLE.contains(&function) => Plan::Probed,
+        _ => Plan::Traced,
+    }
 }
 
 /// Families of functions, one of which may call another for the same packet.
@@ -218,7 +226,8 @@ pub(super) const PROBES: &[Probe] = &[
     optional("reqsk_timer_handler_return", "reqsk_timer_handler", At::Return, TIMER),
     optional("reqsk_timer_handler", "reqsk_timer_handler", At::Entry, TIMER),
     optional(ACCEPT, ACCEPT, At::Entry, WAIT),
-    optional("tcp_send_active_reset", "tcp_send_active_reset", At::Entry, ACTIVE),
+    caught("tcp_send_active_reset_return", ACTIVE_RESETS, ACTIVE),
+    optional(ACTIVE_RESETS, ACTIVE_RESETS, At::Entry, ACTIVE),
 ];
 
 impl Probe {
@@ -300,7 +309,8 @@ mod tests {
 
     #[test]
     fn whatever_a_softirq_may_interrupt_is_in_the_table() {
-        for function in INTERRUPTIBLE.into_iter().chain(PREEMPTIBLE).chain(RESETS) {
+        let planned = [ACTIVE_RESETS, IPV4_RESETS, IPV6_RESETS];
+        for function in INTERRUPTIBLE.into_iter().chain(PREEMPTIBLE).chain(planned) {
             assert!(PROBES.iter().any(|probe| probe.function == function), "{function}");
         }
     }

@@ -1,16 +1,21 @@
 //! net/ipv4/tcp_output.c `tcp_send_active_reset(sk, ..)`: this side resets a connection unprompted.
 //!
-//! The function's first statement raises OutRsts, so each entry is one reset. The function takes `(sk,
+//! The function's first statement raises OutRsts, so each call is one reset. The function takes `(sk,
 //! priority)` before 6.10, `(sk, priority, reason)` from 6.10 and `(sk, reason)` from 7.2: the loader finds
-//! the position of the reason. The function may run in process context. A connection that a closing listener
-//! still had in its accept queue is charged to that listener.
+//! the position of the reason. A connection that a closing listener still had in its accept queue is charged
+//! to that listener.
+//!
+//! The function may run in process context, where the kernel skips the kprobe at its entry while a map
+//! operation of any task is preempted on that CPU, and below a softirq. A fexit program then does what the
+//! skipped one would have done: the function changes nothing that the cause is told by.
 
 use core::hint::black_box;
 
+use aya_ebpf::{macros::map, maps::LruHashMap, programs::FExitContext};
 use netqueue_common::{Cell, NO_REASON, Tally};
 
 use super::{
-    call::{Entry, entry},
+    call::{Entry, entry, returned},
     trampoline::Function,
 };
 use crate::{
@@ -24,11 +29,31 @@ use crate::{
     scope::CpuState,
 };
 
+/// Sockets whose reset was charged at the entry of a call that has not returned.
+/// A socket is locked while it is reset, and so is in one call at a time. Where no program is at the return,
+/// sockets stay until they are evicted.
+#[map(name = "nq_active_rst")]
+static CHARGED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(4096, 0);
+
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
+    let sk = call.arg(0);
+    CHARGED.insert(sk, 0, 0).map_err(|_| Fault)?;
+    account_for(call, sk)
+}
+
+#[inline(always)]
+fn leave(call: &FExitContext) -> Result<(), Fault> {
+    let sk = Entry::arg(call, 0);
+    if CHARGED.remove(sk).is_ok() { Ok(()) } else { account_for(call, sk) }
+}
+
+/// Charges the reset that a call sends.
+#[inline(always)]
+fn account_for(call: &impl Entry, sk: u64) -> Result<(), Fault> {
     let state = state();
     let forgotten = state.forgotten;
-    let (sk, reason) = (Sock(call.arg(0)), reason(call));
+    let (sk, reason) = (Sock(sk), reason(call));
     let cells = Cells::tcp(state, sk.net()?)?;
     resets::note_charged(state, cells);
     if forgotten.child == sk.0 {
@@ -61,7 +86,8 @@ fn charge(state: &mut CpuState, sk: u64, listener: u64, code: u32, reason: u32) 
 /// Not inlined: functions that are called one after the other share the program's stack of 512 bytes.
 #[inline(never)]
 fn cause_of(call: &impl Entry, sk: u64, reason: u32) -> u32 {
-    let own = Function { code: layout!(code_of_active_reset), parameters: 0 };
+    let parameters = if layout!(active_reset_reason_arg) == 2 { 3 } else { 2 };
+    let own = Function { code: layout!(code_of_active_reset), parameters };
     cause(Sock(sk), reason, call.caller(own).unwrap_or(0)) as u32
 }
 
@@ -156,3 +182,4 @@ fn reason(call: &impl Entry) -> u32 {
 }
 
 entry!(enter; nq_tcp_send_active_reset, nq_tcp_send_active_reset_fentry);
+returned!(leave; nq_tcp_send_active_reset_fexit);

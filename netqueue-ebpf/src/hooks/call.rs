@@ -214,6 +214,18 @@ macro_rules! probed {
 }
 pub(super) use probed;
 
+/// Defines the fexit program of a function whose kprobe needs no program at the return:
+/// `returned!(body; fexit name)`.
+macro_rules! returned {
+    ($body:expr; $fexit:ident) => {
+        #[aya_ebpf::macros::fexit]
+        fn $fexit(ctx: aya_ebpf::programs::FExitContext) -> u32 {
+            $crate::account::observe($body(&ctx))
+        }
+    };
+}
+pub(super) use returned;
+
 /// Defines the programs of a return: `leaving!(body; kretprobe name, fexit name)`, or two bodies.
 macro_rules! leaving {
     ($body:expr; $kretprobe:ident, $fexit:ident) => {

@@ -7,8 +7,10 @@
 //! be NULL, a listener, a time-wait socket or a connection.
 //!
 //! The functions may run in process context (a socket's backlog), where a softirq's call comes on top, or
-//! another task's, also while a program of the outer call runs. The kernel skips a program on top of itself:
-//! a return program that sees the arguments does what the skipped entry program would have done.
+//! another task's, also while a program of the outer call runs. The kernel skips a program on top of itself,
+//! and a kprobe on top of any other or of a preempted map operation: a return program that sees the arguments
+//! does what the skipped entry program would have done, and a call may have two return programs, of which one
+//! that is skipped leaves its work to the other.
 
 use core::hint::black_box;
 
@@ -79,12 +81,11 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     let cells = Cells::tcp(state, net_of(sk, skb)?)?;
     let mark = verdict(state, call, sk, skb, u64::from(ipv4));
     if is_answered(sk, skb, ipv4)? {
-        resets::open(frame, sk, skb, cells, 0, resets::CHARGED);
+        resets::open(frame, [sk, skb], cells, 0, resets::CHARGED)?;
         return account_for(state, sk, skb, cells, mark);
     }
     let before = resets::uncharged(state, cells)?;
-    resets::open(frame, sk, skb, cells, before, mark);
-    Ok(())
+    resets::open(frame, [sk, skb], cells, before, mark)
 }
 
 /// Returns whether this packet, which is no reset, is certainly answered with one.
@@ -194,6 +195,7 @@ fn by_packet(sk: u64, skb: u64) -> Result<Cell, Fault> {
     })
 }
 
+/// Does the rest of a call at its return, which a kretprobe may see alone or after fexit.
 #[inline(always)]
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     let state = state();
@@ -226,13 +228,10 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         }
         (sk, cells, mark) = (returned.sk, returned.cells, returned.mark);
     } else {
-        // The entry had nothing to keep, or was skipped.
+        // The entry had nothing to keep, or was skipped. Without a counter from the entry, a packet that may be
+        // answered counts as answered.
         sk = Entry::arg(call, 0);
-        if Packet(skb).is_reset()? {
-            return Ok(());
-        }
-        if !is_answered(sk, skb, ipv4)? {
-            tally(Tally::EntryMissed);
+        if Packet(skb).is_reset()? || (sk == 0 && ipv4 && !Packet(skb).is_for_this_host()?) {
             return Ok(());
         }
         cells = Cells::tcp(state, net_of(sk, skb)?)?;

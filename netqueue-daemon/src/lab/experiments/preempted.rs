@@ -1,6 +1,7 @@
 //! Resets sent from process context while other tasks want the CPU.
 //! Data that arrives while its receiver closes is processed by the closing task. A preemptible kernel may
-//! interrupt that task at any point and move it to another CPU.
+//! interrupt that task at any point and move it to another CPU. It may also interrupt a task that writes a map
+//! of eBPF, and then skips the kprobe programs of every tool on that CPU until that task goes on.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use netqueue_kernel::MapWriter;
 
 use super::load::wait_until_quiet;
 use crate::lab::counters::Counter;
@@ -18,7 +20,8 @@ use crate::lab::sysctl;
 pub(super) const PREEMPTED: Experiment = Experiment {
     number: "84",
     name: "resets-preempted",
-    incident: "3 servers, one of them of IPv6, close connections on which 6 clients go on sending, for 10 s, while 4 other tasks preempt them",
+    incident: "3 servers, one of them of IPv6, close connections on which 6 clients go on sending, for 10 s, while 4 other tasks preempt them and a \
+               fifth writes a map of eBPF all the time",
     verdict: "resets sent by processes, each charged once, whatever came in between",
     provoke: Provoke::Inside(preempted),
 };
@@ -46,9 +49,12 @@ fn preempted(_: &Settings) -> Result<Scene> {
         open.push(listener);
     }
     tasks.extend((0..4).map(|_| thread::spawn(move || preempt(until))));
+    let map = MapWriter::new()?;
+    let writer = thread::spawn(move || write(map, until));
     for task in tasks {
         task.join().map_err(|_| anyhow!("a task of the experiment panicked"))?;
     }
+    writer.join().map_err(|_| anyhow!("the task that writes the map panicked"))??;
     wait_until_quiet()?;
     Ok(Scene {
         kernel: vec![(Counter::OutRsts, Amount::AtLeast(100))],
@@ -89,4 +95,12 @@ fn preempt(until: Instant) {
         thread::sleep(Duration::from_micros(300));
         std::hint::black_box((0..800_u64).map(std::hint::black_box).sum::<u64>());
     }
+}
+
+/// Writes a map all the time, as tools do that keep their state in one.
+fn write(mut map: MapWriter, until: Instant) -> Result<()> {
+    while Instant::now() < until {
+        (0..=u8::MAX).try_for_each(|value| map.write(value))?;
+    }
+    Ok(())
 }
