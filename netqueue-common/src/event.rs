@@ -4,10 +4,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ListenerKey;
 
-/// Value of [`Event::reason`] for a drop, and for a reset before 6.10, where the kernel has no reasons.
+/// Value of [`EventRecord::reason`] for a drop, and for a reset before 6.10, where the kernel has no reasons.
 pub const NO_REASON: u32 = u32::MAX;
 
-/// Value of [`Event::slot`] if no slot was left to charge.
+/// Value of [`EventRecord::slot`] if no slot was left to charge.
 pub const NO_SLOT: u32 = u32::MAX;
 
 /// A queue length or limit that was not read.
@@ -16,7 +16,7 @@ pub const UNKNOWN_LENGTH: u32 = u32::MAX;
 /// One record of the ring buffer: a drop or a reset.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Event {
+pub struct EventRecord {
     /// Time of the drop or reset, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
     /// Nanoseconds since the final ACK of an expired handshake was dropped, for its reset; else 0.
@@ -31,7 +31,7 @@ pub struct Event {
     pub peer_family: u16,
     /// The local port, host byte order, even if the account covers many ports.
     pub local_port: u32,
-    /// The [`Cell`](crate::Cell) that the event raised.
+    /// The [`CounterId`](crate::CounterId) that the event raised.
     pub code: u32,
     /// The CPU on which the drop or reset happened.
     pub cpu: u32,

@@ -49,7 +49,7 @@ impl ListenerKey {
 /// that a run has found stays valid until the end of that run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Account {
+pub struct SlotMeta {
     /// Key of the account whose counts the slot contains.
     pub key: ListenerKey,
     /// Inode number of the listener's socket, as sock_diag reports it.
@@ -63,7 +63,7 @@ pub struct Account {
     pub state: u32,
 }
 
-impl Account {
+impl SlotMeta {
     /// The slot has no owner.
     pub const FREE: u32 = 0;
     /// `key` is the key of the owner.
@@ -73,8 +73,8 @@ impl Account {
     pub const RETIRED: u32 = 2;
 }
 
-/// Return values of the programs that the daemon runs to change the kernel side's maps (keeper.rs).
-pub mod kept {
+/// Return values of the programs that the daemon runs to change the kernel side's maps (control.rs).
+pub mod control_status {
     /// Success; of a listener that was examined: it still listens.
     pub const DONE: u32 = 0;
     /// The slot is not in the generation or state that the caller expected.
@@ -94,4 +94,4 @@ unsafe impl aya::Pod for ListenerKey {}
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
-unsafe impl aya::Pod for Account {}
+unsafe impl aya::Pod for SlotMeta {}

@@ -53,7 +53,7 @@ pub struct KernelLayout {
     /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
     pub event_cost: u64,
     /// Nanoseconds of allowance that a silent account can save up, less the cost of one event.
-    pub event_savings: u64,
+    pub event_burst: u64,
 
     /// `sock.__sk_common.skc_net.net`
     pub sock_net: u32,

@@ -4,27 +4,27 @@
 //! Every type that crosses the border is `#[repr(C)]`, contains integers only, and has its layout proven by
 //! zerocopy's derives (a padded struct does not compile). Integers become enums only after decoding.
 
-mod cell;
-mod counts;
+mod counter_id;
+mod counter_row;
+mod dropped_ack;
 mod event;
 mod key;
 mod layout;
-mod ledger;
 mod listen;
-mod namespace;
+mod netns;
 mod tally;
 mod traffic;
 
-pub use cell::Cell;
-pub use counts::Counts;
-pub use event::{Event, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
-pub use key::{Account, ListenerKey, kept};
+pub use counter_id::CounterId;
+pub use counter_row::CounterRow;
+pub use dropped_ack::{DroppedAck, Flow};
+pub use event::{EventRecord, NO_REASON, NO_SLOT, UNKNOWN_LENGTH};
+pub use key::{ListenerKey, SlotMeta, control_status};
 pub use layout::KernelLayout;
-pub use ledger::{Flow, Suspect};
-pub use listen::ListenCall;
-pub use namespace::{Farewell, Lives, Namespace};
+pub use listen::ListenRecord;
+pub use netns::{GenerationRow, Namespace, NetnsFinalRecord};
 pub use tally::{Tallies, Tally};
-pub use traffic::{Control, Look, QueuedSet, Traffic, Waits};
+pub use traffic::{Control, PendingSet, QueueSample, TrafficRow, Waits};
 
 /// Names of the maps and globals, for the loader and for `bpftool map`.
 /// The prefix shows on a host that the maps are netqueue's. A map's name has room for 15 characters
@@ -40,33 +40,33 @@ pub mod names {
     pub const FREE_ENDPOINTS: &str = "nq_free_ports";
     /// Stack of free slots for the `other` buckets of namespaces, filled by the loader.
     pub const FREE_OTHERS: &str = "nq_free_others";
-    /// Memory-mapped array: slot to [`Account`](crate::Account).
+    /// Memory-mapped array: slot to [`SlotMeta`](crate::SlotMeta).
     pub const ACCOUNTS: &str = "nq_accounts";
-    /// Memory-mapped array: slot times number of rows plus row to [`Counts`](crate::Counts).
+    /// Memory-mapped array: slot times number of rows plus row to [`CounterRow`](crate::CounterRow).
     pub const COUNTS: &str = "nq_counts";
-    /// Memory-mapped array: listener's slot times number of rows plus row to [`Traffic`](crate::Traffic).
+    /// Memory-mapped array: listener's slot times number of rows plus row to [`TrafficRow`](crate::TrafficRow).
     pub const TRAFFIC: &str = "nq_traffic";
     /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
     pub const WAITS: &str = "nq_accept_waits";
-    /// Memory-mapped array: slot of a listener to [`Look`](crate::Look).
-    pub const LOOKS: &str = "nq_queue_sample";
+    /// Memory-mapped array: slot of a listener to [`QueueSample`](crate::QueueSample).
+    pub const QUEUE_SAMPLES: &str = "nq_queue_sample";
     /// Memory-mapped array of one [`Control`](crate::Control), which the daemon writes.
     pub const CONTROL: &str = "nq_control";
     /// Memory-mapped array: CPU to [`Tallies`](crate::Tallies).
     pub const TALLIES: &str = "nq_tallies";
-    /// Least-recently-used hash: [`Flow`](crate::Flow) to [`Suspect`](crate::Suspect).
-    pub const LEDGER: &str = "nq_dropped_acks";
+    /// Least-recently-used hash: [`Flow`](crate::Flow) to [`DroppedAck`](crate::DroppedAck).
+    pub const DROPPED_ACKS: &str = "nq_dropped_acks";
     /// Least-recently-used hash: address of a socket whose reset was charged, while the call lasts.
     pub const ACTIVE_RESETS: &str = "nq_active_rst";
     /// Hash: address of a namespace's counters on one CPU to their values when they were last read.
-    pub const LOOKED: &str = "nq_mib_baseline";
-    /// Memory-mapped array: the generations of inode numbers, as [`Lives`](crate::Lives) packs them.
-    pub const LIVES: &str = "nq_netns_gens";
-    /// Ring buffer of [`Farewell`](crate::Farewell) records.
-    pub const FAREWELLS: &str = "nq_netns_final";
-    /// Ring buffer of [`ListenCall`](crate::ListenCall) records.
+    pub const MIB_BASELINES: &str = "nq_mib_baseline";
+    /// Memory-mapped array: the generations of inode numbers, as [`GenerationRow`](crate::GenerationRow) packs them.
+    pub const NETNS_GENERATIONS: &str = "nq_netns_gens";
+    /// Ring buffer of [`NetnsFinalRecord`](crate::NetnsFinalRecord) records.
+    pub const NETNS_FINALS: &str = "nq_netns_final";
+    /// Ring buffer of [`ListenRecord`](crate::ListenRecord) records.
     pub const LISTENS: &str = "nq_listens";
-    /// Ring buffer of [`Event`](crate::Event) records.
+    /// Ring buffer of [`EventRecord`](crate::EventRecord) records.
     pub const EVENTS: &str = "nq_events";
     /// Read-only global of type [`KernelLayout`](crate::KernelLayout).
     pub const LAYOUT: &str = "LAYOUT";

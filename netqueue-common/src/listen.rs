@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The record is written before the kernel decides, and so does not contain whether the call succeeded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct ListenCall {
+pub struct ListenRecord {
     /// Time of the call, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
     /// The inode number of the socket.

@@ -16,11 +16,11 @@ pub enum Tally {
     EventsRingFull,
     /// Charges that found no slot at all and are missing from every sum.
     ChargesLost,
-    /// Handshakes put into the ledger.
-    LedgerEntered,
-    /// Handshakes taken out of the ledger again.
-    /// A handshake that was entered and not taken out is still in the ledger, or a newer one evicted it.
-    LedgerStruck,
+    /// Handshakes put into the cache of dropped final ACKs.
+    DroppedAcksEntered,
+    /// Handshakes taken out of the cache of dropped final ACKs again.
+    /// A handshake that was entered and not taken out is still in the cache of dropped final ACKs, or a newer one evicted it.
+    DroppedAcksStruck,
     /// Kernel structures that could not be read; whatever depended on them is missing.
     Unreadable,
     /// Returns of a function whose entry, or calls before it, were not seen.
@@ -35,10 +35,10 @@ pub enum Tally {
     QueuedForgotten,
     /// Network namespaces whose inode number is beyond the numbers that generations are kept for.
     /// Such a namespace is not distinguished from others that have the number before or after it.
-    NamespacesUntold,
+    NetnsUntracked,
     /// Network namespaces that ended without a report of their final counters.
     /// The ring buffer for them was full, or there are more CPUs than are summed up.
-    FarewellsLost,
+    NetnsFinalsLost,
     /// listen() calls that were not reported, because the ring buffer for them was full.
     /// Their listeners' arguments are not known.
     ListensLost,
@@ -64,15 +64,15 @@ impl Tally {
         Self::EventsSuppressed,
         Self::EventsRingFull,
         Self::ChargesLost,
-        Self::LedgerEntered,
-        Self::LedgerStruck,
+        Self::DroppedAcksEntered,
+        Self::DroppedAcksStruck,
         Self::Unreadable,
         Self::EntryMissed,
         Self::ReturnMissed,
         Self::WrongFrame,
         Self::QueuedForgotten,
-        Self::NamespacesUntold,
-        Self::FarewellsLost,
+        Self::NetnsUntracked,
+        Self::NetnsFinalsLost,
         Self::ListensLost,
         Self::BaselinesFull,
         Self::MovedElsewhere,

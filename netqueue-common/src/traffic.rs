@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Counts only grow while the slot has one owner.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Traffic {
+pub struct TrafficRow {
     /// Connections that accept() took within the first of [`Waits::BOUNDS`].
     /// Most connections are, so each CPU counts them in a row of its own.
     pub prompt: u64,
@@ -15,7 +15,7 @@ pub struct Traffic {
     /// Connections by length of the accept queue when they entered it, themselves included.
     /// The buckets are 1, up to 2, 4, .., and longer. All connections are in the first one if the length is
     /// not observed. The sum of the buckets is the number of connections that entered the queue.
-    pub depth: [u64; Traffic::DEPTHS],
+    pub depth: [u64; TrafficRow::DEPTHS],
     /// Sum of the lengths in [`Self::depth`], except those in its first bucket, which are 1 each.
     pub depth_sum: u64,
     /// Longest that the accept queue was, if longer than 1, as this CPU saw it, in even and in odd epochs.
@@ -32,12 +32,12 @@ pub struct Traffic {
     pub synack_retransmits: u64,
 }
 
-impl Traffic {
+impl TrafficRow {
     /// Number of buckets of [`Self::depth`]: bucket `n` ends at `1 << n`, the last one has no bound.
     pub const DEPTHS: usize = 16;
 }
 
-/// Waits in one listener's accept queue, except those counted in [`Traffic::prompt`].
+/// Waits in one listener's accept queue, except those counted in [`TrafficRow::prompt`].
 /// All CPUs write to one structure.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -80,17 +80,17 @@ impl Waits {
 /// The address of a connection's socket selects the set.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct QueuedSet {
+pub struct PendingSet {
     /// Kernel addresses of the connections' sockets; 0 where there is none.
     pub socks: [u64; 4],
     /// Listener of each connection: its first row in the lower half, its slot's generation in the upper.
-    pub whose: [u64; 4],
+    pub owners: [u64; 4],
 }
 
 /// A sample of a listener's queues, taken without an event.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Look {
+pub struct QueueSample {
     /// 1 if the socket was found listening; else the other members mean nothing.
     pub listening: u32,
     /// `sk_ack_backlog`
@@ -101,7 +101,7 @@ pub struct Look {
     pub syn_length: u32,
 }
 
-impl Look {
+impl QueueSample {
     /// Number of listeners that one run of the program samples.
     pub const BATCH: u32 = 64;
 }
@@ -116,14 +116,14 @@ pub struct Control {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Control, Look, Traffic, Waits};
+    use super::{Control, QueueSample, TrafficRow, Waits};
 
     // SAFETY: repr(C), integers only, no padding (proven by IntoBytes), any bytes are a value (by FromBytes).
-    unsafe impl aya::Pod for Traffic {}
+    unsafe impl aya::Pod for TrafficRow {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Waits {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for Look {}
+    unsafe impl aya::Pod for QueueSample {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Control {}
 }

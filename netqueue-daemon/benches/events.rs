@@ -8,7 +8,7 @@ use std::{hint::black_box, time::Duration};
 use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crowd::{BUSY, second};
-use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace};
+use netqueue_common::{CounterId, EventRecord, ListenerKey, NO_REASON, Namespace};
 use netqueue_domain::{Event, EventLog, Observation};
 use netqueue_kernel::Decoder;
 use zerocopy::IntoBytes as _;
@@ -21,7 +21,7 @@ const DRAIN: u64 = 4096;
 /// A full drain of drops at the busy listeners, of a hundred peers.
 fn ring(listeners: u64) -> Vec<u8> {
     let busy = listeners.div_ceil(BUSY);
-    let record = |number: u64| Record {
+    let record = |number: u64| EventRecord {
         time: 2_000_000_000 + number * 1000,
         age: 0,
         key: ListenerKey {
@@ -36,7 +36,7 @@ fn ring(listeners: u64) -> Vec<u8> {
         peer_port: (number % 60_000) as u16,
         peer_family: 2,
         local_port: (number % busy * BUSY) as u32,
-        code: Cell::DropAcceptQueueFullSyn as u32,
+        code: CounterId::DropAcceptQueueFullSyn as u32,
         cpu: 0,
         reason: NO_REASON,
         accept_length: 512,
@@ -56,7 +56,7 @@ fn decode(criterion: &mut Criterion<CpuTime>) {
     let (ring, decoder) = (ring(100), Decoder::default());
     group.bench_function("events", |bencher| {
         bencher.iter(|| {
-            let records = black_box(&ring).chunks_exact(size_of::<Record>());
+            let records = black_box(&ring).chunks_exact(size_of::<EventRecord>());
             records.filter_map(|record| decoder.event(record, second(0))).count()
         });
     });
@@ -68,7 +68,7 @@ fn store(criterion: &mut Criterion<CpuTime>) {
     group.throughput(Throughput::Elements(DRAIN));
     for listeners in CROWDS {
         let (ring, decoder) = (ring(listeners), Decoder::default());
-        let records = ring.chunks_exact(size_of::<Record>());
+        let records = ring.chunks_exact(size_of::<EventRecord>());
         let events: Vec<Event> = records.filter_map(|record| decoder.event(record, second(0))).collect();
         let mut log = EventLog::new(16 << 20);
         group.bench_function(BenchmarkId::new("listeners", listeners), |bencher| {
@@ -88,7 +88,7 @@ fn take_in(criterion: &mut Criterion<CpuTime>) {
         let (mut drains, mut now) = (0, 3);
         group.bench_function(BenchmarkId::new("listeners", listeners), |bencher| {
             bencher.iter(|| {
-                let records = black_box(&ring).chunks_exact(size_of::<Record>());
+                let records = black_box(&ring).chunks_exact(size_of::<EventRecord>());
                 let events = records.filter_map(|record| decoder.event(record, second(now)));
                 let events: Vec<_> = events.collect();
                 aggregator.apply(second(now), Observation::Events(events));

@@ -5,7 +5,7 @@
 use std::{fs::File, io, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use netqueue_domain::{Aggregator, Features, Keep, Netns, Settings, Timestamp};
+use netqueue_domain::{Aggregator, AggregatorSettings, Features, Keep, Netns, Timestamp};
 use netqueue_kernel::{self as kernel, EventAllowance, LoadSettings};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -17,7 +17,7 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 use crate::{
     api, clock,
     config::{Config, LogConfig, LogFormat},
-    delivery::{self, Kind, Place, Target},
+    delivery::{self, Kind, Target, WebhookEndpoint},
     inventory,
     journal::{self, JournalSettings},
     memory, metrics,
@@ -25,7 +25,7 @@ use crate::{
     privileges,
     recording::{Header, Reader},
     service_manager, snapshots, ui,
-    web::{self, Exposure, Secured},
+    web::{self, AuthConfig, Exposure},
 };
 
 /// Runs the daemon until SIGTERM or SIGINT, or until the kernel side fails.
@@ -50,8 +50,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let left = privileges::drop_unneeded().context("cannot give up capabilities")?;
     tracing::info!(?left, "attached; other capabilities given up");
     let told = attached.listens.is_ok();
-    let settings = inventory::census::Settings { owners: config.owners, told };
-    let census = inventory::census::start(settings, attached.numbers.numbering())
+    let settings = inventory::scanner::ScannerSettings { owners: config.owners, told };
+    let census = inventory::scanner::start(settings, attached.numbers.generation_of())
         .context("cannot start the inventory's thread")?;
     let servers = servers()?;
     runtime()?.block_on(async {
@@ -97,7 +97,7 @@ fn servers() -> io::Result<Runtime> {
 }
 
 fn feed(config: &Config, host: Netns, sees_host: bool, attached: Timestamp) -> anyhow::Result<Feed> {
-    let settings = Settings {
+    let settings = AggregatorSettings {
         host,
         sees_host,
         event_memory: config.event_memory,
@@ -122,13 +122,13 @@ fn feed(config: &Config, host: Netns, sees_host: bool, attached: Timestamp) -> a
 /// Opening them is the cheapest step that can fail, and nothing is attached yet.
 struct Front {
     server: web::Server,
-    secured: Arc<Secured>,
+    secured: Arc<AuthConfig>,
 }
 
 impl Front {
     fn open(config: &Config) -> anyhow::Result<Self> {
         privileges::raise_open_files();
-        let secured = Arc::new(Secured::read(config.web_config_file.as_deref())?);
+        let secured = Arc::new(AuthConfig::read(config.web_config_file.as_deref())?);
         let server = web::bind(config.listen_address, Arc::clone(&secured))?;
         Ok(Self { server, secured })
     }
@@ -143,7 +143,7 @@ impl Front {
         let Self { server, secured } = self;
         let stop = stop_signals()?;
         reload_on_hangup(Arc::clone(&secured))?;
-        let told = delivery::Tally::new()?;
+        let told = delivery::DeliveryMetrics::new()?;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
         let router = api::router(snapshots.clone())
             .merge(ui::router(&config.telemetry_path))
@@ -181,7 +181,7 @@ impl Front {
 
 /// Lists the endpoints to which spike alerts are delivered.
 fn targets(config: &Config) -> impl Iterator<Item = Target> {
-    let of = |kind, place: &Option<Place>| place.clone().map(|place| Target::new(kind, place));
+    let of = |kind, place: &Option<WebhookEndpoint>| place.clone().map(|place| Target::new(kind, place));
     [of(Kind::Alertmanager, &config.alertmanager), of(Kind::Webhook, &config.webhook)].into_iter().flatten()
 }
 
@@ -212,7 +212,7 @@ fn load_settings(config: &Config) -> LoadSettings {
     LoadSettings {
         ring_bytes: config.ring_bytes,
         max_listeners: config.max_listeners,
-        ledger_capacity: config.ledger_capacity,
+        dropped_ack_cache_capacity: config.dropped_ack_cache_capacity,
         event_allowance: config.event_rate.map(|rate| EventAllowance { rate, burst: config.event_burst }),
         attach: config.attach,
         features: Features {
@@ -259,7 +259,7 @@ fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
 }
 
 /// Reloads the web configuration on SIGHUP, as POST /-/reload does.
-fn reload_on_hangup(secured: Arc<Secured>) -> anyhow::Result<()> {
+fn reload_on_hangup(secured: Arc<AuthConfig>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {

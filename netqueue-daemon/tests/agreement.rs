@@ -214,7 +214,7 @@ fn parts(replay: &Replay, kernel: &str) {
     let reader = Reader::new(File::open(recording(kernel)).expect("a file")).expect("a recording");
     let before: i64 = reader
         .filter_map(|observed| match observed.expect("it is whole").what {
-            Observation::Standing(standing) => Some(standing.accounts),
+            Observation::Checkpoint(checkpoint) => Some(checkpoint.accounts),
             _ => None,
         })
         .flatten()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use netqueue_daemon::{api, snapshots, web};
 use netqueue_domain::{
-    AccountKey, Aggregator, AttachMode, DropKind, Endpoint, Event, Health, Netns, Peer, ProbeStatus,
-    QueueState, Queues, ResetCause, Settings, SocketId, Timestamp, What,
+    AccountKey, Aggregator, AggregatorSettings, AttachMode, DropKind, Endpoint, Event, Health, Netns, Peer,
+    ProbeStatus, QueueState, Queues, ResetCause, SocketId, Timestamp, What,
 };
 use serde_json::Value;
 use tokio::{
@@ -38,7 +38,8 @@ fn event(seconds: u64, account: AccountKey, port: u16, what: What) -> Event {
 
 /// Starts a daemon's surfaces over one snapshot, without a kernel.
 async fn daemon(probe_attached: bool) -> SocketAddr {
-    let mut aggregator = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
+    let mut aggregator =
+        Aggregator::new(AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(HOST) }, at(0));
     let place = |port| Endpoint { netns: HOST, addr: Ipv4Addr::UNSPECIFIED.into(), port };
     let web = AccountKey::Listener { socket: SocketId(1), at: place(8081) };
     aggregator.observe(event(1, web, 8081, What::Drop(DropKind::AcceptQueueFullAck)));
@@ -63,7 +64,7 @@ async fn daemon(probe_attached: bool) -> SocketAddr {
             }
         }
     });
-    let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
+    let secured = Arc::new(web::AuthConfig::read(None).expect("nothing to read"));
     let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).expect("a free port");
     let address = server.local_addr();
     let exposure = web::Exposure {

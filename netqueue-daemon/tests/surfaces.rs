@@ -10,7 +10,7 @@ use netqueue_daemon::{
     snapshots::{self, Request},
     ui, web,
 };
-use netqueue_domain::{Aggregator, Netns, Settings, Timestamp};
+use netqueue_domain::{Aggregator, AggregatorSettings, Netns, Timestamp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -27,7 +27,8 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> String {
 
 #[tokio::test]
 async fn every_surface_answers_on_one_port_and_stops_when_told() {
-    let settings = Settings { event_memory: 1 << 20, ..Settings::of(Netns::at_attach(1)) };
+    let settings =
+        AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(Netns::at_attach(1)) };
     let aggregator = Aggregator::new(settings, Timestamp::from_nanos(1));
     let (mut publisher, snapshots) = snapshots::channel(aggregator.snapshot(Timestamp::from_nanos(2)));
     let fresh = Arc::new(aggregator.snapshot(Timestamp::from_nanos(3)));
@@ -42,9 +43,9 @@ async fn every_surface_answers_on_one_port_and_stops_when_told() {
     let router = api::router(snapshots.clone()).merge(ui::router("/telemetry")).merge(metrics::router(
         snapshots,
         "/telemetry",
-        delivery::Tally::new().expect("counters").collector(),
+        delivery::DeliveryMetrics::new().expect("counters").collector(),
     ));
-    let secured = Arc::new(web::Secured::read(None).expect("nothing to read"));
+    let secured = Arc::new(web::AuthConfig::read(None).expect("nothing to read"));
     let server = web::bind((Ipv4Addr::LOCALHOST, 0).into(), secured).expect("a free port");
     let address = server.local_addr();
     let exposure = web::Exposure {

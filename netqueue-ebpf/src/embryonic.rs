@@ -6,13 +6,13 @@
 //! is charged when the next such call on this CPU, or the daemon, finds that the counter has moved. A caller
 //! with another purpose moves nothing, and its note is replaced.
 
-use netqueue_common::{Cell, Tally};
+use netqueue_common::{CounterId, Tally};
 
 use crate::{
+    inflight::CpuState,
     kernel::volatile,
-    maps::{Account, tally},
-    mib::Cells,
-    scope::CpuState,
+    maps::{CounterHandle, tally},
+    mib::MibPtr,
     slots,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 #[repr(C)]
 pub(crate) struct Owed {
     /// Address of the counters; 0 if no charge is pending.
-    cells: Cells,
+    cells: MibPtr,
     /// Value of the counter when the charge was noted.
     before: u64,
     slot: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Owed {
 
 /// Notes that the listener with this account is to be charged once the counter moves.
 #[inline(always)]
-pub(crate) fn owe(state: &mut CpuState, cells: Cells, account: Account) {
+pub(crate) fn owe(state: &mut CpuState, cells: MibPtr, account: CounterHandle) {
     settle(state);
     let owed = &mut state.owed;
     let Ok(before) = cells.embryonic() else { return };
@@ -67,15 +67,15 @@ pub(crate) fn settle(state: &mut CpuState) -> bool {
 
 #[inline(always)]
 fn settle_now(owed: &mut Owed) -> bool {
-    let moved = volatile(&owed.cells).embryonic().map(|now| now != owed.before);
-    if matches!(moved, Ok(false)) {
+    let delta = volatile(&owed.cells).embryonic().map(|now| now != owed.before);
+    if matches!(delta, Ok(false)) {
         return false;
     }
     owed.settled = owed.settled.wrapping_add(1);
     // SAFETY: a live member.
-    unsafe { (&raw mut owed.cells).write_volatile(Cells(0)) };
-    if matches!(moved, Ok(true)) && slots::is_still(owed.slot, owed.generation) {
-        Account::at(owed.slot).add(Cell::EmbryonicRsts, 1);
+    unsafe { (&raw mut owed.cells).write_volatile(MibPtr(0)) };
+    if matches!(delta, Ok(true)) && slots::is_still(owed.slot, owed.generation) {
+        CounterHandle::at(owed.slot).add(CounterId::EmbryonicRsts, 1);
     }
     true
 }

@@ -10,27 +10,27 @@
 //! time stamp, at accept(). Only where something was dropped are this CPU's counters read and compared with
 //! their previous values ([`looked`]); everything in [`account`] happens only if a counter moved.
 
-mod account;
 mod caller;
+mod control;
 mod cookie_request;
+mod dropped_ack;
 mod embryonic;
-mod empty;
+mod emit;
 mod hooks;
-mod keeper;
+mod inflight;
 mod kernel;
 mod layout;
-mod ledger;
-mod lives;
-mod looked;
 mod maps;
 mod mib;
+mod mib_baseline;
 mod net;
+mod netns_generation;
+mod noop;
 mod packet;
-mod queued;
+mod pending_accept;
+mod queue_sample;
 mod resets;
-mod scope;
 mod slots;
-mod survey;
 mod traffic;
 
 /// Programs that call GPL-only helpers must carry a GPL-compatible licence.

@@ -17,11 +17,11 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, RingBuf},
 };
-use netqueue_common::{Cell, Counts, ListenerKey, NO_SLOT, Tallies, Tally};
+use netqueue_common::{CounterId, CounterRow, ListenerKey, NO_SLOT, Tallies, Tally};
 
 use crate::{
+    inflight::CpuState,
     layout::{layout, masked},
-    scope::CpuState,
     slots::{self, Need},
 };
 
@@ -29,7 +29,7 @@ pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// Exact counts, indexed by slot times number of rows plus row.
 #[map(name = "nq_counts")]
-static COUNTS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static COUNTS: Array<CounterRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Self-accounting of the kernel side, by CPU.
 #[map(name = "nq_tallies")]
@@ -105,16 +105,16 @@ pub(crate) fn this_cpu() -> u32 {
 /// Not an `Option`: the verifier requires every value that a program loads to be defined on all paths that
 /// lead there, even where the value is not used.
 #[derive(Clone, Copy)]
-pub(crate) struct Account {
+pub(crate) struct CounterHandle {
     /// This CPU's row; null if no slot was left.
-    row: *mut Counts,
+    row: *mut CounterRow,
     /// The slot, or [`NO_SLOT`].
     pub(crate) slot: u32,
 }
 
-impl Account {
+impl CounterHandle {
     /// Opens the account of `key`: its own, else the `other` bucket of its namespace, else none.
-    /// If it is the bucket, `key` names the bucket afterwards; if none, the loss is counted. Counts in a
+    /// If it is the bucket, `key` names the bucket afterwards; if none, the loss is counted. CounterRow in a
     /// bucket are those that were folded: the daemon reads them there.
     #[inline(always)]
     pub(crate) fn open(key: &mut ListenerKey) -> Self {
@@ -142,7 +142,7 @@ impl Account {
     /// Adds `amount` to one cell.
     /// Without a check for 0: a branch is no cheaper, and the verifier would follow both of its paths.
     #[inline(always)]
-    pub(crate) fn add(self, cell: Cell, amount: u64) {
+    pub(crate) fn add(self, cell: CounterId, amount: u64) {
         // SAFETY: the index is below COUNT by the enum's definition.
         unsafe { self.raise(cell as usize, amount) };
     }
@@ -152,7 +152,7 @@ impl Account {
     pub(crate) fn add_code(self, code: u32, amount: u64) {
         // The compiler knows that the code is a cell's and would omit the comparison; the verifier does not.
         let index = black_box(code) as usize;
-        if index < Cell::COUNT {
+        if index < CounterId::COUNT {
             // SAFETY: the index is below COUNT.
             unsafe { self.raise(index, amount) };
         }
@@ -170,7 +170,7 @@ impl Account {
         let paid_until = unsafe { &raw mut (*self.row).paid_until };
         // SAFETY: as above.
         let due = unsafe { paid_until.read_volatile() };
-        if due > now + layout!(event_savings) {
+        if due > now + layout!(event_burst) {
             return false;
         }
         let due = if due > now { due } else { now };
@@ -182,7 +182,7 @@ impl Account {
     /// Adds `amount` to the cell at `index`.
     ///
     /// # Safety
-    /// `index` must be below `Cell::COUNT`.
+    /// `index` must be below `CounterId::COUNT`.
     #[inline(always)]
     unsafe fn raise(self, index: usize, amount: u64) {
         if !self.row.is_null() {
@@ -198,7 +198,7 @@ impl Account {
 pub(crate) fn clear(slot: u32) {
     for row in 0..layout!(rows) {
         if let Some(row) = COUNTS.get_ptr_mut(first_row(slot).wrapping_add(row)) {
-            for cell in 0..Counts::WORDS {
+            for cell in 0..CounterRow::WORDS {
                 // SAFETY: a live map value of that many words, aligned to eight. Volatile: otherwise the
                 // compiler emits a call to a memory function.
                 unsafe { row.cast::<u64>().add(cell).write_volatile(0) };

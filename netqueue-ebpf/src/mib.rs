@@ -5,20 +5,20 @@
 //! in that call.
 
 use crate::{
+    inflight::CpuState,
     kernel::{Fault, load, read},
     layout::layout,
-    looked,
     maps::this_cpu,
+    mib_baseline,
     net::Net,
-    scope::CpuState,
 };
 
 /// Start of this CPU's copy of one namespace's MIB block.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cells(pub(crate) u64);
+pub(crate) struct MibPtr(pub(crate) u64);
 
-/// The counters of [`Farewell::COUNTERS`](netqueue_common::Farewell::COUNTERS), summed over the CPUs.
+/// The counters of [`NetnsFinalRecord::COUNTERS`](netqueue_common::NetnsFinalRecord::COUNTERS), summed over the CPUs.
 pub(crate) type Totals = [u64; 9];
 
 /// Largest number of CPUs that are summed up: the verifier follows each turn of the loop.
@@ -34,9 +34,9 @@ pub(crate) fn last_totals(net: Net) -> Result<Totals, Fault> {
     let mut cpu = 0;
     while cpu < layout!(cpus) && cpu < MOST_CPUS {
         let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
-        let (linux, tcp) = (Cells(linux.wrapping_add(offset)), Cells(tcp.wrapping_add(offset)));
-        looked::forget(linux);
-        let Counted { overflows, drops, do_cookies, full, sent } = linux.counted()?;
+        let (linux, tcp) = (MibPtr(linux.wrapping_add(offset)), MibPtr(tcp.wrapping_add(offset)));
+        mib_baseline::forget(linux);
+        let MibValues { overflows, drops, do_cookies, full, sent } = linux.counted()?;
         let [received, failed] = linux.cookies_returned()?;
         let here =
             [overflows, drops, full, do_cookies, sent, received, failed, linux.embryonic()?, tcp.resets()?];
@@ -53,7 +53,7 @@ pub(crate) fn last_totals(net: Net) -> Result<Totals, Fault> {
 /// Values of the listeners' counters on one CPU in one namespace.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Counted {
+pub(crate) struct MibValues {
     /// ListenOverflows
     pub(crate) overflows: u64,
     /// ListenDrops
@@ -66,7 +66,7 @@ pub(crate) struct Counted {
     pub(crate) sent: u64,
 }
 
-impl Counted {
+impl MibValues {
     pub(crate) const NOTHING: Self = Self { overflows: 0, drops: 0, do_cookies: 0, full: 0, sent: 0 };
 
     #[inline(always)]
@@ -87,7 +87,7 @@ impl Counted {
     }
 }
 
-impl Cells {
+impl MibPtr {
     /// Returns this CPU's LINUX_MIB_* counters (`net->mib.net_statistics`).
     #[inline(always)]
     pub(crate) fn linux(state: &mut CpuState, net: Net) -> Result<Self, Fault> {
@@ -137,15 +137,15 @@ impl Cells {
 
     /// Reads the counters that a listener is charged by, except EmbryonicRsts.
     #[inline(always)]
-    pub(crate) fn counted(self) -> Result<Counted, Fault> {
-        self.counted_but_sent(self.cookies_sent()?)
+    pub(crate) fn counted(self) -> Result<MibValues, Fault> {
+        self.values_but_sent(self.cookies_sent()?)
     }
 
     /// Reads the counters of [`Self::counted`], except SyncookiesSent, which the caller has read.
     #[inline(always)]
-    pub(crate) fn counted_but_sent(self, sent: u64) -> Result<Counted, Fault> {
+    pub(crate) fn values_but_sent(self, sent: u64) -> Result<MibValues, Fault> {
         let ([overflows, drops], [do_cookies, full]) = (self.listen()?, self.syn_queue()?);
-        Ok(Counted { overflows, drops, do_cookies, full, sent })
+        Ok(MibValues { overflows, drops, do_cookies, full, sent })
     }
 
     /// Reads ListenOverflows and ListenDrops.
@@ -184,7 +184,7 @@ impl Cells {
         self.one(layout!(mib_embryonic_rsts))
     }
 
-    /// Reads OutRsts; only for a [`Cells::tcp`] block.
+    /// Reads OutRsts; only for a [`MibPtr::tcp`] block.
     #[inline(always)]
     pub(crate) fn resets(self) -> Result<u64, Fault> {
         self.one(layout!(mib_out_rsts))

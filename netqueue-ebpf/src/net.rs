@@ -5,7 +5,7 @@ use netqueue_common::{ListenerKey, Namespace, UNKNOWN_LENGTH};
 use crate::{
     kernel::{Fault, read},
     layout::layout,
-    lives,
+    netns_generation,
 };
 
 /// A `struct net`.
@@ -17,7 +17,7 @@ impl Net {
     #[inline(always)]
     pub(crate) fn id(self) -> Result<Namespace, Fault> {
         let inode = self.inum()?;
-        Ok(Namespace { inode, generation: lives::generation(inode) })
+        Ok(Namespace { inode, generation: netns_generation::generation(inode) })
     }
 
     /// Returns the namespace's inode number.

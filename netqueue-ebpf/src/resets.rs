@@ -8,10 +8,10 @@
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
 
 use crate::{
+    inflight::{CpuState, Frame, Inflight},
     kernel::{Fault, volatile},
     maps::this_cpu,
-    mib::Cells,
-    scope::{CpuState, Frame, Scope},
+    mib::MibPtr,
 };
 
 /// Calls under way.
@@ -20,7 +20,7 @@ use crate::{
 static OPEN_RESETS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(4096, 0);
 
 /// An open call; `before` is OutRsts at its entry, less the resets charged by then.
-pub(crate) type Open = Scope<1>;
+pub(crate) type Open = Inflight<1>;
 
 #[repr(C)]
 struct Calls {
@@ -30,7 +30,7 @@ struct Calls {
 }
 
 /// A record without calls, not on a program's stack, which is small.
-static NONE: Calls = Calls { open: [Scope::NONE; 2], cpus: [0; 2] };
+static NONE: Calls = Calls { open: [Inflight::NONE; 2], cpus: [0; 2] };
 
 /// Mark of a call that was charged at its entry: its return has nothing to do.
 pub(crate) const CHARGED: u64 = 1 << 63;
@@ -42,7 +42,7 @@ pub(crate) const CHARGED: u64 = 1 << 63;
 pub(crate) fn open(
     frame: Frame,
     [sk, skb]: [u64; 2],
-    cells: Cells,
+    cells: MibPtr,
     before: u64,
     mark: u64,
 ) -> Result<(), Fault> {
@@ -56,12 +56,12 @@ pub(crate) fn open(
     let calls = unsafe { &mut *calls };
     // A packet is answered once: an open call for the same packet was left behind.
     let nested = calls.open[0].is_open() && !calls.open[0].holds(frame) && calls.open[0].skb != skb;
-    let place = usize::from(nested) & 1;
-    let open = &mut calls.open[place];
+    let index = usize::from(nested) & 1;
+    let open = &mut calls.open[index];
     open.forget();
     open.open(frame, sk, skb, cells.0, [before]);
     open.mark = mark;
-    calls.cpus[place] = u64::from(this_cpu());
+    calls.cpus[index] = u64::from(this_cpu());
     Ok(())
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn open(
 pub(crate) struct Returned {
     pub(crate) sk: u64,
     pub(crate) skb: u64,
-    pub(crate) cells: Cells,
+    pub(crate) cells: MibPtr,
     pub(crate) before: u64,
     pub(crate) mark: u64,
     /// True if the call returned on the CPU on which it was entered.
@@ -98,23 +98,23 @@ fn close_where(is_it: impl Fn(&Open) -> bool) -> Option<Returned> {
     let calls = OPEN_RESETS.get_ptr_mut(task)?;
     // SAFETY: as in `open`.
     let calls = unsafe { &mut *calls };
-    let place = if is_it(&calls.open[0]) {
+    let index = if is_it(&calls.open[0]) {
         0
     } else if is_it(&calls.open[1]) {
         1
     } else {
         return None;
     };
-    let Scope { sk, skb, cells, before: [before], mark, .. } = calls.open[place];
-    let stayed = calls.cpus[place] == u64::from(this_cpu());
-    calls.open[place].forget();
-    Some(Returned { sk, skb, cells: Cells(cells), before, mark, stayed })
+    let Inflight { sk, skb, cells, before: [before], mark, .. } = calls.open[index];
+    let stayed = calls.cpus[index] == u64::from(this_cpu());
+    calls.open[index].forget();
+    Some(Returned { sk, skb, cells: MibPtr(cells), before, mark, stayed })
 }
 
 /// Returns OutRsts on this CPU less the resets charged there: those that are sent and not charged yet.
 /// A softirq may come between two reads, which are then repeated.
 #[inline(always)]
-pub(crate) fn uncharged(state: &mut CpuState, cells: Cells) -> Result<u64, Fault> {
+pub(crate) fn uncharged(state: &mut CpuState, cells: MibPtr) -> Result<u64, Fault> {
     const TRIES: usize = 4;
     let charged = state.resets_of(cells);
     let mut value = 0;
@@ -133,7 +133,7 @@ pub(crate) fn uncharged(state: &mut CpuState, cells: Cells) -> Result<u64, Fault
 /// Counts a reset that is charged on this CPU in the namespace with these counters.
 /// May run on top of another call.
 #[inline(always)]
-pub(crate) fn note_charged(state: &mut CpuState, cells: Cells) {
+pub(crate) fn note_charged(state: &mut CpuState, cells: MibPtr) {
     let charged = state.resets_of(cells);
     // SAFETY: a live element, aligned to eight.
     unsafe { crate::maps::raise(charged, 1) };

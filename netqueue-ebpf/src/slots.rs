@@ -18,13 +18,13 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, Stack},
 };
-use netqueue_common::{Account as Owner, ListenerKey, NO_SLOT, kept};
+use netqueue_common::{ListenerKey, NO_SLOT, SlotMeta, control_status};
 
 use crate::{
+    inflight::ListenerCache,
     kernel::{Sock, monotonic_now, tcp_state, volatile},
     layout::layout,
     maps::{BPF_F_MMAPABLE, clear, first_row, raise, this_row},
-    scope::Guess,
     traffic,
 };
 
@@ -48,7 +48,7 @@ static FREE_OTHERS: Stack<u32> = Stack::with_max_entries(1, 0);
 
 /// Owner of each slot.
 #[map(name = "nq_accounts")]
-static ACCOUNTS: Array<Owner> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static ACCOUNTS: Array<SlotMeta> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Purpose for which a slot is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(crate) enum Need {
     /// A charge: a drop or a reset.
     Charge,
     /// Traffic without a fault: a connection, or a listener's end.
-    Traffic,
+    TrafficRow,
 }
 
 /// Returns the slot of a listener or an endpoint, and takes a free one if it has none yet.
@@ -110,7 +110,7 @@ fn put_back(slot: u32) -> bool {
 #[inline(always)]
 pub(crate) fn owns(slot: u32, sock: u64) -> bool {
     let Some(owner) = ACCOUNTS.get(slot) else { return false };
-    owner.key.sock == sock && volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0
+    owner.key.sock == sock && volatile(&owner.state) == SlotMeta::USED && volatile(&owner.closed) == 0
 }
 
 /// Number of claims of listeners to their slots that have ended.
@@ -132,22 +132,22 @@ fn end_claim() {
 
 /// Returns whether a guess about a listener is still valid: the slot is still the listener's own.
 #[inline(always)]
-pub(crate) fn holds(guess: &mut Guess, sock: u64) -> bool {
+pub(crate) fn holds(cached: &mut ListenerCache, sock: u64) -> bool {
     // Read before the slot: a claim that ends in between makes the next call read the slot again.
     let ended = ended();
-    if guess.sock != sock {
+    if cached.sock != sock {
         return false;
     }
-    if guess.ended == ended {
+    if cached.ended == ended {
         return true;
     }
-    let Some(owner) = ACCOUNTS.get(guess.slot) else { return false };
+    let Some(owner) = ACCOUNTS.get(cached.slot) else { return false };
     let holds = owner.key.sock == sock
-        && u64::from(volatile(&owner.generation)) == guess.whose >> 32
-        && volatile(&owner.state) == Owner::USED
+        && u64::from(volatile(&owner.generation)) == cached.owner >> 32
+        && volatile(&owner.state) == SlotMeta::USED
         && volatile(&owner.closed) == 0;
     if holds {
-        guess.ended = ended;
+        cached.ended = ended;
     }
     holds
 }
@@ -155,22 +155,22 @@ pub(crate) fn holds(guess: &mut Guess, sock: u64) -> bool {
 /// Returns whether a guess is certainly valid, because no claim has ended since its last check.
 /// False does not mean that the guess is invalid: [`holds`] decides that.
 #[inline(always)]
-pub(crate) fn surely_holds(guess: &Guess, sock: u64) -> bool {
-    guess.sock == sock && guess.ended == ended()
+pub(crate) fn is_fresh(cached: &ListenerCache, sock: u64) -> bool {
+    cached.sock == sock && cached.ended == ended()
 }
 
 /// Returns the guess about a listener that has this slot from now on.
 #[inline(always)]
-pub(crate) fn guess(sock: u64, slot: u32, cells: u64) -> Guess {
+pub(crate) fn cached(sock: u64, slot: u32, cells: u64) -> ListenerCache {
     let first_row = first_row(slot);
     // Out of date on purpose: the next use checks that the slot is the listener's own.
     let ended = ended().wrapping_sub(1);
-    Guess {
+    ListenerCache {
         sock,
         ended,
-        whose: u64::from(generation(slot)) << 32 | u64::from(first_row),
+        owner: u64::from(generation(slot)) << 32 | u64::from(first_row),
         cells,
-        drops: Guess::NOT_LOOKED,
+        drops: ListenerCache::NOT_LOOKED,
         row: first_row.wrapping_add(this_row()),
         slot,
     }
@@ -189,7 +189,7 @@ pub(crate) fn is_folded(slot: u32) -> bool {
 #[inline(always)]
 pub(crate) fn listener_of(slot: u32) -> u64 {
     let Some(owner) = ACCOUNTS.get(slot) else { return 0 };
-    let open = volatile(&owner.state) == Owner::USED && volatile(&owner.closed) == 0;
+    let open = volatile(&owner.state) == SlotMeta::USED && volatile(&owner.closed) == 0;
     if open { owner.key.sock } else { 0 }
 }
 
@@ -208,7 +208,7 @@ pub(crate) fn listens(slot: u32) -> bool {
 /// Another listener may have that memory by now, even on the same port. No two sockets have one inode number,
 /// nor does a socket change its own.
 #[inline(always)]
-fn is_same_socket(owner: &Owner) -> bool {
+fn is_same_socket(owner: &SlotMeta) -> bool {
     owner.inode == 0 || Sock(owner.key.sock).inode() == owner.inode
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn generation(slot: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn is_still(slot: u32, generation: u32) -> bool {
     ACCOUNTS.get(slot).is_some_and(|owner| {
-        volatile(&owner.generation) == generation && volatile(&owner.state) == Owner::USED
+        volatile(&owner.generation) == generation && volatile(&owner.state) == SlotMeta::USED
     })
 }
 
@@ -232,7 +232,7 @@ pub(crate) fn is_still(slot: u32, generation: u32) -> bool {
 /// that it is closed.
 #[inline(always)]
 pub(crate) fn close(key: &ListenerKey) {
-    note_end(of(key, Need::Traffic));
+    note_end(of(key, Need::TrafficRow));
 }
 
 /// Notes that the listener with this slot is closed, unless that is noted already.
@@ -262,11 +262,11 @@ pub(crate) fn forget(key: &ListenerKey) {
 /// This finds listeners whose end was missed.
 #[inline(always)]
 pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
-    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
+    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return control_status::STALE };
     // SAFETY: a live map value; its key does not change while the slot is used.
     let owner = unsafe { &mut *owner };
-    if owner.generation != generation || owner.state != Owner::USED {
-        return kept::STALE;
+    if owner.generation != generation || owner.state != SlotMeta::USED {
+        return control_status::STALE;
     }
     let sock = Sock(owner.key.sock);
     // The socket may be gone and its memory reused: then one of these conditions fails. Another listener on
@@ -275,13 +275,13 @@ pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
         && sock.listener_key().is_ok_and(|key| same(&raw const key, &raw const owner.key))
         && known(&owner.key) == slot;
     if listens {
-        return kept::DONE;
+        return control_status::DONE;
     }
     if owner.closed == 0 {
         owner.closed = monotonic_now();
         end_claim();
     }
-    kept::CLOSED
+    control_status::CLOSED
 }
 
 /// Retires a slot, the first step of giving it back.
@@ -290,40 +290,40 @@ pub(crate) fn examine(slot: u32, generation: u32) -> u32 {
 /// slot is then without an entry, which `examine` finds, and its owner takes a third.
 #[inline(always)]
 pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
-    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
+    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return control_status::STALE };
     // SAFETY: as in `examine`.
     let owner = unsafe { &mut *owner };
-    if owner.generation != generation || owner.state != Owner::USED {
-        return kept::STALE;
+    if owner.generation != generation || owner.state != SlotMeta::USED {
+        return control_status::STALE;
     }
-    owner.state = Owner::RETIRED;
+    owner.state = SlotMeta::RETIRED;
     end_claim();
     if known(&owner.key) == slot {
         let key = &owner.key;
         let _was_there = SLOTS.remove(key);
     }
-    kept::DONE
+    control_status::DONE
 }
 
 /// Releases a slot, the last step of giving it back.
 /// Only to be called a grace period after [`retire`], when the slot's counts were read.
 #[inline(always)]
 pub(crate) fn release(slot: u32, generation: u32) -> u32 {
-    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return kept::STALE };
+    let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return control_status::STALE };
     // SAFETY: a live map value, which nobody else uses while the slot is retired.
     let owner = unsafe { &mut *owner };
-    if owner.generation == generation && owner.state == Owner::RETIRED {
+    if owner.generation == generation && owner.state == SlotMeta::RETIRED {
         let next = generation.wrapping_add(1);
         clear(slot);
         traffic::clear(slot, next);
         owner.closed = 0;
         owner.generation = next;
-        owner.state = Owner::FREE;
-    } else if owner.generation != generation.wrapping_add(1) || owner.state != Owner::FREE {
-        return kept::STALE;
+        owner.state = SlotMeta::FREE;
+    } else if owner.generation != generation.wrapping_add(1) || owner.state != SlotMeta::FREE {
+        return control_status::STALE;
     }
     // A slot that is cleared already comes here again because its stack was busy.
-    if put_back(slot) { kept::DONE } else { kept::BUSY }
+    if put_back(slot) { control_status::DONE } else { control_status::BUSY }
 }
 
 /// Makes `key` the owner of a free slot; returns the slot that `key` has then.
@@ -350,7 +350,7 @@ fn take(fresh: u32, key: &ListenerKey) -> u32 {
         if key.sock != 0 && Sock(key.sock).state() != tcp_state::LISTEN {
             (*owner).closed = monotonic_now();
         }
-        (&raw mut (*owner).state).write_volatile(Owner::USED);
+        (&raw mut (*owner).state).write_volatile(SlotMeta::USED);
     }
     fresh
 }

@@ -5,32 +5,32 @@
 //! bucket. Rare cases have functions of their own, so that the common one needs few registers.
 //!
 //! A guess, which is checked, gives a listener's slot; only a wrong guess leads to a look-up in the hash. A
-//! connection is paired with its listener (queued.rs) from when it is made until it is accepted or forgotten.
+//! connection is paired with its listener (pending_accept.rs) from when it is made until it is accepted or forgotten.
 
 use core::{hint::cold_path, ptr};
 
 use aya_ebpf::{helpers::generated::bpf_map_lookup_elem, macros::map, maps::Array};
-use netqueue_common::{Control, Look, Traffic, Waits};
+use netqueue_common::{Control, QueueSample, TrafficRow, Waits};
 
 use crate::{
+    inflight::{CpuState, ListenerCache},
     kernel::{Fault, Sock, monotonic_now, volatile},
     layout::layout,
-    maps::{Account, BPF_F_MMAPABLE, first_row, raise, this_row},
-    mib::Cells,
-    queued::{self, Pair},
-    scope::{CpuState, Guess},
-    slots::{self, Need, holds, surely_holds},
+    maps::{BPF_F_MMAPABLE, CounterHandle, first_row, raise, this_row},
+    mib::MibPtr,
+    pending_accept::{self, Pending},
+    slots::{self, Need, holds, is_fresh},
 };
 
 /// Traffic of listeners, by row. The loader sets the sizes of the maps of slots.
 #[map(name = "nq_traffic")]
-static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static TRAFFIC: Array<TrafficRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map(name = "nq_accept_waits")]
 static WAITS: Array<Waits> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Last samples of listeners' queues, by slot.
 #[map(name = "nq_queue_sample")]
-static LOOKS: Array<Look> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static QUEUE_SAMPLES: Array<QueueSample> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Settings that the daemon changes at run time.
 #[map(name = "nq_control")]
@@ -47,13 +47,13 @@ pub(crate) fn entered(
     child: impl FnOnce() -> u64,
     length: impl FnOnce() -> Result<u32, Fault>,
 ) -> Result<(), Fault> {
-    let place = Guess::place(listener.0);
-    if !surely_holds(&state.guesses[place], listener.0) {
+    let index = ListenerCache::index(listener.0);
+    if !is_fresh(&state.listener_cache[index], listener.0) {
         cold_path();
-        make_sure(state, listener)?;
+        refresh_cold(state, listener)?;
     }
-    let guess = &state.guesses[place];
-    let Some(row) = row_at(&guess.row) else { return Ok(()) };
+    let cached = &state.listener_cache[index];
+    let Some(row) = row_at(&cached.row) else { return Ok(()) };
     let others = if layout!(queue_depth) == 0 { Ok(0) } else { length() };
     match others {
         Ok(others) if others != 0 => {
@@ -64,7 +64,7 @@ pub(crate) fn entered(
         Ok(_) | Err(Fault) => unsafe { raise((&raw mut (*row).depth).cast::<u64>(), 1) },
     }
     if layout!(accept_wait) != 0 {
-        queued::remember(child(), guess.whose);
+        pending_accept::remember(child(), cached.owner);
     }
     others.map(drop)
 }
@@ -73,7 +73,7 @@ pub(crate) fn entered(
 /// If CPUs share a row, the higher of two peaks that they note at the same instant may be lost; counts are
 /// not.
 #[inline(never)]
-fn note_length(row: *mut Traffic, length: u32) {
+fn note_length(row: *mut TrafficRow, length: u32) {
     let epoch = CONTROL.get(0).map_or(0, |control| volatile(&control.epoch));
     // SAFETY: a live map value; the indices are below the arrays' sizes; the peaks are written with bottom
     // halves off.
@@ -92,7 +92,7 @@ fn note_length(row: *mut Traffic, length: u32) {
 /// Only a connection from an accept queue matters. It entered the queue at the moment it was established.
 #[inline(always)]
 pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, Fault>) -> Result<(), Fault> {
-    match queued::take_first(child, row_from) {
+    match pending_accept::take_first(child, row_from) {
         Some(pair) => taken(child, pair, established),
         None => {
             cold_path();
@@ -105,13 +105,13 @@ pub(crate) fn accepted(child: u64, established: impl FnOnce(u64) -> Result<u64, 
 #[inline(never)]
 fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
     let established = |connection| Sock(connection).established();
-    if let Some(pair) = queued::take(child, row_from) {
+    if let Some(pair) = pending_accept::take(child, row_from) {
         return taken(child, pair, established);
     }
     // For Multipath TCP, accept() gives a socket above that of the connection that waited.
     match Sock(child).first_subflow() {
         0 => Ok(()),
-        first => match queued::take(first, row_from) {
+        first => match pending_accept::take(first, row_from) {
             Some(pair) => taken(first, pair, established),
             None => Ok(()),
         },
@@ -122,7 +122,7 @@ fn accepted_elsewhere(child: u64) -> Result<(), Fault> {
 #[inline(always)]
 fn taken(
     child: u64,
-    pair: Pair<Option<*mut Traffic>>,
+    pair: Pending<Option<*mut TrafficRow>>,
     established: impl FnOnce(u64) -> Result<u64, Fault>,
 ) -> Result<(), Fault> {
     let first_row = pair.first_row;
@@ -186,7 +186,7 @@ fn note_wait(first_row: u32, nanos: u64) {
 #[inline(always)]
 pub(crate) fn abandoned(child: u64) {
     if child != 0
-        && let Some(row) = queued::take(child, row_from).and_then(still_its_own)
+        && let Some(row) = pending_accept::take(child, row_from).and_then(still_its_own)
     {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).abandoned, 1) };
@@ -196,9 +196,9 @@ pub(crate) fn abandoned(child: u64) {
 /// Notes that a listener sent a SYN-ACK again.
 #[inline(always)]
 pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<(), Fault> {
-    let place = Guess::place(listener.0);
-    know(state, listener, place, Need::Traffic)?;
-    if let Some(row) = row_at(&state.guesses[place].row) {
+    let index = ListenerCache::index(listener.0);
+    refresh(state, listener, index, Need::TrafficRow)?;
+    if let Some(row) = row_at(&state.listener_cache[index].row) {
         // SAFETY: a live map value.
         unsafe { raise(&raw mut (*row).synack_retransmits, 1) };
     }
@@ -207,8 +207,8 @@ pub(crate) fn synack_sent_again(state: &mut CpuState, listener: Sock) -> Result<
 
 /// Notes a sample of a listener's queues.
 #[inline(always)]
-pub(crate) fn note_look(slot: u32, seen: Look) {
-    if let Some(look) = LOOKS.get_ptr_mut(slot) {
+pub(crate) fn note_look(slot: u32, seen: QueueSample) {
+    if let Some(look) = QUEUE_SAMPLES.get_ptr_mut(slot) {
         // SAFETY: a live map value, which only the sampling program writes.
         unsafe { look.write(seen) };
     }
@@ -223,7 +223,7 @@ pub(crate) fn clear(slot: u32, generation: u32) {
     }
     for row in 0..layout!(rows) {
         if let Some(row) = TRAFFIC.get_ptr_mut(first_row(slot).wrapping_add(row)) {
-            for word in 0..size_of::<Traffic>() / 8 {
+            for word in 0..size_of::<TrafficRow>() / 8 {
                 // SAFETY: a live map value of that many words. Volatile: otherwise the compiler emits a call
                 // to a memory function.
                 unsafe { row.cast::<u64>().add(word).write_volatile(0) };
@@ -244,7 +244,7 @@ pub(crate) fn clear(slot: u32, generation: u32) {
 /// `None` for an account that is no listener's: its rows have higher numbers, or none
 /// ([`NO_SLOT`](netqueue_common::NO_SLOT), whose rows are among the highest).
 #[inline(always)]
-fn row_at(number: &u32) -> Option<*mut Traffic> {
+fn row_at(number: &u32) -> Option<*mut TrafficRow> {
     // SAFETY: a map, which is known by its address, and a key that it reads.
     let row =
         unsafe { bpf_map_lookup_elem((&raw const TRAFFIC).cast_mut().cast(), ptr::from_ref(number).cast()) };
@@ -253,13 +253,15 @@ fn row_at(number: &u32) -> Option<*mut Traffic> {
 
 /// Returns this CPU's row of the listener whose rows begin there.
 #[inline(always)]
-fn row_from(first_row: u32) -> Option<*mut Traffic> {
+fn row_from(first_row: u32) -> Option<*mut TrafficRow> {
     TRAFFIC.get_ptr_mut(first_row.wrapping_add(this_row()))
 }
 
 /// Returns the row of a connection's listener, if the row is still the listener's own.
 #[inline(always)]
-fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Option<*mut Traffic> {
+fn still_its_own(
+    Pending { row, generation, .. }: Pending<Option<*mut TrafficRow>>,
+) -> Option<*mut TrafficRow> {
     let row = row?;
     // SAFETY: a live map value.
     if unsafe { (*row).generation } == u64::from(generation) { Some(row) } else { None }
@@ -268,39 +270,39 @@ fn still_its_own(Pair { row, generation, .. }: Pair<Option<*mut Traffic>>) -> Op
 /// Returns the slot that a listener is charged under.
 #[inline(always)]
 pub(crate) fn slot_of(state: &mut CpuState, sk: Sock) -> Result<u32, Fault> {
-    let place = Guess::place(sk.0);
-    know(state, sk, place, Need::Charge)?;
-    Ok(state.guesses[place].slot)
+    let index = ListenerCache::index(sk.0);
+    refresh(state, sk, index, Need::Charge)?;
+    Ok(state.listener_cache[index].slot)
 }
 
 /// Makes sure that a listener's guess, at this place, is valid, and replaces it if it is not.
 #[inline(always)]
-fn know(state: &mut CpuState, sk: Sock, place: usize, need: Need) -> Result<(), Fault> {
-    if holds(&mut state.guesses[place], sk.0) {
+fn refresh(state: &mut CpuState, sk: Sock, index: usize, need: Need) -> Result<(), Fault> {
+    if holds(&mut state.listener_cache[index], sk.0) {
         return Ok(());
     }
     let mut key = sk.listener_key()?;
     let slot = match need {
-        Need::Charge => Account::open(&mut key).slot,
-        Need::Traffic => slots::of(&key, need),
+        Need::Charge => CounterHandle::open(&mut key).slot,
+        Need::TrafficRow => slots::of(&key, need),
     };
-    let cells = Cells::linux(state, sk.net()?)?.0;
-    state.guesses[place] = slots::guess(sk.0, slot, cells);
+    let cells = MibPtr::linux(state, sk.net()?)?.0;
+    state.listener_cache[index] = slots::cached(sk.0, slot, cells);
     Ok(())
 }
 
-/// Calls [`know`] out of line, which is cheaper where it is seldom needed.
+/// Calls [`refresh`] out of line, which is cheaper where it is seldom needed.
 #[inline(never)]
-fn make_sure(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
-    know(state, sk, Guess::place(sk.0), Need::Traffic)
+fn refresh_cold(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
+    refresh(state, sk, ListenerCache::index(sk.0), Need::TrafficRow)
 }
 
 /// Notes how many packets a listener had dropped when this CPU read the counters.
 #[inline(always)]
 pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), Fault> {
-    let place = Guess::place(sk.0);
-    know(state, sk, place, Need::Traffic)?;
-    state.guesses[place].drops = drops;
+    let index = ListenerCache::index(sk.0);
+    refresh(state, sk, index, Need::TrafficRow)?;
+    state.listener_cache[index].drops = drops;
     Ok(())
 }
 
@@ -308,7 +310,7 @@ pub(crate) fn looked(state: &mut CpuState, sk: Sock, drops: u64) -> Result<(), F
 #[inline(always)]
 fn depth_bucket(length: u32) -> usize {
     let mut bucket = 0;
-    while bucket < Traffic::DEPTHS - 1 && length > 1 << bucket {
+    while bucket < TrafficRow::DEPTHS - 1 && length > 1 << bucket {
         bucket += 1;
     }
     bucket

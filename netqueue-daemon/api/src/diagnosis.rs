@@ -39,7 +39,7 @@ pub struct Verdict {
     pub title: String,
     /// Impact on clients: `never_served`, `reset`, `delayed`, `unseen` or `absorbed`.
     /// `unseen` means that netqueue may not see everything, `absorbed` that no legitimate client noticed.
-    pub harm: String,
+    pub impact: String,
     /// Number of clients affected; of packets, if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict: `high`, `medium` or `low`.
@@ -50,7 +50,7 @@ pub struct Verdict {
     pub clients_see: String,
     /// Another verdict on the same subject that is the cause of this one; null if there is none.
     #[serde(default)]
-    pub because: Option<Because>,
+    pub because: Option<Cause>,
     /// Subject of the verdict: an account, a network namespace or netqueue itself.
     pub subject: Subject,
     /// Numbers on which the verdict rests.
@@ -81,7 +81,7 @@ pub struct Verdict {
 
 /// Verdict that is the cause of another one on the same subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Because {
+pub struct Cause {
     /// Name of the rule that found it.
     pub rule: String,
     /// Sentences that describe what happened.
@@ -108,12 +108,12 @@ pub struct Subject {
     /// Local port; null if the subject has none.
     pub port: Option<u16>,
     /// Process that owns the listener; null if unknown.
-    pub process: Option<Process>,
+    pub process: Option<ListeningProcess>,
 }
 
 /// Process that owns a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Process {
+pub struct ListeningProcess {
     /// Name of the process.
     pub name: String,
     /// Process id in the daemon's PID namespace.

@@ -15,7 +15,9 @@ mod status;
 mod timeseries;
 mod traffic;
 
-pub use diagnosis::{Because, Counterfactual, Diagnosis, Fact, Knob, Process, Subject, Verdict, Window};
+pub use diagnosis::{
+    Cause, Counterfactual, Diagnosis, Fact, Knob, ListeningProcess, Subject, Verdict, Window,
+};
 pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
 pub use listener::{
@@ -25,8 +27,8 @@ pub use listener::{
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use spike::{Spike, SpikeClients, Spikes};
 pub use status::{
-    Balance, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe, Reconciliation,
-    Slots, Status,
+    Balance, DroppedAckCache, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe,
+    Reconciliation, Slots, Status,
 };
 pub use timeseries::{Series, Timeseries};
 pub use traffic::{Bucket, Distribution, QueuePeak, Traffic};

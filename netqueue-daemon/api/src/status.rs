@@ -56,7 +56,7 @@ pub struct Status {
     pub slots: BTreeMap<String, Slots>,
     /// Cache of handshakes whose final ACK was dropped.
     #[serde(default)]
-    pub ledger: Ledger,
+    pub dropped_ack_cache: DroppedAckCache,
     /// Event log on disk; null if there is none.
     #[serde(default)]
     pub event_log: Option<EventFiles>,
@@ -215,14 +215,14 @@ pub struct EventFlow {
     pub folded: u64,
     /// Network namespaces with an inode number beyond those tracked.
     /// Such namespaces are not distinguished from others that have the number before or after them.
-    pub namespaces_untold: u64,
+    pub netns_untracked: u64,
     /// Calls of listen() that came too fast to be recorded.
     /// The argument of these calls and the time since when those listeners listen are unknown.
     #[serde(default)]
     pub listens_lost: u64,
     /// Network namespaces that ended without a final comparison, because too many ended at once.
     /// The last comparison of each dates from the last reading of its counters.
-    pub farewells_lost: u64,
+    pub netns_final_counters_lost: u64,
 }
 
 /// Slots of one kind in the kernel side, each of which counts for one account.
@@ -241,7 +241,7 @@ pub struct Slots {
 /// When it is full, new entries evict old ones, whose outcome then stays unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct Ledger {
+pub struct DroppedAckCache {
     /// Number of entries that it takes without evicting any.
     pub capacity: u64,
     /// Number of handshakes ever entered.

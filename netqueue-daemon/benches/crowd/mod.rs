@@ -11,9 +11,9 @@ use std::{
 
 use netqueue_daemon::recording::{END, Header, Writer};
 use netqueue_domain::{
-    AccountKey, Aggregator, Changes, Counts, DropKind, Endpoint, Family, Histogram, KernelCounter, Limit,
-    Listener, Netns, Observation, Observed, Owner, Place, QueueState, Queues, ResetCause, Settings, SocketId,
-    SocketInode, Sysctls, Timestamp, Traffic, TrafficReading,
+    AccountKey, Aggregator, AggregatorSettings, CgroupInfo, Changes, Counts, DropKind, Endpoint, Family,
+    Histogram, KernelCounter, Limit, Listener, Netns, Observation, Observed, Owner, QueueState, Queues,
+    ResetCause, SocketId, SocketInode, Sysctls, Timestamp, Traffic, TrafficReading,
 };
 
 /// The numbers of listeners for which every figure is given.
@@ -40,7 +40,7 @@ fn place(number: u64) -> Endpoint {
 
 /// An aggregator with this many listeners and at most `series` separate series.
 pub(crate) fn aggregator(listeners: u64, series: usize) -> Aggregator {
-    let settings = Settings { max_series: series, ..Settings::of(HOST) };
+    let settings = AggregatorSettings { max_series: series, ..AggregatorSettings::of(HOST) };
     let mut aggregator = Aggregator::new(settings, second(0));
     observed(listeners).into_iter().for_each(|(at, what)| aggregator.apply(at, what));
     aggregator.tick(second(2));
@@ -96,10 +96,10 @@ pub(crate) fn found(listeners: u64) -> Vec<Arc<Listener>> {
         tw_reuse: Ok(2),
         migrate_req: Ok(0),
     });
-    let place = Place {
+    let place = CgroupInfo {
         cgroup: "/system.slice/front.service".into(),
         unit: Some("front.service".into()),
-        ..Place::default()
+        ..CgroupInfo::default()
     };
     let owner = Owner {
         pid: 4242,

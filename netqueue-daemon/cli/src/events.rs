@@ -6,7 +6,7 @@ use std::io::Write as _;
 use clap::Args;
 
 use super::{
-    ask::{Asking, Failure, Paper, run},
+    client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
     follow, format, style,
     table::{Cell, Column, Table},
@@ -26,7 +26,7 @@ pub struct EventsArgs {
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
-    asking: Asking,
+    asking: ClientArgs,
 }
 
 /// Filter of events; the API takes the same parameters.
@@ -104,7 +104,7 @@ pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
 
 /// Prints the oldest event first, as a log does.
 /// Causes appear as the filters take them, so that a user can copy them.
-fn print(paper: &mut Paper, events: &[Event]) -> Result<(), Failure> {
+fn print(paper: &mut Output, events: &[Event]) -> Result<(), Failure> {
     if events.is_empty() {
         writeln!(paper.out, "no such event")?;
         return Ok(());

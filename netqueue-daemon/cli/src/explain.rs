@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    ask::{Asking, Failure, Paper, run},
+    client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
     format,
     narrative::{Paragraph, Tone, narrate},
@@ -26,7 +26,7 @@ pub struct ExplainArgs {
     /// (nginx.service); every verdict if omitted
     listener: Option<Selector>,
     #[command(flatten)]
-    asking: Asking,
+    asking: ClientArgs,
 }
 
 /// Maximum number of listeners to explain; more appear as a table.
@@ -92,7 +92,7 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints every verdict.
-fn everything(paper: &mut Paper, verdicts: &[Verdict]) -> Result<(), Failure> {
+fn everything(paper: &mut Output, verdicts: &[Verdict]) -> Result<(), Failure> {
     if verdicts.is_empty() {
         writeln!(paper.out, "{0}Nothing is the matter{0:#} in the last quarter of an hour.", style::GOOD)?;
         return Ok(());
@@ -101,7 +101,7 @@ fn everything(paper: &mut Paper, verdicts: &[Verdict]) -> Result<(), Failure> {
 }
 
 fn print(
-    paper: &mut Paper,
+    paper: &mut Output,
     selector: &Selector,
     meant: &[&Listener],
     watched: Option<u64>,
@@ -138,7 +138,7 @@ fn print(
     Ok(())
 }
 
-fn choose(paper: &mut Paper, selector: &Selector, meant: &[&Listener]) -> Result<(), Failure> {
+fn choose(paper: &mut Output, selector: &Selector, meant: &[&Listener]) -> Result<(), Failure> {
     writeln!(
         paper.out,
         "{} are {} accounts: choose one by its id",

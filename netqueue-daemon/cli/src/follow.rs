@@ -7,7 +7,7 @@ use anstyle::Style;
 use serde::Deserialize;
 
 use super::{
-    ask::{Asking, Failure, Paper},
+    client_args::{ClientArgs, Failure, Output},
     events,
     exit::Exit,
     format, style,
@@ -36,7 +36,7 @@ struct Lost {
 ///
 /// # Errors
 /// Fails if the daemon refuses the query, is absent at the first try, or the output cannot be written.
-pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -> Result<Exit, Failure> {
+pub async fn run(asking: &ClientArgs, past: &Query, stream: &Query, recent: usize) -> Result<Exit, Failure> {
     let client = asking.client()?;
     let mut log = Log { paper: asking.paper(), json: asking.json, last: 0 };
     log.past(&client, past, recent).await?;
@@ -64,7 +64,7 @@ pub async fn run(asking: &Asking, past: &Query, stream: &Query, recent: usize) -
 }
 
 struct Log {
-    paper: Paper,
+    paper: Output,
     json: bool,
     /// The sequence number of the newest event printed.
     last: u64,

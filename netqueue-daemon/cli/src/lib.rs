@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod ask;
 pub mod client;
+pub mod client_args;
 pub mod events;
 pub mod exit;
 pub mod explain;

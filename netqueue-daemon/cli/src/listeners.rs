@@ -8,7 +8,7 @@ use anstyle::Style;
 use clap::{Args, ValueEnum};
 
 use super::{
-    ask::{Asking, Failure, Paper, run},
+    client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
     format,
     selector::Selector,
@@ -39,7 +39,7 @@ pub struct ListenersArgs {
     #[arg(short, long, value_enum, value_name = "BY", default_value_t)]
     sort: Order,
     #[command(flatten)]
-    asking: Asking,
+    asking: ClientArgs,
 }
 
 /// The sort order of the table.
@@ -103,7 +103,7 @@ fn sort(rows: &mut [&Listener], order: Order) {
     }
 }
 
-fn print(paper: &mut Paper, rows: &[&Listener], now: &str) -> Result<(), Failure> {
+fn print(paper: &mut Output, rows: &[&Listener], now: &str) -> Result<(), Failure> {
     if rows.is_empty() {
         writeln!(paper.out, "none that fits")?;
         return Ok(());

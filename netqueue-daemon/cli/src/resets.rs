@@ -8,7 +8,7 @@ use netqueue_domain::glossary;
 use serde_json::{Value, json};
 
 use super::{
-    ask::{Asking, Failure, Paper, run},
+    client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
     format, style,
     table::{Cell, Column, Table},
@@ -32,7 +32,7 @@ pub struct ResetsArgs {
     #[arg(long, value_name = "CAUSE")]
     cause: Option<String>,
     #[command(flatten)]
-    asking: Asking,
+    asking: ClientArgs,
 }
 
 /// The resets that one account sent for one cause.
@@ -79,7 +79,7 @@ fn rows<'a>(listeners: &'a [Listener], cause: Option<&str>) -> Vec<Row<'a>> {
     rows
 }
 
-fn print(paper: &mut Paper, rows: &[Row<'_>]) -> Result<(), Failure> {
+fn print(paper: &mut Output, rows: &[Row<'_>]) -> Result<(), Failure> {
     if rows.is_empty() {
         writeln!(paper.out, "no such reset since netqueue attached")?;
         return Ok(());

@@ -6,7 +6,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Args;
 
 use super::{
-    ask::{Asking, Failure, Paper, run},
+    client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
     format, style,
     table::{Cell, Column, Table},
@@ -21,7 +21,7 @@ pub struct StatusArgs {
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
-    asking: Asking,
+    asking: ClientArgs,
 }
 
 /// Prints the status. Exit code 1 means not ready, not exact, or unable to see the host.
@@ -43,7 +43,7 @@ pub fn command(args: StatusArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn print(paper: &mut Paper, args: &StatusArgs, answer: &Envelope<Status>) -> Result<(), Failure> {
+fn print(paper: &mut Output, args: &StatusArgs, answer: &Envelope<Status>) -> Result<(), Failure> {
     let status = &answer.data;
     let since = format::seconds_between(&status.attached, &status.taken).map(format::span);
     writeln!(
@@ -64,12 +64,12 @@ fn print(paper: &mut Paper, args: &StatusArgs, answer: &Envelope<Status>) -> Res
 }
 
 /// Prints a line with its assessment in words and in colour.
-fn line(paper: &mut Paper, subject: &str, good: bool, text: &str) -> std::io::Result<()> {
+fn line(paper: &mut Output, subject: &str, good: bool, text: &str) -> std::io::Result<()> {
     let (word, colour) = if good { ("ok", style::GOOD) } else { ("LOOK", style::BAD) };
     writeln!(paper.out, "  {subject:<9} {colour}{word:<4}{colour:#}  {text}")
 }
 
-fn probes(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
+fn probes(paper: &mut Output, status: &Status) -> std::io::Result<()> {
     let all = status.probes.len();
     let attached = status.probes.iter().filter(|probe| probe.attached).count();
     let missed: u64 = status.probes.iter().filter_map(|probe| probe.missed).sum();
@@ -86,7 +86,7 @@ fn probes(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
     Ok(())
 }
 
-fn events(paper: &mut Paper, answer: &Envelope<Status>) -> std::io::Result<()> {
+fn events(paper: &mut Output, answer: &Envelope<Status>) -> std::io::Result<()> {
     let (flow, coverage) = (&answer.data.events, &answer.coverage);
     let text = format!(
         "{} seen, {} lost, {} held since {} UTC",
@@ -103,7 +103,7 @@ fn events(paper: &mut Paper, answer: &Envelope<Status>) -> std::io::Result<()> {
 }
 
 /// Prints whether every listener that dropped packets has counters of its own.
-fn slots(paper: &mut Paper, status: &Status) -> std::io::Result<()> {
+fn slots(paper: &mut Output, status: &Status) -> std::io::Result<()> {
     let Some(slots) = status.slots.get("listeners") else { return Ok(()) };
     let (used, capacity, folded) = (slots.used, slots.capacity, status.events.folded);
     let room = format!("{} of {} slots in use", format::count(used), format::count(capacity));
@@ -122,7 +122,7 @@ fn drops_and_resets(number: u64) -> String {
     }
 }
 
-fn exactness(paper: &mut Paper, args: &StatusArgs, status: &Status) -> std::io::Result<()> {
+fn exactness(paper: &mut Output, args: &StatusArgs, status: &Status) -> std::io::Result<()> {
     let balances = &status.reconciliation;
     let off = balances.iter().filter(|balance| !balance.exact).count();
     let text = match (balances.len(), off) {

@@ -2,16 +2,16 @@
 
 use std::{io::Write as _, net::IpAddr};
 
-use netqueue_api::{Process, Subject, Verdict};
+use netqueue_api::{ListeningProcess, Subject, Verdict};
 
 use super::{
-    ask::{Failure, Paper},
+    client_args::{Failure, Output},
     format, style,
     terminal::plain,
 };
 
 /// Prints verdicts in the given order.
-pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Failure> {
+pub(super) fn print(paper: &mut Output, verdicts: &[&Verdict]) -> Result<(), Failure> {
     for (index, verdict) in verdicts.iter().enumerate() {
         if index > 0 {
             writeln!(paper.out)?;
@@ -21,8 +21,8 @@ pub(super) fn print(paper: &mut Paper, verdicts: &[&Verdict]) -> Result<(), Fail
     Ok(())
 }
 
-fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
-    let colour = match verdict.harm.as_str() {
+fn one(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
+    let colour = match verdict.impact.as_str() {
         "never_served" | "reset" => style::BAD,
         "absorbed" => style::GOOD,
         _ => style::WARN,
@@ -33,7 +33,7 @@ fn one(paper: &mut Paper, verdict: &Verdict) -> Result<(), Failure> {
         style::HEAD,
         subject(&verdict.subject),
         style::DIM,
-        plain(&verdict.harm.replace('_', " ")),
+        plain(&verdict.impact.replace('_', " ")),
         plain(&verdict.confidence)
     )?;
     write!(paper.out, "{colour}")?;
@@ -71,7 +71,7 @@ fn subject(subject: &Subject) -> String {
         None | Some("host") => String::new(),
         Some(netns) => format!(" in namespace {}", plain(netns)),
     };
-    let process = subject.process.as_ref().map_or(String::new(), |Process { name, pid, unit }| {
+    let process = subject.process.as_ref().map_or(String::new(), |ListeningProcess { name, pid, unit }| {
         let unit = unit.as_ref().map_or(String::new(), |unit| format!(", {}", plain(unit)));
         format!(" {} (pid {pid}{unit})", plain(name))
     });

@@ -16,7 +16,8 @@ pub struct Counts {
     #[serde(skip_serializing_if = "super::event::is_default")]
     handshakes: Handshakes,
     #[serde(skip_serializing_if = "super::event::is_default")]
-    untold: Untold,
+    #[serde(alias = "untold")]
+    unreported: Unreported,
     #[serde(skip_serializing_if = "super::event::is_default")]
     helper_overflows: u64,
 }
@@ -24,7 +25,7 @@ pub struct Counts {
 /// Drops and resets that were counted but have no event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Untold {
+pub struct Unreported {
     /// Events suppressed because the account had used up its allowance.
     pub suppressed: u64,
     /// Events lost because the ring buffer was full.
@@ -43,7 +44,7 @@ impl Counts {
             resets: ResetCause::ALL.map(resets),
             kernel: PerCounter::from_fn(kernel),
             handshakes: Handshakes::default(),
-            untold: Untold::default(),
+            unreported: Unreported::default(),
             helper_overflows: 0,
         }
     }
@@ -56,8 +57,8 @@ impl Counts {
 
     /// Replaces the numbers of drops and resets without an event.
     #[must_use]
-    pub const fn with_untold(self, untold: Untold) -> Self {
-        Self { untold, ..self }
+    pub const fn with_unreported(self, unreported: Unreported) -> Self {
+        Self { unreported, ..self }
     }
 
     /// Replaces the number of overflows seen by the BPF SYN-cookie helper.
@@ -75,8 +76,8 @@ impl Counts {
 
     /// Returns the numbers of drops and resets without an event.
     #[must_use]
-    pub const fn untold(&self) -> Untold {
-        self.untold
+    pub const fn unreported(&self) -> Unreported {
+        self.unreported
     }
 
     /// Returns the outcomes of handshakes whose final ACK was dropped.
@@ -113,7 +114,7 @@ impl Counts {
         self.resets.iter().sum()
     }
 
-    /// Subtracts `part`, an earlier state of these counts; [`Self::untold`] stays as it is.
+    /// Subtracts `part`, an earlier state of these counts; [`Self::unreported`] stays as it is.
     #[must_use]
     pub fn less(&self, part: &Self) -> Self {
         let mut rest = *self;
@@ -143,8 +144,8 @@ impl Counts {
         add(&mut self.drops, &other.drops);
         add(&mut self.resets, &other.resets);
         self.handshakes.add(&other.handshakes);
-        self.untold.suppressed += other.untold.suppressed;
-        self.untold.lost += other.untold.lost;
+        self.unreported.suppressed += other.unreported.suppressed;
+        self.unreported.lost += other.unreported.lost;
         self.helper_overflows += other.helper_overflows;
         self.kernel = PerCounter::from_fn(|counter| self.kernel.get(counter) + other.kernel.get(counter));
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Census, Obstacle, by_name::ByName};
+use super::{Obstacle, ScanCost, by_name::ByName};
 
 /// Mechanism by which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl Default for Features {
 impl Features {
     /// Returns features of which none is on, for a recording that does not report any.
     #[must_use]
-    pub const fn untold() -> Self {
+    pub const fn unreported() -> Self {
         Self { traffic: false, queue_depth: false, accept_wait: false }
     }
 }
@@ -182,9 +182,11 @@ pub struct EventFlow {
     /// `other` bucket has them.
     pub folded: u64,
     /// Network namespaces made under an inode number of which no generation is kept.
-    pub namespaces_untold: u64,
+    #[serde(alias = "namespaces_untold")]
+    pub netns_untracked: u64,
     /// Network namespaces that ended without a report of their final counters.
-    pub farewells_lost: u64,
+    #[serde(alias = "farewells_lost")]
+    pub netns_final_counters_lost: u64,
     /// Lost listen() calls: their listeners' arguments and times of opening are unknown.
     pub listens_lost: u64,
     /// Losses by reason.
@@ -203,7 +205,7 @@ impl EventFlow {
 /// Use of the kernel side's cache of handshakes whose final ACK was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LedgerUse {
+pub struct DroppedAckCacheUse {
     /// Number of handshakes that certainly fit.
     pub capacity: u64,
     /// Number of handshakes ever entered.
@@ -215,7 +217,7 @@ pub struct LedgerUse {
     pub forgotten_at_most: u64,
 }
 
-impl LedgerUse {
+impl DroppedAckCacheUse {
     /// Returns the use after so many handshakes were ever entered and taken out. Between two readings, all
     /// that entered may have come before the first was taken out.
     #[must_use]
@@ -253,16 +255,18 @@ pub struct Health {
     /// Programs and their attachment.
     pub probes: Vec<ProbeStatus>,
     /// Observation beyond drops and resets.
-    #[serde(default = "Features::untold")]
+    #[serde(default = "Features::unreported")]
     pub features: Features,
     /// Events and losses.
     pub flow: EventFlow,
     /// Slots for accounts in the kernel side.
     pub slots: Vec<SlotUse>,
     /// Use of the cache of handshakes whose final ACK was dropped.
-    pub ledger: LedgerUse,
+    #[serde(alias = "ledger")]
+    pub dropped_ack_cache: DroppedAckCacheUse,
     /// Cost of the inventory of listeners.
-    pub census: Census,
+    #[serde(alias = "census")]
+    pub scans: ScanCost,
     /// Conditions of the machine that hide things from netqueue.
     pub obstacles: Vec<Obstacle>,
     /// Things that netqueue could not do, in words.
@@ -298,8 +302,8 @@ impl Health {
 
     /// Returns the health assumed for a recording that does not report any.
     #[must_use]
-    pub fn untold() -> Self {
-        Self { features: Features::untold(), ..Self::default() }
+    pub fn unreported() -> Self {
+        Self { features: Features::unreported(), ..Self::default() }
     }
 }
 
@@ -310,7 +314,7 @@ mod tests {
     #[test]
     fn a_recording_that_does_not_tell_what_was_observed_is_not_taken_for_one_in_which_nothing_went_through() {
         let read = |text| serde_json::from_str::<Health>(text).map(|health| health.features);
-        assert_eq!(read("{}").expect("health"), Features::untold());
+        assert_eq!(read("{}").expect("health"), Features::unreported());
         let told = read(r#"{"features":{"queue_depth":true,"accept_wait":false}}"#).expect("health");
         assert_eq!(told, Features { accept_wait: false, ..Features::default() });
     }
@@ -335,22 +339,25 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_that_was_never_full_has_forgotten_nothing() {
-        let ledger = LedgerUse { capacity: 100, ..LedgerUse::default() };
-        let ledger = ledger.seen(90, 0).seen(150, 60);
+    fn a_cache_that_was_never_full_has_forgotten_nothing() {
+        let dropped_ack_cache = DroppedAckCacheUse { capacity: 100, ..DroppedAckCacheUse::default() };
+        let dropped_ack_cache = dropped_ack_cache.seen(90, 0).seen(150, 60);
         assert_eq!(
-            (ledger.outstanding, ledger.is_complete()),
+            (dropped_ack_cache.outstanding, dropped_ack_cache.is_complete()),
             (90, false),
             "all 60 may have come before one left"
         );
-        let ledger =
-            LedgerUse { capacity: 100, ..LedgerUse::default() }.seen(50, 0).seen(90, 80).seen(170, 160);
-        assert_eq!((ledger.outstanding, ledger.is_complete()), (10, true));
+        let dropped_ack_cache = DroppedAckCacheUse { capacity: 100, ..DroppedAckCacheUse::default() }
+            .seen(50, 0)
+            .seen(90, 80)
+            .seen(170, 160);
+        assert_eq!((dropped_ack_cache.outstanding, dropped_ack_cache.is_complete()), (10, true));
     }
 
     #[test]
     fn what_was_forgotten_stays_said() {
-        let ledger = LedgerUse { capacity: 100, ..LedgerUse::default() }.seen(130, 0).seen(130, 130);
-        assert_eq!((ledger.outstanding, ledger.forgotten_at_most), (0, 30));
+        let dropped_ack_cache =
+            DroppedAckCacheUse { capacity: 100, ..DroppedAckCacheUse::default() }.seen(130, 0).seen(130, 130);
+        assert_eq!((dropped_ack_cache.outstanding, dropped_ack_cache.forgotten_at_most), (0, 30));
     }
 }

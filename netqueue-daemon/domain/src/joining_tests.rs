@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::{Counts, DropKind, Family, Known, Limit, Netns, Owner, QueueState, Settings, Sysctls, Unknown};
+use crate::{
+    AggregatorSettings, Counts, DropKind, Family, Known, Limit, Netns, Owner, QueueState, Sysctls, Unknown,
+};
 
 const HOST: Netns = Netns::at_attach(7);
 const WEB: Endpoint = Endpoint { netns: HOST, addr: std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 80 };
@@ -13,7 +15,7 @@ fn at(nanos: u64) -> Timestamp {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(1))
+    Aggregator::new(AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(HOST) }, at(1))
 }
 
 fn charged(slot: u64) -> AccountKey {

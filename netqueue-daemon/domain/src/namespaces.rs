@@ -8,11 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{NamespaceBalance, Netns, PerCounter, Timestamp, gone};
+use super::{NamespaceBalance, Netns, PerCounter, Timestamp, retention};
 
 /// Final counters of a namespace that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Farewell {
+pub struct NetnsFinal {
     /// Namespace that ended.
     pub netns: Netns,
     /// Kernel counters at the end, absolute.
@@ -60,7 +60,7 @@ pub struct NamespaceNews {
     /// Namespaces that were found, with their names if they have one.
     pub found: Vec<(Netns, Option<Arc<str>>)>,
     /// Final counters of namespaces that ended, each with what had been attributed to it by then.
-    pub farewells: Vec<(Farewell, PerCounter<u64>)>,
+    pub finals: Vec<(NetnsFinal, PerCounter<u64>)>,
     /// Namespaces that have ended.
     pub ended: Vec<Netns>,
     /// Namespaces that cannot be compared at present, with the reason.
@@ -177,13 +177,13 @@ impl Namespaces {
     }
 
     /// Exports all namespaces, for [`Self::restore`].
-    pub(super) fn standing(&self) -> Vec<Entry> {
+    pub(super) fn checkpoint(&self) -> Vec<Entry> {
         self.entries.values().cloned().collect()
     }
 
     /// Replaces all namespaces by exported ones.
-    pub(super) fn restore(&mut self, standing: Vec<Entry>) {
-        self.entries = standing.into_iter().map(|entry| (entry.view.netns, entry)).collect();
+    pub(super) fn restore(&mut self, checkpoint: Vec<Entry>) {
+        self.entries = checkpoint.into_iter().map(|entry| (entry.view.netns, entry)).collect();
     }
 
     /// Returns whether the namespace's end was noticed.
@@ -227,7 +227,7 @@ impl Namespaces {
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by_key(|(at, entry)| (*at, entry.view.netns));
         let surplus = ended.len().saturating_sub(MOST);
-        let shown = |at, entry: &Entry| entry.shown >= gone::SCRAPES && now.since(at) >= time;
+        let shown = |at, entry: &Entry| entry.shown >= retention::SCRAPES && now.since(at) >= time;
         let ripe =
             ended.iter().enumerate().filter(|(index, (at, entry))| *index < surplus || shown(*at, entry));
         let mut ripe: HashSet<Netns> = ripe.map(|(_, (_, entry))| entry.view.netns).collect();

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::{
-    AccountKey, Aggregator, Bracket, Counts, Endpoint, KernelCounter, Observation, Settings, Snapshot,
-    SocketId, Start,
+    AccountKey, Aggregator, AggregatorSettings, Bracket, Counts, Endpoint, KernelCounter, Observation,
+    Snapshot, SocketId, Start,
 };
 
 const HOST: Netns = Netns::at_attach(1);
@@ -33,7 +33,7 @@ fn charged(netns: Netns, value: u64) -> Observation {
 
 fn ended(netns: Netns, kernel: u64, charged: u64) -> Observation {
     Observation::Namespaces(NamespaceNews {
-        farewells: vec![(Farewell { netns, kernel: all(kernel) }, all(charged))],
+        finals: vec![(NetnsFinal { netns, kernel: all(kernel) }, all(charged))],
         ended: vec![netns],
         ..NamespaceNews::default()
     })
@@ -45,7 +45,7 @@ fn found(netns: Netns, name: &str) -> Observation {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0))
+    Aggregator::new(AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(HOST) }, at(0))
 }
 
 fn residual(snapshot: &Snapshot, netns: Netns) -> Option<i64> {
@@ -175,7 +175,7 @@ fn while_a_namespace_of_the_same_name_lives_its_series_do_not_fall() {
 #[test]
 fn nobody_scrapes_and_thousands_of_namespaces_come_and_go_in_bounded_memory() {
     let keep = crate::Keep { most: 300, ..crate::Keep::default() };
-    let mut queues = Aggregator::new(Settings { keep, ..Settings::of(HOST) }, at(0));
+    let mut queues = Aggregator::new(AggregatorSettings { keep, ..AggregatorSettings::of(HOST) }, at(0));
     for number in 1..=1500 {
         life(&mut queues, pod(number), None, u64::from(number));
         queues.tick(at(number.into()));
@@ -198,9 +198,9 @@ fn a_name_is_shown_wherever_the_namespace_is() {
 
 #[test]
 fn a_containers_namespace_is_not_called_host() {
-    let settings = Settings { sees_host: false, ..Settings::of(HOST) };
+    let settings = AggregatorSettings { sees_host: false, ..AggregatorSettings::of(HOST) };
     let queues = Aggregator::new(settings, at(0));
     let snapshot = queues.snapshot(at(1));
     assert_eq!((snapshot.netns_name(HOST), snapshot.sees_host()), (HOST.to_string(), false));
-    assert!(Aggregator::new(Settings::of(HOST), at(0)).snapshot(at(1)).sees_host());
+    assert!(Aggregator::new(AggregatorSettings::of(HOST), at(0)).snapshot(at(1)).sees_host());
 }

@@ -2,7 +2,7 @@
 //! that a recording of them, replayed to another aggregator at another time, gives the same snapshot.
 //!
 //! To add an observation: a variant here, its arm in [`Aggregator::apply`](super::Aggregator::apply), its
-//! part of [`Standing`] if it leaves a state behind. New members of existing types get `#[serde(default)]`,
+//! part of [`Checkpoint`] if it leaves a state behind. New members of existing types get `#[serde(default)]`,
 //! so that older recordings stay readable.
 
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use super::{
 #[serde(rename_all = "snake_case")]
 pub enum Observation {
     /// Whole state at the beginning of a recording, or after a gap in it.
-    Standing(Box<Standing>),
+    #[serde(alias = "standing")]
+    Checkpoint(Box<Checkpoint>),
     /// Events, in the order in which they were drained.
     Events(Vec<Event>),
     /// Sockets of accounts that were not identified before.
@@ -52,7 +53,7 @@ pub enum Observation {
 /// State at one moment, as far as later observations do not repeat it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Standing {
+pub struct Checkpoint {
     /// Every account, in the order in which they were first found or charged.
     pub accounts: Vec<Arc<AccountView>>,
     /// Accounts of living listeners, by socket: indices into the list of accounts.
@@ -72,7 +73,7 @@ pub struct Standing {
     /// Cost of the search for namespaces.
     pub search: SearchCost,
     /// Report of netqueue on its own state.
-    #[serde(default = "Health::untold")]
+    #[serde(default = "Health::unreported")]
     pub health: Health,
     /// Inferred idle time-outs, by namespace and port.
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,

@@ -18,14 +18,14 @@ pub struct Owner {
     /// Executable, printable.
     pub executable: Known<Arc<str>>,
     /// Cgroup and what its path reveals.
-    pub place: Known<Arc<Place>>,
+    pub place: Known<Arc<CgroupInfo>>,
     /// True if the process has ended since; the last known owners are kept.
     pub ended: bool,
 }
 
 /// Cgroup and what its path reveals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct CgroupInfo {
     /// Path, printable.
     pub cgroup: Arc<str>,
     /// Systemd unit: a service, scope or slice.

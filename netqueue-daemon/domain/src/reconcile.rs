@@ -164,14 +164,14 @@ impl Reconciler {
     }
 
     /// Exports the baseline of each namespace.
-    pub fn standing(&self) -> impl Iterator<Item = (Netns, Baseline)> + '_ {
+    pub fn checkpoint(&self) -> impl Iterator<Item = (Netns, Baseline)> + '_ {
         self.baselines.iter().map(|(netns, baseline)| (*netns, *baseline))
     }
 
     /// Creates a reconciler from exported baselines.
     #[must_use]
-    pub fn restored(standing: impl IntoIterator<Item = (Netns, Baseline)>) -> Self {
-        Self { baselines: standing.into_iter().collect() }
+    pub fn restored(checkpoint: impl IntoIterator<Item = (Netns, Baseline)>) -> Self {
+        Self { baselines: checkpoint.into_iter().collect() }
     }
 
     /// Returns whether the namespace has a baseline.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, Counts, EventLog, Health, History, IdleLimits, JournalState, Listener,
-    NamespaceBalance, NamespaceView, Netns, Queues, Recent, SearchCost, Spike, Timestamp, Traffic, WallClock,
+    NamespaceBalance, NamespaceView, Netns, Queues, SearchCost, Spike, Timestamp, Traffic, WallClock,
+    Windows,
 };
 
 /// State of one account at one moment.
@@ -144,7 +145,7 @@ pub struct Snapshot {
     /// Sudden rises of drops that go on, and the newest of those that are over; oldest first.
     pub spikes: Arc<[Spike]>,
     /// Recent charges and traffic of every account, over time.
-    pub recent: Recent,
+    pub recent: Windows,
     /// State of the event log on disk, if there is one.
     pub journal: Option<JournalState>,
     /// Inferred idle time-outs of the servers whose clients lose the keep-alive race.

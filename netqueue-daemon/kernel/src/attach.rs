@@ -8,25 +8,26 @@ use std::{
 use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::Program};
 use netqueue_common::{KernelLayout, names};
 use netqueue_domain::{
-    AccountKey, AttachMode, AttachWay, Counts, Features, LedgerUse, ProbeStatus, SlotUse, TrafficReading,
+    AccountKey, AttachMode, AttachWay, Counts, DroppedAckCacheUse, Features, ProbeStatus, SlotUse,
+    TrafficReading,
 };
 
 use super::{
+    control::{self, ControlPrograms},
     counters::Counters,
     error::{AttachError, absent, refused},
-    grace,
     hook::{Hooks, Probed},
-    keeper::{self, Keeper},
+    kprobe_misses,
     late::Late,
-    link_misses,
     listens::Listens,
-    lives::{Farewells, Numbers},
-    misses::Misses,
+    netns_generations::{NetnsFinals, NetnsGenerations},
     object,
     preemption::Preemption,
     preflight::Prepared,
     probes::{self, PROBES, Plan, Probe},
-    recycle::Recycler,
+    program_misses::Misses,
+    rcu,
+    reclaim::Reclaimer,
     ring::Ring,
     slots::{self, Slots},
     traffic::TrafficRows,
@@ -42,7 +43,7 @@ pub struct LoadSettings {
     /// Endpoints without a listener have as many.
     pub max_listeners: Option<u32>,
     /// Number of handshakes with a dropped final ACK that the kernel side remembers.
-    pub ledger_capacity: u32,
+    pub dropped_ack_cache_capacity: u32,
     /// Limit on the events of one account from one CPU; `None`: unlimited.
     pub event_allowance: Option<EventAllowance>,
     /// Way of attaching: fentry, kprobe, or whichever fits each function.
@@ -68,7 +69,7 @@ impl LoadSettings {
     pub const TRIAL: Self = Self {
         ring_bytes: 1 << 16,
         max_listeners: Some(16),
-        ledger_capacity: 1024,
+        dropped_ack_cache_capacity: 1024,
         event_allowance: None,
         attach: AttachWay::Auto,
         features: Features { traffic: true, queue_depth: true, accept_wait: true },
@@ -78,7 +79,7 @@ impl LoadSettings {
     fn describe(&self, layout: &KernelLayout) -> KernelLayout {
         let Some(EventAllowance { rate, burst }) = self.event_allowance else { return *layout };
         let event_cost = 1_000_000_000 / u64::from(rate.max(1));
-        KernelLayout { event_cost, event_savings: event_cost * u64::from(burst.saturating_sub(1)), ..*layout }
+        KernelLayout { event_cost, event_burst: event_cost * u64::from(burst.saturating_sub(1)), ..*layout }
     }
 }
 
@@ -92,11 +93,11 @@ pub struct Attached {
     pub ring: Ring,
     traffic: TrafficRows,
     features: Features,
-    recycler: Recycler,
+    reclaimer: Reclaimer,
     /// Generations of inode numbers: which namespace has a number now.
-    pub numbers: Arc<Numbers>,
+    pub numbers: Arc<NetnsGenerations>,
     /// Final counters of namespaces that ended.
-    pub farewells: Farewells,
+    pub finals: NetnsFinals,
     /// Reader of listen() calls; else the reason why this kernel reports none.
     pub listens: Result<Listens, String>,
     probes: Vec<Probed>,
@@ -144,9 +145,9 @@ fn attach_as(
     lift_memory_lock();
     let mut ebpf = load(layout, settings, slots)?;
     slots.hand_out(&mut ebpf)?;
-    let mut counters = slots.map(&ebpf, settings.ledger_capacity)?;
+    let mut counters = slots.map(&ebpf, settings.dropped_ack_cache_capacity)?;
     let traffic = slots.map_traffic(&ebpf, settings.features)?;
-    keeper::load(&mut ebpf)?;
+    control::load(&mut ebpf)?;
     let logger = settings.log_level.and_then(|_| aya_log::EbpfLogger::init(&mut ebpf).ok());
     let wanted = |probe: &&Probe| settings.features.accept_wait || probe.function != probes::ACCEPT;
     let mut hooks = Hooks::new(prepared, settings.attach)?;
@@ -156,15 +157,15 @@ fn attach_as(
         probes.extend(hooks.attach(&mut ebpf, &twins.iter().filter(concern).collect::<Vec<_>>())?);
     }
     // Calls that only some of the programs saw have to end before baselines are taken.
-    if let Err(error) = grace::wait() {
+    if let Err(error) = rcu::wait() {
         tracing::debug!(%error, "calls that were under way when programs were attached are not waited for");
     }
     if prepared.layout.net_namespace_list != 0 {
-        Keeper(&ebpf).note_counters(slots.cpus());
+        ControlPrograms(&ebpf).note_counters(slots.cpus());
     }
     counters.begin_tallies();
     if let Some(field) = prepared.misses {
-        let mut links = link_misses::links();
+        let mut links = kprobe_misses::links();
         let by_kprobe = |(status, _): &&mut Probed| status.mode == AttachMode::Kprobe;
         for (_, misses) in probes.iter_mut().filter(by_kprobe) {
             if let Some(misses) = misses {
@@ -175,12 +176,12 @@ fn attach_as(
     let events =
         RingBuf::try_from(take(&mut ebpf, names::EVENTS)?).map_err(|error| refused(names::EVENTS, &error))?;
     let ring = Ring::new(events, prepared.reset_reasons.clone());
-    let farewells = RingBuf::try_from(take(&mut ebpf, names::FAREWELLS)?)
-        .map_err(|error| refused(names::FAREWELLS, &error))?;
+    let finals = RingBuf::try_from(take(&mut ebpf, names::NETNS_FINALS)?)
+        .map_err(|error| refused(names::NETNS_FINALS, &error))?;
     let told = probes.iter().any(|(status, _)| status.program == probes::NUMBER_FREED && status.attached);
     let numbers = Arc::new(slots::map_lives(&ebpf, told)?);
-    let recycler = Recycler::new(slots, grace::possible());
-    let farewells = Farewells::new(farewells);
+    let reclaimer = Reclaimer::new(slots, rcu::possible());
+    let finals = NetnsFinals::new(finals);
     let listens = Listens::attach(&mut ebpf);
     if let Err(reason) = &listens {
         tracing::warn!(reason, "arguments of listen() that somaxconn cuts down stay unknown");
@@ -192,9 +193,9 @@ fn attach_as(
         ring,
         traffic,
         features,
-        recycler,
+        reclaimer,
         numbers,
-        farewells,
+        finals,
         listens,
         probes,
         late: Late::without(&prepared.symbols),
@@ -211,7 +212,7 @@ fn load(layout: &KernelLayout, settings: &LoadSettings, slots: Slots) -> Result<
     };
     let log_level = settings.log_level.map_or(0, aya_log_level);
     let mut loader = EbpfLoader::new();
-    slots.size(&mut loader, settings.ledger_capacity);
+    slots.size(&mut loader, settings.dropped_ack_cache_capacity);
     loader
         .btf(None)
         .override_global(names::LAYOUT, &layout, true)
@@ -282,14 +283,14 @@ impl Attached {
     /// A listener whose socket no longer listens is marked closed, so that the next reading reports it even
     /// where the kernel side missed its end.
     pub fn survey(&self) {
-        let listeners = self.counters.used().filter(|slot| self.recycler.is_of_listener(*slot));
-        TrafficRows::survey(Keeper(&self.ebpf), listeners);
+        let listeners = self.counters.used().filter(|slot| self.reclaimer.is_of_listener(*slot));
+        TrafficRows::survey(ControlPrograms(&self.ebpf), listeners);
     }
 
     /// Returns each listener's traffic, and its queues as last sampled. A peak of an accept queue is
     /// reported once.
     pub fn traffic(&mut self) -> Vec<(AccountKey, TrafficReading)> {
-        let owners = || self.counters.slots().filter_map(|slot| Some((slot.tenure.slot, slot.owner?)));
+        let owners = || self.counters.slots().filter_map(|slot| Some((slot.slot_ref.slot, slot.owner?)));
         let traffic = &mut self.traffic;
         owners().filter_map(|(slot, owner)| Some((owner, traffic.read(slot)?))).collect()
     }
@@ -309,35 +310,35 @@ impl Attached {
     /// Frees slots whose owners are gone, one step per call, and returns what they had counted.
     ///
     /// No later reading contains these counts. Call it about once a second, after a reading, and more often
-    /// while [`Self::is_recycling`].
-    pub fn recycle(&mut self) -> Vec<(AccountKey, Counts)> {
-        self.recycler.step(Keeper(&self.ebpf), &mut self.counters)
+    /// while [`Self::is_reclaiming`].
+    pub fn reclaim(&mut self) -> Vec<(AccountKey, Counts)> {
+        self.reclaimer.step(ControlPrograms(&self.ebpf), &mut self.counters)
     }
 
     /// Makes the kernel side charge what it deferred because another tracer hid a caller. Call it before a
     /// reading.
     pub fn settle(&mut self) {
         if self.counters.owes() {
-            Keeper(&self.ebpf).settle(self.counters.cpus());
+            ControlPrograms(&self.ebpf).settle(self.counters.cpus());
         }
     }
 
     /// Returns whether slots are being freed, or few are left.
     #[must_use]
-    pub fn is_recycling(&self) -> bool {
-        self.recycler.is_busy()
+    pub fn is_reclaiming(&self) -> bool {
+        self.reclaimer.is_busy()
     }
 
     /// Returns the kernel side's use of slots, as of the last reading.
     #[must_use]
     pub fn room(&self) -> Vec<SlotUse> {
-        self.recycler.room(&self.counters)
+        self.reclaimer.room(&self.counters)
     }
 
     /// Returns how full the kernel side's cache of dropped final ACKs is, as of the last reading.
     #[must_use]
-    pub const fn ledger(&self) -> LedgerUse {
-        self.counters.ledger()
+    pub const fn dropped_ack_cache(&self) -> DroppedAckCacheUse {
+        self.counters.dropped_ack_cache()
     }
 
     /// Warns of kernel modules loaded since attaching, whose functions are not watched.
@@ -347,8 +348,8 @@ impl Attached {
 
     /// Returns the reason why slots cannot be reused, if they cannot.
     #[must_use]
-    pub fn recycling_trouble(&self) -> Option<&str> {
-        self.recycler.trouble()
+    pub fn reclaim_trouble(&self) -> Option<&str> {
+        self.reclaimer.trouble()
     }
 }
 
@@ -359,7 +360,7 @@ pub(super) fn verify(layout: &KernelLayout) -> Result<usize, AttachError> {
 
 fn verify_as(layout: &KernelLayout) -> Result<usize, AttachError> {
     let mut ebpf = load(layout, &LoadSettings::TRIAL, Slots::new(LoadSettings::TRIAL.max_listeners))?;
-    keeper::load(&mut ebpf)?;
+    control::load(&mut ebpf)?;
     let mut accepted = 0;
     for (name, program) in ebpf.programs_mut() {
         if let Program::KProbe(program) = program {

@@ -9,8 +9,8 @@ use aya::{
 
 use super::{
     attach::lift_memory_lock,
-    empty,
     error::{AttachError, refused},
+    noop,
 };
 
 const PROGRAM: &str = "nq_cookie_helper";
@@ -25,7 +25,7 @@ impl CookieRequests {
     /// The kernel refuses it.
     pub fn load() -> Result<Self, AttachError> {
         lift_memory_lock();
-        let mut ebpf = empty::object()?;
+        let mut ebpf = noop::object()?;
         let program: &mut SchedClassifier = ebpf
             .program_mut(PROGRAM)
             .ok_or(ProgramError::UnexpectedProgramType)

@@ -5,18 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netqueue_common::{Account, Cell, Counts as Row, Tallies, Tally};
+use netqueue_common::{CounterId, CounterRow, SlotMeta, Tallies, Tally};
 use netqueue_domain::{
-    AccountKey, Counts, EventFlow, Handshakes, KernelCounter, LedgerUse, LossReason, Netns, PerCounter,
-    SocketInode, Timestamp, Untold,
+    AccountKey, Counts, DroppedAckCacheUse, EventFlow, Handshakes, KernelCounter, LossReason, Netns,
+    PerCounter, SocketInode, Timestamp, Unreported,
 };
 
-use super::{decode, keeper::Tenure, mapped::Mapped};
+use super::{control::SlotRef, decode, mapped::Mapped};
 
 /// The kernel side's counts.
 pub struct Counters {
-    accounts: Mapped<Account>,
-    rows: Mapped<Row>,
+    accounts: Mapped<SlotMeta>,
+    rows: Mapped<CounterRow>,
     tallies: Mapped<Tallies>,
     /// Rows per slot.
     of_slot: usize,
@@ -26,7 +26,7 @@ pub struct Counters {
     settled: BTreeMap<Netns, Counts>,
     /// Drops and resets in `other` buckets: as of the last reading, and of buckets that were freed.
     folded: [u64; 2],
-    ledger: LedgerUse,
+    dropped_ack_cache: DroppedAckCacheUse,
     /// Values of the tallies when everything was attached.
     at_attach: [u64; Tally::COUNT],
     /// Value of [`Tally::CallerHidden`] when [`Self::owes`] last read it.
@@ -38,7 +38,7 @@ pub struct Counters {
 /// A slot in use.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
-    pub(super) tenure: Tenure,
+    pub(super) slot_ref: SlotRef,
     /// Owner of the slot; `None` where its key does not decode: a defect of netqueue.
     pub(super) owner: Option<AccountKey>,
     pub(super) retired: bool,
@@ -74,11 +74,11 @@ pub struct Reading {
 
 impl Counters {
     pub(super) fn new(
-        accounts: Mapped<Account>,
-        rows: Mapped<Row>,
+        accounts: Mapped<SlotMeta>,
+        rows: Mapped<CounterRow>,
         tallies: Mapped<Tallies>,
         of_slot: usize,
-        ledger: LedgerUse,
+        dropped_ack_cache: DroppedAckCacheUse,
     ) -> Self {
         let slots = vec![None; accounts.len()];
         Self {
@@ -89,7 +89,7 @@ impl Counters {
             slots,
             settled: BTreeMap::new(),
             folded: [0; 2],
-            ledger,
+            dropped_ack_cache,
             at_attach: [0; Tally::COUNT],
             hidden: 0,
             owing: 0,
@@ -128,11 +128,12 @@ impl Counters {
     pub fn read(&mut self, epoch: Timestamp) -> Reading {
         let tallies = self.tallies();
         let tally = |tally: Tally| tallies[tally as usize];
-        self.ledger = self.ledger.seen(tally(Tally::LedgerEntered), tally(Tally::LedgerStruck));
+        self.dropped_ack_cache =
+            self.dropped_ack_cache.seen(tally(Tally::DroppedAcksEntered), tally(Tally::DroppedAcksStruck));
         self.folded[0] = 0;
         let mut reading = Reading { settled: self.settled.clone(), ..Reading::default() };
         for index in 0..self.accounts.len() {
-            let known = self.slots[index].map(|slot| slot.tenure);
+            let known = self.slots[index].map(|slot| slot.slot_ref);
             let Some(mut slot) = self.look(index) else { continue };
             let cells = self.cells(index);
             let total = cells.iter().sum();
@@ -144,7 +145,7 @@ impl Counters {
                 reading.undecodable += 1;
                 continue;
             };
-            if known != Some(slot.tenure) {
+            if known != Some(slot.slot_ref) {
                 let inode = self.accounts.get(index).inode;
                 reading.sockets.extend((inode != 0).then_some((owner, SocketInode(inode))));
             }
@@ -158,7 +159,7 @@ impl Counters {
 
     /// Lists the slots that are in use at this moment.
     pub(super) fn used(&self) -> impl Iterator<Item = u32> {
-        let used = |slot: &u32| self.state(*slot as usize).is_some_and(|(_, state)| state == Account::USED);
+        let used = |slot: &u32| self.state(*slot as usize).is_some_and(|(_, state)| state == SlotMeta::USED);
         (0..u32::try_from(self.accounts.len()).unwrap_or(u32::MAX)).filter(used)
     }
 
@@ -170,9 +171,9 @@ impl Counters {
     /// Takes the last reading of a slot whose counts are final, and adds it to its namespace's sums.
     ///
     /// From then on the slot has no owner here.
-    pub(super) fn settle(&mut self, tenure: Tenure) -> Option<(AccountKey, Counts)> {
-        let index = tenure.slot as usize;
-        let slot = self.slots.get_mut(index)?.take_if(|slot| slot.tenure == tenure)?;
+    pub(super) fn settle(&mut self, slot_ref: SlotRef) -> Option<(AccountKey, Counts)> {
+        let index = slot_ref.slot as usize;
+        let slot = self.slots.get_mut(index)?.take_if(|slot| slot.slot_ref == slot_ref)?;
         let counts = counts(&self.cells(index));
         let owner = slot.owner?;
         let folded = folded(&owner, &counts);
@@ -196,8 +197,8 @@ impl Counters {
             submitted: value(Tally::EventsSubmitted),
             suppressed: value(Tally::EventsSuppressed),
             folded: self.folded.iter().sum(),
-            namespaces_untold: value(Tally::NamespacesUntold),
-            farewells_lost: value(Tally::FarewellsLost),
+            netns_untracked: value(Tally::NetnsUntracked),
+            netns_final_counters_lost: value(Tally::NetnsFinalsLost),
             listens_lost: value(Tally::ListensLost),
             lost: LossReason::ALL.map(|reason| match reason {
                 LossReason::RingFull => value(Tally::EventsRingFull),
@@ -216,8 +217,8 @@ impl Counters {
     }
 
     /// Returns the use of the dropped-ACK cache, as of the last reading.
-    pub(super) const fn ledger(&self) -> LedgerUse {
-        self.ledger
+    pub(super) const fn dropped_ack_cache(&self) -> DroppedAckCacheUse {
+        self.dropped_ack_cache
     }
 
     fn tallies(&self) -> [u64; Tally::COUNT] {
@@ -241,20 +242,20 @@ impl Counters {
     fn look(&mut self, index: usize) -> Option<Slot> {
         let closed = self.accounts.words(index, WORDS - 2..WORDS - 1).next()?;
         let (generation, state) = self.state(index)?;
-        if state == Account::FREE {
+        if state == SlotMeta::FREE {
             self.slots[index] = None;
             return None;
         }
-        let tenure = Tenure { slot: u32::try_from(index).ok()?, generation };
+        let slot_ref = SlotRef { slot: u32::try_from(index).ok()?, generation };
         let closed = (closed != 0).then(|| Duration::from_nanos(closed));
-        let retired = state == Account::RETIRED;
+        let retired = state == SlotMeta::RETIRED;
         if let Some(known) = self.slots[index]
-            && known.tenure == tenure
+            && known.slot_ref == slot_ref
         {
             return Some(Slot { closed, retired, ..known });
         }
-        let owner = decode::account(&self.accounts.get(index).key, tenure.slot, generation);
-        Some(Slot { tenure, owner, retired, closed, total: 0, moved: Instant::now() })
+        let owner = decode::account(&self.accounts.get(index).key, slot_ref.slot, generation);
+        Some(Slot { slot_ref, owner, retired, closed, total: 0, moved: Instant::now() })
     }
 
     /// Reads a slot's generation and state.
@@ -263,17 +264,17 @@ impl Counters {
         Some((generation, state))
     }
 
-    fn cells(&self, slot: usize) -> [u64; Cell::COUNT] {
-        let mut cells = [0; Cell::COUNT];
+    fn cells(&self, slot: usize) -> [u64; CounterId::COUNT] {
+        let mut cells = [0; CounterId::COUNT];
         for row in 0..self.of_slot {
-            add(&mut cells, self.rows.words(slot * self.of_slot + row, 0..Cell::COUNT));
+            add(&mut cells, self.rows.words(slot * self.of_slot + row, 0..CounterId::COUNT));
         }
         cells
     }
 }
 
 /// Words of an account: the last two are the time of its end, and generation and state together.
-const WORDS: usize = size_of::<Account>() / 8;
+const WORDS: usize = size_of::<SlotMeta>() / 8;
 
 /// Drops and resets among these counts if the owner is an `other` bucket, else 0.
 fn folded(owner: &AccountKey, counts: &Counts) -> u64 {
@@ -304,40 +305,40 @@ impl Reading {
     }
 }
 
-pub(super) fn counts(cells: &[u64; Cell::COUNT]) -> Counts {
+pub(super) fn counts(cells: &[u64; CounterId::COUNT]) -> Counts {
     Counts::from_fn(
         |kind| cells[decode::cell_of_drop(kind) as usize],
         |cause| cells[decode::cell_of_reset(cause) as usize],
         |counter| {
             let cell = match counter {
-                KernelCounter::ListenOverflows => Cell::ListenOverflows,
-                KernelCounter::ListenDrops => Cell::ListenDrops,
-                KernelCounter::ReqQFullDrop => Cell::ReqQFullDrop,
-                KernelCounter::ReqQFullDoCookies => Cell::ReqQFullDoCookies,
-                KernelCounter::SyncookiesSent => Cell::SyncookiesSent,
-                KernelCounter::SyncookiesRecv => Cell::SyncookiesReceived,
-                KernelCounter::SyncookiesFailed => Cell::SyncookiesFailed,
-                KernelCounter::EmbryonicRsts => Cell::EmbryonicRsts,
-                KernelCounter::OutRsts => Cell::OutRsts,
+                KernelCounter::ListenOverflows => CounterId::ListenOverflows,
+                KernelCounter::ListenDrops => CounterId::ListenDrops,
+                KernelCounter::ReqQFullDrop => CounterId::ReqQFullDrop,
+                KernelCounter::ReqQFullDoCookies => CounterId::ReqQFullDoCookies,
+                KernelCounter::SyncookiesSent => CounterId::SyncookiesSent,
+                KernelCounter::SyncookiesRecv => CounterId::SyncookiesReceived,
+                KernelCounter::SyncookiesFailed => CounterId::SyncookiesFailed,
+                KernelCounter::EmbryonicRsts => CounterId::EmbryonicRsts,
+                KernelCounter::OutRsts => CounterId::OutRsts,
             };
             cells[cell as usize]
         },
     )
-    .with_untold(Untold {
-        suppressed: cells[Cell::EventsSuppressed as usize],
-        lost: cells[Cell::EventsLost as usize],
+    .with_unreported(Unreported {
+        suppressed: cells[CounterId::EventsSuppressed as usize],
+        lost: cells[CounterId::EventsLost as usize],
     })
-    .with_helper_overflows(cells[Cell::CookieHelperOverflows as usize])
+    .with_helper_overflows(cells[CounterId::CookieHelperOverflows as usize])
     .with_handshakes(Handshakes {
-        suspended: cells[Cell::HandshakesSuspended as usize],
-        recovered: cells[Cell::HandshakesRecovered as usize],
-        ended: cells[Cell::HandshakesEnded as usize],
-        given_up: cells[Cell::HandshakesGivenUp as usize],
-        timed_out: cells[Cell::HandshakesTimedOut as usize],
-        expired: cells[Cell::HandshakesExpired as usize],
-        ghosts: cells[Cell::Ghosts as usize],
-        ghosts_recovered: cells[Cell::GhostsRecovered as usize],
-        ghosts_ended: cells[Cell::GhostsEnded as usize],
-        ghosts_given_up: cells[Cell::GhostsGivenUp as usize],
+        suspended: cells[CounterId::HandshakesSuspended as usize],
+        recovered: cells[CounterId::HandshakesRecovered as usize],
+        ended: cells[CounterId::HandshakesEnded as usize],
+        given_up: cells[CounterId::HandshakesGivenUp as usize],
+        timed_out: cells[CounterId::HandshakesTimedOut as usize],
+        expired: cells[CounterId::HandshakesExpired as usize],
+        ghosts: cells[CounterId::Ghosts as usize],
+        ghosts_recovered: cells[CounterId::GhostsRecovered as usize],
+        ghosts_ended: cells[CounterId::GhostsEnded as usize],
+        ghosts_given_up: cells[CounterId::GhostsGivenUp as usize],
     })
 }

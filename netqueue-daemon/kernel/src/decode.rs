@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use netqueue_common::{Cell, Event as Record, ListenerKey, NO_REASON, Namespace, UNKNOWN_LENGTH};
+use netqueue_common::{CounterId, EventRecord, ListenerKey, NO_REASON, Namespace, UNKNOWN_LENGTH};
 use netqueue_domain::{
     AccountKey, DropKind, Endpoint, Event, Netns, Peer, QueueState, Queues, ResetCause, SocketId, Timestamp,
     What,
@@ -62,7 +62,7 @@ impl Decoder {
 ///
 /// `epoch` is the wall-clock time at which the kernel's monotonic clock was zero.
 pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> Option<Event> {
-    let record = Record::read_from_bytes(bytes).ok()?;
+    let record = EventRecord::read_from_bytes(bytes).ok()?;
     let peer =
         address(record.peer_family, record.peer_addr).map(|addr| Peer { addr, port: record.peer_port });
     Some(Event {
@@ -70,7 +70,7 @@ pub(super) fn event(bytes: &[u8], reasons: &ResetReasons, epoch: Timestamp) -> O
         account: account(&record.key, record.slot, record.generation)?,
         local_port: u16::try_from(record.local_port).ok()?,
         peer,
-        what: what(Cell::from_code(record.code)?)?,
+        what: what(CounterId::from_code(record.code)?)?,
         kernel_reason: match record.reason {
             NO_REASON => None,
             reason => Some(reasons.get(&reason).cloned().unwrap_or_else(|| reason.to_string().into())),
@@ -89,41 +89,41 @@ pub(super) fn queue(length: u32, limit: u32) -> Option<QueueState> {
 }
 
 /// Returns the drop or reset that a cell counts; `None` for a cell that no event carries.
-fn what(cell: Cell) -> Option<What> {
+fn what(cell: CounterId) -> Option<What> {
     let of_drop = DropKind::ALL.into_iter().find(|kind| cell_of_drop(*kind) == cell).map(What::Drop);
     of_drop
         .or_else(|| ResetCause::ALL.into_iter().find(|cause| cell_of_reset(*cause) == cell).map(What::Reset))
 }
 
 /// Returns the cell that counts a kind of drop.
-pub(super) const fn cell_of_drop(kind: DropKind) -> Cell {
+pub(super) const fn cell_of_drop(kind: DropKind) -> CounterId {
     match kind {
-        DropKind::AcceptQueueFullSyn => Cell::DropAcceptQueueFullSyn,
-        DropKind::AcceptQueueFullAck => Cell::DropAcceptQueueFullAck,
-        DropKind::AcceptQueueFullCookieAck => Cell::DropAcceptQueueFullCookieAck,
-        DropKind::SynQueueFull => Cell::DropSynQueueFull,
-        DropKind::SynBacklogReserve => Cell::DropSynBacklogReserve,
-        DropKind::OtherSyn => Cell::DropOtherSyn,
-        DropKind::OtherAck => Cell::DropOtherAck,
-        DropKind::OtherCookieAck => Cell::DropOtherCookieAck,
+        DropKind::AcceptQueueFullSyn => CounterId::DropAcceptQueueFullSyn,
+        DropKind::AcceptQueueFullAck => CounterId::DropAcceptQueueFullAck,
+        DropKind::AcceptQueueFullCookieAck => CounterId::DropAcceptQueueFullCookieAck,
+        DropKind::SynQueueFull => CounterId::DropSynQueueFull,
+        DropKind::SynBacklogReserve => CounterId::DropSynBacklogReserve,
+        DropKind::OtherSyn => CounterId::DropOtherSyn,
+        DropKind::OtherAck => CounterId::DropOtherAck,
+        DropKind::OtherCookieAck => CounterId::DropOtherCookieAck,
     }
 }
 
 /// Returns the cell that counts a cause of resets.
-pub(super) const fn cell_of_reset(cause: ResetCause) -> Cell {
+pub(super) const fn cell_of_reset(cause: ResetCause) -> CounterId {
     match cause {
-        ResetCause::OverflowAbort => Cell::ResetOverflowAbort,
-        ResetCause::HandshakeAborted => Cell::ResetHandshakeAborted,
-        ResetCause::UnknownConnection => Cell::ResetUnknownConnection,
-        ResetCause::ExpiredHandshake => Cell::ResetExpiredHandshake,
-        ResetCause::NoListener => Cell::ResetNoListener,
-        ResetCause::AfterClose => Cell::ResetAfterClose,
-        ResetCause::CloseUnreadData => Cell::ResetCloseUnreadData,
-        ResetCause::LingerZero => Cell::ResetLingerZero,
-        ResetCause::ListenerClosed => Cell::ResetListenerClosed,
-        ResetCause::KeepaliveTimeout => Cell::ResetKeepaliveTimeout,
-        ResetCause::OutOfMemory => Cell::ResetOutOfMemory,
-        ResetCause::Other => Cell::ResetOther,
+        ResetCause::OverflowAbort => CounterId::ResetOverflowAbort,
+        ResetCause::HandshakeAborted => CounterId::ResetHandshakeAborted,
+        ResetCause::UnknownConnection => CounterId::ResetUnknownConnection,
+        ResetCause::ExpiredHandshake => CounterId::ResetExpiredHandshake,
+        ResetCause::NoListener => CounterId::ResetNoListener,
+        ResetCause::AfterClose => CounterId::ResetAfterClose,
+        ResetCause::CloseUnreadData => CounterId::ResetCloseUnreadData,
+        ResetCause::LingerZero => CounterId::ResetLingerZero,
+        ResetCause::ListenerClosed => CounterId::ResetListenerClosed,
+        ResetCause::KeepaliveTimeout => CounterId::ResetKeepaliveTimeout,
+        ResetCause::OutOfMemory => CounterId::ResetOutOfMemory,
+        ResetCause::Other => CounterId::ResetOther,
     }
 }
 
@@ -136,10 +136,10 @@ mod tests {
     const KERNEL_POD: Namespace = Namespace { inode: 4_026_532_201, generation: 3 };
     const POD: Netns = Netns { inode: 4_026_532_201, generation: 3 };
 
-    fn record() -> Record {
+    fn record() -> EventRecord {
         let mut addr = [0; 16];
         addr[..4].copy_from_slice(&[10, 9, 9, 3]);
-        Record {
+        EventRecord {
             time: 5_000,
             age: 0,
             key: ListenerKey {
@@ -154,7 +154,7 @@ mod tests {
             peer_port: 1234,
             peer_family: AF_INET,
             local_port: 80,
-            code: Cell::DropAcceptQueueFullAck as u32,
+            code: CounterId::DropAcceptQueueFullAck as u32,
             cpu: 3,
             reason: NO_REASON,
             accept_length: 9,
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    fn decode(record: &Record) -> Option<Event> {
+    fn decode(record: &EventRecord) -> Option<Event> {
         let reasons = ResetReasons::from([(6, "TCP_FLAGS".into())]);
         event(record.as_bytes(), &reasons, Timestamp::from_nanos(1_000_000))
     }
@@ -184,10 +184,10 @@ mod tests {
 
     #[test]
     fn a_reset_carries_the_kernels_reason_by_name_or_number() {
-        let code = Cell::ResetUnknownConnection as u32;
-        let named = decode(&Record { code, reason: 6, ..record() }).expect("it is a record");
+        let code = CounterId::ResetUnknownConnection as u32;
+        let named = decode(&EventRecord { code, reason: 6, ..record() }).expect("it is a record");
         assert_eq!(named.kernel_reason.as_deref(), Some("TCP_FLAGS"));
-        let unnamed = decode(&Record { code, reason: 99, ..record() }).expect("it is a record");
+        let unnamed = decode(&EventRecord { code, reason: 99, ..record() }).expect("it is a record");
         assert_eq!(unnamed.kernel_reason.as_deref(), Some("99"));
     }
 
@@ -199,7 +199,7 @@ mod tests {
         key.port = 0;
         let addr = Ipv6Addr::UNSPECIFIED.into();
         assert_eq!(account(&key, 5, 1), Some(AccountKey::Ephemeral { netns: POD, addr }));
-        let event = decode(&Record { key, local_port: 40_000, ..record() }).expect("it is a record");
+        let event = decode(&EventRecord { key, local_port: 40_000, ..record() }).expect("it is a record");
         assert_eq!(event.local_port, 40_000);
     }
 
@@ -213,8 +213,8 @@ mod tests {
 
     #[test]
     fn what_is_no_event_does_not_decode() {
-        assert_eq!(decode(&Record { code: 10_000, ..record() }), None);
-        assert_eq!(decode(&Record { code: Cell::ListenDrops as u32, ..record() }), None);
+        assert_eq!(decode(&EventRecord { code: 10_000, ..record() }), None);
+        assert_eq!(decode(&EventRecord { code: CounterId::ListenDrops as u32, ..record() }), None);
         let mut other_family = record();
         other_family.key.family = 17;
         assert_eq!(decode(&other_family), None);
@@ -223,14 +223,14 @@ mod tests {
 
     #[test]
     fn unknown_queues_and_peers_are_absent_not_zero() {
-        let event = decode(&Record { accept_length: UNKNOWN_LENGTH, peer_family: 0, ..record() })
+        let event = decode(&EventRecord { accept_length: UNKNOWN_LENGTH, peer_family: 0, ..record() })
             .expect("it is a record");
         assert_eq!((event.queues.accept, event.peer), (None, None));
     }
 
     #[test]
     fn every_cell_that_an_event_can_name_has_a_word_and_only_those() {
-        let named = Cell::ALL.into_iter().filter_map(what).count();
+        let named = CounterId::ALL.into_iter().filter_map(what).count();
         assert_eq!(named, DropKind::ALL.len() + ResetCause::ALL.len());
         assert_eq!(account(&ListenerKey::other(KERNEL_POD), 5, 1), Some(AccountKey::Other(POD)));
     }

@@ -110,7 +110,7 @@ pub enum AttachError {
     #[error(
         "not enough memory for the kernel side: the kernel refused {what}; its counts need about {} MiB for {listeners} \
          listeners. {limit}. Raise the limit (systemd: MemoryMax=, Kubernetes: resources.limits.memory), or lower \
-         --max-listeners, --ledger-capacity or --ring-size",
+         --max-listeners, --dropped-ack-cache-capacity or --ring-size",
         bytes >> 20
     )]
     NoMemory {

@@ -19,10 +19,10 @@ use nix::errno::Errno;
 use super::{
     error::{AttachError, absent, errno, in_full, in_one_line, known_cause, refused},
     hidden,
-    misses::Misses,
     preemption::{self, Preemption},
     preflight::Prepared,
     probes::{self, At, Need, Plan, Probe},
+    program_misses::Misses,
 };
 
 /// Prefix of all program names in the object: `bpftool prog` on a host then shows their owner.

@@ -124,7 +124,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         mptcp_first: btf.offset("mptcp_sock.first").unwrap_or(KernelLayout::ABSENT),
         // The loader sets these (attach.rs, slots.rs).
         event_cost: 0,
-        event_savings: 0,
+        event_burst: 0,
         queue_depth: 0,
         accept_wait: 0,
         listeners: 0,

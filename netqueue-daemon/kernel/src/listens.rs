@@ -10,7 +10,7 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::FEntry,
 };
-use netqueue_common::{ListenCall as Record, names};
+use netqueue_common::{ListenRecord, names};
 use netqueue_domain::{ListenCall, SocketInode, Timestamp};
 use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes;
@@ -60,13 +60,13 @@ impl Listens {
         let mut calls = Vec::new();
         while let Some(record) = self.0.next() {
             // An undecodable record cannot come from this kernel side: the ring contains nothing else.
-            calls.extend(Record::read_from_bytes(&record).ok().map(|record| call(&record, epoch)));
+            calls.extend(ListenRecord::read_from_bytes(&record).ok().map(|record| call(&record, epoch)));
         }
         calls
     }
 }
 
-fn call(record: &Record, epoch: Timestamp) -> ListenCall {
+fn call(record: &ListenRecord, epoch: Timestamp) -> ListenCall {
     ListenCall {
         at: Timestamp::from_nanos(epoch.as_nanos().saturating_add(record.time)),
         inode: SocketInode(record.inode),

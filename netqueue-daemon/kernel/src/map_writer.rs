@@ -5,8 +5,8 @@ use netqueue_common::names;
 
 use super::{
     attach::lift_memory_lock,
-    empty,
     error::{AttachError, absent, refused},
+    noop,
 };
 
 /// A hash map that no program of an attached netqueue uses.
@@ -23,7 +23,7 @@ impl MapWriter {
     pub fn new() -> Result<Self, AttachError> {
         let name = names::ACTIVE_RESETS;
         lift_memory_lock();
-        let map: Map = empty::object()?.take_map(name).ok_or_else(|| absent(name))?;
+        let map: Map = noop::object()?.take_map(name).ok_or_else(|| absent(name))?;
         HashMap::try_from(map).map(Self).map_err(|error| refused(name, &error))
     }
 

@@ -11,7 +11,7 @@ use object::{
 
 use super::{
     error::{AttachError, refused},
-    instructions::fill_in,
+    relocate::fill_in,
 };
 
 /// The ELF object of netqueue-ebpf.
@@ -22,7 +22,7 @@ const STATES: &str = ".bss.states";
 
 /// Patches the object for one kernel: its numbers in the programs, and a state for each CPU.
 ///
-/// The compiler cannot know these numbers (instructions.rs), and aya does not relocate them.
+/// The compiler cannot know these numbers (relocate.rs), and aya does not relocate them.
 pub(super) fn of(layout: &KernelLayout) -> Result<Vec<u8>, AttachError> {
     let mut bytes = OBJECT.to_vec();
     let elf = ElfFile64::<Endianness>::parse(OBJECT).map_err(|error| refused("the object", &error))?;

@@ -1,6 +1,6 @@
 //! Divides the kernel side's memory for accounts among listeners and rows of counts.
 
-use netqueue_common::{Account, Counts, Look, Traffic, Waits};
+use netqueue_common::{CounterRow, QueueSample, SlotMeta, TrafficRow, Waits};
 
 use super::cpus::Cpus;
 
@@ -27,7 +27,7 @@ impl Room {
     /// plugged in. CPUs that share a row raise its words atomically, and only contend for them.
     pub(super) fn new(listeners: Option<u32>, cpus: Cpus) -> Self {
         let rows = cpus.present.clamp(1, 1 << 16).next_power_of_two();
-        let fitting = Self::LISTENERS / (u64::from(rows) * size_of::<Counts>() as u64);
+        let fitting = Self::LISTENERS / (u64::from(rows) * size_of::<CounterRow>() as u64);
         let fitting = || u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1024, 4096);
         let mut room = Self { listeners: listeners.unwrap_or_else(fitting).max(4), rows };
         while room.rows > Self::FEWEST && room.bytes() > Self::MOST {
@@ -57,8 +57,9 @@ impl Room {
 
     /// Bytes that everything takes.
     pub(super) const fn bytes(self) -> u64 {
-        let of_slot = size_of::<Account>() + self.rows as usize * size_of::<Counts>();
-        let of_listener = self.rows as usize * size_of::<Traffic>() + size_of::<Waits>() + size_of::<Look>();
+        let of_slot = size_of::<SlotMeta>() + self.rows as usize * size_of::<CounterRow>();
+        let of_listener =
+            self.rows as usize * size_of::<TrafficRow>() + size_of::<Waits>() + size_of::<QueueSample>();
         self.slots() as u64 * of_slot as u64 + self.listeners as u64 * of_listener as u64
     }
 }

@@ -13,7 +13,7 @@ use aya::{
     sys::Stats,
 };
 
-use super::link_misses::line;
+use super::kprobe_misses::line;
 
 /// Request to the kernel to count, as long as this value lives.
 pub struct RunTimes {

@@ -4,8 +4,11 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, Stack},
 };
-use netqueue_common::{Account, Control, Counts, KernelLayout, Lives, Look, Tallies, Traffic, Waits, names};
-use netqueue_domain::{Features, LedgerUse};
+use netqueue_common::{
+    Control, CounterRow, GenerationRow, KernelLayout, QueueSample, SlotMeta, Tallies, TrafficRow, Waits,
+    names,
+};
+use netqueue_domain::{DroppedAckCacheUse, Features};
 use zerocopy::FromBytes;
 
 use super::{
@@ -60,7 +63,7 @@ const KEPT_BY_A_CPU: u32 = 128;
 const NUMBERS: u32 = 1 << 19;
 
 /// Bytes of the ring buffer of final counters: some 2,900 namespaces that end between two readings.
-const FAREWELLS: u32 = 1 << 18;
+const NETNS_FINALS: u32 = 1 << 18;
 
 impl Slots {
     /// Allots slots for as many listeners and endpoints as requested; else as many as fit ([`Room::new`]).
@@ -132,7 +135,7 @@ impl Slots {
     }
 
     /// Sets the sizes of the maps before they are created.
-    pub(super) fn size(self, loader: &mut EbpfLoader<'_>, ledger: u32) {
+    pub(super) fn size(self, loader: &mut EbpfLoader<'_>, dropped_ack_cache: u32) {
         let Self { room: Room { listeners, rows }, cpus: Cpus { possible, .. } } = self;
         let slots = self.room.slots();
         loader
@@ -145,12 +148,12 @@ impl Slots {
             .map_max_entries(names::COUNTS, slots * rows)
             .map_max_entries(names::TRAFFIC, listeners * rows)
             .map_max_entries(names::WAITS, listeners)
-            .map_max_entries(names::LOOKS, listeners)
+            .map_max_entries(names::QUEUE_SAMPLES, listeners)
             .map_max_entries(names::TALLIES, possible)
-            .map_max_entries(names::LOOKED, baselines())
-            .map_max_entries(names::LEDGER, ledger + KEPT_BY_A_CPU * possible)
-            .map_max_entries(names::LIVES, NUMBERS / Lives::COUNT as u32)
-            .map_max_entries(names::FAREWELLS, FAREWELLS);
+            .map_max_entries(names::MIB_BASELINES, baselines())
+            .map_max_entries(names::DROPPED_ACKS, dropped_ack_cache + KEPT_BY_A_CPU * possible)
+            .map_max_entries(names::NETNS_GENERATIONS, NUMBERS / GenerationRow::COUNT as u32)
+            .map_max_entries(names::NETNS_FINALS, NETNS_FINALS);
     }
 
     /// Fills the kernel side's stacks of free slots. Call it before anything is attached.
@@ -172,14 +175,14 @@ impl Slots {
     }
 
     /// Maps the counts into memory.
-    pub(super) fn map(self, ebpf: &Ebpf, ledger: u32) -> Result<Counters, AttachError> {
+    pub(super) fn map(self, ebpf: &Ebpf, dropped_ack_cache: u32) -> Result<Counters, AttachError> {
         let (slots, rows) = (self.room.slots() as usize, self.room.rows as usize);
         Ok(Counters::new(
-            mapped::<Account>(ebpf, names::ACCOUNTS, slots)?,
-            mapped::<Counts>(ebpf, names::COUNTS, slots * rows)?,
+            mapped::<SlotMeta>(ebpf, names::ACCOUNTS, slots)?,
+            mapped::<CounterRow>(ebpf, names::COUNTS, slots * rows)?,
             mapped::<Tallies>(ebpf, names::TALLIES, self.cpus.possible as usize)?,
             rows,
-            LedgerUse { capacity: ledger.into(), ..LedgerUse::default() },
+            DroppedAckCacheUse { capacity: dropped_ack_cache.into(), ..DroppedAckCacheUse::default() },
         ))
     }
 
@@ -188,9 +191,9 @@ impl Slots {
         let (listeners, rows) = (self.room.listeners as usize, self.room.rows as usize);
         let control = array(ebpf, names::CONTROL)?.fd();
         Ok(TrafficRows::new(
-            mapped::<Traffic>(ebpf, names::TRAFFIC, listeners * rows)?,
+            mapped::<TrafficRow>(ebpf, names::TRAFFIC, listeners * rows)?,
             mapped::<Waits>(ebpf, names::WAITS, listeners)?,
-            mapped::<Look>(ebpf, names::LOOKS, listeners)?,
+            mapped::<QueueSample>(ebpf, names::QUEUE_SAMPLES, listeners)?,
             Mapped::<Control>::writable(control, 1).map_err(|error| refused(names::CONTROL, &error))?,
             rows,
             features.queue_depth,
@@ -218,9 +221,15 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, AttachError> {
 }
 
 /// Maps the generations of inode numbers into memory.
-pub(super) fn map_lives(ebpf: &Ebpf, told: bool) -> Result<super::lives::Numbers, AttachError> {
-    let elements = NUMBERS as usize / Lives::COUNT;
-    Ok(super::lives::Numbers::new(mapped::<Lives>(ebpf, names::LIVES, elements)?, told))
+pub(super) fn map_lives(
+    ebpf: &Ebpf,
+    told: bool,
+) -> Result<super::netns_generations::NetnsGenerations, AttachError> {
+    let elements = NUMBERS as usize / GenerationRow::COUNT;
+    Ok(super::netns_generations::NetnsGenerations::new(
+        mapped::<GenerationRow>(ebpf, names::NETNS_GENERATIONS, elements)?,
+        told,
+    ))
 }
 
 fn mapped<T: FromBytes>(ebpf: &Ebpf, name: &str, elements: usize) -> Result<Mapped<T>, AttachError> {

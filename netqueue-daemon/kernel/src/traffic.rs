@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use netqueue_common::{Control, Look, Traffic as Row, Waits};
+use netqueue_common::{Control, QueueSample, TrafficRow, Waits};
 use netqueue_domain::{Histogram, Queues, Traffic, TrafficReading};
 
-use super::{decode::queue, keeper::Keeper, mapped::Mapped};
+use super::{control::ControlPrograms, decode::queue, mapped::Mapped};
 
 /// The kernel side's traffic, by slot of a listener.
 pub(super) struct TrafficRows {
-    rows: Mapped<Row>,
+    rows: Mapped<TrafficRow>,
     waits: Mapped<Waits>,
-    looks: Mapped<Look>,
+    looks: Mapped<QueueSample>,
     control: Mapped<Control>,
     /// Rows per slot.
     of_slot: usize,
@@ -26,9 +26,9 @@ pub(super) struct TrafficRows {
 
 impl TrafficRows {
     pub(super) fn new(
-        rows: Mapped<Row>,
+        rows: Mapped<TrafficRow>,
         waits: Mapped<Waits>,
-        looks: Mapped<Look>,
+        looks: Mapped<QueueSample>,
         control: Mapped<Control>,
         of_slot: usize,
         depth: bool,
@@ -47,9 +47,9 @@ impl TrafficRows {
     }
 
     /// Samples the queues of these slots' listeners.
-    pub(super) fn survey(keeper: Keeper<'_>, slots: impl Iterator<Item = u32>) {
-        let batches: BTreeSet<u32> = slots.map(|slot| slot / Look::BATCH).collect();
-        batches.into_iter().for_each(|batch| keeper.survey(batch * Look::BATCH));
+    pub(super) fn survey(control: ControlPrograms<'_>, slots: impl Iterator<Item = u32>) {
+        let batches: BTreeSet<u32> = slots.map(|slot| slot / QueueSample::BATCH).collect();
+        batches.into_iter().for_each(|batch| control.survey(batch * QueueSample::BATCH));
     }
 
     /// Reads a slot's traffic; `None` where it is not a listener's.
@@ -63,7 +63,7 @@ impl TrafficRows {
                     if PEAKS.contains(&index) { words[index].max(word) } else { words[index] + word };
             }
         }
-        let row: Row = zerocopy::transmute!(words);
+        let row: TrafficRow = zerocopy::transmute!(words);
         // A word that has not changed was reported before.
         let length = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         let fresh = row.peaks.iter().zip(peaks.iter()).filter(|(now, before)| now != before);
@@ -98,7 +98,7 @@ impl TrafficRows {
 
     fn look(&self, slot: usize) -> Queues {
         match self.looks.get(slot) {
-            Look { listening: 1, accept_length, accept_limit, syn_length } => {
+            QueueSample { listening: 1, accept_length, accept_limit, syn_length } => {
                 Queues { accept: queue(accept_length, accept_limit), syn: queue(syn_length, accept_limit) }
             }
             _ => Queues::default(),
@@ -108,10 +108,10 @@ impl TrafficRows {
 
 /// Index, among the words of waits, of the number that could not be measured.
 const UNMEASURED: usize = std::mem::offset_of!(Waits, unmeasured) / 8;
-const WORDS: usize = size_of::<Row>() / 8;
+const WORDS: usize = size_of::<TrafficRow>() / 8;
 /// Indices of the peaks among the words of a row.
 const PEAKS: Range<usize> = {
-    let start = std::mem::offset_of!(Row, peaks) / 8;
+    let start = std::mem::offset_of!(TrafficRow, peaks) / 8;
     start..start + 2
 };
 
@@ -124,7 +124,7 @@ mod tests {
         let waits: Vec<u64> =
             Waits::BOUNDS.iter().take(Waits::BUCKETS - 1).map(|bound| u64::from(*bound)).collect();
         assert_eq!(waits, Traffic::WAITS);
-        let depths: Vec<u64> = (0..Row::DEPTHS - 1).map(|bucket| 1 << bucket).collect();
+        let depths: Vec<u64> = (0..TrafficRow::DEPTHS - 1).map(|bucket| 1 << bucket).collect();
         assert_eq!(depths, Traffic::DEPTHS);
     }
 
@@ -132,8 +132,8 @@ mod tests {
     fn a_row_is_read_as_it_is_written() {
         let mut words = [0_u64; WORDS];
         words[PEAKS.start] = 7;
-        let row: Row = zerocopy::transmute!(words);
+        let row: TrafficRow = zerocopy::transmute!(words);
         assert_eq!(row.peaks, [7, 0]);
-        assert_eq!(size_of::<Row>() % 64, 0, "two CPUs' rows share no cache line");
+        assert_eq!(size_of::<TrafficRow>() % 64, 0, "two CPUs' rows share no cache line");
     }
 }

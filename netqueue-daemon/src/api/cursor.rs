@@ -34,23 +34,23 @@ impl Cursor {
     }
 
     /// Maps this cursor to the numbering of the current run.
-    pub(super) fn place(self, snapshot: &Snapshot) -> Place {
+    pub(super) fn place(self, snapshot: &Snapshot) -> CursorPosition {
         let is = |attached: Timestamp| attached.as_nanos() / 1_000_000 == self.run;
         let events = &snapshot.events;
         if is(snapshot.attached) && (self.seq == 0 || self.seq > events.before_this_run()) {
-            return Place::Here(self.seq.max(events.before_this_run()));
+            return CursorPosition::Here(self.seq.max(events.before_this_run()));
         }
         match events.earlier().runs().iter().rev().find(|run| is(run.attached)) {
-            Some(run) => Place::Earlier(self.seq.min(run.last)),
-            None if is(snapshot.attached) => Place::Here(self.seq),
-            None => Place::Unknown,
+            Some(run) => CursorPosition::Earlier(self.seq.min(run.last)),
+            None if is(snapshot.attached) => CursorPosition::Here(self.seq),
+            None => CursorPosition::Unknown,
         }
     }
 }
 
 /// Position in the sequence of events, in the numbering of the current run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CursorPosition {
     /// Sequence number of the current run.
     Here(u64),
     /// Sequence number of an earlier run whose event log the current run continues.

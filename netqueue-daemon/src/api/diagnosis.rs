@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use netqueue_api::{
-    Because, Counterfactual, Diagnosis, Envelope, Fact, Knob, Problem as Refused, Process, Subject, Verdict,
-    Window,
+    Cause, Counterfactual, Diagnosis, Envelope, Fact, Knob, ListeningProcess, Problem as Refused, Subject,
+    Verdict, Window,
 };
 use netqueue_domain::{
-    AccountId, Past, Snapshot, SpikeScope, WallTime,
+    AccountId, AccountWindow, Snapshot, SpikeScope, WallTime,
     diagnosis::{self, Remedy},
 };
 
@@ -16,12 +16,12 @@ use super::spikes::spike_from;
 use super::{
     Api,
     answer::Answer,
-    answers::Inquiry,
-    moment,
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
     query::{DiagnosisQuery, PlaceQuery},
+    response_cache::CacheKey,
+    timestamp,
 };
 
 /// Query parameters, as listed in the OpenAPI document.
@@ -47,7 +47,7 @@ impl Asked {
         let limit = params.get("limit", "a number from 1 to 1000", |text| {
             text.parse().ok().filter(|limit| (1..=MOST).contains(limit))
         })?;
-        let since = params.get("since", moment::EXPECTED, moment::parse)?;
+        let since = params.get("since", timestamp::EXPECTED, timestamp::parse)?;
         Ok(Self { place, listener, since, limit: limit.unwrap_or(100) })
     }
 
@@ -86,7 +86,11 @@ impl Asked {
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    inquiry: CacheKey,
+    params: Params,
+) -> Result<Answer, Problem> {
     let asked = Asked::from_params(params)?;
     let snapshot = api.snapshots.fresh().await;
     Ok(api.answers.once(&snapshot, inquiry, |form| {
@@ -96,7 +100,7 @@ pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params
 }
 
 fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
-    let oldest = snapshot.taken.before(Past::HELD).max(snapshot.attached);
+    let oldest = snapshot.taken.before(AccountWindow::HELD).max(snapshot.attached);
     let clock = snapshot.wall_clock;
     let asked_since = asked.since.map(|since| clock.find(since));
     let since = asked_since.unwrap_or(oldest).max(oldest).min(snapshot.taken);
@@ -106,7 +110,7 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
     }
     let evidence = diagnosis::evidence(snapshot, since);
     let meant = evidence.iter().filter(|evidence| asked.admits(snapshot, &evidence.subject));
-    let mut verdicts = diagnosis::judge(meant);
+    let mut verdicts = diagnosis::evaluate(meant);
     if verdicts.len() > asked.limit {
         warnings.push(format!(
             "{} verdicts, the first {} are shown: see `limit`",
@@ -136,7 +140,7 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
         runbook: format!("/runbooks/{}", verdict.runbook()),
         rule: verdict.rule.to_owned(),
         title: verdict.title.to_owned(),
-        harm: verdict.harm.as_str().to_owned(),
+        impact: verdict.impact.as_str().to_owned(),
         affected: verdict.affected,
         confidence: verdict.confidence.as_str().to_owned(),
         summary: verdict.summary,
@@ -173,7 +177,7 @@ fn events(snapshot: &Snapshot, verdict: &diagnosis::Verdict) -> Option<String> {
 fn subject_from(
     snapshot: &Snapshot,
     subject: &diagnosis::Subject,
-    owner: Option<diagnosis::Process>,
+    owner: Option<diagnosis::ListeningProcess>,
 ) -> Subject {
     use diagnosis::Subject as Of;
     let (kind, listener, place) = match subject {
@@ -196,12 +200,14 @@ fn subject_from(
     }
 }
 
-fn because_from(diagnosis::Because { rule, summary }: diagnosis::Because) -> Because {
-    Because { rule: rule.to_owned(), summary }
+fn because_from(diagnosis::Cause { rule, summary }: diagnosis::Cause) -> Cause {
+    Cause { rule: rule.to_owned(), summary }
 }
 
-fn process_from(diagnosis::Process { name, pid, unit }: diagnosis::Process) -> Process {
-    Process { name: name.as_ref().to_owned(), pid, unit: unit.map(|unit| unit.as_ref().to_owned()) }
+fn process_from(
+    diagnosis::ListeningProcess { name, pid, unit }: diagnosis::ListeningProcess,
+) -> ListeningProcess {
+    ListeningProcess { name: name.as_ref().to_owned(), pid, unit: unit.map(|unit| unit.as_ref().to_owned()) }
 }
 
 fn counterfactual_from(answer: diagnosis::Counterfactual) -> Counterfactual {

@@ -8,10 +8,10 @@ use netqueue_domain::{
 };
 
 use super::{
-    moment,
     params::Params,
     place::{PlaceFilter, address},
     problem::Problem,
+    timestamp,
 };
 
 /// Conditions that an event must meet.
@@ -83,7 +83,7 @@ impl EventFilter {
 
     pub(super) fn from_params(params: &Params) -> Result<Self, Problem> {
         let id = |id: &str| id.parse().ok().map(AccountId);
-        let moment = |name| params.get(name, moment::EXPECTED, moment::parse);
+        let moment = |name| params.get(name, timestamp::EXPECTED, timestamp::parse);
         Ok(Self {
             listener: params.get("listener", "the id of a listener, see /api/v1/listeners", id)?,
             start: moment("start")?,

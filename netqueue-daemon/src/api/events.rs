@@ -8,12 +8,12 @@ use super::listeners::queue_from;
 use super::{
     Api,
     answer::Answer,
-    answers::Inquiry,
-    cursor::{self, Cursor, Place},
+    cursor::{self, Cursor, CursorPosition},
     event_filter::{Charged, EventFilter, charged},
     params::Params,
     problem::Problem,
     query::{EventQuery, PageQuery},
+    response_cache::CacheKey,
 };
 
 /// Largest number of events in one page.
@@ -30,7 +30,11 @@ pub(super) const MOST: usize = 1000;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    inquiry: CacheKey,
+    params: Params,
+) -> Result<Answer, Problem> {
     let params = params.only(&[&EventFilter::PARAMS[..], &Page::PARAMS].concat())?;
     let (filter, page) = (EventFilter::from_params(&params)?, Page::from_params(&params)?);
     let snapshot = api.snapshots.fresh().await;
@@ -64,8 +68,8 @@ impl Page {
     fn of(&self, snapshot: &Snapshot, filter: &EventFilter) -> (Events, Vec<String>) {
         let mut warnings = filter.remarks(snapshot);
         let from = self.cursor.and_then(|cursor| match cursor.place(snapshot) {
-            Place::Here(seq) | Place::Earlier(seq) => Some(seq),
-            Place::Unknown => {
+            CursorPosition::Here(seq) | CursorPosition::Earlier(seq) => Some(seq),
+            CursorPosition::Unknown => {
                 warnings.push("the cursor is from another run of the daemon: the page begins where one without a cursor does".to_owned());
                 None
             }

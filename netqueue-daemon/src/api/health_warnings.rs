@@ -33,14 +33,14 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         };
         (lost > 0).then(|| format!("{lost} lost ({}): {what}", reason.as_str()))
     });
-    let untold = snapshot.health.flow.namespaces_untold;
-    let untold = (untold > 0).then(|| {
+    let unreported = snapshot.health.flow.netns_untracked;
+    let unreported = (unreported > 0).then(|| {
         format!(
-            "{untold} network namespaces have inode numbers too high to be told from others that have the number before or after \
+            "{unreported} network namespaces have inode numbers too high to be told from others that have the number before or after \
              them: what they dropped is counted under one number"
         )
     });
-    let unheard = snapshot.health.flow.farewells_lost;
+    let unheard = snapshot.health.flow.netns_final_counters_lost;
     let unheard = (unheard > 0).then(|| {
         format!(
             "{unheard} network namespaces ended and were not compared for a last time, too many having ended at once: what is charged \
@@ -48,12 +48,12 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         )
     });
     let folded = snapshot.health.folding();
-    let ledger = &snapshot.health.ledger;
-    let forgotten = (!ledger.is_complete()).then(|| {
+    let dropped_ack_cache = &snapshot.health.dropped_ack_cache;
+    let forgotten = (!dropped_ack_cache.is_complete()).then(|| {
         format!(
             "up to {} handshakes whose final ACK was dropped were forgotten, more than {} being remembered: ghosts and unresolved \
-             handshakes may be fewer than shown (--ledger-capacity)",
-            ledger.forgotten_at_most, ledger.capacity
+             handshakes may be fewer than shown (--dropped-ack-cache-capacity)",
+            dropped_ack_cache.forgotten_at_most, dropped_ack_cache.capacity
         )
     });
     let listens = snapshot.health.flow.listens_lost;
@@ -70,7 +70,7 @@ pub(super) fn health_warnings(snapshot: &Snapshot) -> Vec<String> {
         .chain(journal)
         .chain(probes)
         .chain(losses)
-        .chain(untold)
+        .chain(unreported)
         .chain(unheard)
         .chain(folded)
         .chain(listens)
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn sums_that_agree_are_not_spoken_of() {
-        let queues = netqueue_domain::Aggregator::new(netqueue_domain::Settings::of(HOST), at(0));
+        let queues = netqueue_domain::Aggregator::new(netqueue_domain::AggregatorSettings::of(HOST), at(0));
         assert_eq!(health_warnings(&queues.snapshot(at(10))), Vec::<String>::new());
     }
 

@@ -6,18 +6,18 @@ use netqueue_api::{
     DropCount, Drops, Envelope, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners,
     Problem as Refused, Queue, ResetCount, Resets,
 };
-use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Untold};
+use netqueue_domain::{self as domain, AccountId, AccountView, Counts, QueueState, Snapshot, Unreported};
 
 use super::socket::socket_from;
 use super::traffic::traffic_from;
 use super::{
     Api,
     answer::Answer,
-    answers::Inquiry,
     listener_filter::ListenerFilter,
     params::Params,
     problem::Problem,
     query::{ListenerQuery, PlaceQuery},
+    response_cache::CacheKey,
     timeseries,
 };
 
@@ -34,7 +34,7 @@ use super::{
 ))]
 pub(super) async fn list(
     State(api): State<Api>,
-    inquiry: Inquiry,
+    inquiry: CacheKey,
     params: Params,
 ) -> Result<Answer, Problem> {
     let filter = ListenerFilter::from_params(params)?;
@@ -60,7 +60,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(api): State<Api>,
     Path(id): Path<String>,
-    inquiry: Inquiry,
+    inquiry: CacheKey,
     params: Params,
 ) -> Result<Answer, Problem> {
     params.only(&[])?;
@@ -142,7 +142,7 @@ const fn ghosts_from(seen: &domain::Handshakes) -> Ghosts {
 
 fn event_share_from(counts: &Counts) -> EventShare {
     let total = counts.drop_total() + counts.reset_total();
-    let Untold { suppressed, lost } = counts.untold();
+    let Unreported { suppressed, lost } = counts.unreported();
     EventShare { total, shown: total.saturating_sub(suppressed).saturating_sub(lost), suppressed, lost }
 }
 

@@ -1,9 +1,8 @@
 //! HTTP API over snapshots: listeners, events, time series, peers, diagnosis, spikes, status, event
 //! stream, recording; and the health and readiness probes.
 
+mod admission;
 mod answer;
-mod answers;
-mod crowd;
 mod cursor;
 mod diagnosis;
 mod event_filter;
@@ -12,7 +11,6 @@ mod health_warnings;
 mod listener_filter;
 mod listeners;
 mod messages;
-mod moment;
 mod openapi;
 mod params;
 mod peers;
@@ -22,6 +20,7 @@ mod query;
 #[cfg(test)]
 mod query_tests;
 mod recording;
+mod response_cache;
 mod runbooks;
 mod socket;
 mod spikes;
@@ -34,11 +33,11 @@ mod stream_tests;
 #[cfg(test)]
 mod tests;
 mod timeseries;
+mod timestamp;
 mod traffic;
 
 use std::sync::Arc;
 
-use answers::Answers;
 use axum::{
     Router,
     http::{Method, Uri},
@@ -47,6 +46,7 @@ use axum::{
 };
 pub use openapi::document;
 pub use recording::PATH as RECORDING;
+use response_cache::Answers;
 use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -72,7 +72,7 @@ pub fn router(snapshots: Snapshots) -> Router {
         snapshots,
         answers: Answers::default(),
         streams: Arc::new(Semaphore::new(stream::SUBSCRIBERS)),
-        queries: Arc::new(Semaphore::new(crowd::QUERIES)),
+        queries: Arc::new(Semaphore::new(admission::QUERIES)),
     };
     let (routes, document) = routes().split_for_parts();
     let document = openapi::finish(document);
@@ -82,7 +82,7 @@ pub fn router(snapshots: Snapshots) -> Router {
         .route("/runbooks", get(runbooks::list))
         .route("/runbooks/{name}", get(runbooks::get))
         .route("/api/v1/openapi.json", get(async move || axum::Json(document)))
-        .merge(routes.layer(middleware::from_fn_with_state(api.clone(), crowd::queue)))
+        .merge(routes.layer(middleware::from_fn_with_state(api.clone(), admission::queue)))
         .fallback(async |uri: Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::method_not_allowed(method.as_str(), uri.path())

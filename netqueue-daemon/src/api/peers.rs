@@ -9,12 +9,12 @@ use netqueue_domain::{Snapshot, Timestamp, What};
 use super::{
     Api,
     answer::Answer,
-    answers::Inquiry,
     event_filter::{EventFilter, charged},
     events::truncated,
     params::Params,
     problem::Problem,
     query::{EventQuery, TopQuery},
+    response_cache::CacheKey,
 };
 
 /// Largest number of addresses in one response.
@@ -31,7 +31,11 @@ pub(super) const MOST: usize = 1000;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    inquiry: CacheKey,
+    params: Params,
+) -> Result<Answer, Problem> {
     let params = params.only(&[&EventFilter::PARAMS[..], &["limit", "by"]].concat())?;
     let filter = EventFilter::from_params(&params)?;
     let limit = params.get("limit", &format!("a number, 1 to {MOST}"), |limit| {

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
 };
-use netqueue_domain::{Aggregator, Settings, Snapshot};
+use netqueue_domain::{Aggregator, AggregatorSettings, Snapshot};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -13,7 +13,8 @@ use crate::snapshots;
 
 /// Makes a snapshot after that many drops, one a second, of which the event log keeps what fits.
 fn long_incident(events: u64, event_memory: usize) -> Snapshot {
-    let mut queues = Aggregator::new(Settings { event_memory, ..Settings::of(HOST) }, at(0));
+    let mut queues =
+        Aggregator::new(AggregatorSettings { event_memory, ..AggregatorSettings::of(HOST) }, at(0));
     for second in 1..=events {
         queues.count([(web(), drops(second))], at(second));
         queues.observe(drop_event(second, second as u16));

@@ -1,7 +1,7 @@
 //! Conversion of a listener's socket to its API representation.
 
 use netqueue_api::{Limit, Owner, Reuseport, Socket, Unknown};
-use netqueue_domain::{self as domain, Known, Place, WallClock};
+use netqueue_domain::{self as domain, CgroupInfo, Known, WallClock};
 
 pub(super) fn socket_from(listener: &domain::Listener, clock: WallClock) -> Socket {
     let limit = &listener.limit;
@@ -32,7 +32,7 @@ pub(super) fn socket_from(listener: &domain::Listener, clock: WallClock) -> Sock
 
 fn owner_from(owner: &domain::Owner) -> Owner {
     let place = owner.place.as_deref().ok();
-    let part = |part: fn(&Place) -> Option<&str>| place.and_then(part).map(str::to_owned);
+    let part = |part: fn(&CgroupInfo) -> Option<&str>| place.and_then(part).map(str::to_owned);
     Owner {
         pid: owner.pid,
         comm: owner.comm.to_string(),

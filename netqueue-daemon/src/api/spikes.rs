@@ -5,7 +5,8 @@ use netqueue_api::{Envelope, Problem as Refused, Spike, SpikeClients, Spikes};
 use netqueue_domain::{self as domain, Snapshot, SpikeScope};
 
 use super::{
-    Api, answer::Answer, answers::Inquiry, params::Params, place::Place, problem::Problem, query::SpikeQuery,
+    Api, answer::Answer, params::Params, place::Place, problem::Problem, query::SpikeQuery,
+    response_cache::CacheKey,
 };
 
 /// Query parameters, as listed in the OpenAPI document.
@@ -21,7 +22,11 @@ pub(super) const PARAMS: [&str; 1] = ["active"];
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    inquiry: CacheKey,
+    params: Params,
+) -> Result<Answer, Problem> {
     let params = params.only(&PARAMS)?;
     let active = params.one_of("active", &["true", "false"])?;
     let snapshot = api.snapshots.fresh().await;

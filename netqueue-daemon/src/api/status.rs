@@ -2,15 +2,15 @@
 
 use axum::extract::State;
 use netqueue_api::{
-    Balance, Envelope, EventFiles, EventFlow, Ledger, Memory, NamespaceSearch, NotCompared, Probe,
+    Balance, DroppedAckCache, Envelope, EventFiles, EventFlow, Memory, NamespaceSearch, NotCompared, Probe,
     Problem as Refused, Reconciliation, Slots, Status,
 };
 use netqueue_domain::{
-    CounterBalance, JournalState, LedgerUse, LossReason, NamespaceBalance, NamespaceView, Netns, ProbeStatus,
-    SearchCost, SlotUse, Snapshot, Start,
+    CounterBalance, DroppedAckCacheUse, JournalState, LossReason, NamespaceBalance, NamespaceView, Netns,
+    ProbeStatus, SearchCost, SlotUse, Snapshot, Start,
 };
 
-use super::{Api, answer::Answer, answers::Inquiry, params::Params, problem::Problem};
+use super::{Api, answer::Answer, params::Params, problem::Problem, response_cache::CacheKey};
 use crate::build_info::BuildInfo;
 
 /// Visibility and exactness
@@ -24,7 +24,11 @@ use crate::build_info::BuildInfo;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    inquiry: CacheKey,
+    params: Params,
+) -> Result<Answer, Problem> {
     params.only(&[])?;
     let snapshot = api.snapshots.fresh().await;
     Ok(api.answers.once(&snapshot, inquiry, |form| {
@@ -56,7 +60,7 @@ fn status_from(snapshot: &Snapshot, build: BuildInfo) -> Status {
             history_bytes: snapshot.accounts.iter().map(|account| account.history.bytes() as u64).sum(),
         },
         slots: snapshot.health.slots.iter().map(slots_from).collect(),
-        ledger: ledger_from(&snapshot.health.ledger),
+        dropped_ack_cache: dropped_ack_cache_from(&snapshot.health.dropped_ack_cache),
         event_log: snapshot.journal.as_ref().map(event_files_from),
     }
 }
@@ -156,13 +160,13 @@ fn namespace_search_from(
     NamespaceSearch { searches, seconds: spent.as_secs_f64(), processes, threads, denied }
 }
 
-fn ledger_from(ledger: &LedgerUse) -> Ledger {
-    Ledger {
-        capacity: ledger.capacity,
-        entered: ledger.entered,
-        held: ledger.outstanding.min(ledger.capacity),
-        forgotten_at_most: ledger.forgotten_at_most,
-        complete: ledger.is_complete(),
+fn dropped_ack_cache_from(dropped_ack_cache: &DroppedAckCacheUse) -> DroppedAckCache {
+    DroppedAckCache {
+        capacity: dropped_ack_cache.capacity,
+        entered: dropped_ack_cache.entered,
+        held: dropped_ack_cache.outstanding.min(dropped_ack_cache.capacity),
+        forgotten_at_most: dropped_ack_cache.forgotten_at_most,
+        complete: dropped_ack_cache.is_complete(),
     }
 }
 
@@ -181,8 +185,8 @@ fn event_flow_from(snapshot: &Snapshot) -> EventFlow {
         stored: snapshot.events.appended() - snapshot.events.before_this_run(),
         lost: lost.into(),
         folded: flow.folded,
-        namespaces_untold: flow.namespaces_untold,
+        netns_untracked: flow.netns_untracked,
         listens_lost: flow.listens_lost,
-        farewells_lost: flow.farewells_lost,
+        netns_final_counters_lost: flow.netns_final_counters_lost,
     }
 }

@@ -27,7 +27,7 @@ use super::events::event_from;
 use super::spikes::spike_from;
 use super::{
     Api,
-    cursor::{self, Cursor, Place},
+    cursor::{self, Cursor, CursorPosition},
     event_filter::{EventFilter, charged},
     messages::Messages,
     params::Params,
@@ -110,11 +110,11 @@ impl Subscriber {
         let newest = snapshot.events.appended();
         let (last, restarted) = match cursor.map(|cursor| cursor.place(&snapshot)) {
             None => (newest, false),
-            Some(Place::Here(seq)) => (seq.min(newest), false),
+            Some(CursorPosition::Here(seq)) => (seq.min(newest), false),
             // The event log on disk continues where that run ended, except for what may be lost at its end.
-            Some(Place::Earlier(seq)) => (seq, true),
+            Some(CursorPosition::Earlier(seq)) => (seq, true),
             // Everything kept is new to the client, and what it missed of that run is gone.
-            Some(Place::Unknown) => (0, true),
+            Some(CursorPosition::Unknown) => (0, true),
         };
         let mut subscriber = Self {
             live,

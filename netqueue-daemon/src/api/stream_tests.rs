@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::BodyExt as _;
-use netqueue_domain::{Aggregator, EventFlow, Health, LossReason, Settings};
+use netqueue_domain::{Aggregator, AggregatorSettings, EventFlow, Health, LossReason};
 use serde_json::Value;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
@@ -49,7 +49,8 @@ struct Daemon {
 
 impl Daemon {
     fn start(event_memory: usize) -> Self {
-        let queues = Aggregator::new(Settings { event_memory, ..Settings::of(HOST) }, at(0));
+        let queues =
+            Aggregator::new(AggregatorSettings { event_memory, ..AggregatorSettings::of(HOST) }, at(0));
         let (publisher, snapshots) = snapshots::channel(queues.snapshot(at(0)));
         let router = super::router(snapshots.clone());
         Self { queues, publisher, snapshots, router }

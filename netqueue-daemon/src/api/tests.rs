@@ -9,9 +9,9 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use netqueue_domain::{
-    AccountKey, Aggregator, AttachMode, Bracket, Counts, DropKind, Endpoint, Event, EventFlow, Health,
-    KernelCounter, LossReason, Netns, Peer, PerCounter, ProbeStatus, QueueState, Queues, ResetCause,
-    Settings, Snapshot, SocketId, Timestamp, WallClock, What,
+    AccountKey, Aggregator, AggregatorSettings, AttachMode, Bracket, Counts, DropKind, Endpoint, Event,
+    EventFlow, Health, KernelCounter, LossReason, Netns, Peer, PerCounter, ProbeStatus, QueueState, Queues,
+    ResetCause, Snapshot, SocketId, Timestamp, WallClock, What,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -103,7 +103,8 @@ fn probe(attached: bool, required: bool) -> ProbeStatus {
 
 /// Makes a listener with 24 drops of which 3 are events, a port that nobody serves, and a full map.
 pub(super) fn incident() -> Aggregator {
-    let mut queues = Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, at(0));
+    let mut queues =
+        Aggregator::new(AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(HOST) }, at(0));
     queues.count([(web(), drops(24)), (nobody(), resets(1)), (AccountKey::Other(HOST), drops(2))], at(9));
     for event in [drop_event(1, 1001), drop_event(2, 1002), reset_event(3), drop_event(4, 1004)] {
         queues.observe(event);
@@ -216,7 +217,8 @@ async fn an_answer_says_what_it_covers_and_what_it_is_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn once_events_were_evicted_the_window_begins_at_the_oldest_held() {
-    let mut queues = Aggregator::new(Settings { event_memory: 1, ..Settings::of(HOST) }, at(0));
+    let mut queues =
+        Aggregator::new(AggregatorSettings { event_memory: 1, ..AggregatorSettings::of(HOST) }, at(0));
     (1..=600).for_each(|second| queues.observe(drop_event(second, 1)));
     let response = ask_of(queues.snapshot(at(601)), Method::GET, "/api/v1/events").await;
     let answer = json_of(response).await;

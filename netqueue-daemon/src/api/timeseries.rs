@@ -5,8 +5,8 @@ use netqueue_api::{Envelope, Problem as Refused, Series, Timeseries};
 use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
 use super::{
-    Api, answer::Answer, answers::Inquiry, event_filter::causes, moment, params::Params, place::PlaceFilter,
-    problem::Problem, query::TimeseriesQuery,
+    Api, answer::Answer, event_filter::causes, params::Params, place::PlaceFilter, problem::Problem,
+    query::TimeseriesQuery, response_cache::CacheKey, timestamp,
 };
 
 /// Largest number of steps in one response.
@@ -32,7 +32,11 @@ const RECENT: u64 = 900;
     (status = 406, description = "Neither JSON nor NDJSON is accepted", body = Refused, content_type = "application/problem+json"),
     (status = 503, description = "Too many requests are being answered", body = Refused, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get(State(api): State<Api>, inquiry: Inquiry, params: Params) -> Result<Answer, Problem> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    inquiry: CacheKey,
+    params: Params,
+) -> Result<Answer, Problem> {
     let query = Question::from_params(params)?;
     let snapshot = api.snapshots.fresh().await;
     Ok(api.answers.once(&snapshot, inquiry, |form| {
@@ -68,7 +72,7 @@ impl Question {
     fn from_params(params: Params) -> Result<Self, Problem> {
         let params = params.only(&PARAMS)?;
         let id = |id: &str| id.parse().ok().map(AccountId);
-        let moment = |name| params.get(name, moment::EXPECTED, moment::parse);
+        let moment = |name| params.get(name, timestamp::EXPECTED, timestamp::parse);
         Ok(Self {
             listener: params.get("listener", "the id of a listener, see /api/v1/listeners", id)?,
             place: PlaceFilter::from_params(&params)?,

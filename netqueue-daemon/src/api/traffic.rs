@@ -50,13 +50,13 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_is_null_and_not_zero() {
-        let off = Features { traffic: true, ..Features::untold() };
+        let off = Features { traffic: true, ..Features::unreported() };
         let json =
             serde_json::to_value(traffic_from(&domain::Traffic::default(), off)).expect("it serializes");
         assert_eq!((json["accepted"].is_null(), json["accept_wait_seconds"].is_null()), (true, true));
         assert_eq!((json["accept_queue_peak"].is_null(), json["accept_queue_depth"].is_null()), (true, true));
         assert_eq!(json["established"], 0);
-        assert_eq!(traffic_from(&domain::Traffic::default(), Features::untold()), None);
+        assert_eq!(traffic_from(&domain::Traffic::default(), Features::unreported()), None);
     }
 
     #[test]

@@ -93,8 +93,12 @@ pub(super) struct Flags {
     #[arg(long = "max-listeners", env = "NETQUEUE_MAX_LISTENERS", value_name = "NUMBER")]
     pub(super) max_listeners: Option<String>,
     /// Number of handshakes to remember whose final ACK was dropped [default: 16384]
-    #[arg(long = "ledger-capacity", env = "NETQUEUE_LEDGER_CAPACITY", value_name = "NUMBER")]
-    pub(super) ledger_capacity: Option<String>,
+    #[arg(
+        long = "dropped-ack-cache-capacity",
+        env = "NETQUEUE_DROPPED_ACK_CACHE_CAPACITY",
+        value_name = "NUMBER"
+    )]
+    pub(super) dropped_ack_cache_capacity: Option<String>,
     /// Time that a closed listener, or a silent port without one, keeps its own counts [default: 120s]
     #[arg(long = "keep-closed", env = "NETQUEUE_KEEP_CLOSED", value_name = "TIME")]
     pub(super) keep_closed: Option<String>,

@@ -38,7 +38,7 @@ pub(super) struct Table {
     pub(super) event_rate: Option<Given>,
     pub(super) event_burst: Option<Given>,
     pub(super) max_listeners: Option<Given>,
-    pub(super) ledger_capacity: Option<Given>,
+    pub(super) dropped_ack_cache_capacity: Option<Given>,
     pub(super) keep_closed: Option<Given>,
     pub(super) max_series: Option<Given>,
     pub(super) no_accept_wait: Option<Given>,

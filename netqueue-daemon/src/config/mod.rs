@@ -24,7 +24,7 @@ pub use log::{LogConfig, LogFilter, LogFormat};
 use rules::Rule;
 pub use source::{ConfigError, Source};
 
-use crate::delivery::Place;
+use crate::delivery::WebhookEndpoint;
 
 /// Configuration of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub struct Config {
     /// Names by which clients of the API may address this host, beside `localhost` and its own.
     pub hostnames: Vec<String>,
     /// Alertmanager that receives spike alerts.
-    pub alertmanager: Option<Place>,
+    pub alertmanager: Option<WebhookEndpoint>,
     /// Webhook that receives spike alerts.
-    pub webhook: Option<Place>,
+    pub webhook: Option<WebhookEndpoint>,
     /// Level and format of the log.
     pub log: LogConfig,
     /// True if the processes that own listeners are looked for.
@@ -66,7 +66,7 @@ pub struct Config {
     /// Entries of the kernel side's map of listeners; `None`: sized by the number of CPUs.
     pub max_listeners: Option<u32>,
     /// Handshakes whose final ACK was dropped that the kernel side remembers.
-    pub ledger_capacity: u32,
+    pub dropped_ack_cache_capacity: u32,
     /// Least time for which a closed listener keeps its own counts.
     pub keep_closed: Duration,
     /// Number of addresses and ports that the metrics distinguish; the rest is `port="other"`.
@@ -100,7 +100,7 @@ impl Default for Config {
             event_rate: Some(100),
             event_burst: 1000,
             max_listeners: None,
-            ledger_capacity: 16_384,
+            dropped_ack_cache_capacity: 16_384,
             keep_closed: Duration::from_secs(120),
             max_series: 2000,
             accept_wait: true,
@@ -208,14 +208,14 @@ impl Config {
             max_listeners: layers
                 .pick("max-listeners", &flags.max_listeners, &table.max_listeners, &rules::MAX_LISTENERS)?
                 .unwrap_or(default.max_listeners),
-            ledger_capacity: layers
+            dropped_ack_cache_capacity: layers
                 .pick(
-                    "ledger-capacity",
-                    &flags.ledger_capacity,
-                    &table.ledger_capacity,
-                    &rules::LEDGER_CAPACITY,
+                    "dropped-ack-cache-capacity",
+                    &flags.dropped_ack_cache_capacity,
+                    &table.dropped_ack_cache_capacity,
+                    &rules::DROPPED_ACK_CACHE_CAPACITY,
                 )?
-                .unwrap_or(default.ledger_capacity),
+                .unwrap_or(default.dropped_ack_cache_capacity),
             keep_closed: layers
                 .pick("keep-closed", &flags.keep_closed, &table.keep_closed, &rules::KEEP_CLOSED)?
                 .unwrap_or(default.keep_closed),

@@ -7,7 +7,7 @@ use netqueue_domain::AttachWay;
 use tracing::Level;
 
 use super::log::{LogFilter, LogFormat};
-use crate::delivery::Place;
+use crate::delivery::WebhookEndpoint;
 
 /// Parser of a setting, whatever its source.
 pub(super) struct Rule<T> {
@@ -46,7 +46,7 @@ pub(super) const HOSTNAMES: Rule<Vec<String>> = Rule {
     },
 };
 
-pub(super) const PLACE: Rule<Option<Place>> = Rule {
+pub(super) const PLACE: Rule<Option<WebhookEndpoint>> = Rule {
     expected: "http://ADDRESS:PORT such as http://10.0.0.7:9093, with a path where there is one, or nothing (names are not \
                looked up, TLS is not spoken: put a proxy before it)",
     parse: |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
@@ -113,7 +113,7 @@ pub(super) const MAX_LISTENERS: Rule<Option<u32>> = Rule {
     },
 };
 
-pub(super) const LEDGER_CAPACITY: Rule<u32> =
+pub(super) const DROPPED_ACK_CACHE_CAPACITY: Rule<u32> =
     Rule { expected: "a number from 16 to 4194304", parse: |text| number(text, 16..=1 << 22) };
 
 pub(super) const KEEP_CLOSED: Rule<Duration> = Rule {

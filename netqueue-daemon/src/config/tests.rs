@@ -115,7 +115,7 @@ fn wrong_values_name_the_flag_the_value_and_what_would_be_right() {
         ("history-memory", "65TiB", "to 64GiB"),
         ("event-rate", "0", "unlimited or a number from 1"),
         ("event-burst", "unlimited", "a number from 1"),
-        ("ledger-capacity", "15", "a number from 16"),
+        ("dropped-ack-cache-capacity", "15", "a number from 16"),
         ("keep-closed", "120", "120s or 10m"),
         ("keep-closed", "0s", "from 1s"),
         ("max-listeners", "15", "auto or a number from 16"),

@@ -5,18 +5,18 @@
 use netqueue_domain::{Snapshot, SpikeScope};
 use serde_json::{Value, json};
 
-use super::{Kind, outbox::Letter};
+use super::{Kind, outbox::Notification};
 
 /// Name of the alert, equal to the Prometheus rule's so that one silence or route covers both.
 const NAME: &str = "NetqueueListenDropsSpike";
 
 /// Builds the message for a target of this kind.
-pub(super) fn body(kind: Kind, letters: &[Letter], snapshot: &Snapshot, instance: &str) -> Value {
+pub(super) fn body(kind: Kind, letters: &[Notification], snapshot: &Snapshot, instance: &str) -> Value {
     let alerts: Vec<Value> = letters.iter().map(|letter| alert(letter, snapshot, instance)).collect();
     match kind {
         Kind::Alertmanager => Value::Array(alerts),
         Kind::Webhook => {
-            let firing = letters.iter().any(Letter::is_active);
+            let firing = letters.iter().any(Notification::is_active);
             let alerts = letters.iter().zip(alerts).map(|(letter, mut alert)| {
                 alert["status"] = json!(status(letter.is_active()));
                 alert
@@ -35,7 +35,7 @@ const fn status(firing: bool) -> &'static str {
     if firing { "firing" } else { "resolved" }
 }
 
-fn alert(letter: &Letter, snapshot: &Snapshot, instance: &str) -> Value {
+fn alert(letter: &Notification, snapshot: &Snapshot, instance: &str) -> Value {
     let (addr, port) = match &letter.scope {
         SpikeScope::Account(key, _) => (key.addr(), key.port()),
         SpikeScope::Namespace(_) => (None, None),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::{IntCounterVec, Opts};
 
-pub use target::{Kind, Place, Target};
+pub use target::{Kind, Target, WebhookEndpoint};
 
 use crate::{clock, snapshots::Snapshots};
 use netqueue_domain::Snapshot;
@@ -25,9 +25,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Metrics of notifications: one series for each kind of target and outcome.
 /// Targets that are not set have series too, so that a rate exists from the first notification on.
 #[derive(Clone, Debug)]
-pub struct Tally(IntCounterVec);
+pub struct DeliveryMetrics(IntCounterVec);
 
-impl Tally {
+impl DeliveryMetrics {
     /// Makes the metrics, all zero.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Tally {
 }
 
 /// Delivers to `target` until there are no more snapshots.
-pub async fn deliver(target: Target, instance: String, mut snapshots: Snapshots, tally: Tally) {
+pub async fn deliver(target: Target, instance: String, mut snapshots: Snapshots, tally: DeliveryMetrics) {
     let (mut outbox, mut looked) = (Outbox::new(target.kind().refresh()), None::<Instant>);
     tracing::info!(%target, "spikes are told");
     while snapshots.changed().await {
@@ -72,7 +72,13 @@ pub async fn deliver(target: Target, instance: String, mut snapshots: Snapshots,
 }
 
 /// Sends what is due, if anything is.
-async fn step(target: &Target, instance: &str, snapshot: &Snapshot, outbox: &mut Outbox, tally: &Tally) {
+async fn step(
+    target: &Target,
+    instance: &str,
+    snapshot: &Snapshot,
+    outbox: &mut Outbox,
+    tally: &DeliveryMetrics,
+) {
     let Some(letters) = outbox.due(clock::now()) else { return };
     let body = message::body(target.kind(), &letters, snapshot, instance).to_string();
     match post::post(target, body).await {

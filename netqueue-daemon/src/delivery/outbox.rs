@@ -18,13 +18,13 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Notification: the spike as it was when it began, as it is now, or as it was when it ended.
-pub(super) type Letter = Spike;
+pub(super) type Notification = Spike;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// Interval at which active spikes are repeated, for targets that forget them otherwise.
     refresh: Option<Duration>,
-    waiting: VecDeque<Letter>,
+    waiting: VecDeque<Notification>,
     /// Active spikes by number, notified or about to be.
     open: BTreeMap<u64, Spike>,
     /// Highest number of a spike seen.
@@ -75,11 +75,11 @@ impl Outbox {
     }
 
     /// Returns what to send now: one notification per spike, so that no beginning is overtaken by its end.
-    pub(super) fn due(&mut self, now: Timestamp) -> Option<Vec<Letter>> {
+    pub(super) fn due(&mut self, now: Timestamp) -> Option<Vec<Notification>> {
         if now < self.not_before {
             return None;
         }
-        let mut letters: Vec<Letter> = Vec::new();
+        let mut letters: Vec<Notification> = Vec::new();
         for letter in self.waiting.iter().take(AT_ONCE) {
             if letters.iter().any(|other| other.id == letter.id) {
                 break;
@@ -126,7 +126,7 @@ mod tests {
         Spike { ended: Some(at(30)), ..spike.clone() }
     }
 
-    fn ids(letters: Option<Vec<Letter>>) -> Vec<(u64, bool)> {
+    fn ids(letters: Option<Vec<Notification>>) -> Vec<(u64, bool)> {
         letters.unwrap_or_default().iter().map(|letter| (letter.id, letter.is_active())).collect()
     }
 

@@ -35,12 +35,12 @@ impl Kind {
 
 /// Endpoint without its kind: `http://ADDRESS:PORT/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct WebhookEndpoint {
     address: SocketAddr,
     path: String,
 }
 
-impl FromStr for Place {
+impl FromStr for WebhookEndpoint {
     type Err = ();
 
     fn from_str(url: &str) -> Result<Self, ()> {
@@ -55,13 +55,13 @@ impl FromStr for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     kind: Kind,
-    place: Place,
+    place: WebhookEndpoint,
 }
 
 impl Target {
     /// Target of this kind at `place`.
     #[must_use]
-    pub const fn new(kind: Kind, place: Place) -> Self {
+    pub const fn new(kind: Kind, place: WebhookEndpoint) -> Self {
         Self { kind, place }
     }
 
@@ -107,7 +107,7 @@ mod tests {
         for wrong in
             ["https://10.0.0.7:9093", "http://alertmanager:9093", "http://10.0.0.7", "10.0.0.7:9093", ""]
         {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+            assert!(wrong.parse::<WebhookEndpoint>().is_err(), "{wrong}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use netqueue_domain::{Place, Runtime, printable};
+use netqueue_domain::{CgroupInfo, Runtime, printable};
 
 /// Longest path that is kept, in bytes; a longer one is cut.
 const LONGEST_PATH: usize = 512;
@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = 128;
 
 /// Parses a process's cgroup file; `None` if it has no line.
 #[must_use]
-pub(super) fn parse(file: &str) -> Option<Place> {
+pub(super) fn parse(file: &str) -> Option<CgroupInfo> {
     let paths = file.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((fields.next()?, fields.next()?))
@@ -32,7 +32,7 @@ pub(super) fn parse(file: &str) -> Option<Place> {
     };
     let (_, path) = paths.max_by_key(worth)?;
     let (runtime, container) = container(path).unzip();
-    Some(Place {
+    Some(CgroupInfo {
         cgroup: printable(path.as_bytes(), LONGEST_PATH),
         unit: unit(path).map(name),
         container: container.map(|id| name(&id)),

@@ -9,12 +9,12 @@ const POD: &str = "6ad3b5f0-1c2d-4e5f-8a9b-0c1d2e3f4a5b";
 const POD_: &str = "6ad3b5f0_1c2d_4e5f_8a9b_0c1d2e3f4a5b";
 
 /// Parses a `/proc/PID/cgroup` of version 2 with this path; `ID`, `POD` and `POD_` are filled in.
-fn place(path: &str) -> Place {
+fn place(path: &str) -> CgroupInfo {
     let path = path.replace("POD_", POD_).replace("POD", POD).replace("ID", ID);
     parse(&format!("0::{path}\n")).expect("it has a line")
 }
 
-fn shown(place: &Place) -> (Option<Runtime>, Option<&str>, Option<&str>, Option<&str>) {
+fn shown(place: &CgroupInfo) -> (Option<Runtime>, Option<&str>, Option<&str>, Option<&str>) {
     (place.runtime, place.container.as_deref(), place.pod.as_deref(), place.unit.as_deref())
 }
 

@@ -2,30 +2,30 @@
 //!
 //! Network namespaces, their counters and sysctls, their listeners, and the processes that own them.
 
-mod book;
-mod calls;
-pub mod census;
 mod cgroup;
 mod container;
 mod enter;
 pub mod host;
 mod idle;
+mod listen_calls;
+mod listener_table;
 mod member;
 mod mounts;
 mod namespaces;
 pub mod netns;
+mod netns_paths;
+mod netns_probe;
 pub mod netstat;
 mod owners;
-mod places;
 mod privilege;
 mod proc_tcp;
 mod process;
+pub mod scanner;
 mod search;
 mod sock_diag;
 mod sysctls;
 #[cfg(test)]
 mod tree;
-mod visit;
 
 pub use idle::Raced;
 pub use namespaces::{Namespaces, ReadError};

@@ -7,10 +7,10 @@
 //! its length and checksum. What was cut off or damaged is thus distinguished from the rest, and the rest is
 //! read.
 
+mod block_header;
 mod folder;
-mod line;
-mod mark;
-mod past;
+mod log_entry;
+mod restore;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use std::{
     thread::JoinHandle,
 };
 
-pub use line::Line;
+pub use log_entry::LogEntry;
 
 use netqueue_domain::{EventLog, JournalState, Timestamp};
 
@@ -68,7 +68,7 @@ pub enum JournalError {
 /// Event log on disk, open for writing. Dropping it writes what is pending and ends the log cleanly.
 #[derive(Debug)]
 pub struct Journal {
-    sender: Option<SyncSender<Vec<Line>>>,
+    sender: Option<SyncSender<Vec<LogEntry>>>,
     state: Arc<Mutex<JournalState>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -81,7 +81,7 @@ pub struct Journal {
 pub fn open(settings: &JournalSettings, run: Timestamp) -> Result<(Journal, EventLog), JournalError> {
     let failed = |source| JournalError::Folder { path: settings.directory.clone(), source };
     let folder = folder::Folder::open(settings)?;
-    let (events, mut state) = past::read_back(&folder, settings).map_err(failed)?;
+    let (events, mut state) = restore::read_back(&folder, settings).map_err(failed)?;
     state.trouble.iter().for_each(|trouble| tracing::warn!("{trouble}"));
     state.directory = settings.directory.display().to_string();
     state.limit = settings.limit;
@@ -97,7 +97,7 @@ pub fn open(settings: &JournalSettings, run: Timestamp) -> Result<(Journal, Even
 
 impl Journal {
     /// Queues entries for the writer. Never waits: what the writer cannot take is counted as missing.
-    pub fn append(&self, lines: Vec<Line>) {
+    pub fn append(&self, lines: Vec<LogEntry>) {
         let Some(sender) = &self.sender else { return };
         match sender.try_send(lines) {
             Ok(()) => {}

@@ -14,8 +14,8 @@ use zerocopy::{
 };
 
 use super::{
-    Line,
-    mark::{EXTRA, LENGTH, Mark},
+    LogEntry,
+    block_header::{BlockHeader, EXTRA, LENGTH},
 };
 
 /// Block being filled.
@@ -48,7 +48,7 @@ impl Part {
         self.raw
     }
 
-    pub(super) fn push(&mut self, line: &Line) -> io::Result<()> {
+    pub(super) fn push(&mut self, line: &LogEntry) -> io::Result<()> {
         let mut json = serde_json::to_vec(line)?;
         json.push(b'\n');
         self.encoder.write_all(&json)?;
@@ -61,7 +61,8 @@ impl Part {
     pub(super) fn finish(self, run: Timestamp, written: WallTime, end: bool) -> io::Result<Vec<u8>> {
         let mut packed = self.encoder.finish()?;
         let size = u32::try_from(packed.len()).map_err(io::Error::other)?;
-        let mut mark = Mark::over(&packed).ok_or_else(|| io::Error::other("a part without a header"))?;
+        let mut mark =
+            BlockHeader::over(&packed).ok_or_else(|| io::Error::other("a part without a header"))?;
         mark.run = U64::new(run.as_nanos());
         mark.first = U64::new(self.first);
         mark.written = U64::new(written.as_nanos());
@@ -74,7 +75,7 @@ impl Part {
 }
 
 /// Reads the headers in a segment with their offsets, and the number of bytes after the last block.
-pub(super) fn marks(path: &Path) -> io::Result<(Vec<(u64, Mark)>, u64)> {
+pub(super) fn marks(path: &Path) -> io::Result<(Vec<(u64, BlockHeader)>, u64)> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut file = BufReader::new(file);
@@ -82,7 +83,7 @@ pub(super) fn marks(path: &Path) -> io::Result<(Vec<(u64, Mark)>, u64)> {
     while offset < length {
         let mut bytes = [0; LENGTH];
         let read = file.read_exact(&mut bytes);
-        let mark = read.ok().and_then(|()| Mark::read(&bytes));
+        let mark = read.ok().and_then(|()| BlockHeader::read(&bytes));
         let Some(mark) = mark.filter(|mark| offset + u64::from(mark.size.get()) <= length) else { break };
         marks.push((offset, mark));
         offset += u64::from(mark.size.get());
@@ -95,11 +96,11 @@ pub(super) fn marks(path: &Path) -> io::Result<(Vec<(u64, Mark)>, u64)> {
 ///
 /// # Errors
 /// The block is damaged, so that none of it can be trusted.
-pub(super) fn lines(file: &mut File, offset: u64, mark: &Mark) -> io::Result<Vec<Line>> {
+pub(super) fn lines(file: &mut File, offset: u64, mark: &BlockHeader) -> io::Result<Vec<LogEntry>> {
     file.seek(SeekFrom::Start(offset))?;
     let part = BufReader::new(GzDecoder::new((&*file).take(mark.size.get().into())));
     let lines = part.lines().map(|line| Ok(serde_json::from_str(&line?)?));
-    let lines: Vec<Line> = lines.collect::<io::Result<_>>()?;
+    let lines: Vec<LogEntry> = lines.collect::<io::Result<_>>()?;
     let numbered = lines.iter().map(|line| line.seq).eq(mark.first.get()..mark.next());
     if numbered { Ok(lines) } else { Err(io::Error::other("its events are not those its mark tells of")) }
 }

@@ -35,9 +35,9 @@ fn event(number: u64) -> Event {
     }
 }
 
-fn lines(numbers: std::ops::RangeInclusive<u64>) -> Vec<Line> {
+fn lines(numbers: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
     let named = || Named { process: "nginx".into(), netns: "host".into() };
-    numbers.map(|number| Line::new(number, named(), event(number), WallClock::default())).collect()
+    numbers.map(|number| LogEntry::new(number, named(), event(number), WallClock::default())).collect()
 }
 
 fn settings(directory: &Path, limit: u64) -> JournalSettings {
@@ -211,6 +211,6 @@ fn a_disk_that_refuses_is_counted_and_said_and_tried_again() {
 fn the_log_holds_what_the_wall_clock_showed_also_after_it_was_stepped() {
     let clock = WallClock::stepped_by(-86_400_000_000_000);
     let named = Named { process: "nginx".into(), netns: "host".into() };
-    let line = Line::new(7, named, event(7), clock);
+    let line = LogEntry::new(7, named, event(7), clock);
     assert_eq!(line.event, Event { time: at(7).before(std::time::Duration::from_secs(86_400)), ..event(7) });
 }

@@ -18,7 +18,7 @@ use std::{
 use netqueue_domain::{JournalState, Timestamp};
 
 use super::{
-    Line,
+    LogEntry,
     folder::Folder,
     segment::{self, Part},
 };
@@ -90,7 +90,7 @@ impl Writer {
     }
 
     /// Writes until all senders are gone.
-    pub(super) fn run(mut self, lines: &Receiver<Vec<Line>>) {
+    pub(super) fn run(mut self, lines: &Receiver<Vec<LogEntry>>) {
         loop {
             let wait = match &self.part {
                 Some((_, since)) => FLUSH.saturating_sub(since.elapsed()),
@@ -117,7 +117,7 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, line: &Line) {
+    fn take(&mut self, line: &LogEntry) {
         // Events before this one are missing: the numbers in a block are contiguous.
         if self.part.as_ref().is_some_and(|(part, _)| part.next() != line.seq) {
             self.flush();

@@ -96,7 +96,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("full-trampoline", Any("its daemon is its own")),
     ("many-namespaces", Any("many namespaces")),
     ("clients-give-up", Any("two listeners with ghosts and pending handshakes")),
-    ("ledger-too-small", Any("its daemon is its own")),
+    ("dropped-ack-cache-too-small", Any("its daemon is its own")),
     ("accept-wait-cookies", First("syn_flood_absorbed")),
     ("closed-with-full-queue", First("listener_closed")),
     ("dead-in-the-queue", Nothing),
@@ -124,11 +124,11 @@ pub(super) fn expected(name: &str) -> Expected {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Verdict {
     pub rule: String,
-    pub harm: String,
+    pub impact: String,
     pub affected: u64,
     pub confidence: String,
     pub summary: String,
-    pub because: Option<Because>,
+    pub because: Option<Cause>,
     pub missing: Vec<String>,
     pub evidence: Vec<Fact>,
     pub counterfactual: Option<Counterfactual>,
@@ -143,7 +143,7 @@ pub(super) struct Fact {
 
 /// The cause of which a verdict is a consequence.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Because {
+pub(super) struct Cause {
     pub rule: String,
     pub summary: String,
 }
@@ -220,12 +220,12 @@ impl Verdict {
 
     /// Formats the verdict in one line.
     pub(super) fn words(&self) -> String {
-        let Self { rule, harm, affected, confidence, summary, .. } = self;
+        let Self { rule, impact, affected, confidence, summary, .. } = self;
         let because = self
             .because
             .as_ref()
-            .map_or(String::new(), |because| format!(" Because ({}): {}", because.rule, because.summary));
-        format!("{rule} ({harm}, {affected} affected, {confidence} confidence): {summary}{because}")
+            .map_or(String::new(), |because| format!(" Cause ({}): {}", because.rule, because.summary));
+        format!("{rule} ({impact}, {affected} affected, {confidence} confidence): {summary}{because}")
     }
 }
 

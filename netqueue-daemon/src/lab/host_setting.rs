@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 
-use super::scene::Settings;
+use super::expectation::LabSettings;
 use super::verdict::Skip;
 
 /// Skips the experiment unless `--host-settings` permits such a change.
-pub(super) fn allowed(settings: Settings, what_it_does: &str) -> Result<()> {
+pub(super) fn allowed(settings: LabSettings, what_it_does: &str) -> Result<()> {
     if settings.host_settings {
         return Ok(());
     }

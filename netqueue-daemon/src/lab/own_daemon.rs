@@ -33,7 +33,7 @@ pub(super) struct OwnDaemon {
 pub(super) struct Status {
     pub events: Events,
     pub slots: BTreeMap<String, Slots>,
-    pub ledger: Ledger,
+    pub dropped_ack_cache: DroppedAckCache,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,7 +46,7 @@ pub(super) struct Events {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Ledger {
+pub(super) struct DroppedAckCache {
     pub capacity: u64,
     pub entered: u64,
     pub forgotten_at_most: u64,

@@ -8,8 +8,8 @@ use anyhow::Result;
 use serde::{Serialize, Serializer};
 
 use super::counters::{self, Counter, Counters};
+use super::expectation::Experiment;
 use super::observation::Observation;
-use super::scene::Experiment;
 use super::trial::Comparison;
 use super::verdict::Outcome;
 

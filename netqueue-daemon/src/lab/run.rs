@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::client::Server;
+use super::expectation::{Experiment, LabSettings};
 use super::netns::Netns;
 use super::report::{self, ExperimentReport, Report};
-use super::scene::{Experiment, Settings};
 use super::verdict::{Outcome, Skip};
 use super::{diagnosis, experiments, observation, sockets, trial};
 
@@ -57,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let chosen = choose(args)?;
     let server = Server::parse(&args.server)?;
     let server = (!args.no_daemon).then_some(&server);
-    let settings = Settings {
+    let settings = LabSettings {
         min_drops: args.min_drops,
         syns: args.syns,
         ports: args.ports,
@@ -104,7 +104,11 @@ fn choose(args: &RunArgs) -> Result<Vec<&'static Experiment>> {
     args.experiments.iter().map(find).collect()
 }
 
-fn run_one(experiment: &'static Experiment, settings: Settings, server: Option<&Server>) -> ExperimentReport {
+fn run_one(
+    experiment: &'static Experiment,
+    settings: LabSettings,
+    server: Option<&Server>,
+) -> ExperimentReport {
     let start = Instant::now();
     let mut report = ExperimentReport::of(experiment);
     match trial::run(&experiment.provoke, settings, server, diagnosis::expected(experiment.name)) {

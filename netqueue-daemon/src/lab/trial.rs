@@ -12,9 +12,9 @@ use super::client::Server;
 use super::counters::{self, Counters};
 use super::diagnosis::{self, Expected};
 use super::endings::Endings;
+use super::expectation::{Expectation, Fixture, LabSettings, Scenario};
 use super::netns::Netns;
 use super::observation::{self, Observation};
-use super::scene::{Bench, Provoke, Scene, Settings};
 
 /// Time limit for a moment in which the kernel counts nothing.
 const STABLE_WITHIN: Duration = Duration::from_secs(30);
@@ -36,23 +36,23 @@ pub(super) struct Comparison {
 
 /// Provokes and compares; the namespaces are gone afterwards.
 pub(super) fn run(
-    provoke: &Provoke,
-    settings: Settings,
+    provoke: &Scenario,
+    settings: LabSettings,
     server: Option<&Server>,
     expected: Expected,
 ) -> Result<Comparison> {
     let mut comparison = match *provoke {
-        Provoke::Inside(provoke) => {
+        Scenario::Inside(provoke) => {
             let place = Place::create(server, expected)?;
-            let scene = place.netns.run(move || provoke(&settings))?;
-            place.compare(&scene)?
+            let expectation = place.netns.run(move || provoke(&settings))?;
+            place.compare(&expectation)?
         }
-        Provoke::Watching(provoke) => {
+        Scenario::Watching(provoke) => {
             let place = Place::create(server, expected)?;
-            let scene = provoke(&Bench { server, settings, netns: &place.netns })?;
-            place.compare(&scene)?
+            let expectation = provoke(&Fixture { server, settings, netns: &place.netns })?;
+            place.compare(&expectation)?
         }
-        Provoke::InEach(times, provoke) => in_each(times, provoke, settings, server)?,
+        Scenario::InEach(times, provoke) => in_each(times, provoke, settings, server)?,
     };
     if let Some(server) = server
         && !comparison.problems.is_empty()
@@ -89,13 +89,13 @@ impl<'a> Place<'a> {
     }
 
     /// Polls the kernel and netqueue until they agree while the kernel counts nothing, or time is over.
-    fn compare(&self, scene: &Scene) -> Result<Comparison> {
+    fn compare(&self, expectation: &Expectation) -> Result<Comparison> {
         let netns = self.netns.inode();
-        let mut measured = scene.measured.clone();
+        let mut measured = expectation.measured.clone();
         let Some(server) = self.server else {
             let kernel = self.kernel()?;
-            let mut problems = scene.problems.clone();
-            problems.extend(check::incident(scene, &kernel));
+            let mut problems = expectation.problems.clone();
+            problems.extend(check::incident(expectation, &kernel));
             return Ok(Comparison { netns, kernel, netqueue: None, measured, problems });
         };
         let start = Instant::now();
@@ -109,9 +109,9 @@ impl<'a> Place<'a> {
                 continue;
             }
             let seen = seen.since(&self.known);
-            let mut problems = scene.problems.clone();
-            problems.extend(check::incident(scene, &kernel));
-            problems.extend(check::netqueue(scene, &kernel, &seen));
+            let mut problems = expectation.problems.clone();
+            problems.extend(check::incident(expectation, &kernel));
+            problems.extend(check::netqueue(expectation, &kernel, &seen));
             let verdicts = diagnosis::verdicts(server, netns, self.since)?;
             problems.extend(diagnosis::wrong(self.expected, &verdicts));
             first_verdict = verdicts.first().map(|first| format!("diagnosis: {}", first.words()));
@@ -141,8 +141,8 @@ type Lives = BTreeMap<u64, (Observation, Counters)>;
 /// are gone.
 fn in_each(
     times: u32,
-    provoke: fn(&Settings) -> Result<Scene>,
-    settings: Settings,
+    provoke: fn(&LabSettings) -> Result<Expectation>,
+    settings: LabSettings,
     server: Option<&Server>,
 ) -> Result<Comparison> {
     let mut whole = Comparison::default();
@@ -150,10 +150,10 @@ fn in_each(
     let endings = Endings::begin(server)?;
     for n in 1..=times {
         let place = Place::create(server, Expected::Any("one of many"))?;
-        let scene = place.netns.run(move || provoke(&settings))?;
-        let open = place.compare(&scene)?;
-        drop(scene);
-        let closed = place.compare(&Scene::default())?;
+        let expectation = place.netns.run(move || provoke(&settings))?;
+        let open = place.compare(&expectation)?;
+        drop(expectation);
+        let closed = place.compare(&Expectation::default())?;
         let problems = open.problems.iter().chain(&closed.problems);
         whole.problems.extend(problems.map(|problem| format!("namespace {n} of {times}: {problem}")));
         let (_, counted) =

@@ -8,36 +8,36 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::api::{Row, TrafficRow};
+use super::expectation::Fixture;
 use super::observation::Observation;
-use super::scene::Bench;
 
 /// Time limit for netqueue to agree.
 const AGREE_WITHIN: Duration = Duration::from_secs(3);
 
 /// A listener, observed since `begin`.
 pub(super) struct Watch<'a> {
-    bench: &'a Bench<'a>,
+    fixture: &'a Fixture<'a>,
     address: SocketAddr,
     known: Observation,
 }
 
 impl<'a> Watch<'a> {
     /// Starts the observation; call this before the incident.
-    pub(super) fn begin(bench: &'a Bench<'a>, address: SocketAddr) -> Result<Self> {
-        let known = match bench.server {
-            Some(server) => Observation::of(server, bench.netns.inode())?,
+    pub(super) fn begin(fixture: &'a Fixture<'a>, address: SocketAddr) -> Result<Self> {
+        let known = match fixture.server {
+            Some(server) => Observation::of(server, fixture.netns.inode())?,
             None => Observation::default(),
         };
-        Ok(Self { bench, address, known })
+        Ok(Self { fixture, address, known })
     }
 
     /// Polls netqueue until its answer is right or time is over; returns the last answer.
     /// `None` if netqueue must not be queried.
     pub(super) fn until(&self, right: impl Fn(&Observation) -> bool) -> Result<Option<Observation>> {
-        let Some(server) = self.bench.server else { return Ok(None) };
+        let Some(server) = self.fixture.server else { return Ok(None) };
         let deadline = Instant::now() + AGREE_WITHIN;
         loop {
-            let seen = Observation::of(server, self.bench.netns.inode())?.since(&self.known);
+            let seen = Observation::of(server, self.fixture.netns.inode())?.since(&self.known);
             if right(&seen) || Instant::now() > deadline {
                 return Ok(Some(seen));
             }

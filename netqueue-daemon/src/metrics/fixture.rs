@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use netqueue_domain::{
-    AccountId, AccountKey, AccountView, AttachMode, CounterBalance, Counts, DropCause, DropKind, Endpoint,
-    EventFlow, EventLog, Family, Health, Histogram, KernelCounter, LedgerUse, Limit, Listener, LossReason,
-    NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter, Place, ProbeStatus,
-    QueueState, Recent, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode, Spike,
-    SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown, WallClock,
+    AccountId, AccountKey, AccountView, AttachMode, CgroupInfo, CounterBalance, Counts, DropCause, DropKind,
+    DroppedAckCacheUse, Endpoint, EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit,
+    Listener, LossReason, NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter,
+    ProbeStatus, QueueState, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode,
+    Spike, SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown, WallClock, Windows,
 };
 
 const HOST: Netns = Netns::at_attach(4_026_531_840);
@@ -56,7 +56,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         spikes: Arc::from([]),
         idle_limits: Arc::default(),
         wall_clock: WallClock::default(),
-        recent: Recent::default(),
+        recent: Windows::default(),
         journal: None,
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn incident() -> Snapshot {
 
 /// Makes the listener of an nginx in a container.
 fn web_listener() -> Listener {
-    let place = Place {
+    let place = CgroupInfo {
         cgroup: "/system.slice/docker-0123.scope".into(),
         unit: Some("docker-0123.scope".into()),
         container: Some("0123".into()),
@@ -223,6 +223,7 @@ fn health() -> Health {
         SlotUse { kind: "endpoints".into(), capacity: 4096, used: 1, given_back: 0 },
         SlotUse { kind: "namespaces".into(), capacity: 64, used: 1, given_back: 0 },
     ];
-    let ledger = LedgerUse { capacity: 16_384, entered: 12, outstanding: 7, forgotten_at_most: 0 };
-    Health { probes, flow, slots, ledger, ..Health::default() }
+    let dropped_ack_cache =
+        DroppedAckCacheUse { capacity: 16_384, entered: 12, outstanding: 7, forgotten_at_most: 0 };
+    Health { probes, flow, slots, dropped_ack_cache, ..Health::default() }
 }

@@ -91,21 +91,21 @@ const SLOTS_GIVEN_BACK: Family<1> = Family {
     labels: ["kind"],
 };
 
-const LEDGER: Family<0> = Family {
+const CACHE_CAPACITY: Family<0> = Family {
     name: "netqueue_dropped_ack_cache_capacity",
-    help: "Capacity of the cache of handshakes whose final ACK was dropped (--ledger-capacity).",
+    help: "Capacity of the cache of handshakes whose final ACK was dropped (--dropped-ack-cache-capacity).",
     kind: Kind::Gauge,
     labels: [],
 };
 
-const LEDGER_USED: Family<0> = Family {
+const CACHE_USED: Family<0> = Family {
     name: "netqueue_dropped_ack_cache_entries",
     help: "Upper bound of the entries in the cache of handshakes whose final ACK was dropped.",
     kind: Kind::Gauge,
     labels: [],
 };
 
-const LEDGER_FORGOTTEN: Family<0> = Family {
+const CACHE_FORGOTTEN: Family<0> = Family {
     name: "netqueue_dropped_ack_cache_forgotten_total",
     help: "Upper bound of the handshakes evicted from the cache by newer ones; their outcome is not counted.",
     kind: Kind::Counter,
@@ -159,7 +159,7 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
     let probes = by_probe(&snapshot.health.probes);
     let labels = |&(probe, mode): &(&str, &str)| [probe.to_owned(), mode.to_owned()];
     let flow = &snapshot.health.flow;
-    let ledger = &snapshot.health.ledger;
+    let dropped_ack_cache = &snapshot.health.dropped_ack_cache;
     let slots = |value: fn(&SlotUse) -> u64| {
         snapshot.health.slots.iter().map(move |slot| ([slot.kind.clone().into_owned()], count(value(slot))))
     };
@@ -178,11 +178,11 @@ pub(super) fn families(snapshot: &Snapshot, build: BuildInfo) -> Vec<Scraped> {
         SLOTS.with(slots(|slot| slot.capacity)),
         SLOTS_USED.with(slots(|slot| slot.used)),
         SLOTS_GIVEN_BACK.with(slots(|slot| slot.given_back)),
-        LEDGER.with([([], count(ledger.capacity))]),
-        LEDGER_USED.with([([], count(ledger.outstanding.min(ledger.capacity)))]),
-        LEDGER_FORGOTTEN.with([([], count(ledger.forgotten_at_most))]),
-        UNTOLD.with([([], count(flow.namespaces_untold))]),
-        UNHEARD.with([([], count(flow.farewells_lost))]),
+        CACHE_CAPACITY.with([([], count(dropped_ack_cache.capacity))]),
+        CACHE_USED.with([([], count(dropped_ack_cache.outstanding.min(dropped_ack_cache.capacity)))]),
+        CACHE_FORGOTTEN.with([([], count(dropped_ack_cache.forgotten_at_most))]),
+        UNTOLD.with([([], count(flow.netns_untracked))]),
+        UNHEARD.with([([], count(flow.netns_final_counters_lost))]),
         LOG_BYTES.with(log_bytes(snapshot)),
         LOG_EVENTS.with(log_events(snapshot)),
         BUILD.with([([build.version, build.revision, build.rustc].map(str::to_owned), 1.0)]),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use netqueue_domain::{AccountView, Place, Snapshot};
+use netqueue_domain::{AccountView, CgroupInfo, Snapshot};
 
 use super::{
     family::{Family, Kind, Scraped},
@@ -50,7 +50,7 @@ const LOOKS: Family<1> = Family {
 
 /// Returns the families on listeners, and on the cost of finding them.
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
-    let census = &snapshot.health.census;
+    let census = &snapshot.health.scans;
     let parts = |all: f64, owners: f64| [(["all".to_owned()], all), (["owners".to_owned()], owners)];
     vec![
         CENSUS.with(parts(census.took.as_secs_f64(), census.owners.took.as_secs_f64())),
@@ -77,7 +77,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Scraped> {
 fn labels_of(account: &AccountView) -> Option<[Cow<'_, str>; 6]> {
     let listener = account.listener.as_deref()?;
     let owner = listener.owner().and_then(|owner| owner.place.as_deref().ok());
-    let part = |part: fn(&Place) -> Option<&str>| Cow::from(owner.and_then(part).unwrap_or_default());
+    let part = |part: fn(&CgroupInfo) -> Option<&str>| Cow::from(owner.and_then(part).unwrap_or_default());
     Some([
         listener.family.as_str().into(),
         part(|place| Some(&place.cgroup)),

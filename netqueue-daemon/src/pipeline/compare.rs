@@ -6,7 +6,7 @@
 use std::{path::Path, sync::Arc, time::Duration, time::Instant};
 
 use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
-use netqueue_kernel::Numbers;
+use netqueue_kernel::NetnsGenerations;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -28,8 +28,8 @@ const UNTOLD: &str = "its inode number is one of those whose namespaces are not 
 /// Namespaces found so far, and the state of searching and comparing them.
 pub(super) struct Comparison {
     host: Netns,
-    numbers: Arc<Numbers>,
-    numbering: Numbering,
+    numbers: Arc<NetnsGenerations>,
+    generation_of: Numbering,
     namespaces: Namespaces,
     due: Due,
     searches: Searches,
@@ -44,10 +44,10 @@ struct Running {
 }
 
 impl Comparison {
-    pub(super) fn new(host: Netns, numbers: Arc<Numbers>) -> Self {
+    pub(super) fn new(host: Netns, numbers: Arc<NetnsGenerations>) -> Self {
         Self {
             host,
-            numbering: numbers.numbering(),
+            generation_of: numbers.generation_of(),
             numbers,
             namespaces: Namespaces::new(Path::new(PROC)),
             due: Due::default(),
@@ -93,8 +93,8 @@ impl Comparison {
     }
 
     fn search(&self, depth: Depth) -> JoinHandle<Search> {
-        let numbering = Arc::clone(&self.numbering);
-        tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &*numbering))
+        let generation_of = Arc::clone(&self.generation_of);
+        tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &*generation_of))
     }
 
     /// Returns the result of a search that has ended.
@@ -153,7 +153,7 @@ impl Live {
     /// A drop in progress, counted by the kernel and not yet charged, is waited for. A residual that persists
     /// is published, and not waited for again.
     pub(super) async fn reconcile(&mut self, feed: &mut Feed) {
-        let sums = self.take_leave(feed);
+        let sums = self.end_netns(feed);
         let mut news = NamespaceNews::default();
         self.comparison.begin_search(&sums);
         if let Some((search, wanted)) = self.comparison.searched().await {
@@ -189,22 +189,22 @@ impl Live {
 
     /// Reports the namespaces that ended, with their final counters compared to all their charges.
     /// Returns what is attributed to each namespace.
-    fn take_leave(&mut self, feed: &mut Feed) -> Sums {
-        let ended = self.attached.farewells.drain();
+    fn end_netns(&mut self, feed: &mut Feed) -> Sums {
+        let ended = self.attached.finals.drain();
         // Read after their end, so that these sums are final.
         let sums = self.read(feed).sums();
         self.comparison.forget_ended();
         let comparison = &self.comparison;
         let charged = |netns| sums.get(&netns).copied().unwrap_or_default();
-        let told = ended.into_iter().filter(|farewell| comparison.tells(farewell.netns));
+        let told = ended.into_iter().filter(|last| comparison.tells(last.netns));
         let known = feed.aggregator().living_namespaces();
-        let untold = sums.keys().filter(|netns| {
+        let unreported = sums.keys().filter(|netns| {
             !comparison.tells(**netns) && feed.aggregator().why_not_compared(**netns) != Some(UNTOLD)
         });
         let news = NamespaceNews {
-            farewells: told.map(|farewell| (farewell, charged(farewell.netns))).collect(),
+            finals: told.map(|last| (last, charged(last.netns))).collect(),
             ended: known.filter(|netns| comparison.is_over(*netns)).collect(),
-            not_compared: untold.map(|netns| (*netns, UNTOLD.into())).collect(),
+            not_compared: unreported.map(|netns| (*netns, UNTOLD.into())).collect(),
             ..NamespaceNews::default()
         };
         tell(feed, news);
@@ -221,8 +221,8 @@ impl Live {
         let mut samples = Vec::with_capacity(wanted.len());
         let mut before = self.read(feed).sums();
         for some in wanted.chunks(TOGETHER) {
-            let numbering = Arc::clone(&self.comparison.numbering);
-            let read = self.comparison.namespaces.read(some, &*numbering);
+            let generation_of = Arc::clone(&self.comparison.generation_of);
+            let read = self.comparison.namespaces.read(some, &*generation_of);
             let after = self.read(feed).sums();
             for (netns, read) in read {
                 match read {

@@ -6,7 +6,7 @@ use netqueue_domain::{Aggregator, Event, Observation, Observed, Snapshot, Timest
 use tokio::sync::mpsc::{Sender, channel};
 
 use crate::{
-    journal::{self, Journal, Line},
+    journal::{self, Journal, LogEntry},
     snapshots::Recording,
     spike_log,
 };
@@ -109,7 +109,7 @@ fn write_down(journal: &Journal, aggregator: &Aggregator, events: &[Event]) {
     for batch in events.chunks(journal::BATCH) {
         let lines = batch.iter().zip(&mut numbers);
         let line = |(event, number): (&Event, u64)| {
-            Line::new(number, aggregator.named(&event.account), event.clone(), aggregator.wall_clock())
+            LogEntry::new(number, aggregator.named(&event.account), event.clone(), aggregator.wall_clock())
         };
         journal.append(lines.map(line).collect());
     }
@@ -127,7 +127,7 @@ impl Recorder {
     /// Sends the full state, once half of the channel is free again.
     fn restate(&mut self, time: Timestamp, aggregator: &Aggregator) {
         if self.sender.capacity() >= WAITING / 2 {
-            let what = Observation::Standing(Box::new(aggregator.standing()));
+            let what = Observation::Checkpoint(Box::new(aggregator.checkpoint()));
             self.gap = self.sender.try_send(Arc::new(Observed { time, what })).is_err();
         }
     }
@@ -150,8 +150,8 @@ mod tests {
 
     use super::*;
     use netqueue_domain::{
-        AccountKey, AccountView, Bracket, Counts, DropKind, Endpoint, Health, Netns, PerCounter, Queues,
-        Settings, SocketId, What,
+        AccountKey, AccountView, AggregatorSettings, Bracket, Counts, DropKind, Endpoint, Health, Netns,
+        PerCounter, Queues, SocketId, What,
     };
 
     const HOST: Netns = Netns::at_attach(7);
@@ -160,8 +160,8 @@ mod tests {
         Timestamp::from_nanos(seconds * 1_000_000_000)
     }
 
-    fn settings() -> Settings {
-        Settings { event_memory: 1 << 20, ..Settings::of(HOST) }
+    fn settings() -> AggregatorSettings {
+        AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(HOST) }
     }
 
     fn web() -> AccountKey {

@@ -10,8 +10,8 @@ use super::{Feed, Source, compare::Comparison};
 use crate::{
     clock,
     inventory::{
-        census::{self, Census},
         host::Host,
+        scanner::{self, ScanCost},
     },
 };
 
@@ -26,7 +26,7 @@ pub struct Live {
     pub(super) comparison: Comparison,
     wakeups: AsyncFd<OwnedFd>,
     listens: Option<AsyncFd<OwnedFd>>,
-    census: Census,
+    scanner: ScanCost,
     /// Changes found by the inventory and not yet applied.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
@@ -46,7 +46,7 @@ impl Live {
     ///
     /// # Errors
     /// The ring buffer cannot be watched, so that the daemon would see nothing.
-    pub fn new(attached: Attached, census: Census, host: Host) -> io::Result<Self> {
+    pub fn new(attached: Attached, scanner: ScanCost, host: Host) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
         let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
         let comparison = Comparison::new(host.netns, Arc::clone(&attached.numbers));
@@ -55,7 +55,7 @@ impl Live {
             comparison,
             wakeups,
             listens,
-            census,
+            scanner,
             found: Vec::new(),
             inventory_warnings: Vec::new(),
             undecodable_records: 0,
@@ -75,8 +75,8 @@ impl Live {
         feed.tell_any(clock::now(), sockets, Observation::Sockets);
         let moved = feed.aggregator().moved(&reading.accounts);
         // A cause of these charges, such as a sysctl or an owner, may just have changed.
-        if !moved.is_empty() && self.stirred.elapsed() >= census::PERIOD {
-            self.census.waker.stir();
+        if !moved.is_empty() && self.stirred.elapsed() >= scanner::PERIOD {
+            self.scanner.waker.nudge();
             self.stirred = Instant::now();
         }
         feed.tell_any(clock::now(), moved, Observation::Counts);
@@ -105,8 +105,8 @@ impl Live {
     }
 
     /// Returns slots of closed listeners to the kernel side; their counts are kept.
-    fn recycle(&mut self, feed: &mut Feed) {
-        let settled = self.attached.recycle();
+    fn reclaim(&mut self, feed: &mut Feed) {
+        let settled = self.attached.reclaim();
         feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
         self.recycled = Instant::now();
     }
@@ -143,7 +143,7 @@ impl Source for Live {
         tokio::select! {
             woken = self.wakeups.readable() => woken?.clear_ready(),
             woken = readable(self.listens.as_ref()) => woken?,
-            Some(changes) = self.census.changes.recv() => self.found.push(changes),
+            Some(changes) = self.scanner.changes.recv() => self.found.push(changes),
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Source for Live {
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
         if let Ok(listens) = &mut self.attached.listens {
-            self.listens_lost += self.census.waker.wake(listens.drain(clock::monotonic_epoch()));
+            self.listens_lost += self.scanner.waker.wake(listens.drain(clock::monotonic_epoch()));
         }
         for changes in std::mem::take(&mut self.found) {
             self.learn(feed, changes);
@@ -178,18 +178,18 @@ impl Source for Live {
         }
     }
 
-    fn hurry(&mut self, feed: &mut Feed) -> bool {
-        let recycling = self.attached.is_recycling();
+    fn drain_urgent(&mut self, feed: &mut Feed) -> bool {
+        let recycling = self.attached.is_reclaiming();
         if recycling && self.recycled.elapsed() >= HASTE {
             self.attached.survey();
             self.read(feed);
             self.flow(feed);
-            self.recycle(feed);
+            self.reclaim(feed);
         }
         recycling
     }
 
-    fn glance(&mut self, feed: &mut Feed) {
+    fn poll_counters(&mut self, feed: &mut Feed) {
         self.read(feed);
         feed.tick(clock::now());
     }
@@ -198,17 +198,17 @@ impl Source for Live {
         // Before the counts are read, so that a listener that was closed is closed in the next snapshot.
         self.attached.survey();
         follow_wall_clock(feed);
-        self.recycle(feed);
+        self.reclaim(feed);
         self.reconcile(feed).await;
         self.flow(feed);
         feed.tick(clock::now());
         self.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
-        self.census.waker.watch(&self.census.raced, feed.aggregator().raced(clock::now()));
-        let census = self.census.cost.now();
+        self.scanner.waker.watch(&self.scanner.raced, feed.aggregator().raced(clock::now()));
+        let scanner = self.scanner.cost.now();
         let mut flow = self.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
-        flow.listens_lost += self.listens_lost + census.calls_lost;
-        let trouble = self.attached.recycling_trouble().map(str::to_owned);
+        flow.listens_lost += self.listens_lost + scanner.calls_lost;
+        let trouble = self.attached.reclaim_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
         let late = self.attached.loaded_late();
         let warnings = self.comparison.warnings().chain(late).chain(trouble).chain(inventory).collect();
@@ -217,8 +217,8 @@ impl Source for Live {
             features: self.attached.features(),
             flow,
             slots: self.attached.room(),
-            ledger: self.attached.ledger(),
-            census,
+            dropped_ack_cache: self.attached.dropped_ack_cache(),
+            scans: scanner,
             obstacles: kernel::switched_off().chain(self.hidden).collect(),
             warnings,
             caveats: self.attached.caveats().into_iter().collect(),

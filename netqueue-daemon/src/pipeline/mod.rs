@@ -53,10 +53,10 @@ pub trait Source: Send {
     fn drain(&mut self, feed: &mut Feed) -> bool;
 
     /// Does what cannot wait for the next refresh. Returns whether more of that will follow soon.
-    fn hurry(&mut self, feed: &mut Feed) -> bool;
+    fn drain_urgent(&mut self, feed: &mut Feed) -> bool;
 
     /// Reads the counts alone, applies them, and advances the time.
-    fn glance(&mut self, feed: &mut Feed);
+    fn poll_counters(&mut self, feed: &mut Feed);
 
     /// Reads everything that does not arrive by itself, applies it, and advances the time.
     fn look(&mut self, feed: &mut Feed) -> impl Future<Output = ()> + Send;
@@ -74,7 +74,7 @@ const SHARED: Duration = Duration::from_millis(10);
 const FOLLOWED: Duration = Duration::from_millis(100);
 
 /// Reason why a wait ended.
-enum Turn {
+enum Wakeup {
     Drain,
     Wait(Request),
     Serve,
@@ -115,18 +115,18 @@ impl<S: Source> Pipeline<S> {
             let due = if busy { Instant::now() + BUSY } else { published + IDLE };
             let turn = tokio::select! {
                 biased;
-                () = &mut stop => Turn::Stop,
-                Some(request) = publisher.request() => Turn::Wait(request),
-                () = tokio::time::sleep_until(shared), if !waiting.is_empty() => Turn::Serve,
-                woken = self.source.ready() => { woken?; Turn::Drain }
-                rung = alarm.at(due) => { rung?; Turn::Drain }
+                () = &mut stop => Wakeup::Stop,
+                Some(request) = publisher.request() => Wakeup::Wait(request),
+                () = tokio::time::sleep_until(shared), if !waiting.is_empty() => Wakeup::Serve,
+                woken = self.source.ready() => { woken?; Wakeup::Drain }
+                rung = alarm.at(due) => { rung?; Wakeup::Drain }
             };
             match turn {
-                Turn::Stop => return Ok(()),
-                Turn::Wait(request) => waiting.push(request),
-                Turn::Drain => {
+                Wakeup::Stop => return Ok(()),
+                Wakeup::Wait(request) => waiting.push(request),
+                Wakeup::Drain => {
                     let any = self.source.drain(&mut self.feed);
-                    busy = any | self.source.hurry(&mut self.feed);
+                    busy = any | self.source.drain_urgent(&mut self.feed);
                     if published.elapsed() >= IDLE {
                         publisher.publish(Arc::new(self.refresh().await));
                         (published, watched) = (Instant::now(), Instant::now());
@@ -135,7 +135,7 @@ impl<S: Source> Pipeline<S> {
                             tidied = Instant::now();
                         }
                     } else if busy && watched.elapsed() >= WATCH {
-                        self.source.glance(&mut self.feed);
+                        self.source.poll_counters(&mut self.feed);
                         watched = Instant::now();
                     }
                     if any && publisher.is_followed() && followed.elapsed() >= FOLLOWED {
@@ -143,7 +143,7 @@ impl<S: Source> Pipeline<S> {
                         followed = Instant::now();
                     }
                 }
-                Turn::Serve => {
+                Wakeup::Serve => {
                     // All requests came before this snapshot is taken, so it serves them all.
                     let snapshot = Arc::new(self.refresh().await);
                     publisher.publish(Arc::clone(&snapshot));

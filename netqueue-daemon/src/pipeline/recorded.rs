@@ -64,7 +64,7 @@ impl Recorded {
             ticked: told,
             begun: false,
             ended: false,
-            health: Health::untold(),
+            health: Health::unreported(),
             remarks: vec![remark],
         }
     }
@@ -111,12 +111,12 @@ impl Recorded {
         self.told = self.told.max(observed.time);
         match &observed.what {
             Observation::Health(health) => self.health.clone_from(health),
-            Observation::Standing(standing) => {
+            Observation::Checkpoint(checkpoint) => {
                 if self.begun {
-                    let told = standing.wall_clock.rfc3339(self.told);
+                    let told = checkpoint.wall_clock.rfc3339(self.told);
                     self.remarks.push(format!("the recording has a gap before {told}"));
                 }
-                self.health.clone_from(&standing.health);
+                self.health.clone_from(&checkpoint.health);
             }
             _ => {}
         }
@@ -189,12 +189,12 @@ impl Source for Recorded {
         any
     }
 
-    fn hurry(&mut self, _feed: &mut Feed) -> bool {
+    fn drain_urgent(&mut self, _feed: &mut Feed) -> bool {
         false
     }
 
     /// Does nothing: the time advances with the observations, so a spike is where it was at any pace.
-    fn glance(&mut self, _feed: &mut Feed) {}
+    fn poll_counters(&mut self, _feed: &mut Feed) {}
 
     async fn look(&mut self, feed: &mut Feed) {
         feed.tell(self.told, self.health_with_remarks());

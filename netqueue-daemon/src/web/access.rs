@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Secured;
+use super::AuthConfig;
 
 /// Local address at which a connection came in.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl Exposure {
 
     /// Returns the warning that the operator should see at the start, if any.
     #[must_use]
-    pub fn warning(&self, secured: &Secured) -> Option<&'static str> {
+    pub fn warning(&self, secured: &AuthConfig) -> Option<&'static str> {
         let open = !is_local(self.address.ip()) && !secured.authenticates();
         open.then_some(if self.allow_unauthenticated {
             "the API names peers and processes to whoever asks: --web.allow-unauthenticated"

@@ -24,14 +24,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Limits, Secured, access::CameInAt, tls::Tls};
+use super::{AuthConfig, Limits, access::CameInAt, tls::Tls};
 
 /// Serves a connection until it ends, or until `watcher` stops it after the request in progress.
 pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
     limits: Limits,
-    secured: &Secured,
+    secured: &AuthConfig,
     watcher: Watcher,
 ) {
     let unacknowledged = u32::try_from(limits.unacknowledged.as_millis()).unwrap_or(u32::MAX);

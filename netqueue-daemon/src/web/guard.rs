@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use super::{Exposure, Secured, access::CameInAt, problem::Problem, secured::Current};
+use super::{AuthConfig, Exposure, access::CameInAt, auth_config::Current, problem::Problem};
 use axum::{
     extract::{Request, State},
     http::{
@@ -16,7 +16,7 @@ use axum::{
 /// State of the middleware.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
-    pub(super) secured: Arc<Secured>,
+    pub(super) secured: Arc<AuthConfig>,
     pub(super) exposure: Arc<Exposure>,
 }
 
@@ -75,7 +75,7 @@ fn is_reload(request: &Request) -> bool {
 }
 
 /// Handles `POST /-/reload`, as in Prometheus.
-fn reload(secured: &Secured) -> Response {
+fn reload(secured: &AuthConfig) -> Response {
     match secured.reload() {
         Ok(()) => {
             tracing::info!("the web configuration was read again");

@@ -3,14 +3,14 @@
 //! Bounded in connections, time and bytes, whatever clients do.
 
 mod access;
+mod auth_config;
+#[cfg(test)]
+mod auth_config_tests;
 mod connection;
 mod file;
 mod guard;
 mod limits;
 pub(crate) mod problem;
-mod secured;
-#[cfg(test)]
-mod secured_tests;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ mod tls;
 mod users;
 
 pub use access::Exposure;
+pub use auth_config::AuthConfig;
 pub use file::WebConfigError;
 pub use limits::Limits;
-pub use secured::Secured;
 pub use server::{BindError, Drained, Server, bind};

@@ -13,7 +13,7 @@ use tokio::{
 use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 
 use super::{
-    Exposure, Limits, Secured, connection,
+    AuthConfig, Exposure, Limits, connection,
     guard::{Guard, guard},
 };
 
@@ -52,7 +52,7 @@ pub struct Server {
     listener: std::net::TcpListener,
     address: SocketAddr,
     limits: Limits,
-    secured: Arc<Secured>,
+    secured: Arc<AuthConfig>,
 }
 
 /// Outcome of stopping a server.
@@ -67,7 +67,7 @@ pub struct Drained {
 /// # Errors
 ///
 /// The address cannot be listened on; the error has the remedy.
-pub fn bind(address: SocketAddr, secured: Arc<Secured>) -> Result<Server, BindError> {
+pub fn bind(address: SocketAddr, secured: Arc<AuthConfig>) -> Result<Server, BindError> {
     let other = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
         io::ErrorKind::AddrNotAvailable => BindError::NotLocal(address),

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{BindError, Drained, Exposure, Limits, Secured, Server, bind};
+use super::{AuthConfig, BindError, Drained, Exposure, Limits, Server, bind};
 
 const SOON: Duration = Duration::from_secs(5);
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -46,7 +46,7 @@ async fn run(limits: Limits, router: Router) -> Running {
 }
 
 fn bound(address: SocketAddr) -> Result<Server, BindError> {
-    bind(address, Arc::new(Secured::read(None).expect("nothing to read")))
+    bind(address, Arc::new(AuthConfig::read(None).expect("nothing to read")))
 }
 
 fn short() -> Limits {

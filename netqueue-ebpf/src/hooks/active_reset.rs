@@ -12,21 +12,21 @@
 use core::hint::black_box;
 
 use aya_ebpf::{macros::map, maps::LruHashMap, programs::FExitContext};
-use netqueue_common::{Cell, NO_REASON, Tally};
+use netqueue_common::{CounterId, NO_REASON, Tally};
 
 use super::{
     call::{Entry, entry, returned},
     trampoline::Function,
 };
 use crate::{
-    account::{Facts, report},
     caller::{is_hidden, is_within},
+    emit::{EventFields, report},
+    inflight::CpuState,
     kernel::{Fault, Queues, Sock, tcp_state},
     layout::layout,
-    maps::{Account, state, tally},
-    mib::Cells,
+    maps::{CounterHandle, state, tally},
+    mib::MibPtr,
     resets,
-    scope::CpuState,
 };
 
 /// Sockets whose reset was charged at the entry of a call that has not returned.
@@ -54,11 +54,11 @@ fn account_for(call: &impl Entry, sk: u64) -> Result<(), Fault> {
     let state = state();
     let forgotten = state.forgotten;
     let (sk, reason) = (Sock(sk), reason(call));
-    let cells = Cells::tcp(state, sk.net()?)?;
+    let cells = MibPtr::tcp(state, sk.net()?)?;
     resets::note_charged(state, cells);
     if forgotten.child == sk.0 {
         state.forgotten.child = 0;
-        charge(state, sk.0, forgotten.listener, Cell::ResetListenerClosed as u32, reason)
+        charge(state, sk.0, forgotten.listener, CounterId::ResetListenerClosed as u32, reason)
     } else {
         charge(state, sk.0, 0, cause_of(call, sk.0, reason), reason)
     }
@@ -74,11 +74,15 @@ fn charge(state: &mut CpuState, sk: u64, listener: u64, code: u32, reason: u32) 
     if listener == 0 {
         key = sk.net()?.without_ephemeral_port(key)?;
     }
-    let account = Account::open(&mut key);
-    account.add(Cell::OutRsts, 1);
+    let account = CounterHandle::open(&mut key);
+    account.add(CounterId::OutRsts, 1);
     account.add_code(code, 1);
     let peer = sk.peer();
-    report(state, &key, &Facts { code, account, local_port, peer, queues: Queues::UNKNOWN, reason, age: 0 });
+    report(
+        state,
+        &key,
+        &EventFields { code, account, local_port, peer, queues: Queues::UNKNOWN, reason, age: 0 },
+    );
     Ok(())
 }
 
@@ -96,9 +100,9 @@ fn cause_of(call: &impl Entry, sk: u64, reason: u32) -> u32 {
 /// give none: then the calling function and the socket reveal it, and if the caller is hidden the socket
 /// alone.
 #[inline(always)]
-fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
+fn cause(sk: Sock, reason: u32, caller: u64) -> CounterId {
     match of_reason(reason) {
-        Cell::ResetOther => {}
+        CounterId::ResetOther => {}
         known => return known,
     }
     if is_hidden(caller) {
@@ -109,65 +113,69 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> Cell {
     let state = sk.state();
     let dead = sk.is_dead();
     if called_from(layout!(code_of_disconnect)) {
-        if sk.lingers_zero() { Cell::ResetLingerZero } else { Cell::ResetOther }
+        if sk.lingers_zero() { CounterId::ResetLingerZero } else { CounterId::ResetOther }
     } else if called_from(layout!(code_of_close)) {
         // The kernel checks for unread data while the socket is still its process's, and for the rest when it
         // is an orphan.
         if !dead {
-            Cell::ResetCloseUnreadData
+            CounterId::ResetCloseUnreadData
         } else if sk.waits_not_for_fin() {
-            Cell::ResetAfterClose
+            CounterId::ResetAfterClose
         } else {
-            Cell::ResetOutOfMemory
+            CounterId::ResetOutOfMemory
         }
     } else if called_from(layout!(code_of_keepalive)) {
         // An orphan in FIN_WAIT2 has the same timer, and the same function of it.
-        if state == tcp_state::FIN_WAIT2 { Cell::ResetAfterClose } else { Cell::ResetKeepaliveTimeout }
+        if state == tcp_state::FIN_WAIT2 {
+            CounterId::ResetAfterClose
+        } else {
+            CounterId::ResetKeepaliveTimeout
+        }
     } else if dead && state != tcp_state::CLOSE {
         // tcp_out_of_resources, which the compiler may make part of any timer.
-        Cell::ResetOutOfMemory
+        CounterId::ResetOutOfMemory
     } else {
-        Cell::ResetOther
+        CounterId::ResetOther
     }
 }
 
 /// Returns the cell that the socket alone reveals, by the checks of `__tcp_close` in their order.
 #[inline(always)]
-fn by_socket(sk: Sock) -> Cell {
+fn by_socket(sk: Sock) -> CounterId {
     let state = sk.state();
     if sk.is_dead() {
         let waits_for_nothing = state == tcp_state::CLOSE && sk.waits_not_for_fin();
         return if waits_for_nothing || state == tcp_state::FIN_WAIT2 {
-            Cell::ResetAfterClose
+            CounterId::ResetAfterClose
         } else {
-            Cell::ResetOther
+            CounterId::ResetOther
         };
     }
     if state != tcp_state::CLOSE || !sk.is_shut_down() {
-        Cell::ResetOther
+        CounterId::ResetOther
     } else if sk.has_unread_data() {
-        Cell::ResetCloseUnreadData
+        CounterId::ResetCloseUnreadData
     } else if sk.lingers_zero() {
-        Cell::ResetLingerZero
+        CounterId::ResetLingerZero
     } else {
-        Cell::ResetOther
+        CounterId::ResetOther
     }
 }
 
 #[inline(always)]
-fn of_reason(reason: u32) -> Cell {
+fn of_reason(reason: u32) -> CounterId {
     if reason == NO_REASON {
-        Cell::ResetOther
+        CounterId::ResetOther
     } else if reason == layout!(reason_abort_on_close) {
-        Cell::ResetCloseUnreadData
+        CounterId::ResetCloseUnreadData
     } else if reason == layout!(reason_abort_on_linger) {
-        Cell::ResetAfterClose
+        CounterId::ResetAfterClose
     } else if reason == layout!(reason_abort_on_memory) {
-        Cell::ResetOutOfMemory
+        CounterId::ResetOutOfMemory
     } else if reason == layout!(reason_keepalive_timeout) {
-        Cell::ResetKeepaliveTimeout
+        CounterId::ResetKeepaliveTimeout
     } else {
-        Cell::ResetOther
+        CounterId::ResetOther
     }
 }
 

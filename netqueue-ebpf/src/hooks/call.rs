@@ -11,10 +11,10 @@ use aya_ebpf::{
 
 use super::trampoline::{Function, Typed, Words};
 use crate::{
+    inflight::{CpuState, Frame, ListenerCache},
     kernel::{Fault, Sock, read},
     layout::layout,
-    mib::Cells,
-    scope::{CpuState, Frame, Guess},
+    mib::MibPtr,
     slots,
 };
 
@@ -24,15 +24,15 @@ pub(super) trait Entry {
     fn frame(&self) -> Frame;
     /// Returns the `n`th argument as a number; the function must have one.
     fn arg(&self, n: usize) -> u64;
-    /// Returns the `n`th argument as a number, by way of `place`: cheaper than [`Self::arg`].
-    /// Nothing else may use `place` meanwhile.
-    fn arg_via(&self, n: usize, place: &mut u64) -> u64;
+    /// Returns the `n`th argument as a number, by way of `scratch`: cheaper than [`Self::arg`].
+    /// Nothing else may use `scratch` meanwhile.
+    fn arg_via(&self, n: usize, scratch: &mut u64) -> u64;
     /// Returns the `n`th argument: a number, or a pointer, which stays one to the verifier.
     fn number(&self, n: usize) -> u64;
     /// Returns the address in its caller to which the function will return.
     fn caller(&self, own: Function) -> Result<u64, Fault>;
     /// Returns this CPU's LINUX_MIB counters of the namespace of the listener, the first argument.
-    fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault>;
+    fn cells(&self, state: &mut CpuState, listener: u64) -> Result<MibPtr, Fault>;
     /// Returns when a connection was established ([`Sock::established`]).
     /// The connection is an argument, and a pointer to the verifier.
     fn established(connection: u64) -> Result<u64, Fault>;
@@ -87,12 +87,12 @@ impl Entry for ProbeContext {
     }
 
     #[inline(always)]
-    fn cells(&self, state: &mut CpuState, listener: u64) -> Result<Cells, Fault> {
-        let guess = &mut state.guesses[Guess::place(listener)];
-        if slots::holds(guess, listener) {
-            return Ok(Cells(guess.cells));
+    fn cells(&self, state: &mut CpuState, listener: u64) -> Result<MibPtr, Fault> {
+        let cached = &mut state.listener_cache[ListenerCache::index(listener)];
+        if slots::holds(cached, listener) {
+            return Ok(MibPtr(cached.cells));
         }
-        Cells::linux(state, Sock(listener).net()?)
+        MibPtr::linux(state, Sock(listener).net()?)
     }
 
     #[inline(always)]
@@ -131,9 +131,9 @@ macro_rules! traced_entry {
     ($context:ty) => {
         impl Entry for $context {
             #[inline(always)]
-            fn cells(&self, state: &mut CpuState, _listener: u64) -> Result<Cells, Fault> {
-                let block = Words(self.as_ptr()).block(&mut state.place);
-                Cells::at(state, block)
+            fn cells(&self, state: &mut CpuState, _listener: u64) -> Result<MibPtr, Fault> {
+                let block = Words(self.as_ptr()).block(&mut state.scratch);
+                MibPtr::at(state, block)
             }
 
             #[inline(always)]
@@ -147,8 +147,8 @@ macro_rules! traced_entry {
             }
 
             #[inline(always)]
-            fn arg_via(&self, n: usize, place: &mut u64) -> u64 {
-                Words(self.as_ptr()).word_via(n, place)
+            fn arg_via(&self, n: usize, scratch: &mut u64) -> u64 {
+                Words(self.as_ptr()).word_via(n, scratch)
             }
 
             #[inline(always)]
@@ -192,12 +192,12 @@ macro_rules! entry {
     ($body:expr; $kprobe:ident, $fentry:ident) => {
         #[aya_ebpf::macros::kprobe]
         fn $kprobe(ctx: aya_ebpf::programs::ProbeContext) -> u32 {
-            $crate::account::observe($body(&ctx))
+            $crate::emit::observe($body(&ctx))
         }
 
         #[aya_ebpf::macros::fentry]
         fn $fentry(ctx: aya_ebpf::programs::FEntryContext) -> u32 {
-            $crate::account::observe($body(&ctx))
+            $crate::emit::observe($body(&ctx))
         }
     };
 }
@@ -208,7 +208,7 @@ macro_rules! probed {
     ($body:expr; $kprobe:ident) => {
         #[aya_ebpf::macros::kprobe]
         fn $kprobe(ctx: aya_ebpf::programs::ProbeContext) -> u32 {
-            $crate::account::observe($body(&ctx))
+            $crate::emit::observe($body(&ctx))
         }
     };
 }
@@ -220,7 +220,7 @@ macro_rules! returned {
     ($body:expr; $fexit:ident) => {
         #[aya_ebpf::macros::fexit]
         fn $fexit(ctx: aya_ebpf::programs::FExitContext) -> u32 {
-            $crate::account::observe($body(&ctx))
+            $crate::emit::observe($body(&ctx))
         }
     };
 }
@@ -234,12 +234,12 @@ macro_rules! leaving {
     ($probed:expr, $traced:expr; $kretprobe:ident, $fexit:ident) => {
         #[aya_ebpf::macros::kretprobe]
         fn $kretprobe(ctx: aya_ebpf::programs::RetProbeContext) -> u32 {
-            $crate::account::observe($probed(&ctx))
+            $crate::emit::observe($probed(&ctx))
         }
 
         #[aya_ebpf::macros::fexit]
         fn $fexit(ctx: aya_ebpf::programs::FExitContext) -> u32 {
-            $crate::account::observe($traced(&ctx))
+            $crate::emit::observe($traced(&ctx))
         }
     };
 }

@@ -14,20 +14,20 @@
 use core::hint::cold_path;
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
-use netqueue_common::{Cell, ListenerKey, NO_REASON};
+use netqueue_common::{CounterId, ListenerKey, NO_REASON};
 
 use super::{
     call::{Entry, Return as _, entry, leaving, probed},
     trampoline::Traced,
 };
 use crate::{
-    account::{Facts, ration, send},
+    emit::{EventFields, rate_limit, send},
+    inflight::{CpuState, ListenerCache, Marks},
     kernel::{Fault, Sock},
-    looked::{Call, moved},
-    maps::{Account, state},
-    mib::{Cells, Counted},
+    maps::{CounterHandle, state},
+    mib::{MibPtr, MibValues},
+    mib_baseline::{Call, delta},
     packet::{Packet, Peer},
-    scope::{CpuState, Guess, Marks},
     slots, traffic,
 };
 
@@ -47,7 +47,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
         return Ok(());
     }
     let [before] = state.syn.before;
-    if Cells(state.syn.cells).drops()? == before && state.cookie_made == 0 {
+    if MibPtr(state.syn.cells).drops()? == before && state.cookie_made == 0 {
         return Ok(());
     }
     cold_path();
@@ -57,11 +57,11 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 /// Reads the counters for a call that dropped its SYN or sent a cookie, and charges the difference.
 #[inline(never)]
 fn look(state: &mut CpuState) -> Result<(), Fault> {
-    let (sk, skb, cells, [before]) = (state.syn.sk, state.syn.skb, Cells(state.syn.cells), state.syn.before);
+    let (sk, skb, cells, [before]) = (state.syn.sk, state.syn.skb, MibPtr(state.syn.cells), state.syn.before);
     let Marks { unproven, cookie_made } = state.take_marks();
     let call = Call { drops_before: Some(before), cookie_made, ..Call::PACKET };
-    let moved = moved(&mut state.moved, cells, call)?;
-    charge(state, sk, skb, moved, unproven)
+    let delta = delta(&mut state.delta, cells, call)?;
+    charge(state, sk, skb, delta, unproven)
 }
 
 #[inline(always)]
@@ -70,8 +70,8 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let listener = call.listener();
     // Read before the counters: a drop meanwhile, on another CPU, is a reason to read them again.
     let drops = listener.drops();
-    let guess = &state.guesses[Guess::place(listener.0)];
-    if guess.drops == drops && state.cookie_made == 0 && slots::surely_holds(guess, listener.0) {
+    let cached = &state.listener_cache[ListenerCache::index(listener.0)];
+    if cached.drops == drops && state.cookie_made == 0 && slots::is_fresh(cached, listener.0) {
         return Ok(());
     }
     cold_path();
@@ -82,40 +82,40 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
 /// `drops` is the listener's number of drops, some of which may be new since this CPU last read the counters.
 #[inline(never)]
 fn look_traced(state: &mut CpuState, call: Traced, drops: u64) -> Result<(), Fault> {
-    let sk = call.arg_via(0, &mut state.place);
-    let guess = &mut state.guesses[Guess::place(sk)];
-    if guess.drops == drops && state.cookie_made == 0 && slots::holds(guess, sk) {
+    let sk = call.arg_via(0, &mut state.scratch);
+    let cached = &mut state.listener_cache[ListenerCache::index(sk)];
+    if cached.drops == drops && state.cookie_made == 0 && slots::holds(cached, sk) {
         return Ok(());
     }
     let cells = call.cells(state)?;
     let Marks { unproven, cookie_made } = state.take_marks();
-    let moved = moved(&mut state.moved, cells, Call { cookie_made, ..Call::PACKET })?;
+    let delta = delta(&mut state.delta, cells, Call { cookie_made, ..Call::PACKET })?;
     traffic::looked(state, Sock(sk), drops)?;
-    if moved.is_nothing() {
+    if delta.is_nothing() {
         return Ok(());
     }
-    let skb = call.arg_via(1, &mut state.place);
-    charge(state, sk, skb, moved, unproven)
+    let skb = call.arg_via(1, &mut state.scratch);
+    charge(state, sk, skb, delta, unproven)
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: bool) -> Result<(), Fault> {
-    let (Counted { overflows, drops, do_cookies, full, sent }, sk) = (moved, Sock(sk));
-    let rest = if unproven { Cell::DropSynBacklogReserve } else { Cell::DropOtherSyn };
+fn charge(state: &mut CpuState, sk: u64, skb: u64, delta: MibValues, unproven: bool) -> Result<(), Fault> {
+    let (MibValues { overflows, drops, do_cookies, full, sent }, sk) = (delta, Sock(sk));
+    let rest = if unproven { CounterId::DropSynBacklogReserve } else { CounterId::DropOtherSyn };
     let slot = traffic::slot_of(state, sk)?;
-    let account = Account::at(slot);
-    account.add(Cell::ListenOverflows, overflows);
-    account.add(Cell::ListenDrops, drops);
-    account.add(Cell::ReqQFullDoCookies, do_cookies);
-    account.add(Cell::ReqQFullDrop, full);
-    account.add(Cell::SyncookiesSent, sent);
-    account.add(Cell::DropAcceptQueueFullSyn, overflows);
-    account.add(Cell::DropSynQueueFull, full);
+    let account = CounterHandle::at(slot);
+    account.add(CounterId::ListenOverflows, overflows);
+    account.add(CounterId::ListenDrops, drops);
+    account.add(CounterId::ReqQFullDoCookies, do_cookies);
+    account.add(CounterId::ReqQFullDrop, full);
+    account.add(CounterId::SyncookiesSent, sent);
+    account.add(CounterId::DropAcceptQueueFullSyn, overflows);
+    account.add(CounterId::DropSynQueueFull, full);
     account.add(rest, drops.saturating_sub(overflows).saturating_sub(full));
     if drops == 0 {
         return Ok(());
     }
-    let now = ration(account);
+    let now = rate_limit(account);
     if now == 0 {
         return Ok(());
     }
@@ -127,9 +127,9 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: boo
     }
     let mut queues = sk.queues();
     let cell = if overflows != 0 {
-        Cell::DropAcceptQueueFullSyn
+        CounterId::DropAcceptQueueFullSyn
     } else if full != 0 {
-        Cell::DropSynQueueFull
+        CounterId::DropSynQueueFull
     } else {
         if unproven && let Ok(net) = sk.net() {
             queues.syn_limit = net.syn_reserve_limit();
@@ -140,7 +140,7 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, moved: Counted, unproven: boo
     send(
         state,
         &key,
-        &Facts { code: cell as u32, account, local_port, peer, queues, reason: NO_REASON, age: 0 },
+        &EventFields { code: cell as u32, account, local_port, peer, queues, reason: NO_REASON, age: 0 },
         now,
     );
     Ok(())

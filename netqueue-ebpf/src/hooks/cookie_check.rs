@@ -4,24 +4,24 @@
 //! SyncookiesRecv or SyncookiesFailed moves. The functions run with bottom halves off, and for everything but
 //! a SYN: a client's reset for which there is no request passes through here, too, before it is discarded.
 
-use netqueue_common::Cell;
+use netqueue_common::CounterId;
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
+    dropped_ack,
     kernel::{Fault, Sock},
-    ledger,
-    maps::{Account, state},
-    mib::Cells,
+    maps::{CounterHandle, state},
+    mib::MibPtr,
 };
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state();
-    let sk = call.arg_via(0, &mut state.place);
-    let skb = call.arg_via(1, &mut state.place);
+    let sk = call.arg_via(0, &mut state.scratch);
+    let skb = call.arg_via(1, &mut state.scratch);
     let cells = call.cells(state, sk)?;
     state.cookie.open(call.frame(), sk, skb, cells.0, cells.cookies_returned()?);
-    ledger::hung_up(&mut state.flow, Sock(sk), skb)
+    dropped_ack::hung_up(&mut state.flow, Sock(sk), skb)
 }
 
 #[inline(always)]
@@ -30,15 +30,15 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if !state.cookie.close(call.frame()) {
         return Ok(());
     }
-    let after = Cells(state.cookie.cells).cookies_returned()?;
+    let after = MibPtr(state.cookie.cells).cookies_returned()?;
     let before = state.cookie.before;
     if after == before {
         return Ok(());
     }
     let mut key = Sock(state.cookie.sk).listener_key()?;
-    let account = Account::open(&mut key);
-    account.add(Cell::SyncookiesReceived, after[0].wrapping_sub(before[0]));
-    account.add(Cell::SyncookiesFailed, after[1].wrapping_sub(before[1]));
+    let account = CounterHandle::open(&mut key);
+    account.add(CounterId::SyncookiesReceived, after[0].wrapping_sub(before[0]));
+    account.add(CounterId::SyncookiesFailed, after[1].wrapping_sub(before[1]));
     Ok(())
 }
 

@@ -7,18 +7,18 @@
 //! bottom halves off.
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
-use netqueue_common::Cell;
+use netqueue_common::CounterId;
 
 use super::{
     call::{Entry as _, Return as _, leaving, probed},
     trampoline::Traced,
 };
 use crate::{
+    inflight::CpuState,
     kernel::{Fault, Sock},
-    looked::{Call, moved},
-    maps::{Account, state},
-    mib::{Cells, Counted},
-    scope::CpuState,
+    maps::{CounterHandle, state},
+    mib::{MibPtr, MibValues},
+    mib_baseline::{Call, delta},
 };
 
 /// Position of the listener among the arguments.
@@ -44,23 +44,23 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 #[inline(always)]
 fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     let state = state();
-    let sk = Sock(Traced::new(call).arg_via(LISTENER, &mut state.place));
+    let sk = Sock(Traced::new(call).arg_via(LISTENER, &mut state.scratch));
     charge(state, sk)
 }
 
 #[inline(always)]
 fn charge(state: &mut CpuState, sk: Sock) -> Result<(), Fault> {
-    let cells = Cells::linux(state, sk.net()?)?;
-    let moved = moved(&mut state.moved, cells, Call::HELPER)?;
-    if moved.is_nothing() {
+    let cells = MibPtr::linux(state, sk.net()?)?;
+    let delta = delta(&mut state.delta, cells, Call::HELPER)?;
+    if delta.is_nothing() {
         return Ok(());
     }
-    let Counted { overflows, do_cookies, full, .. } = moved;
-    let account = Account::open(&mut sk.listener_key()?);
-    account.add(Cell::ListenOverflows, overflows);
-    account.add(Cell::CookieHelperOverflows, overflows);
-    account.add(Cell::ReqQFullDoCookies, do_cookies);
-    account.add(Cell::ReqQFullDrop, full);
+    let MibValues { overflows, do_cookies, full, .. } = delta;
+    let account = CounterHandle::open(&mut sk.listener_key()?);
+    account.add(CounterId::ListenOverflows, overflows);
+    account.add(CounterId::CookieHelperOverflows, overflows);
+    account.add(CounterId::ReqQFullDoCookies, do_cookies);
+    account.add(CounterId::ReqQFullDrop, full);
     Ok(())
 }
 

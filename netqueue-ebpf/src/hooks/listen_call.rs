@@ -14,7 +14,7 @@ use aya_ebpf::{
     maps::{LruHashMap, RingBuf},
     programs::FEntryContext,
 };
-use netqueue_common::{ListenCall, Tally};
+use netqueue_common::{ListenRecord, Tally};
 
 use crate::{
     kernel::{monotonic_now, socket_inode},
@@ -48,9 +48,9 @@ fn nq_listen_begun(ctx: FEntryContext) -> i32 {
     let argument = unsafe { ASKED.get(task) }.copied().unwrap_or(backlog);
     let _was_there = ASKED.remove(task);
     let Ok(inode) = socket_inode(socket) else { return 0 };
-    match LISTENS.reserve::<ListenCall>(0) {
+    match LISTENS.reserve::<ListenRecord>(0) {
         Some(mut record) => {
-            record.write(ListenCall { time: monotonic_now(), inode, argument, backlog });
+            record.write(ListenRecord { time: monotonic_now(), inode, argument, backlog });
             record.submit(0);
         }
         None => tally(Tally::ListensLost),

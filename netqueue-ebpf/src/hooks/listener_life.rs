@@ -13,9 +13,9 @@
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
+    inflight::Forgotten,
     kernel::{Fault, Sock},
     maps::state,
-    scope::Forgotten,
     slots, traffic,
 };
 

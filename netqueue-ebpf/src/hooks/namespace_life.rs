@@ -12,21 +12,21 @@
 //! number is another all the same.
 
 use super::call::{Entry, entry};
-use crate::{kernel::Fault, lives, net::Net};
+use crate::{kernel::Fault, net::Net, netns_generation};
 
 #[inline(always)]
 fn begun(call: &impl Entry) -> Result<(), Fault> {
-    Net(call.arg(0)).inum().map(lives::begun)
+    Net(call.arg(0)).inum().map(netns_generation::begun)
 }
 
 #[inline(always)]
 fn ended(call: &impl Entry) -> Result<(), Fault> {
-    lives::ended(Net(call.arg(0)))
+    netns_generation::ended(Net(call.arg(0)))
 }
 
 #[inline(always)]
 fn freed(call: &impl Entry) -> Result<(), Fault> {
-    lives::freed(call.number(0) as u32);
+    netns_generation::freed(call.number(0) as u32);
     Ok(())
 }
 

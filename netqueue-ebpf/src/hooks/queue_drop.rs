@@ -8,7 +8,7 @@
 //! halves off.
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
-use netqueue_common::{Cell, Tally};
+use netqueue_common::{CounterId, Tally};
 
 use super::{
     call::{Entry as _, Return, leaving, probed},
@@ -16,13 +16,12 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    embryonic,
+    dropped_ack, embryonic,
+    inflight::CpuState,
     kernel::{Fault, Sock},
     layout::layout,
-    ledger,
-    maps::{Account, state, tally},
-    mib::Cells,
-    scope::CpuState,
+    maps::{CounterHandle, state, tally},
+    mib::MibPtr,
 };
 
 #[inline(always)]
@@ -58,8 +57,8 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
     if caller == Caller::Another {
         return Ok(());
     }
-    let sk = Sock(call.arg_via(0, &mut state.place));
-    let request = Sock(call.arg_via(1, &mut state.place));
+    let sk = Sock(call.arg_via(0, &mut state.scratch));
+    let request = Sock(call.arg_via(1, &mut state.scratch));
     ended(state, sk, request, unlinked, caller == Caller::Hidden)
 }
 
@@ -72,17 +71,17 @@ fn ended(state: &mut CpuState, sk: Sock, request: Sock, unlinked: u64, hidden: b
     if unlinked & 0xff == 0 {
         return Ok(());
     }
-    let account = Account::open(&mut sk.listener_key()?);
+    let account = CounterHandle::open(&mut sk.listener_key()?);
     if hidden {
         tally(Tally::CallerHidden);
-        let cells = Cells::linux(state, sk.net()?)?;
+        let cells = MibPtr::linux(state, sk.net()?)?;
         embryonic::owe(state, cells, account);
         // A reset that answered the handshake is its end. Without one, the request's timer may have ended it.
-        return if answered { ledger::ended(&mut state.flow, request, true, account) } else { Ok(()) };
+        return if answered { dropped_ack::ended(&mut state.flow, request, true, account) } else { Ok(()) };
     }
     embryonic::settle(state);
-    account.add(Cell::EmbryonicRsts, 1);
-    ledger::ended(&mut state.flow, request, answered, account)
+    account.add(CounterId::EmbryonicRsts, 1);
+    dropped_ack::ended(&mut state.flow, request, answered, account)
 }
 
 probed!(enter; nq_inet_csk_reqsk_queue_drop);

@@ -3,15 +3,15 @@
 //! If the error is fatal and quotes the SYN-ACK, the request is dropped, and ListenDrops moves on behalf of
 //! its listener. The function runs with bottom halves off.
 
-use netqueue_common::{Cell, NO_REASON};
+use netqueue_common::{CounterId, NO_REASON};
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
-    account::{Facts, report},
+    emit::{EventFields, report},
     kernel::{Fault, Sock},
-    looked::{Call, moved},
-    maps::{Account, state},
-    mib::{Cells, Counted},
+    maps::{CounterHandle, state},
+    mib::{MibPtr, MibValues},
+    mib_baseline::{Call, delta},
 };
 
 #[inline(always)]
@@ -19,7 +19,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state();
     let request = call.arg(0);
     let listener = Sock(request).listener()?;
-    let cells = Cells::linux(state, Sock(request).net()?)?;
+    let cells = MibPtr::linux(state, Sock(request).net()?)?;
     state.icmp.open(call.frame(), listener.0, request, cells.0, [cells.drops()?]);
     // Read now: at the return the request may be gone.
     state.icmp_peer = Sock(request).peer();
@@ -32,26 +32,26 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if !state.icmp.close(call.frame()) {
         return Ok(());
     }
-    let (cells, [before]) = (Cells(state.icmp.cells), state.icmp.before);
+    let (cells, [before]) = (MibPtr(state.icmp.cells), state.icmp.before);
     if cells.drops()? == before {
         return Ok(());
     }
-    let Counted { drops, .. } =
-        moved(&mut state.moved, cells, Call { drops_before: Some(before), ..Call::PACKET })?;
+    let MibValues { drops, .. } =
+        delta(&mut state.delta, cells, Call { drops_before: Some(before), ..Call::PACKET })?;
     if drops == 0 {
         return Ok(());
     }
     let (sk, peer) = (Sock(state.icmp.sk), state.icmp_peer);
     let mut key = sk.listener_key()?;
     let local_port = key.port;
-    let account = Account::open(&mut key);
-    account.add(Cell::ListenDrops, drops);
-    account.add(Cell::DropOtherAck, drops);
-    let code = Cell::DropOtherAck as u32;
+    let account = CounterHandle::open(&mut key);
+    account.add(CounterId::ListenDrops, drops);
+    account.add(CounterId::DropOtherAck, drops);
+    let code = CounterId::DropOtherAck as u32;
     report(
         state,
         &key,
-        &Facts { code, account, local_port, peer, queues: sk.queues(), reason: NO_REASON, age: 0 },
+        &EventFields { code, account, local_port, peer, queues: sk.queues(), reason: NO_REASON, age: 0 },
     );
     Ok(())
 }

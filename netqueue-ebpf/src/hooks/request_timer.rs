@@ -8,19 +8,19 @@
 
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
+    dropped_ack,
     kernel::{Fault, Sock, tcp_state},
     layout::layout,
-    ledger,
     maps::state,
 };
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
     let state = state();
-    let request = Sock(call.arg_via(0, &mut state.place).wrapping_sub(u64::from(layout!(request_timer))));
+    let request = Sock(call.arg_via(0, &mut state.scratch).wrapping_sub(u64::from(layout!(request_timer))));
     state.timer.open(call.frame(), 0, request.0, 0, []);
     let listener = request.listener()?;
-    if listener.state() == tcp_state::LISTEN && ledger::is_suspended(&mut state.timer_flow, request)? {
+    if listener.state() == tcp_state::LISTEN && dropped_ack::is_ack_dropped(&mut state.timer_flow, request)? {
         state.timer.sk = listener.0;
         state.timer.mark = 1;
     }
@@ -36,7 +36,7 @@ fn leave(call: &impl Return) -> Result<(), Fault> {
     if Sock(state.timer.skb).is_pending(&state.timer_flow)? {
         return Ok(());
     }
-    ledger::timed_out(&state.timer_flow, Sock(state.timer.sk))
+    dropped_ack::timed_out(&state.timer_flow, Sock(state.timer.sk))
 }
 
 entry!(enter; nq_reqsk_timer_handler, nq_reqsk_timer_handler_fentry);

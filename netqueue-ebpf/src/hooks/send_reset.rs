@@ -15,30 +15,30 @@
 use core::hint::black_box;
 
 use aya_ebpf::programs::{FExitContext, RetProbeContext};
-use netqueue_common::{Cell, KernelLayout, ListenerKey, NO_REASON, Tally};
+use netqueue_common::{CounterId, KernelLayout, ListenerKey, NO_REASON, Tally};
 
 use super::{
     call::{Entry, Return as _, entry, leaving},
     trampoline::Function,
 };
 use crate::{
-    account::{Facts, ration, send},
     caller::Caller,
+    dropped_ack,
+    emit::{EventFields, rate_limit, send},
+    inflight::CpuState,
     kernel::{Fault, Queues, Sock, monotonic_now, tcp_state},
     layout::layout,
-    ledger,
-    maps::{Account, state, tally},
-    mib::Cells,
+    maps::{CounterHandle, state, tally},
+    mib::MibPtr,
     net::Net,
     packet::{self, Packet, Peer},
     resets::{self, Returned},
-    scope::CpuState,
     slots,
 };
 
 /// Findings before the call, packed into a word.
 struct Verdict {
-    cell: Cell,
+    cell: CounterId,
     reason: u32,
     /// True if the socket is a listener.
     listening: bool,
@@ -78,7 +78,7 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     if Packet(skb).is_reset()? {
         return Ok(());
     }
-    let cells = Cells::tcp(state, net_of(sk, skb)?)?;
+    let cells = MibPtr::tcp(state, net_of(sk, skb)?)?;
     let mark = verdict(state, call, sk, skb, u64::from(ipv4));
     if is_answered(sk, skb, ipv4)? {
         resets::open(frame, [sk, skb], cells, 0, resets::CHARGED)?;
@@ -130,12 +130,12 @@ fn verdict(state: &mut CpuState, call: &impl Entry, sk: u64, skb: u64, ipv4: u64
     let socket_state = if sk == 0 { 0 } else { Sock(sk).state() };
     let listening = socket_state == tcp_state::LISTEN;
     let cell = match socket_state {
-        _ if sk == 0 => Cell::ResetNoListener,
+        _ if sk == 0 => CounterId::ResetNoListener,
         tcp_state::LISTEN => of_listener(state, call, [sk, skb], own, reason),
         // The connection a Fast Open SYN made, before its handshake is complete.
-        tcp_state::SYN_RECV => Cell::ResetHandshakeAborted,
-        tcp_state::TIME_WAIT | tcp_state::CLOSE => Cell::ResetAfterClose,
-        _ => Cell::ResetOther,
+        tcp_state::SYN_RECV => CounterId::ResetHandshakeAborted,
+        tcp_state::TIME_WAIT | tcp_state::CLOSE => CounterId::ResetAfterClose,
+        _ => CounterId::ResetOther,
     };
     Verdict { cell, reason, listening }.pack()
 }
@@ -154,7 +154,7 @@ fn of_listener(
     [sk, skb]: [u64; 2],
     own: Function,
     reason: u32,
-) -> Cell {
+) -> CounterId {
     let caller = if layout!(reason_invalid_syn) != KernelLayout::ABSENT && reason != NO_REASON {
         let of_mptcp = layout!(reason_mptcp_first) <= reason && reason <= layout!(reason_mptcp_last);
         if reason == layout!(reason_invalid_syn) || of_mptcp { Caller::Asked } else { Caller::Another }
@@ -168,15 +168,21 @@ fn of_listener(
     };
     let overflowed = state.overflowed.is(Packet(skb));
     let cell = match caller {
-        Caller::Another => return Cell::ResetUnknownConnection,
-        Caller::Asked if overflowed => Cell::ResetOverflowAbort,
-        Caller::Asked => Cell::ResetHandshakeAborted,
+        Caller::Another => return CounterId::ResetUnknownConnection,
+        Caller::Asked if overflowed => CounterId::ResetOverflowAbort,
+        Caller::Asked => CounterId::ResetHandshakeAborted,
         Caller::Hidden => {
             tally(Tally::CallerHidden);
-            if overflowed { Cell::ResetOverflowAbort } else { by_packet(sk, skb).unwrap_or(Cell::ResetOther) }
+            if overflowed {
+                CounterId::ResetOverflowAbort
+            } else {
+                by_packet(sk, skb).unwrap_or(CounterId::ResetOther)
+            }
         }
     };
-    if cell as u32 == Cell::ResetOverflowAbort as u32 || cell as u32 == Cell::ResetHandshakeAborted as u32 {
+    if cell as u32 == CounterId::ResetOverflowAbort as u32
+        || cell as u32 == CounterId::ResetHandshakeAborted as u32
+    {
         state.answered = sk;
     }
     cell
@@ -184,14 +190,14 @@ fn of_listener(
 
 /// Returns the cell that the packet alone reveals, if its final ACK was not dropped.
 #[inline(always)]
-fn by_packet(sk: u64, skb: u64) -> Result<Cell, Fault> {
+fn by_packet(sk: u64, skb: u64) -> Result<CounterId, Fault> {
     let flags = Packet(skb).flags()?;
     Ok(if flags & packet::SYN == 0 {
-        if Sock(sk).has_upper_layer() { Cell::ResetOther } else { Cell::ResetUnknownConnection }
+        if Sock(sk).has_upper_layer() { CounterId::ResetOther } else { CounterId::ResetUnknownConnection }
     } else if flags & packet::ACK == 0 {
-        Cell::ResetHandshakeAborted
+        CounterId::ResetHandshakeAborted
     } else {
-        Cell::ResetOther
+        CounterId::ResetOther
     })
 }
 
@@ -234,7 +240,7 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         if Packet(skb).is_reset()? || (sk == 0 && ipv4 && !Packet(skb).is_for_this_host()?) {
             return Ok(());
         }
-        cells = Cells::tcp(state, net_of(sk, skb)?)?;
+        cells = MibPtr::tcp(state, net_of(sk, skb)?)?;
         mark = verdict(state, call, sk, skb, u64::from(ipv4));
     }
     // Called at one place: verifiers follow the function once for each call.
@@ -260,7 +266,7 @@ fn was_sent(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
 /// Two functions do this, because functions that are called one after the other share the program's stack of
 /// 512 bytes.
 #[inline(always)]
-fn account_for(state: &mut CpuState, sk: u64, skb: u64, cells: Cells, mark: u64) -> Result<(), Fault> {
+fn account_for(state: &mut CpuState, sk: u64, skb: u64, cells: MibPtr, mark: u64) -> Result<(), Fault> {
     resets::note_charged(state, cells);
     match charge(state, sk, skb, mark) {
         NOTHING_TO_SAY => Ok(()),
@@ -279,18 +285,18 @@ fn charge(state: &mut CpuState, sk: u64, skb: u64, mark: u64) -> u64 {
         return NOTHING_TO_SAY;
     };
     let mut code = (mark & 0xff) as u32;
-    let account = Account::open(&mut key);
-    if code == Cell::ResetUnknownConnection as u32
-        && let Ok(Some(suspect)) = ledger::recall(&mut state.flow, Sock(sk), skb)
+    let account = CounterHandle::open(&mut key);
+    if code == CounterId::ResetUnknownConnection as u32
+        && let Ok(Some(suspect)) = dropped_ack::recall(&mut state.flow, Sock(sk), skb)
     {
-        code = Cell::ResetExpiredHandshake as u32;
+        code = CounterId::ResetExpiredHandshake as u32;
         // Listeners answer in softirqs: nothing comes in between.
         state.expired_after = monotonic_now().wrapping_sub(suspect.since);
-        ledger::expired(suspect, account);
+        dropped_ack::expired(suspect, account);
     }
-    account.add(Cell::OutRsts, 1);
+    account.add(CounterId::OutRsts, 1);
     account.add_code(code, 1);
-    if ration(account) == 0 { NOTHING_TO_SAY } else { u64::from(account.slot) << 32 | u64::from(code) }
+    if rate_limit(account) == 0 { NOTHING_TO_SAY } else { u64::from(account.slot) << 32 | u64::from(code) }
 }
 
 /// Sends the event of a reset that was charged.
@@ -306,7 +312,7 @@ fn say(state: &mut CpuState, sk: u64, skb: u64, mark: u64, charged: u64) -> Resu
         key = ListenerKey::other(key.netns);
     }
     let now = monotonic_now();
-    let age = if code == Cell::ResetExpiredHandshake as u32 { state.expired_after } else { 0 };
+    let age = if code == CounterId::ResetExpiredHandshake as u32 { state.expired_after } else { 0 };
     let queues = if is_listening(mark) { Sock(sk).queues() } else { Queues::UNKNOWN };
     let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
     let reason = match (mark >> Verdict::REASON_BITS) as u32 & 0xffff {
@@ -316,7 +322,7 @@ fn say(state: &mut CpuState, sk: u64, skb: u64, mark: u64, charged: u64) -> Resu
     send(
         state,
         &key,
-        &Facts { code, account: Account::at(slot), local_port, peer, queues, reason, age },
+        &EventFields { code, account: CounterHandle::at(slot), local_port, peer, queues, reason, age },
         now,
     );
     Ok(())

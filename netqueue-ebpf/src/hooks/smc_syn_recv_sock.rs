@@ -15,7 +15,7 @@ use super::{
     syn_recv_sock,
 };
 use crate::{
-    account::observe,
+    emit::observe,
     kernel::{Fault, Sock},
     maps::state,
 };

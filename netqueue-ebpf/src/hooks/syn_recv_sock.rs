@@ -12,21 +12,21 @@
 use core::hint::cold_path;
 
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
-use netqueue_common::{Cell, NO_REASON};
+use netqueue_common::{CounterId, NO_REASON};
 
 use super::{
     call::{Entry as _, Return as _, leaving, probed},
     trampoline::Traced,
 };
 use crate::{
-    account::{Facts, observe, report},
+    dropped_ack,
+    emit::{EventFields, observe, report},
+    inflight::{CpuState, Overflowed},
     kernel::{Fault, Sock, tcp_state},
-    ledger,
-    looked::{Call, moved},
-    maps::{Account, state},
-    mib::{Cells, Counted},
+    maps::{CounterHandle, state},
+    mib::{MibPtr, MibValues},
+    mib_baseline::{Call, delta},
     packet::{Packet, Peer},
-    scope::{CpuState, Overflowed},
     traffic,
 };
 
@@ -56,7 +56,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     if !state.ack.is_open() && Sock(child).state() != tcp_state::CLOSE {
         traffic::entered(state, sk, || child, || sk.accept_length())?;
     }
-    if !ledger::remembering() {
+    if !dropped_ack::remembering() {
         return Ok(());
     }
     cold_path();
@@ -66,7 +66,7 @@ fn leave(call: &RetProbeContext) -> Result<(), Fault> {
 #[inline(never)]
 fn completed() -> Result<(), Fault> {
     let state = state();
-    ledger::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
+    dropped_ack::completed(&mut state.flow, Sock(state.ack.sk), state.ack.skb)
 }
 
 /// Charges the call that was on record, which made no socket.
@@ -79,7 +79,7 @@ fn dropped(state: &mut CpuState) -> Result<(), Fault> {
 /// Charges a listener that made no socket of this packet.
 #[inline(always)]
 pub(super) fn dropped_by(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool) -> Result<(), Fault> {
-    let cells = Cells::linux(state, sk.net()?)?;
+    let cells = MibPtr::linux(state, sk.net()?)?;
     charge(state, sk, skb, cookie, cells)
 }
 
@@ -101,7 +101,7 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
             || Ok(call.listener().accept_length()),
         )?;
     }
-    if !ledger::remembering() {
+    if !dropped_ack::remembering() {
         return Ok(());
     }
     cold_path();
@@ -110,9 +110,9 @@ fn leave_traced(call: &FExitContext) -> Result<(), Fault> {
 
 #[inline(never)]
 fn dropped_traced(state: &mut CpuState, call: Traced) -> Result<(), Fault> {
-    let sk = Sock(call.arg_via(0, &mut state.place));
-    let skb = call.arg_via(1, &mut state.place);
-    let req_unhash = call.arg_via(4, &mut state.place);
+    let sk = Sock(call.arg_via(0, &mut state.scratch));
+    let skb = call.arg_via(1, &mut state.scratch);
+    let req_unhash = call.arg_via(4, &mut state.scratch);
     let cells = call.cells(state)?;
     charge(state, sk, skb, req_unhash == 0, cells)
 }
@@ -120,9 +120,9 @@ fn dropped_traced(state: &mut CpuState, call: Traced) -> Result<(), Fault> {
 #[inline(never)]
 fn completed_traced(call: Traced) -> Result<(), Fault> {
     let state = state();
-    let sk = Sock(call.arg_via(0, &mut state.place));
-    let skb = call.arg_via(1, &mut state.place);
-    ledger::completed(&mut state.flow, sk, skb)
+    let sk = Sock(call.arg_via(0, &mut state.scratch));
+    let skb = call.arg_via(1, &mut state.scratch);
+    dropped_ack::completed(&mut state.flow, sk, skb)
 }
 
 /// Handles the return of the IPv6 twin; of IPv4 packets, the inner call does that.
@@ -132,9 +132,9 @@ fn leave_traced_v6(call: &FExitContext) -> Result<(), Fault> {
 }
 
 #[inline(always)]
-fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) -> Result<(), Fault> {
+fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: MibPtr) -> Result<(), Fault> {
     // No drop if another CPU made the socket, or if the inner call for the same packet has charged it.
-    let Counted { overflows, drops, .. } = moved(&mut state.moved, cells, Call::PACKET)?;
+    let MibValues { overflows, drops, .. } = delta(&mut state.delta, cells, Call::PACKET)?;
     if drops == 0 {
         return Ok(());
     }
@@ -144,20 +144,20 @@ fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) 
     let mut key = sk.listener_key()?;
     let local_port = key.port;
     let (full, rest) = if fast_open {
-        (Cell::DropAcceptQueueFullSyn, Cell::DropOtherSyn)
+        (CounterId::DropAcceptQueueFullSyn, CounterId::DropOtherSyn)
     } else if cookie {
-        (Cell::DropAcceptQueueFullCookieAck, Cell::DropOtherCookieAck)
+        (CounterId::DropAcceptQueueFullCookieAck, CounterId::DropOtherCookieAck)
     } else {
-        (Cell::DropAcceptQueueFullAck, Cell::DropOtherAck)
+        (CounterId::DropAcceptQueueFullAck, CounterId::DropOtherAck)
     };
-    let account = Account::open(&mut key);
-    account.add(Cell::ListenOverflows, overflows);
-    account.add(Cell::ListenDrops, drops);
+    let account = CounterHandle::open(&mut key);
+    account.add(CounterId::ListenOverflows, overflows);
+    account.add(CounterId::ListenDrops, drops);
     account.add(full, overflows);
     account.add(rest, drops.saturating_sub(overflows));
     if !fast_open {
         // A failed read here is counted, and the handshake not remembered; the drop is charged all the same.
-        observe(ledger::remember(&mut state.flow, sk, skb, cookie, account));
+        observe(dropped_ack::remember(&mut state.flow, sk, skb, cookie, account));
     }
     let cell = if overflows != 0 { full } else { rest };
     let peer = Packet(skb).source().unwrap_or(Peer::UNKNOWN);
@@ -165,7 +165,7 @@ fn charge(state: &mut CpuState, sk: Sock, skb: u64, cookie: bool, cells: Cells) 
     report(
         state,
         &key,
-        &Facts { code, account, local_port, peer, queues: sk.queues(), reason: NO_REASON, age: 0 },
+        &EventFields { code, account, local_port, peer, queues: sk.queues(), reason: NO_REASON, age: 0 },
     );
     Ok(())
 }

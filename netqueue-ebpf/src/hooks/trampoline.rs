@@ -5,11 +5,11 @@ use core::ffi::c_void;
 use aya_ebpf::{EbpfContext as _, helpers::bpf_skc_to_tcp_sock, programs::FExitContext};
 
 use crate::{
+    inflight::{CpuState, Frame},
     kernel::{Fault, read},
     layout::{Member, at},
-    mib::Cells,
+    mib::MibPtr,
     packet::ETH_P_IP,
-    scope::{CpuState, Frame},
 };
 
 /// A hooked function whose caller may be of interest.
@@ -49,27 +49,27 @@ impl Words {
     }
 
     #[inline(always)]
-    pub(super) fn word_via(self, n: usize, place: &mut u64) -> u64 {
-        let place: *mut u64 = place;
+    pub(super) fn word_via(self, n: usize, scratch: &mut u64) -> u64 {
+        let scratch: *mut u64 = scratch;
         // SAFETY: a reference is readable and writable.
         unsafe {
-            place.write_volatile(self.number(n));
-            place.read_volatile()
+            scratch.write_volatile(self.number(n));
+            scratch.read_volatile()
         }
     }
 
     /// Returns the block of LINUX_MIB counters of the namespace of the socket, which is the first word.
     /// The verifier knows the socket's type, so that its members are loaded without a helper.
     #[inline(always)]
-    pub(super) fn block(self, place: &mut u64) -> u64 {
-        let place: *mut u64 = place;
+    pub(super) fn block(self, scratch: &mut u64) -> u64 {
+        let scratch: *mut u64 = scratch;
         // SAFETY: the caller guarantees that the word is a socket, which has a namespace; a reference is
         // readable and writable.
         unsafe {
             let sock = self.0.cast::<*const u8>().read_volatile();
             let net = u64::load::<{ at!(sock_net) }>(sock) as *const u8;
-            place.write_volatile(u64::load::<{ at!(net_statistics) }>(net));
-            place.read_volatile()
+            scratch.write_volatile(u64::load::<{ at!(net_statistics) }>(net));
+            scratch.read_volatile()
         }
     }
 
@@ -154,10 +154,10 @@ impl Traced {
         Self(Words(call.as_ptr()))
     }
 
-    /// Returns the `n`th argument as a number, by way of `place`, which nothing else may use meanwhile.
+    /// Returns the `n`th argument as a number, by way of `scratch`, which nothing else may use meanwhile.
     #[inline(always)]
-    pub(super) fn arg_via(self, n: usize, place: &mut u64) -> u64 {
-        self.0.word_via(n, place)
+    pub(super) fn arg_via(self, n: usize, scratch: &mut u64) -> u64 {
+        self.0.word_via(n, scratch)
     }
 
     /// Returns the `n`th argument, still a pointer to the verifier.
@@ -174,9 +174,9 @@ impl Traced {
 
     /// Returns this CPU's LINUX_MIB counters of the listener's namespace.
     #[inline(always)]
-    pub(super) fn cells(self, state: &mut CpuState) -> Result<Cells, Fault> {
-        let block = self.0.block(&mut state.place);
-        Cells::at(state, block)
+    pub(super) fn cells(self, state: &mut CpuState) -> Result<MibPtr, Fault> {
+        let block = self.0.block(&mut state.scratch);
+        MibPtr::at(state, block)
     }
 
     /// Returns whether the packet, which is the second argument, is IPv4's.

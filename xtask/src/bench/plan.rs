@@ -142,7 +142,7 @@ fn steps(setting: Setting, works: &[Work]) -> Vec<Step> {
     match setting {
         Setting::Nothing => vec![Step::Run { argv: netqueue(cost) }],
         Setting::Empty(mode) => {
-            let empty = ["--empty-probes", mode.as_str()];
+            let empty = ["--noop-probes", mode.as_str()];
             cost.extend(empty);
             counted.extend(empty);
             vec![Step::Run { argv: netqueue(cost) }, Step::Run { argv: netqueue(counted) }]

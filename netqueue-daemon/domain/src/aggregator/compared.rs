@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Aggregator;
-use crate::{Bracket, Farewell, NamespaceBalance, NamespaceNews, Netns, PerCounter, Timestamp};
+use crate::{Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, PerCounter, Timestamp};
 
 /// Reason reported for a namespace whose counters at attach were never read.
 const UNSEEN: &str = "it was there when netqueue attached, and ended before it was found";
@@ -40,9 +40,9 @@ impl Aggregator {
     }
 
     pub(super) fn hear(&mut self, news: NamespaceNews, now: Timestamp) {
-        let NamespaceNews { found, farewells, ended, not_compared, search } = news;
+        let NamespaceNews { found, finals, ended, not_compared, search } = news;
         found.into_iter().for_each(|(netns, name)| self.namespaces.found(netns, name, now));
-        farewells.iter().for_each(|(farewell, charged)| self.take_leave(farewell, *charged, now));
+        finals.iter().for_each(|(last, charged)| self.end_netns(last, *charged, now));
         ended.into_iter().for_each(|netns| self.namespaces.end(netns, now));
         not_compared.into_iter().for_each(|(netns, why)| self.namespaces.not_compared(netns, &why));
         self.search = search.unwrap_or(self.search);
@@ -50,8 +50,8 @@ impl Aggregator {
 
     /// Takes in a namespace's final counters as its last comparison; `charged` is its attributed total. A
     /// namespace in which nothing was ever counted, and which was not found either, leaves no trace.
-    fn take_leave(&mut self, farewell: &Farewell, charged: PerCounter<u64>, now: Timestamp) {
-        let Farewell { netns, kernel } = *farewell;
+    fn end_netns(&mut self, last: &NetnsFinal, charged: PerCounter<u64>, now: Timestamp) {
+        let NetnsFinal { netns, kernel } = *last;
         if netns.generation > 0 && kernel != PerCounter::default() {
             self.namespaces.know(netns, now);
         }

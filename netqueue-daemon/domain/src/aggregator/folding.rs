@@ -8,7 +8,7 @@ use std::{
 use super::Aggregator;
 use crate::{
     AccountKey, History, Netns, Timestamp,
-    gone::{self, Into},
+    retention::{self, Into},
 };
 
 impl Aggregator {
@@ -18,7 +18,7 @@ impl Aggregator {
         if self.places.are_scarce() {
             keep.most = keep.most.min(self.settings.max_series / 4);
         }
-        let moves = gone::fold(&self.accounts, &self.namespaces, keep, now);
+        let moves = retention::fold(&self.accounts, &self.namespaces, keep, now);
         self.put_together(&moves, now);
         self.fold_namespaces(now);
     }
@@ -67,7 +67,7 @@ impl Aggregator {
                 Into::Bucket(key) => self.bucket(*key, now),
             };
             let to = Arc::make_mut(&mut self.accounts[into]);
-            gone::add(to, &left);
+            retention::add(to, &left);
             if to.key.netns() != left.key.netns() {
                 self.namespaces.join(to.key.netns());
             }

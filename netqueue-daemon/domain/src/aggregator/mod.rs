@@ -3,26 +3,26 @@
 
 mod charges;
 mod compared;
-mod flow;
 mod folding;
 mod idle;
+mod observations;
 mod past;
-mod told;
+mod traffic;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use flow::QueuePeaks;
 pub use idle::IdleLimits;
+pub use traffic::QueuePeaks;
 
 use super::{
     AccountId, AccountKey, AccountView, Counts, Event, EventLog, Health, Keep, Named, Netns, QueueState,
-    Queues, Recent, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, WallClock, namespaces::Namespaces, places::Places,
+    Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
+    Timestamp, Traffic, WallClock, Windows, namespaces::Namespaces, series_budget::SeriesBudget,
 };
 
 /// Settings of an [`Aggregator`].
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct AggregatorSettings {
     /// Network namespace of PID 1.
     pub host: Netns,
     /// True if `host` is the host's namespace rather than a container's.
@@ -37,7 +37,7 @@ pub struct Settings {
     pub keep: Keep,
 }
 
-impl Settings {
+impl AggregatorSettings {
     /// Returns the default settings, with `host` as the namespace of PID 1.
     #[must_use]
     pub fn of(host: Netns) -> Self {
@@ -55,7 +55,7 @@ impl Settings {
 /// Accounts, events and balances built from the observations so far.
 #[derive(Debug)]
 pub struct Aggregator {
-    settings: Settings,
+    settings: AggregatorSettings,
     attached: Timestamp,
     // Snapshots share these views: a change goes through [`Self::edit`], which copies a shared one first.
     pub(super) accounts: Vec<Arc<AccountView>>,
@@ -65,7 +65,7 @@ pub struct Aggregator {
     /// Number of listeners that were found before anything was charged to them.
     pub(super) found: u64,
     opened: u64,
-    places: Places,
+    places: SeriesBudget,
     /// Counts of slots that were given back, for accounts that can get another slot.
     settled: HashMap<AccountKey, Counts>,
     peaks: HashMap<AccountId, QueuePeaks>,
@@ -79,7 +79,7 @@ pub struct Aggregator {
     /// Size of all histories together, in bytes.
     history_bytes: usize,
     spikes: SpikeDetector,
-    recent: Recent,
+    recent: Windows,
     idle_limits: Arc<IdleLimits>,
     wall_clock: WallClock,
 }
@@ -87,13 +87,13 @@ pub struct Aggregator {
 impl Aggregator {
     /// Creates an aggregator without observations, which counts since `attached`.
     #[must_use]
-    pub fn new(settings: Settings, attached: Timestamp) -> Self {
+    pub fn new(settings: AggregatorSettings, attached: Timestamp) -> Self {
         Self {
             settings,
             attached,
             accounts: Vec::new(),
             opened: 0,
-            places: Places::new(settings.max_series),
+            places: SeriesBudget::new(settings.max_series),
             index: HashMap::new(),
             by_socket: HashMap::new(),
             found: 0,
@@ -107,7 +107,7 @@ impl Aggregator {
             health: Health::default(),
             history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
-            recent: Recent::default(),
+            recent: Windows::default(),
             idle_limits: Arc::default(),
             wall_clock: WallClock::default(),
         }

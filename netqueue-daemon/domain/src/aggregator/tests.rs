@@ -32,7 +32,10 @@ fn drops(number: u64) -> Counts {
 }
 
 fn aggregator() -> Aggregator {
-    Aggregator::new(Settings { event_memory: 1 << 20, ..Settings::of(HOST) }, Timestamp::from_nanos(1))
+    Aggregator::new(
+        AggregatorSettings { event_memory: 1 << 20, ..AggregatorSettings::of(HOST) },
+        Timestamp::from_nanos(1),
+    )
 }
 
 #[test]

@@ -44,9 +44,9 @@ pub struct Overflow {
     /// Backlog in force.
     pub limit: u32,
     /// Connections through the accept queue between first and last drop, if counted.
-    pub flow: Option<Flow>,
+    pub flow: Option<QueueFlow>,
     /// Connections through the accept queue from the first drop until [`last_arrival`], if counted.
-    pub arriving: Option<Flow>,
+    pub arriving: Option<QueueFlow>,
 }
 
 /// Returns when the last of the refused clients was refused for the first time.
@@ -57,7 +57,7 @@ pub fn last_arrival(refusals: &[Refusal]) -> Option<Timestamp> {
 
 /// Connections through an accept queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct QueueFlow {
     /// Duration of the period.
     pub span: Duration,
     /// Connections that entered the queue.
@@ -154,7 +154,7 @@ impl Overflow {
     }
 }
 
-impl Flow {
+impl QueueFlow {
     /// Returns the connections accepted per second, or `None` if there were none.
     #[must_use]
     pub fn accepts_per_second(&self) -> Option<f64> {
@@ -242,7 +242,7 @@ impl Crowd {
     }
 
     /// Returns new clients and accepts per second; a client admitted after a refusal counts once.
-    fn rates(&self, flow: Flow) -> (f64, f64) {
+    fn rates(&self, flow: QueueFlow) -> (f64, f64) {
         let seconds = flow.span.as_secs_f64();
         let came = (self.clients + flow.entered).saturating_sub(self.let_in);
         (came as f64 / seconds, flow.accepted as f64 / seconds)

@@ -7,7 +7,7 @@ use crate::{Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, Res
 
 use super::{
     Subject,
-    counterfactual::{Counterfactual, Flow},
+    counterfactual::{Counterfactual, QueueFlow},
 };
 
 /// Facts about one account in a window of time.
@@ -20,7 +20,7 @@ pub struct Evidence {
     /// Charges in the window.
     pub counts: Counts,
     /// Connections through the accept queue between the first and the last drop of the window.
-    pub flow: Option<Flow>,
+    pub flow: Option<QueueFlow>,
     /// Maximum length of the accept queue that was observed.
     pub accept_peak: Option<u32>,
     /// Connections waiting for accept() now.
@@ -37,9 +37,9 @@ pub struct Evidence {
     /// Argument of the listen() call.
     pub listen_argument: Option<u32>,
     /// Sysctls of the namespace.
-    pub settings: Settings,
+    pub settings: SysctlValues,
     /// Process that listens.
-    pub owner: Option<Process>,
+    pub owner: Option<ListeningProcess>,
     /// True if the listener has been closed since.
     pub closed: bool,
     /// Change that would have avoided the overflow of the accept queue.
@@ -57,7 +57,7 @@ pub struct Evidence {
     /// Number of ports, if the subject combines many.
     pub ports: u64,
     /// Completeness of netqueue's own view.
-    pub sight: Sight,
+    pub sight: Visibility,
 }
 
 /// Idle time after which a server closes connections.
@@ -82,7 +82,7 @@ pub enum Bound {
 
 /// Sysctls of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct SysctlValues {
     /// net.core.somaxconn
     pub somaxconn: Option<u32>,
     /// net.ipv4.tcp_max_syn_backlog
@@ -99,7 +99,7 @@ pub struct Settings {
 
 /// Process that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct ListeningProcess {
     /// Short name.
     pub name: Arc<str>,
     /// Process id.
@@ -124,7 +124,7 @@ pub struct Group {
 
 /// Completeness of netqueue's own view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct Visibility {
     /// Kernel functions whose programs should be attached but are not.
     pub unattached: Vec<Cow<'static, str>>,
     /// Number of program runs that the kernel skipped.
@@ -153,7 +153,7 @@ impl Evidence {
             backlog: None,
             bound_by: None,
             listen_argument: None,
-            settings: Settings::default(),
+            settings: SysctlValues::default(),
             owner: None,
             closed: false,
             counterfactual: None,
@@ -163,7 +163,7 @@ impl Evidence {
             ages: None,
             idle_limit: None,
             ports: 1,
-            sight: Sight::default(),
+            sight: Visibility::default(),
         }
     }
 
@@ -211,7 +211,7 @@ impl Evidence {
     }
 }
 
-impl Sight {
+impl Visibility {
     /// Returns whether netqueue may have missed something.
     #[must_use]
     pub const fn is_impaired(&self) -> bool {

@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Evidence, Flow, Group, Idle, Overflow, Refusal, Sight, Subject, known, last_arrival, software};
+use super::{
+    Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Subject, Visibility, known, last_arrival, software,
+};
 use crate::{
-    AccountKey, AccountView, Counts, DropCause, Endpoint, Event, LossReason, Netns, Past, ResetCause, Run,
-    Snapshot, Timestamp, What,
+    AccountKey, AccountView, AccountWindow, Counts, DropCause, Endpoint, Event, LossReason, Netns,
+    ResetCause, Sample, Snapshot, Timestamp, What,
 };
 
 /// Number of closed ports in one namespace above which they are one piece of evidence: a scan.
@@ -35,8 +37,13 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
         if counts == Counts::default() || past.is_none() && account.last_seen < from {
             continue;
         }
-        let look =
-            Look { snapshot, account, past, events: events.get(&account.key).unwrap_or(&none), window };
+        let look = AccountSources {
+            snapshot,
+            account,
+            past,
+            events: events.get(&account.key).unwrap_or(&none),
+            window,
+        };
         let evidence = Evidence { sight: sight.clone(), ..look.evidence(counts) };
         if is_closed_port(&evidence) {
             closed_ports.entry(account.key.netns()).or_default().push(evidence);
@@ -71,15 +78,15 @@ fn events(snapshot: &Snapshot, from: Timestamp) -> HashMap<AccountKey, Vec<Event
 }
 
 /// Sources of the evidence about one account.
-struct Look<'a> {
+struct AccountSources<'a> {
     snapshot: &'a Snapshot,
     account: &'a AccountView,
-    past: Option<&'a Past>,
+    past: Option<&'a AccountWindow>,
     events: &'a [Event],
     window: (Timestamp, Timestamp),
 }
 
-impl Look<'_> {
+impl AccountSources<'_> {
     fn evidence(&self, counts: Counts) -> Evidence {
         let Self { snapshot, account, .. } = *self;
         let base = Evidence::of(Subject::Account(account.id, account.key), self.window, counts);
@@ -153,19 +160,20 @@ impl Look<'_> {
         let by_event = (refusals.first().map(|first| first.at), refusals.last().map(|last| last.at));
         let Some(past) = self.past else { return by_event };
         let runs = past.runs();
-        let rose = |(before, run): &(&Run, &Run)| run.drops > before.drops && run.since >= self.window.0;
+        let rose =
+            |(before, run): &(&Sample, &Sample)| run.drops > before.drops && run.since >= self.window.0;
         let rises = || runs.iter().zip(runs.iter().skip(1)).filter(rose);
         let first = by_event.0.or_else(|| rises().next().map(|(before, _)| before.until));
         (first, by_event.1.max(rises().next_back().map(|(_, run)| run.since)))
     }
 
     /// Returns the connections between two moments, or `None` if they are not counted.
-    fn flow(&self, first: Timestamp, last: Timestamp) -> Option<Flow> {
+    fn flow(&self, first: Timestamp, last: Timestamp) -> Option<QueueFlow> {
         let runs = self.past?.runs();
         let before = runs.iter().rev().find(|run| run.since <= first).or(runs.front())?;
         let after = runs.iter().find(|run| run.until >= last).or(runs.back())?;
         // A queue that overflowed has been entered: 0 means that entries are not counted.
-        (after.entered > 0).then(|| Flow {
+        (after.entered > 0).then(|| QueueFlow {
             span: after.since.since(before.until).max(last.since(first)),
             entered: after.entered.saturating_sub(before.entered),
             accepted: after.accepted.saturating_sub(before.accepted),
@@ -280,7 +288,7 @@ fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
     Evidence { ports: ports.len() as u64, peers, sight, ..base }
 }
 
-fn sight(snapshot: &Snapshot) -> Sight {
+fn sight(snapshot: &Snapshot) -> Visibility {
     let health = &snapshot.health;
     let unattached =
         health.probes.iter().filter(|probe| !probe.attached).map(|probe| probe.function.clone()).collect();
@@ -303,5 +311,5 @@ fn sight(snapshot: &Snapshot) -> Sight {
     let residuals = snapshot.balances().flat_map(|balance| balance.counters.iter());
     let residual = residuals.map(|(_, counter)| counter.residual.unsigned_abs()).sum();
     let obstacles = health.obstacles.iter().copied().filter(|obstacle| obstacle.hides_charges()).collect();
-    Sight { unattached, missed, lost_charges, residual, obstacles }
+    Visibility { unattached, missed, lost_charges, residual, obstacles }
 }

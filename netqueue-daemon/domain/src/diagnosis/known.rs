@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Bound, Process, Settings};
+use super::{Bound, ListeningProcess, SysctlValues};
 use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls};
 
 /// Limits of a listener's queues, and the process that owns the listener.
@@ -11,8 +11,8 @@ pub(super) struct Known {
     pub(super) backlog: Option<u32>,
     pub(super) bound_by: Option<Bound>,
     pub(super) listen_argument: Option<u32>,
-    pub(super) settings: Settings,
-    pub(super) owner: Option<Process>,
+    pub(super) settings: SysctlValues,
+    pub(super) owner: Option<ListeningProcess>,
 }
 
 /// Returns what is known of an account's listener, or of the listener on an endpoint's port. Without a
@@ -20,7 +20,7 @@ pub(super) struct Known {
 pub(super) fn listener(snapshot: &Snapshot, account: &AccountView) -> Known {
     let found = account.listener.as_ref().or_else(|| on_its_port(snapshot, account));
     let known = found.map(|listener| of(listener)).unwrap_or_default();
-    if known.settings != Settings::default() {
+    if known.settings != SysctlValues::default() {
         return known;
     }
     let neighbour = snapshot
@@ -66,7 +66,7 @@ fn of(listener: &Listener) -> Known {
         // The kernel takes it as unsigned: a negative argument requests the maximum.
         listen_argument: limit.argument.ok().map(i32::cast_unsigned),
         settings: settings(&limit.sysctls),
-        owner: listener.owner().map(|owner| Process {
+        owner: listener.owner().map(|owner| ListeningProcess {
             name: Arc::clone(&owner.comm),
             pid: owner.pid,
             unit: owner.place.as_ref().ok().and_then(|place| place.unit.clone()),
@@ -74,8 +74,8 @@ fn of(listener: &Listener) -> Known {
     }
 }
 
-fn settings(sysctls: &Sysctls) -> Settings {
-    Settings {
+fn settings(sysctls: &Sysctls) -> SysctlValues {
+    SysctlValues {
         somaxconn: sysctls.somaxconn.ok(),
         max_syn_backlog: sysctls.max_syn_backlog.ok(),
         syncookies: sysctls.syncookies.ok(),

@@ -11,12 +11,12 @@ mod software;
 mod tests;
 mod verdict;
 
-pub use counterfactual::{Counterfactual, Flow, Overflow, Refusal, Remedy, last_arrival};
-pub use evidence::{Bound, Evidence, Group, Idle, Process, Settings, Sight};
+pub use counterfactual::{Counterfactual, Overflow, QueueFlow, Refusal, Remedy, last_arrival};
+pub use evidence::{Bound, Evidence, Group, Idle, ListeningProcess, SysctlValues, Visibility};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;
-pub use verdict::{Because, Confidence, Fact, Harm, Knob, Subject, Verdict};
+pub use verdict::{Cause, Confidence, Fact, Impact, Knob, Subject, Verdict};
 
 /// Id of the rule about netqueue itself.
 pub(crate) const BLIND: &str = "netqueue_blind";
@@ -24,7 +24,7 @@ pub(crate) const BLIND: &str = "netqueue_blind";
 /// Returns every verdict that the evidence supports, the worst for clients first. Sorts by impact, then
 /// by the number of affected clients, then by the order of the rules.
 #[must_use]
-pub fn judge<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
+pub fn evaluate<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
     let mut verdicts: Vec<(usize, Verdict)> = evidence
         .into_iter()
         .flat_map(|evidence| {
@@ -32,8 +32,8 @@ pub fn judge<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdic
         })
         .collect();
     verdicts.sort_by(|(place, one), (other_place, other)| {
-        one.harm
-            .cmp(&other.harm)
+        one.impact
+            .cmp(&other.impact)
             .then(other.affected.cmp(&one.affected))
             .then(place.cmp(other_place))
             .then(one.subject.cmp(&other.subject))

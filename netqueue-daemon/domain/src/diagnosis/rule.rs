@@ -1,7 +1,7 @@
 //! Rules: the evidence that each needs, its condition, and its advice. Rules are data; the table is in
 //! `rules/`.
 
-use super::{Because, Confidence, Evidence, Fact, Harm, Knob, Verdict};
+use super::{Cause, Confidence, Evidence, Fact, Impact, Knob, Verdict};
 
 /// One rule.
 pub struct Rule {
@@ -13,7 +13,7 @@ pub struct Rule {
     /// confidence.
     pub needs: &'static [Need],
     /// Evaluates the evidence: returns a finding if the rule applies. Pure.
-    pub judge: fn(&Evidence) -> Option<Finding>,
+    pub evaluate: fn(&Evidence) -> Option<Finding>,
     /// Rules that may be the cause of this one, of which the first that applies is reported. Settings that
     /// remedy the cause help here as well, so the verdict includes them.
     pub causes: &'static [&'static Rule],
@@ -27,7 +27,7 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Impact on clients.
-    pub harm: Harm,
+    pub impact: Impact,
     /// Number of affected clients.
     pub affected: u64,
     /// Confidence if all needed evidence is present.
@@ -48,7 +48,7 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Number of connections that arrived and were accepted.
-    Flow,
+    QueueFlow,
     /// Clients that were refused.
     Refusals,
     /// Backlog in force and the term that decides it.
@@ -70,7 +70,7 @@ pub enum Need {
 impl Need {
     fn is_met(self, evidence: &Evidence) -> bool {
         match self {
-            Self::Flow => evidence.flow.is_some(),
+            Self::QueueFlow => evidence.flow.is_some(),
             Self::Refusals => evidence.counterfactual.is_some(),
             Self::Limit => evidence.backlog.is_some() && evidence.bound_by.is_some(),
             Self::Owner => evidence.owner.is_some(),
@@ -85,7 +85,7 @@ impl Need {
     /// Returns the name of the missing evidence, for the user.
     const fn missing(self) -> &'static str {
         match self {
-            Self::Flow => "how many connections came and were accepted",
+            Self::QueueFlow => "how many connections came and were accepted",
             Self::Refusals => "which clients were refused, and when",
             Self::Limit => "the backlog in force and which setting decides it",
             Self::Owner => "the process that listens",
@@ -100,7 +100,7 @@ impl Need {
     /// Returns whether a verdict is less certain without this evidence; a mere name changes nothing.
     const fn weighs(self) -> bool {
         match self {
-            Self::Flow | Self::Refusals | Self::IdleLimit => true,
+            Self::QueueFlow | Self::Refusals | Self::IdleLimit => true,
             Self::Limit
             | Self::Owner
             | Self::AbortOnOverflow
@@ -115,14 +115,14 @@ impl Rule {
     /// Returns the verdict, if the rule applies.
     #[must_use]
     pub fn apply(&self, evidence: &Evidence) -> Option<Verdict> {
-        let finding = (self.judge)(evidence)?;
+        let finding = (self.evaluate)(evidence)?;
         let unmet = || self.needs.iter().filter(|need| !need.is_met(evidence));
         let blind = evidence.sight.is_impaired() && self.id != super::BLIND;
         let doubts = unmet().filter(|need| need.weighs()).count() + usize::from(blind);
         let confidence = (0..doubts).fold(finding.confidence, |confidence, _| confidence.lower());
-        let cause = self.causes.iter().find_map(|rule| Some((rule.id, (rule.judge)(evidence)?)));
+        let cause = self.causes.iter().find_map(|rule| Some((rule.id, (rule.evaluate)(evidence)?)));
         let (because, remedies) = match cause {
-            Some((rule, cause)) => (Some(Because { rule, summary: cause.summary }), cause.knobs),
+            Some((rule, cause)) => (Some(Cause { rule, summary: cause.summary }), cause.knobs),
             None => (None, Vec::new()),
         };
         let blind = blind.then_some("what netqueue itself missed: see the verdict netqueue_blind");
@@ -132,7 +132,7 @@ impl Rule {
             subject: evidence.subject,
             owner: evidence.owner.clone(),
             window: evidence.window,
-            harm: finding.harm,
+            impact: finding.impact,
             affected: finding.affected,
             confidence,
             summary: finding.summary,

@@ -2,12 +2,12 @@
 
 use crate::{AccountId, AccountKey, Netns, Timestamp};
 
-use super::{counterfactual::Counterfactual, evidence::Process};
+use super::{counterfactual::Counterfactual, evidence::ListeningProcess};
 
 /// Impact of an incident on clients, the worst first. A raw count would rank backwards: a thousand
 /// dropped SYNs may cost a second each, two ghosts may hang for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Harm {
+pub enum Impact {
     /// Clients are never served: they hang, or time out.
     NeverServed,
     /// Clients see their connection reset.
@@ -20,7 +20,7 @@ pub enum Harm {
     Absorbed,
 }
 
-impl Harm {
+impl Impact {
     /// Returns the word for the impact, as the API has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -124,7 +124,7 @@ impl Subject {
 
 /// Cause of a verdict: another one on the same subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Because {
+pub struct Cause {
     /// Rule that found the cause.
     pub rule: &'static str,
     /// Summary of the cause.
@@ -141,11 +141,11 @@ pub struct Verdict {
     /// Subject of the verdict.
     pub subject: Subject,
     /// Process that listens, if known.
-    pub owner: Option<Process>,
+    pub owner: Option<ListeningProcess>,
     /// Period that the verdict is about.
     pub window: (Timestamp, Timestamp),
     /// Impact on clients.
-    pub harm: Harm,
+    pub impact: Impact,
     /// Number of affected clients, or of packets if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict.
@@ -155,7 +155,7 @@ pub struct Verdict {
     /// Symptoms that clients saw.
     pub clients_see: String,
     /// Cause, if another verdict on the same subject explains this one.
-    pub because: Option<Because>,
+    pub because: Option<Cause>,
     /// Numbers that support the verdict.
     pub evidence: Vec<Fact>,
     /// Change that would have helped, if it can be determined.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use crate::lab::api::{Event, Queue};
-use crate::lab::scene::{ExpectedEvents, QueueState, Waiting};
+use crate::lab::expectation::{ExpectedEvents, QueueState, Waiting};
 
 /// Compares the new events of a namespace with the expected kinds.
 pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> {
@@ -115,7 +115,7 @@ fn words(want: &ExpectedEvents) -> String {
 mod tests {
     use super::*;
     use crate::lab::api::tests::event;
-    use crate::lab::scene::{cause, stage};
+    use crate::lab::expectation::{cause, stage};
 
     fn want() -> ExpectedEvents {
         ExpectedEvents {

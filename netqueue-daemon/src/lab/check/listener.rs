@@ -3,7 +3,7 @@
 use super::disagreement;
 use crate::lab::api::{Breakdown, Row};
 use crate::lab::counters::{Counter, Counters};
-use crate::lab::scene::{Amount, ExpectedListener, cause};
+use crate::lab::expectation::{Amount, ExpectedListener, cause};
 
 /// Checks the identities that every listener's row must satisfy.
 pub(super) fn identities(row: &Row) -> Vec<String> {
@@ -103,7 +103,7 @@ fn split<'a>(
 mod tests {
     use super::*;
     use crate::lab::api::tests::row;
-    use crate::lab::scene::{Share, stage};
+    use crate::lab::expectation::{Share, stage};
 
     fn expected(stages: &'static [&'static str]) -> ExpectedListener {
         let amount = Amount::All(Counter::ListenDrops);

@@ -10,11 +10,11 @@ pub(super) use reconciliation::tests::row;
 pub(super) use reconciliation::{Reconciliation, ended};
 
 use super::counters::{Counter, Counters};
+use super::expectation::{Amount, Expectation};
 use super::observation::Observation;
-use super::scene::{Amount, Scene};
 
 /// Checks that the incident happened, by the kernel's counters.
-pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
+pub(super) fn incident(expectation: &Expectation, kernel: &Counters) -> Vec<String> {
     let wrong = |(counter, amount): &(Counter, Amount)| {
         let wrong = disagreement(kernel.get(*counter), *amount, kernel)?;
         Some(format!(
@@ -22,23 +22,23 @@ pub(super) fn incident(scene: &Scene, kernel: &Counters) -> Vec<String> {
             counter.as_str()
         ))
     };
-    scene.kernel.iter().filter_map(wrong).collect()
+    expectation.kernel.iter().filter_map(wrong).collect()
 }
 
 /// Compares netqueue's answers with the kernel's counters and with the experiment.
-pub(super) fn netqueue(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
+pub(super) fn netqueue(expectation: &Expectation, kernel: &Counters, seen: &Observation) -> Vec<String> {
     let mut problems = residuals(kernel, &seen.sum());
     problems.extend(reconciliation::alive(kernel, seen.reconciliation.as_ref()));
     problems.extend(seen.rows.iter().filter(|row| row.kind == "listener").flat_map(listener::identities));
-    for expected in &scene.listeners {
+    for expected in &expectation.listeners {
         problems.extend(listener::check(expected, kernel, &seen.rows));
     }
-    problems.extend(resets(scene, kernel, seen));
-    if let Some(expected) = &scene.waiting {
+    problems.extend(resets(expectation, kernel, seen));
+    if let Some(expected) = &expectation.waiting {
         problems.extend(events::waiting(expected, &seen.events));
     }
-    problems.extend(events::reasons(&scene.reasons, &seen.events));
-    if let Some(expected) = &scene.events {
+    problems.extend(events::reasons(&expectation.reasons, &seen.events));
+    if let Some(expected) = &expectation.events {
         problems.extend(events::check(expected, &seen.events));
     }
     if !problems.is_empty() {
@@ -62,14 +62,14 @@ pub(super) fn residuals(kernel: &Counters, sum: &Counters) -> Vec<String> {
 }
 
 /// Compares the resets of the whole namespace, by cause.
-fn resets(scene: &Scene, kernel: &Counters, seen: &Observation) -> Vec<String> {
+fn resets(expectation: &Expectation, kernel: &Counters, seen: &Observation) -> Vec<String> {
     let wrong = |(cause, amount): &(&str, Amount)| {
         let parts = seen.rows.iter().flat_map(|row| &row.resets.by_cause);
         let count = parts.filter(|part| part.cause == *cause).map(|part| part.count).sum();
         let wrong = disagreement(count, *amount, kernel)?;
         Some(format!("resets of cause {cause} in the namespace: {wrong}"))
     };
-    scene.resets.iter().filter_map(wrong).collect()
+    expectation.resets.iter().filter_map(wrong).collect()
 }
 
 /// Returns the deviation in words, or `None` if the amount is right.
@@ -106,24 +106,25 @@ mod tests {
     #[test]
     fn a_drop_that_no_row_accounts_for_is_a_residual() {
         let seen = Observation { rows: vec![row("1", 80, 9), row("2", 81, 2)], ..Observation::default() };
-        let scene = Scene::default();
-        assert_eq!(but_status(netqueue(&scene, &counted(11, 11), &seen)), Vec::<String>::new());
-        let problems = but_status(netqueue(&scene, &counted(11, 12), &seen));
+        let expectation = Expectation::default();
+        assert_eq!(but_status(netqueue(&expectation, &counted(11, 11), &seen)), Vec::<String>::new());
+        let problems = but_status(netqueue(&expectation, &counted(11, 12), &seen));
         assert_eq!(problems, ["ListenDrops: the kernel counted 12, netqueue 11 (residual 1)"]);
-        let problems = but_status(netqueue(&scene, &counted(10, 11), &seen));
+        let problems = but_status(netqueue(&expectation, &counted(10, 11), &seen));
         assert_eq!(problems, ["ListenOverflows: the kernel counted 10, netqueue 11 (residual -1)"]);
     }
 
     #[test]
     fn silence_about_a_namespace_is_no_agreement() {
-        assert_eq!(netqueue(&Scene::default(), &counted(5, 5), &Observation::default()).len(), 3);
+        assert_eq!(netqueue(&Expectation::default(), &counted(5, 5), &Observation::default()).len(), 3);
     }
 
     #[test]
     fn a_reset_of_another_cause_is_missed() {
-        let scene = Scene { resets: vec![("no_listener", Amount::Exactly(1))], ..Scene::default() };
+        let expectation =
+            Expectation { resets: vec![("no_listener", Amount::Exactly(1))], ..Expectation::default() };
         let seen = Observation { rows: vec![row("1", 80, 0)], ..Observation::default() };
-        let problems = netqueue(&scene, &Counters::default(), &seen);
+        let problems = netqueue(&expectation, &Counters::default(), &seen);
         assert_eq!(problems, ["resets of cause no_listener in the namespace: 0, expected 1"]);
     }
 
@@ -134,9 +135,9 @@ mod tests {
             (Counter::ListenOverflows, Amount::All(Counter::ListenDrops)),
             (Counter::OutRsts, Amount::Exactly(0)),
         ];
-        let scene = Scene { kernel: wants, ..Scene::default() };
-        assert!(incident(&scene, &counted(16, 16)).is_empty());
-        let problems = incident(&scene, &counted(14, 15));
+        let expectation = Expectation { kernel: wants, ..Expectation::default() };
+        assert!(incident(&expectation, &counted(16, 16)).is_empty());
+        let problems = incident(&expectation, &counted(14, 15));
         assert_eq!(problems.len(), 2);
         assert!(problems[0].ends_with("ListenDrops: 15, expected at least 16"), "{problems:?}");
         assert!(problems[1].ends_with("ListenOverflows: 14, expected 15, like ListenDrops"), "{problems:?}");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use netqueue_domain::{AttachWay, Features};
-use netqueue_kernel::{EmptyProbes, RunTime, RunTimes};
+use netqueue_kernel::{NoopProbes, RunTime, RunTimes};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -41,9 +41,9 @@ pub(super) struct CostArgs {
     /// first
     #[arg(long, value_name = "WAY", value_parser = |way: &str| AttachWay::named(way).ok_or_else(||
         format!("it is none of {}", AttachWay::EXPECTED)))]
-    empty_probes: Option<AttachWay>,
+    noop_probes: Option<AttachWay>,
     /// With --empty-probes: attaches none at accept(), like the daemon's flag of the same name
-    #[arg(long, requires = "empty_probes")]
+    #[arg(long, requires = "noop_probes")]
     no_accept_wait: bool,
     /// Also reports the run time of each eBPF program that ran at least once per repetition; this
     /// accounting adds to the measured cost
@@ -75,7 +75,7 @@ struct Cost {
 pub(super) fn run(args: &CostArgs) -> Result<ExitCode> {
     let batches = args.cycles / BATCH;
     let features = Features { accept_wait: !args.no_accept_wait, ..Features::default() };
-    let _attached = args.empty_probes.map(|way| EmptyProbes::attach(way, features)).transpose()?;
+    let _attached = args.noop_probes.map(|way| NoopProbes::attach(way, features)).transpose()?;
     let run_times = args.by_program.then(RunTimes::count).transpose()?;
     for work in args.of.iter().copied() {
         let netns = Netns::create()?;

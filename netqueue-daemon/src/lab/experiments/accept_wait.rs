@@ -9,7 +9,7 @@ use socket2::Socket;
 
 use crate::lab::api::{Distribution, TrafficRow};
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::sockets::{Listener, connect, connect_fast_open, local_address};
 use crate::lab::sysctl;
 use crate::lab::watch::Watch;
@@ -20,7 +20,7 @@ pub(super) const SLOW: Experiment = Experiment {
     incident: "listen(128), 100 clients connect at once, the server accepts one each 20 ms",
     verdict: "no drop, and yet half of the clients wait a second or more: the process accepts 50 connections a second. netqueue's \
               percentiles are within 5 % of a trace the server took itself",
-    provoke: Provoke::Watching(slow),
+    provoke: Scenario::Watching(slow),
 };
 
 pub(super) const BLOCKING: Experiment = Experiment {
@@ -28,7 +28,7 @@ pub(super) const BLOCKING: Experiment = Experiment {
     name: "accept-wait-blocking",
     incident: "a server that sleeps in accept() serves 20 clients that come 50 ms apart",
     verdict: "nobody waits: the time a server spends in accept() is not the time a connection spends in the queue",
-    provoke: Provoke::Watching(blocking),
+    provoke: Scenario::Watching(blocking),
 };
 
 pub(super) const COOKIES: Experiment = Experiment {
@@ -36,7 +36,7 @@ pub(super) const COOKIES: Experiment = Experiment {
     name: "accept-wait-cookies",
     incident: "tcp_syncookies=2, 20 clients connect and are accepted half a second later",
     verdict: "connections made from cookies wait like others, and are measured like others",
-    provoke: Provoke::Watching(cookies),
+    provoke: Scenario::Watching(cookies),
 };
 
 pub(super) const FAST_OPEN: Experiment = Experiment {
@@ -44,7 +44,7 @@ pub(super) const FAST_OPEN: Experiment = Experiment {
     name: "accept-wait-fast-open",
     incident: "20 clients send their SYNs with data (TCP_FASTOPEN) and are accepted half a second later",
     verdict: "such a connection is in the queue from its SYN on, and its wait is counted from there",
-    provoke: Provoke::Watching(fast_open),
+    provoke: Scenario::Watching(fast_open),
 };
 
 pub(super) const CLOSED: Experiment = Experiment {
@@ -52,7 +52,7 @@ pub(super) const CLOSED: Experiment = Experiment {
     name: "closed-with-full-queue",
     incident: "listen(8), 9 clients are queued, the server closes its listener",
     verdict: "9 connections were abandoned: each client is reset, and their wait, which has no end, is in no histogram",
-    provoke: Provoke::Watching(closed),
+    provoke: Scenario::Watching(closed),
 };
 
 pub(super) const DEAD: Experiment = Experiment {
@@ -61,7 +61,7 @@ pub(super) const DEAD: Experiment = Experiment {
     incident: "10 clients connect; 5 reset and 5 close their connections before anyone accepts; then the server accepts all",
     verdict: "a connection that dies in the queue stays in it until it is accepted: it takes a place, is counted once, and is not \
               forgotten",
-    provoke: Provoke::Watching(dead),
+    provoke: Scenario::Watching(dead),
 };
 
 /// Relative deviation that netqueue is allowed.
@@ -127,9 +127,9 @@ impl Trace {
     }
 
     /// Reports netqueue's values beside the server's, and their deviations as problems.
-    fn compare(&self, said: &Distribution, scene: &mut Scene) {
+    fn compare(&self, said: &Distribution, expectation: &mut Expectation) {
         if said.count != self.waits.len() as u64 {
-            scene.problems.push(format!(
+            expectation.problems.push(format!(
                 "{} waits were measured, {} connections accepted",
                 said.count,
                 self.waits.len()
@@ -142,9 +142,11 @@ impl Trace {
             ("p99", self.quantile(0.99), said.p99),
         ] {
             let theirs = theirs.unwrap_or(0.0);
-            scene.measured.push(format!("{name}: the server waited {own:.3} s, netqueue says {theirs:.3} s"));
+            expectation
+                .measured
+                .push(format!("{name}: the server waited {own:.3} s, netqueue says {theirs:.3} s"));
             if (theirs - own).abs() > TOLERANCE * own {
-                scene
+                expectation
                     .problems
                     .push(format!("{name} is {theirs:.4} s in netqueue and {own:.4} s in the server"));
             }
@@ -175,34 +177,34 @@ const LATE: Crowd = Crowd {
     pace: Duration::ZERO,
 };
 
-fn slow(bench: &Bench<'_>) -> Result<Scene> {
+fn slow(fixture: &Fixture<'_>) -> Result<Expectation> {
     let pace = Duration::from_millis(20);
-    traced(bench, Crowd { port: 8130, clients: 100, pause: Duration::ZERO, pace, ..LATE })
+    traced(fixture, Crowd { port: 8130, clients: 100, pause: Duration::ZERO, pace, ..LATE })
 }
 
-fn fast_open(bench: &Bench<'_>) -> Result<Scene> {
-    let mut scene = traced(bench, Crowd { port: 8138, fast_open: true, ..LATE })?;
-    let opened = bench.netns.run(|| counters::tcp_ext("TCPFastOpenPassive"))?;
+fn fast_open(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let mut expectation = traced(fixture, Crowd { port: 8138, fast_open: true, ..LATE })?;
+    let opened = fixture.netns.run(|| counters::tcp_ext("TCPFastOpenPassive"))?;
     if opened != LATE.clients as u64 {
-        scene
+        expectation
             .problems
             .push(format!("the incident did not happen: {opened} SYNs with data opened a connection"));
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
-fn cookies(bench: &Bench<'_>) -> Result<Scene> {
-    let mut scene = traced(bench, Crowd { cookies: 2, ..LATE })?;
-    scene.kernel.push((Counter::SyncookiesRecv, Amount::Exactly(20)));
-    Ok(scene)
+fn cookies(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let mut expectation = traced(fixture, Crowd { cookies: 2, ..LATE })?;
+    expectation.kernel.push((Counter::SyncookiesRecv, Amount::Exactly(20)));
+    Ok(expectation)
 }
 
 /// Connects and accepts the clients, and compares netqueue's waiting times with the server's.
-fn traced(bench: &Bench<'_>, crowd: Crowd) -> Result<Scene> {
+fn traced(fixture: &Fixture<'_>, crowd: Crowd) -> Result<Expectation> {
     /// Client and server, both without Fast Open cookies: the first SYN already carries data.
     const FAST_OPEN: u64 = 0x1 | 0x2 | 0x4 | 0x200;
     let Crowd { port, cookies, fast_open, clients: count, pause, pace } = crowd;
-    let listener = bench.netns.run(move || {
+    let listener = fixture.netns.run(move || {
         sysctl::defaults()?;
         sysctl::ensure("ipv4/tcp_syncookies", cookies)?;
         let listener = Listener::ipv4(port, 128)?;
@@ -212,38 +214,38 @@ fn traced(bench: &Bench<'_>, crowd: Crowd) -> Result<Scene> {
         }
         Ok(listener)
     })?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let (listener, clients, trace) = bench.netns.run(move || {
+    let watch = Watch::begin(fixture, listener.address())?;
+    let (listener, clients, trace) = fixture.netns.run(move || {
         let come = if fast_open { connect_fast_open } else { connect };
         let clients = Trace::connect(&listener, count, come)?;
         thread::sleep(pause);
         let trace = Trace::accept(&listener, &clients, pace)?;
         Ok((listener, clients, trace))
     })?;
-    let mut scene = undisturbed();
-    scene.problems.extend(watch.expect(
+    let mut expectation = undisturbed();
+    expectation.problems.extend(watch.expect(
         "when all are accepted",
         passed,
         Some((count as u64, count as u64)),
     )?);
     if let Some(said) = watch.traffic()?.and_then(|traffic| traffic.accept_wait_seconds) {
-        trace.compare(&said, &mut scene);
+        trace.compare(&said, &mut expectation);
     }
-    scene.open.push(Box::new((listener, clients, trace.open)));
-    Ok(scene)
+    expectation.open.push(Box::new((listener, clients, trace.open)));
+    Ok(expectation)
 }
 
-fn blocking(bench: &Bench<'_>) -> Result<Scene> {
+fn blocking(fixture: &Fixture<'_>) -> Result<Expectation> {
     const CLIENTS: u64 = 20;
     const APART: Duration = Duration::from_millis(50);
     /// Upper bound of a wait in seconds: a small part of the server's sleep in accept().
     const AT_ONCE: f64 = 0.025;
-    let listener = bench.netns.run(|| {
+    let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(8131, 128)
     })?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let (listener, slept) = bench.netns.run(move || {
+    let watch = Watch::begin(fixture, listener.address())?;
+    let (listener, slept) = fixture.netns.run(move || {
         let server = std::net::TcpListener::from(listener.share()?);
         let server = thread::spawn(move || {
             let start = Instant::now();
@@ -260,34 +262,34 @@ fn blocking(bench: &Bench<'_>) -> Result<Scene> {
         let slept = server.join().ok().context("the accepting thread panicked")??;
         Ok((listener, slept))
     })?;
-    let mut scene = undisturbed();
-    scene.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
+    let mut expectation = undisturbed();
+    expectation.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
     if let Some(waits) = watch.traffic()?.and_then(|traffic| traffic.accept_wait_seconds) {
         let p90 = waits.p90.unwrap_or(f64::MAX);
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "the server was in accept() for {:.1} s; of the connections, 9 of 10 waited less than {:.1} ms",
             slept.as_secs_f64(),
             p90 * 1e3
         ));
         if p90 > AT_ONCE {
-            scene
+            expectation
                 .problems
                 .push(format!("connections seem to have waited {p90} s for a server that waited for them"));
         }
     }
-    scene.open.push(Box::new(listener));
-    Ok(scene)
+    expectation.open.push(Box::new(listener));
+    Ok(expectation)
 }
 
-fn closed(bench: &Bench<'_>) -> Result<Scene> {
+fn closed(fixture: &Fixture<'_>) -> Result<Expectation> {
     const QUEUED: u64 = 9;
-    let listener = bench.netns.run(|| {
+    let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(8133, 8)
     })?;
     let address = listener.address();
-    let watch = Watch::begin(bench, address)?;
-    let clients = bench.netns.run(move || {
+    let watch = Watch::begin(fixture, address)?;
+    let clients = fixture.netns.run(move || {
         let clients = listener.fill(QUEUED as u32, false)?;
         drop(listener);
         Ok(clients)
@@ -297,24 +299,25 @@ fn closed(bench: &Bench<'_>) -> Result<Scene> {
         let waits = traffic.accept_wait_seconds.as_ref()?.count;
         Some((traffic.established, traffic.accepted?, traffic.abandoned?, waits))
     };
-    let mut scene = Scene { kernel: vec![(Counter::OutRsts, Amount::Exactly(QUEUED))], ..Scene::default() };
-    scene.problems.extend(watch.expect(
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::OutRsts, Amount::Exactly(QUEUED))], ..Expectation::default() };
+    expectation.problems.extend(watch.expect(
         "established, accepted, abandoned and measured",
         seen,
         Some((QUEUED, 0, QUEUED, 0)),
     )?);
-    scene.open.push(Box::new(clients));
-    Ok(scene)
+    expectation.open.push(Box::new(clients));
+    Ok(expectation)
 }
 
-fn dead(bench: &Bench<'_>) -> Result<Scene> {
+fn dead(fixture: &Fixture<'_>) -> Result<Expectation> {
     const CLIENTS: u64 = 10;
-    let listener = bench.netns.run(|| {
+    let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(8134, 16)
     })?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let (listener, taken) = bench.netns.run(move || {
+    let watch = Watch::begin(fixture, listener.address())?;
+    let (listener, taken) = fixture.netns.run(move || {
         for (n, client) in listener.fill(CLIENTS as u32, false)?.into_iter().enumerate() {
             client.set_linger((n % 2 == 0).then_some(Duration::ZERO))?;
         }
@@ -325,17 +328,18 @@ fn dead(bench: &Bench<'_>) -> Result<Scene> {
         }
         Ok((listener, taken))
     })?;
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
     if taken != CLIENTS {
-        scene.problems.push(format!("the server accepted {taken} of {CLIENTS} connections"));
+        expectation.problems.push(format!("the server accepted {taken} of {CLIENTS} connections"));
     }
-    scene.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
+    expectation.problems.extend(watch.expect("when all are accepted", passed, Some((CLIENTS, CLIENTS)))?);
     let measured = |row: &crate::lab::api::Row| {
         row.traffic.as_ref()?.accept_wait_seconds.as_ref().map(|waits| waits.count)
     };
-    scene.problems.extend(watch.expect("waits", measured, Some(CLIENTS))?);
-    scene.open.push(Box::new(listener));
-    Ok(scene)
+    expectation.problems.extend(watch.expect("waits", measured, Some(CLIENTS))?);
+    expectation.open.push(Box::new(listener));
+    Ok(expectation)
 }
 
 /// Numbers of established and of accepted connections.
@@ -344,11 +348,11 @@ fn passed(row: &crate::lab::api::Row) -> Option<(u64, u64)> {
     Some((*established, (*accepted)?))
 }
 
-fn undisturbed() -> Scene {
-    Scene {
+fn undisturbed() -> Expectation {
+    Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(0))],
         events: Some(vec![]),
-        ..Scene::default()
+        ..Expectation::default()
     }
 }
 

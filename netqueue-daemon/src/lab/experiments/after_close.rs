@@ -11,8 +11,10 @@ use super::established::Established;
 use super::resets::{only_resets, port};
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, LabSettings, Scenario, cause, reason,
+};
 use crate::lab::packet::Segment;
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, cause, reason};
 use crate::lab::sockets::{Family, Listener, connect, send_byte};
 use crate::lab::tcp_table::{State, TcpTable};
 use crate::lab::{sys, sysctl};
@@ -22,7 +24,7 @@ pub(super) const DATA_AFTER_CLOSE: Experiment = Experiment {
     name: "data-after-close",
     incident: "the server closes, and the client, which has not heard of it yet, sends data",
     verdict: "not a queue problem: the server closed the connection while the client was using it",
-    provoke: Provoke::Inside(data_after_close),
+    provoke: Scenario::Inside(data_after_close),
 };
 
 pub(super) const FORGOTTEN: Experiment = Experiment {
@@ -32,7 +34,7 @@ pub(super) const FORGOTTEN: Experiment = Experiment {
                server the listener is closed too",
     verdict: "the listener does not know these connections: nobody remembers any more whether they were closed, so it is not said; \
               and nobody listens where the listener is gone",
-    provoke: Provoke::Inside(forgotten),
+    provoke: Scenario::Inside(forgotten),
 };
 
 pub(super) const NO_FIN: Experiment = Experiment {
@@ -40,13 +42,13 @@ pub(super) const NO_FIN: Experiment = Experiment {
     name: "fin-never-came",
     incident: "the server closes and the client does not: one connection has TCP_LINGER2 below 0, of the other the wait for the FIN ends",
     verdict: "resets of connections the server had closed, because their clients never closed them",
-    provoke: Provoke::Inside(no_fin),
+    provoke: Scenario::Inside(no_fin),
 };
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const PATIENCE: Duration = Duration::from_secs(8);
 
-fn data_after_close(_: &Settings) -> Result<Scene> {
+fn data_after_close(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let mut sides = Vec::new();
     for family in FAMILIES {
@@ -59,16 +61,16 @@ fn data_after_close(_: &Settings) -> Result<Scene> {
         sides.push(side);
     }
     wait_for(Counter::OutRsts, 4, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(4),
         resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(4))],
         reasons: vec![(cause::AFTER_CLOSE, reason::ABORT_ON_DATA)],
         open: vec![Box::new(sides)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn forgotten(_: &Settings) -> Result<Scene> {
+fn forgotten(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_fin_timeout", 1)?;
     let mut clients = Vec::new();
@@ -95,7 +97,7 @@ fn forgotten(_: &Settings) -> Result<Scene> {
     }
     clients.iter().try_for_each(send_byte)?;
     wait_for(Counter::OutRsts, 4, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(4),
         listeners: expected,
         resets: vec![
@@ -106,7 +108,7 @@ fn forgotten(_: &Settings) -> Result<Scene> {
         ],
         reasons: vec![(cause::UNKNOWN_CONNECTION, reason::FLAGS), (cause::NO_LISTENER, reason::NO_SOCKET)],
         open: vec![Box::new((listeners, clients))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
@@ -114,7 +116,7 @@ fn forgotten(_: &Settings) -> Result<Scene> {
 const FIN_TIMEOUT_IN_A_SOCKET: u64 = 62;
 const FIN_TIMEOUT: u64 = 60;
 
-fn no_fin(_: &Settings) -> Result<Scene> {
+fn no_fin(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_fin_timeout", FIN_TIMEOUT_IN_A_SOCKET)?;
     let mut open = Vec::new();
@@ -134,11 +136,11 @@ fn no_fin(_: &Settings) -> Result<Scene> {
     // A shorter timeout than the one for which the kernel keeps the full socket: the wait ends there.
     sysctl::ensure("ipv4/tcp_fin_timeout", FIN_TIMEOUT)?;
     wait_for(Counter::OutRsts, 4, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(4),
         resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(4))],
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

@@ -8,11 +8,11 @@ use anyhow::Result;
 use super::wait_for;
 use crate::lab::check;
 use crate::lab::counters::{self, Counter};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::metrics;
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::{OwnDaemon, Status};
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::Listener;
 use crate::lab::sysctl;
 
@@ -22,7 +22,7 @@ pub(super) const FULL_MAPS: Experiment = Experiment {
     incident: "a daemon with room for 16 listeners (--max-listeners=16), 40 listeners that drop SYNs",
     verdict: "16 listeners have counts of their own, the drops of the others are in port=\"other\" and no drop is missing; when all are \
               closed, all the room is there again",
-    provoke: Provoke::Watching(full_maps),
+    provoke: Scenario::Watching(full_maps),
 };
 
 pub(super) const COME_AND_GO: Experiment = Experiment {
@@ -31,7 +31,7 @@ pub(super) const COME_AND_GO: Experiment = Experiment {
     incident: "4,000 listeners (--ports changes the number), 125 at a time on ports of their own, each of which drops SYNs and is \
                closed; a daemon with room for 512 that keeps closed ones for a second",
     verdict: "every drop counted, those of closed listeners under port=\"gone\" in the end; slots, series and memory are where they were",
-    provoke: Provoke::Watching(come_and_go),
+    provoke: Scenario::Watching(come_and_go),
 };
 
 /// Default number of ports that are opened and closed.
@@ -49,64 +49,66 @@ const PAUSE: Duration = Duration::from_millis(75);
 /// Growth that the daemon is allowed between the end of the warm-up and the last port, in KiB.
 const GROWTH: u64 = 20 << 10;
 
-fn full_maps(bench: &Bench<'_>) -> Result<Scene> {
+fn full_maps(fixture: &Fixture<'_>) -> Result<Expectation> {
     const LISTENERS: u16 = 40;
     const ROOM: usize = 16;
-    let own = bench.server.map(|_| OwnDaemon::start(&["--max-listeners=16"])).transpose()?;
-    let (listeners, fake) = bench.netns.run(|| {
+    let own = fixture.server.map(|_| OwnDaemon::start(&["--max-listeners=16"])).transpose()?;
+    let (listeners, fake) = fixture.netns.run(|| {
         let fake = prepare()?;
         let listeners =
             (FIRST..FIRST + LISTENERS).map(|port| drop_syns(&fake, port)).collect::<Result<Vec<_>>>()?;
         wait_for(Counter::ListenDrops, u64::from(LISTENERS) * 2, PATIENCE)?;
         Ok((listeners, fake))
     })?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(LISTENERS) * 2))],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let Some(own) = own {
-        let seen = Observation::of(own.server(), bench.netns.inode())?;
-        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let seen = Observation::of(own.server(), fixture.netns.inode())?;
+        expectation.problems.extend(check::residuals(&fixture.netns.counters()?, &seen.sum()));
         let apart = seen.rows.iter().filter(|row| row.kind == "listener").count();
         let other: u64 = seen.rows.iter().filter(|row| row.kind == "other").map(|row| row.drops.total).sum();
         let status = own.status()?;
         let (used, folded) = (status.slots("listeners")?.used, status.events.folded);
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "{apart} listeners of their own in {used} slots, {other} drops of others, {folded} charges folded"
         ));
         // The two daemons' own listeners, in another namespace, may have had a slot each before.
         if used != ROOM as u64 || !(ROOM - 2..=ROOM).contains(&apart) || other == 0 || folded == 0 {
-            scene.problems.push(format!("expected {ROOM} slots for listeners, and what has none in `other`"));
+            expectation
+                .problems
+                .push(format!("expected {ROOM} slots for listeners, and what has none in `other`"));
         }
         drop(listeners);
-        scene.problems.extend(until(&own, "all listeners are closed", |status| {
+        expectation.problems.extend(until(&own, "all listeners are closed", |status| {
             let slots = status.slots("listeners")?;
             // The daemon's own listener, which serves this request, may have a slot by now.
             Ok((slots.used > 1).then(|| format!("{} of {} slots are still used", slots.used, slots.capacity)))
         })?);
-        let closed = Observation::of(own.server(), bench.netns.inode())?;
-        scene.problems.extend(check::residuals(&bench.netns.counters()?, &closed.sum()));
+        let closed = Observation::of(own.server(), fixture.netns.inode())?;
+        expectation.problems.extend(check::residuals(&fixture.netns.counters()?, &closed.sum()));
     } else {
-        scene.open.push(Box::new(listeners));
+        expectation.open.push(Box::new(listeners));
     }
-    scene.open.push(Box::new(fake));
-    Ok(scene)
+    expectation.open.push(Box::new(fake));
+    Ok(expectation)
 }
 
-fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
-    let ports = bench.settings.ports.max(WARM_UP);
+fn come_and_go(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let ports = fixture.settings.ports.max(WARM_UP);
     let settings = ["--max-listeners=512", "--keep-closed=1s", "--event-memory=64KiB"];
-    let own = bench.server.map(|_| OwnDaemon::start(&settings)).transpose()?;
+    let own = fixture.server.map(|_| OwnDaemon::start(&settings)).transpose()?;
     let series = |own: &OwnDaemon| metrics::series(own.server());
     let used = |own: &OwnDaemon| Ok::<_, anyhow::Error>(own.status()?.slots("listeners")?.used);
     let before = own.as_ref().map(|own| Ok::<_, anyhow::Error>((series(own)?, used(own)?))).transpose()?;
     let fresh = own.as_ref().map(OwnDaemon::memory).transpose()?;
 
-    let mut fake = bench.netns.run(prepare)?;
+    let mut fake = fixture.netns.run(prepare)?;
     let start = Instant::now();
     let mut warm = None;
     for first in (0..ports).step_by(BATCH as usize) {
-        fake = bench.netns.run(move || {
+        fake = fixture.netns.run(move || {
             let batch = first..(first + BATCH).min(ports);
             let port = |n: u32| FIRST + (n % u32::from(LAST - FIRST)) as u16;
             let before = counters::of_this_thread()?.get(Counter::ListenDrops);
@@ -125,12 +127,12 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
         }
     }
     let took = start.elapsed().as_secs_f64();
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(ports) * 2))],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let (Some(own), Some((series_before, used_before))) = (own, before) {
-        scene.problems.extend(until(&own, "all listeners are closed", |status| {
+        expectation.problems.extend(until(&own, "all listeners are closed", |status| {
             // Scrape in each poll: closed listeners are kept until they have been scraped.
             let (series, used) = (series(&own)?, status.slots("listeners")?.used);
             // The closed listeners share a row of drops per cause and stage, with the metrics that accompany
@@ -140,12 +142,12 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
                 format!("{used} slots are used, {used_before} were; {series} series, {series_before} were")
             }))
         })?);
-        let seen = Observation::of(own.server(), bench.netns.inode())?;
-        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let seen = Observation::of(own.server(), fixture.netns.inode())?;
+        expectation.problems.extend(check::residuals(&fixture.netns.counters()?, &seen.sum()));
         let status = own.status()?;
-        scene.problems.extend(status.identity());
+        expectation.problems.extend(status.identity());
         let (after, slots) = (own.memory()?, status.slots("listeners")?);
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "{ports} ports in {took:.1} s: {} slots given back, {} used of {}; {} charges folded; memory {} KiB at first, {} KiB after {WARM_UP} \
              ports, {after} KiB at the end; {series_before} series before, {} after",
             slots.given_back,
@@ -158,14 +160,14 @@ fn come_and_go(bench: &Bench<'_>) -> Result<Scene> {
         ));
         // Listeners that found no slot in time were charged to `other`.
         if slots.given_back < slots.capacity || slots.given_back + status.events.folded < u64::from(ports) {
-            scene.problems.push(format!("only {} slots were given back", slots.given_back));
+            expectation.problems.push(format!("only {} slots were given back", slots.given_back));
         }
         if warm.is_some_and(|warm| after > warm + GROWTH) {
-            scene.problems.push(format!("the daemon's memory grew to {after} KiB"));
+            expectation.problems.push(format!("the daemon's memory grew to {after} KiB"));
         }
     }
-    scene.open.push(Box::new(fake));
-    Ok(scene)
+    expectation.open.push(Box::new(fake));
+    Ok(expectation)
 }
 
 /// Polls until `wrong` finds no problem; returns the last problem at the time limit.

@@ -8,8 +8,9 @@ use socket2::Socket;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, Scenario, Share, cause,
+    stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
 use crate::lab::sysctl;
@@ -20,7 +21,7 @@ pub(super) const BURST: Experiment = Experiment {
     incident: "listen(128), nobody accepts, 500 clients connect at once and try again for some seconds",
     verdict: "accept queue full, by a burst: 129 connections fit, the others wait seconds for their next SYN; a backlog of 500 would \
               have been enough",
-    provoke: Provoke::Inside(burst),
+    provoke: Scenario::Inside(burst),
 };
 
 pub(super) const PACED: Experiment = Experiment {
@@ -28,7 +29,7 @@ pub(super) const PACED: Experiment = Experiment {
     name: "paced",
     incident: "listen(128), 400 clients connect 5 ms apart, the server accepts each as it comes",
     verdict: "no drop: the same clients that overflow a queue of 128 at once never fill it at this pace",
-    provoke: Provoke::Inside(paced),
+    provoke: Scenario::Inside(paced),
 };
 
 const CLIENTS: u64 = 500;
@@ -37,14 +38,14 @@ const BACKLOG: i32 = 128;
 const AT_ONCE: u64 = CLIENTS - 129;
 const IN_FOUR_SECONDS: u64 = 3 * AT_ONCE;
 
-fn burst(_: &Settings) -> Result<Scene> {
+fn burst(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let listener = Listener::ipv4(8009, BACKLOG)?;
     let clients: Vec<Socket> =
         (0..CLIENTS).map(|_| connect_nonblocking(listener.loopback())).collect::<Result<_>>()?;
     wait_for(Counter::ListenDrops, IN_FOUR_SECONDS, Duration::from_secs(4))?;
     let any_stage = |amount| Share { cause: cause::ACCEPT_QUEUE_FULL, stages: stage::ANY, amount };
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(AT_ONCE)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -64,15 +65,15 @@ fn burst(_: &Settings) -> Result<Scene> {
             peers: local_addresses(&clients)?,
             at_least: 20,
             // Two CPUs can both find the last place free, so the queue may exceed its limit slightly.
-            accept_queue: Some(crate::lab::scene::QueueState { length: 128..=140, limit: 128 }),
+            accept_queue: Some(crate::lab::expectation::QueueState { length: 128..=140, limit: 128 }),
             syn_queue: None,
         }]),
         open: vec![Box::new((listener, clients))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn paced(_: &Settings) -> Result<Scene> {
+fn paced(_: &LabSettings) -> Result<Expectation> {
     const CLIENTS: usize = 400;
     const PACE: Duration = Duration::from_millis(5);
     sysctl::defaults()?;
@@ -89,12 +90,12 @@ fn paced(_: &Settings) -> Result<Scene> {
     if accepted.len() < CLIENTS {
         problems.push(format!("{} of {CLIENTS} clients were accepted", accepted.len()));
     }
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(0))],
         events: Some(vec![]),
         measured: vec![format!("the accept queue held {longest} of {BACKLOG} at most")],
         problems,
         open: vec![Box::new((listener, clients, accepted))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

@@ -12,8 +12,8 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::{Counter, Counters};
 use crate::lab::endings::Endings;
+use crate::lab::expectation::{Amount, Expectation, ExpectedListener, Experiment, Fixture, Scenario, stage};
 use crate::lab::netns::Netns;
-use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, stage};
 use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::{counters, sysctl};
 
@@ -24,16 +24,16 @@ pub(super) const CHURN: Experiment = Experiment {
                then all of it is destroyed at once; beside them, one namespace lives on",
     verdict: "accept queue full in each: at its end every namespace's counters were exactly what its listener was charged, \
               and none was taken for one that had its inode number before",
-    provoke: Provoke::Watching(churn),
+    provoke: Scenario::Watching(churn),
 };
 
 const NAMESPACES: u64 = 240;
 const AT_ONCE: usize = 12;
 const PORT: u16 = 8028;
 
-fn churn(bench: &Bench<'_>) -> Result<Scene> {
-    let endings = Endings::begin(bench.server)?;
-    let mut scene = bench.netns.run(|| neighbour(PORT, 3))?;
+fn churn(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let endings = Endings::begin(fixture.server)?;
+    let mut expectation = fixture.netns.run(|| neighbour(PORT, 3))?;
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
         let work = || -> Result<()> {
@@ -51,18 +51,18 @@ fn churn(bench: &Bench<'_>) -> Result<Scene> {
             .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a thread of the lab panicked"))?)
     })?;
     let (namespaces, inodes) = endings.numbers();
-    scene.measured.push(format!("{namespaces} namespaces had {inodes} inode numbers"));
-    if let Some(server) = bench.server {
-        scene.problems.extend(endings.check(server)?);
+    expectation.measured.push(format!("{namespaces} namespaces had {inodes} inode numbers"));
+    if let Some(server) = fixture.server {
+        expectation.problems.extend(endings.check(server)?);
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Overflows a listener in the namespace that lives throughout the experiment.
-fn neighbour(port: u16, clients: u64) -> Result<Scene> {
+fn neighbour(port: u16, clients: u64) -> Result<Expectation> {
     sysctl::defaults()?;
     let (listener, sockets) = overflow(port, clients)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(clients))],
         listeners: vec![ExpectedListener::overflowed(
             listener.address(),
@@ -70,7 +70,7 @@ fn neighbour(port: u16, clients: u64) -> Result<Scene> {
             Amount::All(Counter::ListenDrops),
         )],
         open: vec![Box::new((listener, sockets))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

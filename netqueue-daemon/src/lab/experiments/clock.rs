@@ -11,10 +11,10 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::client::Server;
 use crate::lab::counters::{self, Counter};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::host_setting::{self, ClockSetBack};
 use crate::lab::metrics;
 use crate::lab::own_daemon::OwnDaemon;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking};
 use crate::lab::sysctl;
 
@@ -23,7 +23,7 @@ pub(super) const SET_BACK: Experiment = Experiment {
     name: "clock-set-back",
     incident: "a listener drops one SYN and is closed; the wall clock is set back a day; another listener drops a burst",
     verdict: "the burst is a spike, events are in order with times of the clock as it is set, and the closed listener is folded in time",
-    provoke: Provoke::Watching(set_back),
+    provoke: Scenario::Watching(set_back),
 };
 
 const CLOSED_PORT: u16 = 8241;
@@ -72,16 +72,16 @@ struct Row {
     port: Option<u16>,
 }
 
-fn set_back(bench: &Bench<'_>) -> Result<Scene> {
-    host_setting::allowed(bench.settings, "it sets the wall clock back a day for some seconds")?;
-    let own = bench.server.map(|_| OwnDaemon::start(&["--keep-closed=1s"])).transpose()?;
-    let closed = bench.netns.run(|| {
+fn set_back(fixture: &Fixture<'_>) -> Result<Expectation> {
+    host_setting::allowed(fixture.settings, "it sets the wall clock back a day for some seconds")?;
+    let own = fixture.server.map(|_| OwnDaemon::start(&["--keep-closed=1s"])).transpose()?;
+    let closed = fixture.netns.run(|| {
         sysctl::defaults()?;
         drop_at(CLOSED_PORT, 1)
     })?;
     if let Some(own) = &own {
         // The daemon must have the listener and its drop before the listener closes.
-        events(own, bench, "")?;
+        events(own, fixture, "")?;
     }
     drop(closed);
     let clock = ClockSetBack::by(DAY)?;
@@ -89,23 +89,23 @@ fn set_back(bench: &Bench<'_>) -> Result<Scene> {
     // Wait until what began before the step is over: even a daemon that uses the wall clock would see a burst
     // right after the step.
     thread::sleep(SETTLED);
-    let burst = bench.netns.run(|| drop_at(BURST_PORT, BURST))?;
-    let mut scene = Scene {
+    let burst = fixture.netns.run(|| drop_at(BURST_PORT, BURST))?;
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(BURST))],
         open: vec![Box::new(burst)],
-        ..Scene::default()
+        ..Expectation::default()
     };
-    if let (Some(own), Some(server)) = (&own, bench.server) {
+    if let (Some(own), Some(server)) = (&own, fixture.server) {
         let problems = [
             // The lab's own daemon is too young to have a baseline, so query the other one.
-            until("the burst is no spike", || spike(server, bench))?,
-            until("the closed listener is not folded", || folded(own, bench))?,
-            events_wrong(own, bench, since)?,
+            until("the burst is no spike", || spike(server, fixture))?,
+            until("the closed listener is not folded", || folded(own, fixture))?,
+            events_wrong(own, fixture, since)?,
         ];
-        scene.problems.extend(problems.into_iter().flatten());
+        expectation.problems.extend(problems.into_iter().flatten());
     }
     clock.restore()?;
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Opens a listener that drops at least `drops` SYNs.
@@ -138,31 +138,32 @@ fn ask<T: for<'de> Deserialize<'de>>(server: &Server, path: &str) -> Result<T> {
     Ok(answer.data)
 }
 
-fn spike(server: &Server, bench: &Bench<'_>) -> Result<bool> {
+fn spike(server: &Server, fixture: &Fixture<'_>) -> Result<bool> {
     let Spikes { spikes } = ask(server, "/api/v1/spikes")?;
-    let of_burst = |spike: &Spike| spike.netns_inode == bench.netns.inode() && spike.port == Some(BURST_PORT);
+    let of_burst =
+        |spike: &Spike| spike.netns_inode == fixture.netns.inode() && spike.port == Some(BURST_PORT);
     Ok(spikes.iter().any(of_burst))
 }
 
 /// Returns whether the closed listener has been folded, which takes two scrapes after its retention.
-fn folded(own: &OwnDaemon, bench: &Bench<'_>) -> Result<bool> {
+fn folded(own: &OwnDaemon, fixture: &Fixture<'_>) -> Result<bool> {
     metrics::series(own.server())?;
     let Listeners { listeners } = ask(own.server(), "/api/v1/listeners")?;
-    let kept = |row: &Row| row.netns_inode == bench.netns.inode() && row.port == Some(CLOSED_PORT);
+    let kept = |row: &Row| row.netns_inode == fixture.netns.inode() && row.port == Some(CLOSED_PORT);
     Ok(!listeners.iter().any(kept))
 }
 
-fn events(own: &OwnDaemon, bench: &Bench<'_>, and: &str) -> Result<Vec<(Duration, Option<u16>)>> {
-    let path = format!("/api/v1/events?order=asc&limit=1000&netns={}{and}", bench.netns.inode());
+fn events(own: &OwnDaemon, fixture: &Fixture<'_>, and: &str) -> Result<Vec<(Duration, Option<u16>)>> {
+    let path = format!("/api/v1/events?order=asc&limit=1000&netns={}{and}", fixture.netns.inode());
     let Events { events } = ask(own.server(), &path)?;
     let read = |event: Event| Ok((Duration::from_nanos(event.time_ns.parse()?), event.port));
     events.into_iter().map(read).collect()
 }
 
 /// Checks the events and their times; `stepped` is the wall clock just after it was set back.
-fn events_wrong(own: &OwnDaemon, bench: &Bench<'_>, stepped: SystemTime) -> Result<Option<String>> {
+fn events_wrong(own: &OwnDaemon, fixture: &Fixture<'_>, stepped: SystemTime) -> Result<Option<String>> {
     let of_clock = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).context("before the epoch");
-    let (all, now) = (events(own, bench, "")?, of_clock(SystemTime::now())?);
+    let (all, now) = (events(own, fixture, "")?, of_clock(SystemTime::now())?);
     let ports: Vec<_> = all.iter().filter_map(|(_, port)| *port).collect();
     if ports.first() != Some(&CLOSED_PORT) || ports.last() != Some(&BURST_PORT) {
         return Ok(Some(format!("the events are at ports {ports:?}, in this order")));
@@ -173,7 +174,7 @@ fn events_wrong(own: &OwnDaemon, bench: &Bench<'_>, stepped: SystemTime) -> Resu
     if let Some((time, _)) = all.iter().find(|(time, _)| time.abs_diff(now) > RECENT) {
         return Ok(Some(format!("an event of a moment ago is shown {:?} away from now", time.abs_diff(now))));
     }
-    let later = events(own, bench, &format!("&since={}", of_clock(stepped)?.as_secs_f64()))?;
+    let later = events(own, fixture, &format!("&since={}", of_clock(stepped)?.as_secs_f64()))?;
     let wrong = later.is_empty() || later.iter().any(|(_, port)| *port != Some(BURST_PORT));
     Ok(wrong.then(|| format!("{} events are found since the clock was set back", later.len())))
 }

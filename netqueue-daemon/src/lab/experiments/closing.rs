@@ -10,9 +10,9 @@ use socket2::Socket;
 use super::load::patiently;
 use crate::lab::client::Server;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::observation;
 use crate::lab::own_daemon::OwnDaemon;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking};
 use crate::lab::sysctl;
 
@@ -23,7 +23,7 @@ pub(super) const CLOSED_UNDER_LOAD: Experiment = Experiment {
                full before netqueue started; twice as many threads as CPUs are busy, and netqueue is stopped (SIGSTOP) for 600 \
                of every 800 ms",
     verdict: "accept queue full, 200 times; as soon as the last listener is closed, netqueue shows all of them closed",
-    provoke: Provoke::Watching(closed_under_load),
+    provoke: Scenario::Watching(closed_under_load),
 };
 
 const FIRST_PORT: u16 = 8130;
@@ -35,11 +35,11 @@ const OPEN: Duration = Duration::from_millis(30);
 const STOPPED: Duration = Duration::from_millis(600);
 const RUNNING: Duration = Duration::from_millis(200);
 
-fn closed_under_load(bench: &Bench<'_>) -> Result<Scene> {
-    let full = bench.netns.run(fill)?;
-    let own = bench.server.map(|_| OwnDaemon::start(&[])).transpose()?;
+fn closed_under_load(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let full = fixture.netns.run(fill)?;
+    let own = fixture.server.map(|_| OwnDaemon::start(&[])).transpose()?;
     if let Some(own) = &own {
-        wait_until_found(own.server(), bench.netns.inode())?;
+        wait_until_found(own.server(), fixture.netns.inode())?;
     }
     let (stop, fed) = (AtomicBool::new(false), AtomicBool::new(false));
     let (done, open) = thread::scope(|scope| {
@@ -52,31 +52,31 @@ fn closed_under_load(bench: &Bench<'_>) -> Result<Scene> {
             });
         }
         let starved = own.as_ref().map(|own| scope.spawn(|| starve(own, &fed)));
-        let done = bench.netns.run(move || come_and_go(full));
+        let done = fixture.netns.run(move || come_and_go(full));
         fed.store(true, Ordering::Relaxed);
         let starved = starved.map_or(Ok(Ok(())), |thread| thread.join());
         let done = done.and(starved.map_err(|_| anyhow!("a thread of the lab panicked")).flatten());
         // Query while the machine is still busy, and the daemon has just been continued.
-        let open = own.as_ref().map(|own| still_open(own.server(), bench.netns.inode())).transpose();
+        let open = own.as_ref().map(|own| still_open(own.server(), fixture.netns.inode())).transpose();
         stop.store(true, Ordering::Relaxed);
         (done, open)
     });
     done?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(AT_ONCE * ROUNDS)))],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let (Some(own), Some(open)) = (&own, open?) {
-        let later = still_open(own.server(), bench.netns.inode())?;
-        scene.measured.push(format!(
+        let later = still_open(own.server(), fixture.netns.inode())?;
+        expectation.measured.push(format!(
             "{} rows still open at first, {} a moment later",
             open.len(),
             later.len()
         ));
-        scene.problems.extend(open.into_iter().map(|row| format!("{row}: open without a socket")));
-        scene.problems.extend(later.into_iter().map(|row| format!("{row}: still open")));
+        expectation.problems.extend(open.into_iter().map(|row| format!("{row}: open without a socket")));
+        expectation.problems.extend(later.into_iter().map(|row| format!("{row}: still open")));
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Opens listeners with full queues that nobody empties; returns them with the queued clients.

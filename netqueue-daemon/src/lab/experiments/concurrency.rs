@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::load::{Processes, clients_in_batches, wait_until_quiet};
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{
-    Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, LabSettings, Scenario, Share, cause, stage,
 };
 use crate::lab::sockets::{Listener, localhost};
 use crate::lab::sysctl;
@@ -21,7 +21,7 @@ pub(super) const CONCURRENCY: Experiment = Experiment {
     incident: "3 listeners, one of them deferring, one dual-stack; 4 processes connect and 4 accept too slowly, for 10 s or more",
     verdict: "accept queues full at SYN time and at the final ACK, thousands of times: each drop and reset is charged to one listener, \
               and nothing is left over",
-    provoke: Provoke::Inside(concurrency),
+    provoke: Scenario::Inside(concurrency),
 };
 
 const SECONDS: u64 = 10;
@@ -29,7 +29,7 @@ const SECONDS: u64 = 10;
 /// If the clients of a machine are too slow for its servers, each further round halves the servers' speed.
 const ROUNDS: u32 = 4;
 
-fn concurrency(settings: &Settings) -> Result<Scene> {
+fn concurrency(settings: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let plain = Listener::ipv4(8201, 8)?;
     let deferring = Listener::ipv4(8202, 16)?;
@@ -54,7 +54,7 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
         resets: None,
         sole: false,
     };
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(settings.min_drops)),
             (Counter::EmbryonicRsts, Amount::AtLeast(1)),
@@ -68,7 +68,7 @@ fn concurrency(settings: &Settings) -> Result<Scene> {
         events: None,
         measured: vec![format!("{dropped} drops in rounds of {SECONDS} s: {rounds}")],
         open: vec![Box::new(listeners)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

@@ -8,10 +8,12 @@ use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, Fixture, Scenario, Share, cause, stage,
+};
 use crate::lab::metrics;
 use crate::lab::packet::{Segment, ip_packet};
 use crate::lab::raw::{self, FakePeers};
-use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
 use crate::lab::sockets::{Family, Listener};
 use crate::lab::sysctl;
 
@@ -21,15 +23,15 @@ pub(super) const HELPER: Experiment = Experiment {
     incident: "a tc program calls bpf_tcp_gen_syncookie 10 times for a listener whose accept queue is full; then one SYN is dropped by \
                another listener, on the same CPU",
     verdict: "10 overflows that are no drops at the listener that was asked for, with a counter of their own, and one drop at the other",
-    provoke: Provoke::Watching(helper),
+    provoke: Scenario::Watching(helper),
 };
 
 const CALLS: u32 = 10;
 const ASKED_FOR: u16 = 8060;
 const OTHER: u16 = 8160;
 
-fn helper(bench: &Bench<'_>) -> Result<Scene> {
-    let open = bench.netns.run(|| {
+fn helper(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let open = fixture.netns.run(|| {
         sysctl::defaults()?;
         let fake = FakePeers::of(Family::V4)?;
         let [asked_for, other] = [full(ASKED_FOR)?, full(OTHER)?];
@@ -59,16 +61,16 @@ fn helper(bench: &Bench<'_>) -> Result<Scene> {
         sole: false,
     };
     let mut problems = Vec::new();
-    if let Some(server) = bench.server {
+    if let Some(server) = fixture.server {
         const FAMILY: &str = "netqueue_syncookie_helper_overflows_total";
         for (port, right) in [(ASKED_FOR, Some(u64::from(CALLS))), (OTHER, None)] {
-            let shown = metrics::gauge(server, FAMILY, bench.netns.inode(), port)?;
+            let shown = metrics::gauge(server, FAMILY, fixture.netns.inode(), port)?;
             if shown != right {
                 problems.push(format!("{FAMILY} of port {port} is {shown:?}, right were {right:?}"));
             }
         }
     }
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::Exactly(u64::from(CALLS) + 1)),
             (Counter::ListenDrops, Amount::Exactly(1)),
@@ -77,7 +79,7 @@ fn helper(bench: &Bench<'_>) -> Result<Scene> {
         listeners: vec![listener(&open.0.0, &[]), listener(&open.1.0, &[1])],
         problems,
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{Amount, Experiment, Provoke, Scene, Settings};
+use crate::lab::expectation::{Amount, Expectation, Experiment, LabSettings, Scenario};
 use crate::lab::sockets::{Listener, connect_nonblocking, send_byte, wait_connected};
 use crate::lab::sysctl;
 
@@ -12,12 +12,12 @@ pub(super) const DEFERRED: Experiment = Experiment {
     name: "deferred",
     incident: "8 clients of a listener with TCP_DEFER_ACCEPT end their handshakes with bare ACKs and send a byte later",
     verdict: "no drop: the listener waits for data, and all eight are connected when it comes",
-    provoke: Provoke::Inside(deferred),
+    provoke: Scenario::Inside(deferred),
 };
 
 const CLIENTS: usize = 8;
 
-fn deferred(_: &Settings) -> Result<Scene> {
+fn deferred(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let listener = Listener::ipv4(8026, 16)?;
     listener.defer_accept()?;
@@ -30,7 +30,7 @@ fn deferred(_: &Settings) -> Result<Scene> {
     }
     clients.iter().try_for_each(send_byte)?;
     listener.wait_for_queue(CLIENTS as u32)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::Exactly(0)),
             (Counter::EmbryonicRsts, Amount::Exactly(0)),
@@ -39,6 +39,6 @@ fn deferred(_: &Settings) -> Result<Scene> {
         events: Some(vec![]),
         measured: vec![format!("the kernel ignored {ignored} bare ACKs (TCPDeferAcceptDrop)")],
         open: vec![Box::new((listener, clients))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 use super::wait_for;
 use crate::lab::api::{Event, Handshakes};
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, Fixture, QueueState, Scenario, Share,
+    cause, stage,
+};
 use crate::lab::observation::Observation;
 use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{
-    Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Share, cause,
-    stage,
-};
 use crate::lab::sockets::{Family, Listener, PATIENCE};
 use crate::lab::sysctl;
 use crate::lab::tcp_table::{State, TcpTable};
@@ -30,7 +30,7 @@ pub(super) const EXPIRED_HANDSHAKE: Experiment = Experiment {
                listener gave their requests up (tcp_synack_retries=1); a stranger sends an ACK",
     verdict: "six \"connection reset by peer\" of an overflow seconds ago, one handshake that was only late, and one reset that has \
               nothing to do with any queue",
-    provoke: Provoke::Watching(|bench| expired(bench, Family::V4)),
+    provoke: Scenario::Watching(|fixture| expired(fixture, Family::V4)),
 };
 
 pub(super) const EXPIRED_HANDSHAKE_V6: Experiment = Experiment {
@@ -39,7 +39,7 @@ pub(super) const EXPIRED_HANDSHAKE_V6: Experiment = Experiment {
     incident: "experiment 5 with IPv6 peers",
     verdict: "six \"connection reset by peer\" of an overflow seconds ago, one handshake that was only late, and one reset that has \
               nothing to do with any queue",
-    provoke: Provoke::Watching(|bench| expired(bench, Family::V6)),
+    provoke: Scenario::Watching(|fixture| expired(fixture, Family::V6)),
 };
 
 const PORT: u16 = 8005;
@@ -58,31 +58,35 @@ const REQUEST_LIVES_LESS_THAN: Duration = Duration::from_secs(10);
 /// Allowed deviation of netqueue's age of a handshake.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
-fn expired(bench: &Bench<'_>, family: Family) -> Result<Scene> {
-    let mut overflow = bench.netns.run(move || Overflow::prepare(family))?;
-    let watch = Watch::begin(bench, overflow.listener.address())?;
-    let mut scene = Scene::default();
+fn expired(fixture: &Fixture<'_>, family: Family) -> Result<Expectation> {
+    let mut overflow = fixture.netns.run(move || Overflow::prepare(family))?;
+    let watch = Watch::begin(fixture, overflow.listener.address())?;
+    let mut expectation = Expectation::default();
 
-    overflow = bench.netns.run(move || overflow.happen())?;
+    overflow = fixture.netns.run(move || overflow.happen())?;
     let seen = Handshakes { suspended: OVERFLOWS, unresolved: OVERFLOWS, ..Handshakes::default() };
-    scene.problems.extend(watch.expect("after the drops", |row| row.handshakes, seen)?);
+    expectation.problems.extend(watch.expect("after the drops", |row| row.handshakes, seen)?);
 
-    overflow = bench.netns.run(move || overflow.let_one_in())?;
+    overflow = fixture.netns.run(move || overflow.let_one_in())?;
     let seen = Handshakes { recovered: RECOVERED, unresolved: EXPIRED, ..seen };
-    scene.problems.extend(watch.expect("after one was let in", |row| row.handshakes, seen)?);
+    expectation.problems.extend(watch.expect("after one was let in", |row| row.handshakes, seen)?);
 
-    overflow = bench.netns.run(move || overflow.wait_until_given_up())?;
+    overflow = fixture.netns.run(move || overflow.wait_until_given_up())?;
     let seen = Handshakes { timed_out: EXPIRED, unresolved: 0, ..seen };
-    scene.problems.extend(watch.expect("when the listener gave them up", |row| row.handshakes, seen)?);
+    expectation.problems.extend(watch.expect(
+        "when the listener gave them up",
+        |row| row.handshakes,
+        seen,
+    )?);
 
-    let (overflow, ages) = bench.netns.run(move || overflow.speak_too_late())?;
+    let (overflow, ages) = fixture.netns.run(move || overflow.speak_too_late())?;
     let seen = Handshakes { expired: EXPIRED, ..seen };
-    scene.problems.extend(watch.expect("after the late packets", |row| row.handshakes, seen)?);
+    expectation.problems.extend(watch.expect("after the late packets", |row| row.handshakes, seen)?);
     if let Some(seen) = watch.until(|seen| wrong_ages(&ages, seen).is_empty())? {
-        scene.problems.extend(wrong_ages(&ages, &seen));
-        scene.measured.push(compared_ages(&ages, &seen));
+        expectation.problems.extend(wrong_ages(&ages, &seen));
+        expectation.measured.push(compared_ages(&ages, &seen));
     }
-    Ok(overflow.scene(scene))
+    Ok(overflow.expectation(expectation))
 }
 
 /// A handshake whose final ACK was dropped.
@@ -173,7 +177,7 @@ impl Overflow {
     }
 
     /// Adds the expectations at the end of the incident.
-    fn scene(self, scene: Scene) -> Scene {
+    fn expectation(self, expectation: Expectation) -> Expectation {
         let peer = |late: &Late| late.answer.to;
         let expired: Vec<_> = self.late.iter().map(peer).collect();
         let dropped = self.recovered.iter().map(|(late, _)| peer(late)).chain(expired.clone()).collect();
@@ -187,7 +191,7 @@ impl Overflow {
             accept_queue: None,
             syn_queue: None,
         };
-        Scene {
+        Expectation {
             kernel: vec![
                 (Counter::ListenOverflows, Amount::Exactly(OVERFLOWS)),
                 (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -218,7 +222,7 @@ impl Overflow {
                 reset(cause::UNKNOWN_CONNECTION, vec![self.stranger()]),
             ]),
             open: vec![Box::new(self)],
-            ..scene
+            ..expectation
         }
     }
 }

@@ -6,7 +6,9 @@ use anyhow::Result;
 use super::load::{Processes, clients_in_batches, wait_until_quiet};
 use crate::lab::api::Ghosts;
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, Fixture, Scenario, Share, cause, stage,
+};
 use crate::lab::sockets::Listener;
 use crate::lab::sysctl;
 use crate::lab::watch::Watch;
@@ -19,20 +21,20 @@ pub(super) const FAST_OPEN: Experiment = Experiment {
                for 2 s",
     verdict: "accept queue full: each drop counts once, although a SYN with data is tried as a whole handshake first, and no \
               client believes to be connected that is not",
-    provoke: Provoke::Watching(fast_open),
+    provoke: Scenario::Watching(fast_open),
 };
 
 const SECONDS: u64 = 2;
 /// Client and server, both without Fast Open cookies: the first SYN already carries data.
 const EVERYWHERE: u64 = 0x1 | 0x2 | 0x4 | 0x200;
 
-fn fast_open(bench: &Bench<'_>) -> Result<Scene> {
-    let listener = bench.netns.run(listener)?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let (mut scene, listener) = bench.netns.run(move || overflow(listener))?;
-    scene.problems.extend(watch.expect("at the end", |row| row.ghosts, Ghosts::default())?);
-    scene.open = vec![Box::new(listener)];
-    Ok(scene)
+fn fast_open(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let listener = fixture.netns.run(listener)?;
+    let watch = Watch::begin(fixture, listener.address())?;
+    let (mut expectation, listener) = fixture.netns.run(move || overflow(listener))?;
+    expectation.problems.extend(watch.expect("at the end", |row| row.ghosts, Ghosts::default())?);
+    expectation.open = vec![Box::new(listener)];
+    Ok(expectation)
 }
 
 fn listener() -> Result<Listener> {
@@ -46,7 +48,7 @@ fn listener() -> Result<Listener> {
     Ok(listener)
 }
 
-fn overflow(listener: Listener) -> Result<(Scene, Listener)> {
+fn overflow(listener: Listener) -> Result<(Expectation, Listener)> {
     let mut acceptors = Processes::default();
     acceptors.0.push(spawn_acceptor(&listener, Acceptor { pause_ms: 2, seconds: SECONDS })?);
     let target = [listener.loopback()];
@@ -65,7 +67,7 @@ fn overflow(listener: Listener) -> Result<(Scene, Listener)> {
         problems.push("the incident did not happen: no SYN with data opened a connection".to_owned());
     }
     let full = |stages, amount| Share { cause: cause::ACCEPT_QUEUE_FULL, stages, amount };
-    let scene = Scene {
+    let expectation = Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(100)),
             (Counter::SyncookiesSent, Amount::Exactly(0)),
@@ -90,7 +92,7 @@ fn overflow(listener: Listener) -> Result<(Scene, Listener)> {
         }],
         measured: vec![format!("{opened} connections were opened by a SYN with data (TCPFastOpenPassive)")],
         problems,
-        ..Scene::default()
+        ..Expectation::default()
     };
-    Ok((scene, listener))
+    Ok((expectation, listener))
 }

@@ -9,12 +9,12 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
+    Share, cause, stage,
+};
 use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
-    stage,
-};
 use crate::lab::sockets::{
     Family, Listener, PATIENCE, connect_nonblocking, local_addresses, send_byte, wait_connected,
 };
@@ -25,7 +25,7 @@ pub(super) const OVERFLOW: Experiment = Experiment {
     name: "final-ack-overflow",
     incident: "listen(8) with 7 connections queued; 8 handshakes under way end at once, 6 of their final ACKs find the queue full",
     verdict: "accept queue full at the final ACK: six clients believe they are connected and the server has no socket for them yet",
-    provoke: Provoke::Inside(|_: &Settings| raw(Family::V4, 8003, false)),
+    provoke: Scenario::Inside(|_: &LabSettings| raw(Family::V4, 8003, false)),
 };
 
 pub(super) const OVERFLOW_DEFERRED: Experiment = Experiment {
@@ -33,7 +33,7 @@ pub(super) const OVERFLOW_DEFERRED: Experiment = Experiment {
     name: "final-ack-overflow-deferred",
     incident: "the same with TCP_DEFER_ACCEPT and real clients, whose first byte ends the handshake",
     verdict: "accept queue full at the final ACK, once more for each retransmission of a waiting client",
-    provoke: Provoke::Inside(|_: &Settings| deferred(8103, false)),
+    provoke: Scenario::Inside(|_: &LabSettings| deferred(8103, false)),
 };
 
 pub(super) const ABORT: Experiment = Experiment {
@@ -41,7 +41,7 @@ pub(super) const ABORT: Experiment = Experiment {
     name: "abort-on-overflow",
     incident: "experiment 3 with tcp_abort_on_overflow=1",
     verdict: "accept queue full at the final ACK, and each of the six is reset at once because tcp_abort_on_overflow is 1",
-    provoke: Provoke::Inside(|_: &Settings| raw(Family::V4, 8004, true)),
+    provoke: Scenario::Inside(|_: &LabSettings| raw(Family::V4, 8004, true)),
 };
 
 pub(super) const ABORT_DEFERRED: Experiment = Experiment {
@@ -49,7 +49,7 @@ pub(super) const ABORT_DEFERRED: Experiment = Experiment {
     name: "abort-on-overflow-deferred",
     incident: "experiment 3b with tcp_abort_on_overflow=1",
     verdict: "accept queue full at the final ACK, and each of the six clients reads \"connection reset by peer\"",
-    provoke: Provoke::Inside(|_: &Settings| deferred(8104, true)),
+    provoke: Scenario::Inside(|_: &LabSettings| deferred(8104, true)),
 };
 
 pub(super) const COOKIE_ACK: Experiment = Experiment {
@@ -58,7 +58,7 @@ pub(super) const COOKIE_ACK: Experiment = Experiment {
     incident: "tcp_syncookies=2, tcp_abort_on_overflow=1, listen(1): 6 clients return their cookies, 4 find the queue full",
     verdict: "accept queue full at the ACK of a cookie: four clients believe they are connected, the server remembers nothing of them, \
               and tcp_abort_on_overflow does not apply",
-    provoke: Provoke::Inside(|_: &Settings| cookie_ack(Family::V4, 8016)),
+    provoke: Scenario::Inside(|_: &LabSettings| cookie_ack(Family::V4, 8016)),
 };
 
 pub(super) const OVERFLOW_V6: Experiment = Experiment {
@@ -66,7 +66,7 @@ pub(super) const OVERFLOW_V6: Experiment = Experiment {
     name: "final-ack-overflow-ipv6",
     incident: "experiment 3 with IPv6 peers",
     verdict: "accept queue full at the final ACK: six clients believe they are connected and the server has no socket for them yet",
-    provoke: Provoke::Inside(|_: &Settings| raw(Family::V6, 8303, false)),
+    provoke: Scenario::Inside(|_: &LabSettings| raw(Family::V6, 8303, false)),
 };
 
 pub(super) const ABORT_V6: Experiment = Experiment {
@@ -74,7 +74,7 @@ pub(super) const ABORT_V6: Experiment = Experiment {
     name: "abort-on-overflow-ipv6",
     incident: "experiment 4 with IPv6 peers",
     verdict: "accept queue full at the final ACK, and each of the six is reset at once because tcp_abort_on_overflow is 1",
-    provoke: Provoke::Inside(|_: &Settings| raw(Family::V6, 8304, true)),
+    provoke: Scenario::Inside(|_: &LabSettings| raw(Family::V6, 8304, true)),
 };
 
 pub(super) const COOKIE_ACK_V6: Experiment = Experiment {
@@ -83,7 +83,7 @@ pub(super) const COOKIE_ACK_V6: Experiment = Experiment {
     incident: "experiment 16 with IPv6 peers",
     verdict: "accept queue full at the ACK of a cookie: four clients believe they are connected, the server remembers nothing of them, \
               and tcp_abort_on_overflow does not apply",
-    provoke: Provoke::Inside(|_: &Settings| cookie_ack(Family::V6, 8316)),
+    provoke: Scenario::Inside(|_: &LabSettings| cookie_ack(Family::V6, 8316)),
 };
 
 const BACKLOG: i32 = 8;
@@ -95,7 +95,7 @@ const FULL: u32 = 9;
 const FITTING: usize = (FULL - QUEUED) as usize;
 const OVERFLOWS: u64 = HANDSHAKES as u64 - FITTING as u64;
 
-pub(super) fn raw(family: Family, port: u16, abort: bool) -> Result<Scene> {
+pub(super) fn raw(family: Family, port: u16, abort: bool) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_abort_on_overflow", abort.into())?;
     let fake = FakePeers::of(family)?;
@@ -105,9 +105,9 @@ pub(super) fn raw(family: Family, port: u16, abort: bool) -> Result<Scene> {
     let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
     let late = finish(&fake, &listener, &answers, FITTING, FULL)?;
     let exactly = Amount::Exactly(OVERFLOWS);
-    let mut scene = overflowed(&listener, late, exactly, abort);
-    scene.open = vec![Box::new((listener, queued, fake))];
-    Ok(scene)
+    let mut expectation = overflowed(&listener, late, exactly, abort);
+    expectation.open = vec![Box::new((listener, queued, fake))];
+    Ok(expectation)
 }
 
 /// Sends the final ACKs, first those that fit; returns the peers that found no room.
@@ -130,7 +130,7 @@ fn finish(
     Ok(late.iter().map(|answer| answer.to).collect())
 }
 
-fn deferred(port: u16, abort: bool) -> Result<Scene> {
+fn deferred(port: u16, abort: bool) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_abort_on_overflow", abort.into())?;
     let listener = Listener::ipv4(port, BACKLOG)?;
@@ -146,13 +146,13 @@ fn deferred(port: u16, abort: bool) -> Result<Scene> {
     wait_for(Counter::ListenDrops, OVERFLOWS, Duration::from_secs(5))?;
     // A client that is not reset sends its byte again.
     let amount = if abort { Amount::Exactly(OVERFLOWS) } else { Amount::AtLeast(OVERFLOWS) };
-    let mut scene = overflowed(&listener, local_addresses(late)?, amount, abort);
-    scene.open = vec![Box::new((listener, queued, clients))];
-    Ok(scene)
+    let mut expectation = overflowed(&listener, local_addresses(late)?, amount, abort);
+    expectation.open = vec![Box::new((listener, queued, clients))];
+    Ok(expectation)
 }
 
 /// Expects the drops of final ACKs, and resets only if the sysctl requests them.
-fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort: bool) -> Scene {
+fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort: bool) -> Expectation {
     let resets = if abort { OVERFLOWS } else { 0 };
     let drop_events = ExpectedEvents {
         kind: "drop",
@@ -174,7 +174,7 @@ fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort
         accept_queue: None,
         syn_queue: None,
     };
-    Scene {
+    Expectation {
         kernel: vec![
             (Counter::ListenOverflows, amount),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -196,11 +196,11 @@ fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort
             sole: true,
         }],
         events: Some(if abort { vec![drop_events, reset_events] } else { vec![drop_events] }),
-        ..Scene::default()
+        ..Expectation::default()
     }
 }
 
-fn cookie_ack(family: Family, port: u16) -> Result<Scene> {
+fn cookie_ack(family: Family, port: u16) -> Result<Expectation> {
     const HANDSHAKES: u16 = 6;
     const FITTING: usize = 2;
     const OVERFLOWS: usize = 4;
@@ -212,7 +212,7 @@ fn cookie_ack(family: Family, port: u16) -> Result<Scene> {
     fake.send_syns(HANDSHAKES, listener.loopback())?;
     let answers = fake.syn_acks(HANDSHAKES.into(), PATIENCE)?;
     let late = finish(&fake, &listener, &answers, FITTING, FITTING as u32)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::Exactly(OVERFLOWS as u64)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -240,6 +240,6 @@ fn cookie_ack(family: Family, port: u16) -> Result<Scene> {
             syn_queue: None,
         }]),
         open: vec![Box::new((listener, fake))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

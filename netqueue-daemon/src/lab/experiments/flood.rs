@@ -8,12 +8,12 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
+    Share, cause, stage,
+};
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer, peers};
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
-    stage,
-};
 use crate::lab::sockets::Listener;
 use crate::lab::sysctl;
 
@@ -22,7 +22,7 @@ pub(super) const WITHOUT_COOKIES: Experiment = Experiment {
     name: "syn-flood",
     incident: "tcp_syncookies=0, listen(1), 542 SYNs from peers that never answer",
     verdict: "SYN queue full and tcp_syncookies is 0: every further SYN is dropped; the queue's limit is the listener's own backlog",
-    provoke: Provoke::Inside(without_cookies),
+    provoke: Scenario::Inside(without_cookies),
 };
 
 pub(super) const WITH_COOKIES: Experiment = Experiment {
@@ -30,7 +30,7 @@ pub(super) const WITH_COOKIES: Experiment = Experiment {
     name: "syn-flood-cookies",
     incident: "the same with tcp_syncookies=1",
     verdict: "SYN queue full, absorbed: every further SYN is answered with a cookie and nothing is lost",
-    provoke: Provoke::Inside(with_cookies),
+    provoke: Scenario::Inside(with_cookies),
 };
 
 pub(super) const LAST_QUARTER: Experiment = Experiment {
@@ -39,7 +39,7 @@ pub(super) const LAST_QUARTER: Experiment = Experiment {
     incident: "tcp_syncookies=0, tcp_max_syn_backlog=64, listen(1024), 200 SYNs from peers that never answer",
     verdict: "the last quarter of tcp_max_syn_backlog is kept for peers that connected before: neither queue of the listener is full, \
               raise tcp_max_syn_backlog or turn cookies on",
-    provoke: Provoke::Inside(last_quarter),
+    provoke: Scenario::Inside(last_quarter),
 };
 
 const FLOOD: u16 = 542;
@@ -59,13 +59,13 @@ fn flood(listener: &Listener, count: u16) -> Result<FakePeers> {
     Ok(fake)
 }
 
-fn without_cookies(_: &Settings) -> Result<Scene> {
+fn without_cookies(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_syncookies", 0)?;
     let listener = Listener::ipv4(8006, 1)?;
     let fake = flood(&listener, FLOOD)?;
     wait_for(Counter::ListenDrops, REFUSED, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(REFUSED)),
             (Counter::ReqQFullDrop, Amount::All(Counter::ListenDrops)),
@@ -79,16 +79,16 @@ fn without_cookies(_: &Settings) -> Result<Scene> {
             QueueState { length: 1..=2, limit: 1 },
         )]),
         open: vec![Box::new((listener, fake))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn with_cookies(_: &Settings) -> Result<Scene> {
+fn with_cookies(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let listener = Listener::ipv4(8007, 1)?;
     let fake = flood(&listener, FLOOD)?;
     wait_for(Counter::SyncookiesSent, REFUSED, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::SyncookiesSent, Amount::AtLeast(REFUSED)),
             (Counter::ReqQFullDoCookies, Amount::All(Counter::SyncookiesSent)),
@@ -102,11 +102,11 @@ fn with_cookies(_: &Settings) -> Result<Scene> {
         }],
         events: Some(vec![]),
         open: vec![Box::new((listener, fake))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn last_quarter(_: &Settings) -> Result<Scene> {
+fn last_quarter(_: &LabSettings) -> Result<Expectation> {
     const SYNS: u16 = 200;
     // 64 less its last quarter is 48; two or three more get in, depending on the kernel's first value.
     const REFUSED: u64 = 145;
@@ -116,7 +116,7 @@ fn last_quarter(_: &Settings) -> Result<Scene> {
     let listener = Listener::ipv4(8008, 1024)?;
     let fake = flood(&listener, SYNS)?;
     wait_for(Counter::ListenDrops, REFUSED, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(REFUSED)),
             (Counter::ListenOverflows, Amount::Exactly(0)),
@@ -130,7 +130,7 @@ fn last_quarter(_: &Settings) -> Result<Scene> {
             QueueState { length: 49..=52, limit: 48 },
         )]),
         open: vec![Box::new((listener, fake))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

@@ -7,11 +7,13 @@ use anyhow::Result;
 use super::wait_for;
 use crate::lab::check;
 use crate::lab::counters::{self, Counter};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, Fixture, Scenario, Share, cause, stage,
+};
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::OwnDaemon;
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer};
-use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
 use crate::lab::sockets::Listener;
 use crate::lab::sysctl;
 
@@ -22,7 +24,7 @@ pub(super) const FLOOD: Experiment = Experiment {
                listener drops one SYN in 2,000",
     verdict: "SYN queue full, every drop counted; some thousand of them are shown one by one, the others are counted as suppressed; each \
               drop of the neighbour is shown; the daemon's memory stays where it is",
-    provoke: Provoke::Watching(flood),
+    provoke: Scenario::Watching(flood),
 };
 
 pub(super) const STANDSTILL: Experiment = Experiment {
@@ -32,7 +34,7 @@ pub(super) const STANDSTILL: Experiment = Experiment {
                are dropped",
     verdict: "every drop counted, some two dozen events delivered and each of the others counted as lost: the ring was full; afterwards \
               events come again",
-    provoke: Provoke::Watching(standstill),
+    provoke: Scenario::Watching(standstill),
 };
 
 /// Number of different peers; after that many SYNs the same peers return.
@@ -42,14 +44,14 @@ const ONE_IN: u32 = 2000;
 const GROWTH: u64 = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn flood(bench: &Bench<'_>) -> Result<Scene> {
-    let syns = bench.settings.syns;
-    let own = bench.server.map(|_| OwnDaemon::start(&[])).transpose()?;
+fn flood(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let syns = fixture.settings.syns;
+    let own = fixture.server.map(|_| OwnDaemon::start(&[])).transpose()?;
     let before = own.as_ref().map(OwnDaemon::memory).transpose()?;
     let start = Instant::now();
-    let (flooded, neighbour, fake) = bench.netns.run(move || flood_two(syns))?;
+    let (flooded, neighbour, fake) = fixture.netns.run(move || flood_two(syns))?;
     let took = start.elapsed().as_secs_f64();
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             // The queues below TCP may lose a few.
             (Counter::ListenDrops, Amount::AtLeast(u64::from(syns) * 99 / 100)),
@@ -59,39 +61,39 @@ fn flood(bench: &Bench<'_>) -> Result<Scene> {
             dropped(&flooded, Amount::AtLeast(u64::from(syns) * 98 / 100)),
             dropped(&neighbour, Amount::AtLeast(u64::from(syns / ONE_IN) / 2)),
         ],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let (Some(own), Some(before)) = (own, before) {
-        let counted = bench.netns.counters()?;
-        let seen = Observation::of(own.server(), bench.netns.inode())?;
-        scene.problems.extend(check::residuals(&counted, &seen.sum()));
+        let counted = fixture.netns.counters()?;
+        let seen = Observation::of(own.server(), fixture.netns.inode())?;
+        expectation.problems.extend(check::residuals(&counted, &seen.sum()));
         let after = own.memory()?;
         let status = own.status()?;
-        scene.problems.extend(status.identity());
+        expectation.problems.extend(status.identity());
         if after > before + GROWTH {
-            scene.problems.push(format!("the daemon's memory grew from {before} to {after} KiB"));
+            expectation.problems.push(format!("the daemon's memory grew from {before} to {after} KiB"));
         }
         let row = |listener: &Listener| seen.rows.iter().find(|row| row.is_listener(listener.address()));
         if let (Some(flooded), Some(neighbour)) = (row(&flooded), row(&neighbour)) {
             let (told, drops) = (flooded.events.shown, flooded.drops.total);
-            scene.measured.push(format!(
+            expectation.measured.push(format!(
                 "{syns} SYNs in {took:.1} s: of {drops} drops {told} are shown, {} suppressed, {} lost; memory {before} KiB before, \
                  {after} KiB after",
                 flooded.events.suppressed, flooded.events.lost
             ));
             if flooded.events.suppressed == 0 {
-                scene.problems.push("a flood was told event by event".to_owned());
+                expectation.problems.push("a flood was told event by event".to_owned());
             }
             if neighbour.events.shown != neighbour.drops.total {
                 let events = neighbour.events;
-                scene.problems.push(format!("the neighbour's drops are not all shown: {events:?}"));
+                expectation.problems.push(format!("the neighbour's drops are not all shown: {events:?}"));
             }
         } else {
-            scene.problems.push("the lab's own daemon does not know both listeners".to_owned());
+            expectation.problems.push("the lab's own daemon does not know both listeners".to_owned());
         }
     }
-    scene.open.push(Box::new((flooded, neighbour, fake)));
-    Ok(scene)
+    expectation.open.push(Box::new((flooded, neighbour, fake)));
+    Ok(expectation)
 }
 
 /// Fills the SYN queues of two listeners; one then gets all SYNs, the other one in [`ONE_IN`].
@@ -127,17 +129,17 @@ fn dropped(listener: &Listener, amount: Amount) -> ExpectedListener {
     }
 }
 
-fn standstill(bench: &Bench<'_>) -> Result<Scene> {
+fn standstill(fixture: &Fixture<'_>) -> Result<Expectation> {
     const SYNS: u16 = 2000;
     const AFTERWARDS: u64 = 8;
-    let own = match bench.server {
+    let own = match fixture.server {
         Some(_) => Some(OwnDaemon::start(&["--ring-size=4096", "--event-rate=unlimited"])?),
         None => None,
     };
     if let Some(own) = &own {
         own.freeze()?;
     }
-    let provoked = bench.netns.run(|| {
+    let provoked = fixture.netns.run(|| {
         let (listener, fake) = full_listener(8042)?;
         fake.send_syns(SYNS, listener.loopback())?;
         wait_for(Counter::ListenDrops, u64::from(SYNS) - 2, PATIENCE)?;
@@ -147,23 +149,23 @@ fn standstill(bench: &Bench<'_>) -> Result<Scene> {
         own.wake()?;
     }
     let (listener, fake) = provoked?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(u64::from(SYNS) - 2))],
         listeners: vec![dropped(&listener, Amount::All(Counter::ListenDrops))],
-        ..Scene::default()
+        ..Expectation::default()
     };
     let mut open = (listener, fake);
     if let Some(own) = own {
         let status = own.status()?;
         let (delivered, lost) = (status.events.stored, status.lost("ring_full"));
-        scene.measured.push(format!("{delivered} events delivered, {lost} lost"));
-        scene.problems.extend(status.identity());
+        expectation.measured.push(format!("{delivered} events delivered, {lost} lost"));
+        expectation.problems.extend(status.identity());
         if delivered == 0 || lost < 1000 {
-            scene
+            expectation
                 .problems
                 .push(format!("{delivered} events were delivered and {lost} lost: the ring was not full"));
         }
-        open = bench.netns.run(move || {
+        open = fixture.netns.run(move || {
             let before = counters::of_this_thread()?.get(Counter::ListenDrops);
             // The first two peers already have requests.
             open.1.send_syns(2 + AFTERWARDS as u16, open.0.loopback())?;
@@ -171,22 +173,22 @@ fn standstill(bench: &Bench<'_>) -> Result<Scene> {
             Ok(open)
         })?;
         let again = own.status()?;
-        scene.problems.extend(again.identity());
+        expectation.problems.extend(again.identity());
         if again.events.stored < delivered + AFTERWARDS {
-            scene.problems.push(format!(
+            expectation.problems.push(format!(
                 "afterwards {} more events were delivered, of {AFTERWARDS} drops",
                 again.events.stored - delivered
             ));
         }
-        let seen = Observation::of(own.server(), bench.netns.inode())?;
-        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let seen = Observation::of(own.server(), fixture.netns.inode())?;
+        expectation.problems.extend(check::residuals(&fixture.netns.counters()?, &seen.sum()));
         let says = |warning: &String| warning.contains("ring_full");
         if !seen.warnings.iter().any(says) {
-            scene.problems.push("the answer does not say that events are missing".to_owned());
+            expectation.problems.push("the answer does not say that events are missing".to_owned());
         }
     }
-    scene.open.push(Box::new(open));
-    Ok(scene)
+    expectation.open.push(Box::new(open));
+    Ok(expectation)
 }
 
 /// Default number of SYNs of the flood.

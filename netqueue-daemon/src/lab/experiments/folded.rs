@@ -9,11 +9,11 @@ use anyhow::Result;
 use super::load::patiently;
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::metrics;
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::OwnDaemon;
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, raise_descriptor_limit};
 use crate::lab::sysctl;
 
@@ -23,7 +23,7 @@ pub(super) const MORE_THAN_SLOTS: Experiment = Experiment {
     incident: "a daemon with room for 256 listeners; 256 of them get a connection each, then 1,500 others drop SYNs",
     verdict: "every drop counted; at least 64 of those that drop have counts of their own; the drops of the others are in \
               port=\"other\", and status, warnings and metric say how many",
-    provoke: Provoke::Watching(more_than_slots),
+    provoke: Scenario::Watching(more_than_slots),
 };
 
 const ROOM: u16 = 256;
@@ -36,12 +36,12 @@ const FIRST_DROPPING: u16 = 20_000;
 const SYNS: u16 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn more_than_slots(bench: &Bench<'_>) -> Result<Scene> {
+fn more_than_slots(fixture: &Fixture<'_>) -> Result<Expectation> {
     raise_descriptor_limit()?;
     let room = format!("--max-listeners={ROOM}");
-    let own = bench.server.map(|_| OwnDaemon::start(&[&room])).transpose()?;
+    let own = fixture.server.map(|_| OwnDaemon::start(&[&room])).transpose()?;
     let drops = u64::from(DROPPING) * u64::from(SYNS - 1);
-    let open = bench.netns.run(move || {
+    let open = fixture.netns.run(move || {
         sysctl::defaults()?;
         sysctl::ensure("ipv4/tcp_syncookies", 0)?;
         let fake = FakePeers::create()?;
@@ -51,18 +51,18 @@ fn more_than_slots(bench: &Bench<'_>) -> Result<Scene> {
         wait_for(Counter::ListenDrops, drops, PATIENCE)?;
         Ok((well, dropping, fake))
     })?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(drops))],
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let Some(own) = own {
-        let seen = patiently(|| Observation::of(own.server(), bench.netns.inode()))?;
+        let seen = patiently(|| Observation::of(own.server(), fixture.netns.inode()))?;
         // Resets are excluded: SYN-ACKs are retransmitted and answered, so more resets are under way.
-        let (kernel, rows) = (bench.netns.counters()?, seen.sum());
+        let (kernel, rows) = (fixture.netns.counters()?, seen.sum());
         let [kernel, rows] = [kernel, rows].map(|counters| counters.get(Counter::ListenDrops));
         if kernel != rows {
-            scene.problems.push(format!("the kernel counted {kernel} drops, its rows show {rows}"));
+            expectation.problems.push(format!("the kernel counted {kernel} drops, its rows show {rows}"));
         }
         let dropped = seen.rows.iter().filter(|row| row.kind == "listener" && row.drops.total > 0);
         let apart = dropped.filter_map(|row| row.port).collect::<HashSet<_>>().len();
@@ -70,23 +70,23 @@ fn more_than_slots(bench: &Bench<'_>) -> Result<Scene> {
         let other: u64 = other.map(|row| row.drops.total + row.resets.total).sum();
         let folded = patiently(|| own.status())?.events.folded;
         let metric = patiently(|| metrics::total(own.server(), "netqueue_charges_folded_total"))?;
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "{apart} that drop have counts of their own, {other} drops in `other`, {folded} folded"
         ));
         if apart < RESERVED {
-            scene.problems.push(format!("only {apart} listeners that drop have counts of their own"));
+            expectation.problems.push(format!("only {apart} listeners that drop have counts of their own"));
         }
         if other == 0 || folded != other || metric != Some(other) {
-            scene
+            expectation
                 .problems
                 .push(format!("{other} drops are in `other`, status says {folded}, the metric {metric:?}"));
         }
         let said = format!("{other} drops and resets");
         if !seen.warnings.iter().any(|warning| warning.contains(&said)) {
-            scene.problems.push(format!("no warning tells of {said}: {:?}", seen.warnings));
+            expectation.problems.push(format!("no warning tells of {said}: {:?}", seen.warnings));
         }
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Opens a listener with a connection in its queue.

@@ -13,7 +13,9 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::api::{Ghosts, Handshakes, Row};
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, Fixture, Scenario, Share, cause, stage,
+};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, send_byte};
 use crate::lab::sysctl;
 use crate::lab::tcp_table::{State, TcpTable};
@@ -26,7 +28,7 @@ pub(super) const GHOSTS: Experiment = Experiment {
                four of the clients the server does not know speak",
     verdict: "clients wait for a server that has forgotten them: their cookies came back while the accept queue was full. One that \
               speaks is let in while its cookie is valid, and reset afterwards",
-    provoke: Provoke::Watching(with_cookies),
+    provoke: Scenario::Watching(with_cookies),
 };
 
 pub(super) const NO_GHOSTS: Experiment = Experiment {
@@ -34,7 +36,7 @@ pub(super) const NO_GHOSTS: Experiment = Experiment {
     name: "ghosts-without-cookies",
     incident: "the same with tcp_syncookies=0",
     verdict: "more drops and no ghosts: every client that believes it is connected is served, the others are still asking",
-    provoke: Provoke::Watching(without_cookies),
+    provoke: Scenario::Watching(without_cookies),
 };
 
 const CLIENTS: usize = 200;
@@ -49,63 +51,63 @@ const QUIET_WITHIN: Duration = Duration::from_secs(15);
 const FEWEST: usize = 24;
 const SPEAKERS: usize = 2;
 
-fn with_cookies(bench: &Bench<'_>) -> Result<Scene> {
-    let listener = bench.netns.run(|| listener(8010, 1))?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let mut scene = Scene::default();
-    let mut crowd = bench.netns.run(move || Crowd::come(listener))?;
+fn with_cookies(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let listener = fixture.netns.run(|| listener(8010, 1))?;
+    let watch = Watch::begin(fixture, listener.address())?;
+    let mut expectation = Expectation::default();
+    let mut crowd = fixture.netns.run(move || Crowd::come(listener))?;
     let ghosts = crowd.ghosts.len();
     if ghosts < FEWEST {
-        scene
+        expectation
             .problems
             .push(format!("the incident did not happen: {ghosts} ghosts, at least {FEWEST} expected"));
     }
-    scene.measured.push(crowd.words());
+    expectation.measured.push(crowd.words());
     let all = ghosts as u64;
-    scene.problems.extend(watch.expect("when all is quiet", |row| row.ghosts.live, all)?);
+    expectation.problems.extend(watch.expect("when all is quiet", |row| row.ghosts.live, all)?);
     let total = match watch.until(|_| true)? {
         Some(seen) => seen.rows.iter().map(|row| row.ghosts.total).sum(),
         None => all,
     };
     // A client that a second SYN-ACK let in counts as a recovered ghost.
     let seen = Ghosts { live: all, total, recovered: total.saturating_sub(all), ..Ghosts::default() };
-    scene.problems.extend(watch.expect("when all is quiet", |row| row.ghosts, seen)?);
+    expectation.problems.extend(watch.expect("when all is quiet", |row| row.ghosts, seen)?);
 
     let speakers = SPEAKERS as u64;
-    crowd = bench.netns.run(move || crowd.speak_in_time())?;
+    crowd = fixture.netns.run(move || crowd.speak_in_time())?;
     let seen = Ghosts { live: seen.live - speakers, recovered: seen.recovered + speakers, ..seen };
-    scene.problems.extend(watch.expect("after two were let in", |row| row.ghosts, seen)?);
+    expectation.problems.extend(watch.expect("after two were let in", |row| row.ghosts, seen)?);
 
-    crowd = bench.netns.run(move || crowd.speak_too_late())?;
+    crowd = fixture.netns.run(move || crowd.speak_too_late())?;
     let seen = Ghosts { live: seen.live - speakers, ended: speakers, ..seen };
-    scene.problems.extend(watch.expect("after two were reset", |row| row.ghosts, seen)?);
-    scene.problems.extend(watch.expect("at the end", unfinished, 0)?);
+    expectation.problems.extend(watch.expect("after two were reset", |row| row.ghosts, seen)?);
+    expectation.problems.extend(watch.expect("at the end", unfinished, 0)?);
 
-    scene.kernel = vec![
+    expectation.kernel = vec![
         (Counter::ListenOverflows, Amount::AtLeast(all)),
         (Counter::SyncookiesSent, Amount::AtLeast(all)),
         (Counter::OutRsts, Amount::Exactly(speakers)),
     ];
-    Ok(crowd.scene(scene, vec![(cause::EXPIRED_HANDSHAKE, Amount::Exactly(speakers))]))
+    Ok(crowd.expectation(expectation, vec![(cause::EXPIRED_HANDSHAKE, Amount::Exactly(speakers))]))
 }
 
-fn without_cookies(bench: &Bench<'_>) -> Result<Scene> {
-    let listener = bench.netns.run(|| listener(8110, 0))?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let mut scene = Scene::default();
-    let crowd = bench.netns.run(move || Crowd::come(listener))?;
+fn without_cookies(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let listener = fixture.netns.run(|| listener(8110, 0))?;
+    let watch = Watch::begin(fixture, listener.address())?;
+    let mut expectation = Expectation::default();
+    let crowd = fixture.netns.run(move || Crowd::come(listener))?;
     if !crowd.ghosts.is_empty() {
-        scene.problems.push(format!("{} clients have no socket at the server", crowd.ghosts.len()));
+        expectation.problems.push(format!("{} clients have no socket at the server", crowd.ghosts.len()));
     }
-    scene.measured.push(crowd.words());
-    scene.problems.extend(watch.expect("when all is quiet", |row| row.ghosts, Ghosts::default())?);
-    scene.problems.extend(watch.expect("when all is quiet", unfinished, 0)?);
-    scene.kernel = vec![
+    expectation.measured.push(crowd.words());
+    expectation.problems.extend(watch.expect("when all is quiet", |row| row.ghosts, Ghosts::default())?);
+    expectation.problems.extend(watch.expect("when all is quiet", unfinished, 0)?);
+    expectation.kernel = vec![
         (Counter::ListenDrops, Amount::AtLeast(CLIENTS as u64 / 2)),
         (Counter::SyncookiesSent, Amount::Exactly(0)),
         (Counter::OutRsts, Amount::Exactly(0)),
     ];
-    Ok(crowd.scene(scene, vec![]))
+    Ok(crowd.expectation(expectation, vec![]))
 }
 
 /// Number of handshakes whose ACK was dropped and that were not completed later.
@@ -243,9 +245,9 @@ impl Crowd {
     }
 
     /// Adds the expectations at the end of the incident.
-    fn scene(self, scene: Scene, resets: Vec<(&'static str, Amount)>) -> Scene {
+    fn expectation(self, expectation: Expectation, resets: Vec<(&'static str, Amount)>) -> Expectation {
         let share = |cause, stages, counter| Share { cause, stages, amount: Amount::All(counter) };
-        Scene {
+        Expectation {
             listeners: vec![ExpectedListener {
                 address: self.listener.address(),
                 drops: vec![
@@ -256,7 +258,7 @@ impl Crowd {
                 sole: true,
             }],
             open: vec![Box::new(self)],
-            ..scene
+            ..expectation
         }
     }
 }

@@ -12,7 +12,7 @@ use super::load::Processes;
 use super::wait_for;
 use crate::lab::counters::Counter;
 use crate::lab::diagnosis::{self, Verdict};
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, Settings, cause};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, LabSettings, Scenario, cause};
 use crate::lab::sockets::{Listener, PATIENCE, connect, connect_nonblocking, send_byte};
 use crate::lab::sysctl;
 use crate::lab::tcp_table::State;
@@ -25,7 +25,7 @@ pub(super) const CRAWLER: Experiment = Experiment {
                starts again; then the server listens again",
     verdict: "a burst against a queue that somaxconn limits to 128; after the sysctl was raised: the old limit is still in force until \
               the server listens again; after that: nothing",
-    provoke: Provoke::Watching(crawler),
+    provoke: Scenario::Watching(crawler),
 };
 
 pub(super) const IDLE_CONNECTIONS: Experiment = Experiment {
@@ -33,7 +33,7 @@ pub(super) const IDLE_CONNECTIONS: Experiment = Experiment {
     name: "idle-connections",
     incident: "a server closes connections that were idle for 2 s; 8 clients keep theirs longer and send their next request on them",
     verdict: "a keep-alive race, no queue problem: the server closes after about 2 s, clients must give up idle connections earlier",
-    provoke: Provoke::Watching(idle_connections),
+    provoke: Scenario::Watching(idle_connections),
 };
 
 pub(super) const MORE_WEIGHT: Experiment = Experiment {
@@ -41,7 +41,7 @@ pub(super) const MORE_WEIGHT: Experiment = Experiment {
     name: "more-weight",
     incident: "a server that accepts 50 connections a second behind listen(128) is given 200 a second, for 12 s",
     verdict: "accept queue full because the process accepts too slowly: no backlog would have been enough",
-    provoke: Provoke::Inside(more_weight),
+    provoke: Scenario::Inside(more_weight),
 };
 
 const CRAWLER_PORT: u16 = 8201;
@@ -59,16 +59,17 @@ const STEPS: [(&str, Option<&str>); 3] = [
     ("listening again", None),
 ];
 
-fn crawler(bench: &Bench<'_>) -> Result<Scene> {
+fn crawler(fixture: &Fixture<'_>) -> Result<Expectation> {
     const BACKLOG: i32 = 1024;
-    let (listener, _server) = bench.netns.run(|| {
+    let (listener, _server) = fixture.netns.run(|| {
         sysctl::defaults()?;
         sysctl::ensure("core/somaxconn", 128)?;
         let listener = Listener::ipv4(CRAWLER_PORT, BACKLOG)?;
         let server = spawn_acceptor(&listener, Acceptor { pause_ms: 2, seconds: 60 })?;
         Ok((listener, Processes(vec![server])))
     })?;
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Scene::default() };
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Expectation::default() };
     let listener = Arc::new(listener);
     let mut charged = None;
     for (n, (step, expected)) in STEPS.into_iter().enumerate() {
@@ -77,7 +78,7 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
         }
         let since = SystemTime::now();
         let at = Arc::clone(&listener);
-        let clients = bench.netns.run(move || {
+        let clients = fixture.netns.run(move || {
             match n {
                 0 => {}
                 1 => sysctl::ensure("core/somaxconn", 10_000)?,
@@ -85,26 +86,26 @@ fn crawler(bench: &Bench<'_>) -> Result<Scene> {
             }
             crawl(&at)
         })?;
-        if let Some(server) = bench.server {
+        if let Some(server) = fixture.server {
             let said = said_first(expected, || {
-                diagnosis::at_port(server, bench.netns.inode(), CRAWLER_PORT, since)
+                diagnosis::at_port(server, fixture.netns.inode(), CRAWLER_PORT, since)
             })?;
             match said {
-                Ok(words) => scene.measured.push(format!("{step}: {words}")),
-                Err(wrong) => scene.problems.push(format!("{step}: {wrong}")),
+                Ok(words) => expectation.measured.push(format!("{step}: {words}")),
+                Err(wrong) => expectation.problems.push(format!("{step}: {wrong}")),
             }
         }
         drop(clients);
         charged = Some(Instant::now());
         // Clients that remain of this step must not count in the next one.
         let at = Arc::clone(&listener);
-        bench.netns.run(move || {
+        fixture.netns.run(move || {
             at.wait_for_queue(0)?;
             wait_until_none(CRAWLER_PORT, &[State::SynReceived, State::Established])
         })?;
     }
-    scene.open = vec![Box::new(listener)];
-    Ok(scene)
+    expectation.open = vec![Box::new(listener)];
+    Ok(expectation)
 }
 
 /// Connects 500 clients at once and keeps them for one second more.
@@ -145,12 +146,12 @@ fn said_first(
     }
 }
 
-fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
+fn idle_connections(fixture: &Fixture<'_>) -> Result<Expectation> {
     let since = SystemTime::now();
-    let race = Arc::new(bench.netns.run(Race::begin)?);
+    let race = Arc::new(fixture.netns.run(Race::begin)?);
     let limit = || -> Result<_> {
-        let Some(server) = bench.server else { return Ok(None) };
-        let verdicts = diagnosis::at_port(server, bench.netns.inode(), IDLE_PORT, since)?;
+        let Some(server) = fixture.server else { return Ok(None) };
+        let verdicts = diagnosis::at_port(server, fixture.netns.inode(), IDLE_PORT, since)?;
         let fact = |name| verdicts.first().and_then(|first| first.fact(name));
         Ok(fact("server_idle_limit_at_least").zip(fact("server_idle_limit_at_most")))
     };
@@ -159,17 +160,17 @@ fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
     while rounds < ROUNDS && (rounds < FEWEST || known.is_none()) {
         rounds += 1;
         let racing = Arc::clone(&race);
-        bench.netns.run(move || racing.round(rounds))?;
+        fixture.netns.run(move || racing.round(rounds))?;
         known = limit()?;
     }
     let resets = rounds * CLIENTS;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::Exactly(0)), (Counter::OutRsts, Amount::Exactly(resets))],
         resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(resets))],
         open: vec![Box::new(race)],
-        ..Scene::default()
+        ..Expectation::default()
     };
-    if bench.server.is_some() {
+    if fixture.server.is_some() {
         let start = Instant::now();
         while known.is_none() && start.elapsed() < SAID_WITHIN {
             thread::sleep(Duration::from_millis(100));
@@ -177,18 +178,20 @@ fn idle_connections(bench: &Bench<'_>) -> Result<Scene> {
         }
         match known {
             Some((least, most)) => {
-                scene.measured.push(format!("idle for {least:.2} to {most:.2} s before the server closes"));
+                expectation
+                    .measured
+                    .push(format!("idle for {least:.2} to {most:.2} s before the server closes"));
                 // netqueue takes both bounds from the kernel's clock, which has coarse ticks.
                 if least > IDLE.as_secs_f64() + 0.1 || most < IDLE.as_secs_f64() - 0.1 {
-                    scene.problems.push(format!("the server closes after {} s", IDLE.as_secs()));
+                    expectation.problems.push(format!("the server closes after {} s", IDLE.as_secs()));
                 }
             }
-            None => scene
+            None => expectation
                 .problems
                 .push("netqueue does not say how long the server lets connections idle".to_owned()),
         }
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Time for which the server lets connections idle.
@@ -249,7 +252,7 @@ fn read_byte(mut socket: &Socket) -> Result<()> {
     Ok(())
 }
 
-fn more_weight(_: &Settings) -> Result<Scene> {
+fn more_weight(_: &LabSettings) -> Result<Expectation> {
     const CLIENTS: u32 = 2400;
     const ARRIVAL: Duration = Duration::from_millis(5);
     sysctl::defaults()?;
@@ -263,12 +266,12 @@ fn more_weight(_: &Settings) -> Result<Scene> {
     }
     // Clients that were not let in give up without a packet: counters must not change in the comparison.
     clients.retain(|client| client.peer_addr().is_ok());
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(100)),
             (Counter::ListenOverflows, Amount::All(Counter::ListenDrops)),
         ],
         open: vec![Box::new((listener, Processes(vec![server]), clients))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

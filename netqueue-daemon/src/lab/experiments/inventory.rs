@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::lab::api::{Details, Row};
 use crate::lab::client::Server;
-use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
+use crate::lab::expectation::{Expectation, Experiment, Fixture, Scenario};
 use crate::lab::sockets::Listener;
 use crate::lab::worker::{Acceptor, spawn_acceptor};
 use crate::lab::{metrics, observation, sysctl};
@@ -18,7 +18,7 @@ pub(super) const OWNERS: Experiment = Experiment {
     incident: "a listener that never drops: it is opened, passed on to a second process, which then ends; then it is closed",
     verdict: "the listener is shown soon after it opened, with the process that opened it, then with both, then with the first alone; \
               closed, it keeps its name",
-    provoke: Provoke::Watching(owners),
+    provoke: Scenario::Watching(owners),
 };
 
 pub(super) const LIMITS: Experiment = Experiment {
@@ -26,7 +26,7 @@ pub(super) const LIMITS: Experiment = Experiment {
     name: "limits",
     incident: "a listener asks for 16 while somaxconn is 4; somaxconn is raised to 4096; the listener asks again",
     verdict: "limited by somaxconn, of 16 that it asked for; then by what somaxconn was, though it is higher now; then, and not before, by its own argument",
-    provoke: Provoke::Watching(limits),
+    provoke: Scenario::Watching(limits),
 };
 
 const OWNED: u16 = 8030;
@@ -38,14 +38,14 @@ const PROMISED: u64 = 4;
 /// Time limit of a poll.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn owners(bench: &Bench<'_>) -> Result<Scene> {
-    let mut scene = Scene::default();
-    bench.netns.run(sysctl::defaults)?;
-    let listener = bench.netns.run(|| Listener::ipv4(OWNED, 16))?;
-    if let Some(server) = bench.server {
-        found_in_time(server, bench.netns.inode(), &mut scene)?;
+fn owners(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let mut expectation = Expectation::default();
+    fixture.netns.run(sysctl::defaults)?;
+    let listener = fixture.netns.run(|| Listener::ipv4(OWNED, 16))?;
+    if let Some(server) = fixture.server {
+        found_in_time(server, fixture.netns.inode(), &mut expectation)?;
     }
-    let mut watch = Watch { bench, port: OWNED, scene: &mut scene };
+    let mut watch = Watch { fixture, port: OWNED, expectation: &mut expectation };
     let own = std::process::id();
     watch.until("it is found, with its owner", PATIENCE, |row, details| {
         details.pids() == [own] && !row.process.is_empty() && details.inode != 0
@@ -67,13 +67,13 @@ fn owners(bench: &Bench<'_>) -> Result<Scene> {
     watch.until("it is closed and keeps its name", PATIENCE, |row, details| {
         details.closed.is_some() && !row.process.is_empty() && details.pids() == [own]
     })?;
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Checks that a new listener and then its owner appear within [`PROMISED`] inventory passes.
 /// Each page reports its own number of passes, and pages that lack the listener are judged by it: a slow
 /// machine makes fewer of both.
-fn found_in_time(server: &Server, netns: u64, scene: &mut Scene) -> Result<()> {
+fn found_in_time(server: &Server, netns: u64, expectation: &mut Expectation) -> Result<()> {
     let (first, start) = (metrics::page(server)?, Instant::now());
     let looks = |page: &str, part| -> Result<u64> {
         Ok(metrics::inventory_passes_on(page, part)?
@@ -91,50 +91,52 @@ fn found_in_time(server: &Server, netns: u64, scene: &mut Scene) -> Result<()> {
             thread::sleep(Duration::from_millis(20));
             page = metrics::page(server)?;
         }
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "{} looks for {what} until it was shown, {in_vain} of them in vain",
             looks(&page, part)?
         ));
         if in_vain >= PROMISED || !shows(&page) {
-            scene.problems.push(format!("{in_vain} looks for {what} had not found it; {PROMISED} must"));
+            expectation
+                .problems
+                .push(format!("{in_vain} looks for {what} had not found it; {PROMISED} must"));
         }
     }
     Ok(())
 }
 
-fn limits(bench: &Bench<'_>) -> Result<Scene> {
-    let mut scene = Scene::default();
-    bench.netns.run(sysctl::defaults)?;
+fn limits(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let mut expectation = Expectation::default();
+    fixture.netns.run(sysctl::defaults)?;
     // Let netqueue read the sysctl before, so that it has the value at the time the listener opens.
-    bench.netns.run(|| sysctl::ensure("core/somaxconn", 4))?;
-    let listener = bench.netns.run(|| Listener::ipv4(LIMITED, 16))?;
-    let mut watch = Watch { bench, port: LIMITED, scene: &mut scene };
+    fixture.netns.run(|| sysctl::ensure("core/somaxconn", 4))?;
+    let listener = fixture.netns.run(|| Listener::ipv4(LIMITED, 16))?;
+    let mut watch = Watch { fixture, port: LIMITED, expectation: &mut expectation };
     let is = |details: &Details, backlog: u32, by: &str| {
         details.limit.backlog == Some(backlog) && details.limit.limited_by == by
     };
     watch.until("4, by somaxconn, of 16", PATIENCE, |_, details| {
         is(details, 4, "somaxconn") && details.limit.listen_argument == Some(16) && details.opened.is_some()
     })?;
-    bench.netns.run(|| sysctl::ensure("core/somaxconn", 4096))?;
+    fixture.netns.run(|| sysctl::ensure("core/somaxconn", 4096))?;
     watch.until("still 4, by what somaxconn was", PATIENCE, |_, details| {
         is(details, 4, "earlier_somaxconn")
     })?;
-    let listener = bench.netns.run(move || {
+    let listener = fixture.netns.run(move || {
         listener.listen_again(16)?;
         Ok(listener)
     })?;
     watch.until("16, by its argument", PATIENCE, |_, details| {
         is(details, 16, "listen_argument") && details.limit.listen_argument == Some(16)
     })?;
-    scene.open.push(Box::new(listener));
-    Ok(scene)
+    expectation.open.push(Box::new(listener));
+    Ok(expectation)
 }
 
 /// A listener of a namespace, polled until netqueue's answer is right.
 pub(super) struct Watch<'a> {
-    pub bench: &'a Bench<'a>,
+    pub fixture: &'a Fixture<'a>,
     pub port: u16,
-    pub scene: &'a mut Scene,
+    pub expectation: &'a mut Expectation,
 }
 
 impl Watch<'_> {
@@ -145,21 +147,21 @@ impl Watch<'_> {
         patience: Duration,
         right: impl Fn(&Row, &Details) -> bool,
     ) -> Result<()> {
-        let Some(server) = self.bench.server else { return Ok(()) };
+        let Some(server) = self.fixture.server else { return Ok(()) };
         let start = Instant::now();
         loop {
-            let rows = observation::rows(server, self.bench.netns.inode())?;
+            let rows = observation::rows(server, self.fixture.netns.inode())?;
             let row = rows.iter().rev().find(|row| row.port == Some(self.port) && row.listener.is_some());
             let details = row.and_then(|row| Some((row, row.listener.as_ref()?)));
             let took = start.elapsed();
             if details.is_some_and(|(row, details)| right(row, details)) {
-                self.scene.measured.push(format!("{what}: after {} ms", took.as_millis()));
+                self.expectation.measured.push(format!("{what}: after {} ms", took.as_millis()));
                 return Ok(());
             }
             if took > patience {
                 let said =
                     details.map_or_else(|| "nothing".to_owned(), |(_, details)| format!("{details:?}"));
-                self.scene
+                self.expectation
                     .problems
                     .push(format!("{what}: not after {} ms; netqueue says {said}", took.as_millis()));
                 return Ok(());

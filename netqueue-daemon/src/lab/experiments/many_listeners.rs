@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, stage};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, LabSettings, Scenario, stage,
+};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking};
 use crate::lab::sysctl;
 
@@ -13,22 +15,22 @@ pub(super) const MANY_LISTENERS: Experiment = Experiment {
     name: "many-listeners",
     incident: "1000 listeners, each of which drops a SYN",
     verdict: "1000 accept queues were full, each listener's row counts its own drops",
-    provoke: Provoke::Inside(many_listeners),
+    provoke: Scenario::Inside(many_listeners),
 };
 
 const LISTENERS: u16 = 1000;
 const FIRST_PORT: u16 = 11_000;
 const AT_ONCE: u16 = 50;
 
-fn many_listeners(_: &Settings) -> Result<Scene> {
+fn many_listeners(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(LISTENERS.into())),
             (Counter::ListenDrops, Amount::AtLeast(LISTENERS.into())),
             (Counter::OutRsts, Amount::Exactly(0)),
         ],
-        ..Scene::default()
+        ..Expectation::default()
     };
     for first in (FIRST_PORT..FIRST_PORT + LISTENERS).step_by(AT_ONCE.into()) {
         let mut clients = Vec::new();
@@ -38,13 +40,13 @@ fn many_listeners(_: &Settings) -> Result<Scene> {
             let queued = listener.fill(1, false)?;
             let client = connect_nonblocking(listener.loopback())?;
             let overflowed = ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::AtLeast(1));
-            scene.listeners.push(overflowed);
-            scene.open.push(Box::new((listener, queued)));
+            expectation.listeners.push(overflowed);
+            expectation.open.push(Box::new((listener, queued)));
             clients.push(client);
         }
         let so_far = u64::from(first + AT_ONCE - FIRST_PORT);
         wait_for(Counter::ListenDrops, so_far, PATIENCE)?;
         // The clients end here, on most machines before any of them retransmits its SYN.
     }
-    Ok(scene)
+    Ok(expectation)
 }

@@ -10,9 +10,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::lab::expectation::{Expectation, Experiment, Fixture, Scenario};
 use crate::lab::netns::Netns;
 use crate::lab::observation;
-use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
@@ -22,13 +22,13 @@ pub(super) const MANY: Experiment = Experiment {
     name: "many-namespaces",
     incident: "1,100 network namespaces in which a listener drops one SYN on each of 8 CPUs",
     verdict: "8,800 drops, each charged in its namespace, and no residual in any",
-    provoke: Provoke::Watching(many),
+    provoke: Scenario::Watching(many),
 };
 
 const NAMESPACES: usize = 1100;
 const CPUS: usize = 8;
 
-fn many(bench: &Bench<'_>) -> Result<Scene> {
+fn many(fixture: &Fixture<'_>) -> Result<Expectation> {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     if cpus < CPUS {
         return Err(Skip::because(format!("it takes {CPUS} CPUs, and here are {cpus}")));
@@ -39,8 +39,8 @@ fn many(bench: &Bench<'_>) -> Result<Scene> {
         let open = netns.run(move || drop_on_each_cpu(cpus))?;
         namespaces.push((netns, open));
     }
-    let mut scene = Scene::default();
-    if let Some(server) = bench.server {
+    let mut expectation = Expectation::default();
+    if let Some(server) = fixture.server {
         // The daemon compares a few more namespaces each second.
         const COMPARED_WITHIN: Duration = Duration::from_secs(45);
         thread::sleep(COMPARED_WITHIN);
@@ -58,15 +58,15 @@ fn many(bench: &Bench<'_>) -> Result<Scene> {
             inexact += u64::from(balance["exact"].as_bool() != Some(true));
         }
         let all = NAMESPACES * cpus;
-        scene
+        expectation
             .measured
             .push(format!("{attributed} of {all} drops in {compared} namespaces, {inexact} not exact"));
         if attributed != all as u64 || inexact != 0 {
-            scene.problems.push(format!("{}", status["events"]["lost"]));
+            expectation.problems.push(format!("{}", status["events"]["lost"]));
         }
     }
-    scene.open.push(Box::new(namespaces));
-    Ok(scene)
+    expectation.open.push(Box::new(namespaces));
+    Ok(expectation)
 }
 
 type Open = (Listener, Vec<socket2::Socket>);

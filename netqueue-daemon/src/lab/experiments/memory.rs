@@ -12,7 +12,7 @@ use crate::lab::counters::Counter;
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::OwnDaemon;
 
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
@@ -23,18 +23,18 @@ pub(super) const LITTLE_MEMORY: Experiment = Experiment {
     incident: "a daemon in a memory cgroup of 256 MiB (the chart's limit), on a machine that may have many more CPUs than it has \
                (cargo xtask vm --possible-cpus 240), and drops on each CPU it has",
     verdict: "the daemon starts within its limit and every drop is counted",
-    provoke: Provoke::Watching(little_memory),
+    provoke: Scenario::Watching(little_memory),
 };
 
 const LIMIT: u64 = 256 << 20;
 const PORT: u16 = 8046;
 const CLIENTS: u64 = 4;
 
-fn little_memory(bench: &Bench<'_>) -> Result<Scene> {
+fn little_memory(fixture: &Fixture<'_>) -> Result<Expectation> {
     let cgroup = Cgroup::create(LIMIT)?;
-    let own = bench.server.map(|_| OwnDaemon::start_in(&cgroup.0.join("cgroup.procs"), &[])).transpose()?;
+    let own = fixture.server.map(|_| OwnDaemon::start_in(&cgroup.0.join("cgroup.procs"), &[])).transpose()?;
     let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-    let open = bench.netns.run(move || {
+    let open = fixture.netns.run(move || {
         sysctl::defaults()?;
         let listener = Listener::ipv4(PORT, 0)?;
         let mut sockets = listener.fill(1, false)?;
@@ -49,24 +49,24 @@ fn little_memory(bench: &Bench<'_>) -> Result<Scene> {
         wait_for(Counter::ListenDrops, cpus * CLIENTS, PATIENCE)?;
         Ok((listener, sockets))
     })?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(cpus * CLIENTS))],
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let Some(own) = own {
-        let seen = Observation::of(own.server(), bench.netns.inode())?;
-        scene.problems.extend(check::residuals(&bench.netns.counters()?, &seen.sum()));
+        let seen = Observation::of(own.server(), fixture.netns.inode())?;
+        expectation.problems.extend(check::residuals(&fixture.netns.counters()?, &seen.sum()));
         let (now, possible) = (cgroup.bytes("memory.current")?, possible_cpus());
         let peak =
             cgroup.bytes("memory.peak").map_or_else(|_| "?".to_owned(), |peak| (peak >> 20).to_string());
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "possible CPUs: {possible}; the daemon takes {} MiB, {peak} MiB at most, of {} MiB",
             now >> 20,
             LIMIT >> 20
         ));
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 fn possible_cpus() -> String {

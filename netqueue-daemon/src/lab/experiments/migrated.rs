@@ -7,12 +7,12 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::{self, Counter};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
+    Share, cause, stage,
+};
 use crate::lab::packet::Segment;
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share, cause,
-    stage,
-};
 use crate::lab::sockets::{Listener, PATIENCE};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
@@ -23,13 +23,13 @@ pub(super) const MIGRATED: Experiment = Experiment {
     incident: "tcp_migrate_req=1: a SO_REUSEPORT listener with 4 connections queued and 4 handshakes under way is closed, its successor \
                has listen(3)",
     verdict: "no connection is reset: the successor has the queue, and with it a full one: the four final ACKs are its drops",
-    provoke: Provoke::Inside(migrated),
+    provoke: Scenario::Inside(migrated),
 };
 
 const PORT: u16 = 8037;
 const EACH: u16 = 4;
 
-fn migrated(_: &Settings) -> Result<Scene> {
+fn migrated(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_migrate_req", 1)?;
     if counters::tcp_ext("TCPMigrateReqSuccess").is_err() {
@@ -51,7 +51,7 @@ fn migrated(_: &Settings) -> Result<Scene> {
     let drops = u64::from(EACH);
     wait_for(Counter::ListenDrops, drops, Duration::from_secs(5))?;
     let moved = counters::tcp_ext("TCPMigrateReqSuccess")?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::Exactly(drops)),
             (Counter::ListenDrops, Amount::Exactly(drops)),
@@ -81,6 +81,6 @@ fn migrated(_: &Settings) -> Result<Scene> {
         }]),
         measured: vec![format!("the kernel moved {moved} connections and requests (TCPMigrateReqSuccess)")],
         open: vec![Box::new((new, queued, fake))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

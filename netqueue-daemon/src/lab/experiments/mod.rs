@@ -10,6 +10,7 @@ mod closing;
 mod concurrency;
 mod cookie_helper;
 mod deferred;
+mod dropped_ack_cache;
 mod established;
 mod expired;
 mod fast_open;
@@ -20,7 +21,6 @@ mod folded;
 mod ghosts;
 mod incidents;
 mod inventory;
-mod ledger;
 mod load;
 mod many_listeners;
 mod many_namespaces;
@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::counters::{self, Counter};
-use super::scene::Experiment;
+use super::expectation::Experiment;
 
 pub(super) use bounds::PORTS;
 pub(super) use flooded::SYNS;
@@ -132,8 +132,8 @@ pub(super) const ALL: &[Experiment] = &[
     folded::MORE_THAN_SLOTS,
     clock::SET_BACK,
     switched_off::FTRACE,
-    ledger::GIVING_UP,
-    ledger::TOO_SMALL,
+    dropped_ack_cache::GIVING_UP,
+    dropped_ack_cache::TOO_SMALL,
     real_servers::REAL_SERVERS,
     nginx::STOPPED,
     nginx::SHORT_QUEUE,

@@ -7,7 +7,7 @@ use socket2::{Protocol, Socket};
 use super::inventory::Watch;
 use super::syn_time::dropped_at_syn;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, Settings};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, LabSettings, Scenario};
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, start_to_connect};
 use crate::lab::sysctl;
 
@@ -16,7 +16,7 @@ pub(super) const MPTCP: Experiment = Experiment {
     name: "mptcp",
     incident: "an IPPROTO_MPTCP listener with listen(1) that nobody accepts from; 4 TCP and 4 MPTCP clients connect",
     verdict: "accept queue full at SYN time, at the address and port the server listens on",
-    provoke: Provoke::Inside(mptcp),
+    provoke: Scenario::Inside(mptcp),
 };
 
 pub(super) const ACCEPTED: Experiment = Experiment {
@@ -25,16 +25,16 @@ pub(super) const ACCEPTED: Experiment = Experiment {
     incident: "an IPPROTO_MPTCP listener; 3 MPTCP and 2 TCP clients connect and are accepted",
     verdict: "the listener belongs to the process that opened it; 5 connections entered its queue, 5 were accepted and their wait is \
               measured",
-    provoke: Provoke::Watching(accepted),
+    provoke: Scenario::Watching(accepted),
 };
 
 const OF_EACH: usize = 4;
 
-fn accepted(bench: &Bench<'_>) -> Result<Scene> {
+fn accepted(fixture: &Fixture<'_>) -> Result<Expectation> {
     const PORT: u16 = 8074;
     const MULTIPATH: u64 = 3;
     const PLAIN: u64 = 2;
-    let open = bench.netns.run(|| {
+    let open = fixture.netns.run(|| {
         sysctl::defaults()?;
         let listener = Listener::mptcp(PORT, 16)?;
         let to = listener.loopback();
@@ -46,9 +46,9 @@ fn accepted(bench: &Bench<'_>) -> Result<Scene> {
         }
         Ok((listener, sockets))
     })?;
-    let mut scene = Scene::default();
-    scene.kernel.push((Counter::ListenDrops, Amount::Exactly(0)));
-    let mut watch = Watch { bench, port: PORT, scene: &mut scene };
+    let mut expectation = Expectation::default();
+    expectation.kernel.push((Counter::ListenDrops, Amount::Exactly(0)));
+    let mut watch = Watch { fixture, port: PORT, expectation: &mut expectation };
     let own = std::process::id();
     watch.until("its owner is known", PATIENCE, |_, details| details.pids() == [own])?;
     watch.until("5 entered the queue and 5 were accepted", PATIENCE, |row, _| {
@@ -58,11 +58,11 @@ fn accepted(bench: &Bench<'_>) -> Result<Scene> {
             traffic.established == all && traffic.accepted == Some(all) && measured == Some(all)
         })
     })?;
-    scene.open.push(Box::new(open));
-    Ok(scene)
+    expectation.open.push(Box::new(open));
+    Ok(expectation)
 }
 
-fn mptcp(_: &Settings) -> Result<Scene> {
+fn mptcp(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let listener = Listener::mptcp(8024, 1)?;
     let queued = listener.fill(2, false)?;

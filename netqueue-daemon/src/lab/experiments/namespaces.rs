@@ -6,7 +6,7 @@ use anyhow::Result;
 use socket2::Socket;
 
 use super::syn_time::dropped_at_syn;
-use crate::lab::scene::{Experiment, Provoke, Scene, Settings};
+use crate::lab::expectation::{Expectation, Experiment, LabSettings, Scenario};
 use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::sysctl;
 
@@ -16,12 +16,12 @@ pub(super) const NAMESPACES: Experiment = Experiment {
     incident: "10 network namespaces, one after the other: a listener in each overflows, then all of it is destroyed",
     verdict: "accept queue full in ten namespaces: each one's counts were right while it lived, when its sockets were closed, and \
               after it was gone",
-    provoke: Provoke::InEach(10, overflow),
+    provoke: Scenario::InEach(10, overflow),
 };
 
 const CLIENTS: u64 = 8;
 
-fn overflow(_: &Settings) -> Result<Scene> {
+fn overflow(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     // Use the same port in each: only the namespace distinguishes them.
     let listener = Listener::ipv4(8023, 1)?;

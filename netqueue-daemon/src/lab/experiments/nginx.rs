@@ -12,9 +12,11 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::counters::{self, Counter};
 use crate::lab::diagnosis::{self, Verdict};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, Fixture, Scenario, Share, cause, stage,
+};
 use crate::lab::netns::Netns;
 use crate::lab::programs::{self, Folder, Program};
-use crate::lab::scene::{Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Share, cause, stage};
 use crate::lab::sockets::{connect, connect_nonblocking, localhost};
 use crate::lab::sysctl;
 use crate::lab::tcp_table::{State, TcpTable};
@@ -24,7 +26,7 @@ pub(super) const STOPPED: Experiment = Experiment {
     name: "nginx-stopped",
     incident: "a real nginx is stopped (SIGSTOP) while clients come",
     verdict: "nginx, by name, accepts nothing and its queue is full: a larger backlog would not help",
-    provoke: Provoke::Watching(stopped),
+    provoke: Scenario::Watching(stopped),
 };
 
 pub(super) const SHORT_QUEUE: Experiment = Experiment {
@@ -32,7 +34,7 @@ pub(super) const SHORT_QUEUE: Experiment = Experiment {
     name: "nginx-backlog-4",
     incident: "a real nginx with `listen ... backlog=4`, and bursts of 16 clients",
     verdict: "a burst was larger than the backlog, which nginx itself asked for; with the number that would have done; what cookies made of it is named as its consequence",
-    provoke: Provoke::Watching(short_queue),
+    provoke: Scenario::Watching(short_queue),
 };
 
 pub(super) const KEEP_ALIVE: Experiment = Experiment {
@@ -40,7 +42,7 @@ pub(super) const KEEP_ALIVE: Experiment = Experiment {
     name: "nginx-keep-alive",
     incident: "a real nginx with keepalive_timeout 2, and 5 clients that use their connections again after that",
     verdict: "not a queue problem: nginx had closed the connections before its clients used them again",
-    provoke: Provoke::Watching(keep_alive),
+    provoke: Scenario::Watching(keep_alive),
 };
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -122,13 +124,13 @@ fn request(client: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-fn stopped(bench: &Bench<'_>) -> Result<Scene> {
+fn stopped(fixture: &Fixture<'_>) -> Result<Expectation> {
     const BACKLOG: u64 = 32;
     const CLIENTS: u64 = 100;
-    let nginx = Nginx::start(bench.netns, 8096, "backlog=32", "")?;
+    let nginx = Nginx::start(fixture.netns, 8096, "backlog=32", "")?;
     nginx.program.signal_all(Signal::SIGSTOP)?;
     let address = nginx.address;
-    let clients = bench.netns.run(move || {
+    let clients = fixture.netns.run(move || {
         let clients = (0..CLIENTS).map(|_| connect_nonblocking(address)).collect::<Result<Vec<_>>>()?;
         // Each client that found no room has retransmitted its SYN.
         wait_for(Counter::ListenOverflows, 2 * (CLIENTS - BACKLOG - 1), PATIENCE)?;
@@ -139,31 +141,31 @@ fn stopped(bench: &Bench<'_>) -> Result<Scene> {
         stages: stage::ANY,
         amount: Amount::All(Counter::ListenDrops),
     };
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(CLIENTS - BACKLOG - 1)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
         ],
         listeners: vec![nginx.expected(vec![full], Some(vec![]))],
-        ..Scene::default()
+        ..Expectation::default()
     };
     named(
-        bench,
+        fixture,
         &nginx,
         "accept_queue_stalled",
         &["nginx (pid", "limited to 32 by its listen() call"],
-        &mut scene,
+        &mut expectation,
     )?;
-    scene.open.push(Box::new((nginx, clients)));
-    Ok(scene)
+    expectation.open.push(Box::new((nginx, clients)));
+    Ok(expectation)
 }
 
-fn short_queue(bench: &Bench<'_>) -> Result<Scene> {
+fn short_queue(fixture: &Fixture<'_>) -> Result<Expectation> {
     const CLIENTS: usize = 16;
     const DROPS: u64 = 20;
-    let nginx = Nginx::start(bench.netns, 8097, "backlog=4", "")?;
+    let nginx = Nginx::start(fixture.netns, 8097, "backlog=4", "")?;
     let address = nginx.address;
-    let clients = bench.netns.run(move || {
+    let clients = fixture.netns.run(move || {
         let mut clients: Vec<Socket> = Vec::new();
         let start = Instant::now();
         while counters::of_this_thread()?.get(Counter::ListenOverflows) < DROPS {
@@ -190,25 +192,25 @@ fn short_queue(bench: &Bench<'_>) -> Result<Scene> {
         stages: stage::ANY,
         amount: Amount::All(Counter::ListenDrops),
     };
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(DROPS)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
         ],
         listeners: vec![nginx.expected(vec![full], None)],
-        ..Scene::default()
+        ..Expectation::default()
     };
     let words = ["limited to 4 by its listen() call", "A backlog of"];
-    named(bench, &nginx, "accept_queue_burst", &words, &mut scene)?;
-    scene.open.push(Box::new((nginx, clients)));
-    Ok(scene)
+    named(fixture, &nginx, "accept_queue_burst", &words, &mut expectation)?;
+    expectation.open.push(Box::new((nginx, clients)));
+    Ok(expectation)
 }
 
-fn keep_alive(bench: &Bench<'_>) -> Result<Scene> {
+fn keep_alive(fixture: &Fixture<'_>) -> Result<Expectation> {
     const CLIENTS: usize = 5;
-    let nginx = Nginx::start(bench.netns, 8098, "", "keepalive_timeout 2;")?;
+    let nginx = Nginx::start(fixture.netns, 8098, "", "keepalive_timeout 2;")?;
     let address = nginx.address;
-    let clients = bench.netns.run(move || {
+    let clients = fixture.netns.run(move || {
         let mut clients = (0..CLIENTS).map(|_| client(address)).collect::<Result<Vec<_>>>()?;
         clients.iter_mut().try_for_each(request)?;
         let start = Instant::now();
@@ -221,35 +223,41 @@ fn keep_alive(bench: &Bench<'_>) -> Result<Scene> {
         wait_for(Counter::OutRsts, CLIENTS as u64, PATIENCE)?;
         Ok(clients)
     })?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::OutRsts, Amount::Exactly(CLIENTS as u64)),
             (Counter::ListenDrops, Amount::Exactly(0)),
         ],
         resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(CLIENTS as u64))],
-        ..Scene::default()
+        ..Expectation::default()
     };
-    named(bench, &nginx, "keepalive_race", &["reached nginx (pid"], &mut scene)?;
-    scene.open.push(Box::new((nginx, clients)));
-    Ok(scene)
+    named(fixture, &nginx, "keepalive_race", &["reached nginx (pid"], &mut expectation)?;
+    expectation.open.push(Box::new((nginx, clients)));
+    Ok(expectation)
 }
 
 /// Polls until there is a verdict of `rule` on the listener whose summary contains `words`.
 /// [`diagnosis::expected`] defines which verdict of the experiment comes first.
-fn named(bench: &Bench<'_>, nginx: &Nginx, rule: &str, words: &[&str], scene: &mut Scene) -> Result<()> {
-    let Some(server) = bench.server else { return Ok(()) };
+fn named(
+    fixture: &Fixture<'_>,
+    nginx: &Nginx,
+    rule: &str,
+    words: &[&str],
+    expectation: &mut Expectation,
+) -> Result<()> {
+    let Some(server) = fixture.server else { return Ok(()) };
     let (start, since) = (Instant::now(), std::time::SystemTime::now() - Duration::from_secs(60));
     loop {
-        let said = diagnosis::at_port(server, bench.netns.inode(), nginx.address.port(), since)?;
+        let said = diagnosis::at_port(server, fixture.netns.inode(), nginx.address.port(), since)?;
         let says = |verdict: &&Verdict| words.iter().all(|word| verdict.summary.contains(word));
         let right = said.iter().filter(|verdict| verdict.rule == rule).find(says);
         if let Some(right) = right {
-            scene.measured.push(format!("of nginx it says: {}", right.summary));
+            expectation.measured.push(format!("of nginx it says: {}", right.summary));
             return Ok(());
         }
         if start.elapsed() > PATIENCE {
             let said: Vec<_> = said.iter().map(Verdict::words).collect();
-            scene
+            expectation
                 .problems
                 .push(format!("{rule} with the words {words:?} was to be said, and it says {said:?}"));
             return Ok(());

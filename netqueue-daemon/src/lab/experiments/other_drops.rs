@@ -9,11 +9,12 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, Scenario, Share, cause,
+    stage,
+};
 use crate::lab::packet::{Segment, SynAck};
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, Scene, Settings, Share, cause, stage,
-};
 use crate::lab::sockets::{Family, Listener, PATIENCE, connect_nonblocking, local_address};
 use crate::lab::{netlink, sysctl};
 
@@ -22,7 +23,7 @@ pub(super) const BROADCAST: Experiment = Experiment {
     name: "broadcast-syn",
     incident: "4 peers send a SYN to the broadcast address, and a client connects to an IPv6 anycast address",
     verdict: "drops by the listener that no queue has anything to do with: such a SYN is never answered",
-    provoke: Provoke::Inside(broadcast),
+    provoke: Scenario::Inside(broadcast),
 };
 
 pub(super) const NO_ROUTE_AT_SYN: Experiment = Experiment {
@@ -30,7 +31,7 @@ pub(super) const NO_ROUTE_AT_SYN: Experiment = Experiment {
     name: "no-route-at-syn",
     incident: "the way back to 4 IPv4 and 4 IPv6 peers is unreachable when their SYNs arrive",
     verdict: "drops at the SYN, none of them an overflow: no SYN-ACK can be sent",
-    provoke: Provoke::Inside(no_route_at_syn),
+    provoke: Scenario::Inside(no_route_at_syn),
 };
 
 pub(super) const NO_ROUTE_AT_ACK: Experiment = Experiment {
@@ -38,7 +39,7 @@ pub(super) const NO_ROUTE_AT_ACK: Experiment = Experiment {
     name: "no-route-at-ack",
     incident: "the way back to 4 IPv4 and 4 IPv6 peers is lost between their SYN and their final ACK",
     verdict: "drops at the final ACK, none of them an overflow: no socket can be made for a peer without a route",
-    provoke: Provoke::Inside(no_route_at_ack),
+    provoke: Scenario::Inside(no_route_at_ack),
 };
 
 pub(super) const ICMP: Experiment = Experiment {
@@ -46,7 +47,7 @@ pub(super) const ICMP: Experiment = Experiment {
     name: "icmp-error",
     incident: "a router says of the SYN-ACKs to 4 IPv4 and 4 IPv6 peers that it cannot deliver them",
     verdict: "drops of pending handshakes, none of them an overflow: an ICMP error ended each",
-    provoke: Provoke::Inside(icmp),
+    provoke: Scenario::Inside(icmp),
 };
 
 const PEERS: u16 = 4;
@@ -81,18 +82,18 @@ fn both(port: u16) -> Result<[Side; 2]> {
 }
 
 /// Expects one drop for each of [`PEERS`] peers per side, at this stage, with no queue as the cause.
-fn scene(sides: [Side; 2], stages: &'static [&'static str]) -> Result<Scene> {
+fn expectation(sides: [Side; 2], stages: &'static [&'static str]) -> Result<Expectation> {
     let all = 2 * u64::from(PEERS);
     wait_for(Counter::ListenDrops, all, SOON)?;
     let expected = sides.each_ref().map(|side| (side.listener.address(), side.peers()));
-    Ok(Scene { open: vec![Box::new(sides)], ..of_others(all, stages, expected.into()) })
+    Ok(Expectation { open: vec![Box::new(sides)], ..of_others(all, stages, expected.into()) })
 }
 
 fn of_others(
     all: u64,
     stages: &'static [&'static str],
     expected: Vec<(SocketAddr, Vec<SocketAddr>)>,
-) -> Scene {
+) -> Expectation {
     let listener = |(address, peers): &(SocketAddr, Vec<SocketAddr>)| ExpectedListener {
         address: *address,
         drops: vec![Share { cause: cause::OTHER, stages, amount: Amount::Exactly(peers.len() as u64) }],
@@ -110,7 +111,7 @@ fn of_others(
         accept_queue: None,
         syn_queue: None,
     });
-    Scene {
+    Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::Exactly(all)),
             (Counter::ListenOverflows, Amount::Exactly(0)),
@@ -119,11 +120,11 @@ fn of_others(
         ],
         listeners,
         events: Some(events.collect()),
-        ..Scene::default()
+        ..Expectation::default()
     }
 }
 
-fn broadcast(_: &Settings) -> Result<Scene> {
+fn broadcast(_: &LabSettings) -> Result<Expectation> {
     const NETWORK: Ipv6Addr = Ipv6Addr::new(0xfd27, 0, 0, 0, 0, 0, 0, 0);
     const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfd27, 0, 0, 0, 0, 0, 0, 1);
     sysctl::defaults()?;
@@ -143,19 +144,19 @@ fn broadcast(_: &Settings) -> Result<Scene> {
     // The client's first SYN is enough.
     drop(client);
     let expected = vec![(side.listener.address(), side.peers()), (anycast.address(), vec![peer])];
-    Ok(Scene { open: vec![Box::new((side, anycast))], ..of_others(all, stage::SYN, expected) })
+    Ok(Expectation { open: vec![Box::new((side, anycast))], ..of_others(all, stage::SYN, expected) })
 }
 
-fn no_route_at_syn(_: &Settings) -> Result<Scene> {
+fn no_route_at_syn(_: &LabSettings) -> Result<Expectation> {
     let sides = both(8028)?;
     for side in &sides {
         side.fake.lose_the_way()?;
         side.fake.send_syns(PEERS, side.listener.loopback())?;
     }
-    scene(sides, stage::SYN)
+    expectation(sides, stage::SYN)
 }
 
-fn no_route_at_ack(_: &Settings) -> Result<Scene> {
+fn no_route_at_ack(_: &LabSettings) -> Result<Expectation> {
     let sides = both(8228)?;
     for side in &sides {
         let answers = side.shake_hands()?;
@@ -165,13 +166,13 @@ fn no_route_at_ack(_: &Settings) -> Result<Scene> {
             side.fake.send(answer.to, answer.from, ack)?;
         }
     }
-    scene(sides, stage::ACK)
+    expectation(sides, stage::ACK)
 }
 
-fn icmp(_: &Settings) -> Result<Scene> {
+fn icmp(_: &LabSettings) -> Result<Expectation> {
     let sides = both(8029)?;
     for side in &sides {
         side.shake_hands()?.iter().try_for_each(|answer| side.fake.send_unreachable(answer))?;
     }
-    scene(sides, stage::ACK)
+    expectation(sides, stage::ACK)
 }

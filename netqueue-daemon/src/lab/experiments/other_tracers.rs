@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
 use super::{final_ack, resets};
-use crate::lab::scene::{Bench, Experiment, Provoke, Scene, Settings};
+use crate::lab::expectation::{Expectation, Experiment, Fixture, LabSettings, Scenario};
 use crate::lab::sockets::Family;
 use crate::lab::verdict::Skip;
 
@@ -18,7 +18,7 @@ pub(super) const RESETS_KRETPROBES: Experiment = Experiment {
     name: "resets-beside-kretprobes",
     incident: "experiment 13 while kretprobes of another tool watch the functions that send resets",
     verdict: "the same eight resets, each with the same cause as without",
-    provoke: Provoke::Watching(|bench| beside(bench, Tracer::kretprobes, resets::resets)),
+    provoke: Scenario::Watching(|fixture| beside(fixture, Tracer::kretprobes, resets::resets)),
 };
 
 pub(super) const ABORT_KRETPROBES: Experiment = Experiment {
@@ -26,7 +26,7 @@ pub(super) const ABORT_KRETPROBES: Experiment = Experiment {
     name: "abort-beside-kretprobes",
     incident: "experiment 4 while kretprobes of another tool watch the functions that end handshakes",
     verdict: "six overflows, each answered with a reset because tcp_abort_on_overflow is 1, as without; EmbryonicRsts adds up",
-    provoke: Provoke::Watching(|bench| beside(bench, Tracer::kretprobes, abort)),
+    provoke: Scenario::Watching(|fixture| beside(fixture, Tracer::kretprobes, abort)),
 };
 
 pub(super) const RESETS_GRAPH: Experiment = Experiment {
@@ -34,7 +34,7 @@ pub(super) const RESETS_GRAPH: Experiment = Experiment {
     name: "resets-beside-function-graph",
     incident: "experiment 13 while function_graph traces the functions that send resets",
     verdict: "the same eight resets, each with the same cause as without",
-    provoke: Provoke::Watching(|bench| beside(bench, Tracer::function_graph, resets::resets)),
+    provoke: Scenario::Watching(|fixture| beside(fixture, Tracer::function_graph, resets::resets)),
 };
 
 pub(super) const ABORT_GRAPH: Experiment = Experiment {
@@ -42,7 +42,7 @@ pub(super) const ABORT_GRAPH: Experiment = Experiment {
     name: "abort-beside-function-graph",
     incident: "experiment 4 while function_graph traces the functions that end handshakes",
     verdict: "six overflows, each answered with a reset because tcp_abort_on_overflow is 1, as without; EmbryonicRsts adds up",
-    provoke: Provoke::Watching(|bench| beside(bench, Tracer::function_graph, abort)),
+    provoke: Scenario::Watching(|fixture| beside(fixture, Tracer::function_graph, abort)),
 };
 
 const FUNCTIONS: [&str; 4] =
@@ -50,25 +50,25 @@ const FUNCTIONS: [&str; 4] =
 const TRACING: &str = "/sys/kernel/tracing";
 const GROUP: &str = "netqueue_lab";
 
-fn abort(_: &Settings) -> Result<Scene> {
+fn abort(_: &LabSettings) -> Result<Expectation> {
     final_ack::raw(Family::V4, 8061, true)
 }
 
 fn beside(
-    bench: &Bench<'_>,
+    fixture: &Fixture<'_>,
     tracer: fn() -> Result<Tracer>,
-    provoke: fn(&Settings) -> Result<Scene>,
-) -> Result<Scene> {
-    let settings = bench.settings;
+    provoke: fn(&LabSettings) -> Result<Expectation>,
+) -> Result<Expectation> {
+    let settings = fixture.settings;
     if !settings.host_settings {
         return Err(Skip::because(
             "it traces some functions of the whole machine for a second or two: --host-settings allows that",
         ));
     }
     let tracer = tracer()?;
-    let mut scene = bench.netns.run(move || provoke(&settings))?;
-    scene.open.push(Box::new(tracer));
-    Ok(scene)
+    let mut expectation = fixture.netns.run(move || provoke(&settings))?;
+    expectation.open.push(Box::new(tracer));
+    Ok(expectation)
 }
 
 /// Tracing by another tool, which ends when the value is dropped.

@@ -13,7 +13,7 @@ use netqueue_kernel::MapWriter;
 
 use super::load::wait_until_quiet;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, Experiment, Provoke, Scene, Settings};
+use crate::lab::expectation::{Amount, Expectation, Experiment, LabSettings, Scenario};
 use crate::lab::sockets::{Family, Listener};
 use crate::lab::sysctl;
 
@@ -23,12 +23,12 @@ pub(super) const PREEMPTED: Experiment = Experiment {
     incident: "3 servers, one of them of IPv6, close connections on which 6 clients go on sending, for 10 s, while 4 other tasks preempt them and a \
                fifth writes a map of eBPF all the time",
     verdict: "resets sent by processes, each charged once, whatever came in between",
-    provoke: Provoke::Inside(preempted),
+    provoke: Scenario::Inside(preempted),
 };
 
 const LASTS: Duration = Duration::from_secs(10);
 
-fn preempted(_: &Settings) -> Result<Scene> {
+fn preempted(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let until = Instant::now() + LASTS;
     let mut tasks = Vec::new();
@@ -56,10 +56,10 @@ fn preempted(_: &Settings) -> Result<Scene> {
     }
     writer.join().map_err(|_| anyhow!("the task that writes the map panicked"))??;
     wait_until_quiet()?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![(Counter::OutRsts, Amount::AtLeast(100))],
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

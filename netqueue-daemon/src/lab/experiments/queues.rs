@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::lab::counters::{self, Counter};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer};
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, PATIENCE, connect};
 use crate::lab::watch::Watch;
 use crate::lab::{metrics, sysctl};
@@ -20,7 +20,7 @@ pub(super) const SPIKE: Experiment = Experiment {
     incident: "between two scrapes a second apart, 30 connections enter the accept queue and leave it within 200 ms",
     verdict: "the queue is empty at both scrapes and was 30 long in between: its peak says so, once, and the last minute's goes on \
               saying so",
-    provoke: Provoke::Watching(spike),
+    provoke: Scenario::Watching(spike),
 };
 
 pub(super) const CROWD: Experiment = Experiment {
@@ -29,7 +29,7 @@ pub(super) const CROWD: Experiment = Experiment {
     incident: "4 threads connect and 2 accept as fast as they can, for 3 s; then 200 more clients connect and nobody accepts",
     verdict: "every connection is counted once: as many as the kernel opened, the server accepted, and the queue still holds; its \
               length at each entry was never off by more than other CPUs can be ahead",
-    provoke: Provoke::Watching(crowd),
+    provoke: Scenario::Watching(crowd),
 };
 
 pub(super) const HALF_OPEN: Experiment = Experiment {
@@ -37,20 +37,20 @@ pub(super) const HALF_OPEN: Experiment = Experiment {
     name: "half-open",
     incident: "20 peers send a SYN and never answer; the listener sends its SYN-ACKs again",
     verdict: "20 handshakes are in the SYN queue, which no socket table shows by listener, and each SYN-ACK sent again is counted",
-    provoke: Provoke::Watching(half_open),
+    provoke: Scenario::Watching(half_open),
 };
 
-fn spike(bench: &Bench<'_>) -> Result<Scene> {
+fn spike(fixture: &Fixture<'_>) -> Result<Expectation> {
     const CLIENTS: u64 = 30;
     const AT_ONCE: Duration = Duration::from_millis(200);
     // Use any free port: an earlier run's port has its own peaks, in a namespace with the same number.
-    let listener = bench.netns.run(|| {
+    let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(0, 128)
     })?;
     let port = listener.address().port();
     let come_and_go = |listener: Listener, clients: u64| {
-        bench.netns.run(move || {
+        fixture.netns.run(move || {
             let start = Instant::now();
             let mut open = Vec::new();
             for _ in 0..clients {
@@ -62,32 +62,36 @@ fn spike(bench: &Bench<'_>) -> Result<Scene> {
             Ok((listener, start.elapsed()))
         })
     };
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
     let (listener, _) = come_and_go(listener, 1)?;
-    let look = |family: &str| match bench.server {
-        Some(server) => metrics::gauge(server, family, bench.netns.inode(), port),
+    let look = |family: &str| match fixture.server {
+        Some(server) => metrics::gauge(server, family, fixture.netns.inode(), port),
         None => Ok(None),
     };
     // A machine that is too slow for a fresh page gets an old one.
     let patience = Instant::now() + PATIENCE;
-    while bench.server.is_some() && look(PEAK)?.is_none() && Instant::now() < patience {}
+    while fixture.server.is_some() && look(PEAK)?.is_none() && Instant::now() < patience {}
     let first = Instant::now();
     thread::sleep(Duration::from_millis(400));
     let (listener, took) = come_and_go(listener, CLIENTS)?;
     thread::sleep(Duration::from_secs(1).saturating_sub(first.elapsed()));
-    scene.measured.push(format!("the queue was full and empty again after {} ms", took.as_millis()));
+    expectation.measured.push(format!("the queue was full and empty again after {} ms", took.as_millis()));
     if took > AT_ONCE {
-        scene.problems.push(format!("the incident did not happen: the spike took longer than {AT_ONCE:?}"));
+        expectation
+            .problems
+            .push(format!("the incident did not happen: the spike took longer than {AT_ONCE:?}"));
     }
-    if let Some(server) = bench.server {
+    if let Some(server) = fixture.server {
         let mut expect = |when: &str, page: &str, family: &str, wanted: u64| {
-            let said = metrics::gauge_on(page, family, bench.netns.inode(), port);
+            let said = metrics::gauge_on(page, family, fixture.netns.inode(), port);
             if said != Some(wanted) {
-                scene.problems.push(format!("{when}: {family} is {said:?}, expected {wanted}"));
+                expectation.problems.push(format!("{when}: {family} is {said:?}, expected {wanted}"));
             }
         };
-        let shown =
-            |page: &String| metrics::gauge_on(page, WINDOW_PEAK, bench.netns.inode(), port) == Some(CLIENTS);
+        let shown = |page: &String| {
+            metrics::gauge_on(page, WINDOW_PEAK, fixture.netns.inode(), port) == Some(CLIENTS)
+        };
         let mut second = metrics::page(server)?;
         let patience = Instant::now() + PATIENCE;
         while !shown(&second) && Instant::now() < patience {
@@ -99,50 +103,53 @@ fn spike(bench: &Bench<'_>) -> Result<Scene> {
         expect("at the third scrape", &third, PEAK, 0);
         expect("at the third scrape", &third, WINDOW_PEAK, CLIENTS);
     }
-    scene.open.push(Box::new(listener));
-    Ok(scene)
+    expectation.open.push(Box::new(listener));
+    Ok(expectation)
 }
 
 const PEAK: &str = "netqueue_accept_queue_peak";
 const WINDOW_PEAK: &str = "netqueue_accept_queue_window_peak";
 
-fn crowd(bench: &Bench<'_>) -> Result<Scene> {
+fn crowd(fixture: &Fixture<'_>) -> Result<Expectation> {
     const QUEUED: u64 = 200;
-    let listener = bench.netns.run(|| {
+    let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(8136, 4096)
     })?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let (listener, accepted, opened) = bench.netns.run(move || {
+    let watch = Watch::begin(fixture, listener.address())?;
+    let (listener, accepted, opened) = fixture.netns.run(move || {
         let before = counters::tcp("PassiveOpens")?;
         let accepted = come_and_go(&listener, Duration::from_secs(3))?;
         let opened = counters::tcp("PassiveOpens")? - before;
         Ok((listener, accepted, opened))
     })?;
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
     let passed = |row: &crate::lab::api::Row| {
         Some((row.traffic.as_ref()?.established, row.traffic.as_ref()?.accepted?))
     };
-    scene.problems.extend(watch.expect("when the crowd is gone", passed, Some((opened, accepted)))?);
-    scene.measured.push(format!("the kernel opened {opened} connections, the server accepted {accepted}"));
+    expectation.problems.extend(watch.expect("when the crowd is gone", passed, Some((opened, accepted)))?);
+    expectation
+        .measured
+        .push(format!("the kernel opened {opened} connections, the server accepted {accepted}"));
     if opened != accepted {
-        scene
+        expectation
             .problems
             .push("the server did not accept every connection: the comparison says nothing".to_owned());
     }
     let known = watch.traffic()?.and_then(|traffic| traffic.accept_queue_depth);
 
-    let (listener, clients) = bench.netns.run(move || {
+    let (listener, clients) = fixture.netns.run(move || {
         let clients = together(&listener, QUEUED)?;
         listener.wait_for_queue(QUEUED as u32)?;
         Ok((listener, clients))
     })?;
-    scene.problems.extend(watch.expect(
+    expectation.problems.extend(watch.expect(
         "when 200 wait",
         |row| row.traffic.as_ref().map(|traffic| traffic.established),
         Some(opened + QUEUED),
     )?);
-    scene.problems.extend(watch.expect(
+    expectation.problems.extend(watch.expect(
         "when 200 wait",
         |row| row.accept_queue.map(|queue| queue.length),
         Some(QUEUED),
@@ -154,17 +161,17 @@ fn crowd(bench: &Bench<'_>) -> Result<Scene> {
         let mean = (sum(&depth) - sum(&known)) / QUEUED as f64;
         let exact = (QUEUED + 1) as f64 / 2.0;
         let others = thread::available_parallelism()?.get() as f64 - 1.0;
-        scene
+        expectation
             .measured
             .push(format!("the mean length at entry: {mean:.3}, exactly {exact} had they come one by one"));
         if mean > exact + 0.001 || mean < exact - others {
-            scene
+            expectation
                 .problems
                 .push(format!("the mean length at entry is {mean}, expected {} to {exact}", exact - others));
         }
     }
-    scene.open.push(Box::new((listener, clients)));
-    Ok(scene)
+    expectation.open.push(Box::new((listener, clients)));
+    Ok(expectation)
 }
 
 /// Runs clients that connect and close for a while; returns how many the server accepted.
@@ -230,37 +237,38 @@ fn together(listener: &Listener, clients: u64) -> Result<Vec<socket2::Socket>> {
     })
 }
 
-fn half_open(bench: &Bench<'_>) -> Result<Scene> {
+fn half_open(fixture: &Fixture<'_>) -> Result<Expectation> {
     const PEERS: u16 = 20;
-    let listener = bench.netns.run(|| {
+    let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
         Listener::ipv4(8137, 64)
     })?;
-    let watch = Watch::begin(bench, listener.address())?;
-    let (listener, fake) = bench.netns.run(move || {
+    let watch = Watch::begin(fixture, listener.address())?;
+    let (listener, fake) = fixture.netns.run(move || {
         let fake = FakePeers::create()?;
         for n in 0..PEERS {
             fake.send(peer(n), listener.loopback(), Segment::Syn)?;
         }
         Ok((listener, fake))
     })?;
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
     let queue = |row: &crate::lab::api::Row| row.syn_queue.map(|queue| (queue.length, queue.limit));
-    scene.problems.extend(watch.expect("after the SYNs", queue, Some((u64::from(PEERS), 64)))?);
+    expectation.problems.extend(watch.expect("after the SYNs", queue, Some((u64::from(PEERS), 64)))?);
     // The first SYN-ACKs are retransmitted after one second, and again two seconds later.
-    let again = bench.netns.run(|| {
+    let again = fixture.netns.run(|| {
         thread::sleep(Duration::from_millis(2000));
         counters::tcp_ext("TCPSynRetrans")
     })?;
     if again < u64::from(PEERS) {
-        scene.problems.push(format!("the incident did not happen: {again} SYN-ACKs were sent again"));
+        expectation.problems.push(format!("the incident did not happen: {again} SYN-ACKs were sent again"));
     }
-    scene.measured.push(format!("the kernel sent {again} SYN-ACKs again"));
-    scene.problems.extend(watch.expect(
+    expectation.measured.push(format!("the kernel sent {again} SYN-ACKs again"));
+    expectation.problems.extend(watch.expect(
         "SYN-ACKs",
         |row| row.traffic.as_ref().map(|traffic| traffic.synack_retransmits),
         Some(again),
     )?);
-    scene.open.push(Box::new((listener, fake)));
-    Ok(scene)
+    expectation.open.push(Box::new((listener, fake)));
+    Ok(expectation)
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 
+use crate::lab::expectation::{Expectation, Experiment, Fixture, Scenario};
 use crate::lab::programs::{self, Folder, Program};
-use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
 use crate::lab::ss::{self, Table};
 use crate::lab::{observation, sysctl};
 
@@ -18,7 +18,7 @@ pub(super) const REAL_SERVERS: Experiment = Experiment {
     name: "real-servers",
     incident: "nginx and Redis are started, nginx is told to reload, and both are restarted",
     verdict: "each listener's address, backlog and processes are those that ss -lntp shows, every time",
-    provoke: Provoke::Watching(real_servers),
+    provoke: Scenario::Watching(real_servers),
 };
 
 /// Time limit for servers to open their listeners.
@@ -41,38 +41,38 @@ http {
 }
 ";
 
-fn real_servers(bench: &Bench<'_>) -> Result<Scene> {
+fn real_servers(fixture: &Fixture<'_>) -> Result<Expectation> {
     for program in ["ss", "nginx", "redis-server"] {
         programs::find(program)?;
     }
-    bench.netns.run(sysctl::defaults)?;
-    let mut scene = Scene::default();
-    let mut servers = Servers::start(bench)?;
-    servers.settle(bench, None)?;
-    agree(bench, "started", &mut scene)?;
+    fixture.netns.run(sysctl::defaults)?;
+    let mut expectation = Expectation::default();
+    let mut servers = Servers::start(fixture)?;
+    servers.settle(fixture, None)?;
+    agree(fixture, "started", &mut expectation)?;
 
-    let before = servers.workers(bench)?;
-    servers.reload(bench)?;
-    servers.settle(bench, Some(&before))?;
-    agree(bench, "reloaded", &mut scene)?;
+    let before = servers.workers(fixture)?;
+    servers.reload(fixture)?;
+    servers.settle(fixture, Some(&before))?;
+    agree(fixture, "reloaded", &mut expectation)?;
 
-    let before = bench.netns.run(ss::listeners)?;
-    servers.restart(bench)?;
-    servers.settle(bench, None)?;
-    agree(bench, "restarted", &mut scene)?;
-    let after = bench.netns.run(ss::listeners)?;
+    let before = fixture.netns.run(ss::listeners)?;
+    servers.restart(fixture)?;
+    servers.settle(fixture, None)?;
+    agree(fixture, "restarted", &mut expectation)?;
+    let after = fixture.netns.run(ss::listeners)?;
     let kept = after.keys().filter(|inode| before.contains_key(inode)).count();
     ensure!(kept == 0, "{kept} sockets outlived the restart of their servers");
-    names_outlive(bench, &mut scene)?;
+    names_outlive(fixture, &mut expectation)?;
 
-    scene.open.push(Box::new(servers));
-    Ok(scene)
+    expectation.open.push(Box::new(servers));
+    Ok(expectation)
 }
 
 /// Checks that closed listeners still name their process, though it has ended.
-fn names_outlive(bench: &Bench<'_>, scene: &mut Scene) -> Result<()> {
-    let Some(server) = bench.server else { return Ok(()) };
-    let rows = observation::rows(server, bench.netns.inode())?;
+fn names_outlive(fixture: &Fixture<'_>, expectation: &mut Expectation) -> Result<()> {
+    let Some(server) = fixture.server else { return Ok(()) };
+    let rows = observation::rows(server, fixture.netns.inode())?;
     let closed = |port: u16| {
         let of_port = rows.iter().filter(move |row| row.port == Some(port));
         of_port.filter(|row| row.listener.as_ref().is_some_and(|details| details.closed.is_some()))
@@ -80,9 +80,11 @@ fn names_outlive(bench: &Bench<'_>, scene: &mut Scene) -> Result<()> {
     for (ports, name) in [(&NGINX[..], "nginx"), (&[REDIS][..], "redis-server")] {
         let closed: Vec<_> = ports.iter().flat_map(|port| closed(*port)).collect();
         let named = closed.iter().filter(|row| row.process == name).count();
-        scene.measured.push(format!("{named} of {} closed listeners are still called {name}", closed.len()));
+        expectation
+            .measured
+            .push(format!("{named} of {} closed listeners are still called {name}", closed.len()));
         if closed.is_empty() || named < closed.len() {
-            scene.problems.push(format!("closed listeners of {name} lost its name with its end"));
+            expectation.problems.push(format!("closed listeners of {name} lost its name with its end"));
         }
     }
     Ok(())
@@ -95,8 +97,8 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(bench: &Bench<'_>) -> Result<Self> {
-        bench.netns.run(|| {
+    fn start(fixture: &Fixture<'_>) -> Result<Self> {
+        fixture.netns.run(|| {
             let folder = Folder::create("real-servers")?;
             folder.write("nginx.conf", NGINX_CONF)?;
             Ok(Self { nginx: nginx(&folder)?, redis: redis(&folder)?, folder })
@@ -105,14 +107,14 @@ impl Servers {
 
     /// Waits until ss shows every listener of the servers, twice in a row without change.
     /// The listeners of nginx must belong to new workers, and to none of `old`.
-    fn settle(&mut self, bench: &Bench<'_>, old: Option<&BTreeSet<u32>>) -> Result<()> {
+    fn settle(&mut self, fixture: &Fixture<'_>, old: Option<&BTreeSet<u32>>) -> Result<()> {
         let start = Instant::now();
         let mut last = Table::new();
         loop {
             for server in [&mut self.nginx, &mut self.redis] {
                 server.is_running()?;
             }
-            let now = bench.netns.run(ss::listeners)?;
+            let now = fixture.netns.run(ss::listeners)?;
             let ports = |port: u16| now.values().filter(|socket| socket.port == port).count();
             // Two addresses; one; a socket for each of two workers; two addresses.
             let there = [(NGINX[0], 2), (NGINX[1], 1), (NGINX[2], 2), (REDIS, 2)]
@@ -129,24 +131,24 @@ impl Servers {
         }
     }
 
-    fn workers(&self, bench: &Bench<'_>) -> Result<BTreeSet<u32>> {
-        Ok(workers(&bench.netns.run(ss::listeners)?, self.nginx.pid()))
+    fn workers(&self, fixture: &Fixture<'_>) -> Result<BTreeSet<u32>> {
+        Ok(workers(&fixture.netns.run(ss::listeners)?, self.nginx.pid()))
     }
 
     /// Reloads nginx with its own command, as an operator would.
-    fn reload(&self, bench: &Bench<'_>) -> Result<()> {
+    fn reload(&self, fixture: &Fixture<'_>) -> Result<()> {
         let folder = self.folder.path().display().to_string();
-        let said = bench.netns.run(move || {
+        let said = fixture.netns.run(move || {
             programs::output("nginx", &["-p", &folder, "-c", "nginx.conf", "-e", "stderr", "-s", "reload"])
         });
         said.map(drop)
     }
 
-    fn restart(&mut self, bench: &Bench<'_>) -> Result<()> {
+    fn restart(&mut self, fixture: &Fixture<'_>) -> Result<()> {
         self.nginx.end(Signal::SIGQUIT)?;
         self.redis.end(Signal::SIGTERM)?;
         let folder = self.folder.clone();
-        let (nginx, redis) = bench.netns.run(move || Ok((nginx(&folder)?, redis(&folder)?)))?;
+        let (nginx, redis) = fixture.netns.run(move || Ok((nginx(&folder)?, redis(&folder)?)))?;
         (self.nginx, self.redis) = (nginx, redis);
         Ok(())
     }
@@ -182,24 +184,26 @@ fn redis(folder: &Folder) -> Result<Program> {
 }
 
 /// Polls ss and netqueue until they agree.
-fn agree(bench: &Bench<'_>, when: &str, scene: &mut Scene) -> Result<()> {
-    let Some(server) = bench.server else { return Ok(()) };
+fn agree(fixture: &Fixture<'_>, when: &str, expectation: &mut Expectation) -> Result<()> {
+    let Some(server) = fixture.server else { return Ok(()) };
     let start = Instant::now();
     loop {
-        let ss = bench.netns.run(ss::listeners)?;
-        let netqueue = ss::of_netqueue(&observation::rows(server, bench.netns.inode())?);
+        let ss = fixture.netns.run(ss::listeners)?;
+        let netqueue = ss::of_netqueue(&observation::rows(server, fixture.netns.inode())?);
         let differences = ss::differences(&ss, &netqueue);
         let took = start.elapsed().as_millis();
         if differences.is_empty() {
             let owners: usize = ss.values().map(|socket| socket.owners.len()).sum();
             let listeners = ss.len();
-            scene.measured.push(format!(
+            expectation.measured.push(format!(
                 "{when}: {listeners} listeners with {owners} owners are those of ss -lntp, {took} ms after the servers came to rest"
             ));
             return Ok(());
         }
         if start.elapsed() > PATIENCE {
-            scene.problems.extend(differences.into_iter().map(|difference| format!("{when}: {difference}")));
+            expectation
+                .problems
+                .extend(differences.into_iter().map(|difference| format!("{when}: {difference}")));
             return Ok(());
         }
         thread::sleep(Duration::from_millis(50));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::lab::counters::{self, Counter};
 use crate::lab::diagnosis::{self, Counterfactual};
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::sockets::{Listener, connect_nonblocking};
 use crate::lab::sysctl;
 
@@ -18,7 +18,7 @@ pub(super) const REMEDY: Experiment = Experiment {
     incident: "500 clients against listen(128), with nobody accepting and with one accept each 20 ms, three times each; then the same \
                against the backlog netqueue proposes, and against one a quarter smaller",
     verdict: "the proposed backlog takes each burst without a drop, one a quarter smaller does not",
-    provoke: Provoke::Watching(remedy),
+    provoke: Scenario::Watching(remedy),
 };
 
 const CLIENTS: u32 = 500;
@@ -38,45 +38,46 @@ enum Until {
 }
 const SAID_WITHIN: Duration = Duration::from_secs(3);
 
-fn remedy(bench: &Bench<'_>) -> Result<Scene> {
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Scene::default() };
-    bench.netns.run(sysctl::defaults)?;
+fn remedy(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(300))], ..Expectation::default() };
+    fixture.netns.run(sysctl::defaults)?;
     let mut port = 9100;
     for (words, pace) in [("nobody accepts", None), ("one accept each 20 ms", Some(PACE))] {
         for seed in SEEDS {
             let mut run = |backlog, until| {
                 port += 1;
                 let at = port;
-                bench.netns.run(move || burst(at, backlog, seed, pace, until)).map(|drops| (at, drops))
+                fixture.netns.run(move || burst(at, backlog, seed, pace, until)).map(|drops| (at, drops))
             };
             let start = SystemTime::now();
             let (at, drops) = run(BACKLOG, Until::TriedAgain)?;
-            let Some(server) = bench.server else { continue };
-            let answer = counterfactual(|| diagnosis::at_port(server, bench.netns.inode(), at, start))
+            let Some(server) = fixture.server else { continue };
+            let answer = counterfactual(|| diagnosis::at_port(server, fixture.netns.inode(), at, start))
                 .with_context(|| format!("{words}, seed {seed}: {drops} drops"))?;
             let (Some(smallest), Some(proposed)) = (answer.smallest_backlog, answer.proposed_backlog) else {
                 bail!("{words}, seed {seed}: netqueue says no backlog would have been enough");
             };
             let (with_it, less) =
                 (run(proposed, Until::Decided)?.1, run(proposed * 3 / 4, Until::Decided)?.1);
-            scene.measured.push(format!(
+            expectation.measured.push(format!(
                 "{words}, seed {seed}: {drops} drops with {BACKLOG}; {smallest} would have done; {with_it} drops with {proposed}, \
                  {less} with {}",
                 proposed * 3 / 4
             ));
             if with_it > 0 {
-                scene
+                expectation
                     .problems
                     .push(format!("{words}, seed {seed}: {with_it} drops with the proposed {proposed}"));
             }
             if less == 0 {
-                scene
+                expectation
                     .problems
                     .push(format!("{words}, seed {seed}: no drop with a quarter less than {proposed}"));
             }
         }
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Connects clients with small pauses that depend on the seed; returns the kernel's number of drops.

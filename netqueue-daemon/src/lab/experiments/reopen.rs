@@ -11,7 +11,7 @@ use super::load::{Processes, clients_in_batches, wait_until_quiet};
 use crate::lab::api::Row;
 use crate::lab::client::Server;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene, cause};
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario, cause};
 use crate::lab::sockets::{Listener, localhost};
 use crate::lab::worker::spawn_clients;
 use crate::lab::{metrics, observation, sysctl};
@@ -22,7 +22,7 @@ pub(super) const REOPEN: Experiment = Experiment {
     incident: "a listener is closed and opened again on its port every 70 ms for 2 s, while two processes overflow it",
     verdict: "accept queue full, and resets while nobody listened: nothing is lost between one listener and the next, and no count \
               ever goes backwards",
-    provoke: Provoke::Watching(reopen),
+    provoke: Scenario::Watching(reopen),
 };
 
 const PORT: u16 = 8021;
@@ -30,38 +30,38 @@ const SECONDS: u64 = 2;
 const OPEN: Duration = Duration::from_millis(50);
 const CLOSED: Duration = Duration::from_millis(20);
 
-fn reopen(bench: &Bench<'_>) -> Result<Scene> {
+fn reopen(fixture: &Fixture<'_>) -> Result<Expectation> {
     let stop = AtomicBool::new(false);
-    let known = match bench.server {
-        Some(server) => observation::rows(server, bench.netns.inode())?,
+    let known = match fixture.server {
+        Some(server) => observation::rows(server, fixture.netns.inode())?,
         None => Vec::new(),
     };
     let known: HashSet<String> = known.into_iter().map(|row| row.id).collect();
-    let watch = |server: &Server| watch(server, bench.netns.inode(), known, &stop);
+    let watch = |server: &Server| watch(server, fixture.netns.inode(), known, &stop);
     let (restarted, watched) = thread::scope(|scope| {
-        let watcher = bench.server.map(|server| scope.spawn(move || watch(server)));
-        let restarted = bench.netns.run(restart_under_load);
+        let watcher = fixture.server.map(|server| scope.spawn(move || watch(server)));
+        let restarted = fixture.netns.run(restart_under_load);
         stop.store(true, Ordering::Relaxed);
         (restarted, watcher.map(|watcher| watcher.join()))
     });
     let (listener, opened) = restarted?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::AtLeast(opened)),
             (Counter::OutRsts, Amount::AtLeast(opened)),
         ],
         resets: vec![(cause::NO_LISTENER, Amount::AtLeast(1))],
         open: vec![Box::new(listener)],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let Some(watched) = watched {
         let seen = watched.map_err(|_| anyhow!("the thread that watches netqueue panicked"))??;
-        scene
+        expectation
             .measured
             .push(format!("opened {opened} times; netqueue was asked {} times meanwhile", seen.asked));
-        scene.problems = seen.problems;
+        expectation.problems = seen.problems;
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Opens and closes the listener while clients come and go; the last listener stays open.

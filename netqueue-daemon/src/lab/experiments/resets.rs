@@ -10,7 +10,9 @@ use socket2::Socket;
 use super::after_close::wait_until_none;
 use super::wait_for;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Provoke, Scene, Settings, cause, reason};
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, LabSettings, Scenario, cause, reason,
+};
 use crate::lab::sockets::{Family, Listener, connect, localhost, send_byte};
 use crate::lab::tcp_table::State;
 use crate::lab::{sys, sysctl};
@@ -20,7 +22,7 @@ pub(super) const KEEP_ALIVE_RACE: Experiment = Experiment {
     name: "keep-alive-race",
     incident: "the server closes an idle connection, the client sends on it afterwards",
     verdict: "not a queue problem: the connection was closed by the server before the client used it again",
-    provoke: Provoke::Inside(keep_alive_race),
+    provoke: Scenario::Inside(keep_alive_race),
 };
 
 pub(super) const RESETS: Experiment = Experiment {
@@ -28,7 +30,7 @@ pub(super) const RESETS: Experiment = Experiment {
     name: "resets",
     incident: "a connect to a closed port, a close with unread data, a close with SO_LINGER 0, a listener closed with 5 queued",
     verdict: "eight resets and no drop: one for each of the first three, five for the connections the listener never accepted",
-    provoke: Provoke::Inside(resets),
+    provoke: Scenario::Inside(resets),
 };
 
 pub(super) const DISSOLVED: Experiment = Experiment {
@@ -36,7 +38,7 @@ pub(super) const DISSOLVED: Experiment = Experiment {
     name: "dissolved",
     incident: "the server ends a connection by connect() to AF_UNSPEC, and keeps the socket",
     verdict: "a reset for a reason that has no name of its own: the process wanted it",
-    provoke: Provoke::Inside(dissolved),
+    provoke: Scenario::Inside(dissolved),
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,7 +66,7 @@ pub(super) fn only_resets(count: u64) -> Vec<(Counter, Amount)> {
     ]
 }
 
-fn keep_alive_race(_: &Settings) -> Result<Scene> {
+fn keep_alive_race(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let mut open = Vec::new();
     for family in FAMILIES {
@@ -77,16 +79,16 @@ fn keep_alive_race(_: &Settings) -> Result<Scene> {
         open.push((listener, client));
     }
     wait_for(Counter::OutRsts, 2, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(2),
         resets: vec![(cause::AFTER_CLOSE, Amount::Exactly(2))],
         reasons: vec![(cause::AFTER_CLOSE, reason::TIME_WAIT)],
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-pub(super) fn resets(_: &Settings) -> Result<Scene> {
+pub(super) fn resets(_: &LabSettings) -> Result<Expectation> {
     const QUEUED: u32 = 5;
     sysctl::defaults()?;
     let mut open: Vec<Box<dyn Send>> = Vec::new();
@@ -125,7 +127,7 @@ pub(super) fn resets(_: &Settings) -> Result<Scene> {
     let both = |each: u64| Amount::Exactly(2 * each);
     let all = 2 * (3 + u64::from(QUEUED));
     wait_for(Counter::OutRsts, all, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(all),
         listeners,
         resets: vec![
@@ -141,11 +143,11 @@ pub(super) fn resets(_: &Settings) -> Result<Scene> {
             (cause::LISTENER_CLOSED, reason::STATE),
         ],
         open,
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn dissolved(_: &Settings) -> Result<Scene> {
+fn dissolved(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let mut open = Vec::new();
     for family in FAMILIES {
@@ -155,12 +157,12 @@ fn dissolved(_: &Settings) -> Result<Scene> {
         open.push((listener, client, server));
     }
     wait_for(Counter::OutRsts, 2, PATIENCE)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(2),
         resets: vec![(cause::OTHER, Amount::Exactly(2))],
         reasons: vec![(cause::OTHER, reason::STATE)],
         open: vec![Box::new(open)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

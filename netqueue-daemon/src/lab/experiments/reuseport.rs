@@ -11,11 +11,11 @@ use socket2::Socket;
 use super::wait_for;
 use crate::lab::api::Row;
 use crate::lab::counters::Counter;
-use crate::lab::observation::Observation;
-use crate::lab::scene::{
-    Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Share,
-    cause, stage,
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, Fixture, LabSettings, QueueState,
+    Scenario, Share, cause, stage,
 };
+use crate::lab::observation::Observation;
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses};
 use crate::lab::watch::Watch;
 use crate::lab::{metrics, sysctl};
@@ -25,7 +25,7 @@ pub(super) const REUSEPORT: Experiment = Experiment {
     name: "reuseport",
     incident: "four SO_REUSEPORT listeners on one port, 200 clients; nobody accepts from the one with listen(16)",
     verdict: "accept queue full, of one of the four sockets only: one worker is stuck, the other three are well",
-    provoke: Provoke::Inside(reuseport),
+    provoke: Scenario::Inside(reuseport),
 };
 
 pub(super) const GROUP: Experiment = Experiment {
@@ -34,7 +34,7 @@ pub(super) const GROUP: Experiment = Experiment {
     incident: "four SO_REUSEPORT listeners on one port; nobody accepts from the two with listen(8) and listen(24)",
     verdict: "two of the four sockets are stuck: each has its own row and drops, as many as its sk_drops says, and the metrics show \
               their sum",
-    provoke: Provoke::Watching(group),
+    provoke: Scenario::Watching(group),
 };
 
 const PORT: u16 = 8014;
@@ -42,7 +42,7 @@ const CLIENTS: usize = 200;
 /// Minimum number of drops: the kernel's hash gives the stuck listener some fifty clients, and 17 fit.
 const CERTAINLY_DROPPED: u64 = 5;
 
-fn reuseport(_: &Settings) -> Result<Scene> {
+fn reuseport(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let stuck = Listener::reuseport(PORT, 16)?;
     let healthy =
@@ -57,7 +57,7 @@ fn reuseport(_: &Settings) -> Result<Scene> {
     }
     wait_for(Counter::ListenDrops, CERTAINLY_DROPPED, Duration::from_secs(5))?;
     stuck.wait_for_queue(17)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(CERTAINLY_DROPPED)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -85,7 +85,7 @@ fn reuseport(_: &Settings) -> Result<Scene> {
             syn_queue: None,
         }]),
         open: vec![Box::new((stuck, healthy, clients, accepted))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
@@ -107,19 +107,19 @@ impl Stuck {
 
 const GROUP_PORT: u16 = 8114;
 
-fn group(bench: &Bench<'_>) -> Result<Scene> {
+fn group(fixture: &Fixture<'_>) -> Result<Expectation> {
     let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), GROUP_PORT);
-    let watch = Watch::begin(bench, address)?;
-    let group = bench.netns.run(Group::overflow)?;
+    let watch = Watch::begin(fixture, address)?;
+    let group = fixture.netns.run(Group::overflow)?;
     let drops = group.stuck.iter().map(|stuck| stuck.listener.socket_drops()).collect::<Result<Vec<_>>>()?;
     let sum: u64 = drops.iter().copied().map(u64::from).sum();
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::Exactly(sum)),
             (Counter::ListenDrops, Amount::Exactly(sum)),
             (Counter::OutRsts, Amount::Exactly(0)),
         ],
-        ..Scene::default()
+        ..Expectation::default()
     };
     for (stuck, drops) in group.stuck.iter().zip(&drops) {
         let limit = u64::from(stuck.limit);
@@ -132,23 +132,23 @@ fn group(bench: &Bench<'_>) -> Result<Scene> {
         if let Some(seen) = watch.until(|seen| said(seen) == wanted)?
             && said(&seen) != wanted
         {
-            scene.problems.push(format!(
+            expectation.problems.push(format!(
                 "the member with listen({limit}): netqueue says {:?}, sk_drops {drops}",
                 said(&seen)
             ));
         }
-        scene.measured.push(format!("the member with listen({limit}) dropped {drops} (sk_drops)"));
+        expectation.measured.push(format!("the member with listen({limit}) dropped {drops} (sk_drops)"));
     }
-    if let Some(server) = bench.server {
-        let metric = metrics::drops(server, bench.netns.inode(), GROUP_PORT)?;
+    if let Some(server) = fixture.server {
+        let metric = metrics::drops(server, fixture.netns.inode(), GROUP_PORT)?;
         if metric != Some(sum) {
-            scene
+            expectation
                 .problems
                 .push(format!("netqueue_listen_drops_total of the port is {metric:?}, the sum is {sum}"));
         }
     }
-    scene.open = vec![Box::new(group)];
-    Ok(scene)
+    expectation.open = vec![Box::new(group)];
+    Ok(expectation)
 }
 
 /// The listeners and their connected clients.

@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{Amount, Expectation, ExpectedListener, Experiment, LabSettings, Scenario};
 use crate::lab::packet::Segment;
 use crate::lab::raw::{FakePeers, peer};
-use crate::lab::scene::{Amount, ExpectedListener, Experiment, Provoke, Scene, Settings};
 use crate::lab::sockets::{Listener, PATIENCE};
 use crate::lab::sysctl;
 
@@ -17,12 +17,12 @@ pub(super) const SYN_SCAN: Experiment = Experiment {
     name: "syn-scan",
     incident: "4 peers send a SYN and answer the SYN-ACK with a reset, as a port scanner does",
     verdict: "no drop and no reset sent: the four handshakes were reset by their clients",
-    provoke: Provoke::Inside(syn_scan),
+    provoke: Scenario::Inside(syn_scan),
 };
 
 const PEERS: u16 = 4;
 
-fn syn_scan(_: &Settings) -> Result<Scene> {
+fn syn_scan(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let fake = FakePeers::create()?;
     let listener = Listener::ipv4(8017, 16)?;
@@ -30,7 +30,7 @@ fn syn_scan(_: &Settings) -> Result<Scene> {
     fake.syn_acks(PEERS.into(), PATIENCE)?;
     (0..PEERS).try_for_each(|n| fake.send(peer(n), listener.loopback(), Segment::Rst))?;
     wait_for(Counter::EmbryonicRsts, PEERS.into(), Duration::from_secs(5))?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::EmbryonicRsts, Amount::Exactly(PEERS.into())),
             (Counter::OutRsts, Amount::Exactly(0)),
@@ -44,6 +44,6 @@ fn syn_scan(_: &Settings) -> Result<Scene> {
         }],
         events: Some(vec![]),
         open: vec![Box::new((listener, fake))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

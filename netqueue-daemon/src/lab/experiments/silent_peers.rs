@@ -11,12 +11,12 @@ use super::established::Established;
 use super::resets::{only_resets, port};
 use super::wait_for;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedListener, Experiment, Fixture, LabSettings, Scenario, cause, reason,
+};
 use crate::lab::host_setting::{self, HostSetting};
 use crate::lab::packet::Segment;
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{
-    Amount, Bench, ExpectedListener, Experiment, Provoke, Scene, Settings, cause, reason,
-};
 use crate::lab::sockets::{Family, Listener, PATIENCE};
 use crate::lab::{sys, sysctl};
 
@@ -25,7 +25,7 @@ pub(super) const HANDSHAKE_ABORTED: Experiment = Experiment {
     name: "handshake-aborted",
     incident: "4 peers send a second SYN, with another sequence number, in the middle of their handshakes",
     verdict: "resets of handshakes that went wrong: no drop, and no full queue",
-    provoke: Provoke::Inside(handshake_aborted),
+    provoke: Scenario::Inside(handshake_aborted),
 };
 
 pub(super) const KEEPALIVE_TIMEOUT: Experiment = Experiment {
@@ -33,7 +33,7 @@ pub(super) const KEEPALIVE_TIMEOUT: Experiment = Experiment {
     name: "keepalive-timeout",
     incident: "two peers vanish, and the server's keep-alive probes go unanswered",
     verdict: "two resets: the peers did not answer for as long as the process waits",
-    provoke: Provoke::Inside(keepalive_timeout),
+    provoke: Scenario::Inside(keepalive_timeout),
 };
 
 pub(super) const OUT_OF_MEMORY: Experiment = Experiment {
@@ -41,13 +41,13 @@ pub(super) const OUT_OF_MEMORY: Experiment = Experiment {
     name: "out-of-memory",
     incident: "the server closes connections while there are more orphans than tcp_max_orphans allows (0)",
     verdict: "six resets for lack of memory or orphan slots: closed connections are not kept until their peers have everything",
-    provoke: Provoke::Watching(out_of_memory),
+    provoke: Scenario::Watching(out_of_memory),
 };
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const RESETS_WITHIN: Duration = Duration::from_secs(10);
 
-fn handshake_aborted(_: &Settings) -> Result<Scene> {
+fn handshake_aborted(_: &LabSettings) -> Result<Expectation> {
     const PEERS: u16 = 2;
     sysctl::defaults()?;
     let mut sides = Vec::new();
@@ -67,7 +67,7 @@ fn handshake_aborted(_: &Settings) -> Result<Scene> {
         resets: Some(vec![(cause::HANDSHAKE_ABORTED, Amount::Exactly(PEERS.into()))]),
         sole: false,
     };
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::OutRsts, Amount::Exactly(all)),
             (Counter::EmbryonicRsts, Amount::Exactly(all)),
@@ -76,11 +76,11 @@ fn handshake_aborted(_: &Settings) -> Result<Scene> {
         listeners: sides.iter().map(listener).collect(),
         reasons: vec![(cause::HANDSHAKE_ABORTED, reason::INVALID_SYN)],
         open: vec![Box::new(sides)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn keepalive_timeout(_: &Settings) -> Result<Scene> {
+fn keepalive_timeout(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let mut sides = Vec::new();
     for family in FAMILIES {
@@ -92,22 +92,22 @@ fn keepalive_timeout(_: &Settings) -> Result<Scene> {
         sides.push(side);
     }
     wait_for(Counter::OutRsts, 2, RESETS_WITHIN)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(2),
         resets: vec![(cause::KEEPALIVE_TIMEOUT, Amount::Exactly(2))],
         reasons: vec![(cause::KEEPALIVE_TIMEOUT, reason::KEEPALIVE_TIMEOUT)],
         open: vec![Box::new(sides)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 
-fn out_of_memory(bench: &Bench<'_>) -> Result<Scene> {
+fn out_of_memory(fixture: &Fixture<'_>) -> Result<Expectation> {
     const EACH: u16 = 3;
     host_setting::allowed(
-        bench.settings,
+        fixture.settings,
         "it sets net.ipv4.tcp_max_orphans of the whole machine to 0 for a second or two",
     )?;
-    let mut sides = bench.netns.run(|| {
+    let mut sides = fixture.netns.run(|| {
         sysctl::defaults()?;
         let side = |family| Established::with(family, port(family, 8035), EACH);
         FAMILIES.into_iter().map(side).collect::<Result<Vec<_>>>()
@@ -124,13 +124,13 @@ fn out_of_memory(bench: &Bench<'_>) -> Result<Scene> {
         side.close_all();
     }
     let all = 2 * u64::from(EACH);
-    bench.netns.run(move || wait_for(Counter::OutRsts, all, RESETS_WITHIN))?;
+    fixture.netns.run(move || wait_for(Counter::OutRsts, all, RESETS_WITHIN))?;
     limit.restore()?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: only_resets(all),
         resets: vec![(cause::OUT_OF_MEMORY, Amount::Exactly(all))],
         reasons: vec![(cause::OUT_OF_MEMORY, reason::ABORT_ON_MEMORY)],
         open: vec![Box::new(sides)],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use super::wait_for;
 use crate::lab::counters::{self, Counter};
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, cause, stage,
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
+    cause, stage,
 };
 use crate::lab::sockets::{Listener, PATIENCE, connect_nonblocking, local_address};
 use crate::lab::sysctl;
@@ -19,14 +20,14 @@ pub(super) const SOMAXCONN: Experiment = Experiment {
                calls listen(16) once more",
     verdict: "the limit stays 4 after the sysctl was raised and is 16 after listen() was called again: restart the server, or have it \
               listen again",
-    provoke: Provoke::Inside(somaxconn),
+    provoke: Scenario::Inside(somaxconn),
 };
 
 const PORT: u16 = 8018;
 const WANTED: u32 = 16;
 const SOMAXCONN_BEFORE: u32 = 4;
 
-fn somaxconn(_: &Settings) -> Result<Scene> {
+fn somaxconn(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("core/somaxconn", SOMAXCONN_BEFORE.into())?;
     let listener = Listener::ipv4(PORT, WANTED as i32)?;
@@ -40,7 +41,7 @@ fn somaxconn(_: &Settings) -> Result<Scene> {
     listener.listen_again(WANTED as i32)?;
     let more = listener.fill(WANTED - SOMAXCONN_BEFORE, false)?;
     let again = overflow(&listener)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(3)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -56,7 +57,7 @@ fn somaxconn(_: &Settings) -> Result<Scene> {
             dropped(again, WANTED),
         ]),
         open: vec![Box::new((listener, queued, more))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::load::{Processes, clients_in_batches};
 use crate::lab::client::Server;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::observation::{self, ask};
 use crate::lab::own_daemon::OwnDaemon;
 use crate::lab::raw::FakePeers;
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Family, Listener, connect, localhost};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
@@ -25,7 +25,7 @@ pub(super) const STARTS: Experiment = Experiment {
     incident: "daemons, as many as --starts says, start one after the other while listeners overflow, cookies are sent and a closed \
                port sends resets",
     verdict: "none of them has lost anything, none says that netqueue is blind, and what each is compared with leaves no residual",
-    provoke: Provoke::Watching(starts),
+    provoke: Scenario::Watching(starts),
 };
 
 /// Time for some reconciliations after a start.
@@ -34,32 +34,32 @@ const AFTERWARDS: Duration = Duration::from_secs(3);
 const EACH: u64 = 120;
 const CLOSED: u16 = 8463;
 
-fn starts(bench: &Bench<'_>) -> Result<Scene> {
-    let starts = bench.settings.starts;
+fn starts(fixture: &Fixture<'_>) -> Result<Expectation> {
+    let starts = fixture.settings.starts;
     if starts == 0 {
         return Err(Skip::because(
             "--starts says how many daemons start: code is patched under load then, which an emulator of several CPUs may not survive",
         ));
     }
     let mut problems = Vec::new();
-    let load = bench.netns.run(move || Load::begin(EACH * u64::from(starts)))?;
+    let load = fixture.netns.run(move || Load::begin(EACH * u64::from(starts)))?;
     for number in 1..=starts {
         let begun = Instant::now();
         let own = OwnDaemon::start(&[])?;
         eprintln!("start {number} of {starts}: ready after {:.0} s", begun.elapsed().as_secs_f64());
         thread::sleep(AFTERWARDS);
         problems.extend(
-            wrong(own.server(), bench.netns.inode())?
+            wrong(own.server(), fixture.netns.inode())?
                 .into_iter()
                 .map(|problem| format!("start {number} of {starts}: {problem}")),
         );
     }
     drop(load);
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![(Counter::ListenDrops, Amount::AtLeast(1)), (Counter::OutRsts, Amount::AtLeast(1))],
         problems,
         measured: vec![format!("{starts} starts")],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }
 

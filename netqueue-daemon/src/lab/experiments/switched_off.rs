@@ -8,15 +8,15 @@ use serde::Deserialize;
 
 use crate::lab::client::Server;
 use crate::lab::counters::Counter;
+use crate::lab::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::lab::host_setting::{self, HostSetting};
-use crate::lab::scene::{Amount, Bench, Experiment, Provoke, Scene};
 
 pub(super) const FTRACE: Experiment = Experiment {
     number: "K2",
     name: "ftrace-switched-off",
     incident: "kernel.ftrace_enabled is set to 0 for a moment, and to 1 again",
     verdict: "while it is 0, netqueue is blind and says which sysctl makes it so; then it sees again",
-    provoke: Provoke::Watching(ftrace),
+    provoke: Scenario::Watching(ftrace),
 };
 
 const SYSCTL: &str = "kernel.ftrace_enabled";
@@ -39,23 +39,27 @@ struct Verdict {
     summary: String,
 }
 
-fn ftrace(bench: &Bench<'_>) -> Result<Scene> {
-    host_setting::allowed(bench.settings, "it switches the whole machine's ftrace off for a second or two")?;
-    let mut scene = Scene { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Scene::default() };
+fn ftrace(fixture: &Fixture<'_>) -> Result<Expectation> {
+    host_setting::allowed(
+        fixture.settings,
+        "it switches the whole machine's ftrace off for a second or two",
+    )?;
+    let mut expectation =
+        Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
     // Nothing is dropped meanwhile: a drop that netqueue misses would remain as a residual for ever.
     let off = HostSetting::change("kernel/ftrace_enabled", 0)?;
-    if let Some(server) = bench.server
+    if let Some(server) = fixture.server
         && !soon(server, true)?
     {
-        scene.problems.push(format!("{SYSCTL} is 0, and neither a warning nor netqueue_blind says so"));
+        expectation.problems.push(format!("{SYSCTL} is 0, and neither a warning nor netqueue_blind says so"));
     }
     off.restore()?;
-    if let Some(server) = bench.server
+    if let Some(server) = fixture.server
         && !soon(server, false)?
     {
-        scene.problems.push(format!("{SYSCTL} is 1 again, and netqueue still says that it is 0"));
+        expectation.problems.push(format!("{SYSCTL} is 1 again, and netqueue still says that it is 0"));
     }
-    Ok(scene)
+    Ok(expectation)
 }
 
 /// Polls until netqueue names the sysctl (or no longer does); returns false at the time limit.

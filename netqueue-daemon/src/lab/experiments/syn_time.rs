@@ -9,9 +9,9 @@ use socket2::Socket;
 
 use super::wait_for;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{
-    Amount, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, Settings, Waiting,
-    cause, stage,
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
+    Waiting, cause, stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_addresses, localhost};
 use crate::lab::sysctl;
@@ -22,7 +22,7 @@ pub(super) const ACCEPT_QUEUE_FULL: Experiment = Experiment {
     incident: "listen(1), nobody accepts, 10 clients connect and try again for some seconds",
     verdict: "accept queue full at SYN time: the process does not accept; raising the backlog only helps bursts. No client is reset, \
               each waits for its next SYN",
-    provoke: Provoke::Inside(|_: &Settings| ten_connects(8001, 0)),
+    provoke: Scenario::Inside(|_: &LabSettings| ten_connects(8001, 0)),
 };
 
 pub(super) const ABORT_ON_OVERFLOW_IS_SILENT: Experiment = Experiment {
@@ -30,7 +30,7 @@ pub(super) const ABORT_ON_OVERFLOW_IS_SILENT: Experiment = Experiment {
     name: "abort-on-overflow-at-syn",
     incident: "the same with tcp_abort_on_overflow=1",
     verdict: "accept queue full at SYN time: tcp_abort_on_overflow answers final ACKs, a dropped SYN stays without an answer",
-    provoke: Provoke::Inside(|_: &Settings| ten_connects(8002, 1)),
+    provoke: Scenario::Inside(|_: &LabSettings| ten_connects(8002, 1)),
 };
 
 pub(super) const DUAL_STACK: Experiment = Experiment {
@@ -38,7 +38,7 @@ pub(super) const DUAL_STACK: Experiment = Experiment {
     name: "dual-stack",
     incident: "[::] listen(1), nobody accepts, 5 IPv4 and 5 IPv6 clients connect",
     verdict: "accept queue full at SYN time, of one listener for both families: each drop counts once",
-    provoke: Provoke::Inside(dual_stack),
+    provoke: Scenario::Inside(dual_stack),
 };
 
 /// Number of clients beyond the two that fill listen(1).
@@ -47,7 +47,7 @@ const CLIENTS_DROPPED: u64 = 8;
 const ENOUGH: u64 = 2 * CLIENTS_DROPPED;
 const PATIENCE: Duration = Duration::from_secs(6);
 
-fn ten_connects(port: u16, abort_on_overflow: u64) -> Result<Scene> {
+fn ten_connects(port: u16, abort_on_overflow: u64) -> Result<Expectation> {
     sysctl::defaults()?;
     sysctl::ensure("ipv4/tcp_abort_on_overflow", abort_on_overflow)?;
     let listener = Listener::ipv4(port, 1)?;
@@ -57,7 +57,7 @@ fn ten_connects(port: u16, abort_on_overflow: u64) -> Result<Scene> {
     overflowed(listener, queued, clients)
 }
 
-fn dual_stack(_: &Settings) -> Result<Scene> {
+fn dual_stack(_: &LabSettings) -> Result<Expectation> {
     sysctl::defaults()?;
     let listener = Listener::dual_stack(8015, 1)?;
     let queued = listener.fill(2, false)?;
@@ -70,9 +70,9 @@ fn dual_stack(_: &Settings) -> Result<Scene> {
 }
 
 /// Expects clients that are dropped repeatedly: each is one peer with several packets.
-fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> Result<Scene> {
+fn overflowed(listener: Listener, queued: Vec<Socket>, clients: Vec<Socket>) -> Result<Expectation> {
     let waiting = Waiting { port: listener.address().port(), clients: clients.len(), times: 2 };
-    Ok(Scene { waiting: Some(waiting), ..dropped_at_syn(listener, queued, clients, ENOUGH, PATIENCE)? })
+    Ok(Expectation { waiting: Some(waiting), ..dropped_at_syn(listener, queued, clients, ENOUGH, PATIENCE)? })
 }
 
 /// Waits until at least `drops` SYNs of clients of a full listen(1) were dropped.
@@ -83,9 +83,9 @@ pub(super) fn dropped_at_syn(
     clients: Vec<Socket>,
     drops: u64,
     patience: Duration,
-) -> Result<Scene> {
+) -> Result<Expectation> {
     wait_for(Counter::ListenDrops, drops, patience)?;
-    Ok(Scene {
+    Ok(Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(drops)),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
@@ -106,6 +106,6 @@ pub(super) fn dropped_at_syn(
             syn_queue: None,
         }]),
         open: vec![Box::new((listener, queued, clients))],
-        ..Scene::default()
+        ..Expectation::default()
     })
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 use netqueue_kernel::FullTrampoline;
 
+use crate::lab::expectation::{Expectation, Experiment, Fixture, Scenario};
 use crate::lab::observation::Observation;
 use crate::lab::own_daemon::OwnDaemon;
-use crate::lab::scene::{Bench, Experiment, Provoke, Scene};
 use crate::lab::sockets::{Listener, connect};
 use crate::lab::sysctl;
 use crate::lab::verdict::Skip;
@@ -20,37 +20,37 @@ pub(super) const TWINS: Experiment = Experiment {
     incident: "other tools' programs fill the trampoline of tcp_v6_syn_recv_sock; a daemon starts, and 20 IPv4 clients connect to a \
                dual-stack listener",
     verdict: "20 established connections, not 40",
-    provoke: Provoke::Watching(twins),
+    provoke: Scenario::Watching(twins),
 };
 
 const CLIENTS: u64 = 20;
 
-fn twins(bench: &Bench<'_>) -> Result<Scene> {
+fn twins(fixture: &Fixture<'_>) -> Result<Expectation> {
     let full = FullTrampoline::of("tcp_v6_syn_recv_sock")
         .map_err(|error| Skip::because(format!("this kernel has no trampoline to fill: {error}")))?;
-    let own = bench.server.map(|_| OwnDaemon::start(&[])).transpose()?;
-    let open = bench.netns.run(|| {
+    let own = fixture.server.map(|_| OwnDaemon::start(&[])).transpose()?;
+    let open = fixture.netns.run(|| {
         sysctl::defaults()?;
         let listener = Listener::dual_stack(8065, 64)?;
         let clients = (0..CLIENTS).map(|_| connect(listener.loopback_ipv4())).collect::<Result<Vec<_>>>()?;
         Ok((listener, clients))
     })?;
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         measured: vec![format!("{} programs fill the trampoline", full.programs())],
-        ..Scene::default()
+        ..Expectation::default()
     };
     if let Some(own) = own {
         // Give the inventory time to find the listener.
         std::thread::sleep(Duration::from_secs(1));
-        let seen = Observation::of(own.server(), bench.netns.inode())?;
+        let seen = Observation::of(own.server(), fixture.netns.inode())?;
         let row = seen.rows.iter().find(|row| row.is_listener(open.0.address()));
         let established = row.and_then(|row| row.traffic.as_ref()).map(|traffic| traffic.established);
         if established != Some(CLIENTS) {
-            scene
+            expectation
                 .problems
                 .push(format!("{established:?} connections were established, right were {CLIENTS}"));
         }
     }
-    scene.open.push(Box::new((open, full)));
-    Ok(scene)
+    expectation.open.push(Box::new((open, full)));
+    Ok(expectation)
 }

@@ -8,8 +8,9 @@ use anyhow::Result;
 use super::wait_for;
 use crate::lab::client::Server;
 use crate::lab::counters::Counter;
-use crate::lab::scene::{
-    Amount, Bench, ExpectedEvents, ExpectedListener, Experiment, Provoke, QueueState, Scene, cause, stage,
+use crate::lab::expectation::{
+    Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, Fixture, QueueState, Scenario, cause,
+    stage,
 };
 use crate::lab::sockets::{Listener, connect_nonblocking, local_address};
 use crate::lab::{counters, metrics, observation, sysctl};
@@ -21,7 +22,7 @@ pub(super) const VISIBLE: Experiment = Experiment {
     verdict: "once the kernel has counted a drop, half of the answers or more show it, in the metrics and among the events, and no more \
               than one is in vain, asked while netqueue's own program was about to; how long that took from connect() on is measured, and is \
               the machine's",
-    provoke: Provoke::Watching(visible),
+    provoke: Scenario::Watching(visible),
 };
 
 const TIMES: u16 = 7;
@@ -32,57 +33,57 @@ const IN_VAIN: u32 = 1;
 /// Time limit: later the client's retransmitted SYN is dropped too.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn visible(bench: &Bench<'_>) -> Result<Scene> {
-    bench.netns.run(sysctl::defaults)?;
+fn visible(fixture: &Fixture<'_>) -> Result<Expectation> {
+    fixture.netns.run(sysctl::defaults)?;
     let mut answers = Surface::BOTH.map(|surface| (surface, Vec::new()));
-    let mut scene = Scene {
+    let mut expectation = Expectation {
         kernel: vec![
             (Counter::ListenOverflows, Amount::AtLeast(TIMES.into())),
             (Counter::ListenDrops, Amount::All(Counter::ListenOverflows)),
         ],
-        ..Scene::default()
+        ..Expectation::default()
     };
     let mut events = Vec::new();
     for n in 0..TIMES {
         let port = FIRST_PORT + n;
-        let (listener, queued) = bench.netns.run(move || {
+        let (listener, queued) = fixture.netns.run(move || {
             let listener = Listener::ipv4(port, 1)?;
             let queued = listener.fill(2, false)?;
             Ok((listener, queued))
         })?;
         let target = listener.loopback();
-        let (start, client) = bench.netns.run(move || {
+        let (start, client) = fixture.netns.run(move || {
             let before = counters::of_this_thread()?.get(Counter::ListenDrops);
             let start = Instant::now();
             let client = connect_nonblocking(target)?;
             wait_for(Counter::ListenDrops, before + 1, PATIENCE)?;
             Ok((start, client))
         })?;
-        if let Some(server) = bench.server {
-            watch(server, bench.netns.inode(), port, start, &mut answers)?;
+        if let Some(server) = fixture.server {
+            watch(server, fixture.netns.inode(), port, start, &mut answers)?;
         }
         // Alternate which surface is queried first.
         answers.reverse();
-        scene.listeners.push(dropped(&listener));
+        expectation.listeners.push(dropped(&listener));
         events.push(event(port, vec![local_address(&client)?]));
-        scene.open.push(Box::new((listener, queued)));
+        expectation.open.push(Box::new((listener, queued)));
     }
-    scene.events = Some(events);
+    expectation.events = Some(events);
     for (surface, answers) in answers.iter_mut().filter(|(_, answers)| !answers.is_empty()) {
         let (path, (in_vain, took), (most, longest)) = (surface.path(), median(answers), longest(answers));
-        scene.measured.push(format!(
+        expectation.measured.push(format!(
             "visible in {path} after {in_vain} answers in vain and {} ms (median), {most} and {} ms (longest)",
             took.as_millis(),
             longest.as_millis()
         ));
         if in_vain > IN_VAIN {
-            scene
+            expectation
                 .problems
                 .push(format!("{path}: half of the drops were missing in {in_vain} answers or more"));
         }
     }
-    scene.measured.sort();
-    Ok(scene)
+    expectation.measured.sort();
+    Ok(expectation)
 }
 
 /// The number of answers that lacked a drop, and the time from connect() until one contained it.

@@ -8,8 +8,8 @@ import { words } from "./words.js";
 /** Verdicts shown before somebody asks for more. */
 const FIRST = 3;
 
-/** What each harm is called, and how grave it looks. */
-const HARMS = {
+/** What each impact is called, and how grave it looks. */
+const IMPACTS = {
   never_served: ["bad", "never served"],
   reset: ["bad", "reset"],
   delayed: ["warn", "delayed"],
@@ -41,7 +41,7 @@ function section(title, tag = "ul") {
 const figure = ({ value, unit }) => `${Number.isInteger(value) ? count(value) : value < 10 ? value.toFixed(2) : rate(value)} ${unit}`;
 
 function finding(first, own) {
-  const [state, harm] = HARMS[first.harm] ?? ["warn", first.harm];
+  const [state, impact] = IMPACTS[first.impact] ?? ["warn", first.impact];
   const [title, summary, because, clients, affected, sure] = ["h3", "p", "p", "p", "span", "span"].map((tag) => h(tag));
   because.className = "because";
   const subject = first.subject.listener && !own
@@ -54,7 +54,7 @@ function finding(first, own) {
     h("a", { href: first.runbook.replace(/^\//, ""), target: "_blank", rel: "noopener" }, "Runbook"),
     first.events && h("a", { href: first.events.replace(/^\//, ""), target: "_blank", rel: "noopener" }, "Its events, as JSON"));
   const element = h("article", { class: "finding", "data-state": state },
-    h("div", { class: "line" }, h("span", { class: "harm" }, icon(SIGNS[state], 13), h("span", {}, harm)), affected, subject, process, sure),
+    h("div", { class: "line" }, h("span", { class: "impact" }, icon(SIGNS[state], 13), h("span", {}, impact)), affected, subject, process, sure),
     title, summary, because, clients,
     h("details", {}, h("summary", {}, "What to do, and the numbers it rests on"), set.element, todo.element, check.element, facts, missing.element, links));
   affected.className = "affected";

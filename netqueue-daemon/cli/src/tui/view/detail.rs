@@ -87,11 +87,11 @@ fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
 fn judged(verdict: &Verdict, look: Look) -> Vec<Line<'static>> {
     let mut lines = vec![
         Line::from(vec![
-            Span::styled(plain(&verdict.title), look.harm(&verdict.harm).add_modifier(Modifier::BOLD)),
+            Span::styled(plain(&verdict.title), look.impact(&verdict.impact).add_modifier(Modifier::BOLD)),
             Span::styled(
                 format!(
                     "  {}, {} confidence",
-                    plain(&verdict.harm).replace('_', " "),
+                    plain(&verdict.impact).replace('_', " "),
                     plain(&verdict.confidence)
                 ),
                 look.dim(),

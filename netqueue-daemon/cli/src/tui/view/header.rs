@@ -67,7 +67,7 @@ fn worst(model: &Model, look: Look) -> Option<Line<'static>> {
         subject.process.as_ref().map_or(String::new(), |process| format!(" {}", plain(&process.name)));
     Some(Line::from(vec![
         Span::styled(format!("{}{place}{process}: ", look.sign("⚑ ", "> ")), look.head()),
-        Span::styled(plain(&verdict.title), look.harm(&verdict.harm)),
+        Span::styled(plain(&verdict.title), look.impact(&verdict.impact)),
     ]))
 }
 

@@ -58,8 +58,8 @@ impl Look {
     }
 
     /// The style of a verdict's impact on clients.
-    pub(super) fn harm(self, harm: &str) -> Style {
-        match harm {
+    pub(super) fn impact(self, impact: &str) -> Style {
+        match impact {
             "never_served" | "reset" => self.bad(),
             "absorbed" => self.good(),
             _ => self.warn(),

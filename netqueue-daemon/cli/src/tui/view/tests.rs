@@ -51,7 +51,7 @@ fn look(second: u64) -> feed::Look {
          "cause": "no_listener"},
     ]);
     let verdicts = json!([
-        {"rule": "accept_queue_slow", "title": "Accept queue full: the process accepts too slowly", "harm": "delayed", "affected": 9,
+        {"rule": "accept_queue_slow", "title": "Accept queue full: the process accepts too slowly", "impact": "delayed", "affected": 9,
          "confidence": "high", "summary": "It accepts 44 connections per second and 181 arrive.", "clients_see": "a delay of a second",
          "subject": {"kind": "listener", "listener": "1", "netns": "host", "addr": "0.0.0.0", "port": 8081,
                      "process": {"name": "slow", "pid": 7, "unit": null}},

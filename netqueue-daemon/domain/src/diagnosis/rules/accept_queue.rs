@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{
-    Confidence, Evidence, Fact, Finding, Harm, Knob, Need, Rule, counterfactual::Remedy, evidence::Bound,
+    Confidence, Evidence, Fact, Finding, Impact, Knob, Need, Rule, counterfactual::Remedy, evidence::Bound,
     software,
 };
 use super::{count, fact, number};
@@ -22,8 +22,8 @@ const CHECK: &[&str] = &[
 pub(super) const STALLED: Rule = Rule {
     id: "accept_queue_stalled",
     title: "accept queue full: the process accepts nothing",
-    needs: &[Need::Flow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
-    judge: stalled,
+    needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
+    evaluate: stalled,
     causes: &[],
     advice: &[
         "find out what the process waits for: it is stopped, deadlocked, out of file descriptors (EMFILE in accept()), or its event \
@@ -40,8 +40,8 @@ pub(super) const STALLED: Rule = Rule {
 pub(super) const SLOW: Rule = Rule {
     id: "accept_queue_slow",
     title: "accept queue full: the process accepts more slowly than clients come",
-    needs: &[Need::Flow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
-    judge: slow,
+    needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
+    evaluate: slow,
     causes: &[],
     advice: &[
         "make the process accept faster: more workers or threads that accept, accept in a loop until EAGAIN, no slow work between \
@@ -55,8 +55,8 @@ pub(super) const SLOW: Rule = Rule {
 pub(super) const BURST: Rule = Rule {
     id: "accept_queue_burst",
     title: "accept queue full: a burst larger than the backlog",
-    needs: &[Need::Flow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
-    judge: burst,
+    needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
+    evaluate: burst,
     causes: &[],
     advice: &[
         "or spread the burst: clients that connect with some milliseconds between them, or with jitter, need no larger queue",
@@ -68,7 +68,7 @@ pub(super) const LIMIT_NEEDS_RELISTEN: Rule = Rule {
     id: "limit_needs_relisten",
     title: "accept queue full: somaxconn was raised, but the listener still has its old backlog",
     needs: &[Need::Refusals, Need::Owner],
-    judge: needs_relisten,
+    evaluate: needs_relisten,
     causes: &[],
     advice: &["a sysctl is read by listen() only: the program must call it again, by a reload or a restart"],
     check_next: &[
@@ -80,8 +80,8 @@ pub(super) const LIMIT_NEEDS_RELISTEN: Rule = Rule {
 pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     id: "reuseport_member_stalled",
     title: "accept queue full: one member of an SO_REUSEPORT group does not keep up",
-    needs: &[Need::Flow, Need::Refusals, Need::Owner],
-    judge: reuseport_member,
+    needs: &[Need::QueueFlow, Need::Refusals, Need::Owner],
+    evaluate: reuseport_member,
     causes: &[],
     advice: &[
         "the kernel gives each client to a member by its address and port, busy or not: its clients are not helped by the other \
@@ -106,7 +106,7 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
     let who = who(evidence);
     let affected = not_reset(evidence);
     Some(Finding {
-        harm: if affected > 0 { Harm::NeverServed } else { Harm::Delayed },
+        impact: if affected > 0 { Impact::NeverServed } else { Impact::Delayed },
         affected,
         confidence: Confidence::High,
         summary: format!(
@@ -128,7 +128,7 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
     }
     let who = who(evidence);
     Some(Finding {
-        harm: Harm::Delayed,
+        impact: Impact::Delayed,
         affected: not_reset(evidence),
         confidence: Confidence::High,
         summary: format!(
@@ -166,7 +166,7 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
         }
     };
     Some(Finding {
-        harm: Harm::Delayed,
+        impact: Impact::Delayed,
         affected: not_reset(evidence),
         confidence: evidence.counterfactual.as_ref().map_or(Confidence::Low, |answer| answer.confidence),
         summary,
@@ -217,7 +217,7 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
     }
     let stalled = evidence.not_accepting_for.is_some_and(|time| time >= STALL);
     Some(Finding {
-        harm: if stalled { Harm::NeverServed } else { Harm::Delayed },
+        impact: if stalled { Impact::NeverServed } else { Impact::Delayed },
         affected: not_reset(evidence),
         confidence: if group.accepts_known { Confidence::High } else { Confidence::Medium },
         summary: format!(

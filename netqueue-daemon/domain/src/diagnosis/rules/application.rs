@@ -1,6 +1,6 @@
 //! Resets that the application itself requested, or that lack of memory or other reasons caused.
 
-use super::super::{Confidence, Evidence, Finding, Harm, Need, Rule};
+use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule};
 use super::{accept_queue::who, count, number, resets::serves};
 use crate::ResetCause;
 
@@ -8,7 +8,7 @@ pub(super) const UNREAD_DATA: Rule = Rule {
     id: "unread_data",
     title: "the application closes connections with received data unread: the kernel resets them",
     needs: &[Need::Owner, Need::Peers],
-    judge: unread_data,
+    evaluate: unread_data,
     causes: &[],
     advice: &[
         "read what the client sent before close(), or shutdown(SHUT_WR) first and read until end of file",
@@ -24,7 +24,7 @@ pub(super) const LINGER_ZERO: Rule = Rule {
     id: "linger_zero",
     title: "the application resets its connections on purpose (SO_LINGER 0)",
     needs: &[Need::Owner, Need::Peers],
-    judge: linger_zero,
+    evaluate: linger_zero,
     causes: &[],
     advice: &[
         "where it is not meant: remove SO_LINGER with time-out 0; data not yet acknowledged is thrown away with it",
@@ -39,7 +39,7 @@ pub(super) const PEER_GONE: Rule = Rule {
     id: "peer_gone",
     title: "peers vanished: their keep-alive probes went unanswered",
     needs: &[Need::Peers],
-    judge: peer_gone,
+    evaluate: peer_gone,
     causes: &[],
     advice: &[
         "look at the way between: a firewall or balancer that drops idle flows, or clients that lost their network",
@@ -51,7 +51,7 @@ pub(super) const OTHER_RESETS: Rule = Rule {
     id: "other_resets",
     title: "connections were reset for a reason without a name of its own",
     needs: &[Need::Owner, Need::Peers],
-    judge: other_resets,
+    evaluate: other_resets,
     causes: &[],
     advice: &["look at the kernel's own reason in the events, which kernels from 6.10 on give"],
     check_next: &[
@@ -63,7 +63,7 @@ pub(super) const OUT_OF_MEMORY: Rule = Rule {
     id: "out_of_memory",
     title: "TCP is out of memory or of orphans: connections are reset",
     needs: &[],
-    judge: out_of_memory,
+    evaluate: out_of_memory,
     causes: &[],
     advice: &["raise net.ipv4.tcp_mem or tcp_max_orphans, or find what holds so many sockets"],
     check_next: &[
@@ -75,7 +75,7 @@ pub(super) const OUT_OF_MEMORY: Rule = Rule {
 fn unread_data(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::CloseUnreadData);
     (resets > 0 && serves(evidence)).then(|| Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!(
@@ -93,7 +93,7 @@ fn unread_data(evidence: &Evidence) -> Option<Finding> {
 fn linger_zero(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::LingerZero);
     (resets > 0 && serves(evidence)).then(|| Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!(
@@ -111,7 +111,7 @@ fn linger_zero(evidence: &Evidence) -> Option<Finding> {
 fn peer_gone(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::KeepaliveTimeout);
     (resets > 0).then(|| Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!("{} ended after keep-alive probes went unanswered.", number(resets, "connection")),
@@ -125,7 +125,7 @@ fn peer_gone(evidence: &Evidence) -> Option<Finding> {
 fn other_resets(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::Other);
     (resets > 0 && serves(evidence)).then(|| Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::Low,
         summary: format!(
@@ -142,7 +142,7 @@ fn other_resets(evidence: &Evidence) -> Option<Finding> {
 fn out_of_memory(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::OutOfMemory);
     (resets > 0).then(|| Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!("{} got a reset for want of memory or orphan slots.", number(resets, "connection")),

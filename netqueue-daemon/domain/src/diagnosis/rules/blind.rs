@@ -1,13 +1,13 @@
 //! Incompleteness of netqueue's own view, reported before anybody trusts a zero.
 
-use super::super::{BLIND as ID, Confidence, Evidence, Finding, Harm, Rule, Subject};
+use super::super::{BLIND as ID, Confidence, Evidence, Finding, Impact, Rule, Subject};
 use super::{count, number};
 
 pub(super) const BLIND: Rule = Rule {
     id: ID,
     title: "netqueue does not see everything: what it says may be incomplete",
     needs: &[],
-    judge: blind,
+    evaluate: blind,
     causes: &[],
     advice: &[
         "run netqueue doctor on this machine: it says what is missing and what to do",
@@ -38,7 +38,7 @@ fn blind(evidence: &Evidence) -> Option<Finding> {
         what.push(format!("{} of the kernel's counters not attributed", number(sight.residual, "increment")));
     }
     Some(Finding {
-        harm: Harm::Unseen,
+        impact: Impact::Unseen,
         affected: sight.lost_charges.max(sight.residual).max(sight.missed),
         confidence: Confidence::High,
         summary: format!("{}.", what.join("; ")),

@@ -1,6 +1,6 @@
 //! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
-use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule, software};
+use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, software};
 use super::{count, fact, number};
 use crate::{DropKind, KernelCounter, ResetCause};
 
@@ -8,7 +8,7 @@ pub(super) const GHOSTS: Rule = Rule {
     id: "ghost_connections",
     title: "ghosts: clients believe they are connected to a server that knows nothing of them",
     needs: &[Need::Refusals, Need::Limit, Need::Owner, Need::Syncookies],
-    judge: ghosts,
+    evaluate: ghosts,
     causes: super::accept_queue::REASONS,
     advice: &[
         "give clients a time-out for the first answer: nothing else ends their wait where the server speaks first",
@@ -23,7 +23,7 @@ pub(super) const OVERFLOW_ABORT: Rule = Rule {
     id: "overflow_abort",
     title: "accept queue full and tcp_abort_on_overflow=1: clients are reset at the end of the handshake",
     needs: &[Need::AbortOnOverflow, Need::Limit, Need::Owner],
-    judge: overflow_abort,
+    evaluate: overflow_abort,
     causes: super::accept_queue::REASONS,
     advice: &[
         "set tcp_abort_on_overflow back to 0: the client's ACK, or its data, is sent again and lets it in as soon as there is room",
@@ -36,7 +36,7 @@ pub(super) const EXPIRED: Rule = Rule {
     id: "expired_handshakes",
     title: "handshakes interrupted by a full accept queue were given up, and their clients reset later",
     needs: &[Need::SynackRetries, Need::Owner],
-    judge: expired,
+    evaluate: expired,
     causes: super::accept_queue::REASONS,
     advice: &[
         "the cause is the full accept queue some seconds before",
@@ -52,7 +52,7 @@ pub(super) const ABORTED: Rule = Rule {
     id: "handshake_aborted",
     title: "handshakes went wrong: an unacceptable packet ended them with a reset",
     needs: &[Need::Peers],
-    judge: aborted,
+    evaluate: aborted,
     causes: &[],
     advice: &[
         "look at who sends them: a client that restarted and uses the same port again, a middlebox that changes sequence numbers, or \
@@ -65,7 +65,7 @@ pub(super) const RESET_BY_PEERS: Rule = Rule {
     id: "handshakes_reset_by_peers",
     title: "peers reset handshakes: a SYN scan or half-open health checks, harmless",
     needs: &[Need::Peers],
-    judge: reset_by_peers,
+    evaluate: reset_by_peers,
     causes: &[],
     advice: &[
         "nothing has to be done: no reset was sent and no client turned away. EmbryonicRsts also counts resets received",
@@ -87,12 +87,12 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
         |name| format!("in {name} the server speaks first: these clients wait for a greeting that never comes"),
     );
     Some(Finding {
-        harm: if live > 0 {
-            Harm::NeverServed
+        impact: if live > 0 {
+            Impact::NeverServed
         } else if ended > 0 {
-            Harm::Reset
+            Impact::Reset
         } else {
-            Harm::Delayed
+            Impact::Delayed
         },
         affected: if live > 0 { live } else { ended.max(seen.ghosts_recovered) },
         confidence: Confidence::High,
@@ -121,7 +121,7 @@ fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!(
@@ -159,7 +159,7 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
         format!(", {:.1} to {:.1} s after it", shortest.as_secs_f64(), longest.as_secs_f64())
     });
     Some(Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: expired,
         confidence: Confidence::High,
         summary: format!(
@@ -201,7 +201,7 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
 fn aborted(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::HandshakeAborted);
     (resets > 0).then(|| Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::Medium,
         summary: format!(
@@ -224,7 +224,7 @@ fn reset_by_peers(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        harm: Harm::Absorbed,
+        impact: Impact::Absorbed,
         affected: 0,
         confidence: Confidence::Medium,
         summary: format!(

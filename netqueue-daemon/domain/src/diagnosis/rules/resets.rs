@@ -1,6 +1,6 @@
 //! Resets that no queue caused: closed listeners and ports, keep-alive race, unknown connections.
 
-use super::super::{Confidence, Evidence, Fact, Finding, Harm, Idle, Knob, Need, Rule, Subject, software};
+use super::super::{Confidence, Evidence, Fact, Finding, Idle, Impact, Knob, Need, Rule, Subject, software};
 use super::{accept_queue::who, count, fact, number};
 use crate::{AccountKey, IdleLimit, ResetCause};
 
@@ -8,7 +8,7 @@ pub(super) const LISTENER_CLOSED: Rule = Rule {
     id: "listener_closed",
     title: "a listener was closed with connections waiting in its accept queue: they were reset",
     needs: &[Need::Owner, Need::Peers],
-    judge: listener_closed,
+    evaluate: listener_closed,
     causes: &[],
     advice: &[
         "close a listener only after everything that waits was accepted: stop new clients first, accept until EAGAIN, then close",
@@ -24,7 +24,7 @@ pub(super) const KEEPALIVE_RACE: Rule = Rule {
     id: "keepalive_race",
     title: "keep-alive race: clients sent on connections the server had just closed",
     needs: &[Need::IdleLimit, Need::Owner, Need::Peers],
-    judge: keepalive_race,
+    evaluate: keepalive_race,
     causes: &[],
     advice: &[
         "make the client give up idle connections before the server does: its idle time-out (idleConnTimeout, keepAliveTimeout, \
@@ -42,7 +42,7 @@ pub(super) const CLOSED_PORT: Rule = Rule {
     id: "closed_port",
     title: "clients knock at a port nobody listens on",
     needs: &[Need::Peers],
-    judge: closed_port,
+    evaluate: closed_port,
     causes: &[],
     advice: &[
         "if a service should be there: it is down, bound to another address, or in another network namespace",
@@ -58,7 +58,7 @@ pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
     id: "unknown_connection",
     title: "packets of connections this host does not know were answered with a reset",
     needs: &[Need::Peers],
-    judge: unknown_connection,
+    evaluate: unknown_connection,
     causes: &[],
     advice: &[
         "after a restart or a failover it is normal: clients still send on connections of the one before",
@@ -77,7 +77,7 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!("{} closed its listener while {} had not been accepted: all of them were reset.", who(evidence), number(resets, "connection")),
@@ -121,7 +121,7 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
         proposed: "above that of the clients, where these cannot be changed".to_owned(),
     });
     Some(Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: raced + late,
         confidence: Confidence::High,
         summary: format!(
@@ -197,7 +197,7 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
     };
     let ports = if evidence.ports > 1 { format!(" to {} ports", evidence.ports) } else { String::new() };
     Some(Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!(
@@ -221,7 +221,7 @@ fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        harm: Harm::Reset,
+        impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::Medium,
         summary: format!(

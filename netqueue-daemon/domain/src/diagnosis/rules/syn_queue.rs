@@ -1,6 +1,6 @@
 //! Drops for other reasons than a full accept queue, mostly at the SYN, and floods that harmed nobody.
 
-use super::super::{Confidence, Evidence, Finding, Harm, Knob, Need, Rule};
+use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule};
 use super::{accept_queue::overflows, count, number};
 use crate::{DropCause, KernelCounter};
 
@@ -8,7 +8,7 @@ pub(super) const FULL: Rule = Rule {
     id: "syn_queue_full",
     title: "SYN queue full with cookies off: new clients are dropped",
     needs: &[Need::Syncookies, Need::Peers, Need::Limit],
-    judge: full,
+    evaluate: full,
     causes: &[],
     advice: &[
         "turn cookies on: with tcp_syncookies=1 a flood of SYNs costs no client its connection",
@@ -26,7 +26,7 @@ pub(super) const LAST_QUARTER: Rule = Rule {
     id: "syn_backlog_reserve",
     title: "last-quarter rule: cookies are off and unknown clients are dropped early",
     needs: &[Need::Syncookies, Need::Peers],
-    judge: last_quarter,
+    evaluate: last_quarter,
     causes: &[],
     advice: &[
         "turn cookies on: the rule exists only without them",
@@ -43,7 +43,7 @@ pub(super) const ABSORBED: Rule = Rule {
     id: "syn_flood_absorbed",
     title: "SYN queue full, absorbed by cookies: nothing was lost",
     needs: &[Need::Peers],
-    judge: absorbed,
+    evaluate: absorbed,
     causes: &[],
     advice: &[
         "nothing has to be done now: every SYN was answered with a cookie; connections opened that way lose window scaling and SACK \
@@ -60,7 +60,7 @@ pub(super) const OTHER_DROPS: Rule = Rule {
     id: "other_drops",
     title: "SYNs or ACKs dropped for a reason other than a queue",
     needs: &[Need::Peers],
-    judge: other,
+    evaluate: other,
     causes: &[],
     advice: &[
         "look for a missing route back to the client, a security module or BPF program that refuses the connection, and memory \
@@ -79,7 +79,7 @@ fn full(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        harm: Harm::NeverServed,
+        impact: Impact::NeverServed,
         affected: drops,
         confidence: Confidence::High,
         summary: format!(
@@ -118,7 +118,7 @@ fn last_quarter(evidence: &Evidence) -> Option<Finding> {
         }),
     };
     Some(Finding {
-        harm: Harm::NeverServed,
+        impact: Impact::NeverServed,
         affected: drops,
         confidence: Confidence::High,
         summary: format!(
@@ -142,7 +142,7 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
     let received = evidence.kernel(KernelCounter::SyncookiesRecv);
     let real = received * 2 >= sent;
     Some(Finding {
-        harm: Harm::Absorbed,
+        impact: Impact::Absorbed,
         affected: 0,
         confidence: Confidence::High,
         summary: format!(
@@ -171,7 +171,7 @@ fn other(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        harm: Harm::Delayed,
+        impact: Impact::Delayed,
         affected: drops,
         confidence: Confidence::Low,
         summary: format!("{} dropped, and none of the queues was the reason.", number(drops, "packet")),

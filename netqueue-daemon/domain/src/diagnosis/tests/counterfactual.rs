@@ -8,7 +8,7 @@ use crate::Peer;
 /// Simulates a listener of limit `backlog`, from which one connection is accepted every `pace` ms.
 /// Clients come at `arrivals` (milliseconds); refused ones try again after 1, 3, 7 and 15 s. Returns the
 /// refusals, and the connections that went through until the last new client was refused.
-fn simulate(backlog: u32, arrivals: &[u64], pace: u64) -> (Vec<Refusal>, Flow) {
+fn simulate(backlog: u32, arrivals: &[u64], pace: u64) -> (Vec<Refusal>, QueueFlow) {
     let mut tries: Vec<(u64, u16, u32)> =
         arrivals.iter().enumerate().map(|(client, at)| (*at, client as u16, 0)).collect();
     tries.sort_unstable_by(|one, other| other.cmp(one));
@@ -42,10 +42,10 @@ fn simulate(backlog: u32, arrivals: &[u64], pace: u64) -> (Vec<Refusal>, Flow) {
     let (last, entered, accepted) = until_last;
     let first = arrivals.iter().min().copied().unwrap_or(0);
     let span = Duration::from_millis(last.saturating_sub(first));
-    (refusals, Flow { span, entered, accepted })
+    (refusals, QueueFlow { span, entered, accepted })
 }
 
-fn remedy(backlog: u32, refusals: Vec<Refusal>, flow: Option<Flow>) -> Option<Counterfactual> {
+fn remedy(backlog: u32, refusals: Vec<Refusal>, flow: Option<QueueFlow>) -> Option<Counterfactual> {
     Overflow {
         drops: refusals.len() as u64,
         most_in_a_second: 0,

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Aggregator, Event, Health, Obstacle, Peer, QueueState, Queues, Settings as AggregatorSettings, Snapshot,
-    Traffic, TrafficReading, What, diagnosis,
+    Aggregator, AggregatorSettings, Event, Health, Obstacle, Peer, QueueState, Queues, Snapshot, Traffic,
+    TrafficReading, What, diagnosis,
 };
 
 const WEB: AccountKey = AccountKey::Listener {
@@ -61,7 +61,7 @@ impl Machine {
 }
 
 fn verdicts(snapshot: &Snapshot, from: u64) -> Vec<Verdict> {
-    judge(&evidence(snapshot, seconds(from)))
+    evaluate(&evidence(snapshot, seconds(from)))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_server_that_stops_accepting_under_load_is_told_from_one_that_meets_a_burst(
     let mut stopped = Machine::new();
     (21..30).for_each(|second| stopped.clients(second, 300, if second < 22 { 129 } else { 0 }, 0));
     let told = verdicts(&stopped.snapshot(30), 0);
-    assert_eq!((told[0].rule, told[0].harm), ("accept_queue_stalled", Harm::NeverServed));
+    assert_eq!((told[0].rule, told[0].impact), ("accept_queue_stalled", Impact::NeverServed));
     assert_eq!(told[0].affected, 300, "each client once, however often it tried");
 
     let mut busy = Machine::new();
@@ -133,7 +133,7 @@ fn that_netqueue_is_blind_is_said_however_many_other_verdicts_there_are() {
     let reset = (AccountKey::Endpoint(at()), resets(ResetCause::NoListener, 1));
     machine.queues.count([reset], seconds(21));
     machine.queues.tick(seconds(21));
-    let all = judge(&evidence(&machine.snapshot(22), seconds(0)));
+    let all = evaluate(&evidence(&machine.snapshot(22), seconds(0)));
     let shown = |limit| -> Vec<_> {
         diagnosis::first(all.clone(), limit).into_iter().map(|verdict| verdict.rule).collect()
     };
@@ -147,7 +147,7 @@ fn a_switch_that_turns_programs_off_is_named_by_the_verdict_and_a_container_alon
     let named = |obstacles: Vec<Obstacle>| {
         let mut machine = Machine::new();
         machine.queues.set_health(Health { obstacles, ..Health::default() });
-        let verdicts = judge(&evidence(&machine.snapshot(30), seconds(20)));
+        let verdicts = evaluate(&evidence(&machine.snapshot(30), seconds(20)));
         let blind = verdicts.into_iter().find(|verdict| verdict.rule == "netqueue_blind");
         blind.map(|blind| blind.summary)
     };

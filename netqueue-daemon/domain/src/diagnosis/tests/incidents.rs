@@ -6,7 +6,10 @@ use crate::IdleLimit;
 #[test]
 fn a_burst_over_a_small_backlog_names_the_backlog_that_would_have_done_and_where_it_is_set() {
     let verdict = first(&burst());
-    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("accept_queue_burst", Harm::Delayed, 371));
+    assert_eq!(
+        (verdict.rule, verdict.impact, verdict.affected),
+        ("accept_queue_burst", Impact::Delayed, 371)
+    );
     assert_eq!(verdict.confidence, Confidence::High);
     assert!(
         verdict.summary.contains("backlog of 499") && verdict.summary.contains("371 clients"),
@@ -23,7 +26,7 @@ fn where_somaxconn_binds_it_is_what_must_be_raised() {
     let evidence = Evidence {
         bound_by: Some(Bound::Somaxconn),
         listen_argument: Some(65_535),
-        settings: Settings { somaxconn: Some(128), ..burst().settings },
+        settings: SysctlValues { somaxconn: Some(128), ..burst().settings },
         ..burst()
     };
     let knobs = first(&evidence).knobs;
@@ -43,7 +46,7 @@ fn a_raised_sysctl_that_is_not_in_force_comes_before_the_burst_it_did_not_help()
     let evidence = Evidence {
         bound_by: Some(Bound::EarlierSomaxconn),
         listen_argument: Some(65_535),
-        settings: Settings { somaxconn: Some(10_000), ..burst().settings },
+        settings: SysctlValues { somaxconn: Some(10_000), ..burst().settings },
         ..burst()
     };
     let verdict = first(&evidence);
@@ -77,7 +80,7 @@ fn a_process_that_accepts_nothing_is_stalled_and_not_short_of_backlog() {
         ..burst()
     };
     let verdict = first(&evidence);
-    assert_eq!((verdict.rule, verdict.harm), ("accept_queue_stalled", Harm::NeverServed));
+    assert_eq!((verdict.rule, verdict.impact), ("accept_queue_stalled", Impact::NeverServed));
     assert!(
         verdict.summary.starts_with("nginx (pid 812) has accepted nothing for 12.0 s"),
         "{}",
@@ -103,11 +106,11 @@ fn resets_of_abort_on_overflow_come_before_the_full_queue_that_earned_them() {
     let evidence = Evidence {
         counterfactual: answer(backlog(13), 6),
         not_accepting_for: Some(Duration::from_secs(3)),
-        settings: Settings { abort_on_overflow: Some(1), ..Settings::default() },
+        settings: SysctlValues { abort_on_overflow: Some(1), ..SysctlValues::default() },
         ..charged(counts)
     };
     let verdict = first(&evidence);
-    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("overflow_abort", Harm::Reset, 6));
+    assert_eq!((verdict.rule, verdict.impact, verdict.affected), ("overflow_abort", Impact::Reset, 6));
     assert_eq!(verdict.knobs[0].proposed, "0");
     assert!(rules(&evidence).contains(&"accept_queue_stalled"));
 }
@@ -119,7 +122,10 @@ fn two_ghosts_are_worse_than_eight_hundred_drops() {
         .with_handshakes(ghosts);
     let evidence = Evidence { counterfactual: answer(backlog(499), 371), ..charged(counts) };
     let verdict = first(&evidence);
-    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("ghost_connections", Harm::NeverServed, 2));
+    assert_eq!(
+        (verdict.rule, verdict.impact, verdict.affected),
+        ("ghost_connections", Impact::NeverServed, 2)
+    );
     let because = verdict.because.expect("the queue was full, and why is known");
     assert_eq!(because.rule, "accept_queue_burst");
     assert!(because.summary.contains("A backlog of 499 would have been enough"), "{}", because.summary);
@@ -137,21 +143,23 @@ fn handshakes_given_up_early_name_the_sysctl_and_the_ages() {
     let counts = resets(ResetCause::ExpiredHandshake, 6).with_handshakes(expired);
     let evidence = Evidence {
         ages: Some((Duration::from_millis(8100), Duration::from_millis(12_800))),
-        settings: Settings { synack_retries: Some(1), ..Settings::default() },
+        settings: SysctlValues { synack_retries: Some(1), ..SysctlValues::default() },
         ..charged(counts)
     };
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.knobs[0].proposed.as_str()), ("expired_handshakes", "5"));
     assert!(verdict.summary.contains("8.1 to 12.8 s after it"), "{}", verdict.summary);
-    let default =
-        Evidence { settings: Settings { synack_retries: Some(5), ..Settings::default() }, ..evidence };
+    let default = Evidence {
+        settings: SysctlValues { synack_retries: Some(5), ..SysctlValues::default() },
+        ..evidence
+    };
     assert!(first(&default).knobs.is_empty());
 }
 
 #[test]
 fn a_flood_with_cookies_off_is_not_cured_by_tcp_max_syn_backlog() {
     let verdict = first(&charged(drops(DropKind::SynQueueFull, 540)));
-    assert_eq!((verdict.rule, verdict.harm), ("syn_queue_full", Harm::NeverServed));
+    assert_eq!((verdict.rule, verdict.impact), ("syn_queue_full", Impact::NeverServed));
     assert_eq!((verdict.knobs[0].name.as_str(), verdict.knobs.len()), ("net.ipv4.tcp_syncookies", 1));
 }
 
@@ -159,12 +167,12 @@ fn a_flood_with_cookies_off_is_not_cured_by_tcp_max_syn_backlog() {
 fn a_flood_with_cookies_on_lost_nothing() {
     let counts = kernel(&[(KernelCounter::SyncookiesSent, 540), (KernelCounter::ReqQFullDoCookies, 540)]);
     let verdict = first(&charged(counts));
-    assert_eq!((verdict.rule, verdict.harm, verdict.affected), ("syn_flood_absorbed", Harm::Absorbed, 0));
+    assert_eq!((verdict.rule, verdict.impact, verdict.affected), ("syn_flood_absorbed", Impact::Absorbed, 0));
 }
 
 #[test]
 fn drops_by_the_last_quarter_are_neither_queue_s() {
-    let settings = Settings { max_syn_backlog: Some(64), syncookies: Some(0), ..Settings::default() };
+    let settings = SysctlValues { max_syn_backlog: Some(64), syncookies: Some(0), ..SysctlValues::default() };
     let verdict = first(&Evidence { settings, ..charged(drops(DropKind::SynBacklogReserve, 151)) });
     assert_eq!(verdict.rule, "syn_backlog_reserve");
     assert!(verdict.summary.contains("48 of tcp_max_syn_backlog=64"), "{}", verdict.summary);
@@ -218,14 +226,14 @@ fn each_other_reset_has_its_verdict() {
         (ResetCause::Other, "other_resets"),
     ] {
         let verdict = first(&Evidence { subject: endpoint(), ..charged(resets(cause, 5)) });
-        assert_eq!((verdict.rule, verdict.harm, verdict.affected), (rule, Harm::Reset, 5));
+        assert_eq!((verdict.rule, verdict.impact, verdict.affected), (rule, Impact::Reset, 5));
     }
 }
 
 #[test]
 fn a_scan_of_handshakes_hurts_nobody() {
     let verdict = first(&charged(kernel(&[(KernelCounter::EmbryonicRsts, 4)])));
-    assert_eq!((verdict.rule, verdict.harm), ("handshakes_reset_by_peers", Harm::Absorbed));
+    assert_eq!((verdict.rule, verdict.impact), ("handshakes_reset_by_peers", Impact::Absorbed));
 }
 
 #[test]
@@ -235,11 +243,11 @@ fn drops_of_no_queue_are_told_as_what_they_are() {
 
 #[test]
 fn a_blind_netqueue_says_so_and_is_less_sure_of_the_rest() {
-    let sight = Sight { lost_charges: 3, ..Sight::default() };
+    let sight = Visibility { lost_charges: 3, ..Visibility::default() };
     let itself =
         Evidence { sight: sight.clone(), ..Evidence::of(Subject::Netqueue, window(), Counts::default()) };
     let impaired = Evidence { sight, ..burst() };
-    let verdicts = judge([&impaired, &itself]);
+    let verdicts = evaluate([&impaired, &itself]);
     let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.rule, verdict.confidence)).collect();
     assert_eq!(
         told,

@@ -65,12 +65,12 @@ fn backlog(smallest: u32) -> Remedy {
     Remedy::Backlog { smallest, proposed: smallest + smallest / 16, longest_wait: None }
 }
 
-fn flow(seconds: u64, entered: u64, accepted: u64) -> Option<Flow> {
-    Some(Flow { span: Duration::from_secs(seconds), entered, accepted })
+fn flow(seconds: u64, entered: u64, accepted: u64) -> Option<QueueFlow> {
+    Some(QueueFlow { span: Duration::from_secs(seconds), entered, accepted })
 }
 
-fn nginx() -> Option<Process> {
-    Some(Process { name: Arc::from("nginx"), pid: 812, unit: Some(Arc::from("nginx.service")) })
+fn nginx() -> Option<ListeningProcess> {
+    Some(ListeningProcess { name: Arc::from("nginx"), pid: 812, unit: Some(Arc::from("nginx.service")) })
 }
 
 /// Creates evidence of a burst of 500 over a backlog of 128, observed in full.
@@ -80,7 +80,11 @@ fn burst() -> Evidence {
         backlog: Some(128),
         bound_by: Some(Bound::ListenArgument),
         listen_argument: Some(128),
-        settings: Settings { somaxconn: Some(4096), abort_on_overflow: Some(0), ..Settings::default() },
+        settings: SysctlValues {
+            somaxconn: Some(4096),
+            abort_on_overflow: Some(0),
+            ..SysctlValues::default()
+        },
         owner: nginx(),
         counterfactual: answer(backlog(499), 371),
         ..charged(drops(DropKind::AcceptQueueFullSyn, 1113))
@@ -88,11 +92,11 @@ fn burst() -> Evidence {
 }
 
 fn rules(evidence: &Evidence) -> Vec<&'static str> {
-    judge([evidence]).into_iter().map(|verdict| verdict.rule).collect()
+    evaluate([evidence]).into_iter().map(|verdict| verdict.rule).collect()
 }
 
 fn first(evidence: &Evidence) -> Verdict {
-    judge([evidence]).into_iter().next().expect("a verdict")
+    evaluate([evidence]).into_iter().next().expect("a verdict")
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn netqueue_is_not_blind_when_it_sees() {
 fn events_lost_do_not_make_it_blind() {
     // Counts are exact without events: only lost charges matter here.
     nothing(&Evidence {
-        sight: Sight::default(),
+        sight: Visibility::default(),
         ..Evidence::of(Subject::Netqueue, window(), Counts::default())
     });
 }
