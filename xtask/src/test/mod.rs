@@ -4,6 +4,7 @@ mod alerting;
 mod api;
 mod cargo;
 mod chart;
+mod dependencies;
 mod instructions;
 mod lab;
 mod package;
@@ -51,6 +52,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Result<ExitCo
     steps.step("clippy", || cargo::clippy(workspace));
     steps.step("clippy, kernel side", || cargo::clippy_ebpf(workspace));
     steps.step("tidy", || Ok(Tally::of(tidy::check(workspace)?)));
+    steps.step("dependencies", || dependencies::check(workspace));
     steps.step("unit tests", || cargo::unit_tests(workspace));
     steps.step("query API", || api::check(workspace));
     steps.step("Kubernetes", || chart::check(workspace));

@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: keeps what ARCHITECTURE.md promises and a machine can check.
 
+mod comments;
 mod dependencies;
 mod documents;
 mod ebpf;
@@ -19,7 +20,7 @@ use tree::Tree;
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Every rule, with what it keeps true.
-const RULES: [(&str, Rule); 14] = [
+const RULES: [(&str, Rule); 15] = [
     ("pure crates are pure", dependencies::pure_crates_are_pure),
     ("modules know whom they may", dependencies::modules_know_whom_they_may),
     ("recording needs no runtime", dependencies::recording_needs_no_runtime),
@@ -31,6 +32,7 @@ const RULES: [(&str, Rule); 14] = [
     ("no file is long", files::short_enough),
     ("no path of one machine", files::no_machine_paths),
     ("no mirror's name", files::no_mirrors),
+    ("doc comments stand alone", comments::doc_comments_stand_alone),
     ("nothing is left for later", files::nothing_unfinished),
     ("unsafe stays behind its fence", ebpf::unsafe_is_fenced),
     ("ARCHITECTURE.md is true", documents::architecture_is_true),

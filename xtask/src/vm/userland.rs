@@ -1,4 +1,4 @@
-//! A small Debian for a guest: real programs, with all they depend on, unpacked below `target/userland`.
+//! A small Debian for a guest: real programs, with all they need, unpacked below `target/userland`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
