@@ -1,4 +1,5 @@
-//! Tells the binary what it is built from: `netqueue_build_info`. A build outside a repository says "unknown".
+//! Source revision of the binary, for `netqueue_build_info`.
+//! A build outside a repository says "unknown".
 
 use std::{
     env,

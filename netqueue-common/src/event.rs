@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ListenerKey;
 
-/// Value of [`EventRecord::reason`] for a drop, and for a reset before 6.10, where the kernel has no reasons.
+/// Value of [`EventRecord::reason`] for a drop, and for a reset before 6.10, which has no reasons.
 pub const NO_REASON: u32 = u32::MAX;
 
 /// Value of [`EventRecord::slot`] if no slot was left to charge.

@@ -44,7 +44,7 @@ pub mod names {
     pub const ACCOUNTS: &str = "nq_accounts";
     /// Memory-mapped array: slot times number of rows plus row to [`CounterRow`](crate::CounterRow).
     pub const COUNTS: &str = "nq_counts";
-    /// Memory-mapped array: listener's slot times number of rows plus row to [`TrafficRow`](crate::TrafficRow).
+    /// Memory-mapped array of [`TrafficRow`](crate::TrafficRow): listener's slot times rows plus row.
     pub const TRAFFIC: &str = "nq_traffic";
     /// Memory-mapped array: slot of a listener to [`Waits`](crate::Waits).
     pub const WAITS: &str = "nq_accept_waits";
@@ -60,7 +60,7 @@ pub mod names {
     pub const ACTIVE_RESETS: &str = "nq_active_rst";
     /// Hash: address of a namespace's counters on one CPU to their values when they were last read.
     pub const MIB_BASELINES: &str = "nq_mib_baseline";
-    /// Memory-mapped array: the generations of inode numbers, as [`GenerationRow`](crate::GenerationRow) packs them.
+    /// Memory-mapped array of [`GenerationRow`](crate::GenerationRow): generations of inode numbers.
     pub const NETNS_GENERATIONS: &str = "nq_netns_gens";
     /// Ring buffer of [`NetnsFinalRecord`](crate::NetnsFinalRecord) records.
     pub const NETNS_FINALS: &str = "nq_netns_final";

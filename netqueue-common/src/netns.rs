@@ -11,7 +11,7 @@ use crate::CounterId;
 pub struct Namespace {
     /// Inode number, as in /proc/PID/ns/net.
     pub inode: u32,
-    /// Generation of the inode number ([`GenerationRow`]); 0 for a namespace that existed when netqueue attached.
+    /// Generation of the inode number ([`GenerationRow`]); 0 if it existed when netqueue attached.
     pub generation: u32,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MibPtr(pub(crate) u64);
 
-/// The counters of [`NetnsFinalRecord::COUNTERS`](netqueue_common::NetnsFinalRecord::COUNTERS), summed over the CPUs.
+/// The counters of a [`NetnsFinalRecord`](netqueue_common::NetnsFinalRecord), summed over the CPUs.
 pub(crate) type Totals = [u64; 9];
 
 /// Largest number of CPUs that are summed up: the verifier follows each turn of the loop.

@@ -212,8 +212,8 @@ pub struct Handshakes {
     pub timed_out: u64,
     /// Timed-out handshakes whose client sent a packet later and was reset.
     pub expired: u64,
-    /// Suspended handshakes without an outcome: in progress, listener closed, or forgotten (see `dropped_ack_cache` in
-    /// `/api/v1/status`).
+    /// Suspended handshakes without an outcome: in progress, listener closed, or forgotten.
+    /// `dropped_ack_cache` in `/api/v1/status` says how many may be forgotten.
     /// `suspended = recovered + ended + given_up + timed_out + unresolved`
     pub unresolved: u64,
 }

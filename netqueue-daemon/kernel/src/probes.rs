@@ -53,7 +53,7 @@ const fn noted(function: &'static str, need: Need, cost: &'static str) -> Probe 
     Probe { program: function, function, at: At::Entry, need, cost, only: Some(AttachMode::Kprobe) }
 }
 
-/// Return of a function whose kprobe at the entry needs no program there: fexit catches what that one missed.
+/// Return of a function whose entry alone suffices: fexit catches the calls that the kprobe missed.
 const fn caught(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
     Probe { only: Some(AttachMode::Fentry), ..optional(program, function, At::Return, cost) }
 }
@@ -128,7 +128,7 @@ const IPV4_RESETS: &str = "tcp_v4_send_reset";
 /// Resets in answer to IPv6 packets, of which mostly the return alone is sure that one was sent.
 const IPV6_RESETS: &str = "tcp_v6_send_reset";
 
-/// How the programs of a function are attached where the operator leaves it to netqueue.
+/// Way in which a function's programs are attached where the operator leaves it to netqueue.
 ///
 /// The kernel skips a kprobe program while a softirq interrupts another one on its CPU, or while a task is
 /// preempted there in a map operation; it skips a fentry or fexit program while a task is preempted, or
