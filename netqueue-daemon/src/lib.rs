@@ -10,7 +10,6 @@ pub mod config;
 pub mod delivery;
 pub mod inventory;
 pub mod journal;
-pub mod lab;
 pub mod memory;
 pub mod metrics;
 pub mod pipeline;

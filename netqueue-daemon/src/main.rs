@@ -8,7 +8,6 @@ use netqueue_daemon::{
     app,
     cli::{Arguments, Command, doctor, documents, record, replay::ReplayArgs},
     config::{Config, DaemonArgs},
-    lab,
 };
 
 fn main() -> ExitCode {
@@ -23,7 +22,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::command(args),
         Command::Status(args) => status::command(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Lab(args) => lab::run(args),
+        #[cfg(feature = "lab")]
+        Command::Lab(args) => netqueue_lab::run(args),
         Command::Completions(args) => Ok(documents::completions(args, Arguments::command())),
         Command::Man(args) => documents::man(&args, Arguments::command()),
     };

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod diagnosis;
+mod difference;
 mod envelope;
 mod event;
 mod listener;
@@ -14,6 +15,7 @@ mod spike;
 mod status;
 mod timeseries;
 mod traffic;
+mod words;
 
 pub use diagnosis::{
     Cause, Counterfactual, Diagnosis, Fact, Knob, ListeningProcess, Subject, Verdict, Window,

@@ -1,7 +1,11 @@
 //! Responses about accounts: listeners, endpoints without one, ephemeral ports, `other` buckets and
 //! `gone` aggregates.
 
-use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -160,6 +164,26 @@ pub struct Part<'a> {
     pub stage: Option<&'a str>,
     /// Number of drops or resets.
     pub count: u64,
+}
+
+impl Listener {
+    /// Returns the value of a kernel counter by the kernel's name for it; 0 if the response lacks it.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.get(name).copied().unwrap_or(0)
+    }
+
+    /// Returns whether any kernel counter is above zero.
+    #[must_use]
+    pub fn counted_anything(&self) -> bool {
+        self.counters.values().any(|value| *value > 0)
+    }
+
+    /// Returns whether this account is the listener at `address`.
+    #[must_use]
+    pub fn is_listener_at(&self, address: SocketAddr) -> bool {
+        self.kind == "listener" && self.port == Some(address.port()) && self.addr == Some(address.ip())
+    }
 }
 
 impl Part<'_> {

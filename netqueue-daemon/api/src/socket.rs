@@ -1,6 +1,6 @@
 //! Listening sockets: each value is known or null, and `unknown` has the reason for each null.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -101,4 +101,19 @@ pub struct Unknown {
     pub why: String,
     /// Reason in words.
     pub detail: String,
+}
+
+impl Socket {
+    /// Returns the PIDs of all owners, including ended ones, in the daemon's order.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.owners.iter().flatten().map(|owner| owner.pid).collect()
+    }
+
+    /// Returns the PIDs and names of the processes that still have the socket open.
+    #[must_use]
+    pub fn living_owners(&self) -> BTreeSet<(u32, String)> {
+        let living = self.owners.iter().flatten().filter(|owner| !owner.ended);
+        living.map(|owner| (owner.pid, owner.comm.clone())).collect()
+    }
 }

@@ -25,6 +25,7 @@ mod limit;
 mod listen_call;
 mod listener;
 mod namespaces;
+pub mod netstat;
 mod observation;
 mod obstacle;
 mod owner;

@@ -13,7 +13,10 @@ use super::{
     record::RecordArgs,
     replay::ReplayArgs,
 };
-use crate::{config::DaemonArgs, lab::LabArgs};
+#[cfg(feature = "lab")]
+use netqueue_lab::LabArgs;
+
+use crate::config::DaemonArgs;
 
 /// Attributes the kernel's listen drops and resets to the listener and cause that earned them, exactly
 #[derive(Debug, Parser)]
@@ -48,6 +51,7 @@ pub enum Command {
     /// Reports what netqueue needs from this machine and whether it has it
     Doctor(DoctorArgs),
     /// Provokes real incidents in network namespaces of its own and checks what the running daemon reports
+    #[cfg(feature = "lab")]
     Lab(LabArgs),
     /// Prints a completion script for a shell
     Completions(CompletionsArgs),

@@ -42,7 +42,7 @@ const GUARDED: [&str; 1] = ["netqueue_kernel"];
 /// Modules, and crates of [`GUARDED`], that each module of the daemon may use.
 ///
 /// A module without a row is refused.
-const MAY_KNOW: [(&str, &[&str]); 21] = [
+const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("api", &["build_info", "recording", "runbooks", "snapshots", "web"]),
     (
         "app",
@@ -66,13 +66,12 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
         ],
     ),
     ("build_info", &[]),
-    ("cli", &["config", "api", "inventory", "lab", "netqueue_kernel", "pipeline", "privileges", "recording"]),
+    ("cli", &["config", "api", "inventory", "netqueue_kernel", "pipeline", "privileges", "recording"]),
     ("clock", &[]),
     ("config", &["delivery"]),
     ("delivery", &["clock", "snapshots"]),
     ("inventory", &["clock"]),
     ("journal", &["clock"]),
-    ("lab", &["inventory", "netqueue_kernel"]),
     ("memory", &[]),
     ("metrics", &["build_info", "snapshots"]),
     (

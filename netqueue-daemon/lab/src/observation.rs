@@ -1,0 +1,157 @@
+//! Snapshots of netqueue's answers about one network namespace, and their differences.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+
+use netqueue_api::{Envelope, Event, Events, Listener, Listeners, Reconciliation, Status};
+
+use super::client::Server;
+use super::counters::Counters;
+
+/// Maximum number of events to fetch, more than any experiment needs.
+const EVENTS: usize = 1000;
+
+/// All of netqueue's answers about one namespace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observation {
+    pub rows: Vec<Listener>,
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// The namespace's row of the reconciliation in netqueue's status.
+    pub reconciliation: Option<Reconciliation>,
+    /// Warnings of the daemon about its own answer.
+    pub warnings: Vec<String>,
+}
+
+impl Observation {
+    /// Queries the daemon.
+    pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
+        let listeners: Envelope<Listeners> = ask(server, &listeners_of(netns))?;
+        let events: Envelope<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
+        // Several namespaces may have had the inode number in turn: the latest generation is the current one.
+        let rows = reconciliation(server)?.into_iter().filter(|row| u64::from(row.netns_inode) == netns);
+        let reconciliation = rows.max_by_key(|row| row.netns_generation);
+        let warnings = listeners.warnings.clone();
+        Ok(Self { rows: listeners.data.listeners, events: events.data.events, reconciliation, warnings })
+    }
+
+    /// Computes the difference from `earlier`.
+    /// The inode number may have belonged to a namespace that is gone, whose counts do not belong here.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        // Listeners that were closed long ago are folded into one row, which contains the counts of vanished
+        // rows.
+        let vanished = earlier.rows.iter().filter(|old| !self.rows.iter().any(|row| row.id == old.id));
+        let vanished: Vec<_> = vanished.collect();
+        let rows = self.rows.iter().filter_map(|row| {
+            let old = earlier.rows.iter().find(|old| old.id == row.id);
+            let mut new = old.map_or_else(|| row.clone(), |old| row.since(old));
+            if row.kind == "gone" {
+                let mine = vanished.iter().filter(|old| old.netns == row.netns);
+                new = mine.fold(new, |new, old| new.since(old));
+            }
+            (old.is_none() && row.kind != "gone" || new.counted_anything()).then_some(new)
+        });
+        let last = earlier.events.iter().map(|event| event.seq).max();
+        let new = |event: &&Event| last.is_none_or(|last| event.seq > last);
+        Self {
+            rows: rows.collect(),
+            events: self.events.iter().filter(new).cloned().collect(),
+            reconciliation: self.reconciliation.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// Sums the counters of all rows.
+    pub(super) fn sum(&self) -> Counters {
+        Counters::from_fn(|counter| self.rows.iter().map(|row| row.counter(counter.as_str())).sum())
+    }
+}
+
+/// Fetches the reconciliation of every namespace.
+pub(super) fn reconciliation(server: &Server) -> Result<Vec<Reconciliation>> {
+    ask::<Status>(server, "/api/v1/status").map(|answer| answer.data.reconciliation)
+}
+
+/// Fetches the namespaces of living and past listeners, by inode number and generation.
+pub(super) fn namespaces_of_listeners(server: &Server) -> Result<HashSet<(u64, u64)>> {
+    let rows = ask::<Listeners>(server, "/api/v1/listeners")?.data.listeners;
+    Ok(rows.iter().map(|row| (row.netns_inode.into(), row.netns_generation.into())).collect())
+}
+
+/// Fetches the rows of one namespace.
+pub(super) fn rows(server: &Server, netns: u64) -> Result<Vec<Listener>> {
+    ask::<Listeners>(server, &listeners_of(netns)).map(|answer| answer.data.listeners)
+}
+
+fn listeners_of(netns: u64) -> String {
+    format!("/api/v1/listeners?netns={netns}")
+}
+
+/// Returns whether netqueue has an event of a drop at this port.
+pub(super) fn any_drop(server: &Server, netns: u64, port: u16) -> Result<bool> {
+    let path = format!("/api/v1/events?netns={netns}&port={port}&kind=drop&limit=1");
+    let events: Envelope<Events> = ask(server, &path)?;
+    Ok(!events.data.events.is_empty())
+}
+
+/// Verifies that netqueue answers at the address.
+pub(super) fn greet(server: &Server) -> Result<()> {
+    ask::<serde_json::Value>(server, "/api/v1/status").map(drop).with_context(|| {
+        format!(
+            "no netqueue daemon answers at {}: start it, name its address with --server, or see only what the kernel counts \
+             with --no-daemon",
+            server.url()
+        )
+    })
+}
+
+/// Fetches the daemon's report of its own losses, for the report of a failure.
+pub(super) fn losses(server: &Server) -> Result<String> {
+    let status: Envelope<serde_json::Value> = ask(server, "/api/v1/status")?;
+    let parts = ["mode", "events", "reconciliation"].map(|key| format!("{key} {}", status.data[key]));
+    Ok(parts.join(", "))
+}
+
+/// Fetches the fields of the daemon's status that `T` names.
+pub(super) fn status<T: DeserializeOwned>(server: &Server) -> Result<T> {
+    ask(server, "/api/v1/status").map(|answer| answer.data)
+}
+
+/// Fetches and parses the answer at `path`.
+pub(super) fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Envelope<T>> {
+    let body = server.get(path)?;
+    let answer: Envelope<T> = serde_json::from_slice(&body)
+        .with_context(|| format!("{}{path} answered something netqueue would not", server.url()))?;
+    if answer.status != "success" {
+        bail!("{}{path} answered with status {}", server.url(), answer.status);
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counter;
+    use crate::samples::{event, row};
+
+    #[test]
+    fn only_what_is_new_counts_where_an_inode_is_used_again() {
+        let earlier = Observation {
+            rows: vec![row("7", 8001, 40), row("8", 8001, 8)],
+            events: vec![event(5, 8001, "127.0.0.1:1")],
+            ..Default::default()
+        };
+        let now = Observation {
+            rows: vec![row("7", 8001, 40), row("8", 8001, 9), row("9", 8002, 3)],
+            events: vec![event(6, 8002, "127.0.0.1:2"), event(5, 8001, "127.0.0.1:1")],
+            ..Default::default()
+        };
+        let new = now.since(&earlier);
+        assert_eq!(new.sum().get(Counter::ListenDrops), 1 + 3);
+        assert_eq!(new.rows.len(), 2, "a listener that is gone is no second listener of its address");
+        assert_eq!(new.rows[0].drops.by_cause[0].count, 1);
+        assert_eq!(new.events.len(), 1);
+    }
+}
