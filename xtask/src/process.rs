@@ -155,6 +155,11 @@ fn tail(said: &[u8], lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
+/// Prints one line about one step.
+pub(crate) fn say(step: &str, what: impl std::fmt::Display) {
+    println!("setup: {step}: {what}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

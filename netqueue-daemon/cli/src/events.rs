@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::{
     client_args::{ClientArgs, Failure, Output, run},
+    event_row::cells,
     exit::Exit,
-    follow, format, style,
-    table::{Cell, Column, Table},
-    terminal::plain,
+    follow,
+    table::{Column, Table},
 };
 use crate::client::Query;
 
@@ -126,25 +126,6 @@ pub fn columns() -> [Column; 7] {
         Column::number("ACCEPT").optional(),
         Column::number("SYN").optional(),
         Column::text("NETNS").at_least(6).optional(),
-    ]
-}
-
-/// The cells of one event's row.
-#[must_use]
-pub fn cells(event: &Event) -> [Cell; 7] {
-    // The names alone distinguish drops from resets: only a drop has a stage.
-    let colour = if event.kind == "drop" { style::BAD } else { style::WARN };
-    let stage = event.stage.as_ref().map(|stage| format!("/{}", plain(stage))).unwrap_or_default();
-    let cause = format!("{}{stage}", plain(&event.cause));
-    let peer = event.peer.map(|peer| format::address(peer.addr.to_canonical(), peer.port));
-    [
-        Cell::styled(format::clock(&event.time), style::DIM),
-        format::place(event.addr, event.port).into(),
-        Cell::styled(cause, colour),
-        peer.unwrap_or_else(|| "-".to_owned()).into(),
-        format::queue(event.accept_queue).into(),
-        format::queue(event.syn_queue).into(),
-        plain(&event.netns).into(),
     ]
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     client_args::{ClientArgs, Failure, Output},
-    events,
+    event_row,
     exit::Exit,
     format, style,
     table::{self, Cell},
@@ -139,7 +139,7 @@ impl Log {
         if self.json {
             writeln!(self.paper.out, "{raw}")?;
         } else {
-            let line = line(&events::cells(event), self.paper.width);
+            let line = line(&event_row::cells(event), self.paper.width);
             writeln!(self.paper.out, "{line}")?;
         }
         self.paper.out.flush()?;

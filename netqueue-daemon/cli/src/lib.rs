@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod client_args;
+mod event_row;
 pub mod events;
 pub mod exit;
 pub mod explain;

@@ -8,7 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{NamespaceBalance, Netns, PerCounter, Timestamp, retention};
+use super::{NamespaceBalance, Netns, PerCounter, Timestamp};
+
+/// Number of scrapes after which the last counts have been seen.
+///
+/// One scrape may have been under way when the account or namespace ended, or lost.
+pub(super) const SCRAPES: u8 = 2;
 
 /// Final counters of a namespace that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,7 +232,7 @@ impl Namespaces {
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by_key(|(at, entry)| (*at, entry.view.netns));
         let surplus = ended.len().saturating_sub(MOST);
-        let shown = |at, entry: &Entry| entry.shown >= retention::SCRAPES && now.since(at) >= time;
+        let shown = |at, entry: &Entry| entry.shown >= SCRAPES && now.since(at) >= time;
         let ripe =
             ended.iter().enumerate().filter(|(index, (at, entry))| *index < surplus || shown(*at, entry));
         let mut ripe: HashSet<Netns> = ripe.map(|(_, (_, entry))| entry.view.netns).collect();

@@ -12,7 +12,9 @@ use std::{
 };
 
 use super::{
-    AccountKey, AccountView, Counts, Timestamp, Traffic, joining::is_found_only, namespaces::Namespaces,
+    AccountKey, AccountView, Counts, Timestamp, Traffic,
+    joining::is_found_only,
+    namespaces::{Namespaces, SCRAPES},
 };
 
 /// Retention of ended accounts before they are merged.
@@ -29,10 +31,6 @@ impl Default for Keep {
         Self { time: Duration::from_secs(120), most: 4096 }
     }
 }
-
-/// Number of scrapes after which the last counts have been seen. One scrape may have been under way
-/// when the account ended, or lost.
-pub(super) const SCRAPES: u8 = 2;
 
 /// Maximum number of process names that stay distinguished on one port after they ended. Counts of
 /// further names join the last.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use netqueue_api::{Envelope, Event, Events, Peer, Problem as Refused};
 use netqueue_domain::{self as domain, Snapshot};
 
-use super::listeners::queue_from;
+use super::account_row::queue_from;
 use super::{
     Api,
     answer::Answer,

@@ -5,8 +5,13 @@ use std::cmp::Reverse;
 use netqueue_api::Listeners;
 use netqueue_domain::{AccountView, Snapshot};
 
-use super::listeners::listener_from;
-use super::{params::Params, place::PlaceFilter, problem::Problem};
+use super::{
+    account_row::listener_from,
+    choices::{KINDS, SORTS},
+    params::Params,
+    place::PlaceFilter,
+    problem::Problem,
+};
 
 /// Conditions that an account must meet, and the order and number of those returned.
 pub(super) struct ListenerFilter {
@@ -18,10 +23,6 @@ pub(super) struct ListenerFilter {
     limit: usize,
 }
 
-/// Kinds of accounts.
-pub(super) const KINDS: [&str; 5] = ["listener", "endpoint", "ephemeral", "other", "gone"];
-/// Sort keys of accounts: `id` ascending, all others descending.
-pub(super) const SORTS: [&str; 5] = ["id", "drops", "resets", "fullness", "last_seen"];
 /// Largest number of accounts in one response.
 pub(super) const MOST: usize = 10_000;
 

@@ -1,8 +1,10 @@
 //! HTTP API over snapshots: listeners, events, time series, peers, diagnosis, spikes, status, event
 //! stream, recording; and the health and readiness probes.
 
+mod account_row;
 mod admission;
 mod answer;
+mod choices;
 mod cursor;
 mod diagnosis;
 mod event_filter;

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{cursor, event_filter, listener_filter, timeseries};
+use super::{choices, cursor, event_filter};
 
 /// Location of accounts.
 #[derive(IntoParams)]
@@ -224,11 +224,11 @@ fn cursors() -> RefOr<Schema> {
 }
 
 fn kinds() -> RefOr<Schema> {
-    RefOr::T(one_of(&listener_filter::KINDS))
+    RefOr::T(one_of(&choices::KINDS))
 }
 
 fn sorts() -> RefOr<Schema> {
-    RefOr::T(one_of(&listener_filter::SORTS))
+    RefOr::T(one_of(&choices::SORTS))
 }
 
 fn event_kinds() -> RefOr<Schema> {
@@ -252,7 +252,7 @@ fn weights() -> RefOr<Schema> {
 }
 
 fn measures() -> RefOr<Schema> {
-    RefOr::T(one_of(&timeseries::MEASURES))
+    RefOr::T(one_of(&choices::MEASURES))
 }
 
 fn spans() -> RefOr<Schema> {

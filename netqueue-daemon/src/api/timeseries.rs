@@ -5,8 +5,8 @@ use netqueue_api::{Envelope, Problem as Refused, Series, Timeseries};
 use netqueue_domain::{AccountId, AccountView, Measure, RESOLUTIONS, Snapshot, Timestamp, WallTime, What};
 
 use super::{
-    Api, answer::Answer, event_filter::causes, params::Params, place::PlaceFilter, problem::Problem,
-    query::TimeseriesQuery, response_cache::CacheKey, timestamp,
+    Api, answer::Answer, choices::MEASURES, event_filter::causes, params::Params, place::PlaceFilter,
+    problem::Problem, query::TimeseriesQuery, response_cache::CacheKey, timestamp,
 };
 
 /// Largest number of steps in one response.
@@ -15,9 +15,6 @@ const MOST_STEPS: u64 = 11_000;
 const MOST_SERIES: usize = 500;
 /// Largest number of values, that is steps times series, in one response.
 const MOST_VALUES: u64 = 500_000;
-/// Measures that are recorded over time.
-pub(super) const MEASURES: [&str; 6] =
-    ["drop", "reset", "established", "accepted", "accept_queue", "syn_queue"];
 /// Length of the default period in seconds.
 const RECENT: u64 = 900;
 

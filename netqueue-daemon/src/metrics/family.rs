@@ -6,28 +6,10 @@
 use netqueue_domain::Snapshot;
 use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
-use super::{series::Series, text};
-
-/// Type of a metric family.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// Values that only grow.
-    Counter,
-    /// Values that go up and down.
-    Gauge,
-    /// Distributions, whose counts only grow.
-    Histogram,
-}
-
-impl Kind {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
+use super::{
+    series::Series,
+    text::{self, Kind},
+};
 
 /// Metric family with `N` labels.
 pub(super) struct Family<const N: usize> {

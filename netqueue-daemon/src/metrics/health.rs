@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use netqueue_domain::{JournalState, LossReason, ProbeStatus, SlotUse, Snapshot};
 
-use super::family::{Family, Kind, Scraped, count};
+use super::{
+    family::{Family, Scraped, count},
+    text::Kind,
+};
 use crate::build_info::BuildInfo;
 
 const ATTACHED: Family<2> = Family {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use netqueue_domain::{AccountView, CgroupInfo, Snapshot};
 
 use super::{
-    family::{Family, Kind, Scraped},
+    family::{Family, Scraped},
     series::LABELS,
+    text::Kind,
 };
 
 static INFO: Family<10> = Family {

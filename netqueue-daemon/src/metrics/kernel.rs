@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use netqueue_domain::{CounterBalance, NamespaceBalance, Snapshot};
 
-use super::family::{Family, Kind, Scraped, count};
+use super::{
+    family::{Family, Scraped, count},
+    text::Kind,
+};
 
 const KERNEL: Family<2> = Family {
     name: "netqueue_kernel_mib_total",

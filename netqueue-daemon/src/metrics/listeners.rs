@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use netqueue_domain::{Counts, DropCause, DropKind, KernelCounter, QueueState, Queues};
 
 use super::{
-    family::{Family, Kind, Lines, Scraped, count},
+    family::{Family, Lines, Scraped, count},
     series::{LABELS, Series},
+    text::Kind,
 };
 
 static DROPS: Family<6> = Family {

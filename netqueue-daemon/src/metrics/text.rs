@@ -4,7 +4,26 @@
 
 use std::io::Write as _;
 
-use super::family::Kind;
+/// Type of a metric family.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Values that only grow.
+    Counter,
+    /// Values that go up and down.
+    Gauge,
+    /// Distributions, whose counts only grow.
+    Histogram,
+}
+
+impl Kind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
 
 /// Writes the lines above a family's samples.
 pub(super) fn head(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind) {

@@ -3,8 +3,9 @@
 use netqueue_domain::{Features, Histogram, Traffic};
 
 use super::{
-    family::{Distribution, Family, Kind, Scraped, count},
+    family::{Distribution, Family, Scraped, count},
     series::LABELS,
+    text::Kind,
 };
 
 static ESTABLISHED: Family<4> = Family {

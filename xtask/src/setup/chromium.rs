@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::{apt, say};
-use crate::process;
+use super::apt;
+use crate::process::{self, say};
 
 /// Names of the browser's program; the first is Debian's.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::say;
-use crate::process;
+use crate::process::{self, say};
 use crate::workspace::Workspace;
 
 /// 0.10 links with rustc's LLVM; later ones want a system LLVM.

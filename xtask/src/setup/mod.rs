@@ -30,8 +30,3 @@ pub(crate) fn ensure_all(workspace: &Workspace, rows: &[&'static Row]) -> Result
     }
     Ok(())
 }
-
-/// Prints one line about one step.
-pub(crate) fn say(step: &str, what: impl std::fmt::Display) {
-    println!("setup: {step}: {what}");
-}

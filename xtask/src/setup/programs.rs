@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::say;
 use crate::debian::{self, Package, Suite, empty_dir};
+use crate::process::say;
 use crate::workspace::Workspace;
 
 /// A program and the package that contains it.

@@ -8,9 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::say;
 use crate::debian::empty_dir;
-use crate::process;
+use crate::process::{self, say};
 use crate::workspace::Workspace;
 
 /// A set of packages that are used together, each at one version.

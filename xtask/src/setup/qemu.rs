@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::{apt, say};
-use crate::process;
+use super::apt;
+use crate::process::{self, say};
 
 /// The emulator's program.
 pub(crate) const NAME: &str = "qemu-system-x86_64";

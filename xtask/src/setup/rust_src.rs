@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::say;
 use crate::debian::{Suite, empty_dir};
-use crate::process;
+use crate::process::{self, say};
 use crate::workspace::Workspace;
 
 const STEP: &str = "standard library source";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::debian::{self, Package, Suite, empty_dir};
-use crate::setup::say;
+use crate::process::say;
 use crate::workspace::Workspace;
 
 /// One kernel line that netqueue is proven on.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::debian::{Suite, empty_dir};
-use crate::setup::say;
+use crate::process::say;
 use crate::workspace::Workspace;
 
 /// Suite of its packages.

@@ -2,12 +2,12 @@
 //! Covers packets that arrive too late for them, the time for which netqueue recognises these, and peers that
 //! never close. Each case runs with IPv4 and with IPv6.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::established::Established;
+use super::load::wait_until_none;
 use super::resets::{only_resets, port};
 use super::wait_for;
 use crate::counters::Counter;
@@ -16,7 +16,7 @@ use crate::expectation::{
 };
 use crate::packet::Segment;
 use crate::sockets::{Family, Listener, connect, send_byte};
-use crate::tcp_table::{State, TcpTable};
+use crate::tcp_table::State;
 use crate::{sys, sysctl};
 
 pub(super) const DATA_AFTER_CLOSE: Experiment = Experiment {
@@ -142,19 +142,4 @@ fn no_fin(_: &LabSettings) -> Result<Expectation> {
         open: vec![Box::new(open)],
         ..Expectation::default()
     })
-}
-
-/// Waits until the server at `port` has no connection in any of these states.
-pub(super) fn wait_until_none(port: u16, states: &[State]) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let table = TcpTable::read()?;
-        if states.iter().all(|state| table.count(port, *state).servers == 0) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("a connection of port {port} is still {states:?} after {} s", PATIENCE.as_secs());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Result, bail};
 use socket2::Socket;
 
-use super::after_close::wait_until_none;
 use super::load::Processes;
+use super::load::wait_until_none;
 use super::wait_for;
 use crate::counters::Counter;
 use netqueue_api::Verdict;

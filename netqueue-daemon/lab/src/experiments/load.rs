@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::counters;
+use crate::sockets::PATIENCE;
+use crate::tcp_table::{State, TcpTable};
 use crate::worker::Clients;
 
 const QUIET: Duration = Duration::from_millis(300);
@@ -81,5 +83,20 @@ impl Drop for Processes {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+/// Waits until the server at `port` has no connection in any of these states.
+pub(super) fn wait_until_none(port: u16, states: &[State]) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let table = TcpTable::read()?;
+        if states.iter().all(|state| table.count(port, *state).servers == 0) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("a connection of port {port} is still {states:?} after {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use socket2::Socket;
 
-use super::after_close::wait_until_none;
+use super::load::wait_until_none;
 use super::wait_for;
 use crate::counters::Counter;
 use crate::expectation::{

@@ -1,0 +1,9 @@
+//! Values that query parameters may have.
+
+/// Kinds of accounts.
+pub(super) const KINDS: [&str; 5] = ["listener", "endpoint", "ephemeral", "other", "gone"];
+/// Sort keys of accounts: `id` ascending, all others descending.
+pub(super) const SORTS: [&str; 5] = ["id", "drops", "resets", "fullness", "last_seen"];
+/// Measures that are recorded over time.
+pub(super) const MEASURES: [&str; 6] =
+    ["drop", "reset", "established", "accepted", "accept_queue", "syn_queue"];
