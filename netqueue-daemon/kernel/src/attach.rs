@@ -1,9 +1,6 @@
 //! Loads and attaches the kernel side, then operates it; dropping [`Attached`] detaches everything.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::Program};
 use netqueue_common::{KernelLayout, names};
@@ -378,6 +375,3 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, AttachError> {
 
 /// Forwards the programs' debug lines to the log.
 pub type Logger = aya_log::EbpfLogger<&'static dyn log::Log>;
-
-/// Names of the kernel's reset reasons, by value.
-pub(super) type ResetReasons = BTreeMap<u32, Arc<str>>;

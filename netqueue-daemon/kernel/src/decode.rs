@@ -12,7 +12,7 @@ use netqueue_domain::{
 };
 use zerocopy::FromBytes;
 
-use super::attach::ResetReasons;
+use super::layout::ResetReasons;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;

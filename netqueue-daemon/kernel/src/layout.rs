@@ -193,10 +193,13 @@ const LOCAL_PORTS: &str = "net.ipv4.ip_local_ports.range";
 const REASON: &str = "sk_rst_reason";
 
 /// Returns the kernel's names for its reset reasons, by value, without their prefix. Empty before 6.10.
-pub(super) fn reset_reasons(btf: &Btf) -> BTreeMap<u32, Arc<str>> {
+pub(super) fn reset_reasons(btf: &Btf) -> ResetReasons {
     let short = |name: String| name.strip_prefix("SK_RST_REASON_").unwrap_or(&name).into();
     btf.enumerators(REASON).into_iter().map(|(value, name)| (value, short(name))).collect()
 }
+
+/// Names of the kernel's reset reasons, by value.
+pub(super) type ResetReasons = BTreeMap<u32, Arc<str>>;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use aya::maps::{MapData, RingBuf};
 use netqueue_domain::{Event, Timestamp};
 use tokio::io::unix::AsyncFd;
 
-use super::{attach::ResetReasons, decode};
+use super::{decode, layout::ResetReasons};
 
 /// The reading end of the ring buffer.
 pub struct Ring {

@@ -7,7 +7,10 @@ use std::{
 
 use clap::Args;
 use netqueue_domain::AttachWay;
-use netqueue_kernel::{Check, LoadSettings, Outcome, examine};
+use netqueue_kernel::{
+    LoadSettings,
+    doctor::{self, Check, Outcome},
+};
 use nix::sys::utsname::uname;
 use serde::Serialize;
 use textwrap::Options;
@@ -36,7 +39,7 @@ fn way(name: &str) -> Result<AttachWay, String> {
 /// The report cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     privileges::raise_open_files();
-    let mut checks = examine(&LoadSettings { attach: args.attach, ..LoadSettings::TRIAL });
+    let mut checks = doctor::run(&LoadSettings { attach: args.attach, ..LoadSettings::TRIAL });
     checks.push(host_check(host::find()));
     let out = io::stdout().lock();
     if args.json {
