@@ -6,7 +6,7 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use netqueue_common::control_status;
 
-use crate::{embryonic, maps::state, mib_baseline, slots};
+use crate::{embryonic, maps::state, mib_baseline, slots, traffic};
 
 /// Checks that a slot's listener still listens. Arguments: slot, generation.
 #[raw_tracepoint]
@@ -23,7 +23,7 @@ fn nq_slot_retire(ctx: RawTracePointContext) -> i32 {
 /// Releases a retired slot. Arguments: slot, generation.
 #[raw_tracepoint]
 fn nq_slot_release(ctx: RawTracePointContext) -> i32 {
-    slots::release(ctx.arg(0), ctx.arg(1)) as i32
+    slots::release(ctx.arg(0), ctx.arg(1), traffic::clear) as i32
 }
 
 /// Notes the counters of a CPU in some more namespaces.

@@ -6,9 +6,11 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use netqueue_common::{CounterId, DroppedAck, Flow, Tally};
 
 use crate::{
-    kernel::{Fault, Sock, monotonic_now},
-    maps::{CounterHandle, tally},
+    maps::CounterHandle,
     packet::Packet,
+    read::{Fault, monotonic_now},
+    sock::Sock,
+    tally::tally,
 };
 
 /// Handshakes whose final ACK was dropped, by connection. The loader sets the size.

@@ -9,29 +9,9 @@
 use netqueue_common::{CounterId, Tally};
 
 use crate::{
-    inflight::CpuState,
-    kernel::volatile,
-    maps::{CounterHandle, tally},
-    mib::MibPtr,
-    slots,
+    inflight::CpuState, maps::CounterHandle, mib_values::MibPtr, owed::Owed, slots, tally::tally,
+    words::volatile,
 };
-
-/// Pending charge of one CPU.
-/// Programs on top of each other may come here: a softirq's on top of the daemon's, which itself may
-/// interrupt a softirq's. Each runs to its end before the one below goes on.
-#[repr(C)]
-pub(crate) struct Owed {
-    /// Address of the counters; 0 if no charge is pending.
-    cells: MibPtr,
-    /// Value of the counter when the charge was noted.
-    before: u64,
-    slot: u32,
-    generation: u32,
-    /// 1 while a program handles the charge, perhaps below this one.
-    busy: u64,
-    /// Number of times that a pending charge was settled.
-    settled: u64,
-}
 
 /// Notes that the listener with this account is to be charged once the counter moves.
 #[inline(always)]

@@ -5,12 +5,15 @@ use core::hint::cold_path;
 use netqueue_common::{CounterId, EventRecord, ListenerKey, Tally};
 
 use crate::{
+    cpu::this_cpu,
     inflight::CpuState,
-    kernel::{Fault, Queues, monotonic_now},
     layout::layout,
-    maps::{CounterHandle, EVENTS, tally, this_cpu},
-    packet::Peer,
+    maps::{CounterHandle, EVENTS},
+    peer::Peer,
+    read::{Fault, monotonic_now},
     slots,
+    sock::Queues,
+    tally::tally,
 };
 
 /// Ends one hook's part; a kernel structure that could not be read is counted.

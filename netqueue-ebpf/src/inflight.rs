@@ -8,12 +8,13 @@
 use netqueue_common::{Flow, KernelLayout, Tally};
 
 use crate::{
-    embryonic::Owed,
-    kernel::spread,
     layout::layout,
-    maps::tally,
-    mib::{MibPtr, MibValues},
-    packet::{Packet, Peer},
+    mib_values::{MibPtr, MibValues},
+    owed::Owed,
+    packet::Packet,
+    peer::Peer,
+    read::spread,
+    tally::tally,
 };
 
 /// An address on the stack that belongs to one call.

@@ -8,7 +8,7 @@ use core::{arch::asm, hint::assert_unchecked};
 
 use netqueue_common::KernelLayout;
 
-use crate::kernel::volatile;
+use crate::words::volatile;
 
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: KernelLayout = {

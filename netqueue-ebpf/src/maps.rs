@@ -8,8 +8,6 @@
 use core::{
     arch::asm,
     hint::{assert_unchecked, black_box},
-    intrinsics::{AtomicOrdering, atomic_xadd},
-    mem::transmute,
     ptr::null_mut,
 };
 
@@ -17,23 +15,19 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, RingBuf},
 };
-use netqueue_common::{CounterId, CounterRow, ListenerKey, NO_SLOT, Tallies, Tally};
+use netqueue_common::{CounterId, CounterRow, NO_SLOT};
 
 use crate::{
+    cpu::this_cpu,
     inflight::CpuState,
     layout::{layout, masked},
-    slots::{self, Need},
+    tally::BPF_F_MMAPABLE,
+    words::raise,
 };
-
-pub(crate) const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// Exact counts, indexed by slot times number of rows plus row.
 #[map(name = "nq_counts")]
 static COUNTS: Array<CounterRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// Self-accounting of the kernel side, by CPU.
-#[map(name = "nq_tallies")]
-static TALLIES: Array<Tallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Drops and resets as they happen. The loader sets the size.
 #[map(name = "nq_events")]
@@ -65,15 +59,6 @@ pub(crate) fn state() -> &'static mut CpuState {
     }
 }
 
-/// Adds one to a tally of this CPU.
-#[inline(always)]
-pub(crate) fn tally(which: Tally) {
-    if let Some(row) = TALLIES.get_ptr_mut(this_cpu()) {
-        // SAFETY: a live map value, aligned to eight; the index is below COUNT by the enum's definition.
-        unsafe { raise((&raw mut (*row).cells).cast::<u64>().add(which as usize), 1) };
-    }
-}
-
 /// Returns the number of a slot's first row; for [`NO_SLOT`], a number that no map has.
 #[inline(always)]
 pub(crate) fn first_row(slot: u32) -> u32 {
@@ -85,19 +70,6 @@ pub(crate) fn first_row(slot: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn this_row() -> u32 {
     masked!(u64::from(this_cpu()), row_mask) as u32
-}
-
-#[inline(always)]
-pub(crate) fn this_cpu() -> u32 {
-    /// include/uapi/linux/bpf.h BPF_FUNC_get_smp_processor_id
-    const GET_SMP_PROCESSOR_ID: usize = 8;
-    // SAFETY: a helper without arguments. Declared anew with a result of 64 bits: for one of 32, the compiler
-    // would clear the upper half.
-    unsafe {
-        let number = transmute::<usize, extern "C" fn() -> u64>(GET_SMP_PROCESSOR_ID)();
-        assert_unchecked(number <= u64::from(u32::MAX));
-        number as u32
-    }
 }
 
 /// One account's counts on this CPU.
@@ -113,22 +85,6 @@ pub(crate) struct CounterHandle {
 }
 
 impl CounterHandle {
-    /// Opens the account of `key`: its own, else the `other` bucket of its namespace, else none.
-    /// If it is the bucket, `key` names the bucket afterwards; if none, the loss is counted. CounterRow in a
-    /// bucket are those that were folded: the daemon reads them there.
-    #[inline(always)]
-    pub(crate) fn open(key: &mut ListenerKey) -> Self {
-        let mut slot = slots::of(key, Need::Charge);
-        if slot == NO_SLOT {
-            *key = ListenerKey::other(key.netns);
-            slot = slots::of_other(key);
-            if slot == NO_SLOT {
-                tally(Tally::ChargesLost);
-            }
-        }
-        Self::at(slot)
-    }
-
     /// Returns the account with this slot; for [`NO_SLOT`], one that counts nothing.
     #[inline(always)]
     pub(crate) fn at(slot: u32) -> Self {
@@ -205,16 +161,4 @@ pub(crate) fn clear(slot: u32) {
             }
         }
     }
-}
-
-/// Adds to a word atomically.
-/// A softirq may run on top of a program that runs in process context, and its addition must not be lost.
-///
-/// # Safety
-/// `cell` must point into a live map value and be aligned to eight.
-#[inline(always)]
-pub(crate) unsafe fn raise(cell: *mut u64, amount: u64) {
-    // The intrinsic, because core's AtomicU64 offers no addition for this target; it becomes one BPF_XADD.
-    // SAFETY: see above; every writer of this cell is atomic.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, amount) };
 }

@@ -5,87 +5,13 @@
 //! in that call.
 
 use crate::{
+    cpu::this_cpu,
     inflight::CpuState,
-    kernel::{Fault, load, read},
     layout::layout,
-    maps::this_cpu,
-    mib_baseline,
+    mib_values::{MibPtr, MibValues},
     net::Net,
+    read::{Fault, load, read},
 };
-
-/// Start of this CPU's copy of one namespace's MIB block.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MibPtr(pub(crate) u64);
-
-/// The counters of a [`NetnsFinalRecord`](netqueue_common::NetnsFinalRecord), summed over the CPUs.
-pub(crate) type Totals = [u64; 9];
-
-/// Largest number of CPUs that are summed up: the verifier follows each turn of the loop.
-pub(crate) const MOST_CPUS: u32 = 1024;
-
-/// Returns the counters of a namespace that ends, summed over all CPUs as in /proc/net/netstat.
-/// Forgets their baselines, because nobody reads the counters any more.
-#[inline(always)]
-pub(crate) fn last_totals(net: Net) -> Result<Totals, Fault> {
-    let linux: u64 = read(net.0, layout!(net_statistics))?;
-    let tcp: u64 = read(net.0, layout!(tcp_statistics))?;
-    let mut sums = [0; 9];
-    let mut cpu = 0;
-    while cpu < layout!(cpus) && cpu < MOST_CPUS {
-        let offset: u64 = read(layout!(per_cpu_offset), cpu * 8)?;
-        let (linux, tcp) = (MibPtr(linux.wrapping_add(offset)), MibPtr(tcp.wrapping_add(offset)));
-        mib_baseline::forget(linux);
-        let MibValues { overflows, drops, do_cookies, full, sent } = linux.counted()?;
-        let [received, failed] = linux.cookies_returned()?;
-        let here =
-            [overflows, drops, full, do_cookies, sent, received, failed, linux.embryonic()?, tcp.resets()?];
-        let mut index = 0;
-        while index < here.len() {
-            sums[index] += here[index];
-            index += 1;
-        }
-        cpu += 1;
-    }
-    Ok(sums)
-}
-
-/// Values of the listeners' counters on one CPU in one namespace.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct MibValues {
-    /// ListenOverflows
-    pub(crate) overflows: u64,
-    /// ListenDrops
-    pub(crate) drops: u64,
-    /// TCPReqQFullDoCookies
-    pub(crate) do_cookies: u64,
-    /// TCPReqQFullDrop
-    pub(crate) full: u64,
-    /// SyncookiesSent
-    pub(crate) sent: u64,
-}
-
-impl MibValues {
-    pub(crate) const NOTHING: Self = Self { overflows: 0, drops: 0, do_cookies: 0, full: 0, sent: 0 };
-
-    #[inline(always)]
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.overflows | self.drops | self.do_cookies | self.full | self.sent == 0
-    }
-
-    /// Returns by how much the counters have moved since `before`.
-    #[inline(always)]
-    pub(crate) fn since(&self, before: &Self) -> Self {
-        Self {
-            overflows: self.overflows.wrapping_sub(before.overflows),
-            drops: self.drops.wrapping_sub(before.drops),
-            do_cookies: self.do_cookies.wrapping_sub(before.do_cookies),
-            full: self.full.wrapping_sub(before.full),
-            sent: self.sent.wrapping_sub(before.sent),
-        }
-    }
-}
 
 impl MibPtr {
     /// Returns this CPU's LINUX_MIB_* counters (`net->mib.net_statistics`).

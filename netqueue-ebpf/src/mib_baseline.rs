@@ -12,11 +12,11 @@ use aya_ebpf::{
 use netqueue_common::{Tally, control_status};
 
 use crate::{
-    kernel::{Fault, read},
     layout::layout,
-    maps::tally,
-    mib::{MibPtr, MibValues},
+    mib_values::{MibPtr, MibValues},
     net::Net,
+    read::{Fault, read},
+    tally::tally,
 };
 
 /// Baselines by the address of the counters, which identifies a namespace on one CPU.

@@ -1,11 +1,10 @@
 //! A network namespace, as the kernel has it in memory.
 
-use netqueue_common::{ListenerKey, Namespace, UNKNOWN_LENGTH};
+use netqueue_common::{ListenerKey, UNKNOWN_LENGTH};
 
 use crate::{
-    kernel::{Fault, read},
     layout::layout,
-    netns_generation,
+    read::{Fault, read},
 };
 
 /// A `struct net`.
@@ -13,13 +12,6 @@ use crate::{
 pub(crate) struct Net(pub(crate) u64);
 
 impl Net {
-    /// Returns the namespace's inode number and generation. Not for the path of a healthy connection.
-    #[inline(always)]
-    pub(crate) fn id(self) -> Result<Namespace, Fault> {
-        let inode = self.inum()?;
-        Ok(Namespace { inode, generation: netns_generation::generation(inode) })
-    }
-
     /// Returns the namespace's inode number.
     #[inline(always)]
     pub(crate) fn inum(self) -> Result<u32, Fault> {

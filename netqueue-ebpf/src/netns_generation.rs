@@ -1,30 +1,19 @@
-//! Generations of the inode numbers of namespaces, and final counters of namespaces that ended.
+//! Generations of the inode numbers of namespaces.
 //!
 //! Generations are looked up where something is charged, never on the path of a healthy connection.
 
-use aya_ebpf::{
-    macros::map,
-    maps::{Array, RingBuf},
-};
-use netqueue_common::{GenerationRow, NetnsFinalRecord, Tally};
+use aya_ebpf::{macros::map, maps::Array};
+use netqueue_common::{GenerationRow, Namespace, Tally};
 
 use crate::{
-    kernel::Fault,
-    layout::layout,
-    maps::tally,
-    mib::{self, MOST_CPUS},
     net::Net,
+    read::Fault,
+    tally::{BPF_F_MMAPABLE, tally},
 };
-
-const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// Generations of inode numbers. The loader sets the size.
 #[map(name = "nq_netns_gens")]
 static NETNS_GENERATIONS: Array<GenerationRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// Final counters of namespaces that ended. The loader sets the size.
-#[map(name = "nq_netns_final")]
-static NETNS_FINALS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
 /// Returns the generation of an inode number; 0 also for a number beyond those that are kept.
 #[inline(always)]
@@ -61,24 +50,19 @@ pub(crate) fn freed(inode: u32) {
     }
 }
 
-/// Reports the final counters of a namespace, in which nothing will count any more.
-#[inline(always)]
-pub(crate) fn ended(net: Net) -> Result<(), Fault> {
-    let (netns, counters) = (net.id()?, mib::last_totals(net)?);
-    let room = if layout!(cpus) <= MOST_CPUS { NETNS_FINALS.reserve::<NetnsFinalRecord>(0) } else { None };
-    let Some(mut record) = room else {
-        tally(Tally::NetnsFinalsLost);
-        return Ok(());
-    };
-    record.write(NetnsFinalRecord { netns, counters });
-    record.submit(0);
-    Ok(())
-}
-
 #[inline(always)]
 fn cell(inode: u32) -> Option<*mut u32> {
     let (element, place) = GenerationRow::position(inode)?;
     let lives = NETNS_GENERATIONS.get_ptr_mut(element)?;
     // SAFETY: a live map value; the place is below GenerationRow::COUNT.
     Some(unsafe { (&raw mut (*lives).generations).cast::<u32>().add(place as usize) })
+}
+
+impl Net {
+    /// Returns the namespace's inode number and generation. Not for the path of a healthy connection.
+    #[inline(always)]
+    pub(crate) fn id(self) -> Result<Namespace, Fault> {
+        let inode = self.inum()?;
+        Ok(Namespace { inode, generation: generation(inode) })
+    }
 }

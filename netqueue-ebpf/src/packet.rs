@@ -3,9 +3,11 @@
 use netqueue_common::{Flow, ListenerKey, Namespace};
 
 use crate::{
-    kernel::{AF_INET, AF_INET6, Fault, read, widen},
     layout::layout,
     net::Net,
+    peer::Peer,
+    read::{Fault, read},
+    sock::{AF_INET, AF_INET6, widen},
 };
 
 pub(crate) const ETH_P_IP: u16 = 0x0800;
@@ -15,19 +17,6 @@ const ETH_P_IPV6: u16 = 0x86dd;
 pub(crate) const SYN: u8 = 1 << 1;
 pub(crate) const RST: u8 = 1 << 2;
 pub(crate) const ACK: u8 = 1 << 4;
-
-/// One end of a connection, as a packet or a socket names it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Peer {
-    pub(crate) family: u16,
-    pub(crate) port: u16,
-    pub(crate) addr: [u8; 16],
-}
-
-impl Peer {
-    pub(crate) const UNKNOWN: Self = Self { family: 0, port: 0, addr: [0; 16] };
-}
 
 /// A received `struct sk_buff` whose network and transport headers are set.
 #[derive(Clone, Copy)]

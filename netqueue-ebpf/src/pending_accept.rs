@@ -9,8 +9,8 @@ use core::hint::cold_path;
 use netqueue_common::{PendingSet, Tally};
 
 use crate::{
-    kernel::{lower_half, spread},
-    maps::tally,
+    read::{lower_half, spread},
+    tally::tally,
 };
 
 /// Table with room for 65,536 connections.

@@ -7,9 +7,10 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use netqueue_common::QueueSample;
 
 use crate::{
-    kernel::{Queues, Sock},
     layout::layout,
-    slots, traffic,
+    slots,
+    sock::{Queues, Sock},
+    traffic,
 };
 
 /// Samples the queues of a batch of listeners. Argument: the first of [`QueueSample::BATCH`] slots.

@@ -8,10 +8,11 @@
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
 
 use crate::{
+    cpu::this_cpu,
     inflight::{CpuState, Frame, Inflight},
-    kernel::{Fault, volatile},
-    maps::this_cpu,
-    mib::MibPtr,
+    mib_values::MibPtr,
+    read::Fault,
+    words::volatile,
 };
 
 /// Calls under way.
@@ -136,5 +137,5 @@ pub(crate) fn uncharged(state: &mut CpuState, cells: MibPtr) -> Result<u64, Faul
 pub(crate) fn note_charged(state: &mut CpuState, cells: MibPtr) {
     let charged = state.resets_of(cells);
     // SAFETY: a live element, aligned to eight.
-    unsafe { crate::maps::raise(charged, 1) };
+    unsafe { crate::words::raise(charged, 1) };
 }

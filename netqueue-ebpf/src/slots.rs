@@ -22,10 +22,12 @@ use netqueue_common::{ListenerKey, NO_SLOT, SlotMeta, control_status};
 
 use crate::{
     inflight::ListenerCache,
-    kernel::{Sock, monotonic_now, tcp_state, volatile},
     layout::layout,
-    maps::{BPF_F_MMAPABLE, clear, first_row, raise, this_row},
-    traffic,
+    maps::{clear, first_row, this_row},
+    read::monotonic_now,
+    sock::{Sock, tcp_state},
+    tally::BPF_F_MMAPABLE,
+    words::{raise, volatile},
 };
 
 /// The slot of each owner. The loader sets the sizes of all maps of slots.
@@ -306,16 +308,17 @@ pub(crate) fn retire(slot: u32, generation: u32) -> u32 {
 }
 
 /// Releases a slot, the last step of giving it back.
-/// Only to be called a grace period after [`retire`], when the slot's counts were read.
+/// Only to be called a grace period after [`retire`], when the slot's counts were read. `clear_more` clears
+/// what else is kept by slot, for the next generation.
 #[inline(always)]
-pub(crate) fn release(slot: u32, generation: u32) -> u32 {
+pub(crate) fn release(slot: u32, generation: u32, clear_more: impl FnOnce(u32, u32)) -> u32 {
     let Some(owner) = ACCOUNTS.get_ptr_mut(slot) else { return control_status::STALE };
     // SAFETY: a live map value, which nobody else uses while the slot is retired.
     let owner = unsafe { &mut *owner };
     if owner.generation == generation && owner.state == SlotMeta::RETIRED {
         let next = generation.wrapping_add(1);
         clear(slot);
-        traffic::clear(slot, next);
+        clear_more(slot, next);
         owner.closed = 0;
         owner.generation = next;
         owner.state = SlotMeta::FREE;

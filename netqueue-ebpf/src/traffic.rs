@@ -14,12 +14,15 @@ use netqueue_common::{Control, QueueSample, TrafficRow, Waits};
 
 use crate::{
     inflight::{CpuState, ListenerCache},
-    kernel::{Fault, Sock, monotonic_now, volatile},
     layout::layout,
-    maps::{BPF_F_MMAPABLE, CounterHandle, first_row, raise, this_row},
-    mib::MibPtr,
+    maps::{CounterHandle, first_row, this_row},
+    mib_values::MibPtr,
     pending_accept::{self, Pending},
+    read::{Fault, monotonic_now},
     slots::{self, Need, holds, is_fresh},
+    sock::Sock,
+    tally::BPF_F_MMAPABLE,
+    words::{raise, volatile},
 };
 
 /// Traffic of listeners, by row. The loader sets the sizes of the maps of slots.

@@ -22,11 +22,13 @@ use crate::{
     caller::{is_hidden, is_within},
     emit::{EventFields, report},
     inflight::CpuState,
-    kernel::{Fault, Queues, Sock, tcp_state},
     layout::layout,
-    maps::{CounterHandle, state, tally},
-    mib::MibPtr,
+    maps::{CounterHandle, state},
+    mib_values::MibPtr,
+    read::Fault,
     resets,
+    sock::{Queues, Sock, tcp_state},
+    tally::tally,
 };
 
 /// Sockets whose reset was charged at the entry of a call that has not returned.

@@ -12,10 +12,11 @@ use aya_ebpf::{
 use super::trampoline::{Function, Typed, Words};
 use crate::{
     inflight::{CpuState, Frame, ListenerCache},
-    kernel::{Fault, Sock, read},
     layout::layout,
-    mib::MibPtr,
+    mib_values::MibPtr,
+    read::{Fault, read},
     slots,
+    sock::Sock,
 };
 
 /// Entry of a function, which is about to run.

@@ -23,12 +23,15 @@ use super::{
 use crate::{
     emit::{EventFields, rate_limit, send},
     inflight::{CpuState, ListenerCache, Marks},
-    kernel::{Fault, Sock},
     maps::{CounterHandle, state},
-    mib::{MibPtr, MibValues},
     mib_baseline::{Call, delta},
-    packet::{Packet, Peer},
-    slots, traffic,
+    mib_values::{MibPtr, MibValues},
+    packet::Packet,
+    peer::Peer,
+    read::Fault,
+    slots,
+    sock::Sock,
+    traffic,
 };
 
 #[inline(always)]

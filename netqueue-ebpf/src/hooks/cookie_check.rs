@@ -9,9 +9,10 @@ use netqueue_common::CounterId;
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     dropped_ack,
-    kernel::{Fault, Sock},
     maps::{CounterHandle, state},
-    mib::MibPtr,
+    mib_values::MibPtr,
+    read::Fault,
+    sock::Sock,
 };
 
 #[inline(always)]

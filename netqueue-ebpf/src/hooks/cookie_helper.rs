@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     inflight::CpuState,
-    kernel::{Fault, Sock},
     maps::{CounterHandle, state},
-    mib::{MibPtr, MibValues},
     mib_baseline::{Call, delta},
+    mib_values::{MibPtr, MibValues},
+    read::Fault,
+    sock::Sock,
 };
 
 /// Position of the listener among the arguments.

@@ -16,10 +16,7 @@ use aya_ebpf::{
 };
 use netqueue_common::{ListenRecord, Tally};
 
-use crate::{
-    kernel::{monotonic_now, socket_inode},
-    maps::tally,
-};
+use crate::{read::monotonic_now, sock::socket_inode, tally::tally};
 
 /// Backlog that each task is passing to listen().
 /// A call that fails before it comes to `inet_listen`, or is none of TCP's, leaves its entry until it is the

@@ -12,12 +12,7 @@
 //! returns is that connection.
 
 use super::call::{Entry, Return, entry, leaving};
-use crate::{
-    inflight::Forgotten,
-    kernel::{Fault, Sock},
-    maps::state,
-    slots, traffic,
-};
+use crate::{inflight::Forgotten, maps::state, read::Fault, slots, sock::Sock, traffic};
 
 #[inline(always)]
 fn started(call: &impl Entry) -> Result<(), Fault> {

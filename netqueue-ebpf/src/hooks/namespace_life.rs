@@ -12,7 +12,7 @@
 //! number is another all the same.
 
 use super::call::{Entry, entry};
-use crate::{kernel::Fault, net::Net, netns_generation};
+use crate::{net::Net, netns_final, netns_generation, read::Fault};
 
 #[inline(always)]
 fn begun(call: &impl Entry) -> Result<(), Fault> {
@@ -21,7 +21,7 @@ fn begun(call: &impl Entry) -> Result<(), Fault> {
 
 #[inline(always)]
 fn ended(call: &impl Entry) -> Result<(), Fault> {
-    netns_generation::ended(Net(call.arg(0)))
+    netns_final::ended(Net(call.arg(0)))
 }
 
 #[inline(always)]

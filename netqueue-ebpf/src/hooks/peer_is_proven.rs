@@ -2,7 +2,7 @@
 //! Only that rule calls the function, within `tcp_conn_request`.
 
 use super::call::{Return, leaving};
-use crate::{kernel::Fault, maps::state};
+use crate::{maps::state, read::Fault};
 
 #[inline(always)]
 fn leave(call: &impl Return) -> Result<(), Fault> {

@@ -18,10 +18,12 @@ use crate::{
     caller::Caller,
     dropped_ack, embryonic,
     inflight::CpuState,
-    kernel::{Fault, Sock},
     layout::layout,
-    maps::{CounterHandle, state, tally},
-    mib::MibPtr,
+    maps::{CounterHandle, state},
+    mib_values::MibPtr,
+    read::Fault,
+    sock::Sock,
+    tally::tally,
 };
 
 #[inline(always)]

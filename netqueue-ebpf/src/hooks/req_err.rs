@@ -8,10 +8,11 @@ use netqueue_common::{CounterId, NO_REASON};
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     emit::{EventFields, report},
-    kernel::{Fault, Sock},
     maps::{CounterHandle, state},
-    mib::{MibPtr, MibValues},
     mib_baseline::{Call, delta},
+    mib_values::{MibPtr, MibValues},
+    read::Fault,
+    sock::Sock,
 };
 
 #[inline(always)]

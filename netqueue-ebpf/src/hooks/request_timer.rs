@@ -9,9 +9,10 @@
 use super::call::{Entry, Return, entry, leaving};
 use crate::{
     dropped_ack,
-    kernel::{Fault, Sock, tcp_state},
     layout::layout,
     maps::state,
+    read::Fault,
+    sock::{Sock, tcp_state},
 };
 
 #[inline(always)]

@@ -3,11 +3,7 @@
 //! `sk` is the listener, except for Fast Open, where it is the connection: so the request gives the listener.
 
 use super::call::{Entry, Return, entry, leaving};
-use crate::{
-    kernel::{Fault, Sock},
-    maps::state,
-    traffic,
-};
+use crate::{maps::state, read::Fault, sock::Sock, traffic};
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {

@@ -26,14 +26,17 @@ use crate::{
     dropped_ack,
     emit::{EventFields, rate_limit, send},
     inflight::CpuState,
-    kernel::{Fault, Queues, Sock, monotonic_now, tcp_state},
     layout::layout,
-    maps::{CounterHandle, state, tally},
-    mib::MibPtr,
+    maps::{CounterHandle, state},
+    mib_values::MibPtr,
     net::Net,
-    packet::{self, Packet, Peer},
+    packet::{self, Packet},
+    peer::Peer,
+    read::{Fault, monotonic_now},
     resets::{self, Returned},
     slots,
+    sock::{Queues, Sock, tcp_state},
+    tally::tally,
 };
 
 /// Findings before the call, packed into a word.

@@ -14,11 +14,7 @@ use super::{
     call::{Entry as _, Return as _},
     syn_recv_sock,
 };
-use crate::{
-    emit::observe,
-    kernel::{Fault, Sock},
-    maps::state,
-};
+use crate::{emit::observe, maps::state, read::Fault, sock::Sock};
 
 #[kprobe]
 fn nq_smc_tcp_syn_recv_sock(call: ProbeContext) -> u32 {

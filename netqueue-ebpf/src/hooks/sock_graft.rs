@@ -6,7 +6,7 @@
 //! charged to nobody. Sockets of any protocol come here.
 
 use super::call::{Entry, entry};
-use crate::{kernel::Fault, traffic};
+use crate::{read::Fault, traffic};
 
 #[inline(always)]
 fn enter<E: Entry>(call: &E) -> Result<(), Fault> {

@@ -22,11 +22,13 @@ use crate::{
     dropped_ack,
     emit::{EventFields, observe, report},
     inflight::{CpuState, Overflowed},
-    kernel::{Fault, Sock, tcp_state},
     maps::{CounterHandle, state},
-    mib::{MibPtr, MibValues},
     mib_baseline::{Call, delta},
-    packet::{Packet, Peer},
+    mib_values::{MibPtr, MibValues},
+    packet::Packet,
+    peer::Peer,
+    read::Fault,
+    sock::{Sock, tcp_state},
     traffic,
 };
 

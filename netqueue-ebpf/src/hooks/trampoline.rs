@@ -6,10 +6,10 @@ use aya_ebpf::{EbpfContext as _, helpers::bpf_skc_to_tcp_sock, programs::FExitCo
 
 use crate::{
     inflight::{CpuState, Frame},
-    kernel::{Fault, read},
     layout::{Member, at},
-    mib::MibPtr,
+    mib_values::MibPtr,
     packet::ETH_P_IP,
+    read::{Fault, read},
 };
 
 /// A hooked function whose caller may be of interest.
