@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: keeps what ARCHITECTURE.md promises and a machine can check.
 
+mod circles;
 mod comments;
 mod dependencies;
 mod documents;
@@ -20,9 +21,10 @@ use tree::Tree;
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Every rule, with what it keeps true.
-const RULES: [(&str, Rule); 15] = [
+const RULES: [(&str, Rule); 16] = [
     ("pure crates are pure", dependencies::pure_crates_are_pure),
     ("modules know whom they may", dependencies::modules_know_whom_they_may),
+    ("no file needs itself", circles::no_circles),
     ("recording needs no runtime", dependencies::recording_needs_no_runtime),
     ("the aggregator is told by observations only", dependencies::only_the_feed_tells_the_aggregator),
     ("the contract depends on nothing", manifests::contract_is_bare),
