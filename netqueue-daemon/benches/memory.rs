@@ -4,6 +4,8 @@
 //! `cargo bench --bench memory -- --record DIRECTORY` writes recordings of such hosts instead, for the
 //! observation of a daemon from outside: `netqueue replay DIRECTORY/10000.nqr --speed max`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on the terminal")]
+
 mod crowd;
 
 use std::{

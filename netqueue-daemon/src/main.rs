@@ -10,6 +10,7 @@ use netqueue_daemon::{
     config::{Config, DaemonArgs},
 };
 
+#[expect(clippy::print_stderr, reason = "the reason why a command failed belongs on the terminal")]
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Daemon(args) => daemon(&args),

@@ -2,6 +2,12 @@
 //!
 //! To measure a machine: `cargo test --release --test storm -- --ignored --nocapture`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the figures of a test that passes are of interest, too"
+)]
+
 mod replay;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

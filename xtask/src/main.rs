@@ -1,5 +1,6 @@
 //! `cargo xtask`: sets up, builds, runs and tests netqueue.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the tasks report on the terminal")]
 mod bench;
 mod build;
 mod dashboards;

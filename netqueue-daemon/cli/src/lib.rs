@@ -2,6 +2,7 @@
 //! The answers appear in words, in tables, and on the screen of `netqueue top`.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "clients write to the terminal")]
 
 pub mod client;
 pub mod client_args;

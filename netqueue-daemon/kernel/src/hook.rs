@@ -206,6 +206,7 @@ fn unattached(probes: &[&Probe], mode: AttachMode, why: &str) -> Vec<Probed> {
 }
 
 /// Loads and attaches one fentry or fexit program.
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya has thirty types of program, and these are two")]
 fn trampoline(ebpf: &mut Ebpf, probe: &Probe, types: &aya::Btf) -> Result<Misses, ProgramError> {
     let name = probe.traced();
     let absent = || ProgramError::UnexpectedProgramType;
@@ -226,6 +227,7 @@ fn trampoline(ebpf: &mut Ebpf, probe: &Probe, types: &aya::Btf) -> Result<Misses
 }
 
 /// Has the verifier check a fentry or fexit program.
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya has thirty types of program, and these are two")]
 pub(super) fn load_traced(
     program: &mut Program,
     function: &str,

@@ -110,6 +110,7 @@ impl FullTrampoline {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya has thirty types of program, and these are two")]
 fn trampoline(function: &'static str, at: At, types: &aya::Btf) -> Result<Ebpf, AttachError> {
     let mut ebpf = object()?;
     let name = if at == At::Entry { "nq_noop_fentry" } else { "nq_noop_fexit" };

@@ -85,14 +85,12 @@ impl Slots {
 
     /// Adds to a refusal for lack of memory what these slots need.
     pub(super) fn explain(self, refusal: AttachError) -> AttachError {
-        match refusal {
-            AttachError::Refused { what, no_memory: true, .. } => AttachError::NoMemory {
-                what,
-                bytes: self.room.bytes(),
-                listeners: self.room.listeners,
-                limit: memory_limit::in_words(),
-            },
-            other => other,
+        let AttachError::Refused { what, no_memory: true, .. } = refusal else { return refusal };
+        AttachError::NoMemory {
+            what,
+            bytes: self.room.bytes(),
+            listeners: self.room.listeners,
+            limit: memory_limit::in_words(),
         }
     }
 

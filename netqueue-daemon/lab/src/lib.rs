@@ -1,6 +1,7 @@
 //! `netqueue lab`: provokes the incidents that netqueue explains, in network namespaces of its own.
 //! It uses real sockets, and compares the running daemon's answers with the kernel's counters.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the lab reports on the terminal")]
 mod check;
 mod client;
 mod cost;

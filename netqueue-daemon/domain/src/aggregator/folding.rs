@@ -42,7 +42,11 @@ impl Aggregator {
             Some(Into::Bucket(match key {
                 // Namespaces merged into [`Netns::GONE`] are no longer distinguished by account.
                 AccountKey::Other(_) if netns != Netns::GONE => AccountKey::Other(netns),
-                _ => AccountKey::Gone(netns),
+                AccountKey::Other(_)
+                | AccountKey::Listener { .. }
+                | AccountKey::Endpoint(_)
+                | AccountKey::Ephemeral { .. }
+                | AccountKey::Gone(_) => AccountKey::Gone(netns),
             }))
         };
         let moves = self.accounts.iter().enumerate();
