@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Spike;
+use super::{Impact, Spike};
 
 /// Response of `/api/v1/diagnosis`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -39,7 +39,8 @@ pub struct Verdict {
     pub title: String,
     /// Impact on clients: `never_served`, `reset`, `delayed`, `unseen` or `absorbed`.
     /// `unseen` means that netqueue may not see everything, `absorbed` that no legitimate client noticed.
-    pub impact: String,
+    #[schema(value_type = String)]
+    pub impact: Impact,
     /// Number of clients affected; of packets, if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict: `high`, `medium` or `low`.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Queue;
+use super::{EventKind, Queue};
 
 /// Response of `/api/v1/events`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -32,7 +32,8 @@ pub struct Event {
     #[serde(default)]
     pub time_ns: String,
     /// Kind: `drop` or `reset`.
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: EventKind,
     /// Id of the account charged, see `/api/v1/listeners`.
     /// Null if this run of the daemon has no such account, as for events of earlier runs.
     pub listener: Option<String>,

@@ -9,6 +9,7 @@ mod diagnosis;
 mod difference;
 mod envelope;
 mod event;
+mod kinds;
 mod listener;
 mod socket;
 mod spike;
@@ -22,6 +23,7 @@ pub use diagnosis::{
 };
 pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};
+pub use kinds::{AccountKind, EventKind, Impact};
 pub use listener::{
     DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Part, Queue,
     ResetCount, Resets,

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Series, Socket, Traffic};
+use super::{AccountKind, Series, Socket, Traffic};
 
 /// Response of `/api/v1/listeners`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -42,7 +42,8 @@ pub struct Listener {
     /// `endpoint`: a local address and port that sent resets which concern no listener. `ephemeral`: all
     /// client ports of a local address. `other`: drops and resets of the network namespace that found no free
     /// slot. `gone`: the sum of accounts that ended long ago.
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: AccountKind,
     /// Name of the network namespace: `host`, the name of a file bound to it, the short id of its
     /// container, or its inode number.
     pub netns: String,
@@ -182,7 +183,9 @@ impl Listener {
     /// Returns whether this account is the listener at `address`.
     #[must_use]
     pub fn is_listener_at(&self, address: SocketAddr) -> bool {
-        self.kind == "listener" && self.port == Some(address.port()) && self.addr == Some(address.ip())
+        self.kind == AccountKind::Listener
+            && self.port == Some(address.port())
+            && self.addr == Some(address.ip())
     }
 }
 

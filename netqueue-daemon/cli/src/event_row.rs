@@ -1,13 +1,13 @@
 //! Row of one event, in a table and as a stream's line.
 
-use netqueue_api::Event;
+use netqueue_api::{Event, EventKind};
 
 use super::{format, style, table::Cell, terminal::plain};
 
 /// The cells of one event's row.
 pub(super) fn cells(event: &Event) -> [Cell; 7] {
     // The names alone distinguish drops from resets: only a drop has a stage.
-    let colour = if event.kind == "drop" { style::BAD } else { style::WARN };
+    let colour = if event.kind == EventKind::Drop { style::BAD } else { style::WARN };
     let stage = event.stage.as_ref().map(|stage| format!("/{}", plain(stage))).unwrap_or_default();
     let cause = format!("{}{stage}", plain(&event.cause));
     let peer = event.peer.map(|peer| format::address(peer.addr.to_canonical(), peer.port));

@@ -1,7 +1,7 @@
 //! `netqueue listeners`: a table of every account.
 //! Columns: its queues and their limits, drops and resets with the main cause, waiting times, owner.
 
-use netqueue_api::{Listener, Listeners, Part, Queue};
+use netqueue_api::{AccountKind, Listener, Listeners, Part, Queue};
 use std::{cmp::Reverse, io::Write as _, process::ExitCode};
 
 use anstyle::Style;
@@ -26,7 +26,7 @@ pub struct ListenersArgs {
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]
     netns: Option<String>,
-    /// Of this kind: listener, endpoint, ephemeral or other
+    /// Of this kind: listener, endpoint, ephemeral, other or gone
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Only listeners that dropped or reset something
@@ -234,10 +234,11 @@ fn whose(row: &Listener) -> String {
             None => unknown().map_or_else(|| "?".to_owned(), |why| format!("? ({})", plain(&why.detail))),
         };
     }
-    match (row.process.as_str(), row.kind.as_str()) {
-        ("", "endpoint") => "(not a listener's)".to_owned(),
-        ("", "ephemeral") => "(client ports)".to_owned(),
-        ("", "other") => "(did not fit)".to_owned(),
+    match (row.process.as_str(), &row.kind) {
+        ("", AccountKind::Endpoint) => "(not a listener's)".to_owned(),
+        ("", AccountKind::Ephemeral) => "(client ports)".to_owned(),
+        ("", AccountKind::Other) => "(did not fit)".to_owned(),
+        ("", AccountKind::Gone) => "(ended)".to_owned(),
         (name, _) => plain(name),
     }
 }

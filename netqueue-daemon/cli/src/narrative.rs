@@ -1,6 +1,6 @@
 //! Describes the counters of one account in sentences.
 
-use netqueue_api::{Listener, Owner, Part, Queue};
+use netqueue_api::{AccountKind, Listener, Owner, Part, Queue};
 use netqueue_domain::glossary;
 
 use super::{
@@ -64,15 +64,30 @@ fn who(listener: &Listener) -> String {
         (None, "") => "a process netqueue does not know".to_owned(),
         (None, name) => format!("process {}", plain(name)),
     };
-    match listener.kind.as_str() {
-        "listener" => format!("A listening socket of {process}."),
-        "endpoint" => "An address and port that sent resets in no listener's name: of established connections, or \
+    match &listener.kind {
+        AccountKind::Listener => format!("A listening socket of {process}."),
+        AccountKind::Endpoint => {
+            "An address and port that sent resets in no listener's name: of established connections, or \
                        because nobody listens there."
-            .to_owned(),
-        "ephemeral" => "All ports this address connects from as a client, taken together.".to_owned(),
-        _ => "What did not fit into netqueue's maps in this namespace, taken together: the sum is exact, who it was is \
-              not known."
-            .to_owned(),
+                .to_owned()
+        }
+        AccountKind::Ephemeral => {
+            "All ports this address connects from as a client, taken together.".to_owned()
+        }
+        AccountKind::Other => {
+            "What did not fit into netqueue's maps in this namespace, taken together: the sum is exact, \
+                               who it was is not known."
+                .to_owned()
+        }
+        AccountKind::Gone => {
+            "Listeners and ports that ended some time ago, taken together: the sum is exact.".to_owned()
+        }
+        AccountKind::Unknown(kind) => {
+            format!(
+                "An account of a kind that this netqueue does not know, {}: the daemon is newer.",
+                plain(kind)
+            )
+        }
     }
 }
 
@@ -244,6 +259,19 @@ mod tests {
         assert_eq!(said[0].text, "A listening socket of process nginx.");
         assert_eq!(said[1].tone, Tone::Good);
         assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_no_overflow_of_netqueues_maps() {
+        let first = |kind: &str| narrate(&listener(serde_json::json!({"kind": kind})), None).remove(0).text;
+        assert_eq!(
+            first("gone"),
+            "Listeners and ports that ended some time ago, taken together: the sum is exact."
+        );
+        assert_eq!(
+            first("raw_socket"),
+            "An account of a kind that this netqueue does not know, raw_socket: the daemon is newer."
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `netqueue resets`: who sent resets, and why.
 
-use netqueue_api::{Listener, Listeners, Part};
+use netqueue_api::{AccountKind, Listener, Listeners, Part};
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
@@ -93,11 +93,11 @@ fn print(paper: &mut Output, rows: &[Row<'_>]) -> Result<(), Failure> {
         Column::text("NETNS").at_least(6).optional(),
     ]);
     for Row { from, part } in rows {
-        let what = match from.kind.as_str() {
-            "endpoint" => "not a listener's",
-            "ephemeral" => "client ports",
-            "other" => "did not fit",
-            kind => kind,
+        let what = match &from.kind {
+            AccountKind::Endpoint => "not a listener's",
+            AccountKind::Ephemeral => "client ports",
+            AccountKind::Other => "did not fit",
+            kind @ (AccountKind::Listener | AccountKind::Gone | AccountKind::Unknown(_)) => kind.as_str(),
         };
         table.push([
             Cell::styled(format::count(part.count), style::HEAD),

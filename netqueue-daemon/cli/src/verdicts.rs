@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::IpAddr};
 
-use netqueue_api::{ListeningProcess, Subject, Verdict};
+use netqueue_api::{Impact, ListeningProcess, Subject, Verdict};
 
 use super::{
     client_args::{Failure, Output},
@@ -22,10 +22,10 @@ pub(super) fn print(paper: &mut Output, verdicts: &[&Verdict]) -> Result<(), Fai
 }
 
 fn one(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
-    let colour = match verdict.impact.as_str() {
-        "never_served" | "reset" => style::BAD,
-        "absorbed" => style::GOOD,
-        _ => style::WARN,
+    let colour = match &verdict.impact {
+        Impact::NeverServed | Impact::Reset => style::BAD,
+        Impact::Absorbed => style::GOOD,
+        Impact::Delayed | Impact::Unseen | Impact::Unknown(_) => style::WARN,
     };
     writeln!(
         paper.out,
@@ -33,7 +33,7 @@ fn one(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
         style::HEAD,
         subject(&verdict.subject),
         style::DIM,
-        plain(&verdict.impact.replace('_', " ")),
+        plain(&verdict.impact.as_str().replace('_', " ")),
         plain(&verdict.confidence)
     )?;
     write!(paper.out, "{colour}")?;

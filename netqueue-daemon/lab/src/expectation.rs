@@ -1,6 +1,7 @@
 //! The vocabulary of experiments: an incident, and the expected counters of kernel and netqueue.
 //! Nothing here reads either.
 
+use netqueue_api::EventKind;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -136,7 +137,7 @@ impl ExpectedListener {
 #[derive(Debug)]
 pub(super) struct ExpectedEvents {
     /// `drop` or `reset`
-    pub kind: &'static str,
+    pub kind: EventKind,
     pub cause: &'static str,
     pub stages: &'static [&'static str],
     pub port: u16,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
-use netqueue_api::{Envelope, Event, Events, Listener, Listeners, Reconciliation, Status};
+use netqueue_api::{AccountKind, Envelope, Event, Events, Listener, Listeners, Reconciliation, Status};
 
 use super::client::Server;
 use super::counters::Counters;
@@ -47,11 +47,11 @@ impl Observation {
         let rows = self.rows.iter().filter_map(|row| {
             let old = earlier.rows.iter().find(|old| old.id == row.id);
             let mut new = old.map_or_else(|| row.clone(), |old| row.since(old));
-            if row.kind == "gone" {
+            if row.kind == AccountKind::Gone {
                 let mine = vanished.iter().filter(|old| old.netns == row.netns);
                 new = mine.fold(new, |new, old| new.since(old));
             }
-            (old.is_none() && row.kind != "gone" || new.counted_anything()).then_some(new)
+            (old.is_none() && row.kind != AccountKind::Gone || new.counted_anything()).then_some(new)
         });
         let last = earlier.events.iter().map(|event| event.seq).max();
         let new = |event: &&Event| last.is_none_or(|last| event.seq > last);

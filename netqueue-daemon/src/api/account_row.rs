@@ -13,7 +13,7 @@ pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Liste
     let clock = snapshot.wall_clock;
     Listener {
         id: account.id.0.to_string(),
-        kind: account.key.kind().to_owned(),
+        kind: account.key.kind().into(),
         netns: snapshot.netns_name(netns),
         netns_inode: netns.inode,
         netns_generation: netns.generation,

@@ -140,7 +140,7 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
         runbook: format!("/runbooks/{}", verdict.runbook()),
         rule: verdict.rule.to_owned(),
         title: verdict.title.to_owned(),
-        impact: verdict.impact.as_str().to_owned(),
+        impact: verdict.impact.as_str().into(),
         affected: verdict.affected,
         confidence: verdict.confidence.as_str().to_owned(),
         summary: verdict.summary,

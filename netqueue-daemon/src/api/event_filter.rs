@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, net::IpAddr};
 
+use netqueue_api::EventKind;
 use netqueue_domain::{
     AccountId, AccountKey, DropKind, Event, ResetCause, Snapshot, Spike, SpikeScope, Stage, Timestamp,
     WallTime,
@@ -35,7 +36,7 @@ pub(super) struct EventFilter {
 /// Stages of a handshake.
 pub(super) const STAGES: [&str; 3] = [Stage::Syn.as_str(), Stage::Ack.as_str(), Stage::CookieAck.as_str()];
 /// Kinds of events.
-pub(super) const KINDS: [&str; 2] = ["drop", "reset"];
+pub(super) const KINDS: &[&str] = EventKind::WORDS;
 
 /// Index of accounts by key, to name those that events are charged to, in this run and earlier ones.
 pub(super) struct Charged<'a> {
@@ -91,7 +92,7 @@ impl EventFilter {
             since: moment("since")?,
             place: PlaceFilter::from_params(params)?,
             process: params.get("process", "the name of a process", |name| Some(name.to_owned()))?,
-            kind: params.one_of("kind", &KINDS)?,
+            kind: params.one_of("kind", KINDS)?,
             cause: params.one_of("cause", &causes())?,
             stage: params.one_of("stage", &STAGES)?,
             peer: params.get("peer", "an IP address such as 10.0.0.1 or 2001:db8::1", address)?,

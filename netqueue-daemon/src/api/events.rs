@@ -125,7 +125,7 @@ pub(super) fn event_from(charged: &Charged<'_>, seq: u64, event: &domain::Event)
         seq,
         time: time.to_rfc3339(),
         time_ns: time.as_nanos().to_string(),
-        kind: event.what.kind().to_owned(),
+        kind: event.what.kind().into(),
         listener: whom.id.map(|id| id.0.to_string()),
         netns: whom.netns.into_owned(),
         netns_inode: netns.inode,

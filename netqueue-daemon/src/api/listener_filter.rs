@@ -38,7 +38,7 @@ impl ListenerFilter {
         })?;
         Ok(Self {
             place: PlaceFilter::from_params(&params)?,
-            kind: params.one_of("kind", &KINDS)?,
+            kind: params.one_of("kind", KINDS)?,
             process: params.get("process", "the name of a process", |name| Some(name.to_owned()))?,
             closed: params.one_of("closed", &["true", "false"])?,
             sort: params.one_of("sort", &SORTS)?.unwrap_or("id"),

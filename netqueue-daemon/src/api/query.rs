@@ -224,7 +224,7 @@ fn cursors() -> RefOr<Schema> {
 }
 
 fn kinds() -> RefOr<Schema> {
-    RefOr::T(one_of(&choices::KINDS))
+    RefOr::T(one_of(choices::KINDS))
 }
 
 fn sorts() -> RefOr<Schema> {
@@ -232,7 +232,7 @@ fn sorts() -> RefOr<Schema> {
 }
 
 fn event_kinds() -> RefOr<Schema> {
-    RefOr::T(one_of(&event_filter::KINDS))
+    RefOr::T(one_of(event_filter::KINDS))
 }
 
 fn causes() -> RefOr<Schema> {

@@ -1,6 +1,6 @@
 //! The state of the screen, independent of a terminal: takes news and keys, provides what to draw.
 
-use netqueue_api::{Event, Listener, Spike, Status, Verdict};
+use netqueue_api::{AccountKind, Event, Listener, Spike, Status, Verdict};
 use std::{
     cmp::Ordering,
     collections::VecDeque,
@@ -190,12 +190,12 @@ impl Model {
             .iter()
             .filter(|listener| match self.show {
                 Show::Everything => true,
-                Show::Listeners => listener.kind == "listener",
+                Show::Listeners => listener.kind == AccountKind::Listener,
                 Show::Trouble => listener.drops.total > 0,
             })
             .filter(|listener| {
                 wanted.is_empty()
-                    || [&format::listener(listener), &listener.process, &listener.kind]
+                    || [format::listener(listener).as_str(), &listener.process, listener.kind.as_str()]
                         .iter()
                         .any(|text| text.to_lowercase().contains(&wanted))
             })

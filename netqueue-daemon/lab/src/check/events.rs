@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use crate::expectation::{ExpectedEvents, QueueState, Waiting};
-use netqueue_api::{Event, Queue};
+use netqueue_api::{Event, EventKind, Queue};
 
 /// Compares the new events of a namespace with the expected kinds.
 pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> {
@@ -33,7 +33,9 @@ pub(super) fn check(expected: &[ExpectedEvents], seen: &[Event]) -> Vec<String> 
 /// Checks that the dropped packets came from the expected number of clients, each dropped repeatedly.
 pub(super) fn waiting(expected: &Waiting, seen: &[Event]) -> Vec<String> {
     let mut times: HashMap<SocketAddr, usize> = HashMap::new();
-    for event in seen.iter().filter(|event| event.kind == "drop" && event.port == Some(expected.port)) {
+    for event in
+        seen.iter().filter(|event| event.kind == EventKind::Drop && event.port == Some(expected.port))
+    {
         if let Some(peer) = &event.peer {
             *times.entry(peer.address()).or_default() += 1;
         }
@@ -59,7 +61,7 @@ pub(super) fn reasons(expected: &[(&str, &str)], seen: &[Event]) -> Vec<String> 
         return Vec::new();
     }
     let wrong = |(cause, reason): &(&str, &str)| {
-        let of_cause = |event: &&Event| event.kind == "reset" && event.cause == *cause;
+        let of_cause = |event: &&Event| event.kind == EventKind::Reset && event.cause == *cause;
         let event =
             seen.iter().filter(of_cause).find(|event| event.kernel_reason.as_deref() != Some(reason))?;
         Some(format!(
@@ -74,7 +76,7 @@ fn says(event: &Event, want: &ExpectedEvents, peers: &HashSet<&SocketAddr>) -> b
     let stage = match &event.stage {
         Some(stage) => want.stages.contains(&stage.as_str()),
         // A reset may follow no stage of a handshake; a drop always happens at one.
-        None => want.kind != "drop",
+        None => want.kind != EventKind::Drop,
     };
     event.port == Some(want.port)
         && stage
@@ -119,7 +121,7 @@ mod tests {
 
     fn want() -> ExpectedEvents {
         ExpectedEvents {
-            kind: "drop",
+            kind: EventKind::Drop,
             cause: cause::ACCEPT_QUEUE_FULL,
             stages: stage::SYN,
             port: 80,
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn the_kernels_own_reason_is_compared_where_there_is_one() {
         let mut reset = event(1, 80, "10.9.9.1:20000");
-        reset.kind = "reset".to_owned();
+        reset.kind = EventKind::Reset;
         let silent = [reset.clone()];
         reset.kernel_reason = Some("TCP_FLAGS".to_owned());
         let expected = |reason| [(cause::ACCEPT_QUEUE_FULL, reason)];

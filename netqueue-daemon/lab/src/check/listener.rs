@@ -147,7 +147,7 @@ mod tests {
             problems,
             [
                 "listener 0.0.0.0:80: drops accept_queue_full at ack: 0, expected 24, like ListenDrops",
-                "listener 0.0.0.0:80: 24 drops, of which the experiment explains 0; netqueue says 24 accept_queue_full at syn"
+                "listener 0.0.0.0:80: drops: 24, of which the experiment explains 0; netqueue says 24 accept_queue_full at syn"
             ]
         );
     }

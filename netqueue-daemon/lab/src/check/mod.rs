@@ -12,6 +12,7 @@ pub(super) use reconciliation::tests::row;
 use super::counters::{Counter, Counters};
 use super::expectation::{Amount, Expectation};
 use super::observation::Observation;
+use netqueue_api::AccountKind;
 
 /// Checks that the incident happened, by the kernel's counters.
 pub(super) fn incident(expectation: &Expectation, kernel: &Counters) -> Vec<String> {
@@ -29,7 +30,9 @@ pub(super) fn incident(expectation: &Expectation, kernel: &Counters) -> Vec<Stri
 pub(super) fn netqueue(expectation: &Expectation, kernel: &Counters, seen: &Observation) -> Vec<String> {
     let mut problems = residuals(kernel, &seen.sum());
     problems.extend(reconciliation::alive(kernel, seen.reconciliation.as_ref()));
-    problems.extend(seen.rows.iter().filter(|row| row.kind == "listener").flat_map(listener::identities));
+    problems.extend(
+        seen.rows.iter().filter(|row| row.kind == AccountKind::Listener).flat_map(listener::identities),
+    );
     for expected in &expectation.listeners {
         problems.extend(listener::check(expected, kernel, &seen.rows));
     }

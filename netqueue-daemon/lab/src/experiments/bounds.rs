@@ -1,5 +1,6 @@
 //! More listeners than fit, at once and one after the other: sums stay exact and memory stays bounded.
 
+use netqueue_api::AccountKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,8 +68,9 @@ fn full_maps(fixture: &Fixture<'_>) -> Result<Expectation> {
     if let Some(own) = own {
         let seen = Observation::of(own.server(), fixture.netns.inode())?;
         expectation.problems.extend(check::residuals(&fixture.netns.counters()?, &seen.sum()));
-        let apart = seen.rows.iter().filter(|row| row.kind == "listener").count();
-        let other: u64 = seen.rows.iter().filter(|row| row.kind == "other").map(|row| row.drops.total).sum();
+        let apart = seen.rows.iter().filter(|row| row.kind == AccountKind::Listener).count();
+        let other: u64 =
+            seen.rows.iter().filter(|row| row.kind == AccountKind::Other).map(|row| row.drops.total).sum();
         let status = own.status()?;
         let (used, folded) = (status.slots("listeners")?.used, status.events.folded);
         expectation.measured.push(format!(

@@ -1,5 +1,6 @@
 //! Many clients at once against a backlog that suffices for some of them.
 
+use netqueue_api::EventKind;
 use std::thread;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ fn burst(_: &LabSettings) -> Result<Expectation> {
             sole: true,
         }],
         events: Some(vec![ExpectedEvents {
-            kind: "drop",
+            kind: EventKind::Drop,
             cause: cause::ACCEPT_QUEUE_FULL,
             stages: stage::ANY,
             port: listener.address().port(),

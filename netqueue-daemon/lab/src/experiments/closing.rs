@@ -1,5 +1,6 @@
 //! Listeners opened, overflowed and closed under load: afterwards no account without a socket is open.
 
+use netqueue_api::AccountKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -144,6 +145,6 @@ fn overflow(port: u16) -> Result<()> {
 /// The rows of listeners that netqueue considers open.
 fn still_open(server: &Server, netns: u64) -> Result<Vec<String>> {
     let rows = patiently(|| observation::rows(server, netns))?;
-    let open = rows.into_iter().filter(|row| row.kind == "listener" && row.closed.is_none());
+    let open = rows.into_iter().filter(|row| row.kind == AccountKind::Listener && row.closed.is_none());
     Ok(open.map(|row| row.to_string()).collect())
 }

@@ -21,7 +21,7 @@ use crate::sockets::{Family, Listener, PATIENCE};
 use crate::sysctl;
 use crate::tcp_table::{State, TcpTable};
 use crate::watch::Watch;
-use netqueue_api::{Event, Handshakes};
+use netqueue_api::{Event, EventKind, Handshakes};
 
 pub(super) const EXPIRED_HANDSHAKE: Experiment = Experiment {
     number: "5",
@@ -182,7 +182,7 @@ impl Overflow {
         let expired: Vec<_> = self.late.iter().map(peer).collect();
         let dropped = self.recovered.iter().map(|(late, _)| peer(late)).chain(expired.clone()).collect();
         let reset = |cause, peers: Vec<SocketAddr>| ExpectedEvents {
-            kind: "reset",
+            kind: EventKind::Reset,
             cause,
             stages: stage::ANY,
             port: PORT,
@@ -213,7 +213,7 @@ impl Overflow {
             }],
             events: Some(vec![
                 ExpectedEvents {
-                    kind: "drop",
+                    kind: EventKind::Drop,
                     accept_queue: Some(QueueState { length: 10..=10, limit: 9 }),
                     stages: stage::ACK,
                     ..reset(cause::ACCEPT_QUEUE_FULL, dropped)
@@ -228,7 +228,7 @@ impl Overflow {
 }
 
 fn resets(seen: &Observation) -> impl Iterator<Item = &Event> {
-    seen.events.iter().filter(|event| event.kind == "reset" && event.port == Some(PORT))
+    seen.events.iter().filter(|event| event.kind == EventKind::Reset && event.port == Some(PORT))
 }
 
 /// The age in netqueue's event of the reset of `peer`.

@@ -2,6 +2,7 @@
 //! Eight handshakes compete for two places, so the connections of six clients are established on their side
 //! only.
 
+use netqueue_api::EventKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -155,7 +156,7 @@ fn deferred(port: u16, abort: bool) -> Result<Expectation> {
 fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort: bool) -> Expectation {
     let resets = if abort { OVERFLOWS } else { 0 };
     let drop_events = ExpectedEvents {
-        kind: "drop",
+        kind: EventKind::Drop,
         cause: cause::ACCEPT_QUEUE_FULL,
         stages: stage::ACK,
         port: listener.address().port(),
@@ -165,7 +166,7 @@ fn overflowed(listener: &Listener, peers: Vec<SocketAddr>, amount: Amount, abort
         syn_queue: None,
     };
     let reset_events = ExpectedEvents {
-        kind: "reset",
+        kind: EventKind::Reset,
         cause: cause::OVERFLOW_ABORT,
         stages: stage::ACK,
         port: listener.address().port(),
@@ -230,7 +231,7 @@ fn cookie_ack(family: Family, port: u16) -> Result<Expectation> {
             sole: true,
         }],
         events: Some(vec![ExpectedEvents {
-            kind: "drop",
+            kind: EventKind::Drop,
             cause: cause::ACCEPT_QUEUE_FULL,
             stages: stage::COOKIE_ACK,
             port: listener.address().port(),

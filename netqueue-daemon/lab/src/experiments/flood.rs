@@ -1,6 +1,7 @@
 //! SYN floods from peers that never answer.
 //! The SYNs are dropped, absorbed by cookies, or refused by the last quarter of tcp_max_syn_backlog.
 
+use netqueue_api::EventKind;
 use std::thread;
 use std::time::Duration;
 
@@ -151,7 +152,7 @@ fn drop_events(
     syn_queue: QueueState,
 ) -> ExpectedEvents {
     ExpectedEvents {
-        kind: "drop",
+        kind: EventKind::Drop,
         cause,
         stages: stage::SYN,
         port: listener.address().port(),

@@ -1,6 +1,7 @@
 //! Far more listeners than slots: sums stay exact.
 //! netqueue reports the counts it cannot separate, and listeners that drop take precedence.
 
+use netqueue_api::AccountKind;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -64,9 +65,9 @@ fn more_than_slots(fixture: &Fixture<'_>) -> Result<Expectation> {
         if kernel != rows {
             expectation.problems.push(format!("the kernel counted {kernel} drops, its rows show {rows}"));
         }
-        let dropped = seen.rows.iter().filter(|row| row.kind == "listener" && row.drops.total > 0);
+        let dropped = seen.rows.iter().filter(|row| row.kind == AccountKind::Listener && row.drops.total > 0);
         let apart = dropped.filter_map(|row| row.port).collect::<HashSet<_>>().len();
-        let other = seen.rows.iter().filter(|row| row.kind == "other");
+        let other = seen.rows.iter().filter(|row| row.kind == AccountKind::Other);
         let other: u64 = other.map(|row| row.drops.total + row.resets.total).sum();
         let folded = patiently(|| own.status())?.events.folded;
         let metric = patiently(|| metrics::total(own.server(), "netqueue_charges_folded_total"))?;

@@ -1,6 +1,7 @@
 //! A worker that restarts with net.ipv4.tcp_migrate_req=1.
 //! The kernel hands its queues over to another socket of the reuseport group.
 
+use netqueue_api::EventKind;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -69,7 +70,7 @@ fn migrated(_: &LabSettings) -> Result<Expectation> {
             sole: true,
         }],
         events: Some(vec![ExpectedEvents {
-            kind: "drop",
+            kind: EventKind::Drop,
             cause: cause::ACCEPT_QUEUE_FULL,
             stages: stage::ACK,
             port: PORT,

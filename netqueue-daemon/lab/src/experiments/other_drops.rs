@@ -2,6 +2,7 @@
 //! The kernel counts them in ListenDrops like all others, and netqueue must distinguish them. Each case runs
 //! with IPv4 and with IPv6.
 
+use netqueue_api::EventKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ fn of_others(
     };
     let listeners = expected.iter().map(listener).collect();
     let events = expected.into_iter().map(|(address, peers)| ExpectedEvents {
-        kind: "drop",
+        kind: EventKind::Drop,
         cause: cause::OTHER,
         stages,
         port: address.port(),

@@ -1,5 +1,6 @@
 //! A server that restarts under load: each listener is a new socket, at the same address and port.
 
+use netqueue_api::AccountKind;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -119,7 +120,8 @@ impl Watched {
         // Old closed rows and ended namespaces are folded: earlier rows may vanish, also into a row that
         // appears meanwhile and ends with its namespace. Listeners closed here are retained for longer than
         // this test takes.
-        let ours = rows.into_iter().filter(|row| row.kind != "gone" && !self.known.contains(&row.id));
+        let ours =
+            rows.into_iter().filter(|row| row.kind != AccountKind::Gone && !self.known.contains(&row.id));
         let now: HashMap<String, netqueue_api::Listener> = ours.map(|row| (row.id.clone(), row)).collect();
         for (id, before) in &self.rows {
             let Some(after) = now.get(id) else {
@@ -143,7 +145,8 @@ impl Watched {
 
     /// Reports listeners that the experiment did not open.
     fn strangers(&mut self) {
-        let strangers = self.rows.values().filter(|row| row.kind == "listener" && row.port != Some(PORT));
+        let strangers =
+            self.rows.values().filter(|row| row.kind == AccountKind::Listener && row.port != Some(PORT));
         self.problems.extend(
             strangers.map(|row| {
                 format!("{row}: nobody listens there; drops: {}; resets: {}", row.drops, row.resets)

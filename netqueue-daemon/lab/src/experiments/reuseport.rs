@@ -1,6 +1,7 @@
 //! Four listeners on one port, one of which nobody accepts from.
 //! The address appears half sick, while one socket is the cause.
 
+use netqueue_api::EventKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
@@ -74,7 +75,7 @@ fn reuseport(_: &LabSettings) -> Result<Expectation> {
             sole: true,
         }],
         events: Some(vec![ExpectedEvents {
-            kind: "drop",
+            kind: EventKind::Drop,
             cause: cause::ACCEPT_QUEUE_FULL,
             stages: stage::ANY,
             port: PORT,

@@ -1,5 +1,6 @@
 //! An insufficient remedy: a sysctl raised under a listener that continues with its old limit.
 
+use netqueue_api::EventKind;
 use std::net::SocketAddr;
 
 use anyhow::Result;
@@ -72,7 +73,7 @@ fn overflow(listener: &Listener) -> Result<SocketAddr> {
 fn dropped(peer: SocketAddr, limit: u32) -> ExpectedEvents {
     let length = limit + 1;
     ExpectedEvents {
-        kind: "drop",
+        kind: EventKind::Drop,
         cause: cause::ACCEPT_QUEUE_FULL,
         stages: stage::SYN,
         port: PORT,

@@ -1,6 +1,7 @@
 //! Accept queue full when the SYN arrives.
 //! A process that does not accept causes this on every kernel since 4.10.
 
+use netqueue_api::EventKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ pub(super) fn dropped_at_syn(
             ..ExpectedListener::overflowed(listener.address(), stage::SYN, Amount::All(Counter::ListenDrops))
         }],
         events: Some(vec![ExpectedEvents {
-            kind: "drop",
+            kind: EventKind::Drop,
             cause: cause::ACCEPT_QUEUE_FULL,
             stages: stage::SYN,
             port: listener.address().port(),

@@ -1,5 +1,6 @@
 //! A single drop is visible as soon as the kernel has counted it: in the metrics, and as an event.
 
+use netqueue_api::EventKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -139,7 +140,7 @@ fn dropped(listener: &Listener) -> ExpectedListener {
 
 fn event(port: u16, peers: Vec<SocketAddr>) -> ExpectedEvents {
     ExpectedEvents {
-        kind: "drop",
+        kind: EventKind::Drop,
         cause: cause::ACCEPT_QUEUE_FULL,
         stages: stage::SYN,
         port,

@@ -91,7 +91,7 @@ fn judged(verdict: &Verdict, look: Look) -> Vec<Line<'static>> {
             Span::styled(
                 format!(
                     "  {}, {} confidence",
-                    plain(&verdict.impact).replace('_', " "),
+                    plain(verdict.impact.as_str()).replace('_', " "),
                     plain(&verdict.confidence)
                 ),
                 look.dim(),

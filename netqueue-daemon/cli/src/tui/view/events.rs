@@ -1,6 +1,6 @@
 //! The newest events, as many as fit.
 
-use netqueue_api::Event;
+use netqueue_api::{Event, EventKind};
 use ratatui::{
     Frame,
     layout::{Constraint, Rect},
@@ -29,9 +29,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look)
 }
 
 fn row(event: &Event, look: Look) -> Row<'static> {
-    let (sign, style) = match event.kind.as_str() {
-        "drop" => (look.sign("■", "-"), look.bad()),
-        _ => (look.sign("○", "x"), look.reset()),
+    let (sign, style) = match event.kind {
+        EventKind::Drop => (look.sign("■", "-"), look.bad()),
+        EventKind::Reset => (look.sign("○", "x"), look.reset()),
+        EventKind::Unknown(_) => (look.sign("?", "?"), look.dim()),
     };
     let stage = event.stage.as_ref().map(|stage| format!(" at {}", plain(stage))).unwrap_or_default();
     let queue =

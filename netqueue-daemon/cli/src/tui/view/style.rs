@@ -1,5 +1,6 @@
 //! Colours and characters: the terminal's own sixteen colours, and never colour alone.
 
+use netqueue_api::Impact;
 use ratatui::style::{Color, Modifier, Style};
 
 /// The terminal's capabilities.
@@ -58,11 +59,11 @@ impl Look {
     }
 
     /// The style of a verdict's impact on clients.
-    pub(super) fn impact(self, impact: &str) -> Style {
+    pub(super) fn impact(self, impact: &Impact) -> Style {
         match impact {
-            "never_served" | "reset" => self.bad(),
-            "absorbed" => self.good(),
-            _ => self.warn(),
+            Impact::NeverServed | Impact::Reset => self.bad(),
+            Impact::Absorbed => self.good(),
+            Impact::Delayed | Impact::Unseen | Impact::Unknown(_) => self.warn(),
         }
     }
 
