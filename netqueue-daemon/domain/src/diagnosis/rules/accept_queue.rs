@@ -8,7 +8,10 @@ use super::super::{
     evidence::{Bound, Group},
     software,
 };
-use super::{choose, count, fact, number, rate};
+use super::{
+    count, fact,
+    words::{choose, number, overflow_symptoms, rate, who, who_first},
+};
 use crate::{DropCause, DropKind, ResetCause};
 
 /// Time without accepts, while clients wait, from which on a process has stalled rather than paused.
@@ -119,7 +122,7 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
             limit(evidence),
             turned_away(evidence),
         ),
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: [facts(evidence), vec![fact("not_accepting_for", seconds, "s")]].concat(),
         advice: Vec::new(),
         knobs: Vec::new(),
@@ -144,7 +147,7 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
             turned_away(evidence),
             limit(evidence),
         ),
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: [facts(evidence), vec![fact("arrivals", *arrivals, "1/s"), fact("accepts", *accepts, "1/s")]]
             .concat(),
         advice: Vec::new(),
@@ -173,7 +176,7 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
         affected: not_reset(evidence),
         confidence: evidence.counterfactual.as_ref().map_or(Confidence::Low, |answer| answer.confidence),
         summary,
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: facts(evidence),
         advice: default_backlog(evidence).into_iter().collect(),
         knobs,
@@ -237,7 +240,7 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
             healthy(group),
             who(evidence),
         ),
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: [
             facts(evidence),
             vec![
@@ -324,22 +327,8 @@ fn not_reset(evidence: &Evidence) -> u64 {
     evidence.refused().saturating_sub(elsewhere)
 }
 
-/// Names the process within a sentence.
-pub(super) fn who(evidence: &Evidence) -> String {
-    named(evidence).unwrap_or_else(|| "the process".to_owned())
-}
-
-/// Names the process at the beginning of a sentence.
-pub(super) fn who_first(evidence: &Evidence) -> String {
-    named(evidence).unwrap_or_else(|| "The process".to_owned())
-}
-
-fn named(evidence: &Evidence) -> Option<String> {
-    evidence.owner.as_ref().map(|owner| format!("{} (pid {})", owner.name, owner.pid))
-}
-
-/// Describes what the kernel did because of a full accept queue. Without events the drops are known, but not
-/// the clients.
+/// Describes what the kernel did because of a full accept queue.
+/// Without events the drops are known, but not the clients.
 fn turned_away(evidence: &Evidence) -> String {
     let refused = evidence.refused();
     match evidence.counterfactual {
@@ -378,36 +367,4 @@ fn facts(evidence: &Evidence) -> Vec<Fact> {
         count("drops_at_cookie_ack", evidence.drops(DropKind::AcceptQueueFullCookieAck), "packets"),
     ];
     always.into_iter().chain(optional.into_iter().flatten()).collect()
-}
-
-/// Describes the symptoms of a full accept queue, by the stages at which it dropped.
-pub(super) fn clients_see(evidence: &Evidence) -> String {
-    let mut seen = Vec::new();
-    if evidence.drops(DropKind::AcceptQueueFullSyn) > 0 {
-        seen.push(
-            "a connect delayed by 1 s, 3 s, 7 s or more, or a time-out (dropped at the SYN, which is never answered with a reset, \
-             whatever the value of tcp_abort_on_overflow)",
-        );
-    }
-    if evidence.drops(DropKind::AcceptQueueFullAck) > 0 {
-        seen.push(match evidence.settings.abort_on_overflow {
-            Some(0) => {
-                "a connection that is established but gets no answer until there is room or the listener gives up (dropped at the \
-                 final ACK)"
-            }
-            Some(_) => {
-                "a connection that is established and then reset at once (dropped at the final ACK with tcp_abort_on_overflow=1)"
-            }
-            None => {
-                "a connection that is established but gets no answer (dropped at the final ACK), or is reset at once if \
-                 tcp_abort_on_overflow is 1"
-            }
-        });
-    }
-    if evidence.drops(DropKind::AcceptQueueFullCookieAck) > 0 {
-        seen.push(
-            "a connection that is established, but of which the listener has no state (dropped at the final ACK of a SYN cookie)",
-        );
-    }
-    seen.join("; ")
 }

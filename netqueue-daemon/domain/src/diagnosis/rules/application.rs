@@ -1,7 +1,11 @@
 //! Resets that the application itself requested, or that lack of memory or other reasons caused.
 
 use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule};
-use super::{accept_queue::who_first, choose, count, number, resets::serves};
+use super::{
+    count,
+    resets::serves,
+    words::{choose, number, who_first},
+};
 use crate::ResetCause;
 
 pub(super) const UNREAD_DATA: Rule = Rule {

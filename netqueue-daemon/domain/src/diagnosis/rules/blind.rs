@@ -1,7 +1,10 @@
 //! Incompleteness of netqueue's own view, reported before anybody trusts a zero.
 
 use super::super::{BLIND as ID, Confidence, Evidence, Finding, Impact, Rule, Subject};
-use super::{choose, count, number};
+use super::{
+    count,
+    words::{choose, number},
+};
 
 pub(super) const BLIND: Rule = Rule {
     id: ID,

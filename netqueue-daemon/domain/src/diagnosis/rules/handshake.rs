@@ -1,7 +1,10 @@
 //! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, software};
-use super::{choose, count, fact, number, range};
+use super::{
+    count, fact,
+    words::{choose, number, range},
+};
 use crate::{DropKind, Handshakes, KernelCounter, ResetCause};
 
 pub(super) const GHOSTS: Rule = Rule {

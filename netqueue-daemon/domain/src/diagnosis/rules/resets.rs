@@ -2,8 +2,8 @@
 
 use super::super::{Confidence, Evidence, Fact, Finding, Idle, Impact, Knob, Need, Rule, Subject, software};
 use super::{
-    accept_queue::{who, who_first},
-    choose, count, fact, number, range,
+    count, fact,
+    words::{choose, number, range, who, who_first},
 };
 use crate::{AccountKey, IdleLimit, ResetCause};
 

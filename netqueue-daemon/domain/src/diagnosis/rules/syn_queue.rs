@@ -1,7 +1,11 @@
 //! Drops for other reasons than a full accept queue, mostly at the SYN, and floods that harmed nobody.
 
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule};
-use super::{accept_queue::overflows, choose, count, number};
+use super::{
+    accept_queue::overflows,
+    count,
+    words::{choose, number},
+};
 use crate::{DropCause, KernelCounter};
 
 pub(super) const FULL: Rule = Rule {
