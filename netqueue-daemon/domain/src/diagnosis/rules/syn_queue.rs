@@ -87,7 +87,7 @@ fn full(evidence: &Evidence) -> Option<Finding> {
         affected: drops,
         confidence: Confidence::High,
         summary: format!(
-            "The kernel dropped {} because the SYN queue{} was full and it sent no SYN cookies.",
+            "The kernel dropped {} because the SYN queue{} was full and no SYN cookies were sent.",
             number(drops, "SYN"),
             evidence.backlog.map_or(String::new(), |backlog| format!(
                 " (bounded by the listener's backlog of {backlog})"
