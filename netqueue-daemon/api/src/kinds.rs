@@ -1,10 +1,10 @@
-//! Words of responses that clients decide by, as types: a newer word fits no arm written for an older one.
+//! Words by which clients decide, as types: a newer word fits no arm written for an older one.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Defines a type of the words that a member may contain, and of any word that is newer than the client.
+/// Defines a type of the words that a member may contain; any other word is newer than the client.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$means:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$about])*

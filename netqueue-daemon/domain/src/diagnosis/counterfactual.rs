@@ -115,21 +115,21 @@ impl Overflow {
         // An accept queue takes one connection more than its limit.
         let smallest = longest.saturating_sub(1);
         let mut assumptions = vec![
-            "a client that was refused would have come once, at its first try".to_owned(),
-            "the process would have accepted as fast as it did".to_owned(),
+            "each client that was turned away would have connected at its first attempt".to_owned(),
+            "the process would have accepted connections at the same rate".to_owned(),
         ];
         let mut confidence = Confidence::High;
         if !complete {
             confidence = Confidence::Medium;
             assumptions.push(format!(
-                "{} of {} drops have an event: clients are counted by the most drops within one second",
+                "only {} of {} drops have an event: the clients are counted by the most drops within one second",
                 self.refusals.len(),
                 self.drops
             ));
         }
         if self.flow.is_none() {
             confidence = Confidence::Low;
-            assumptions.push("how fast it accepted is not known".to_owned());
+            assumptions.push("the rate at which the process accepted is not known".to_owned());
         }
         let overload = self.arriving.filter(|flow| crowd.keeps_coming() && flow.span >= SHORTEST_OVERLOAD);
         let remedy = overload.and_then(|flow| {
@@ -138,8 +138,10 @@ impl Overflow {
             overload.then_some(Remedy::Faster { arrivals, accepts })
         });
         if self.flow.is_some_and(|flow| flow.accepted == 0) {
-            assumptions
-                .push("it accepted nothing meanwhile: a longer queue only keeps clients waiting".to_owned());
+            assumptions.push(
+                "the process accepted nothing meanwhile: a longer queue only keeps clients waiting"
+                    .to_owned(),
+            );
         }
         let remedy = remedy.unwrap_or_else(|| Remedy::Backlog {
             smallest,

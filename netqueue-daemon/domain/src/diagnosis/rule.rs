@@ -85,15 +85,15 @@ impl Need {
     /// Returns the name of the missing evidence, for the user.
     const fn missing(self) -> &'static str {
         match self {
-            Self::QueueFlow => "how many connections came and were accepted",
-            Self::Refusals => "which clients were refused, and when",
-            Self::Limit => "the backlog in force and which setting decides it",
-            Self::Owner => "the process that listens",
-            Self::AbortOnOverflow => "tcp_abort_on_overflow in that namespace",
-            Self::Syncookies => "tcp_syncookies in that namespace",
-            Self::SynackRetries => "tcp_synack_retries in that namespace",
-            Self::IdleLimit => "how long the server keeps idle connections",
-            Self::Peers => "who sent the packets",
+            Self::QueueFlow => "how many connections arrived and were accepted",
+            Self::Refusals => "which clients were turned away, and when",
+            Self::Limit => "the backlog in force and the setting that decides it",
+            Self::Owner => "the listening process",
+            Self::AbortOnOverflow => "tcp_abort_on_overflow in that network namespace",
+            Self::Syncookies => "tcp_syncookies in that network namespace",
+            Self::SynackRetries => "tcp_synack_retries in that network namespace",
+            Self::IdleLimit => "the server's idle time-out",
+            Self::Peers => "the senders of the packets",
         }
     }
 
@@ -125,7 +125,7 @@ impl Rule {
             Some((rule, cause)) => (Some(Cause { rule, summary: cause.summary }), cause.knobs),
             None => (None, Vec::new()),
         };
-        let blind = blind.then_some("what netqueue itself missed: see the verdict netqueue_blind");
+        let blind = blind.then_some("what netqueue itself missed (see the verdict netqueue_blind)");
         Some(Verdict {
             rule: self.id,
             title: self.title,

@@ -19,7 +19,7 @@ pub(super) const KNOWN: &[Software] = &[
     Software {
         names: &["nginx", "openresty", "tengine", "angie"],
         backlog: Some(511),
-        backlog_set_by: "`listen PORT backlog=N;`, then nginx -s reload: it listens again",
+        backlog_set_by: "`listen PORT backlog=N;`, then nginx -s reload, which calls listen() again",
         idle_seconds: Some(75),
         idle_set_by: "keepalive_timeout (and keepalive_requests) in the http, server or location block",
     },
@@ -96,7 +96,7 @@ pub(super) const KNOWN: &[Software] = &[
     Software {
         names: &["caddy"],
         backlog: None,
-        backlog_set_by: "Go listens with somaxconn as it is at the start: raise it, then restart",
+        backlog_set_by: "Go uses net.core.somaxconn as it is at the start: raise it, then restart",
         idle_seconds: Some(300),
         idle_set_by: "the idle time-out of the server",
     },

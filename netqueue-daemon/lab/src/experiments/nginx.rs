@@ -155,7 +155,7 @@ fn stopped(fixture: &Fixture<'_>) -> Result<Expectation> {
         fixture,
         &nginx,
         "accept_queue_stalled",
-        &["nginx (pid", "limited to 32 by its listen() call"],
+        &["nginx (pid", "backlog 32, set by the listen() call"],
         &mut expectation,
     )?;
     expectation.open.push(Box::new((nginx, clients)));
@@ -202,7 +202,7 @@ fn short_queue(fixture: &Fixture<'_>) -> Result<Expectation> {
         listeners: vec![nginx.expected(vec![full], None)],
         ..Expectation::default()
     };
-    let words = ["limited to 4 by its listen() call", "A backlog of"];
+    let words = ["backlog 4, set by the listen() call", "A backlog of"];
     named(fixture, &nginx, "accept_queue_burst", &words, &mut expectation)?;
     expectation.open.push(Box::new((nginx, clients)));
     Ok(expectation)

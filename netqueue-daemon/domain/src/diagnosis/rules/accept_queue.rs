@@ -3,51 +3,56 @@
 use std::time::Duration;
 
 use super::super::{
-    Confidence, Evidence, Fact, Finding, Impact, Knob, Need, Rule, counterfactual::Remedy, evidence::Bound,
+    Confidence, Evidence, Fact, Finding, Impact, Knob, Need, Rule,
+    counterfactual::Remedy,
+    evidence::{Bound, Group},
     software,
 };
-use super::{count, fact, number};
+use super::{
+    count, fact,
+    words::{choose, number, overflow_symptoms, rate, who, who_first},
+};
 use crate::{DropCause, DropKind, ResetCause};
 
 /// Time without accepts, while clients wait, from which on a process has stalled rather than paused.
 const STALL: Duration = Duration::from_secs(1);
 
 const CHECK: &[&str] = &[
-    "netqueue_accept_queue_peak against netqueue_accept_queue_limit of this listener",
-    "netqueue_accept_wait_seconds of this listener: how long connections wait for accept()",
-    "CPU throttling (nr_throttled in cpu.stat of its cgroup) and run-queue latency of the process",
-    "the events of this listener: which clients, at which stage",
+    "Compare netqueue_accept_queue_peak with netqueue_accept_queue_limit for this listener.",
+    "Read netqueue_accept_wait_seconds of this listener: the time that connections wait for accept().",
+    "Check the process for CPU throttling (nr_throttled in cpu.stat of its cgroup) and run-queue latency.",
+    "List the events of this listener: they have the clients and the stage of each drop.",
 ];
 
 pub(super) const STALLED: Rule = Rule {
     id: "accept_queue_stalled",
-    title: "accept queue full: the process accepts nothing",
+    title: "accept queue full: the process accepted nothing",
     needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     evaluate: stalled,
     causes: &[],
     advice: &[
-        "find out what the process waits for: it is stopped, deadlocked, out of file descriptors (EMFILE in accept()), or its event \
-         loop is blocked",
-        "a larger backlog does not help a process that accepts nothing: it lets more clients wait in vain",
+        "Find out what blocks the process: it is stopped, deadlocked or out of file descriptors (accept() fails with EMFILE), or \
+         its event loop is blocked.",
+        "Do not raise the backlog: while the process accepts nothing, a larger queue only makes more clients wait in vain.",
     ],
     check_next: &[
-        "the state of the process (State in /proc/PID/status: T is stopped, D waits for a device) and its stack",
-        "open files against its limit: ls /proc/PID/fd | wc -l, and Max open files in /proc/PID/limits",
-        "netqueue_accept_wait_seconds of this listener",
+        "Read the state of the process (State in /proc/PID/status: T is stopped, D waits for a device) and its stack.",
+        "Compare its open files (ls /proc/PID/fd | wc -l) with its limit (Max open files in /proc/PID/limits).",
+        "Read netqueue_accept_wait_seconds of this listener.",
     ],
 };
 
 pub(super) const SLOW: Rule = Rule {
     id: "accept_queue_slow",
-    title: "accept queue full: the process accepts more slowly than clients come",
+    title: "accept queue full: connections arrive faster than the process accepts them",
     needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     evaluate: slow,
     causes: &[],
     advice: &[
-        "make the process accept faster: more workers or threads that accept, accept in a loop until EAGAIN, no slow work between \
-         two accepts, more CPU",
-        "send it less: its share of the load exceeds what it takes, however large the machine",
-        "handshakes in SYN_RECV are a consequence of the full accept queue, not a second problem",
+        "Make the process accept faster: more workers or threads that call accept(), a loop until EAGAIN, no slow work between two \
+         calls, more CPU.",
+        "Send it less traffic: its share of the load exceeds what it accepts, whatever the size of the machine.",
+        "Ignore handshakes in SYN_RECV: they are a consequence of the full accept queue, not a second problem.",
     ],
     check_next: CHECK,
 };
@@ -59,7 +64,7 @@ pub(super) const BURST: Rule = Rule {
     evaluate: burst,
     causes: &[],
     advice: &[
-        "or spread the burst: clients that connect with some milliseconds between them, or with jitter, need no larger queue",
+        "Spread the burst: clients that connect a few milliseconds apart, or with jitter, need no larger backlog.",
     ],
     check_next: CHECK,
 };
@@ -70,10 +75,12 @@ pub(super) const LIMIT_NEEDS_RELISTEN: Rule = Rule {
     needs: &[Need::Refusals, Need::Owner],
     evaluate: needs_relisten,
     causes: &[],
-    advice: &["a sysctl is read by listen() only: the program must call it again, by a reload or a restart"],
+    advice: &[
+        "Reload or restart the program: the kernel applies the sysctl only when the program calls listen() again.",
+    ],
     check_next: &[
-        "Send-Q of the listener in ss -lnt: the backlog in force",
-        "the sysctl in the listener's own network namespace: each has its own",
+        "Read Send-Q of the listener in ss -lnt: it is the backlog in force.",
+        "Read the sysctl in the listener's own network namespace: each namespace has its own.",
     ],
 };
 
@@ -84,13 +91,14 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     evaluate: reuseport_member,
     causes: &[],
     advice: &[
-        "the kernel gives each client to a member by its address and port, busy or not: its clients are not helped by the other \
-         members",
-        "find out what that one worker waits for, or restart it; a socket that nobody accepts from any more must be closed",
+        "The kernel assigns each client to a member by its address and port, busy or not: the other members cannot help the \
+         clients of this one.",
+        "Find out what this worker waits for, or restart it. Close a socket from which no process accepts any more.",
     ],
     check_next: &[
-        "which process holds the socket: the inode in netqueue listeners, and ss -lntpe",
-        "net.ipv4.tcp_migrate_req=1 (from 5.14) moves what waits to another member when the socket is closed",
+        "Find the process that holds the socket, by the inode in netqueue listeners and in ss -lntpe.",
+        "Consider net.ipv4.tcp_migrate_req=1 (kernel 5.14 or later): it moves waiting connections to another member when the \
+         socket is closed.",
     ],
 };
 
@@ -103,18 +111,18 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let seconds = evidence.not_accepting_for.unwrap_or_default().as_secs_f64();
-    let who = who(evidence);
     let affected = not_reset(evidence);
     Some(Finding {
         impact: if affected > 0 { Impact::NeverServed } else { Impact::Delayed },
         affected,
         confidence: Confidence::High,
         summary: format!(
-            "{who} has accepted nothing for {seconds:.1} s and its accept queue{limit} is full: {refused} refused.",
-            limit = limit(evidence),
-            refused = number(evidence.refused(), "client"),
+            "{} accepted nothing for {seconds:.1} s while its accept queue{} was full; the kernel {}.",
+            who_first(evidence),
+            limit(evidence),
+            turned_away(evidence),
         ),
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: [facts(evidence), vec![fact("not_accepting_for", seconds, "s")]].concat(),
         advice: Vec::new(),
         knobs: Vec::new(),
@@ -126,18 +134,20 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
     if overflows(evidence) == 0 || stalled(evidence).is_some() {
         return None;
     }
-    let who = who(evidence);
     Some(Finding {
         impact: Impact::Delayed,
         affected: not_reset(evidence),
         confidence: Confidence::High,
         summary: format!(
-            "no backlog would have been enough: {who} accepts {accepts:.0} connections per second and {arrivals:.0} arrive; \
-             {refused} found the queue{limit} full.",
-            limit = limit(evidence),
-            refused = number(evidence.refused(), "client"),
+            "No backlog would have been enough: {} connections arrived per second, and {} accepted {} per second. The kernel {} \
+             because the accept queue{} was full.",
+            rate(*arrivals),
+            who(evidence),
+            rate(*accepts),
+            turned_away(evidence),
+            limit(evidence),
         ),
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: [facts(evidence), vec![fact("arrivals", *arrivals, "1/s"), fact("accepts", *accepts, "1/s")]]
             .concat(),
         advice: Vec::new(),
@@ -149,28 +159,24 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
     if overflows(evidence) == 0 || stalled(evidence).is_some() || slow(evidence).is_some() {
         return None;
     }
-    let refused = number(evidence.refused(), "client");
+    let refused =
+        format!("The kernel {} because the accept queue{} was full.", turned_away(evidence), limit(evidence));
     let (summary, knobs) = match remedy(evidence) {
         Some(Remedy::Backlog { smallest, proposed, longest_wait }) => {
             let wait = longest_wait.map_or(String::new(), |wait| {
-                format!(" The last of them would have waited {:.1} s for accept().", wait.as_secs_f64())
+                format!("; the longest wait for accept() would then have been {:.1} s", wait.as_secs_f64())
             });
-            let summary = format!(
-                "{refused} came while the accept queue{} was full. A backlog of {smallest} would have been enough.{wait}",
-                limit(evidence)
-            );
+            let summary = format!("{refused} A backlog of {smallest} would have been enough{wait}.");
             (summary, backlog_knobs(evidence, *proposed))
         }
-        Some(Remedy::Faster { .. }) | None => {
-            (format!("{refused} came while the accept queue{} was full.", limit(evidence)), Vec::new())
-        }
+        Some(Remedy::Faster { .. }) | None => (refused, Vec::new()),
     };
     Some(Finding {
         impact: Impact::Delayed,
         affected: not_reset(evidence),
         confidence: evidence.counterfactual.as_ref().map_or(Confidence::Low, |answer| answer.confidence),
         summary,
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: facts(evidence),
         advice: default_backlog(evidence).into_iter().collect(),
         knobs,
@@ -187,19 +193,23 @@ fn needs_relisten(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let base = stalled(evidence).or_else(|| slow(evidence)).or_else(|| burst(evidence))?;
-    let asked = evidence.listen_argument.map_or(String::new(), |asked| format!(" and asked for {asked}"));
+    let asked = evidence
+        .listen_argument
+        .map_or(String::new(), |asked| format!(" with a backlog argument of {asked}"));
     Some(Finding {
         confidence: Confidence::High,
         summary: format!(
-            "net.core.somaxconn is {somaxconn} now, but {} began to listen when it was {backlog}{asked}: {backlog} is still in force. \
-             {}",
+            "net.core.somaxconn is {somaxconn} now, but it was {backlog} when {} called listen(){asked}: the backlog in force is \
+             still {backlog}. {}",
             who(evidence),
             base.summary
         ),
         knobs: vec![Knob {
             name: "backlog in force".to_owned(),
             set_by: software(evidence)
-                .map_or("a restart of the program: listen() again", |known| known.backlog_set_by)
+                .map_or("a restart of the program, which must call listen() again", |known| {
+                    known.backlog_set_by
+                })
                 .to_owned(),
             current: Some(backlog.to_string()),
             proposed: evidence.listen_argument.map_or(somaxconn, |asked| asked.min(somaxconn)).to_string(),
@@ -216,19 +226,21 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let stalled = evidence.not_accepting_for.is_some_and(|time| time >= STALL);
+    let clients = evidence.counterfactual.as_ref().map(|answer| answer.refused);
     Some(Finding {
         impact: if stalled { Impact::NeverServed } else { Impact::Delayed },
         affected: not_reset(evidence),
         confidence: if group.accepts_known { Confidence::High } else { Confidence::Medium },
         summary: format!(
-            "one of {} sockets on this port dropped {drops} packets of {}, while {} of the others are well: {} does not keep up with \
-             this one's share.",
+            "1 of {} sockets on this port dropped {}{} because its accept queue was full, while {}: {} does not keep up with \
+             this socket's share.",
             group.others + 1,
-            number(evidence.refused(), "client"),
-            group.well,
+            number(drops, "packet"),
+            clients.map_or(String::new(), |clients| format!(" of {}", number(clients, "client"))),
+            healthy(group),
             who(evidence),
         ),
-        clients_see: clients_see(evidence),
+        clients_see: overflow_symptoms(evidence),
         facts: [
             facts(evidence),
             vec![
@@ -243,6 +255,17 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Describes the healthy members of a group, of which there is at least one.
+fn healthy(group: Group) -> String {
+    let Group { others, well, .. } = group;
+    let are = choose(well.into(), "is", "are");
+    match (well == others, others) {
+        (true, 1) => "the other socket is healthy".to_owned(),
+        (true, _) => format!("the other {others} {are} healthy"),
+        (false, _) => format!("{well} of the other {others} {are} healthy"),
+    }
+}
+
 /// Returns the settings for a backlog of `proposed`: of listen(), and of somaxconn if it is lower.
 fn backlog_knobs(evidence: &Evidence, proposed: u32) -> Vec<Knob> {
     let known = software(evidence);
@@ -251,7 +274,7 @@ fn backlog_knobs(evidence: &Evidence, proposed: u32) -> Vec<Knob> {
             format!("the listen backlog of {}", known.names[0])
         }),
         set_by: known
-            .map_or("the program's own setting; it must listen again", |known| known.backlog_set_by)
+            .map_or("the program's own setting; it must call listen() again", |known| known.backlog_set_by)
             .to_owned(),
         current: evidence.listen_argument.or(evidence.backlog).map(|backlog| backlog.to_string()),
         proposed: proposed.to_string(),
@@ -261,7 +284,8 @@ fn backlog_knobs(evidence: &Evidence, proposed: u32) -> Vec<Knob> {
     let allowed = somaxconn.is_some_and(|most| most >= proposed);
     let sysctl = Knob {
         name: "net.core.somaxconn".to_owned(),
-        set_by: "sysctl in the network namespace of the listener, which must then listen again".to_owned(),
+        set_by: "sysctl in the network namespace of the listener; the program must then call listen() again"
+            .to_owned(),
         current: somaxconn.map(|most| most.to_string()),
         proposed: format!("at least {proposed}"),
     };
@@ -276,7 +300,7 @@ fn default_backlog(evidence: &Evidence) -> Option<String> {
     let default = known.backlog?;
     (evidence.bound_by == Some(Bound::ListenArgument) && evidence.backlog == Some(default)).then(|| {
         format!(
-            "{default} is what {} asks for unless told otherwise: {}",
+            "{default} is the default backlog of {}. To change it: {}.",
             known.names[0], known.backlog_set_by
         )
     })
@@ -303,22 +327,25 @@ fn not_reset(evidence: &Evidence) -> u64 {
     evidence.refused().saturating_sub(elsewhere)
 }
 
-pub(super) fn who(evidence: &Evidence) -> String {
-    match &evidence.owner {
-        Some(owner) => format!("{} (pid {})", owner.name, owner.pid),
-        None => "the process".to_owned(),
+/// Describes what the kernel did because of a full accept queue.
+/// Without events the drops are known, but not the clients.
+fn turned_away(evidence: &Evidence) -> String {
+    let refused = evidence.refused();
+    match evidence.counterfactual {
+        Some(_) => format!("turned away {}", number(refused, "client")),
+        None => format!("dropped {}", number(refused, "packet")),
     }
 }
 
 fn limit(evidence: &Evidence) -> String {
     evidence.backlog.map_or(String::new(), |backlog| {
         let set = match evidence.bound_by {
-            Some(Bound::ListenArgument) => " by its listen() call",
-            Some(Bound::Somaxconn) => " by net.core.somaxconn",
-            Some(Bound::EarlierSomaxconn) => " by net.core.somaxconn as it was",
+            Some(Bound::ListenArgument) => ", set by the listen() call",
+            Some(Bound::Somaxconn) => ", capped by net.core.somaxconn",
+            Some(Bound::EarlierSomaxconn) => ", capped by net.core.somaxconn before it was raised",
             None => "",
         };
-        format!(" (limited to {backlog}{set})")
+        format!(" (backlog {backlog}{set})")
     })
 }
 
@@ -340,30 +367,4 @@ fn facts(evidence: &Evidence) -> Vec<Fact> {
         count("drops_at_cookie_ack", evidence.drops(DropKind::AcceptQueueFullCookieAck), "packets"),
     ];
     always.into_iter().chain(optional.into_iter().flatten()).collect()
-}
-
-/// Describes the symptoms of a full accept queue, by the stages at which it dropped.
-pub(super) fn clients_see(evidence: &Evidence) -> String {
-    let mut seen = Vec::new();
-    if evidence.drops(DropKind::AcceptQueueFullSyn) > 0 {
-        seen.push(
-            "dropped at the SYN, which is never answered with a reset, whatever tcp_abort_on_overflow says: connecting takes 1 s, 3 s, \
-             7 s .. longer, or times out",
-        );
-    }
-    if evidence.drops(DropKind::AcceptQueueFullAck) > 0 {
-        seen.push(match evidence.settings.abort_on_overflow {
-            Some(0) => {
-                "dropped at the final ACK: they believe they are connected, and wait until there is room or the listener gives up"
-            }
-            Some(_) => "dropped at the final ACK with tcp_abort_on_overflow=1: connected, then reset at once",
-            None => {
-                "dropped at the final ACK: they believe they are connected, and wait (or are reset at once, if tcp_abort_on_overflow is 1)"
-            }
-        });
-    }
-    if evidence.drops(DropKind::AcceptQueueFullCookieAck) > 0 {
-        seen.push("dropped at a cookie's ACK: they believe they are connected, and nobody knows them");
-    }
-    seen.join("; ")
 }

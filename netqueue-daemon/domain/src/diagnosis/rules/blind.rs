@@ -1,21 +1,25 @@
 //! Incompleteness of netqueue's own view, reported before anybody trusts a zero.
 
 use super::super::{BLIND as ID, Confidence, Evidence, Finding, Impact, Rule, Subject};
-use super::{count, number};
+use super::{
+    count,
+    words::{choose, number},
+};
 
 pub(super) const BLIND: Rule = Rule {
     id: ID,
-    title: "netqueue does not see everything: what it says may be incomplete",
+    title: "netqueue may not see everything: its counts and verdicts may be incomplete",
     needs: &[],
     evaluate: blind,
     causes: &[],
     advice: &[
-        "run netqueue doctor on this machine: it says what is missing and what to do",
-        "until then take counts as a lower bound; where a residual is not 0 the kernel counted what was not attributed",
+        "Run netqueue doctor on this machine: it reports what is missing and what to do.",
+        "Until then, read counts as lower bounds. Where a residual is not 0, the kernel counted something that netqueue did not \
+         attribute.",
     ],
     check_next: &[
-        "/api/v1/status: probes, losses and the residual of every namespace",
-        "another tool that reads maps by system call: it makes the kernel skip probes",
+        "Read /api/v1/status: it has the probes, the losses and the residual of every network namespace.",
+        "Look for another tool that reads BPF maps by system call: it makes the kernel skip probes.",
     ],
 };
 
@@ -26,22 +30,31 @@ fn blind(evidence: &Evidence) -> Option<Finding> {
     }
     let mut what: Vec<_> = sight.obstacles.iter().map(|obstacle| obstacle.sentence().to_owned()).collect();
     if !sight.unattached.is_empty() {
-        what.push(format!("not attached: {}", sight.unattached.join(", ")));
+        let programs = sight.unattached.len() as u64;
+        what.push(format!(
+            "{} {} not attached: {}",
+            number(programs, "program"),
+            choose(programs, "is", "are"),
+            sight.unattached.join(", ")
+        ));
     }
     if sight.missed > 0 {
-        what.push(format!("the kernel skipped {}", number(sight.missed, "run")));
+        what.push(format!("The kernel skipped {}", number(sight.missed, "program run")));
     }
     if sight.lost_charges > 0 {
-        what.push(format!("{} may be missing", number(sight.lost_charges, "charge")));
+        what.push(format!("{} may be missing from the counts", number(sight.lost_charges, "increment")));
     }
     if sight.residual > 0 {
-        what.push(format!("{} of the kernel's counters not attributed", number(sight.residual, "increment")));
+        what.push(format!(
+            "The kernel's counters and the attributed counts differ by {} in total",
+            sight.residual
+        ));
     }
     Some(Finding {
         impact: Impact::Unseen,
         affected: sight.lost_charges.max(sight.residual).max(sight.missed),
         confidence: Confidence::High,
-        summary: format!("{}.", what.join("; ")),
+        summary: format!("{}.", what.join(". ")),
         clients_see: "not known".to_owned(),
         facts: vec![
             count("programs_not_attached", sight.unattached.len() as u64, "programs"),

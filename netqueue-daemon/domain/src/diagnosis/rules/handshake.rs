@@ -1,22 +1,28 @@
 //! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, software};
-use super::{count, fact, number};
-use crate::{DropKind, KernelCounter, ResetCause};
+use super::{
+    count, fact,
+    words::{choose, number, range},
+};
+use crate::{DropKind, Handshakes, KernelCounter, ResetCause};
 
 pub(super) const GHOSTS: Rule = Rule {
     id: "ghost_connections",
-    title: "ghosts: clients believe they are connected to a server that knows nothing of them",
+    title: "ghost connections: established on the client, without state on the listener",
     needs: &[Need::Refusals, Need::Limit, Need::Owner, Need::Syncookies],
     evaluate: ghosts,
     causes: super::accept_queue::REASONS,
     advice: &[
-        "give clients a time-out for the first answer: nothing else ends their wait where the server speaks first",
-        "raise the backlog: it bounds the SYN queue too, and where that is not full no cookie is sent and no client forgotten",
-        "with tcp_syncookies=0 the listener keeps each handshake and lets it in when there is room, but then a flood of SYNs shuts \
-         everybody out",
+        "Give clients a time-out for the first response: if the server sends first, nothing else ends their wait.",
+        "Raise the backlog: it also bounds the SYN queue, and while that queue is not full the listener sends no SYN cookies and \
+         leaves no ghosts.",
+        "With tcp_syncookies=0 the listener keeps each handshake and completes it once there is room, but then a SYN flood shuts \
+         out all clients.",
     ],
-    check_next: &["netqueue_ghost_connections_live of this listener: those that have not spoken since"],
+    check_next: &[
+        "Read netqueue_ghost_connections_live of this listener: the clients that have sent nothing since.",
+    ],
 };
 
 pub(super) const OVERFLOW_ABORT: Rule = Rule {
@@ -26,51 +32,56 @@ pub(super) const OVERFLOW_ABORT: Rule = Rule {
     evaluate: overflow_abort,
     causes: super::accept_queue::REASONS,
     advice: &[
-        "set tcp_abort_on_overflow back to 0: the client's ACK, or its data, is sent again and lets it in as soon as there is room",
-        "it does not act at the SYN, where most drops of a full accept queue happen since 4.10: those clients still wait",
+        "Set tcp_abort_on_overflow back to 0: a repeated ACK, or the client's data, then completes the handshake as soon as there \
+         is room.",
+        "The sysctl has no effect at the SYN, where most drops of a full accept queue happen since kernel 4.10: those clients still \
+         wait.",
     ],
-    check_next: &["how long the accept queue was full: netqueue_accept_queue_peak against its limit"],
+    check_next: &[
+        "Check for how long the accept queue was full: compare netqueue_accept_queue_peak with netqueue_accept_queue_limit.",
+    ],
 };
 
 pub(super) const EXPIRED: Rule = Rule {
     id: "expired_handshakes",
-    title: "handshakes interrupted by a full accept queue were given up, and their clients reset later",
+    title: "handshakes held up by a full accept queue expired, and their clients were reset later",
     needs: &[Need::SynackRetries, Need::Owner],
     evaluate: expired,
     causes: super::accept_queue::REASONS,
     advice: &[
-        "the cause is the full accept queue some seconds before",
-        "the resets come long after the overflow, when the client sends its first data: do not look for their cause in that second",
+        "Find out why the accept queue was full some seconds before: that is the cause.",
+        "Do not look for the cause in the second of the reset: the reset comes long after the overflow, when the client sends its \
+         first data.",
     ],
     check_next: &[
-        "the ages: how long before each reset the final ACK had been dropped",
-        "handshakes suspended, recovered and expired of this listener",
+        "Read age_seconds in the events: the time from the drop of the final ACK to the reset.",
+        "Compare the suspended, recovered and expired handshakes of this listener.",
     ],
 };
 
 pub(super) const ABORTED: Rule = Rule {
     id: "handshake_aborted",
-    title: "handshakes went wrong: an unacceptable packet ended them with a reset",
+    title: "handshakes aborted: an unacceptable packet ended them with a reset",
     needs: &[Need::Peers],
     evaluate: aborted,
     causes: &[],
     advice: &[
-        "look at who sends them: a client that restarted and uses the same port again, a middlebox that changes sequence numbers, or \
-         forged packets",
+        "Identify the senders: a client that restarted and uses the same port again, a middlebox that changes sequence numbers, or \
+         forged packets.",
     ],
-    check_next: &["the peers in the events, and a packet capture of one of them"],
+    check_next: &["Look at the peers in the events, and capture the packets of one of them."],
 };
 
 pub(super) const RESET_BY_PEERS: Rule = Rule {
     id: "handshakes_reset_by_peers",
-    title: "peers reset handshakes: a SYN scan or half-open health checks, harmless",
+    title: "peers reset their own handshakes: a SYN scan or half-open health checks, harmless",
     needs: &[Need::Peers],
     evaluate: reset_by_peers,
     causes: &[],
     advice: &[
-        "nothing has to be done: no reset was sent and no client turned away. EmbryonicRsts also counts resets received",
+        "No action is needed: this host neither reset nor dropped these handshakes. EmbryonicRsts also counts received resets.",
     ],
-    check_next: &["who it is: the peers of this listener's handshakes; load balancers check health this way"],
+    check_next: &["Identify the peers of this listener's handshakes: load balancers check health this way."],
 };
 
 fn ghosts(evidence: &Evidence) -> Option<Finding> {
@@ -81,10 +92,10 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
     let (live, ended) = (seen.live_ghosts(), seen.ghosts_ended);
     let hang = evidence.port().and_then(software::server_speaks_first);
     let protocol = hang.map_or(
-        "a client that speaks first is let in when it sends, while its cookie is valid (some minutes), and reset after; one that waits \
-         for a greeting (SMTP, SSH, MySQL, FTP, IMAP ..) waits for ever"
+        "a client that sends first gets in when it sends while its cookie is valid (some minutes), and is reset after that; a \
+         client that waits for a greeting (SMTP, SSH, MySQL, FTP, IMAP ..) waits for ever"
             .to_owned(),
-        |name| format!("in {name} the server speaks first: these clients wait for a greeting that never comes"),
+        |name| format!("in {name} the server sends first, so these clients wait for a greeting that never comes"),
     );
     Some(Finding {
         impact: if live > 0 {
@@ -97,12 +108,12 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
         affected: if live > 0 { live } else { ended.max(seen.ghosts_recovered) },
         confidence: Confidence::High,
         summary: format!(
-            "{} came back while the accept queue was full, and the kernel dropped it: of these clients {live} have not been heard of since, \
-             {} got in when they spoke, {ended} got a reset.",
-            number(seen.ghosts, "cookie"),
-            seen.ghosts_recovered
+            "The kernel dropped the final ACK of {} ({}a SYN cookie) because the accept queue was full. {}",
+            number(seen.ghosts, "client"),
+            choose(seen.ghosts, "", "each "),
+            ghost_outcomes(seen)
         ),
-        clients_see: format!("connected, and no answer: {protocol}"),
+        clients_see: format!("an established connection that gets no answer: {protocol}"),
         facts: vec![
             count("ghosts", seen.ghosts, "clients"),
             count("ghosts_live", live, "clients"),
@@ -115,6 +126,32 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Describes what became of the ghosts, of which there is at least one.
+fn ghost_outcomes(seen: &Handshakes) -> String {
+    let (recovered, live) = (seen.ghosts_recovered, seen.live_ghosts());
+    let outcomes = [
+        (recovered, choose(recovered, "got in when it sent again", "got in when they sent again")),
+        (seen.ghosts_ended, choose(seen.ghosts_ended, "was reset", "were reset")),
+        (seen.ghosts_given_up, "gave up and sent a reset"),
+        (live, choose(live, "has not been heard from since", "have not been heard from since")),
+    ];
+    let outcomes: Vec<_> = outcomes.into_iter().filter(|(clients, _)| *clients > 0).collect();
+    match outcomes.as_slice() {
+        [(1, outcome)] if seen.ghosts == 1 => format!("The client {outcome}."),
+        [_] if live == seen.ghosts => {
+            format!("{} has been heard from since.", if live == 2 { "Neither" } else { "None" })
+        }
+        [(clients, outcome)] if *clients == seen.ghosts => {
+            format!("{} {outcome}.", if *clients == 2 { "Both" } else { "All" })
+        }
+        outcomes => {
+            let parts: Vec<_> =
+                outcomes.iter().map(|(clients, outcome)| format!("{clients} {outcome}")).collect();
+            format!("Afterwards, {}.", parts.join(", "))
+        }
+    }
+}
+
 fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::OverflowAbort);
     if resets == 0 {
@@ -125,11 +162,12 @@ fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
         affected: resets,
         confidence: Confidence::High,
         summary: format!(
-            "{} finished the handshake, found the accept queue full and got a reset at once.",
+            "The kernel reset {} at the end of the handshake because the accept queue was full and tcp_abort_on_overflow was on.",
             number(resets, "client")
         ),
-        clients_see: "connect succeeds, the first read or write fails with \"connection reset by peer\""
-            .to_owned(),
+        clients_see:
+            "connect() succeeds, then the first read or write fails with \"connection reset by peer\""
+                .to_owned(),
         facts: vec![
             count("resets", resets, "clients"),
             count("drops_at_final_ack", evidence.drops(DropKind::AcceptQueueFullAck), "packets"),
@@ -155,19 +193,25 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
     }
     let retries = evidence.settings.synack_retries;
     let few = retries.filter(|retries| *retries < DEFAULT_RETRIES);
-    let ages = evidence.ages.map_or(String::new(), |(shortest, longest)| {
-        format!(", {:.1} to {:.1} s after it", shortest.as_secs_f64(), longest.as_secs_f64())
-    });
+    let ages = evidence
+        .ages
+        .map_or("later".to_owned(), |(shortest, longest)| format!("{} later", range(shortest, longest)));
     Some(Finding {
         impact: Impact::Reset,
         affected: expired,
         confidence: Confidence::High,
         summary: format!(
-            "{} whose final ACK a full accept queue had dropped got a reset{ages}: the listener had given the handshake up{}.",
+            "The kernel dropped the final ACK of {} because the accept queue was full, and reset {} {ages}: the listener had given up \
+             the {} by then{}.",
             number(expired, "client"),
-            few.map_or(String::new(), |retries| format!(" after {} (tcp_synack_retries={retries})", number(retries.into(), "repeated SYN-ACK"))),
+            choose(expired, "it", "them"),
+            choose(expired, "handshake", "handshakes"),
+            few.map_or(String::new(), |retries| format!(
+                ", after {} (tcp_synack_retries={retries})",
+                number(retries.into(), "repeated SYN-ACK")
+            )),
         ),
-        clients_see: "connected, silence for seconds, then \"connection reset by peer\" at their first data".to_owned(),
+        clients_see: "an established connection, silence for seconds, then \"connection reset by peer\" when they send their first data".to_owned(),
         facts: [
             vec![
                 count("handshakes_expired", expired, "clients"),
@@ -183,7 +227,7 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
         ]
         .concat(),
         advice: few
-            .map(|_| format!("raise tcp_synack_retries to its default of {DEFAULT_RETRIES}: handshakes are kept for about a minute"))
+            .map(|_| format!("Raise tcp_synack_retries to its default of {DEFAULT_RETRIES}: the listener then keeps handshakes for about a minute."))
             .into_iter()
             .collect(),
         knobs: few
@@ -205,11 +249,11 @@ fn aborted(evidence: &Evidence) -> Option<Finding> {
         affected: resets,
         confidence: Confidence::Medium,
         summary: format!(
-            "{} ended with a reset in the middle, because of a packet that did not fit.",
-            number(resets, "handshake")
+            "The kernel reset {} in progress{} after an unacceptable packet.",
+            number(resets, "handshake"),
+            choose(resets, "", ", each")
         ),
-        clients_see: "\"connection reset by peer\" while connecting, then perhaps a second try that succeeds"
-            .to_owned(),
+        clients_see: "\"connection reset by peer\" while connecting; a second attempt may succeed".to_owned(),
         facts: vec![count("resets", resets, "handshakes")],
         advice: Vec::new(),
         knobs: Vec::new(),
@@ -228,10 +272,11 @@ fn reset_by_peers(evidence: &Evidence) -> Option<Finding> {
         affected: 0,
         confidence: Confidence::Medium,
         summary: format!(
-            "{} met a reset from the peer, who did not want the connection.",
+            "{} answered {} with a reset instead of the final ACK.",
+            choose(received, "A peer", "Peers"),
             number(received, "SYN-ACK")
         ),
-        clients_see: "nothing: they ended it".to_owned(),
+        clients_see: "nothing: they ended the handshake themselves".to_owned(),
         facts: vec![
             count("handshakes_reset_by_peers", received, "handshakes"),
             count("resets_sent", sent, "resets"),

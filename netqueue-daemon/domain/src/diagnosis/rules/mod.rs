@@ -6,6 +6,7 @@ mod blind;
 mod handshake;
 mod resets;
 mod syn_queue;
+mod words;
 
 use super::{Fact, Rule};
 
@@ -45,9 +46,4 @@ fn fact(name: &'static str, value: impl Into<f64>, unit: &'static str) -> Fact {
 /// Builds a fact from a count, exact up to 2^53.
 fn count(name: &'static str, value: u64, unit: &'static str) -> Fact {
     fact(name, value as f64, unit)
-}
-
-/// Formats a count with its noun: `1 client`, `2 clients`.
-fn number(of: u64, what: &str) -> String {
-    if of == 1 { format!("1 {what}") } else { format!("{of} {what}s") }
 }

@@ -1,73 +1,76 @@
 //! Resets that no queue caused: closed listeners and ports, keep-alive race, unknown connections.
 
 use super::super::{Confidence, Evidence, Fact, Finding, Idle, Impact, Knob, Need, Rule, Subject, software};
-use super::{accept_queue::who, count, fact, number};
+use super::{
+    count, fact,
+    words::{choose, number, range, who, who_first},
+};
 use crate::{AccountKey, IdleLimit, ResetCause};
 
 pub(super) const LISTENER_CLOSED: Rule = Rule {
     id: "listener_closed",
-    title: "a listener was closed with connections waiting in its accept queue: they were reset",
+    title: "listener closed while connections waited in its accept queue: they were reset",
     needs: &[Need::Owner, Need::Peers],
     evaluate: listener_closed,
     causes: &[],
     advice: &[
-        "close a listener only after everything that waits was accepted: stop new clients first, accept until EAGAIN, then close",
-        "or hand the socket over to the next process (systemd socket activation, SCM_RIGHTS): nothing is reset then",
+        "Close a listener only when its accept queue is empty: stop new clients first, accept until EAGAIN, then close.",
+        "Or hand the socket over to the next process (systemd socket activation, SCM_RIGHTS): then no connection is reset.",
     ],
     check_next: &[
-        "when the process was restarted or reloaded",
-        "the accept queue before: a queue that is not empty is lost in each restart",
+        "Check when the process was restarted or reloaded.",
+        "Check the accept queue before that: each restart loses the connections that wait in it.",
     ],
 };
 
 pub(super) const KEEPALIVE_RACE: Rule = Rule {
     id: "keepalive_race",
-    title: "keep-alive race: clients sent on connections the server had just closed",
+    title: "keep-alive race: clients sent on connections that the server had just closed",
     needs: &[Need::IdleLimit, Need::Owner, Need::Peers],
     evaluate: keepalive_race,
     causes: &[],
     advice: &[
-        "make the client give up idle connections before the server does: its idle time-out (idleConnTimeout, keepAliveTimeout, \
-         maxIdleTime ..) some seconds below the server's",
-        "let the client repeat a request that failed on a reused connection, where it is idempotent",
-        "this is not a queue problem: no backlog, no somaxconn and no tcp_* queue setting changes it",
+        "Let the client close idle connections before the server does: set its idle time-out (idleConnTimeout, keepAliveTimeout, \
+         maxIdleTime ..) some seconds below the server's.",
+        "Let the client retry an idempotent request that failed on a reused connection.",
+        "This is not a queue problem: no backlog, no somaxconn and no tcp_* queue setting changes it.",
     ],
     check_next: &[
-        "the server's idle time-out and its most requests per connection (keepalive_requests): both close connections",
-        "the client's pool: for how long it keeps idle connections",
+        "Read the server's idle time-out and its maximum of requests per connection (keepalive_requests): both close connections.",
+        "Read for how long the client's pool keeps idle connections.",
     ],
 };
 
 pub(super) const CLOSED_PORT: Rule = Rule {
     id: "closed_port",
-    title: "clients knock at a port nobody listens on",
+    title: "connections to a closed port",
     needs: &[Need::Peers],
     evaluate: closed_port,
     causes: &[],
     advice: &[
-        "if a service should be there: it is down, bound to another address, or in another network namespace",
-        "if not: tell those who knock, or leave it; a scan needs no answer",
+        "If a service should listen there, it is down, bound to another address, or in another network namespace.",
+        "If not, inform the owners of the clients, or ignore it: a scan needs no action.",
     ],
     check_next: &[
-        "who knocks: the peers in the evidence and in the events",
-        "ss -lnt in that network namespace: what listens, and on which address",
+        "Identify the clients: the peers in the evidence and in the events.",
+        "Run ss -lnt in that network namespace: it shows what listens, and on which address.",
     ],
 };
 
 pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
     id: "unknown_connection",
-    title: "packets of connections this host does not know were answered with a reset",
+    title: "packets of unknown connections were answered with a reset",
     needs: &[Need::Peers],
     evaluate: unknown_connection,
     causes: &[],
     advice: &[
-        "after a restart or a failover it is normal: clients still send on connections of the one before",
-        "else look for a balancer or NAT that forgot or moved the flow, and for the keep-alive race: once TIME_WAIT or FIN_WAIT2 is \
-         over, it looks the same",
+        "After a restart or a failover this is normal: clients still send on connections to the previous process or host.",
+        "Otherwise look for a load balancer or NAT that lost or moved the flow, and for a keep-alive race, which looks the same once \
+         TIME_WAIT or FIN_WAIT2 is over.",
     ],
     check_next: &[
-        "the peers in the events: one balancer, or everybody",
-        "when the process or the address began to serve",
+        "Check whether the peers in the events are one load balancer or many clients.",
+        "Check when the process or the address began to serve.",
     ],
 };
 
@@ -80,14 +83,19 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
         impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!("{} closed its listener while {} had not been accepted: all of them were reset.", who(evidence), number(resets, "connection")),
-        clients_see: "connect succeeds, then \"connection reset by peer\"".to_owned(),
+        summary: format!(
+            "{} closed its listener while {} waited for accept(); the kernel reset {}.",
+            who_first(evidence),
+            number(resets, "connection"),
+            choose(resets, "it", "them")
+        ),
+        clients_see: "connect() succeeds, then \"connection reset by peer\"".to_owned(),
         facts: vec![count("connections_reset", resets, "clients")],
         advice: Vec::new(),
         knobs: match evidence.settings.migrate_req {
             Some(0) => vec![Knob {
                 name: "net.ipv4.tcp_migrate_req".to_owned(),
-                set_by: "sysctl in the network namespace of the listener; helps where SO_REUSEPORT has another member".to_owned(),
+                set_by: "sysctl in the network namespace of the listener; helps if its SO_REUSEPORT group has another member".to_owned(),
                 current: Some("0".to_owned()),
                 proposed: "1".to_owned(),
             }],
@@ -118,18 +126,20 @@ fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
         name: format!("the idle time-out of {}", known.names[0]),
         set_by: known.idle_set_by.to_owned(),
         current: idle.as_ref().map(|idle| format!("{} s", idle.least)),
-        proposed: "above that of the clients, where these cannot be changed".to_owned(),
+        proposed: "above that of the clients, if theirs cannot be changed".to_owned(),
     });
     Some(Finding {
         impact: Impact::Reset,
         affected: raced + late,
         confidence: Confidence::High,
         summary: format!(
-            "{} of a client reached {} after it had closed the connection.{closes}",
+            "{} from {} reached {} after it had closed the {}.{closes}",
             number(raced + late, "packet"),
-            who(evidence)
+            choose(raced + late, "a client", "clients"),
+            who(evidence),
+            choose(raced + late, "connection", "connections")
         ),
-        clients_see: "\"connection reset by peer\", or end of file, on the first request after a pause"
+        clients_see: "\"connection reset by peer\" or end of file on the first request after a pause"
             .to_owned(),
         facts: [
             vec![
@@ -156,15 +166,15 @@ fn idle_words(idle: Idle) -> IdleWords {
     match idle {
         Idle::Seen(IdleLimit { least, most, connections }) => IdleWords {
             closes: format!(
-                " It closes connections that were idle for {:.1} to {:.1} s, as {connections} of them showed.",
-                least.as_secs_f64(),
-                most.as_secs_f64()
+                " It closes connections that have been idle for {} (seen on {}).",
+                range(least, most),
+                number(connections.into(), "connection")
             ),
             least: format!("{:.1}", least.as_secs_f64()),
         },
         Idle::Default(after) => IdleWords {
             closes: format!(
-                " Unless told otherwise it closes connections that were idle for {:.0} s.",
+                " By default it closes connections that have been idle for {:.0} s.",
                 after.as_secs_f64()
             ),
             least: format!("{:.0}", after.as_secs_f64()),
@@ -188,21 +198,26 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
     if resets == 0 || !serves(evidence) {
         return None;
     }
-    let knockers = match evidence.peers.as_slice() {
+    let clients = match evidence.peers.as_slice() {
         [] => String::new(),
         [(one, _)] => format!(" from {one}"),
         [(most, times), others @ ..] => {
-            format!(" from {} addresses, most ({times}) from {most}", others.len() + 1)
+            format!(" from {} addresses ({most} has the most events: {times})", others.len() + 1)
         }
     };
-    let ports = if evidence.ports > 1 { format!(" to {} ports", evidence.ports) } else { String::new() };
+    let ports = match (evidence.port(), evidence.ports) {
+        (Some(port), _) => format!("port {port}, where"),
+        (None, 0 | 1) => "a port on which".to_owned(),
+        (None, ports) => format!("{ports} ports on which"),
+    };
     Some(Finding {
         impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
         summary: format!(
-            "{}{ports} nobody listens on{knockers}: each was answered with a reset.",
-            number(resets, "packet")
+            "{}{clients} reached {ports} nothing listens; {} answered with a reset.",
+            number(resets, "packet"),
+            choose(resets, "it was", "each was")
         ),
         clients_see: "\"connection refused\"".to_owned(),
         facts: vec![
@@ -225,10 +240,11 @@ fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
         affected: resets,
         confidence: Confidence::Medium,
         summary: format!(
-            "{} reached the listener and belonged to no connection it knows.",
-            number(resets, "packet")
+            "{} reached the listener but belonged to no connection that this host has state for; {} answered with a reset.",
+            number(resets, "packet"),
+            choose(resets, "it was", "each was")
         ),
-        clients_see: "\"connection reset by peer\" on a connection they took to be open".to_owned(),
+        clients_see: "\"connection reset by peer\" on a connection that seemed open".to_owned(),
         facts: vec![
             count("resets", resets, "resets"),
             count("addresses", evidence.peers.len() as u64, "peers"),

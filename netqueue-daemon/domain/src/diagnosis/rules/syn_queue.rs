@@ -1,74 +1,78 @@
 //! Drops for other reasons than a full accept queue, mostly at the SYN, and floods that harmed nobody.
 
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule};
-use super::{accept_queue::overflows, count, number};
+use super::{
+    accept_queue::overflows,
+    count,
+    words::{choose, number},
+};
 use crate::{DropCause, KernelCounter};
 
 pub(super) const FULL: Rule = Rule {
     id: "syn_queue_full",
-    title: "SYN queue full with cookies off: new clients are dropped",
+    title: "SYN queue full with SYN cookies off: SYNs of new clients are dropped",
     needs: &[Need::Syncookies, Need::Peers, Need::Limit],
     evaluate: full,
     causes: &[],
     advice: &[
-        "turn cookies on: with tcp_syncookies=1 a flood of SYNs costs no client its connection",
-        "the SYN queue of a listener is bounded by its own backlog, min(listen argument, somaxconn); tcp_max_syn_backlog does not \
-         enlarge it",
+        "Turn SYN cookies on: with tcp_syncookies=1 a SYN flood costs no client its connection.",
+        "The SYN queue of a listener is bounded by its own backlog, min(listen argument, somaxconn); tcp_max_syn_backlog does not \
+         enlarge it.",
     ],
     check_next: &[
-        "whether the SYNs are real: handshakes that complete (entered the accept queue) against SYNs; addresses that never answer \
-         the SYN-ACK are a flood",
-        "SYN-ACK retransmits of this listener: lost on the way, or never wanted",
+        "Check whether the SYNs are real: compare the handshakes that complete (connections that entered the accept queue) with the \
+         SYNs. Addresses that never answer the SYN-ACK are a flood.",
+        "Read the SYN-ACK retransmits of this listener: they were lost on the way, or their receivers wanted no connection.",
     ],
 };
 
 pub(super) const LAST_QUARTER: Rule = Rule {
     id: "syn_backlog_reserve",
-    title: "last-quarter rule: cookies are off and unknown clients are dropped early",
+    title: "last-quarter rule: SYN cookies are off and SYNs of unknown clients are dropped early",
     needs: &[Need::Syncookies, Need::Peers],
     evaluate: last_quarter,
     causes: &[],
     advice: &[
-        "turn cookies on: the rule exists only without them",
-        "or raise tcp_max_syn_backlog: with cookies off, a listener with three quarters of it in its SYN queue takes only clients it \
-         has seen before",
+        "Turn SYN cookies on: the rule exists only without them.",
+        "Or raise tcp_max_syn_backlog: with SYN cookies off, a listener with three quarters of it in its SYN queue takes only \
+         clients that the host has seen before.",
     ],
     check_next: &[
-        "tcp_max_syn_backlog and tcp_syncookies in the listener's own network namespace",
-        "the SYN queue's length in the events of this listener",
+        "Read tcp_max_syn_backlog and tcp_syncookies in the listener's own network namespace.",
+        "Read the SYN queue length in the events of this listener.",
     ],
 };
 
 pub(super) const ABSORBED: Rule = Rule {
     id: "syn_flood_absorbed",
-    title: "SYN queue full, absorbed by cookies: nothing was lost",
+    title: "SYN queue full, absorbed by SYN cookies: nothing was lost",
     needs: &[Need::Peers],
     evaluate: absorbed,
     causes: &[],
     advice: &[
-        "nothing has to be done now: every SYN was answered with a cookie; connections opened that way lose window scaling and SACK \
-         where the client sends no timestamps",
-        "where the clients are real (cookies come back), raise the backlog: it bounds the SYN queue too",
+        "No action is needed now: every SYN was answered with a cookie. Connections opened that way lose window scaling and SACK \
+         if the client sends no timestamps.",
+        "If the clients are real (cookies come back), raise the backlog: it also bounds the SYN queue.",
     ],
     check_next: &[
-        "cookies received against cookies sent: few came back, the SYNs were a flood",
-        "the accept queue of this listener",
+        "Compare the cookies received with the cookies sent: if few came back, the SYNs were a flood.",
+        "Check the accept queue of this listener.",
     ],
 };
 
 pub(super) const OTHER_DROPS: Rule = Rule {
     id: "other_drops",
-    title: "SYNs or ACKs dropped for a reason other than a queue",
+    title: "SYNs or ACKs dropped for a reason other than a full queue",
     needs: &[Need::Peers],
     evaluate: other,
     causes: &[],
     advice: &[
-        "look for a missing route back to the client, a security module or BPF program that refuses the connection, and memory \
-         pressure",
+        "Look for a missing route back to the client, a security module or BPF program that refuses the connection, and memory \
+         pressure.",
     ],
     check_next: &[
-        "ip route get CLIENT, and rp_filter on the interface it came in by",
-        "dmesg for TCP: out of memory, and the audit log of the security module",
+        "Run ip route get CLIENT, and read rp_filter of the interface on which its packets arrive.",
+        "Search dmesg for \"TCP: out of memory\", and the audit log of the security module.",
     ],
 };
 
@@ -83,14 +87,13 @@ fn full(evidence: &Evidence) -> Option<Finding> {
         affected: drops,
         confidence: Confidence::High,
         summary: format!(
-            "{} dropped because the SYN queue{} was full and no cookies were sent.",
+            "The kernel dropped {} because the SYN queue{} was full and no SYN cookies were sent.",
             number(drops, "SYN"),
             evidence.backlog.map_or(String::new(), |backlog| format!(
-                ", bounded by the listener's backlog of {backlog},"
+                " (bounded by the listener's backlog of {backlog})"
             )),
         ),
-        clients_see: "their SYN is not answered: connecting takes 1 s, 3 s, 7 s .. longer, or times out"
-            .to_owned(),
+        clients_see: "a connect delayed by 1 s, 3 s, 7 s or more, or a time-out".to_owned(),
         facts: vec![
             count("drops", drops, "packets"),
             count("addresses", evidence.peers.len() as u64, "peers"),
@@ -106,8 +109,9 @@ fn last_quarter(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let most = evidence.settings.max_syn_backlog;
-    let quarter = most.map_or(String::new(), |most| {
-        format!(" with {} of tcp_max_syn_backlog={most} taken", most - (most >> 2))
+    // The kernel drops when less than a quarter is free.
+    let taken = most.map_or("three quarters of tcp_max_syn_backlog".to_owned(), |most| {
+        format!("{} handshakes, three quarters of tcp_max_syn_backlog={most}", most - (most >> 2))
     });
     let raise = Knob {
         name: "net.ipv4.tcp_max_syn_backlog".to_owned(),
@@ -122,10 +126,11 @@ fn last_quarter(evidence: &Evidence) -> Option<Finding> {
         affected: drops,
         confidence: Confidence::High,
         summary: format!(
-            "{} of clients not seen before were dropped{quarter}: the rest is kept for those that were.",
-            number(drops, "SYN")
+            "The kernel dropped {} of {} not seen before because the SYN queue held more than {taken}: it keeps the rest for known clients.",
+            number(drops, "SYN"),
+            choose(drops, "a client", "clients")
         ),
-        clients_see: "new clients' SYNs are not answered; clients known from an earlier connection get in"
+        clients_see: "no answer to the SYN of a new client; clients known from an earlier connection get in"
             .to_owned(),
         facts: vec![count("drops", drops, "packets")],
         advice: Vec::new(),
@@ -146,12 +151,14 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
         affected: 0,
         confidence: Confidence::High,
         summary: format!(
-            "{} met a full SYN queue and got a cookie; {received} came back{}. No drop: nothing was lost.",
+            "The kernel answered {} with a SYN cookie because the SYN queue was full, and dropped nothing. {} came back: {}.",
             number(full, "SYN"),
-            if real {
-                ": these clients are real, the queue is small for them"
-            } else {
-                ": most were not meant to become connections"
+            number(received, "cookie"),
+            match (real, full) {
+                (true, 1) => "this client is real, and the queue is too small for it",
+                (true, _) => "these clients are real, and the queue is too small for them",
+                (false, 1) => "the SYN was not meant to become a connection",
+                (false, _) => "most of the SYNs were not meant to become connections",
             },
         ),
         clients_see: "nothing".to_owned(),
@@ -174,8 +181,11 @@ fn other(evidence: &Evidence) -> Option<Finding> {
         impact: Impact::Delayed,
         affected: drops,
         confidence: Confidence::Low,
-        summary: format!("{} dropped, and none of the queues was the reason.", number(drops, "packet")),
-        clients_see: "connecting takes longer or times out".to_owned(),
+        summary: format!(
+            "The kernel dropped {} for a reason other than a full queue.",
+            number(drops, "handshake packet")
+        ),
+        clients_see: "a connect that takes longer or times out".to_owned(),
         facts: vec![count("drops", drops, "packets")],
         advice: Vec::new(),
         knobs: Vec::new(),

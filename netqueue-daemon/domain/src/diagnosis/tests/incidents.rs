@@ -32,13 +32,13 @@ fn where_somaxconn_binds_it_is_what_must_be_raised() {
     let knobs = first(&evidence).knobs;
     let names: Vec<_> = knobs.iter().map(|knob| knob.name.as_str()).collect();
     assert_eq!(names, ["net.core.somaxconn"], "the program asks for enough");
-    assert!(knobs[0].set_by.contains("listen again"));
+    assert!(knobs[0].set_by.contains("listen() again"));
 }
 
 #[test]
 fn a_default_of_the_software_is_named_as_one() {
     let evidence = Evidence { backlog: Some(511), listen_argument: Some(511), ..burst() };
-    assert!(first(&evidence).advice[0].contains("511 is what nginx asks for unless told otherwise"));
+    assert!(first(&evidence).advice[0].contains("511 is the default backlog of nginx"));
 }
 
 #[test]
@@ -51,7 +51,9 @@ fn a_raised_sysctl_that_is_not_in_force_comes_before_the_burst_it_did_not_help()
     };
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.knobs[0].proposed.as_str()), ("limit_needs_relisten", "10000"));
-    assert!(verdict.advice.iter().any(|advice| advice.contains("listen() only")));
+    assert!(
+        verdict.advice.iter().any(|advice| advice.contains("only when the program calls listen() again"))
+    );
 }
 
 #[test]
@@ -64,11 +66,13 @@ fn more_arrivals_than_accepts_are_told_as_rates_and_no_backlog_is_proposed() {
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.knobs.len()), ("accept_queue_slow", 0));
     assert!(
-        verdict.summary.contains("accepts 210 connections per second and 340 arrive"),
+        verdict
+            .summary
+            .contains("340 connections arrived per second, and nginx (pid 812) accepted 210 per second"),
         "{}",
         verdict.summary
     );
-    assert!(verdict.advice.iter().any(|advice| advice.contains("SYN_RECV are a consequence")));
+    assert!(verdict.advice.iter().any(|advice| advice.contains("SYN_RECV: they are a consequence")));
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn a_process_that_accepts_nothing_is_stalled_and_not_short_of_backlog() {
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.impact), ("accept_queue_stalled", Impact::NeverServed));
     assert!(
-        verdict.summary.starts_with("nginx (pid 812) has accepted nothing for 12.0 s"),
+        verdict.summary.starts_with("nginx (pid 812) accepted nothing for 12.0 s"),
         "{}",
         verdict.summary
     );
@@ -134,7 +138,7 @@ fn two_ghosts_are_worse_than_eight_hundred_drops() {
     mail.port = 25;
     let key = AccountKey::Listener { socket: SocketId(1), at: mail };
     let mail = Evidence { subject: Subject::Account(AccountId(1), key), ..evidence };
-    assert!(first(&mail).clients_see.contains("SMTP the server speaks first"));
+    assert!(first(&mail).clients_see.contains("SMTP the server sends first"));
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn handshakes_given_up_early_name_the_sysctl_and_the_ages() {
     };
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.knobs[0].proposed.as_str()), ("expired_handshakes", "5"));
-    assert!(verdict.summary.contains("8.1 to 12.8 s after it"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("reset them 8.1 to 12.8 s later"), "{}", verdict.summary);
     let default = Evidence {
         settings: SysctlValues { synack_retries: Some(5), ..SysctlValues::default() },
         ..evidence
@@ -175,7 +179,7 @@ fn drops_by_the_last_quarter_are_neither_queue_s() {
     let settings = SysctlValues { max_syn_backlog: Some(64), syncookies: Some(0), ..SysctlValues::default() };
     let verdict = first(&Evidence { settings, ..charged(drops(DropKind::SynBacklogReserve, 151)) });
     assert_eq!(verdict.rule, "syn_backlog_reserve");
-    assert!(verdict.summary.contains("48 of tcp_max_syn_backlog=64"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("more than 48 handshakes"), "{}", verdict.summary);
 }
 
 #[test]
@@ -197,7 +201,7 @@ fn a_keep_alive_race_is_no_queue_problem_and_tells_the_clients_time_out() {
         IdleLimit { least: Duration::from_millis(4_950), most: Duration::from_millis(5_080), connections: 7 };
     let told_otherwise = first(&Evidence { idle_limit: Some(Idle::Seen(seen)), ..evidence.clone() });
     assert!(
-        told_otherwise.summary.contains("5.0 to 5.1 s, as 7 of them showed"),
+        told_otherwise.summary.contains("5.0 to 5.1 s (seen on 7 connections)"),
         "{}",
         told_otherwise.summary
     );
@@ -265,7 +269,7 @@ fn what_is_not_known_is_said_and_makes_it_less_sure() {
     let verdict = first(&bare);
     assert_eq!((verdict.rule, verdict.confidence), ("accept_queue_burst", Confidence::Low));
     assert!(
-        verdict.missing.contains(&"how many connections came and were accepted"),
+        verdict.missing.contains(&"how many connections arrived and were accepted"),
         "{:?}",
         verdict.missing
     );

@@ -3,6 +3,7 @@
 mod counterfactual;
 mod gathered;
 mod incidents;
+mod sentences;
 mod silence;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
