@@ -4,6 +4,8 @@
 
 mod alarm;
 mod compare;
+#[cfg(test)]
+mod compare_tests;
 mod feed;
 mod live;
 mod recorded;
