@@ -1,8 +1,14 @@
 //! Composition root of `netqueue daemon` and `netqueue replay`.
 //!
-//! Resolves the configuration, builds the parts, starts the tasks, and stops them within bounds.
+//! Resolves the configuration, builds the parts, starts the tasks, and stops them in order and within bounds:
+//! the server, whose requests the pipeline still answers; the pipeline, after a last reading; the event log
+//! and the notifications, which get that reading; the programs.
 
-use std::{fs::File, io, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc};
+mod stop;
+
+use std::{
+    fs::File, future::Future, io, io::IsTerminal as _, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
 
 use anyhow::Context as _;
 use netqueue_domain::{Aggregator, AggregatorSettings, Features, Keep, Netns, Timestamp};
@@ -10,7 +16,9 @@ use netqueue_kernel::{self as kernel, EventAllowance, LoadSettings};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -25,8 +33,12 @@ use crate::{
     privileges,
     recording::{Header, Reader},
     service_manager, snapshots, ui,
-    web::{self, AuthConfig, Exposure},
+    web::{self, AuthConfig, Drained, Exposure},
 };
+use stop::Stop;
+
+/// Time limit for the last notifications, once the pipeline has stopped.
+const NOTIFY: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until SIGTERM or SIGINT, or until the kernel side fails.
 ///
@@ -133,7 +145,7 @@ impl Front {
         Ok(Self { server, secured })
     }
 
-    /// Serves the pipeline's snapshots until SIGTERM or SIGINT.
+    /// Serves the pipeline's snapshots until SIGTERM or SIGINT, and then stops in order.
     async fn serve<S: Source>(
         self,
         config: &Config,
@@ -141,7 +153,7 @@ impl Front {
         mut pipeline: Pipeline<S>,
     ) -> anyhow::Result<()> {
         let Self { server, secured } = self;
-        let stop = stop_signals()?;
+        let stop = Stop::on_signals(servers)?;
         reload_on_hangup(Arc::clone(&secured))?;
         let told = delivery::DeliveryMetrics::new()?;
         let (publisher, snapshots) = snapshots::channel(pipeline.refresh().await);
@@ -160,22 +172,52 @@ impl Front {
 
         // Best effort, and counted. On the pipeline's thread: another one would have to be woken for each
         // snapshot.
+        let mut deliveries = JoinSet::new();
         for target in targets(config) {
             let instance = instance(server.local_addr());
-            tokio::spawn(delivery::deliver(target, instance, snapshots.clone(), told.clone()));
+            deliveries.spawn(delivery::deliver(target, instance, snapshots.clone(), told.clone()));
         }
 
         // Essential: without the pipeline there is nothing to serve, and without the server nobody reads what
         // it attributes.
-        let served = servers.spawn(server.serve(router, exposure, stopped(stop.clone())));
-        tokio::select! {
-            outcome = pipeline.run(publisher, stopped(stop)) => outcome,
-            drained = served => {
-                let drained = drained.context("the web server failed")?.context("the web server cannot serve")?;
-                tracing::info!(cut = drained.cut, "stopped serving");
-                Ok(())
-            }
+        let served = servers.spawn(server.serve(router, exposure, stop.clone().asked()));
+        // Dropped once nobody is left whom a snapshot could serve.
+        let (serving, all_served) = oneshot::channel::<()>();
+        let drained = async {
+            drained(served, stop.clone()).await?;
+            drop(serving);
+            Ok(())
+        };
+        let ended = pipeline.run(publisher, stop.clone().asked(), async {
+            let _dropped = all_served.await;
+        });
+        let (source, ()) = tokio::try_join!(ended, drained)?;
+        deliver_last(deliveries, stop.insisted()).await;
+        drop(source);
+        Ok(())
+    }
+}
+
+/// Waits until the server has stopped, or until somebody insists that it be cut off.
+async fn drained(mut served: JoinHandle<io::Result<Drained>>, stop: Stop) -> anyhow::Result<()> {
+    tokio::select! {
+        drained = &mut served => {
+            let drained = drained.context("the web server failed")?.context("the web server cannot serve")?;
+            tracing::info!(cut = drained.cut, "stopped serving");
         }
+        () = stop.insisted() => served.abort(),
+    }
+    Ok(())
+}
+
+/// Waits until each target was told of the last snapshot, for a limited time.
+async fn deliver_last(mut deliveries: JoinSet<()>, insisted: impl Future<Output = ()>) {
+    let all = async { while deliveries.join_next().await.is_some() {} };
+    tokio::select! {
+        told = timeout(NOTIFY, all) => if told.is_err() {
+            tracing::warn!("a target was not told of the last spikes in time");
+        },
+        () = insisted => {}
     }
 }
 
@@ -242,22 +284,6 @@ fn start_log(config: &LogConfig, programs: Option<tracing::Level>) {
     let _set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
-/// Returns a channel that becomes true after SIGTERM or SIGINT.
-fn stop_signals() -> anyhow::Result<watch::Receiver<bool>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "stopping");
-        service_manager::stopping();
-        sender.send_replace(true);
-    });
-    Ok(receiver)
-}
-
 /// Reloads the web configuration on SIGHUP, as POST /-/reload does.
 fn reload_on_hangup(secured: Arc<AuthConfig>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
@@ -272,7 +298,27 @@ fn reload_on_hangup(secured: Arc<AuthConfig>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which happens only after it sent the value.
-    let _said = stop.wait_for(|stopping| *stopping).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times after which a service manager kills, in seconds, as these files set it.
+    const PATIENCE: [(&str, &str); 4] = [
+        (include_str!("../../deploy/systemd/netqueue.service"), "TimeoutStopSec="),
+        (include_str!("../../deploy/systemd/netqueue-counts.service"), "TimeoutStopSec="),
+        (include_str!("../../deploy/kubernetes/base/netqueue.yaml"), "terminationGracePeriodSeconds: "),
+        (
+            include_str!("../../deploy/kubernetes/chart/templates/daemonset.yaml"),
+            "terminationGracePeriodSeconds: ",
+        ),
+    ];
+
+    #[test]
+    fn the_daemon_has_stopped_before_a_service_manager_kills_it() {
+        for (file, key) in PATIENCE {
+            let seconds = file.lines().find_map(|line| line.trim().strip_prefix(key)).expect(key);
+            let patience = Duration::from_secs(seconds.parse().expect("a number"));
+            assert!(web::DRAIN + NOTIFY + Duration::from_secs(2) <= patience, "{key}{seconds}");
+        }
+    }
 }

@@ -41,6 +41,7 @@ impl<T> Asked<T> {
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     latest: watch::Receiver<Arc<Snapshot>>,
+    last: watch::Receiver<Option<Arc<Snapshot>>>,
     followers: Arc<AtomicUsize>,
     requests: mpsc::Sender<Request>,
 }
@@ -49,6 +50,8 @@ pub struct Snapshots {
 #[derive(Debug)]
 pub struct Publisher {
     latest: watch::Sender<Arc<Snapshot>>,
+    /// Last snapshot of all subscriptions, once they end.
+    last: watch::Sender<Option<Arc<Snapshot>>>,
     followers: Arc<AtomicUsize>,
     requests: mpsc::Receiver<Request>,
 }
@@ -59,11 +62,16 @@ pub fn channel(first: Snapshot) -> (Publisher, Snapshots) {
     /// Requests that may wait at once; further requesters wait until one is taken.
     const WAITING: usize = 64;
     let (latest, latest_receiver) = watch::channel(Arc::new(first));
+    let (last, last_receiver) = watch::channel(None);
     let (sender, requests) = mpsc::channel(WAITING);
     let followers = Arc::<AtomicUsize>::default();
-    let snapshots =
-        Snapshots { latest: latest_receiver, followers: Arc::clone(&followers), requests: sender };
-    (Publisher { latest, followers, requests }, snapshots)
+    let snapshots = Snapshots {
+        latest: latest_receiver,
+        last: last_receiver,
+        followers: Arc::clone(&followers),
+        requests: sender,
+    };
+    (Publisher { latest, last, followers, requests }, snapshots)
 }
 
 impl Snapshots {
@@ -82,7 +90,13 @@ impl Snapshots {
     #[must_use]
     pub fn live(&self) -> Live {
         self.followers.fetch_add(1, Ordering::Relaxed);
-        Live { latest: self.latest.clone(), followers: Arc::clone(&self.followers) }
+        Live { latest: self.latest.clone(), last: self.last.clone(), followers: Arc::clone(&self.followers) }
+    }
+
+    /// Returns whether the daemon is stopping: requests are still answered, subscriptions have ended.
+    #[must_use]
+    pub fn are_ending(&self) -> bool {
+        self.last.borrow().is_some()
     }
 
     /// Returns a snapshot taken after this call; after two seconds without one, the latest (see its
@@ -116,6 +130,7 @@ impl Snapshots {
 #[derive(Debug)]
 pub struct Live {
     latest: watch::Receiver<Arc<Snapshot>>,
+    last: watch::Receiver<Option<Arc<Snapshot>>>,
     followers: Arc<AtomicUsize>,
 }
 
@@ -126,16 +141,30 @@ impl Drop for Live {
 }
 
 impl Live {
-    /// Returns the latest snapshot.
+    /// Returns the latest snapshot; the last one of the subscription once that ends.
     #[must_use]
     pub fn latest(&self) -> Arc<Snapshot> {
-        self.latest.borrow().clone()
+        let last = self.last.borrow().clone();
+        last.unwrap_or_else(|| self.latest.borrow().clone())
+    }
+
+    /// Returns whether the subscription ends, so that no snapshot follows the latest.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.last.borrow().is_some()
     }
 
     /// Waits for a snapshot that [`Self::latest`] has not returned yet.
     /// False if there will be none because the daemon stops.
     pub async fn changed(&mut self) -> bool {
-        self.latest.changed().await.is_ok()
+        if self.is_ending() {
+            return self.last.has_changed().unwrap_or(false) && self.last.changed().await.is_ok();
+        }
+        tokio::select! {
+            biased;
+            changed = self.latest.changed() => changed.is_ok(),
+            last = self.last.changed() => last.is_ok(),
+        }
     }
 }
 
@@ -149,6 +178,13 @@ impl Publisher {
     /// Waits for the next request; `None` if no requester is left.
     pub async fn request(&mut self) -> Option<Request> {
         self.requests.recv().await
+    }
+
+    /// Publishes the last snapshot of all subscriptions, those to come as well.
+    /// Further ones are only for who asks.
+    pub fn end_subscriptions(&self, last: Arc<Snapshot>) {
+        self.publish(Arc::clone(&last));
+        self.last.send_replace(Some(last));
     }
 
     /// Publishes a snapshot.

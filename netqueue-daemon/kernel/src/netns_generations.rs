@@ -38,12 +38,6 @@ impl NetnsGenerations {
         Arc::new(move |inode| numbers.now(inode))
     }
 
-    /// Returns whether the namespace has ended: its number is free, or belongs to another.
-    #[must_use]
-    pub fn has_ended(&self, netns: Netns) -> bool {
-        self.now(netns.inode) != netns
-    }
-
     /// Returns whether namespaces that have this number one after another are distinguished.
     #[must_use]
     pub fn tells(&self, inode: u32) -> bool {

@@ -10,9 +10,10 @@ pub(super) async fn healthy() -> &'static str {
     "netqueue is healthy.\n"
 }
 
-/// Readiness: 503 with the reason until every required probe is attached.
+/// Readiness: 503 with the reason until every required probe is attached, and once the daemon stops.
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
-    match unready(&api.snapshots.latest()) {
+    let stopping = api.snapshots.are_ending().then(|| "the daemon stops".to_owned());
+    match stopping.or_else(|| unready(&api.snapshots.latest())) {
         None => Ok("netqueue is ready.\n"),
         Some(reason) => Err(Problem::unavailable(format!("not ready: {reason}"))),
     }

@@ -42,6 +42,9 @@ pub(super) const SUBSCRIBERS: usize = 32;
 const TURN: usize = 1000;
 /// Time without a read after which a client is disconnected.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Time in which a client that is behind gets the rest before a stream ends because the daemon stops.
+/// Well below the server's limit for requests in progress; a client resumes where its stream ended.
+const REST: Duration = Duration::from_secs(2);
 /// Interval of comments while there are no messages.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -100,6 +103,8 @@ struct Subscriber {
     newest_spike: u64,
     /// Time when the client last took a frame.
     taken: Instant,
+    /// Time when the daemon was first seen to stop.
+    stopping: Option<Instant>,
     ended: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -125,6 +130,7 @@ impl Subscriber {
             spikes: BTreeSet::new(),
             newest_spike: snapshot.spikes.last().map_or(0, |spike| spike.id),
             taken: Instant::now(),
+            stopping: None,
             ended: false,
             _place: place,
         };
@@ -145,6 +151,9 @@ impl Subscriber {
             self.end("slow", "the client took nothing for 15 seconds");
         }
         loop {
+            if self.live.is_ending() && self.stopping.get_or_insert_with(Instant::now).elapsed() > REST {
+                self.stop();
+            }
             if let Some(frame) = self.ready.take() {
                 self.taken = Instant::now();
                 return Some(frame);
@@ -158,7 +167,7 @@ impl Subscriber {
                 if self.ready.is_empty() {
                     match timeout_at(self.taken + HEARTBEAT, self.live.changed()).await {
                         Ok(true) => {}
-                        Ok(false) => self.end("stopping", "the daemon stops"),
+                        Ok(false) => self.stop(),
                         Err(_elapsed) => self.ready.comment("heartbeat"),
                     }
                 }
@@ -219,6 +228,13 @@ impl Subscriber {
 
     fn say(&mut self, snapshot: &Snapshot, name: &str, data: &impl Serialize) {
         self.ready.say(name, Some(Cursor::at(snapshot, self.last)), data);
+    }
+
+    /// Ends the stream because the daemon stops, once.
+    fn stop(&mut self) {
+        if !self.ended {
+            self.end("stopping", "the daemon stops");
+        }
     }
 
     fn end(&mut self, reason: &str, detail: &str) {

@@ -238,3 +238,41 @@ async fn a_spike_is_told_when_it_begins_and_when_it_is_over() {
     daemon.publish(second + 1);
     assert_eq!(next(&mut ordinary).await.0, "reset");
 }
+
+#[tokio::test]
+async fn a_daemon_that_stops_tells_what_there_is_and_the_end_and_still_answers() {
+    let mut daemon = Daemon::start(1 << 20);
+    let mut body = daemon.follow("", None).await;
+    daemon.queues.observe(drop_event(1, 1));
+    daemon.publish(1);
+    daemon.publisher.end_subscriptions(Arc::new(daemon.queues.snapshot(at(1))));
+    daemon.queues.observe(drop_event(2, 1));
+    daemon.publish(2);
+    assert_eq!(next(&mut body).await.0, "drop");
+    let (name, _, end) = next(&mut body).await;
+    assert_eq!((name.as_str(), &end["reason"]), ("end", &"stopping".into()));
+    assert_eq!(body.part().await, None);
+    // A stream that is asked for on a connection that is still open.
+    assert_eq!(next(&mut daemon.follow("", None).await).await.0, "end");
+    let request = Request::get("/-/ready").body(Body::empty()).expect("a request");
+    let ready = daemon.router.clone().oneshot(request).await.expect("an answer");
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let why = ready.into_body().collect().await.expect("whole").to_bytes();
+    assert!(String::from_utf8_lossy(&why).contains("not ready: the daemon stops"), "{why:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_far_behind_when_the_daemon_stops_gets_the_end_in_time() {
+    let mut daemon = Daemon::start(1 << 20);
+    let mut body = daemon.follow("", None).await;
+    (1..=6000).for_each(|second| daemon.queues.observe(drop_event(second, 1)));
+    daemon.publisher.end_subscriptions(Arc::new(daemon.queues.snapshot(at(6000))));
+    let mut frames = 0;
+    while next(&mut body).await.0 != "end" {
+        // The rest of the frame.
+        body.unread.clear();
+        tokio::time::advance(Duration::from_millis(900)).await;
+        frames += 1;
+    }
+    assert_eq!((frames, body.part().await), (3, None));
+}

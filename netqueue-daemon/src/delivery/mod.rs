@@ -55,12 +55,14 @@ impl DeliveryMetrics {
     }
 }
 
-/// Delivers to `target` until there are no more snapshots.
+/// Delivers to `target` until there are no more snapshots; the last one is examined whenever it comes.
 pub async fn deliver(target: Target, instance: String, mut snapshots: Snapshots, tally: DeliveryMetrics) {
     let (mut outbox, mut looked) = (Outbox::new(target.kind().refresh()), None::<Instant>);
     tracing::info!(%target, "spikes are told");
-    while snapshots.changed().await {
-        if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+    let mut more = true;
+    while more {
+        more = snapshots.changed().await;
+        if more && looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             continue;
         }
         looked = Some(Instant::now());
@@ -91,5 +93,44 @@ async fn step(
             tally.add(target.kind(), "refused", 1);
             tracing::warn!(%target, %error, again_in_seconds = pause.as_secs(), "a spike could not be told");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use netqueue_domain::{Aggregator, AggregatorSettings, Netns, Timestamp};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::snapshots;
+
+    #[tokio::test]
+    async fn the_last_snapshot_is_told_however_soon_it_follows_another() {
+        let aggregator =
+            Aggregator::new(AggregatorSettings::of(Netns::at_attach(1)), Timestamp::from_nanos(1));
+        let quiet = || aggregator.snapshot(Timestamp::from_nanos(2));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = format!("http://{}/", listener.local_addr().expect("an address"));
+        let target = Target::new(Kind::Webhook, place.parse().expect("a place"));
+        let (publisher, snapshots) = snapshots::channel(quiet());
+        let told = DeliveryMetrics::new().expect("counters");
+        let delivering = tokio::spawn(deliver(target, "here".to_owned(), snapshots, told.clone()));
+        publisher.publish(Arc::new(quiet()));
+        tokio::task::yield_now().await;
+        let spikes = Arc::from([message::tests::spike(1)]);
+        publisher.publish(Arc::new(Snapshot { spikes, ..quiet() }));
+        drop(publisher);
+        let (mut client, _) = listener.accept().await.expect("a notification");
+        let mut request = [0; 4096];
+        let read = client.read(&mut request).await.expect("a request");
+        assert!(String::from_utf8_lossy(&request[..read]).starts_with("POST / HTTP/1.1"));
+        client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("answered");
+        delivering.await.expect("it ends");
+        assert_eq!(told.collector().with_label_values(&["webhook", "delivered"]).get(), 1);
     }
 }

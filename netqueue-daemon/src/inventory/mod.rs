@@ -25,7 +25,7 @@ mod search;
 mod sock_diag;
 mod sysctls;
 #[cfg(test)]
-mod tree;
+pub(crate) mod tree;
 
 pub use idle::Raced;
 pub use namespaces::{Namespaces, ReadError};

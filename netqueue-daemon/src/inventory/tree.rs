@@ -9,30 +9,30 @@ use std::{
 use netqueue_domain::KernelCounter;
 
 /// Directory, removed when dropped.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     _root: tempfile::TempDir,
     proc: PathBuf,
 }
 
 impl Tree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let proc = root.path().join("proc");
         fs::create_dir_all(proc.join("self")).expect("made");
         Self { _root: root, proc }
     }
 
-    pub(super) fn proc(&self) -> &Path {
+    pub(crate) fn proc(&self) -> &Path {
         &self.proc
     }
 
     /// Adds a process with one thread.
-    pub(super) fn process(&self, pid: u32, inode: u32) {
+    pub(crate) fn process(&self, pid: u32, inode: u32) {
         self.thread(pid, pid, inode);
     }
 
     /// Adds or moves a thread. The process's own entries are those of the thread with its number.
-    pub(super) fn thread(&self, pid: u32, tid: u32, inode: u32) {
+    pub(crate) fn thread(&self, pid: u32, tid: u32, inode: u32) {
         let process = self.proc.join(pid.to_string());
         self.task(&process.join("task").join(tid.to_string()), inode);
         if pid == tid {
@@ -48,12 +48,12 @@ impl Tree {
         symlink(format!("net:[{}]", inode), &link).expect("linked");
     }
 
-    pub(super) fn cgroup(&self, pid: u32, text: &str) {
+    pub(crate) fn cgroup(&self, pid: u32, text: &str) {
         fs::write(self.proc.join(pid.to_string()).join("cgroup"), text).expect("written");
     }
 
     /// Sets every counter of a thread's namespace to `number`.
-    pub(super) fn counts(&self, pid: u32, tid: u32, number: u64) {
+    pub(crate) fn counts(&self, pid: u32, tid: u32, number: u64) {
         let net = self.proc.join(format!("{pid}/task/{tid}/net"));
         let names = KernelCounter::ALL.map(KernelCounter::as_str).join(" ");
         let values = format!(" {number}").repeat(KernelCounter::ALL.len());
@@ -64,17 +64,17 @@ impl Tree {
     }
 
     /// Ends a process and all its threads.
-    pub(super) fn end(&self, pid: u32) {
+    pub(crate) fn end(&self, pid: u32) {
         fs::remove_dir_all(self.proc.join(pid.to_string())).expect("it was there");
     }
 
     /// Binds a file of `ip netns` to a namespace; it cannot be opened.
-    pub(super) fn name(&self, name: &str, inode: u32) {
+    pub(crate) fn name(&self, name: &str, inode: u32) {
         let line = format!("601 24 0:4 net:[{inode}] /run/netns/{name} rw shared:300 - nsfs nsfs rw\n");
         fs::write(self.proc.join("self/mountinfo"), line).expect("written");
     }
 
-    pub(super) fn unname(&self) {
+    pub(crate) fn unname(&self) {
         fs::remove_file(self.proc.join("self/mountinfo")).expect("it was there");
     }
 }

@@ -3,14 +3,17 @@
 //! Namespaces are found by searches, read in bounded portions, compared again while a drop is in progress,
 //! and compared for the last time when they end.
 
-use std::{path::Path, sync::Arc, time::Duration, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, Observation, SearchCost};
-use netqueue_kernel::NetnsGenerations;
+use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost};
 use tokio::task::JoinHandle;
 
 use super::{
-    Feed, Live,
+    Feed,
     schedule::{Due, Searches, Sums},
 };
 use crate::{
@@ -22,13 +25,31 @@ use crate::{
 const SETTLE: u32 = 5;
 /// Namespaces read between two readings of what is attributed.
 const TOGETHER: usize = 8;
-const PROC: &str = "/proc";
 const UNTOLD: &str = "its inode number is one of those whose namespaces are not told apart";
 
+/// Attributed side of the comparison.
+pub(super) trait Charges {
+    /// Reads what is attributed to each namespace, and applies it.
+    fn read_sums(&mut self, feed: &mut Feed) -> Sums;
+
+    /// Takes the final counters of the namespaces that ended since the last call.
+    fn take_finals(&mut self) -> Vec<NetnsFinal>;
+}
+
+/// Owners of inode numbers, which the kernel gives to one namespace after another.
+pub(super) trait Generations: Send + Sync + 'static {
+    /// Returns the namespace that has the number now, or had it last.
+    fn now(&self, inode: u32) -> Netns;
+
+    /// Returns whether namespaces that have this number one after another are distinguished.
+    fn tells(&self, inode: u32) -> bool;
+}
+
 /// Namespaces found so far, and the state of searching and comparing them.
-pub(super) struct Comparison {
+pub(super) struct Comparison<N> {
     host: Netns,
-    numbers: Arc<NetnsGenerations>,
+    proc: PathBuf,
+    numbers: Arc<N>,
     generation_of: Numbering,
     namespaces: Namespaces,
     due: Due,
@@ -43,13 +64,16 @@ struct Running {
     wanted: Vec<Netns>,
 }
 
-impl Comparison {
-    pub(super) fn new(host: Netns, numbers: Arc<NetnsGenerations>) -> Self {
+impl<N: Generations> Comparison<N> {
+    /// Compares the namespaces found below `proc`.
+    pub(super) fn new(host: Netns, proc: &Path, numbers: Arc<N>) -> Self {
+        let owner = Arc::clone(&numbers);
         Self {
             host,
-            generation_of: numbers.generation_of(),
+            proc: proc.to_owned(),
+            generation_of: Arc::new(move |inode| owner.now(inode)),
             numbers,
-            namespaces: Namespaces::new(Path::new(PROC)),
+            namespaces: Namespaces::new(proc),
             due: Due::default(),
             searches: Searches::new(Duration::ZERO, Instant::now()),
             running: None,
@@ -69,8 +93,9 @@ impl Comparison {
         denied.into_iter()
     }
 
+    /// Returns whether the namespace has ended: its number is free, or belongs to another.
     fn is_over(&self, netns: Netns) -> bool {
-        self.numbers.has_ended(netns)
+        self.numbers.now(netns.inode) != netns
     }
 
     /// Returns whether a namespace is distinguished from others with its number.
@@ -93,8 +118,8 @@ impl Comparison {
     }
 
     fn search(&self, depth: Depth) -> JoinHandle<Search> {
-        let generation_of = Arc::clone(&self.generation_of);
-        tokio::task::spawn_blocking(move || search(Path::new(PROC), depth, &*generation_of))
+        let (proc, generation_of) = (self.proc.clone(), Arc::clone(&self.generation_of));
+        tokio::task::spawn_blocking(move || search(&proc, depth, &*generation_of))
     }
 
     /// Returns the result of a search that has ended.
@@ -126,20 +151,18 @@ impl Comparison {
             self.due.forget(netns);
         }
     }
-}
 
-impl Live {
     /// Finds every existing namespace and takes the baseline of its comparison.
-    pub(super) async fn take_baselines(&mut self, feed: &mut Feed) {
+    pub(super) async fn take_baselines(&mut self, charges: &mut impl Charges, feed: &mut Feed) {
         /// Pause after which drops that were in progress at the first reading are charged.
         const LATER: Duration = Duration::from_millis(5);
-        let Ok(search) = self.comparison.search(Depth::Threads).await else { return };
-        let found = self.comparison.learn(search, &[]);
+        let Ok(search) = self.search(Depth::Threads).await else { return };
+        let found = self.learn(search, &[]);
         feed.tell(clock::now(), Observation::Namespaces(NamespaceNews { found, ..NamespaceNews::default() }));
-        let all: Vec<_> = self.comparison.namespaces.all().filter(|netns| netns.generation == 0).collect();
+        let all: Vec<_> = self.namespaces.all().filter(|netns| netns.generation == 0).collect();
         for look in 0..2 {
             let mut news = NamespaceNews::default();
-            for (netns, bracket) in self.sample(feed, &all, &mut news) {
+            for (netns, bracket) in self.sample(charges, feed, &all, &mut news) {
                 feed.tell(clock::now(), Observation::Baseline(netns, bracket));
             }
             tell(feed, news);
@@ -152,20 +175,19 @@ impl Live {
     /// Compares the counters of namespaces that are due, and of all that ended.
     /// A drop in progress, counted by the kernel and not yet charged, is waited for. A residual that persists
     /// is published, and not waited for again.
-    pub(super) async fn reconcile(&mut self, feed: &mut Feed) {
-        let sums = self.end_netns(feed);
+    pub(super) async fn reconcile(&mut self, charges: &mut impl Charges, feed: &mut Feed) {
+        let sums = self.end_netns(charges, feed);
         let mut news = NamespaceNews::default();
-        self.comparison.begin_search(&sums);
-        if let Some((search, wanted)) = self.comparison.searched().await {
-            news.found = self.comparison.learn(search, &wanted);
-            news.search = Some(self.comparison.cost);
+        self.begin_search(&sums);
+        if let Some((search, wanted)) = self.searched().await {
+            news.found = self.learn(search, &wanted);
+            news.search = Some(self.cost);
         }
         tell(feed, std::mem::take(&mut news));
-        let comparison = &self.comparison;
-        let known = comparison.namespaces.all().filter(|netns| comparison.tells(*netns));
-        let mut left = comparison.due.choose(comparison.host, known, &sums, Instant::now());
+        let known = self.namespaces.all().filter(|netns| self.tells(*netns));
+        let mut left = self.due.choose(self.host, known, &sums, Instant::now());
         for attempt in 1..=SETTLE {
-            for (netns, bracket) in self.sample(feed, &std::mem::take(&mut left), &mut news) {
+            for (netns, bracket) in self.sample(charges, feed, &std::mem::take(&mut left), &mut news) {
                 let last = feed.aggregator().balance(netns).copied();
                 feed.tell(clock::now(), Observation::Compared(netns, bracket));
                 let settled = |now: &NamespaceBalance| {
@@ -174,7 +196,7 @@ impl Live {
                 if attempt == SETTLE || feed.aggregator().balance(netns).is_none_or(settled) {
                     // What was charged during the reading may be in neither sum: then the namespace is due
                     // again.
-                    self.comparison.due.read(netns, bracket.before, Instant::now());
+                    self.due.read(netns, bracket.before, Instant::now());
                 } else {
                     left.push(netns);
                 }
@@ -189,21 +211,20 @@ impl Live {
 
     /// Reports the namespaces that ended, with their final counters compared to all their charges.
     /// Returns what is attributed to each namespace.
-    fn end_netns(&mut self, feed: &mut Feed) -> Sums {
-        let ended = self.attached.finals.drain();
+    fn end_netns(&mut self, charges: &mut impl Charges, feed: &mut Feed) -> Sums {
+        let ended = charges.take_finals();
         // Read after their end, so that these sums are final.
-        let sums = self.read(feed).sums();
-        self.comparison.forget_ended();
-        let comparison = &self.comparison;
+        let sums = charges.read_sums(feed);
+        self.forget_ended();
         let charged = |netns| sums.get(&netns).copied().unwrap_or_default();
-        let told = ended.into_iter().filter(|last| comparison.tells(last.netns));
+        let told = ended.into_iter().filter(|last| self.tells(last.netns));
         let known = feed.aggregator().living_namespaces();
         let unreported = sums.keys().filter(|netns| {
-            !comparison.tells(**netns) && feed.aggregator().why_not_compared(**netns) != Some(UNTOLD)
+            !self.tells(**netns) && feed.aggregator().why_not_compared(**netns) != Some(UNTOLD)
         });
         let news = NamespaceNews {
             finals: told.map(|last| (last, charged(last.netns))).collect(),
-            ended: known.filter(|netns| comparison.is_over(*netns)).collect(),
+            ended: known.filter(|netns| self.is_over(*netns)).collect(),
             not_compared: unreported.map(|netns| (*netns, UNTOLD.into())).collect(),
             ..NamespaceNews::default()
         };
@@ -214,16 +235,17 @@ impl Live {
     /// Reads the kernel's counters of these namespaces, each between two readings of what is attributed.
     fn sample(
         &mut self,
+        charges: &mut impl Charges,
         feed: &mut Feed,
         wanted: &[Netns],
         news: &mut NamespaceNews,
     ) -> Vec<(Netns, Bracket)> {
         let mut samples = Vec::with_capacity(wanted.len());
-        let mut before = self.read(feed).sums();
+        let mut before = charges.read_sums(feed);
         for some in wanted.chunks(TOGETHER) {
-            let generation_of = Arc::clone(&self.comparison.generation_of);
-            let read = self.comparison.namespaces.read(some, &*generation_of);
-            let after = self.read(feed).sums();
+            let generation_of = Arc::clone(&self.generation_of);
+            let read = self.namespaces.read(some, &*generation_of);
+            let after = charges.read_sums(feed);
             for (netns, read) in read {
                 match read {
                     Ok(kernel) => {
@@ -233,7 +255,7 @@ impl Live {
                     }
                     // The kernel side reports its end; while the namespace exists, another thread leads to
                     // it.
-                    Err(ReadError::Lost) => self.comparison.searches.want_threads(),
+                    Err(ReadError::Lost) => self.searches.want_threads(),
                     Err(error) => news.not_compared.push((netns, error.to_string().into())),
                 }
             }

@@ -101,6 +101,20 @@ impl Feed {
         self.recordings.push(recorder);
         Some(receiver)
     }
+
+    /// Ends the recordings in progress, which are complete up to now.
+    pub fn end_recordings(&mut self) {
+        self.recordings.clear();
+    }
+}
+
+#[cfg(test)]
+impl Feed {
+    /// Feeds an empty aggregator of a daemon in the namespace `host`, for the tests of what tells it.
+    pub(super) fn of(host: netqueue_domain::Netns) -> Self {
+        let settings = netqueue_domain::AggregatorSettings::of(host);
+        Self::new(Aggregator::new(settings, Timestamp::from_nanos(1)))
+    }
 }
 
 /// Hands events that the aggregator is about to receive to the event log.

@@ -1,12 +1,16 @@
 //! Source of observations from the running kernel: drains the ring buffer and reads the counts.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
-use netqueue_domain::{Changes, Health, LossReason, Observation, Obstacle, Timestamp};
-use netqueue_kernel::{self as kernel, Attached, Drained, Listens, Reading};
+use netqueue_domain::{Changes, Health, LossReason, Netns, NetnsFinal, Observation, Obstacle, Timestamp};
+use netqueue_kernel::{self as kernel, Attached, Drained, Listens, NetnsGenerations, Reading};
 use tokio::{io::unix::AsyncFd, time::Instant};
 
-use super::{Feed, Source, compare::Comparison};
+use super::{
+    Feed, Source,
+    compare::{Charges, Comparison, Generations},
+    schedule::Sums,
+};
 use crate::{
     clock,
     inventory::{
@@ -15,59 +19,41 @@ use crate::{
     },
 };
 
+const PROC: &str = "/proc";
 /// Records taken from the ring buffer before other tasks get their turn.
 const DRAIN: usize = 4096;
 /// Pause between two steps while slots are being returned to the kernel side.
 const HASTE: Duration = Duration::from_millis(100);
 
-/// Attached kernel side, and the inventory.
+/// Attached kernel side, and what is told when its counts are read.
+struct Side {
+    attached: Attached,
+    scanner: ScanCost,
+    undecodable_accounts: u64,
+    /// Time when the inventory was last notified that something is being charged.
+    stirred: Instant,
+}
+
+/// Kernel side, its comparison with the kernel's counters, and the inventory.
 pub struct Live {
-    pub(super) attached: Attached,
-    pub(super) comparison: Comparison,
+    side: Side,
+    comparison: Comparison<NetnsGenerations>,
     wakeups: AsyncFd<OwnedFd>,
     listens: Option<AsyncFd<OwnedFd>>,
-    scanner: ScanCost,
     /// Changes found by the inventory and not yet applied.
     found: Vec<Changes>,
     inventory_warnings: Vec<String>,
     undecodable_records: u64,
-    undecodable_accounts: u64,
     /// Number of listen() calls that could not be passed on to the inventory.
     listens_lost: u64,
     recycled: Instant,
-    /// Time when the inventory was last notified that something is being charged.
-    stirred: Instant,
     /// Obstacle that hides parts of the host from the daemon.
     hidden: Option<Obstacle>,
 }
 
-impl Live {
-    /// Takes over an attached kernel side.
-    ///
-    /// # Errors
-    /// The ring buffer cannot be watched, so that the daemon would see nothing.
-    pub fn new(attached: Attached, scanner: ScanCost, host: Host) -> io::Result<Self> {
-        let wakeups = attached.ring.wakeups()?;
-        let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
-        let comparison = Comparison::new(host.netns, Arc::clone(&attached.numbers));
-        Ok(Self {
-            attached,
-            comparison,
-            wakeups,
-            listens,
-            scanner,
-            found: Vec::new(),
-            inventory_warnings: Vec::new(),
-            undecodable_records: 0,
-            undecodable_accounts: 0,
-            listens_lost: 0,
-            recycled: Instant::now(),
-            stirred: Instant::now(),
-            hidden: host.obstacle,
-        })
-    }
-
-    pub(super) fn read(&mut self, feed: &mut Feed) -> Reading {
+impl Side {
+    /// Reads the counts, and applies what changed in them.
+    fn read(&mut self, feed: &mut Feed) -> Reading {
         self.attached.settle();
         let reading = self.attached.counters.read(clock::monotonic_epoch());
         self.undecodable_accounts = reading.undecodable;
@@ -84,12 +70,56 @@ impl Live {
         feed.tell_any(clock::now(), closed, Observation::Closed);
         reading
     }
+}
+
+impl Charges for Side {
+    fn read_sums(&mut self, feed: &mut Feed) -> Sums {
+        self.read(feed).sums()
+    }
+
+    fn take_finals(&mut self) -> Vec<NetnsFinal> {
+        self.attached.finals.drain()
+    }
+}
+
+impl Generations for NetnsGenerations {
+    fn now(&self, inode: u32) -> Netns {
+        self.now(inode)
+    }
+
+    fn tells(&self, inode: u32) -> bool {
+        self.tells(inode)
+    }
+}
+
+impl Live {
+    /// Takes over an attached kernel side.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be watched, so that the daemon would see nothing.
+    pub fn new(attached: Attached, scanner: ScanCost, host: Host) -> io::Result<Self> {
+        let wakeups = attached.ring.wakeups()?;
+        let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
+        let comparison = Comparison::new(host.netns, Path::new(PROC), Arc::clone(&attached.numbers));
+        Ok(Self {
+            side: Side { attached, scanner, undecodable_accounts: 0, stirred: Instant::now() },
+            comparison,
+            wakeups,
+            listens,
+            found: Vec::new(),
+            inventory_warnings: Vec::new(),
+            undecodable_records: 0,
+            listens_lost: 0,
+            recycled: Instant::now(),
+            hidden: host.obstacle,
+        })
+    }
 
     /// Applies what the inventory found.
     /// Charges up to now are read first, because they belong to the previous listeners.
     fn learn(&mut self, feed: &mut Feed, changes: Changes) {
         if !changes.listeners.is_empty() {
-            self.read(feed);
+            self.side.read(feed);
         }
         self.inventory_warnings.clone_from(&changes.warnings);
         feed.tell(clock::now(), Observation::Listeners(changes));
@@ -97,16 +127,16 @@ impl Live {
 
     /// Applies the traffic of listeners.
     fn flow(&mut self, feed: &mut Feed) {
-        let traffic = self.attached.traffic();
+        let traffic = self.side.attached.traffic();
         // Recorded from here on belongs to the next reading.
-        self.attached.begin_epoch();
+        self.side.attached.begin_epoch();
         let flowed = feed.aggregator().flowed(traffic);
         feed.tell_any(clock::now(), flowed, Observation::Traffic);
     }
 
     /// Returns slots of closed listeners to the kernel side; their counts are kept.
     fn reclaim(&mut self, feed: &mut Feed) {
-        let settled = self.attached.reclaim();
+        let settled = self.side.attached.reclaim();
         feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
         self.recycled = Instant::now();
     }
@@ -136,40 +166,40 @@ impl Source for Live {
     }
 
     async fn start(&mut self, feed: &mut Feed) {
-        self.take_baselines(feed).await;
+        self.comparison.take_baselines(&mut self.side, feed).await;
     }
 
     async fn ready(&mut self) -> io::Result<()> {
         tokio::select! {
             woken = self.wakeups.readable() => woken?.clear_ready(),
             woken = readable(self.listens.as_ref()) => woken?,
-            Some(changes) = self.scanner.changes.recv() => self.found.push(changes),
+            Some(changes) = self.side.scanner.changes.recv() => self.found.push(changes),
         }
         Ok(())
     }
 
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
-        if let Ok(listens) = &mut self.attached.listens {
-            self.listens_lost += self.scanner.waker.wake(listens.drain(clock::monotonic_epoch()));
+        if let Ok(listens) = &mut self.side.attached.listens {
+            self.listens_lost += self.side.scanner.waker.wake(listens.drain(clock::monotonic_epoch()));
         }
         for changes in std::mem::take(&mut self.found) {
             self.learn(feed, changes);
         }
         loop {
             let Drained { events, undecodable, more } =
-                self.attached.ring.drain(DRAIN, clock::monotonic_epoch());
+                self.side.attached.ring.drain(DRAIN, clock::monotonic_epoch());
             self.undecodable_records += undecodable;
             any |= !events.is_empty();
             // A charge precedes its event: an account unknown to the aggregator has counts to read.
             if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
-                let sums = self.read(feed).sums();
+                let sums = self.side.read(feed).sums();
                 self.comparison.begin_search(&sums);
             }
             if !events.is_empty() {
                 feed.tell(clock::now(), Observation::Events(events));
             }
-            if let Some(logger) = &mut self.attached.logger {
+            if let Some(logger) = &mut self.side.attached.logger {
                 logger.flush();
             }
             if !more {
@@ -179,10 +209,10 @@ impl Source for Live {
     }
 
     fn drain_urgent(&mut self, feed: &mut Feed) -> bool {
-        let recycling = self.attached.is_reclaiming();
+        let recycling = self.side.attached.is_reclaiming();
         if recycling && self.recycled.elapsed() >= HASTE {
-            self.attached.survey();
-            self.read(feed);
+            self.side.attached.survey();
+            self.side.read(feed);
             self.flow(feed);
             self.reclaim(feed);
         }
@@ -190,38 +220,39 @@ impl Source for Live {
     }
 
     fn poll_counters(&mut self, feed: &mut Feed) {
-        self.read(feed);
+        self.side.read(feed);
         feed.tick(clock::now());
     }
 
     async fn look(&mut self, feed: &mut Feed) {
         // Before the counts are read, so that a listener that was closed is closed in the next snapshot.
-        self.attached.survey();
+        self.side.attached.survey();
         follow_wall_clock(feed);
         self.reclaim(feed);
-        self.reconcile(feed).await;
+        self.comparison.reconcile(&mut self.side, feed).await;
         self.flow(feed);
         feed.tick(clock::now());
-        self.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
-        self.scanner.waker.watch(&self.scanner.raced, feed.aggregator().raced(clock::now()));
-        let scanner = self.scanner.cost.now();
-        let mut flow = self.attached.counters.flow();
-        flow.lost[LossReason::Undecodable as usize] = self.undecodable_records + self.undecodable_accounts;
+        self.side.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
+        self.side.scanner.waker.watch(&self.side.scanner.raced, feed.aggregator().raced(clock::now()));
+        let scanner = self.side.scanner.cost.now();
+        let mut flow = self.side.attached.counters.flow();
+        flow.lost[LossReason::Undecodable as usize] =
+            self.undecodable_records + self.side.undecodable_accounts;
         flow.listens_lost += self.listens_lost + scanner.calls_lost;
-        let trouble = self.attached.reclaim_trouble().map(str::to_owned);
+        let trouble = self.side.attached.reclaim_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
-        let late = self.attached.loaded_late();
+        let late = self.side.attached.loaded_late();
         let warnings = self.comparison.warnings().chain(late).chain(trouble).chain(inventory).collect();
         let health = Health {
-            probes: self.attached.probes(),
-            features: self.attached.features(),
+            probes: self.side.attached.probes(),
+            features: self.side.attached.features(),
             flow,
-            slots: self.attached.room(),
-            dropped_ack_cache: self.attached.dropped_ack_cache(),
+            slots: self.side.attached.room(),
+            dropped_ack_cache: self.side.attached.dropped_ack_cache(),
             scans: scanner,
             obstacles: kernel::switched_off().chain(self.hidden).collect(),
             warnings,
-            caveats: self.attached.caveats().into_iter().collect(),
+            caveats: self.side.attached.caveats().into_iter().collect(),
         };
         feed.tell(clock::now(), Observation::Health(health));
     }

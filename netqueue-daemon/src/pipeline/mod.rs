@@ -4,10 +4,14 @@
 
 mod alarm;
 mod compare;
+#[cfg(test)]
+mod compare_tests;
 mod feed;
 mod live;
 mod recorded;
 mod schedule;
+#[cfg(test)]
+mod stopping_tests;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -66,6 +70,8 @@ pub trait Source: Send {
 pub struct Pipeline<S> {
     source: S,
     feed: Feed,
+    /// True once subscriptions and recordings have ended.
+    ending: bool,
 }
 
 /// Least time between two requested snapshots; requests meanwhile share the next one.
@@ -78,6 +84,7 @@ enum Wakeup {
     Drain,
     Wait(Request),
     Serve,
+    End,
     Stop,
 }
 
@@ -85,7 +92,7 @@ impl<S: Source> Pipeline<S> {
     /// Connects a source, and takes the baseline with which its counts are compared.
     pub async fn start(mut source: S, mut feed: Feed) -> Self {
         source.start(&mut feed).await;
-        Self { source, feed }
+        Self { source, feed, ending: false }
     }
 
     /// Reads everything now, and takes a snapshot.
@@ -97,15 +104,20 @@ impl<S: Source> Pipeline<S> {
 
     /// Runs until `stop`, publishing at least once a second and for every request.
     ///
+    /// At `ending`, which comes first, subscriptions and recordings get what there is and end; requests are
+    /// answered until `stop`. Then a last snapshot is published, and the event log is written to its end.
+    /// Returns the source, whose programs are attached until it is dropped.
+    ///
     /// # Errors
     /// The source is lost, so that the daemon sees nothing and must stop; or no descriptor is left for a
     /// timer.
     pub async fn run(
         mut self,
         mut publisher: Publisher,
+        ending: impl Future<Output = ()>,
         stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
-        let mut stop = std::pin::pin!(stop);
+    ) -> anyhow::Result<S> {
+        let (mut ending, mut stop) = (std::pin::pin!(ending), std::pin::pin!(stop));
         let mut alarm = Alarm::new()?;
         let (mut busy, mut published) = (false, Instant::now());
         let (mut watched, mut followed, mut waiting) = (published, published, Vec::new());
@@ -116,13 +128,23 @@ impl<S: Source> Pipeline<S> {
             let turn = tokio::select! {
                 biased;
                 () = &mut stop => Wakeup::Stop,
+                () = &mut ending, if !self.ending => Wakeup::End,
                 Some(request) = publisher.request() => Wakeup::Wait(request),
                 () = tokio::time::sleep_until(shared), if !waiting.is_empty() => Wakeup::Serve,
                 woken = self.source.ready() => { woken?; Wakeup::Drain }
                 rung = alarm.at(due) => { rung?; Wakeup::Drain }
             };
             match turn {
-                Wakeup::Stop => return Ok(()),
+                Wakeup::Stop => {
+                    publisher.publish(Arc::new(self.refresh().await));
+                    return Ok(self.source);
+                }
+                Wakeup::End => {
+                    publisher.end_subscriptions(Arc::new(self.refresh().await));
+                    published = Instant::now();
+                    self.feed.end_recordings();
+                    self.ending = true;
+                }
                 Wakeup::Wait(request) => waiting.push(request),
                 Wakeup::Drain => {
                     let any = self.source.drain(&mut self.feed);
@@ -168,6 +190,9 @@ impl<S: Source> Pipeline<S> {
             Request::Record(request) => {
                 let now = self.source.now();
                 request.answer(self.feed.record(now));
+                if self.ending {
+                    self.feed.end_recordings();
+                }
             }
         }
     }

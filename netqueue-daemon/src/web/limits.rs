@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// Time limit for requests in progress once the server stops.
+/// Long enough for any answer, and short enough to leave time to what follows before a service manager
+/// kills.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
 /// Limits of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -19,7 +24,7 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Size limit of a request's body in bytes.
     pub body_bytes: usize,
-    /// Time limit for requests in progress once the server stops.
+    /// See [`DRAIN`].
     pub drain: Duration,
 }
 
@@ -32,7 +37,7 @@ impl Default for Limits {
             unacknowledged: Duration::from_secs(20),
             head_bytes: 16 * 1024,
             body_bytes: 64 * 1024,
-            drain: Duration::from_secs(2),
+            drain: DRAIN,
         }
     }
 }

@@ -20,5 +20,5 @@ mod users;
 pub use access::Exposure;
 pub use auth_config::AuthConfig;
 pub use file::WebConfigError;
-pub use limits::Limits;
+pub use limits::{DRAIN, Limits};
 pub use server::{BindError, Drained, Server, bind};

@@ -3,17 +3,17 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, middleware::from_fn_with_state};
-use hyper_util::server::graceful::GracefulShutdown;
 use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 
 use super::{
-    AuthConfig, Exposure, Limits, connection,
+    AuthConfig, Exposure, Limits,
+    connection::{self, Stopping},
     guard::{Guard, guard},
 };
 
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// Serves `router` to clients that `exposure` admits, until `shutdown` is ready.
-    /// Then stops accepting, and gives requests in progress a moment.
+    /// Then takes no further connections, and answers the requests of those it has, within [`Limits::drain`].
     ///
     /// # Errors
     ///
@@ -123,24 +123,36 @@ impl Server {
             .layer(RequestBodyLimitLayer::new(limits.body_bytes))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request));
         let places = Arc::new(Semaphore::new(limits.connections));
-        let graceful = GracefulShutdown::new();
+        let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
+        let serve = |connections: &mut JoinSet<()>, stream, place| {
+            let (router, secured) = (router.clone(), Arc::clone(&secured));
+            let stopping = Stopping(stopping.clone());
+            connections.spawn(async move {
+                connection::serve(stream, router, limits, &secured, stopping).await;
+                drop(place);
+            });
+        };
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
-                (stream, place) = accept(&listener, &places) => {
-                    let (router, watcher, secured) = (router.clone(), graceful.watcher(), Arc::clone(&secured));
-                    connections.spawn(async move {
-                        connection::serve(stream, router, limits, &secured, watcher).await;
-                        drop(place);
-                    });
-                }
+                (stream, place) = accept(&listener, &places) => serve(&mut connections, stream, place),
+            }
+        }
+        stop.send_replace(true);
+        // Clients of these have connected, and may have asked: closing the listener would reset them.
+        let listener = listener.into_std()?;
+        while let Ok(place) = Arc::clone(&places).try_acquire_owned()
+            && let Ok((stream, _)) = listener.accept()
+        {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                serve(&mut connections, stream, Some(place));
             }
         }
         drop(listener);
-        Ok(drain(graceful, connections, limits.drain).await)
+        Ok(drain(connections, limits.drain).await)
     }
 }
 
@@ -164,9 +176,8 @@ async fn accept(
     }
 }
 
-async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> Drained {
+async fn drain(mut connections: JoinSet<()>, patience: Duration) -> Drained {
     let all_ended = async {
-        graceful.shutdown().await;
         while let Some(ended) = connections.join_next().await {
             report(ended);
         }

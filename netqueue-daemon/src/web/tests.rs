@@ -1,6 +1,7 @@
 //! Tests with clients that behave, and with clients that do not.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -163,6 +164,26 @@ async fn stopping_answers_what_is_in_progress_and_accepts_no_more() {
     assert_eq!(timeout(SOON, running.task).await.expect("in time").expect("ended"), Drained { cut: 0 });
     assert!(in_progress.await.expect("an answer").ends_with("done"));
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn stopping_answers_what_was_sent_and_not_read_yet() {
+    let running = run(Limits { header_read: SOON, ..short() }, quick()).await;
+    let ask = |keep: &str| {
+        // Blocking, so that the server does not get a turn in between.
+        let mut stream = std::net::TcpStream::connect(running.address).expect("connected");
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: {keep}\r\n\r\n");
+        io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
+        stream
+    };
+    let clients = [ask("close"), ask("keep-alive"), ask("close")];
+    running.stop.send(()).expect("it runs");
+    assert_eq!(timeout(SOON, running.task).await.expect("in time").expect("ended"), Drained { cut: 0 });
+    for mut client in clients {
+        let mut answer = String::new();
+        io::Read::read_to_string(&mut client, &mut answer).expect("an answer");
+        assert!(answer.ends_with("hello") && answer.contains("connection: close"), "{answer}");
+    }
 }
 
 #[tokio::test]
