@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use aya::{Ebpf, EbpfLoader, maps::RingBuf, programs::Program};
@@ -312,7 +313,7 @@ impl Attached {
     /// No later reading contains these counts. Call it about once a second, after a reading, and more often
     /// while [`Self::is_reclaiming`].
     pub fn reclaim(&mut self) -> Vec<(AccountKey, Counts)> {
-        self.reclaimer.step(ControlPrograms(&self.ebpf), &mut self.counters)
+        self.reclaimer.step(ControlPrograms(&self.ebpf), &mut self.counters, Instant::now())
     }
 
     /// Makes the kernel side charge what it deferred because another tracer hid a caller. Call it before a

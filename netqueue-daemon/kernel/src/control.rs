@@ -3,13 +3,19 @@
 //! The programs (netqueue-ebpf/src/control.rs) are attached to nothing and run by BPF_PROG_TEST_RUN: changing
 //! a map by system call would make the kernel skip every kprobe program on that CPU meanwhile.
 
+use std::io;
+
 use aya::{
     Ebpf,
     programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use netqueue_common::control_status;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::error::{AttachError, absent, refused};
+use super::{
+    error::{AttachError, absent, refused},
+    rcu,
+};
 
 /// A slot in one of its generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,26 +56,47 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), AttachError> {
     Ok(())
 }
 
+/// Steps in which the kernel side gives slots back.
+pub(super) trait SlotControl: Copy {
+    /// Checks whether the slot's listener still listens; if it does not, its end is recorded.
+    fn examine(self, slot_ref: SlotRef) -> ControlStatus;
+
+    /// Retires the slot: no program run that begins later finds it.
+    fn retire(self, slot_ref: SlotRef) -> ControlStatus;
+
+    /// Starts to wait until no program run that is under way can still use a retired slot.
+    fn begin_grace(self) -> oneshot::Receiver<io::Result<()>>;
+
+    /// Clears the slot and frees it. Call it a grace period after the slot was retired.
+    fn release(self, slot_ref: SlotRef) -> ControlStatus;
+}
+
 /// The loaded programs.
 #[derive(Clone, Copy)]
 pub(super) struct ControlPrograms<'a>(pub(super) &'a Ebpf);
 
-impl ControlPrograms<'_> {
-    /// Checks whether the slot's listener still listens; if it does not, its end is recorded.
-    pub(super) fn examine(self, SlotRef { slot, generation }: SlotRef) -> ControlStatus {
+impl SlotControl for ControlPrograms<'_> {
+    fn examine(self, SlotRef { slot, generation }: SlotRef) -> ControlStatus {
         self.run(EXAMINE, [slot, generation])
     }
 
-    /// Retires the slot: no program run that begins later finds it.
-    pub(super) fn retire(self, SlotRef { slot, generation }: SlotRef) -> ControlStatus {
+    fn retire(self, SlotRef { slot, generation }: SlotRef) -> ControlStatus {
         self.run(RETIRE, [slot, generation])
     }
 
-    /// Clears the slot and frees it. Call it a grace period after the slot was retired.
-    pub(super) fn release(self, SlotRef { slot, generation }: SlotRef) -> ControlStatus {
-        self.run(RELEASE, [slot, generation])
+    fn begin_grace(self) -> oneshot::Receiver<io::Result<()>> {
+        let (done, grace) = oneshot::channel();
+        // The receiver is gone if the pipeline has ended meanwhile.
+        spawn_blocking(move || drop(done.send(rcu::wait())));
+        grace
     }
 
+    fn release(self, SlotRef { slot, generation }: SlotRef) -> ControlStatus {
+        self.run(RELEASE, [slot, generation])
+    }
+}
+
+impl ControlPrograms<'_> {
     /// Samples the queues of one batch of listeners, from this slot on.
     pub(super) fn survey(self, first: u32) {
         // If the program cannot run, the last sample stays valid until the next one.

@@ -238,7 +238,7 @@ impl Counters {
         values
     }
 
-    /// Reads the slot's current owner and state; `None` if it is free.
+    /// Reads the slot's current owner and state; `None` if it is free or settled.
     fn look(&mut self, index: usize) -> Option<Slot> {
         let closed = self.accounts.words(index, WORDS - 2..WORDS - 1).next()?;
         let (generation, state) = self.state(index)?;
@@ -253,6 +253,11 @@ impl Counters {
             && known.slot_ref == slot_ref
         {
             return Some(Slot { closed, retired, ..known });
+        }
+        // A slot is retired while it is known, so this one was settled and could not be released yet: its
+        // counts are part of the sums.
+        if retired {
+            return None;
         }
         let owner = decode::account(&self.accounts.get(index).key, slot_ref.slot, generation);
         Some(Slot { slot_ref, owner, retired, closed, total: 0, moved: Instant::now() })

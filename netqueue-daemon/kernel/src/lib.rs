@@ -27,6 +27,8 @@ mod probes;
 mod program_misses;
 mod rcu;
 mod reclaim;
+#[cfg(test)]
+mod reclaim_tests;
 mod relocate;
 mod ring;
 mod room;

@@ -5,12 +5,11 @@
 use std::time::{Duration, Instant};
 
 use netqueue_domain::{AccountKey, Counts, SlotUse};
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::sync::oneshot;
 
 use super::{
-    control::{ControlPrograms, ControlStatus, SlotRef},
+    control::{ControlStatus, SlotControl, SlotRef},
     counters::{Counters, Slot},
-    rcu,
     slots::{Purpose, Slots},
 };
 
@@ -75,11 +74,12 @@ impl Reclaimer {
         self.trouble.is_none() && (self.grace.is_some() || !self.cleared.is_empty() || self.low)
     }
 
-    /// Goes one step further. Returns the final counts of the slots that are free now.
+    /// Goes one step further at `now`. Returns the final counts of the slots that are free now.
     pub(super) fn step(
         &mut self,
-        control: ControlPrograms<'_>,
+        control: impl SlotControl,
         counters: &mut Counters,
+        now: Instant,
     ) -> Vec<(AccountKey, Counts)> {
         if self.trouble.is_some() {
             return Vec::new();
@@ -88,24 +88,24 @@ impl Reclaimer {
         cleared.into_iter().for_each(|slot_ref| self.release(control, slot_ref));
         let settled = self.settle(control, counters);
         if self.grace.is_none() {
-            self.examine(control, counters);
-            self.retire(control, counters);
+            self.examine(control, counters, now);
+            self.retire(control, counters, now);
         }
         settled
     }
 
     /// Takes the counts of retired slots, once they are final, and frees the slots.
-    fn settle(&mut self, control: ControlPrograms<'_>, counters: &mut Counters) -> Vec<(AccountKey, Counts)> {
+    fn settle(&mut self, control: impl SlotControl, counters: &mut Counters) -> Vec<(AccountKey, Counts)> {
         match self.grace.as_mut().map(oneshot::Receiver::try_recv) {
             None | Some(Err(oneshot::error::TryRecvError::Empty)) => return Vec::new(),
             Some(Ok(Ok(()))) => self.grace = None,
             Some(Ok(Err(error))) => {
-                self.wait_again();
+                self.grace = Some(control.begin_grace());
                 tracing::warn!(%error, "membarrier failed; slots are given back later");
                 return Vec::new();
             }
             Some(Err(oneshot::error::TryRecvError::Closed)) => {
-                self.wait_again();
+                self.grace = Some(control.begin_grace());
                 return Vec::new();
             }
         }
@@ -117,14 +117,7 @@ impl Reclaimer {
         settled
     }
 
-    fn wait_again(&mut self) {
-        let (done, grace) = oneshot::channel();
-        // The receiver is gone if the pipeline has ended meanwhile.
-        spawn_blocking(move || drop(done.send(rcu::wait())));
-        self.grace = Some(grace);
-    }
-
-    fn release(&mut self, control: ControlPrograms<'_>, slot_ref: SlotRef) {
+    fn release(&mut self, control: impl SlotControl, slot_ref: SlotRef) {
         match control.release(slot_ref) {
             ControlStatus::Done => self.given_back[self.slots.purpose(slot_ref.slot) as usize] += 1,
             ControlStatus::Busy => self.cleared.push(slot_ref),
@@ -135,11 +128,11 @@ impl Reclaimer {
     }
 
     /// Finds closed listeners whose end was missed.
-    fn examine(&mut self, control: ControlPrograms<'_>, counters: &Counters) {
-        if self.examined.elapsed() < EXAMINE && !self.low {
+    fn examine(&mut self, control: impl SlotControl, counters: &Counters, now: Instant) {
+        if now.saturating_duration_since(self.examined) < EXAMINE && !self.low {
             return;
         }
-        self.examined = Instant::now();
+        self.examined = now;
         for slot in counters.slots().filter(|slot| !slot.is_closed() && !slot.retired) {
             if self.slots.purpose(slot.slot_ref.slot) == Purpose::Listener {
                 // The next reading shows the result.
@@ -148,28 +141,29 @@ impl Reclaimer {
         }
     }
 
-    fn retire(&mut self, control: ControlPrograms<'_>, counters: &Counters) {
+    fn retire(&mut self, control: impl SlotControl, counters: &Counters, now: Instant) {
         let listeners = self.of(counters, Purpose::Listener);
         let endpoints = self.of(counters, Purpose::Endpoint);
         let room = self.slots.number(Purpose::Listener) as usize;
         let (hurry, crowded) = (is_low(listeners.len(), room), is_low(endpoints.len(), room));
         self.low = hurry || crowded;
+        let rests = |slot: &Slot, time| now.saturating_duration_since(slot.moved) >= time;
         let gone = listeners.into_iter().filter(|slot| slot.is_closed());
-        let gone = gone.filter(|slot| hurry || slot.moved.elapsed() >= QUIET);
+        let gone = gone.filter(|slot| hurry || rests(slot, QUIET));
         let mut idle = if crowded {
             oldest(endpoints, room / 4)
         } else {
-            endpoints.into_iter().filter(|slot| slot.moved.elapsed() >= IDLE).collect()
+            endpoints.into_iter().filter(|slot| rests(slot, IDLE)).collect()
         };
         let others = self.of(counters, Purpose::Other).into_iter();
-        idle.extend(others.filter(|slot| slot.moved.elapsed() >= IDLE));
+        idle.extend(others.filter(|slot| rests(slot, IDLE)));
         for slot_ref in gone.chain(idle).map(|slot| slot.slot_ref).take(BATCH) {
             if control.retire(slot_ref) == ControlStatus::Done {
                 self.retired.push(slot_ref);
             }
         }
         if !self.retired.is_empty() {
-            self.wait_again();
+            self.grace = Some(control.begin_grace());
         }
     }
 
