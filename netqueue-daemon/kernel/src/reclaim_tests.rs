@@ -1,4 +1,4 @@
-//! Tests of giving slots back: after the grace period, with the owner gone, and with every count kept.
+//! Tests of giving slots back: after the grace period, when the owner is gone, with every count kept.
 //!
 //! The maps are files mapped into memory, and a machine imitates what the control programs do to them.
 
