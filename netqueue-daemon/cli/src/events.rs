@@ -35,7 +35,7 @@ pub struct EventFilter {
     /// After this time: RFC 3339 or unix seconds
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Charged to the account with this ID (see `netqueue listeners`)
+    /// Charged to the account with this ID (7 or id:7, see `netqueue listeners`)
     #[arg(long, value_name = "ID")]
     listener: Option<String>,
     /// In this network namespace: `host` or its inode number
@@ -67,7 +67,7 @@ impl EventFilter {
     pub fn query(&self, path: &str) -> Query {
         Query::new(path)
             .with("since", self.since.as_ref())
-            .with("listener", self.listener.as_ref())
+            .with("listener", self.listener.as_ref().map(|id| id.strip_prefix("id:").unwrap_or(id)))
             .with("netns", self.netns.as_ref())
             .with("addr", self.addr.as_ref())
             .with("port", self.port.as_ref())

@@ -141,7 +141,7 @@ fn print(
 fn choose(paper: &mut Output, selector: &Selector, meant: &[&Listener]) -> Result<(), Failure> {
     writeln!(
         paper.out,
-        "{} are {} accounts: choose one by its id",
+        "{} has {} accounts: choose one by its id",
         plain(&selector.to_string()),
         meant.len()
     )?;

@@ -1,6 +1,6 @@
 //! `netqueue events --follow`: a log that continues across restarts of the daemon and lost connections.
 
-use netqueue_api::{Event, Events, Spike};
+use netqueue_api::{Ended, Event, Events, Spike};
 use std::{io::Write as _, time::Duration};
 
 use anstyle::Style;
@@ -126,7 +126,11 @@ impl Log {
                 Ok(spike) => self.note(&rise(name == "spike_started", &spike)),
                 Err(error) => self.note(&format!("a spike that cannot be understood: {error}")),
             },
-            "end" => self.note("the daemon ended the stream"),
+            "end" => {
+                let ended = serde_json::from_str::<Ended>(&message.data);
+                let detail = ended.map_or(String::new(), |ended| format!(": {}", plain(&ended.detail)));
+                self.note(&format!("the daemon ended the stream{detail}"))
+            }
             _ => Ok(()),
         }
     }

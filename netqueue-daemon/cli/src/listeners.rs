@@ -105,7 +105,7 @@ fn sort(rows: &mut [&Listener], order: Order) {
 
 fn print(paper: &mut Output, rows: &[&Listener], now: &str) -> Result<(), Failure> {
     if rows.is_empty() {
-        writeln!(paper.out, "none that fits")?;
+        writeln!(paper.out, "no account matches")?;
         return Ok(());
     }
     table(rows, now).write(&mut paper.out, paper.width)?;

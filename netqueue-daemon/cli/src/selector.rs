@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use netqueue_api::{Listener, Subject};
+use netqueue_api::{AccountKind, Listener, Subject};
 
 /// One or several listeners, as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Selector {
     Port(u16),
     /// `0.0.0.0:80`, `[::]:80`.
     Address(SocketAddr),
+    /// `127.0.0.1:*`: all ports from which this host connects as a client.
+    ClientPorts(IpAddr),
     /// `id:7`.
     Id(String),
     /// `nginx`.
@@ -32,6 +34,9 @@ impl Selector {
         match self {
             Self::Port(port) => listener.port == Some(*port),
             Self::Address(at) => listener.port == Some(at.port()) && listener.addr == Some(at.ip()),
+            Self::ClientPorts(addr) => {
+                listener.kind == AccountKind::Ephemeral && listener.addr == Some(*addr)
+            }
             Self::Id(id) => listener.id == *id,
             Self::Process(name) => listener.process == *name,
             // Only verdicts name PIDs and units; rows of listeners do not.
@@ -46,6 +51,7 @@ impl Selector {
         match self {
             Self::Port(port) => subject.port == Some(*port),
             Self::Address(at) => subject.port == Some(at.port()) && subject.addr == Some(at.ip()),
+            Self::ClientPorts(addr) => subject.port.is_none() && subject.addr == Some(*addr),
             Self::Id(id) => subject.listener.as_ref() == Some(id),
             Self::Process(name) => process.is_some_and(|process| process.name == *name),
             Self::Pid(pid) => process.is_some_and(|process| process.pid == *pid),
@@ -58,7 +64,7 @@ impl FromStr for Selector {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected a port (80), an address and port (0.0.0.0:80, [::]:80), an id (id:7), a process (nginx, pid:812) or a unit (nginx.service)";
+        let expected = "expected a port (80), an address and port (0.0.0.0:80, [::]:80, 127.0.0.1:* for client ports), an id (id:7), a process (nginx, pid:812) or a unit (nginx.service)";
         if let Some(id) = text.strip_prefix("id:").filter(|id| !id.is_empty()) {
             return Ok(Self::Id(id.to_owned()));
         }
@@ -77,6 +83,13 @@ impl FromStr for Selector {
         if let Ok(at) = text.parse() {
             return Ok(Self::Address(at));
         }
+        let host = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        if let Some((addr, port)) = text.rsplit_once(':')
+            && let Some(addr) = host(addr)
+        {
+            let clients = ["*", "ephemeral"].contains(&port);
+            return if clients { Ok(Self::ClientPorts(addr)) } else { Err(expected.to_owned()) };
+        }
         let strange = text.is_empty()
             || text.bytes().all(|byte| byte.is_ascii_digit())
             || text.parse::<IpAddr>().is_ok()
@@ -90,6 +103,7 @@ impl fmt::Display for Selector {
         match self {
             Self::Port(port) => write!(f, "port {port}"),
             Self::Address(at) => write!(f, "{at}"),
+            Self::ClientPorts(addr) => write!(f, "client ports of {addr}"),
             Self::Id(id) => write!(f, "id {id}"),
             Self::Process(name) => write!(f, "process {name}"),
             Self::Pid(pid) => write!(f, "process {pid}"),
@@ -107,6 +121,8 @@ mod tests {
         for (text, selector) in [
             ("80", Selector::Port(80)),
             (":80", Selector::Port(80)),
+            ("127.0.0.1:*", Selector::ClientPorts("127.0.0.1".parse().expect("an address"))),
+            ("[::1]:ephemeral", Selector::ClientPorts("::1".parse().expect("an address"))),
             ("[::]:80", Selector::Address("[::]:80".parse().expect("an address"))),
             ("id:7", Selector::Id("7".into())),
             ("pid:812", Selector::Pid(812)),

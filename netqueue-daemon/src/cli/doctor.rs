@@ -95,7 +95,10 @@ fn write_report(mut out: impl Write, release: &str, checks: &[Check]) -> io::Res
     let verdict = match (can_run(checks), limited) {
         (true, 0) => "netqueue can run here.".to_owned(),
         (true, limited) => format!("netqueue can run here, limited in {limited} respect(s)."),
-        (false, _) => "netqueue cannot run here.".to_owned(),
+        (false, _) => {
+            "netqueue cannot run here. `netqueue replay FILE` runs on a recording and needs no kernel."
+                .to_owned()
+        }
     };
     writeln!(out, "\n{verdict}")
 }
@@ -153,7 +156,7 @@ mod tests {
         assert!(report(&[check(Outcome::Limited)]).ends_with("limited in 1 respect(s).\n"));
         for outcome in [Outcome::Bad, Outcome::Skipped] {
             assert!(!can_run(&[check(Outcome::Good), check(outcome)]));
-            assert!(report(&[check(outcome)]).ends_with("netqueue cannot run here.\n"));
+            assert!(report(&[check(outcome)]).contains("\nnetqueue cannot run here."));
         }
     }
 }

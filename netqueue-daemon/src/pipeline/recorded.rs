@@ -89,7 +89,7 @@ impl Recorded {
                 self.remarks.push(error);
             }
             None if !self.ended => {
-                tracing::info!("the recording is at its end; what it adds up to is served on");
+                tracing::info!("end of recording; serving its final state");
                 self.ended = true;
             }
             None => {}

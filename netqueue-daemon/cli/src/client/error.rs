@@ -9,7 +9,7 @@ use super::Server;
 pub enum ClientError {
     /// Nothing listens at the address.
     #[error(
-        "nothing listens at {server}: is `netqueue daemon` running there? Another place is named with --server or \
+        "nothing listens at {server}: is `netqueue daemon` running there? Name another address with --server or \
          NETQUEUE_SERVER"
     )]
     NotRunning {

@@ -93,7 +93,7 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
     let hang = evidence.port().and_then(software::server_speaks_first);
     let protocol = hang.map_or(
         "a client that sends first gets in when it sends while its cookie is valid (some minutes), and is reset after that; a \
-         client that waits for a greeting (SMTP, SSH, MySQL, FTP, IMAP ..) waits for ever"
+         client that waits for a greeting (SMTP, SSH, MySQL, FTP, IMAP and others) waits forever"
             .to_owned(),
         |name| format!("in {name} the server sends first, so these clients wait for a greeting that never comes"),
     );

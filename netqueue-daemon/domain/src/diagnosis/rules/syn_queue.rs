@@ -151,13 +151,18 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
         affected: 0,
         confidence: Confidence::High,
         summary: format!(
-            "The kernel answered {} with a SYN cookie because the SYN queue was full, and dropped nothing. {} came back: {}.",
+            "The kernel answered {} with a SYN cookie because the SYN queue was full, and dropped nothing. {}: {}.",
             number(full, "SYN"),
-            number(received, "cookie"),
+            if received == 0 {
+                "No cookie came back".to_owned()
+            } else {
+                format!("{} came back", number(received, "cookie"))
+            },
             match (real, full) {
                 (true, 1) => "this client is real, and the queue is too small for it",
                 (true, _) => "these clients are real, and the queue is too small for them",
-                (false, 1) => "the SYN was not meant to become a connection",
+                (false, 1) => "the SYN did not become a connection",
+                (false, _) if received == 0 => "none of the SYNs became a connection",
                 (false, _) => "most of the SYNs were not meant to become connections",
             },
         ),
