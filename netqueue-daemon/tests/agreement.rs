@@ -81,7 +81,7 @@ fn accounts(listeners: &[Value], what: &str) -> BTreeMap<(String, String), u64> 
 fn every_surface_says_the_same_numbers() {
     for kernel in KERNELS {
         println!("recorded on {kernel}");
-        let replay = Replay::start(&recording(kernel), &["--speed", "max"], "the recording is at its end");
+        let replay = Replay::start(&recording(kernel), &["--speed", "max"], "end of recording");
         totals(&replay);
         parts(&replay, kernel);
     }
@@ -92,7 +92,7 @@ fn what_a_recording_does_not_tell_is_unknown_on_every_surface_and_nowhere_0() {
     let folder = tempfile::tempdir().expect("a folder");
     let storm = Storm { run: 0, seconds: 1, events_per_second: 100, listeners: 2 };
     let recording = storm.record(folder.path());
-    let replay = Replay::start(&recording, &["--speed", "max"], "the recording is at its end");
+    let replay = Replay::start(&recording, &["--speed", "max"], "end of recording");
     replay.wait_for(storm.events());
     let answer = replay.ask("/api/v1/listeners");
     let listeners = list(&answer["data"], "listeners");

@@ -44,7 +44,7 @@ def daemon():
     arguments = ["replay", RECORDING, "--speed", "max", "--web.listen-address", address]
     process = subprocess.Popen([NETQUEUE, *arguments], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if "the recording is at its end" in line:
+        if "end of recording" in line:
             return process, f"http://{address}"
     sys.exit("the replay ended before its recording")
 
