@@ -58,7 +58,7 @@ pub struct NetnsFinalRecord {
 }
 
 impl NetnsFinalRecord {
-    /// Counters that are charged with the increments of these counters.
+    /// Counts that are charged with the increments of these counters.
     pub const COUNTERS: [CounterId; 9] = [
         CounterId::ListenOverflows,
         CounterId::ListenDrops,

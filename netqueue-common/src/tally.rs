@@ -19,7 +19,7 @@ pub enum Tally {
     /// Handshakes put into the cache of dropped final ACKs.
     DroppedAcksEntered,
     /// Handshakes taken out of the cache of dropped final ACKs again.
-    /// A handshake that was entered and not taken out is still in the cache of dropped final ACKs, or a newer one evicted it.
+    /// A handshake that was entered and not taken out is still there, or a newer one evicted it.
     DroppedAcksStruck,
     /// Kernel structures that could not be read; whatever depended on them is missing.
     Unreadable,

@@ -63,12 +63,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     tracing::info!(?left, "attached; other capabilities given up");
     let told = attached.listens.is_ok();
     let settings = inventory::scanner::ScannerSettings { owners: config.owners, told };
-    let census = inventory::scanner::start(settings, attached.numbers.generation_of())
+    let scanner = inventory::scanner::start(settings, attached.numbers.generation_of())
         .context("cannot start the inventory's thread")?;
     let servers = servers()?;
     runtime()?.block_on(async {
         let feed = feed(config, host.netns, host.is_seen(), clock::now())?;
-        let source = Live::new(attached, census, host).context("the ring buffer cannot be watched")?;
+        let source = Live::new(attached, scanner, host).context("the ring buffer cannot be watched")?;
         let outcome = front.serve(config, servers.handle(), Pipeline::start(source, feed).await).await;
         // The pipeline owned the kernel side: by now every program is detached.
         tracing::info!("detached");

@@ -10,7 +10,7 @@ use crate::{
 
 impl CounterHandle {
     /// Opens the account of `key`: its own, else the `other` bucket of its namespace, else none.
-    /// If it is the bucket, `key` names the bucket afterwards; if none, the loss is counted. CounterRow in a
+    /// If it is the bucket, `key` names the bucket afterwards; if none, the loss is counted. Counts in a
     /// bucket are those that were folded: the daemon reads them there.
     #[inline(always)]
     pub(crate) fn open(key: &mut ListenerKey) -> Self {

@@ -19,7 +19,7 @@ pub enum Unknown {
     Privilege(&'static [Capability]),
     /// sock_diag unavailable: neither module nor built in, or its namespace cannot be entered.
     NoSockDiag,
-    /// AccountWindow: happened before netqueue attached.
+    /// Past: happened before netqueue attached.
     BeforeAttach,
     /// Missed while netqueue was attached.
     Missed,

@@ -50,7 +50,9 @@ const fn group(counter: KernelCounter) -> &'static str {
     }
 }
 
-fn value_of(text: &str, group: &str, name: &str) -> Option<u64> {
+/// Returns the value of one counter of a group, that is of the lines with that label.
+#[must_use]
+pub fn value_of(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut rows = text.lines().filter_map(|line| {
         let (head, rest) = line.split_once(':')?;
         (head == group).then(|| rest.split_ascii_whitespace())

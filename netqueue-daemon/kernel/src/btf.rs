@@ -66,7 +66,7 @@ impl Btf {
             btf.types.push(at);
             let record = Type { btf: &btf, at };
             at += RECORD
-                + record.tail().ok_or(BtfError("it holds a kind of type this reader does not refresh"))?;
+                + record.tail().ok_or(BtfError("it holds a kind of type this reader does not know"))?;
         }
         Ok(btf)
     }

@@ -21,23 +21,13 @@ pub(super) fn of_this_thread() -> Result<Counters> {
 /// Reads another counter of the `TcpExt` line: evidence of an incident that netqueue does not report.
 pub(super) fn tcp_ext(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
-    value(&text, name).with_context(|| format!("this kernel has no counter {name}"))
+    netstat::value_of(&text, "TcpExt", name).with_context(|| format!("this kernel has no counter {name}"))
 }
 
 /// Reads a counter of the `Tcp` line of the calling thread's network namespace.
 pub(super) fn tcp(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/snmp")?;
-    value_of(&text, "Tcp: ", name).with_context(|| format!("this kernel has no counter {name}"))
-}
-
-fn value(text: &str, name: &str) -> Option<u64> {
-    value_of(text, "TcpExt: ", name)
-}
-
-fn value_of(text: &str, line: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|text| text.strip_prefix(line)).map(str::split_ascii_whitespace);
-    let (names, values) = (lines.next()?, lines.next()?);
-    names.zip(values).find(|(known, _)| *known == name)?.1.parse().ok()
+    netstat::value_of(&text, "Tcp", name).with_context(|| format!("this kernel has no counter {name}"))
 }
 
 /// Computes the counts since `earlier`. Counters only grow, and wrap like the kernel's unsigned long.
@@ -63,8 +53,8 @@ mod tests {
     fn a_counter_is_found_by_its_whole_name() {
         let text =
             "TcpExt: TCPDeferAcceptDropped TCPDeferAcceptDrop\nTcpExt: 1 8\nIpExt: InNoRoutes\nIpExt: 7\n";
-        assert_eq!(value(text, "TCPDeferAcceptDrop"), Some(8));
-        assert_eq!(value(text, "InNoRoutes"), None);
+        assert_eq!(netstat::value_of(text, "TcpExt", "TCPDeferAcceptDrop"), Some(8));
+        assert_eq!(netstat::value_of(text, "TcpExt", "InNoRoutes"), None);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Conversion of accounts to their API representation.
 
-use netqueue_api::{DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, Queue, ResetCount, Resets};
-use netqueue_domain::{self as domain, AccountView, Counts, QueueState, Snapshot, Unreported};
+use netqueue_api::{
+    AccountKind, DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, Queue, ResetCount, Resets,
+};
+use netqueue_domain::{self as domain, AccountKey, AccountView, Counts, QueueState, Snapshot, Unreported};
 
 use super::{socket::socket_from, traffic::traffic_from};
 
@@ -13,7 +15,7 @@ pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Liste
     let clock = snapshot.wall_clock;
     Listener {
         id: account.id.0.to_string(),
-        kind: account.key.kind().into(),
+        kind: kind_from(&account.key),
         netns: snapshot.netns_name(netns),
         netns_inode: netns.inode,
         netns_generation: netns.generation,
@@ -39,6 +41,16 @@ pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Liste
         first_seen: Some(clock.rfc3339(account.first_seen)),
         last_seen: Some(clock.rfc3339(account.last_seen)),
         closed: account.closed.map(|closed| clock.rfc3339(closed)),
+    }
+}
+
+const fn kind_from(key: &AccountKey) -> AccountKind {
+    match key {
+        AccountKey::Listener { .. } => AccountKind::Listener,
+        AccountKey::Endpoint(_) => AccountKind::Endpoint,
+        AccountKey::Ephemeral { .. } => AccountKind::Ephemeral,
+        AccountKey::Other(_) => AccountKind::Other,
+        AccountKey::Gone(_) => AccountKind::Gone,
     }
 }
 

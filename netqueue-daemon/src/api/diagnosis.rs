@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use netqueue_api::{
-    Cause, Counterfactual, Diagnosis, Envelope, Fact, Knob, ListeningProcess, Problem as Refused, Subject,
-    Verdict, Window,
+    Cause, Counterfactual, Diagnosis, Envelope, Fact, Impact, Knob, ListeningProcess, Problem as Refused,
+    Subject, Verdict, Window,
 };
 use netqueue_domain::{
     AccountId, AccountWindow, Snapshot, SpikeScope, WallTime,
@@ -140,7 +140,13 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
         runbook: format!("/runbooks/{}", verdict.runbook()),
         rule: verdict.rule.to_owned(),
         title: verdict.title.to_owned(),
-        impact: verdict.impact.as_str().into(),
+        impact: match verdict.impact {
+            diagnosis::Impact::NeverServed => Impact::NeverServed,
+            diagnosis::Impact::Reset => Impact::Reset,
+            diagnosis::Impact::Delayed => Impact::Delayed,
+            diagnosis::Impact::Unseen => Impact::Unseen,
+            diagnosis::Impact::Absorbed => Impact::Absorbed,
+        },
         affected: verdict.affected,
         confidence: verdict.confidence.as_str().to_owned(),
         summary: verdict.summary,

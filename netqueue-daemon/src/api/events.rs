@@ -1,8 +1,8 @@
 //! `/api/v1/events`: single drops and resets, in pages.
 
 use axum::extract::State;
-use netqueue_api::{Envelope, Event, Events, Peer, Problem as Refused};
-use netqueue_domain::{self as domain, Snapshot};
+use netqueue_api::{Envelope, Event, EventKind, Events, Peer, Problem as Refused};
+use netqueue_domain::{self as domain, Snapshot, What};
 
 use super::account_row::queue_from;
 use super::{
@@ -125,7 +125,10 @@ pub(super) fn event_from(charged: &Charged<'_>, seq: u64, event: &domain::Event)
         seq,
         time: time.to_rfc3339(),
         time_ns: time.as_nanos().to_string(),
-        kind: event.what.kind().into(),
+        kind: match event.what {
+            What::Drop(_) => EventKind::Drop,
+            What::Reset(_) => EventKind::Reset,
+        },
         listener: whom.id.map(|id| id.0.to_string()),
         netns: whom.netns.into_owned(),
         netns_inode: netns.inode,

@@ -1,6 +1,6 @@
 //! Signals that stop the daemon: the first asks for an orderly end, the second insists on a quick one.
 //!
-//! What is left to be done at either is up to who waits for it; the order is that of `app`.
+//! Both are only announced here: `app` decides in which order the parts of the daemon end.
 
 use std::io;
 

@@ -99,7 +99,7 @@ impl Cost {
 
 /// Handle of the scanner; dropping it ends the thread.
 #[derive(Debug)]
-pub struct ScanCost {
+pub struct ScannerHandle {
     /// Changes found by scans; a scan without a change sends nothing.
     pub changes: channel::Receiver<Changes>,
     /// Cost of scanning so far.
@@ -114,7 +114,7 @@ pub struct ScanCost {
 ///
 /// # Errors
 /// The system does not start a thread.
-pub fn start(settings: ScannerSettings, who: Numbering) -> io::Result<ScanCost> {
+pub fn start(settings: ScannerSettings, who: Numbering) -> io::Result<ScannerHandle> {
     let (wake, woken) = mpsc::sync_channel(PENDING);
     let (sender, changes) = channel::channel(1);
     let (raced, cost) = (Raced::default(), Cost::default());
@@ -122,7 +122,7 @@ pub fn start(settings: ScannerSettings, who: Numbering) -> io::Result<ScanCost> 
     thread::Builder::new()
         .name("inventory".to_owned())
         .spawn(move || run(settings, who, watched, &spent, &woken, &sender))?;
-    Ok(ScanCost { changes, cost, waker: Waker(wake), raced })
+    Ok(ScannerHandle { changes, cost, waker: Waker(wake), raced })
 }
 
 /// State of the scanner between scans.

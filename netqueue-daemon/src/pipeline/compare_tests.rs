@@ -111,6 +111,15 @@ impl Daemon {
         self.numbers.generations.lock().expect("no test failed").insert(netns.inode, netns.generation);
     }
 
+    /// Finds a pod in which this many of each were counted and charged.
+    async fn find_pod(&mut self, number: u64) {
+        self.own(POD);
+        self.proc.process(70, POD.inode);
+        self.proc.counts(70, 70, number);
+        self.charge(POD, &[number]);
+        self.reconcile_until(|feed| feed.aggregator().balance(POD).is_some()).await;
+    }
+
     async fn reconcile(&mut self) {
         self.comparison.reconcile(&mut self.script, &mut self.feed).await;
     }
@@ -234,11 +243,7 @@ async fn a_namespace_that_was_there_and_found_late_is_compared_from_its_first_re
 #[tokio::test]
 async fn a_namespace_is_compared_from_its_birth_to_its_end_also_if_it_was_never_found() {
     let mut daemon = Daemon::attached().await;
-    daemon.own(POD);
-    daemon.proc.process(70, POD.inode);
-    daemon.proc.counts(70, 70, 3);
-    daemon.charge(POD, &[3]);
-    daemon.reconcile_until(|feed| feed.aggregator().balance(POD).is_some()).await;
+    daemon.find_pod(3).await;
     assert_eq!((daemon.sum(POD), daemon.balance(POD).start), ((3, 3, 0), Start::Birth));
     assert!(!daemon.balance(POD).last);
 
@@ -263,11 +268,7 @@ async fn a_namespace_is_compared_from_its_birth_to_its_end_also_if_it_was_never_
 #[tokio::test]
 async fn the_next_namespace_with_a_number_is_not_compared_with_the_charges_of_the_last() {
     let mut daemon = Daemon::attached().await;
-    daemon.own(POD);
-    daemon.proc.process(70, POD.inode);
-    daemon.proc.counts(70, 70, 40);
-    daemon.charge(POD, &[40]);
-    daemon.reconcile_until(|feed| feed.aggregator().balance(POD).is_some()).await;
+    daemon.find_pod(40).await;
 
     // The number passes on, under the feet of a thread that leads to the namespace by its number.
     daemon.own(NEXT_POD);
@@ -296,11 +297,7 @@ async fn a_namespace_that_cannot_be_read_has_its_reason_until_it_can() {
 #[tokio::test]
 async fn a_namespace_whose_known_thread_has_left_is_searched_for_by_another() {
     let mut daemon = Daemon::attached().await;
-    daemon.own(POD);
-    daemon.proc.process(70, POD.inode);
-    daemon.proc.counts(70, 70, 3);
-    daemon.charge(POD, &[3]);
-    daemon.reconcile_until(|feed| feed.aggregator().balance(POD).is_some()).await;
+    daemon.find_pod(3).await;
     daemon.proc.end(70);
     daemon.proc.process(71, POD.inode);
     daemon.proc.counts(71, 71, 8);

@@ -15,7 +15,7 @@ use crate::{
     clock,
     inventory::{
         host::Host,
-        scanner::{self, ScanCost},
+        scanner::{self, ScannerHandle},
     },
 };
 
@@ -26,9 +26,9 @@ const DRAIN: usize = 4096;
 const HASTE: Duration = Duration::from_millis(100);
 
 /// Attached kernel side, and what is told when its counts are read.
-struct Side {
+struct KernelSide {
     attached: Attached,
-    scanner: ScanCost,
+    scanner: ScannerHandle,
     undecodable_accounts: u64,
     /// Time when the inventory was last notified that something is being charged.
     stirred: Instant,
@@ -36,7 +36,7 @@ struct Side {
 
 /// Kernel side, its comparison with the kernel's counters, and the inventory.
 pub struct Live {
-    side: Side,
+    kernel_side: KernelSide,
     comparison: Comparison<NetnsGenerations>,
     wakeups: AsyncFd<OwnedFd>,
     listens: Option<AsyncFd<OwnedFd>>,
@@ -51,7 +51,7 @@ pub struct Live {
     hidden: Option<Obstacle>,
 }
 
-impl Side {
+impl KernelSide {
     /// Reads the counts, and applies what changed in them.
     fn read(&mut self, feed: &mut Feed) -> Reading {
         self.attached.settle();
@@ -72,7 +72,7 @@ impl Side {
     }
 }
 
-impl Charges for Side {
+impl Charges for KernelSide {
     fn read_sums(&mut self, feed: &mut Feed) -> Sums {
         self.read(feed).sums()
     }
@@ -97,12 +97,12 @@ impl Live {
     ///
     /// # Errors
     /// The ring buffer cannot be watched, so that the daemon would see nothing.
-    pub fn new(attached: Attached, scanner: ScanCost, host: Host) -> io::Result<Self> {
+    pub fn new(attached: Attached, scanner: ScannerHandle, host: Host) -> io::Result<Self> {
         let wakeups = attached.ring.wakeups()?;
         let listens = attached.listens.as_ref().ok().map(Listens::wakeups).transpose()?;
         let comparison = Comparison::new(host.netns, Path::new(PROC), Arc::clone(&attached.numbers));
         Ok(Self {
-            side: Side { attached, scanner, undecodable_accounts: 0, stirred: Instant::now() },
+            kernel_side: KernelSide { attached, scanner, undecodable_accounts: 0, stirred: Instant::now() },
             comparison,
             wakeups,
             listens,
@@ -119,7 +119,7 @@ impl Live {
     /// Charges up to now are read first, because they belong to the previous listeners.
     fn learn(&mut self, feed: &mut Feed, changes: Changes) {
         if !changes.listeners.is_empty() {
-            self.side.read(feed);
+            self.kernel_side.read(feed);
         }
         self.inventory_warnings.clone_from(&changes.warnings);
         feed.tell(clock::now(), Observation::Listeners(changes));
@@ -127,16 +127,16 @@ impl Live {
 
     /// Applies the traffic of listeners.
     fn flow(&mut self, feed: &mut Feed) {
-        let traffic = self.side.attached.traffic();
+        let traffic = self.kernel_side.attached.traffic();
         // Recorded from here on belongs to the next reading.
-        self.side.attached.begin_epoch();
+        self.kernel_side.attached.begin_epoch();
         let flowed = feed.aggregator().flowed(traffic);
         feed.tell_any(clock::now(), flowed, Observation::Traffic);
     }
 
     /// Returns slots of closed listeners to the kernel side; their counts are kept.
     fn reclaim(&mut self, feed: &mut Feed) {
-        let settled = self.side.attached.reclaim();
+        let settled = self.kernel_side.attached.reclaim();
         feed.tell_any(clock::now(), settled.into_iter().collect(), Observation::Settled);
         self.recycled = Instant::now();
     }
@@ -166,40 +166,40 @@ impl Source for Live {
     }
 
     async fn start(&mut self, feed: &mut Feed) {
-        self.comparison.take_baselines(&mut self.side, feed).await;
+        self.comparison.take_baselines(&mut self.kernel_side, feed).await;
     }
 
     async fn ready(&mut self) -> io::Result<()> {
         tokio::select! {
             woken = self.wakeups.readable() => woken?.clear_ready(),
             woken = readable(self.listens.as_ref()) => woken?,
-            Some(changes) = self.side.scanner.changes.recv() => self.found.push(changes),
+            Some(changes) = self.kernel_side.scanner.changes.recv() => self.found.push(changes),
         }
         Ok(())
     }
 
     fn drain(&mut self, feed: &mut Feed) -> bool {
         let mut any = false;
-        if let Ok(listens) = &mut self.side.attached.listens {
-            self.listens_lost += self.side.scanner.waker.wake(listens.drain(clock::monotonic_epoch()));
+        if let Ok(listens) = &mut self.kernel_side.attached.listens {
+            self.listens_lost += self.kernel_side.scanner.waker.wake(listens.drain(clock::monotonic_epoch()));
         }
         for changes in std::mem::take(&mut self.found) {
             self.learn(feed, changes);
         }
         loop {
             let Drained { events, undecodable, more } =
-                self.side.attached.ring.drain(DRAIN, clock::monotonic_epoch());
+                self.kernel_side.attached.ring.drain(DRAIN, clock::monotonic_epoch());
             self.undecodable_records += undecodable;
             any |= !events.is_empty();
             // A charge precedes its event: an account unknown to the aggregator has counts to read.
             if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
-                let sums = self.side.read(feed).sums();
+                let sums = self.kernel_side.read(feed).sums();
                 self.comparison.begin_search(&sums);
             }
             if !events.is_empty() {
                 feed.tell(clock::now(), Observation::Events(events));
             }
-            if let Some(logger) = &mut self.side.attached.logger {
+            if let Some(logger) = &mut self.kernel_side.attached.logger {
                 logger.flush();
             }
             if !more {
@@ -209,10 +209,10 @@ impl Source for Live {
     }
 
     fn drain_urgent(&mut self, feed: &mut Feed) -> bool {
-        let recycling = self.side.attached.is_reclaiming();
+        let recycling = self.kernel_side.attached.is_reclaiming();
         if recycling && self.recycled.elapsed() >= HASTE {
-            self.side.attached.survey();
-            self.side.read(feed);
+            self.kernel_side.attached.survey();
+            self.kernel_side.read(feed);
             self.flow(feed);
             self.reclaim(feed);
         }
@@ -220,39 +220,42 @@ impl Source for Live {
     }
 
     fn poll_counters(&mut self, feed: &mut Feed) {
-        self.side.read(feed);
+        self.kernel_side.read(feed);
         feed.tick(clock::now());
     }
 
     async fn look(&mut self, feed: &mut Feed) {
         // Before the counts are read, so that a listener that was closed is closed in the next snapshot.
-        self.side.attached.survey();
+        self.kernel_side.attached.survey();
         follow_wall_clock(feed);
         self.reclaim(feed);
-        self.comparison.reconcile(&mut self.side, feed).await;
+        self.comparison.reconcile(&mut self.kernel_side, feed).await;
         self.flow(feed);
         feed.tick(clock::now());
-        self.side.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
-        self.side.scanner.waker.watch(&self.side.scanner.raced, feed.aggregator().raced(clock::now()));
-        let scanner = self.side.scanner.cost.now();
-        let mut flow = self.side.attached.counters.flow();
+        self.kernel_side.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
+        self.kernel_side
+            .scanner
+            .waker
+            .watch(&self.kernel_side.scanner.raced, feed.aggregator().raced(clock::now()));
+        let scanner = self.kernel_side.scanner.cost.now();
+        let mut flow = self.kernel_side.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] =
-            self.undecodable_records + self.side.undecodable_accounts;
+            self.undecodable_records + self.kernel_side.undecodable_accounts;
         flow.listens_lost += self.listens_lost + scanner.calls_lost;
-        let trouble = self.side.attached.reclaim_trouble().map(str::to_owned);
+        let trouble = self.kernel_side.attached.reclaim_trouble().map(str::to_owned);
         let inventory = self.inventory_warnings.iter().cloned();
-        let late = self.side.attached.loaded_late();
+        let late = self.kernel_side.attached.loaded_late();
         let warnings = self.comparison.warnings().chain(late).chain(trouble).chain(inventory).collect();
         let health = Health {
-            probes: self.side.attached.probes(),
-            features: self.side.attached.features(),
+            probes: self.kernel_side.attached.probes(),
+            features: self.kernel_side.attached.features(),
             flow,
-            slots: self.side.attached.room(),
-            dropped_ack_cache: self.side.attached.dropped_ack_cache(),
+            slots: self.kernel_side.attached.room(),
+            dropped_ack_cache: self.kernel_side.attached.dropped_ack_cache(),
             scans: scanner,
             obstacles: kernel::switched_off().chain(self.hidden).collect(),
             warnings,
-            caveats: self.side.attached.caveats().into_iter().collect(),
+            caveats: self.kernel_side.attached.caveats().into_iter().collect(),
         };
         feed.tell(clock::now(), Observation::Health(health));
     }

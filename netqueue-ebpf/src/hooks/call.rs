@@ -188,22 +188,6 @@ impl Return for FExitContext {
     }
 }
 
-/// Defines the programs of a function's entry: `entry!(body; kprobe name, fentry name)`.
-macro_rules! entry {
-    ($body:expr; $kprobe:ident, $fentry:ident) => {
-        #[aya_ebpf::macros::kprobe]
-        fn $kprobe(ctx: aya_ebpf::programs::ProbeContext) -> u32 {
-            $crate::emit::observe($body(&ctx))
-        }
-
-        #[aya_ebpf::macros::fentry]
-        fn $fentry(ctx: aya_ebpf::programs::FEntryContext) -> u32 {
-            $crate::emit::observe($body(&ctx))
-        }
-    };
-}
-pub(super) use entry;
-
 /// Defines the kprobe of a function whose fexit needs no entry program: `probed!(body; kprobe name)`.
 macro_rules! probed {
     ($body:expr; $kprobe:ident) => {
@@ -214,6 +198,19 @@ macro_rules! probed {
     };
 }
 pub(super) use probed;
+
+/// Defines the programs of a function's entry: `entry!(body; kprobe name, fentry name)`.
+macro_rules! entry {
+    ($body:expr; $kprobe:ident, $fentry:ident) => {
+        $crate::hooks::call::probed!($body; $kprobe);
+
+        #[aya_ebpf::macros::fentry]
+        fn $fentry(ctx: aya_ebpf::programs::FEntryContext) -> u32 {
+            $crate::emit::observe($body(&ctx))
+        }
+    };
+}
+pub(super) use entry;
 
 /// Defines the fexit program of a function whose kprobe needs no program at the return:
 /// `returned!(body; fexit name)`.
@@ -238,10 +235,7 @@ macro_rules! leaving {
             $crate::emit::observe($probed(&ctx))
         }
 
-        #[aya_ebpf::macros::fexit]
-        fn $fexit(ctx: aya_ebpf::programs::FExitContext) -> u32 {
-            $crate::emit::observe($traced(&ctx))
-        }
+        $crate::hooks::call::returned!($traced; $fexit);
     };
 }
 pub(super) use leaving;

@@ -28,11 +28,11 @@ type Needs = BTreeMap<String, BTreeSet<String>>;
 pub(crate) fn no_circles(tree: &Tree) -> Vec<String> {
     let found = CRATES.iter().flat_map(|crate_| {
         let needs = needs(tree, crate_);
-        let begins = needs.keys().filter(|begin| way_back(&needs, begin).is_some_and(|way| is_first(&way)));
-        let ways: Vec<_> = begins.filter_map(|begin| way_back(&needs, begin)).collect();
-        ways.into_iter().map(move |way| {
+        let ways = needs.keys().filter_map(|begin| way_back(&needs, begin)).filter(|way| is_first(way));
+        let complaint = |way: Vec<String>| {
             format!("{crate_}: {}: move what the first two share to a file below both", way.join(" -> "))
-        })
+        };
+        ways.map(complaint).collect::<Vec<_>>()
     });
     found.collect()
 }
