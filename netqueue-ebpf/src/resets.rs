@@ -11,6 +11,7 @@ use crate::{
     cpu::this_cpu,
     inflight::{CpuState, Frame, Inflight},
     mib_values::MibPtr,
+    packet::Packet,
     read::Fault,
     words::volatile,
 };
@@ -28,10 +29,12 @@ struct Calls {
     open: [Open; 2],
     /// CPU of the entry of each call.
     cpus: [u64; 2],
+    /// Sequence and acknowledgment numbers of each call's packet, because other packets reuse its memory.
+    numbers: [u64; 2],
 }
 
 /// A record without calls, not on a program's stack, which is small.
-static NONE: Calls = Calls { open: [Inflight::NONE; 2], cpus: [0; 2] };
+static NONE: Calls = Calls { open: [Inflight::NONE; 2], cpus: [0; 2], numbers: [0; 2] };
 
 /// Mark of a call that was charged at its entry: its return has nothing to do.
 pub(crate) const CHARGED: u64 = 1 << 63;
@@ -47,6 +50,7 @@ pub(crate) fn open(
     before: u64,
     mark: u64,
 ) -> Result<(), Fault> {
+    let numbers = Packet(skb).numbers()?;
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };
     if OPEN_RESETS.get_ptr_mut(task).is_none() {
@@ -63,6 +67,7 @@ pub(crate) fn open(
     open.open(frame, sk, skb, cells.0, [before]);
     open.mark = mark;
     calls.cpus[index] = u64::from(this_cpu());
+    calls.numbers[index] = numbers;
     Ok(())
 }
 
@@ -78,38 +83,69 @@ pub(crate) struct Returned {
     pub(crate) stayed: bool,
 }
 
+/// Returns whether this task's call that answers this packet is on record.
+#[inline(always)]
+pub(crate) fn is_open_for(skb: u64) -> Result<bool, Fault> {
+    let numbers = Packet(skb).numbers()?;
+    Ok(calls().is_some_and(|calls| calls.index_for(skb, numbers).is_some()))
+}
+
 /// Takes the call that returns here off the record.
 /// `None` if its entry was not seen, or had nothing to keep.
 #[inline(always)]
 pub(crate) fn close(frame: Frame) -> Option<Returned> {
-    close_where(|open| open.holds(frame))
+    let calls = calls()?;
+    let index = calls.index(|index| calls.open[index].holds(frame))?;
+    Some(calls.take(index))
 }
 
 /// Takes the call that answers this packet off the record.
-/// Works whether the entry program is a kprobe or fentry.
+/// Works whether the entry program is a kprobe or fentry. A record that a skipped return left behind is
+/// another packet's, even at the same address.
 #[inline(always)]
-pub(crate) fn close_for(skb: u64) -> Option<Returned> {
-    close_where(|open| open.is_open() && open.skb == skb)
+pub(crate) fn close_for(skb: u64) -> Result<Option<Returned>, Fault> {
+    let numbers = Packet(skb).numbers()?;
+    let Some(calls) = calls() else { return Ok(None) };
+    Ok(calls.index_for(skb, numbers).map(|index| calls.take(index)))
 }
 
+/// Returns the calls of the current task, if it ever had one on record.
 #[inline(always)]
-fn close_where(is_it: impl Fn(&Open) -> bool) -> Option<Returned> {
+fn calls() -> Option<&'static mut Calls> {
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };
     let calls = OPEN_RESETS.get_ptr_mut(task)?;
     // SAFETY: as in `open`.
-    let calls = unsafe { &mut *calls };
-    let index = if is_it(&calls.open[0]) {
-        0
-    } else if is_it(&calls.open[1]) {
-        1
-    } else {
-        return None;
-    };
-    let Inflight { sk, skb, cells, before: [before], mark, .. } = calls.open[index];
-    let stayed = calls.cpus[index] == u64::from(this_cpu());
-    calls.open[index].forget();
-    Some(Returned { sk, skb, cells: MibPtr(cells), before, mark, stayed })
+    Some(unsafe { &mut *calls })
+}
+
+impl Calls {
+    #[inline(always)]
+    fn index(&self, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        if is_it(0) {
+            Some(0)
+        } else if is_it(1) {
+            Some(1)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn index_for(&self, skb: u64, numbers: u64) -> Option<usize> {
+        self.index(|index| {
+            self.open[index].is_open() && self.open[index].skb == skb && self.numbers[index] == numbers
+        })
+    }
+
+    #[inline(always)]
+    fn take(&mut self, index: usize) -> Returned {
+        let index = index & 1;
+        let Inflight { sk, skb, cells, before: [before], mark, .. } = self.open[index];
+        let stayed = self.cpus[index] == u64::from(this_cpu());
+        self.open[index].forget();
+        Returned { sk, skb, cells: MibPtr(cells), before, mark, stayed }
+    }
 }
 
 /// Returns OutRsts on this CPU less the resets charged there: those that are sent and not charged yet.

@@ -51,6 +51,12 @@ impl Sock {
         u16::from_be(read_or_zero(self.0, layout!(inet_sport)))
     }
 
+    /// Returns the peer's port and the local one, as they lie next to each other in the socket.
+    #[inline(always)]
+    pub(crate) fn ports(self) -> Result<u32, Fault> {
+        read(self.0, layout!(sock_dport))
+    }
+
     /// Returns the account of this listening socket.
     #[inline(always)]
     pub(crate) fn listener_key(self) -> Result<ListenerKey, Fault> {

@@ -106,8 +106,9 @@ impl<'a> Hooks<'a> {
         match plan {
             Plan::Traced => None,
             Plan::Probed => self.all_kprobes(ebpf, probes),
-            Plan::Mixed => self.kprobe_and_fexit(ebpf, probes, false),
-            Plan::MixedTwice => self.kprobe_and_fexit(ebpf, probes, true),
+            Plan::Mixed => self.both_ways(ebpf, probes, |at| at == At::Entry, |at| at == At::Return),
+            Plan::EntryTwice => self.both_ways(ebpf, probes, |at| at == At::Entry, |_| true),
+            Plan::BothTwice => self.both_ways(ebpf, probes, |_| true, |_| true),
         }
     }
 
@@ -117,22 +118,29 @@ impl<'a> Hooks<'a> {
         probed.iter().all(|(status, _)| status.attached).then_some(probed)
     }
 
-    /// Attaches entries by kprobe and returns by fexit, or by kretprobe `as_well`; `None` if one cannot be
+    /// Attaches the `probed` ends by kprobe and the `traced` ones by fentry and fexit; `None` if one cannot be
     /// attached.
     ///
-    /// Only for functions whose entry by kprobe and return by fexit the kernel side matches by packet or
-    /// socket: the two ways see different stack addresses.
-    fn kprobe_and_fexit(&mut self, ebpf: &mut Ebpf, probes: &[&Probe], as_well: bool) -> Option<Vec<Probed>> {
-        let (entries, returns): (Vec<&Probe>, Vec<&Probe>) =
-            probes.iter().copied().partition(|probe| probe.at == At::Entry);
-        let mut probed = self.fentry(ebpf, &returns).ok()?;
-        let by_kprobe = if as_well { [returns.clone(), entries].concat() } else { entries };
-        let Some(entered) = self.all_kprobes(ebpf, &by_kprobe) else {
-            returns.iter().for_each(|probe| unload(ebpf, &probe.traced()));
+    /// Only for functions whose calls the kernel side recognises by packet or socket: the two ways see
+    /// different stack addresses.
+    fn both_ways(
+        &mut self,
+        ebpf: &mut Ebpf,
+        probes: &[&Probe],
+        probed: fn(At) -> bool,
+        traced: fn(At) -> bool,
+    ) -> Option<Vec<Probed>> {
+        let ends = |wanted: fn(At) -> bool| -> Vec<&Probe> {
+            probes.iter().copied().filter(|probe| wanted(probe.at)).collect()
+        };
+        let traced = ends(traced);
+        let mut attached = self.fentry(ebpf, &traced).ok()?;
+        let Some(by_kprobe) = self.all_kprobes(ebpf, &ends(probed)) else {
+            traced.iter().for_each(|probe| unload(ebpf, &probe.traced()));
             return None;
         };
-        probed.extend(entered);
-        Some(probed)
+        attached.extend(by_kprobe);
+        Some(attached)
     }
 
     /// Attaches all probes by fentry and fexit, or none.

@@ -131,8 +131,9 @@ const IPV6_RESETS: &str = "tcp_v6_send_reset";
 /// Way in which a function's programs are attached where the operator leaves it to netqueue.
 ///
 /// The kernel skips a kprobe program while a softirq interrupts another one on its CPU, or while a task is
-/// preempted there in a map operation; it skips a fentry or fexit program while a task is preempted, or
-/// interrupted, within that program. Both at once is what a mixed plan leaves to chance.
+/// preempted there in a map operation, which can last for milliseconds. It skips a fentry or fexit program
+/// while a task is preempted, or interrupted, within that program. A call is lost if all its programs are
+/// skipped, so functions that tasks run have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// By fentry and fexit.
@@ -141,8 +142,10 @@ pub(super) enum Plan {
     Probed,
     /// The entry by kprobe, the return by fexit.
     Mixed,
-    /// As [`Self::Mixed`], and the return by kretprobe as well.
-    MixedTwice,
+    /// The entry by kprobe and by fentry, the return by fexit.
+    EntryTwice,
+    /// Both ends both ways.
+    BothTwice,
 }
 
 /// Returns the plan for a function.
@@ -151,9 +154,13 @@ pub(super) enum Plan {
 /// fentry. Where softirqs are threads, none of them interrupts a kprobe program.
 pub(super) fn plan(function: &str, preemption: Preemption) -> Plan {
     match (function, preemption) {
-        (ACTIVE_RESETS, _) | (IPV4_RESETS, Preemption::OfTasks) => Plan::Mixed,
-        (IPV4_RESETS, Preemption::Realtime) => Plan::MixedTwice,
-        (IPV6_RESETS, Preemption::OfTasks | Preemption::Realtime) => Plan::MixedTwice,
+        (ACTIVE_RESETS, Preemption::No) => Plan::Mixed,
+        (ACTIVE_RESETS, Preemption::OfTasks | Preemption::Realtime) | (IPV4_RESETS, Preemption::OfTasks) => {
+            Plan::EntryTwice
+        }
+        (IPV4_RESETS, Preemption::Realtime) | (IPV6_RESETS, Preemption::OfTasks | Preemption::Realtime) => {
+            Plan::BothTwice
+        }
         _ if PREEMPTIBLE.contains(&function) => Plan::Probed,
         _ => Plan::Traced,
     }

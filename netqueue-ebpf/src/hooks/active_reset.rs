@@ -6,8 +6,8 @@
 //! to that listener.
 //!
 //! The function may run in process context, where the kernel skips the kprobe at its entry while a map
-//! operation of any task is preempted on that CPU, and below a softirq. A fexit program then does what the
-//! skipped one would have done: the function changes nothing that the cause is told by.
+//! operation of any task is preempted on that CPU, and below a softirq. fentry and fexit programs then do what
+//! the skipped one would have done: the function changes nothing that the cause is told by.
 
 use core::hint::black_box;
 
@@ -31,23 +31,40 @@ use crate::{
     tally::tally,
 };
 
-/// Sockets whose reset was charged at the entry of a call that has not returned.
+/// Sockets whose reset was charged at the entry of a call that has not returned, with their ports.
 /// A socket is locked while it is reset, and so is in one call at a time. Where no program is at the return,
-/// sockets stay until they are evicted.
+/// or it was skipped, a socket stays until it is evicted, and another may take its memory.
 #[map(name = "nq_active_rst")]
-static CHARGED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(4096, 0);
+static CHARGED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
     let sk = call.arg(0);
-    CHARGED.insert(sk, 0, 0).map_err(|_| Fault)?;
+    CHARGED.insert(sk, Sock(sk).ports()?, 0).map_err(|_| Fault)?;
     account_for(call, sk)
+}
+
+/// Charges at the entry what a kprobe, which the kernel runs before, has not charged.
+#[inline(always)]
+fn enter_traced(call: &impl Entry) -> Result<(), Fault> {
+    if is_charged(call.arg(0))? { Ok(()) } else { enter(call) }
 }
 
 #[inline(always)]
 fn leave(call: &FExitContext) -> Result<(), Fault> {
     let sk = Entry::arg(call, 0);
-    if CHARGED.remove(sk).is_ok() { Ok(()) } else { account_for(call, sk) }
+    let charged = is_charged(sk)?;
+    // Not there if no program ran at the entry.
+    let _removed = CHARGED.remove(sk);
+    if charged { Ok(()) } else { account_for(call, sk) }
+}
+
+/// Returns whether the call that resets this socket now was charged.
+#[inline(always)]
+fn is_charged(sk: u64) -> Result<bool, Fault> {
+    let Some(charged) = CHARGED.get_ptr(sk) else { return Ok(false) };
+    // SAFETY: a live map value. Should the map give it to another socket meanwhile, it stays a number.
+    Ok(unsafe { *charged } == Sock(sk).ports()?)
 }
 
 /// Charges the reset that a call sends.
@@ -191,5 +208,5 @@ fn reason(call: &impl Entry) -> u32 {
     }
 }
 
-entry!(enter; nq_tcp_send_active_reset, nq_tcp_send_active_reset_fentry);
+entry!(enter, enter_traced; nq_tcp_send_active_reset, nq_tcp_send_active_reset_fentry);
 returned!(leave; nq_tcp_send_active_reset_fexit);

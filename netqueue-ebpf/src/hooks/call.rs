@@ -199,14 +199,17 @@ macro_rules! probed {
 }
 pub(super) use probed;
 
-/// Defines the programs of a function's entry: `entry!(body; kprobe name, fentry name)`.
+/// Defines the programs of a function's entry: `entry!(body; kprobe name, fentry name)`, or two bodies.
 macro_rules! entry {
     ($body:expr; $kprobe:ident, $fentry:ident) => {
-        $crate::hooks::call::probed!($body; $kprobe);
+        $crate::hooks::call::entry!($body, $body; $kprobe, $fentry);
+    };
+    ($probed:expr, $traced:expr; $kprobe:ident, $fentry:ident) => {
+        $crate::hooks::call::probed!($probed; $kprobe);
 
         #[aya_ebpf::macros::fentry]
         fn $fentry(ctx: aya_ebpf::programs::FEntryContext) -> u32 {
-            $crate::emit::observe($body(&ctx))
+            $crate::emit::observe($traced(&ctx))
         }
     };
 }

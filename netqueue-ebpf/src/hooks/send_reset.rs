@@ -8,9 +8,8 @@
 //!
 //! The functions may run in process context (a socket's backlog), where a softirq's call comes on top, or
 //! another task's, also while a program of the outer call runs. The kernel skips a program on top of itself,
-//! and a kprobe on top of any other or of a preempted map operation: a return program that sees the arguments
-//! does what the skipped entry program would have done, and a call may have two return programs, of which one
-//! that is skipped leaves its work to the other.
+//! and a kprobe on top of any other or of a preempted map operation: a program that sees the arguments does
+//! what a skipped one before it would have done. A call may have two entry programs and two return programs.
 
 use core::hint::black_box;
 
@@ -65,13 +64,29 @@ fn parameters() -> usize {
 }
 
 #[inline(always)]
-fn enter_v4(call: &impl Entry) -> Result<(), Fault> {
+fn probed_v4(call: &impl Entry) -> Result<(), Fault> {
     enter(call, true)
 }
 
 #[inline(always)]
-fn enter_v6(call: &impl Entry) -> Result<(), Fault> {
+fn probed_v6(call: &impl Entry) -> Result<(), Fault> {
     enter(call, false)
+}
+
+#[inline(always)]
+fn traced_v4(call: &impl Entry) -> Result<(), Fault> {
+    enter_traced(call, true)
+}
+
+#[inline(always)]
+fn traced_v6(call: &impl Entry) -> Result<(), Fault> {
+    enter_traced(call, false)
+}
+
+/// Does at the entry what a kprobe, which the kernel runs before, has not done.
+#[inline(always)]
+fn enter_traced(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
+    if resets::is_open_for(call.arg(1))? { Ok(()) } else { enter(call, ipv4) }
 }
 
 #[inline(always)]
@@ -231,7 +246,7 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
     let state = state();
     let (sk, skb, cells, mark);
     skb = Entry::arg(call, 1);
-    if let Some(returned) = resets::close_for(skb) {
+    if let Some(returned) = resets::close_for(skb)? {
         if !was_sent(state, &returned)? {
             return Ok(());
         }
@@ -350,7 +365,7 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
     if listening { Sock(sk).listener_key() } else { Packet(skb).destination_key(net_of(sk, skb)?) }
 }
 
-entry!(enter_v4; nq_tcp_v4_send_reset, nq_tcp_v4_send_reset_fentry);
+entry!(probed_v4, traced_v4; nq_tcp_v4_send_reset, nq_tcp_v4_send_reset_fentry);
 leaving!(leave, leave_v4; nq_tcp_v4_send_reset_return, nq_tcp_v4_send_reset_fexit);
-entry!(enter_v6; nq_tcp_v6_send_reset, nq_tcp_v6_send_reset_fentry);
+entry!(probed_v6, traced_v6; nq_tcp_v6_send_reset, nq_tcp_v6_send_reset_fentry);
 leaving!(leave, leave_v6; nq_tcp_v6_send_reset_return, nq_tcp_v6_send_reset_fexit);

@@ -100,7 +100,7 @@ fn preempt(until: Instant) {
 /// Writes a map all the time, as tools do that keep their state in one.
 fn write(mut map: MapWriter, until: Instant) -> Result<()> {
     while Instant::now() < until {
-        (0..=u8::MAX).try_for_each(|value| map.write(value))?;
+        (0..256).try_for_each(|value| map.write(value))?;
     }
     Ok(())
 }
