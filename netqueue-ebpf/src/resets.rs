@@ -3,7 +3,8 @@
 //! The functions may run in process context (a socket's backlog), where a preemptible kernel lets another
 //! task's call come in between, and may move a task to another CPU. So a task identifies a call, together
 //! with the packet or the stack address: a softirq's call on top of the task's own takes the second place.
-//! Resets that are charged meanwhile are counted, by CPU.
+//! Resets that are charged are counted, by CPU, but not before OutRsts has moved: a call that returns while
+//! another is charged and not sent yet would seem to have sent none.
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
 
@@ -167,7 +168,7 @@ pub(crate) fn uncharged(state: &mut CpuState, cells: MibPtr) -> Result<u64, Faul
     Ok(value)
 }
 
-/// Counts a reset that is charged on this CPU in the namespace with these counters.
+/// Counts a reset that is charged, and was sent on this CPU, in the namespace with these counters.
 /// May run on top of another call.
 #[inline(always)]
 pub(crate) fn note_charged(state: &mut CpuState, cells: MibPtr) {

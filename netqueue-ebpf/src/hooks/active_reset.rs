@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     caller::{is_hidden, is_within},
+    cpu::this_cpu,
     emit::{EventFields, report},
     inflight::CpuState,
     layout::layout,
@@ -31,40 +32,56 @@ use crate::{
     tally::tally,
 };
 
-/// Sockets whose reset was charged at the entry of a call that has not returned, with their ports.
+/// Sockets whose reset was charged at the entry of a call that has not returned.
 /// A socket is locked while it is reset, and so is in one call at a time. Where no program is at the return,
 /// or it was skipped, a socket stays until it is evicted, and another may take its memory.
 #[map(name = "nq_active_rst")]
-static CHARGED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
+static CHARGED: LruHashMap<u64, Charged> = LruHashMap::with_max_entries(4096, 0);
+
+/// Call that was charged at its entry.
+#[repr(C)]
+struct Charged {
+    /// Ports of the connection ([`Sock::ports`]).
+    ports: u32,
+    /// CPU of the entry.
+    cpu: u32,
+}
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
     let sk = call.arg(0);
-    CHARGED.insert(sk, Sock(sk).ports()?, 0).map_err(|_| Fault)?;
+    let charged = Charged { ports: Sock(sk).ports()?, cpu: this_cpu() };
+    CHARGED.insert(sk, charged, 0).map_err(|_| Fault)?;
     account_for(call, sk)
 }
 
 /// Charges at the entry what a kprobe, which the kernel runs before, has not charged.
 #[inline(always)]
 fn enter_traced(call: &impl Entry) -> Result<(), Fault> {
-    if is_charged(call.arg(0))? { Ok(()) } else { enter(call) }
+    if charged_on(call.arg(0))?.is_some() { Ok(()) } else { enter(call) }
 }
 
 #[inline(always)]
 fn leave(call: &FExitContext) -> Result<(), Fault> {
     let sk = Entry::arg(call, 0);
-    let charged = is_charged(sk)?;
+    let charged = charged_on(sk)?;
     // Not there if no program ran at the entry.
     let _removed = CHARGED.remove(sk);
-    if charged { Ok(()) } else { account_for(call, sk) }
+    if charged.is_none_or(|cpu| cpu == this_cpu()) {
+        let state = state();
+        let cells = MibPtr::tcp(state, Sock(sk).net()?)?;
+        resets::note_charged(state, cells);
+    }
+    if charged.is_some() { Ok(()) } else { account_for(call, sk) }
 }
 
-/// Returns whether the call that resets this socket now was charged.
+/// Returns the CPU on which the call that resets this socket now was charged; `None` if it was not.
 #[inline(always)]
-fn is_charged(sk: u64) -> Result<bool, Fault> {
-    let Some(charged) = CHARGED.get_ptr(sk) else { return Ok(false) };
-    // SAFETY: a live map value. Should the map give it to another socket meanwhile, it stays a number.
-    Ok(unsafe { *charged } == Sock(sk).ports()?)
+fn charged_on(sk: u64) -> Result<Option<u32>, Fault> {
+    let Some(charged) = CHARGED.get_ptr(sk) else { return Ok(None) };
+    // SAFETY: a live map value. Should the map give it to another socket meanwhile, it stays numbers.
+    let charged = unsafe { &*charged };
+    Ok((charged.ports == Sock(sk).ports()?).then_some(charged.cpu))
 }
 
 /// Charges the reset that a call sends.
@@ -73,8 +90,6 @@ fn account_for(call: &impl Entry, sk: u64) -> Result<(), Fault> {
     let state = state();
     let forgotten = state.forgotten;
     let (sk, reason) = (Sock(sk), reason(call));
-    let cells = MibPtr::tcp(state, sk.net()?)?;
-    resets::note_charged(state, cells);
     if forgotten.child == sk.0 {
         state.forgotten.child = 0;
         charge(state, sk.0, forgotten.listener, CounterId::ResetListenerClosed as u32, reason)

@@ -100,7 +100,7 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     let mark = verdict(state, call, sk, skb, u64::from(ipv4));
     if is_answered(sk, skb, ipv4)? {
         resets::open(frame, [sk, skb], cells, 0, resets::CHARGED)?;
-        return account_for(state, sk, skb, cells, mark);
+        return account_for(state, sk, skb, mark);
     }
     let before = resets::uncharged(state, cells)?;
     resets::open(frame, [sk, skb], cells, before, mark)
@@ -224,8 +224,9 @@ fn by_packet(sk: u64, skb: u64) -> Result<CounterId, Fault> {
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     let state = state();
     match resets::close(call.frame()) {
-        Some(returned) if was_sent(state, &returned)? => {
-            account_for(state, returned.sk, returned.skb, returned.cells, returned.mark)
+        Some(returned) if is_due(state, &returned)? => {
+            resets::note_charged(state, returned.cells);
+            account_for(state, returned.sk, returned.skb, returned.mark)
         }
         Some(_) | None => Ok(()),
     }
@@ -247,7 +248,7 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
     let (sk, skb, cells, mark);
     skb = Entry::arg(call, 1);
     if let Some(returned) = resets::close_for(skb)? {
-        if !was_sent(state, &returned)? {
+        if !is_due(state, &returned)? {
             return Ok(());
         }
         (sk, cells, mark) = (returned.sk, returned.cells, returned.mark);
@@ -261,16 +262,20 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         cells = MibPtr::tcp(state, net_of(sk, skb)?)?;
         mark = verdict(state, call, sk, skb, u64::from(ipv4));
     }
+    resets::note_charged(state, cells);
     // Called at one place: verifiers follow the function once for each call.
-    account_for(state, sk, skb, cells, mark)
+    account_for(state, sk, skb, mark)
 }
 
 /// Returns whether a call on record sent a reset that is not charged yet.
 /// A call that returned on another CPU moved a counter there: it counts as sent, because an unanswered packet
 /// is the exception.
 #[inline(always)]
-fn was_sent(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
+fn is_due(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
     if returned.mark == resets::CHARGED {
+        if returned.stayed {
+            resets::note_charged(state, returned.cells);
+        }
         return Ok(false);
     }
     if !returned.stayed {
@@ -284,8 +289,7 @@ fn was_sent(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
 /// Two functions do this, because functions that are called one after the other share the program's stack of
 /// 512 bytes.
 #[inline(always)]
-fn account_for(state: &mut CpuState, sk: u64, skb: u64, cells: MibPtr, mark: u64) -> Result<(), Fault> {
-    resets::note_charged(state, cells);
+fn account_for(state: &mut CpuState, sk: u64, skb: u64, mark: u64) -> Result<(), Fault> {
     match charge(state, sk, skb, mark) {
         NOTHING_TO_SAY => Ok(()),
         charged => say(state, sk, skb, mark, charged),
