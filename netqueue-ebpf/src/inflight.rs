@@ -273,21 +273,9 @@ pub(crate) struct CpuState {
     pub(crate) flow: Flow,
     /// Connection of `inet_child_forget`, which is about to be reset because its listener closes.
     pub(crate) forgotten: Forgotten,
-    /// Resets charged on this CPU so far, by a hash of the address of their namespace's counters.
-    /// The counts only grow, and programs raise them that may run on top of anything else here.
-    pub(crate) resets: [u64; 1 << Self::RESETS_BITS],
 }
 
 impl CpuState {
-    const RESETS_BITS: u32 = 4;
-
-    /// Returns the count of resets charged on this CPU in the namespace with these counters.
-    /// Namespaces with the same hash share a count.
-    #[inline(always)]
-    pub(crate) fn resets_of(&mut self, cells: MibPtr) -> *mut u64 {
-        &raw mut self.resets[spread::<{ Self::RESETS_BITS }>(cells.0)]
-    }
-
     /// Takes the marks of a call of `tcp_v4_conn_request` or its kin, and clears them.
     /// Two nested calls for one packet have one set of marks.
     #[inline(always)]

@@ -3,18 +3,15 @@
 //! The functions may run in process context (a socket's backlog), where a preemptible kernel lets another
 //! task's call come in between, and may move a task to another CPU. So a task identifies a call, together
 //! with the packet or the stack address: a softirq's call on top of the task's own takes the second place.
-//! Resets that are charged are counted, by CPU, but not before OutRsts has moved: a call that returns while
-//! another is charged and not sent yet would seem to have sent none.
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::LruHashMap};
 
 use crate::{
     cpu::this_cpu,
-    inflight::{CpuState, Frame, Inflight},
+    inflight::{Frame, Inflight},
     mib_values::MibPtr,
     packet::Packet,
     read::Fault,
-    words::volatile,
 };
 
 /// Calls under way.
@@ -22,7 +19,7 @@ use crate::{
 #[map(name = "nq_open_resets")]
 static OPEN_RESETS: LruHashMap<u64, Calls> = LruHashMap::with_max_entries(4096, 0);
 
-/// An open call; `before` is OutRsts at its entry, less the resets charged by then.
+/// An open call; `before` is OutRsts at its entry, on the CPU of the entry.
 pub(crate) type Open = Inflight<1>;
 
 #[repr(C)]
@@ -147,32 +144,4 @@ impl Calls {
         self.open[index].forget();
         Returned { sk, skb, cells: MibPtr(cells), before, mark, stayed }
     }
-}
-
-/// Returns OutRsts on this CPU less the resets charged there: those that are sent and not charged yet.
-/// A softirq may come between two reads, which are then repeated.
-#[inline(always)]
-pub(crate) fn uncharged(state: &mut CpuState, cells: MibPtr) -> Result<u64, Fault> {
-    const TRIES: usize = 4;
-    let charged = state.resets_of(cells);
-    let mut value = 0;
-    for _ in 0..TRIES {
-        // SAFETY: a live element.
-        let before = volatile(unsafe { &*charged });
-        value = cells.resets()?.wrapping_sub(before);
-        // SAFETY: as above.
-        if volatile(unsafe { &*charged }) == before {
-            break;
-        }
-    }
-    Ok(value)
-}
-
-/// Counts a reset that is charged, and was sent on this CPU, in the namespace with these counters.
-/// May run on top of another call.
-#[inline(always)]
-pub(crate) fn note_charged(state: &mut CpuState, cells: MibPtr) {
-    let charged = state.resets_of(cells);
-    // SAFETY: a live element, aligned to eight.
-    unsafe { crate::words::raise(charged, 1) };
 }

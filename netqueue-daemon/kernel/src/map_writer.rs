@@ -13,7 +13,7 @@ use super::{
 ///
 /// While bpf(BPF_MAP_UPDATE_ELEM) is under way on a CPU, also while its task is preempted there, the kernel
 /// skips the kprobe programs of every tool on that CPU (kernel/bpf/syscall.c bpf_disable_instrumentation).
-pub struct MapWriter(HashMap<MapData, u64, u64>);
+pub struct MapWriter(HashMap<MapData, u64, u32>);
 
 impl MapWriter {
     /// Makes the map.
@@ -31,7 +31,7 @@ impl MapWriter {
     ///
     /// # Errors
     /// The kernel refuses the write.
-    pub fn write(&mut self, value: u64) -> Result<(), AttachError> {
-        self.0.insert(value, value, 0).map_err(|error| refused(names::ACTIVE_RESETS, &error))
+    pub fn write(&mut self, value: u32) -> Result<(), AttachError> {
+        self.0.insert(u64::from(value), value, 0).map_err(|error| refused(names::ACTIVE_RESETS, &error))
     }
 }

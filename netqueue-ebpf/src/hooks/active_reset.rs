@@ -20,68 +20,49 @@ use super::{
 };
 use crate::{
     caller::{is_hidden, is_within},
-    cpu::this_cpu,
     emit::{EventFields, report},
     inflight::CpuState,
     layout::layout,
     maps::{CounterHandle, state},
-    mib_values::MibPtr,
     read::Fault,
-    resets,
     sock::{Queues, Sock, tcp_state},
     tally::tally,
 };
 
-/// Sockets whose reset was charged at the entry of a call that has not returned.
+/// Sockets whose reset was charged at the entry of a call that has not returned, with their ports.
 /// A socket is locked while it is reset, and so is in one call at a time. Where no program is at the return,
 /// or it was skipped, a socket stays until it is evicted, and another may take its memory.
 #[map(name = "nq_active_rst")]
-static CHARGED: LruHashMap<u64, Charged> = LruHashMap::with_max_entries(4096, 0);
-
-/// Call that was charged at its entry.
-#[repr(C)]
-struct Charged {
-    /// Ports of the connection ([`Sock::ports`]).
-    ports: u32,
-    /// CPU of the entry.
-    cpu: u32,
-}
+static CHARGED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
 
 #[inline(always)]
 fn enter(call: &impl Entry) -> Result<(), Fault> {
     let sk = call.arg(0);
-    let charged = Charged { ports: Sock(sk).ports()?, cpu: this_cpu() };
-    CHARGED.insert(sk, charged, 0).map_err(|_| Fault)?;
+    CHARGED.insert(sk, Sock(sk).ports()?, 0).map_err(|_| Fault)?;
     account_for(call, sk)
 }
 
 /// Charges at the entry what a kprobe, which the kernel runs before, has not charged.
 #[inline(always)]
 fn enter_traced(call: &impl Entry) -> Result<(), Fault> {
-    if charged_on(call.arg(0))?.is_some() { Ok(()) } else { enter(call) }
+    if is_charged(call.arg(0))? { Ok(()) } else { enter(call) }
 }
 
 #[inline(always)]
 fn leave(call: &FExitContext) -> Result<(), Fault> {
     let sk = Entry::arg(call, 0);
-    let charged = charged_on(sk)?;
+    let charged = is_charged(sk)?;
     // Not there if no program ran at the entry.
     let _removed = CHARGED.remove(sk);
-    if charged.is_none_or(|cpu| cpu == this_cpu()) {
-        let state = state();
-        let cells = MibPtr::tcp(state, Sock(sk).net()?)?;
-        resets::note_charged(state, cells);
-    }
-    if charged.is_some() { Ok(()) } else { account_for(call, sk) }
+    if charged { Ok(()) } else { account_for(call, sk) }
 }
 
-/// Returns the CPU on which the call that resets this socket now was charged; `None` if it was not.
+/// Returns whether the call that resets this socket now was charged.
 #[inline(always)]
-fn charged_on(sk: u64) -> Result<Option<u32>, Fault> {
-    let Some(charged) = CHARGED.get_ptr(sk) else { return Ok(None) };
-    // SAFETY: a live map value. Should the map give it to another socket meanwhile, it stays numbers.
-    let charged = unsafe { &*charged };
-    Ok((charged.ports == Sock(sk).ports()?).then_some(charged.cpu))
+fn is_charged(sk: u64) -> Result<bool, Fault> {
+    let Some(charged) = CHARGED.get_ptr(sk) else { return Ok(false) };
+    // SAFETY: a live map value. Should the map give it to another socket meanwhile, it stays a number.
+    Ok(unsafe { *charged } == Sock(sk).ports()?)
 }
 
 /// Charges the reset that a call sends.

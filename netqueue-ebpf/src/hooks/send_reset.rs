@@ -102,8 +102,7 @@ fn enter(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
         resets::open(frame, [sk, skb], cells, 0, resets::CHARGED)?;
         return account_for(state, sk, skb, mark);
     }
-    let before = resets::uncharged(state, cells)?;
-    resets::open(frame, [sk, skb], cells, before, mark)
+    resets::open(frame, [sk, skb], cells, cells.resets()?, mark)
 }
 
 /// Returns whether this packet, which is no reset, is certainly answered with one.
@@ -224,10 +223,7 @@ fn by_packet(sk: u64, skb: u64) -> Result<CounterId, Fault> {
 fn leave(call: &RetProbeContext) -> Result<(), Fault> {
     let state = state();
     match resets::close(call.frame()) {
-        Some(returned) if is_due(state, &returned)? => {
-            resets::note_charged(state, returned.cells);
-            account_for(state, returned.sk, returned.skb, returned.mark)
-        }
+        Some(returned) if is_due(&returned)? => account_for(state, returned.sk, returned.skb, returned.mark),
         Some(_) | None => Ok(()),
     }
 }
@@ -248,7 +244,7 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
     let (sk, skb, cells, mark);
     skb = Entry::arg(call, 1);
     if let Some(returned) = resets::close_for(skb)? {
-        if !is_due(state, &returned)? {
+        if !is_due(&returned)? {
             return Ok(());
         }
         (sk, cells, mark) = (returned.sk, returned.cells, returned.mark);
@@ -262,27 +258,19 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         cells = MibPtr::tcp(state, net_of(sk, skb)?)?;
         mark = verdict(state, call, sk, skb, u64::from(ipv4));
     }
-    resets::note_charged(state, cells);
     // Called at one place: verifiers follow the function once for each call.
     account_for(state, sk, skb, mark)
 }
 
 /// Returns whether a call on record sent a reset that is not charged yet.
-/// A call that returned on another CPU moved a counter there: it counts as sent, because an unanswered packet
-/// is the exception.
+/// OutRsts may have moved for another call that came in between, and a call that returned on another CPU moved
+/// a counter there: both count as sent, because an unanswered packet is the exception.
 #[inline(always)]
-fn is_due(state: &mut CpuState, returned: &Returned) -> Result<bool, Fault> {
+fn is_due(returned: &Returned) -> Result<bool, Fault> {
     if returned.mark == resets::CHARGED {
-        if returned.stayed {
-            resets::note_charged(state, returned.cells);
-        }
         return Ok(false);
     }
-    if !returned.stayed {
-        return Ok(true);
-    }
-    let uncharged = resets::uncharged(state, returned.cells)?;
-    Ok(uncharged.wrapping_sub(returned.before).cast_signed() > 0)
+    Ok(!returned.stayed || returned.cells.resets()? != returned.before)
 }
 
 /// Charges one reset, because a call sends no more, and reports it if the account may send an event.
