@@ -19,6 +19,11 @@ pub struct Diagnosis {
     pub spikes: Vec<Spike>,
 }
 
+/// Daemons before this field existed did not distinguish.
+const fn yes() -> bool {
+    true
+}
+
 /// Period of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Window {
@@ -41,6 +46,9 @@ pub struct Verdict {
     /// `unseen` means that netqueue may not see everything, `absorbed` that no legitimate client noticed.
     #[schema(value_type = String)]
     pub impact: Impact,
+    /// True if the incident goes on at the end of the period; verdicts on what is over come below those.
+    #[serde(default = "yes")]
+    pub ongoing: bool,
     /// Number of clients affected; of packets, if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict: `high`, `medium` or `low`.
@@ -139,6 +147,7 @@ pub struct Fact {
 pub struct Counterfactual {
     /// `backlog`: a larger backlog would have sufficed.
     /// `faster`: none would have, the process has to accept faster.
+    /// `unknown`: too early to tell a burst from an overload.
     pub remedy: String,
     /// Smallest backlog that would have avoided the drops; null unless `remedy` is `backlog`.
     pub smallest_backlog: Option<u32>,

@@ -147,6 +147,7 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
             diagnosis::Impact::Unseen => Impact::Unseen,
             diagnosis::Impact::Absorbed => Impact::Absorbed,
         },
+        ongoing: verdict.ongoing,
         affected: verdict.affected,
         confidence: verdict.confidence.as_str().to_owned(),
         summary: verdict.summary,
@@ -239,6 +240,7 @@ fn counterfactual_from(answer: diagnosis::Counterfactual) -> Counterfactual {
         Remedy::Faster { arrivals, accepts } => {
             Counterfactual { arrivals_per_second: Some(arrivals), accepts_per_second: Some(accepts), ..base }
         }
+        Remedy::TooEarly => Counterfactual { remedy: "unknown".to_owned(), ..base },
     }
 }
 

@@ -133,6 +133,7 @@ impl Rule {
             owner: evidence.owner.clone(),
             window: evidence.window,
             impact: finding.impact,
+            ongoing: evidence.goes_on(),
             affected: finding.affected,
             confidence,
             summary: finding.summary,

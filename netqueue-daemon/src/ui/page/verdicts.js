@@ -62,7 +62,7 @@ function finding(first, own) {
   clients.className = "quiet";
   const update = (verdict) => {
     text(affected, `${count(verdict.affected)} affected`);
-    text(sure, `${verdict.confidence} confidence`);
+    text(sure, `${verdict.ongoing === false ? "over, " : ""}${verdict.confidence} confidence`);
     text(subject, own ? "" : at(verdict.subject));
     const { process: owner } = verdict.subject;
     text(process, owner && !own ? `${owner.name} (${owner.pid})` : "");
