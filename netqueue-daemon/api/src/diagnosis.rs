@@ -17,6 +17,27 @@ pub struct Diagnosis {
     /// Sudden rises of drops in that period, or still going on.
     #[serde(default)]
     pub spikes: Vec<Spike>,
+    /// Listeners and network namespaces that were looked at; null if the daemon does not report them.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+}
+
+/// Scope of the verdicts. AF_UNIX sockets, packets that never arrived or that netfilter dropped, and the
+/// other end of connections are never part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scope {
+    /// Number of network namespaces that exist.
+    pub namespaces: u64,
+    /// Number of those whose kernel counters were compared with what was attributed.
+    pub compared: u64,
+    /// Number of open listeners.
+    pub listeners: u64,
+    /// Number of connections that wait for accept() now.
+    pub waiting: u64,
+    /// True if the time that connections wait is observed.
+    pub waits_observed: bool,
+    /// Reasons why netqueue sees nothing; empty if it sees.
+    pub blind: Vec<String>,
 }
 
 /// Daemons before this field existed did not distinguish.

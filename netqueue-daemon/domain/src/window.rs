@@ -323,6 +323,31 @@ mod tests {
         assert_eq!(past.most_drops_in_a_second(at(3900)), 1);
     }
 
+    /// Creates a listener without charges, in whose queue so many wait of those that entered.
+    fn quiet(number: u32, entered: u64, waiting: u32) -> Arc<AccountView> {
+        let queue = crate::QueueState { length: waiting, limit: 4096 };
+        let queues = crate::Queues { accept: Some(queue), syn: None };
+        let accepted = entered - u64::from(waiting);
+        let traffic = Arc::new(crate::Traffic { established: entered, accepted, ..crate::Traffic::default() });
+        Arc::new(AccountView { queues, traffic, ..(*account(number, 0, 1)).clone() })
+    }
+
+    #[test]
+    fn an_account_that_only_waits_is_remembered_and_one_whose_queue_moves_is_not() {
+        let mut recent = Windows::default();
+        for second in 1..=120 {
+            let (hangs, moves) = (quiet(1, 70, 70), quiet(2, 1000 * second, 3));
+            recent.tick(&[hangs, moves, quiet(3, second, 0)], at(second));
+        }
+        let runs = |number| recent.of(&account(number, 0, 0).key).map_or(0, |past| past.runs.len());
+        assert_eq!((runs(1), runs(3)), (1, 0));
+        assert!(runs(2) <= UNEVENTFUL, "{}", runs(2));
+        for second in 121..=1100 {
+            recent.tick(&[quiet(1, 70, 0)], at(second));
+        }
+        assert!(recent.of(&account(1, 0, 0).key).is_none(), "a quarter of an hour later it is forgotten");
+    }
+
     #[test]
     fn ports_that_come_and_go_for_ever_leave_nothing_behind() {
         let mut recent = Windows::default();

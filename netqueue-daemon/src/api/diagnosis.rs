@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use netqueue_api::{
     Cause, Counterfactual, Diagnosis, Envelope, Fact, Impact, Knob, ListeningProcess, Problem as Refused,
-    Subject, Verdict, Window,
+    Scope, Subject, Verdict, Window,
 };
 use netqueue_domain::{
     AccountId, AccountWindow, Snapshot, SpikeScope, WallTime,
@@ -130,8 +130,15 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
         },
         verdicts: verdicts.into_iter().map(|verdict| verdict_from(snapshot, verdict)).collect(),
         spikes: spikes.map(|spike| spike_from(snapshot, spike)).collect(),
+        scope: Some(scope_from(diagnosis::Scope::of(snapshot))),
     };
     (diagnosis, warnings)
+}
+
+fn scope_from(scope: diagnosis::Scope) -> Scope {
+    let diagnosis::Scope { namespaces, compared, listeners, waiting, waits_observed, blind } = scope;
+    let blind = blind.into_iter().map(str::to_owned).collect();
+    Scope { namespaces, compared, listeners, waiting, waits_observed, blind }
 }
 
 fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {

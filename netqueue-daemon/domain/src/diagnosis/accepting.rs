@@ -211,7 +211,10 @@ mod tests {
         let flow = busy.flow.expect("clients wait");
         assert!(flow.entered > 2 * flow.accepted, "{flow:?}");
         let stopped = of(&enter, &leave, 600);
-        assert!(stopped.stalled.is_some_and(|stall| stall.lasted() >= Duration::from_secs(40)), "{stopped:?}");
+        assert!(
+            stopped.stalled.is_some_and(|stall| stall.lasted() >= Duration::from_secs(40)),
+            "{stopped:?}"
+        );
     }
 
     #[test]

@@ -160,9 +160,8 @@ impl Overflow {
         }
         let overload = self.episodes.iter().rev().find_map(|episode| self.overload(episode));
         if crowd.gives_up {
-            assumptions.push(
-                "the clients that were turned away once and did not come back are gone".to_owned(),
-            );
+            assumptions
+                .push("the clients that were turned away once and did not come back are gone".to_owned());
         }
         if self.flow.is_some_and(|flow| flow.accepted == 0) {
             assumptions.push(

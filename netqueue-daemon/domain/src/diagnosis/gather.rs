@@ -66,12 +66,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
 }
 
 /// Returns the stalls and waits of a listener, if accepts are counted. Nothing goes on after the close.
-fn accepting(
-    snapshot: &Snapshot,
-    account: &AccountView,
-    past: &AccountWindow,
-    from: Timestamp,
-) -> Accepting {
+fn accepting(snapshot: &Snapshot, account: &AccountView, past: &AccountWindow, from: Timestamp) -> Accepting {
     if !snapshot.health.features.accept_wait {
         return Accepting::default();
     }

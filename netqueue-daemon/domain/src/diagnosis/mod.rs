@@ -7,6 +7,7 @@ mod gather;
 mod known;
 mod rule;
 mod rules;
+mod scope;
 mod software;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use evidence::{Bound, Evidence, Group, Idle, ListeningProcess, SysctlValues,
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;
+pub use scope::Scope;
 pub use verdict::{Cause, Confidence, Fact, Impact, Knob, Subject, Verdict};
 
 /// Id of the rule about netqueue itself.

@@ -120,9 +120,7 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
         false => format!("accepted nothing for {lasted}, {}; {full}.", until(evidence, stall.until)),
     };
     let (doubt, confidence) = match evidence.early() {
-        Some(age) => {
-            (format!(" {}, too early to tell a stall from a pause.", early(age)), Confidence::Low)
-        }
+        Some(age) => (format!(" {}, too early to tell a stall from a pause.", early(age)), Confidence::Low),
         None => (String::new(), Confidence::High),
     };
     Some(Finding {

@@ -13,7 +13,8 @@ fn decided_by(evidence: &Evidence) -> String {
         Some(Bound::Somaxconn) => ", capped by net.core.somaxconn".to_owned(),
         Some(Bound::EarlierSomaxconn) => ", capped by net.core.somaxconn before it was raised".to_owned(),
         Some(Bound::Unseen) => {
-            let now = evidence.settings.somaxconn.map_or(String::new(), |now| format!(", somaxconn now {now}"));
+            let now =
+                evidence.settings.somaxconn.map_or(String::new(), |now| format!(", somaxconn now {now}"));
             format!(", by the program's backlog or by somaxconn at its listen(): not known{now}")
         }
         None => String::new(),

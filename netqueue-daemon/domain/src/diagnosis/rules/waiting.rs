@@ -120,7 +120,8 @@ fn finding(evidence: &Evidence, waiting: u32, longest: Duration) -> Finding {
         affected: waiting.into(),
         confidence: Confidence::High,
         summary: String::new(),
-        clients_see: "a connection that is established but gets no answer, until the client's own time-out".to_owned(),
+        clients_see: "a connection that is established but gets no answer, until the client's own time-out"
+            .to_owned(),
         facts: [waiting_for_accept, wait].into_iter().chain(backlog).collect(),
         advice: Vec::new(),
         knobs: Vec::new(),
@@ -129,7 +130,8 @@ fn finding(evidence: &Evidence, waiting: u32, longest: Duration) -> Finding {
 
 /// Says that nothing was dropped, and why.
 fn not_dropped(evidence: &Evidence, waiting: u32) -> String {
-    let nothing = if evidence.dropped.is_some() { "Nothing was dropped meanwhile" } else { "Nothing was dropped" };
+    let nothing =
+        if evidence.dropped.is_some() { "Nothing was dropped meanwhile" } else { "Nothing was dropped" };
     let is = if evidence.goes_on() { "is" } else { "was" };
     match evidence.backlog {
         Some(backlog) if waiting < backlog / 2 => {

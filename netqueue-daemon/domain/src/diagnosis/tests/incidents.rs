@@ -66,9 +66,9 @@ fn more_arrivals_than_accepts_are_told_as_rates_and_no_backlog_is_proposed() {
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.knobs.len()), ("accept_queue_slow", 0));
     assert!(
-        verdict
-            .summary
-            .contains("nginx (pid 812) accepts 210 connections per second, and 340 arrive: no backlog is enough."),
+        verdict.summary.contains(
+            "nginx (pid 812) accepts 210 connections per second, and 340 arrive: no backlog is enough."
+        ),
         "{}",
         verdict.summary
     );

@@ -9,7 +9,11 @@ use crate::{
 const PORT: u16 = 8151;
 const API: AccountKey = AccountKey::Listener {
     socket: SocketId(9),
-    at: Endpoint { netns: Netns::at_attach(7), addr: std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: PORT },
+    at: Endpoint {
+        netns: Netns::at_attach(7),
+        addr: std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: PORT,
+    },
 };
 
 /// A listener whose queue is simulated: clients enter, are dropped when it is full, and are accepted.
@@ -171,7 +175,9 @@ fn accepts_that_go_on_too_slowly_for_seconds_are_told_with_both_rates() {
     let (rule, ongoing, _, sentence) = said(&verdicts);
     assert_eq!((rule, ongoing, verdicts[0].impact), ("accept_queue_waiting", true, Impact::Delayed));
     assert!(
-        sentence.starts_with("The process accepts 1.0 connections per second, and 2.0 arrive. 59 connections wait"),
+        sentence.starts_with(
+            "The process accepts 1.0 connections per second, and 2.0 arrive. 59 connections wait"
+        ),
         "{sentence}"
     );
 }
@@ -192,7 +198,9 @@ fn three_workers_of_three_seconds_are_too_few_and_have_not_stopped() {
     let verdicts = server.verdicts(590);
     let (.., sentence) = said(&verdicts);
     assert!(
-        sentence.starts_with("The process accepts 1.0 connections per second, and 3.3 arrive: no backlog is enough."),
+        sentence.starts_with(
+            "The process accepts 1.0 connections per second, and 3.3 arrive: no backlog is enough."
+        ),
         "{sentence}"
     );
 }
@@ -258,7 +266,9 @@ fn after_the_close_nothing_goes_on_and_nothing_grows() {
     let (rule, ongoing, _, sentence) = said(&verdicts);
     assert_eq!((rule, ongoing), ("accept_queue_stalled", false));
     assert!(
-        sentence.starts_with("The process accepted nothing for 17 s, until the listener was closed at 00:00:20 UTC;"),
+        sentence.starts_with(
+            "The process accepted nothing for 17 s, until the listener was closed at 00:00:20 UTC;"
+        ),
         "{sentence}"
     );
 }
@@ -290,4 +300,21 @@ fn advice_on_ghosts_follows_from_what_filled_the_queue() {
     for advice in [slow, of(backlog(499), 1), of(backlog(499), 2)] {
         assert!(!advice.iter().any(|advice| advice.contains("tcp_syncookies=0")), "{advice:?}");
     }
+}
+
+#[test]
+fn a_state_without_programs_or_compared_namespaces_is_no_all_clear() {
+    let server = Server::new(8);
+    let scope = Scope::of(&server.snapshot(20));
+    assert_eq!(
+        scope.blind,
+        [
+            "none of its programs is attached to the kernel",
+            "the kernel's counters could be read in no network namespace"
+        ]
+    );
+    let mut server = Server::new(8);
+    server.run((10, 40), Some(5), None);
+    let scope = Scope::of(&server.snapshot(40));
+    assert_eq!((scope.listeners, scope.waiting), (1, 6));
 }
