@@ -316,5 +316,5 @@ fn a_state_without_programs_or_compared_namespaces_is_no_all_clear() {
     let mut server = Server::new(8);
     server.run((10, 40), Some(5), None);
     let scope = Scope::of(&server.snapshot(40));
-    assert_eq!((scope.listeners, scope.waiting), (1, 6));
+    assert_eq!((scope.listeners, scope.waiting), (1, 5));
 }
