@@ -146,7 +146,7 @@ fn limits(listener: &Listener) -> Option<String> {
 }
 
 /// Describes a backlog whose listen() call was not seen.
-pub(super) fn unseen_limit(listener: &Listener) -> Option<String> {
+fn unseen_limit(listener: &Listener) -> Option<String> {
     let limit = &listener.listener.as_ref()?.limit;
     let backlog = limit.backlog?;
     let now = limit.sysctls.get("net.core.somaxconn").copied().flatten();

@@ -328,7 +328,8 @@ mod tests {
         let queue = crate::QueueState { length: waiting, limit: 4096 };
         let queues = crate::Queues { accept: Some(queue), syn: None };
         let accepted = entered - u64::from(waiting);
-        let traffic = Arc::new(crate::Traffic { established: entered, accepted, ..crate::Traffic::default() });
+        let traffic =
+            Arc::new(crate::Traffic { established: entered, accepted, ..crate::Traffic::default() });
         Arc::new(AccountView { queues, traffic, ..(*account(number, 0, 1)).clone() })
     }
 

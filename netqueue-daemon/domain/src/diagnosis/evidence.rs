@@ -157,7 +157,8 @@ impl Evidence {
     /// Time after its last drop for which an overflow may still belong to a stall that is over.
     const AFTERMATH: Duration = Duration::from_secs(5);
 
-    /// Returns whether the incident goes on at the end of the window. What is over is no reason to be paged.
+    /// Returns whether clients still wait or are turned away at the end of the window, which nobody is after
+    /// the close. Tense and rank of a verdict follow.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         if self.closed {
@@ -167,8 +168,14 @@ impl Evidence {
         if self.accepting.stalled.is_some() || waits || self.counts.handshakes().live_ghosts() > 0 {
             return true;
         }
+        self.is_recent() && self.past_stall().is_none()
+    }
+
+    /// Returns whether anything was charged lately.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
         let recent = self.last_charge.is_none_or(|last| self.window.1.since(last) < Self::RECENT);
-        recent && self.counts != Counts::default() && self.past_stall().is_none()
+        recent && self.counts != Counts::default()
     }
 
     /// Returns the time since the overflow began, if that is too short to judge it.

@@ -46,7 +46,7 @@ fn hang(fixture: &Fixture<'_>) -> Result<Expectation> {
     let mut expectation =
         Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
     let words = ["has accepted nothing for", "; 70 connections wait for accept(). Nothing was dropped"];
-    told(fixture, port, start, "never_served", &words, &mut expectation)?;
+    told(fixture, port, start, ("accept_queue_waiting", "never_served"), &words, &mut expectation)?;
     expectation.open.push(Box::new((listener, held)));
     Ok(expectation)
 }
@@ -80,17 +80,17 @@ fn workers(fixture: &Fixture<'_>) -> Result<Expectation> {
     let mut expectation =
         Expectation { kernel: vec![(Counter::ListenDrops, Amount::AtLeast(20))], ..Expectation::default() };
     let words = ["connections per second, and", "arrive: no backlog is enough"];
-    told(fixture, port, start, "delayed", &words, &mut expectation)?;
+    told(fixture, port, start, ("accept_queue_slow", "delayed"), &words, &mut expectation)?;
     expectation.open.push(Box::new((listener, held)));
     Ok(expectation)
 }
 
-/// Compares the first verdict on a port with the expected impact and words.
+/// Compares the first verdict on a port with the expected rule, impact and words.
 fn told(
     fixture: &Fixture<'_>,
     port: u16,
     since: SystemTime,
-    impact: &str,
+    (rule, impact): (&str, &str),
     words: &[&str],
     expectation: &mut Expectation,
 ) -> Result<()> {
@@ -98,7 +98,8 @@ fn told(
     let said = diagnosis::at_port(server, fixture.netns.inode(), port, since)?;
     match said.first() {
         Some(first)
-            if first.impact.as_str() == impact && words.iter().all(|word| first.summary.contains(word)) =>
+            if (first.rule.as_str(), first.impact.as_str()) == (rule, impact)
+                && words.iter().all(|word| first.summary.contains(word)) =>
         {
             expectation.measured.push(format!("it says: {}", diagnosis::words(first)));
         }
@@ -106,7 +107,7 @@ fn told(
             let first = first.map_or("nothing".to_owned(), diagnosis::words);
             expectation
                 .problems
-                .push(format!("{impact} with the words {words:?} was to be said first: {first}"));
+                .push(format!("{rule} ({impact}) with the words {words:?} was to be said first: {first}"));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule, Stall, Wait};
 use super::{
-    accept_queue::waiting,
+    accept_queue::{overflows, waiting},
     count, fact,
     words::{choose, moment, number, rates, seconds, until, who, who_first},
 };
@@ -33,14 +33,16 @@ pub(super) const WAITING: Rule = Rule {
 fn unaccepted(evidence: &Evidence) -> Option<Finding> {
     let accepting = &evidence.accepting;
     if let Some(stall) = accepting.stalled.filter(|stall| stall.lasted() >= STALL) {
-        return evidence.present_stall().is_none().then(|| stalled(evidence, stall));
+        let full = overflows(evidence) > 0 && evidence.present_stall().is_some();
+        return (!full).then(|| stalled(evidence, stall));
     }
     if let Some(wait) = accepting.waits.filter(|wait| wait.oldest >= Wait::LONG) {
         // While connections are dropped, the rules of the full queue say why.
         return (!evidence.is_dropping()).then(|| slow(evidence, wait));
     }
     if let Some(stall) = accepting.longest_stall.filter(|stall| stall.lasted() >= STALL) {
-        return evidence.past_stall().is_none().then(|| stalled_earlier(evidence, stall));
+        let full = overflows(evidence) > 0 && evidence.past_stall().is_some();
+        return (!full).then(|| stalled_earlier(evidence, stall));
     }
     let wait = accepting.longest_wait.filter(|wait| wait.oldest >= Wait::LONG)?;
     evidence.dropped.is_none().then(|| slow_earlier(evidence, wait))
@@ -130,8 +132,12 @@ fn finding(evidence: &Evidence, waiting: u32, longest: Duration) -> Finding {
 
 /// Says that nothing was dropped, and why.
 fn not_dropped(evidence: &Evidence, waiting: u32) -> String {
-    let nothing =
-        if evidence.dropped.is_some() { "Nothing was dropped meanwhile" } else { "Nothing was dropped" };
+    let nothing = match evidence.dropped {
+        None => "Nothing was dropped",
+        // By a full SYN queue, of which another verdict tells.
+        Some(_) if overflows(evidence) == 0 => "The accept queue dropped nothing",
+        Some(_) => "Nothing was dropped meanwhile",
+    };
     let is = if evidence.goes_on() { "is" } else { "was" };
     match evidence.backlog {
         Some(backlog) if waiting < backlog / 2 => {

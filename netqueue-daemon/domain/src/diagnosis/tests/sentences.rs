@@ -201,7 +201,12 @@ fn accept_queue_waiting() -> Cases {
     ));
     cases.push((
         "2 wait, dropped earlier, process unknown".to_owned(),
-        Evidence { dropped: Some((seconds(100), seconds(101))), owner: None, ..stalls(48, 2, quiet()) },
+        Evidence {
+            dropped: Some((seconds(100), seconds(101))),
+            owner: None,
+            counts: drops(DropKind::AcceptQueueFullSyn, 1),
+            ..stalls(48, 2, quiet())
+        },
     ));
     cases
 }
