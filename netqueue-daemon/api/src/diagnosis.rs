@@ -22,8 +22,10 @@ pub struct Diagnosis {
     pub scope: Option<Scope>,
 }
 
-/// Scope of the verdicts. AF_UNIX sockets, packets that never arrived or that netfilter dropped, and the
-/// other end of connections are never part of it.
+/// Scope of the verdicts.
+///
+/// AF_UNIX sockets, packets that never arrived or that netfilter dropped, and the other end of connections
+/// are never part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scope {
     /// Number of network namespaces that exist.

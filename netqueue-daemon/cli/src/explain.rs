@@ -33,7 +33,9 @@ pub struct ExplainArgs {
 /// Maximum number of listeners to explain; more appear as a table.
 const MANY: usize = 6;
 
-/// Prints the explanation. Exit code 1 means that there is no such listener, or that netqueue sees nothing.
+/// Prints the explanation.
+///
+/// Exit code 1 means that there is no such listener, or that netqueue sees nothing.
 ///
 /// # Errors
 /// Fails if the daemon gives no usable answer or the explanation cannot be printed.

@@ -10,11 +10,11 @@ pub(super) struct NoVerdict {
     pub(super) good: bool,
     /// First sentence.
     pub(super) headline: String,
-    /// What was looked at and what cannot be seen.
+    /// Sentences on what was looked at, and on what cannot be seen.
     pub(super) scope: Vec<String>,
 }
 
-/// What netqueue never sees.
+/// Sentence on what netqueue never sees.
 const UNSEEN: &str = "Cannot be seen from here: AF_UNIX sockets, packets that never arrived or that netfilter dropped or rejected, \
                       and the other end of connections.";
 

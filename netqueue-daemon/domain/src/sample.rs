@@ -34,8 +34,9 @@ impl Sample {
     }
 }
 
-/// Returns the connections that wait in the account's accept queue. Its length may be that at the last drop:
-/// nobody waits if as many have left as have entered.
+/// Returns the connections that wait in the account's accept queue.
+///
+/// Its length may be that at the last drop: nobody waits if as many have left as have entered.
 fn waiting(account: &AccountView) -> u32 {
     let traffic = &account.traffic;
     let empty = traffic.established > 0 && traffic.accepted == traffic.established;

@@ -256,8 +256,9 @@ impl Windows {
     }
 }
 
-/// Returns whether the account may have a recent past. Buckets of ended accounts have none: they rise by
-/// what happened long ago.
+/// Returns whether the account may have a recent past.
+///
+/// Buckets of ended accounts have none: they rise by what happened long ago.
 fn is_told(account: &AccountView) -> bool {
     !matches!(account.key, AccountKey::Gone(_))
 }

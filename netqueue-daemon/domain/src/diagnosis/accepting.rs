@@ -1,4 +1,4 @@
-//! Accepts and waits of one listener: whether it has stalled, stalled earlier, or only keeps clients waiting.
+//! Accepts and waits of one listener: a stall, an earlier one, or clients that are only kept waiting.
 //!
 //! A gap between two accepts is a stall only if it is unusual for the listener: workers that take three
 //! seconds for a request accept every three seconds, and have not stalled.
@@ -124,8 +124,9 @@ impl Accepting {
     }
 }
 
-/// Returns the wait of the first connection in the queue. Accept queues are first in, first out: it entered
-/// when so many had entered as have left by now.
+/// Returns the wait of the first connection in the queue.
+///
+/// Accept queues are first in, first out: it entered when so many had entered as have left by now.
 fn wait(samples: &VecDeque<Sample>, sample: &Sample, at: Timestamp) -> Wait {
     let left = sample.entered.saturating_sub(u64::from(sample.waiting));
     let index = samples.partition_point(|earlier| earlier.entered <= left);
@@ -133,7 +134,7 @@ fn wait(samples: &VecDeque<Sample>, sample: &Sample, at: Timestamp) -> Wait {
     Wait { oldest: at.since(entered), connections: sample.waiting, at }
 }
 
-/// Returns the connections through the queue since clients have been waiting, at most of the last minute.
+/// Returns the connections of the last minute through the queue, while clients have been waiting.
 fn flow(samples: &VecDeque<Sample>, last: &Sample) -> Option<QueueFlow> {
     let start = last.until.before(RATES);
     let recent = samples.iter().rev().take_while(|sample| sample.waiting > 0 && sample.until >= start);
@@ -163,7 +164,7 @@ mod tests {
             let waiting = u32::try_from(entered - accepted).expect("few");
             match samples.back_mut() {
                 Some(last) if (last.entered, last.accepted) == (entered, accepted) => last.until = at(now),
-                _ => samples.push_back(Sample {
+                Some(_) | None => samples.push_back(Sample {
                     since: at(now),
                     until: at(now),
                     drops: 0,

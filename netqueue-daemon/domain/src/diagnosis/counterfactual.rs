@@ -344,8 +344,10 @@ fn gives_up<'a>(
     expected >= ENOUGH && repeated * NEXT_TO_NONE < expected
 }
 
-/// Returns the maximum of connections inside and clients outside at once. Clients that gave up would have
-/// been inside, too, and for how long is not known: they count until the end.
+/// Returns the maximum of connections inside and clients outside at once.
+///
+/// Clients that gave up would have been inside, too, and for how long is not known: they count until the
+/// end.
 fn longest<'a>(refusals: &[Refusal], clients: impl Iterator<Item = &'a Tries>, gives_up: bool) -> u32 {
     let gone = |tries: &Tries| gives_up && tries.number == 1;
     let mut moves: Vec<(Timestamp, i64)> = clients

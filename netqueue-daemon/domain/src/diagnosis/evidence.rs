@@ -157,8 +157,8 @@ impl Evidence {
     /// Time after its last drop for which an overflow may still belong to a stall that is over.
     const AFTERMATH: Duration = Duration::from_secs(5);
 
-    /// Returns whether clients still wait or are turned away at the end of the window, which nobody is after
-    /// the close. Tense and rank of a verdict follow.
+    /// Returns whether clients wait or are turned away at the end of the window; nobody is after the close.
+    /// Tense and rank of a verdict follow.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         if self.closed {

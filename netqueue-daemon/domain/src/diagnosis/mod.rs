@@ -27,9 +27,10 @@ pub use verdict::{Cause, Confidence, Fact, Impact, Knob, Subject, Verdict};
 /// Id of the rule about netqueue itself.
 pub(crate) const BLIND: &str = "netqueue_blind";
 
-/// Returns every verdict that the evidence supports, the worst for clients first. What harms nobody comes
-/// last, and what is over comes below what goes on: whoever is paged must act on the latter. Then sorts by
-/// impact, by the number of affected clients, and by the order of the rules.
+/// Returns every verdict that the evidence supports, the worst for clients first.
+///
+/// What harms nobody comes last, and what is over comes below what goes on: whoever is paged must act on the
+/// latter. Within these, sorts by impact, by the number of affected clients, and by the order of the rules.
 #[must_use]
 pub fn evaluate<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
     let mut verdicts: Vec<(usize, Verdict)> = evidence

@@ -1,5 +1,6 @@
-//! Scope of the verdicts: what was looked at, and why nothing may have been seen. Without it, no verdict
-//! would read as all-clear.
+//! Scope of the verdicts: what was looked at, and why nothing may have been seen.
+//!
+//! Without it, no verdict would read as all-clear.
 
 use crate::{AccountKey, Snapshot};
 

@@ -1,4 +1,4 @@
-//! Connections that wait for accept() though nothing is dropped: the backlog has room, and nobody accepts.
+//! Connections that wait for accept() though none is dropped: the backlog has room, nobody accepts.
 
 use std::time::Duration;
 

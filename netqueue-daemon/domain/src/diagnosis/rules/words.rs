@@ -15,8 +15,9 @@ pub(super) const fn choose<'a>(of: u64, one: &'a str, many: &'a str) -> &'a str 
     if of == 1 { one } else { many }
 }
 
-/// Formats accepts and arrivals per second: `accepts 1.0 connections per second, and 3.0 arrive`. Slow rates
-/// keep a decimal, and very slow ones are told per minute, because "0 per second" would be wrong.
+/// Formats accepts and arrivals: `accepts 1.0 connections per second, and 3.0 arrive`.
+///
+/// Slow rates keep a decimal, and very slow ones are given per minute, because "0 per second" would be wrong.
 pub(super) fn rates([accepts, arrive]: [&str; 2], accepted: f64, arrived: f64) -> String {
     let (unit, factor) = if accepted < 0.095 { ("minute", 60.0) } else { ("second", 1.0) };
     let [accepted, arrived] = [accepted, arrived].map(|rate| {

@@ -1,4 +1,4 @@
-//! Incidents of accept queues from the samples to the sentence: waiting, stalled, slow, over, closed, early.
+//! Incidents of accept queues, from the samples to the sentence.
 
 use super::*;
 use crate::{
@@ -65,9 +65,8 @@ impl Server {
             self.outside = later;
             let again: Vec<(u64, u16, u32)> = again;
             again.into_iter().for_each(|(_, client, tries)| self.arrive(now, client, tries));
-            if let Some((every, at_once)) = accept.filter(|(every, _)| now.is_multiple_of(*every)) {
+            if let Some((_, at_once)) = accept.filter(|(every, _)| now.is_multiple_of(*every)) {
                 let taken = self.waiting.min(at_once);
-                let _ = every;
                 self.waiting -= taken;
                 self.traffic.accepted += taken;
             }
