@@ -46,11 +46,11 @@ function sentence(listener) {
   const top = [...listener.drops.by_cause].sort((a, b) => b.count - a.count)[0];
   const known = top && words("drop", top.cause, top.stage);
   if (now > 0) return { state: "bad", text: `Dropping ${rate(now)} packets a second. ${known ? known.meaning : ""}` };
+  const waits = waitingOn(listener.id);
+  if (waits) return { state: "bad", text: waits.summary };
   if (listener.drops.total > 0) return { state: "warn", text: `Not dropping now; ${plural(listener.drops.total, "packet")} dropped since netqueue attached. ${known ? `Mostly: ${known.title.toLowerCase().replace("syn", "SYN").replace("ack", "ACK")}.` : ""}` };
   const reset = [...listener.resets.by_cause].sort((a, b) => b.count - a.count)[0];
   if (reset) return { state: resets > 0 ? "warn" : "good", text: `Nothing dropped. ${plural(listener.resets.total, "reset")} sent${resets > 0 ? `, ${rate(resets)} a second now` : ""}. ${words("reset", reset.cause, null).meaning}` };
-  const waits = waitingOn(listener.id);
-  if (waits) return { state: "bad", text: waits.summary };
   return { state: "good", text: "Nothing was dropped and no reset was sent since netqueue attached." };
 }
 
