@@ -10,6 +10,7 @@ pub const ALL: &[Runbook] = &[
     ("accept-queue-overflow", include_str!("../../deploy/runbooks/accept-queue-overflow.md")),
     ("accept-queue-slow", include_str!("../../deploy/runbooks/accept-queue-slow.md")),
     ("accept-queue-stalled", include_str!("../../deploy/runbooks/accept-queue-stalled.md")),
+    ("accept-queue-waiting", include_str!("../../deploy/runbooks/accept-queue-waiting.md")),
     ("closed-port", include_str!("../../deploy/runbooks/closed-port.md")),
     ("expired-handshakes", include_str!("../../deploy/runbooks/expired-handshakes.md")),
     ("ghost-connections", include_str!("../../deploy/runbooks/ghost-connections.md")),

@@ -17,6 +17,34 @@ pub struct Diagnosis {
     /// Sudden rises of drops in that period, or still going on.
     #[serde(default)]
     pub spikes: Vec<Spike>,
+    /// Listeners and network namespaces that were looked at; null if the daemon does not report them.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+}
+
+/// Scope of the verdicts.
+///
+/// AF_UNIX sockets, packets that never arrived or that netfilter dropped, and the other end of connections
+/// are never part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scope {
+    /// Number of network namespaces that exist.
+    pub namespaces: u64,
+    /// Number of those whose kernel counters were compared with what was attributed.
+    pub compared: u64,
+    /// Number of open listeners.
+    pub listeners: u64,
+    /// Number of connections that wait for accept() now.
+    pub waiting: u64,
+    /// True if the time that connections wait is observed.
+    pub waits_observed: bool,
+    /// Reasons why netqueue sees nothing; empty if it sees.
+    pub blind: Vec<String>,
+}
+
+/// Daemons before this field existed did not distinguish.
+const fn yes() -> bool {
+    true
 }
 
 /// Period of time.
@@ -41,6 +69,9 @@ pub struct Verdict {
     /// `unseen` means that netqueue may not see everything, `absorbed` that no legitimate client noticed.
     #[schema(value_type = String)]
     pub impact: Impact,
+    /// True if the incident goes on at the end of the period; verdicts on what is over come below those.
+    #[serde(default = "yes")]
+    pub ongoing: bool,
     /// Number of clients affected; of packets, if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict: `high`, `medium` or `low`.
@@ -139,6 +170,7 @@ pub struct Fact {
 pub struct Counterfactual {
     /// `backlog`: a larger backlog would have sufficed.
     /// `faster`: none would have, the process has to accept faster.
+    /// `unknown`: too early to tell a burst from an overload.
     pub remedy: String,
     /// Smallest backlog that would have avoided the drops; null unless `remedy` is `backlog`.
     pub smallest_backlog: Option<u32>,

@@ -19,7 +19,7 @@ mod traffic;
 mod words;
 
 pub use diagnosis::{
-    Cause, Counterfactual, Diagnosis, Fact, Knob, ListeningProcess, Subject, Verdict, Window,
+    Cause, Counterfactual, Diagnosis, Fact, Knob, ListeningProcess, Scope, Subject, Verdict, Window,
 };
 pub use envelope::{Coverage, Envelope, Gap, Page, Problem};
 pub use event::{Ended, Event, Events, Lost, Peer, PeerCount, Peers};

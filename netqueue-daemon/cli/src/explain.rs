@@ -1,6 +1,6 @@
 //! `netqueue explain`: verdicts with advice, and a description of one listener, in words.
 
-use netqueue_api::{Diagnosis, Listener, Listeners, Status, Verdict};
+use netqueue_api::{Diagnosis, Listener, Listeners, Status};
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
@@ -11,6 +11,7 @@ use super::{
     exit::Exit,
     format,
     narrative::{Paragraph, Tone, narrate},
+    scope::{self, NoVerdict},
     selector::Selector,
     style,
     table::{Column, Table},
@@ -32,7 +33,9 @@ pub struct ExplainArgs {
 /// Maximum number of listeners to explain; more appear as a table.
 const MANY: usize = 6;
 
-/// Prints the explanation. Exit code 1 means that there is no such listener.
+/// Prints the explanation.
+///
+/// Exit code 1 means that there is no such listener, or that netqueue sees nothing.
 ///
 /// # Errors
 /// Fails if the daemon gives no usable answer or the explanation cannot be printed.
@@ -41,14 +44,16 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         let client = args.asking.client()?;
         let diagnosis = client.get::<Diagnosis>(&Query::new("/api/v1/diagnosis")).await?;
         let mut paper = args.asking.paper();
+        let scope = diagnosis.envelope.data.scope.as_ref();
+        let blind = scope::blindness(scope).is_some();
         let Some(selector) = &args.listener else {
             if args.asking.json {
                 paper.json(&diagnosis.raw)?;
             } else {
-                everything(&mut paper, &diagnosis.envelope.data.verdicts)?;
+                everything(&mut paper, &diagnosis.envelope.data)?;
                 paper.warnings(&diagnosis.envelope.warnings)?;
             }
-            return Ok(Exit::Good);
+            return Ok(if blind { Exit::BadNews } else { Exit::Good });
         };
         let status = client.get::<Status>(&Query::new("/api/v1/status")).await?;
         let answer = client.get::<Listeners>(&Query::new("/api/v1/listeners")).await?;
@@ -80,6 +85,10 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             whole["data"] = json!({ "explained": explained.collect::<Vec<_>>(), "verdicts": told });
             paper.json(&whole)?;
         } else {
+            if let Some(blindness) = scope::blindness(scope) {
+                paper.text("", &blindness)?;
+                writeln!(paper.out)?;
+            }
             if !verdicts.is_empty() {
                 verdicts::print(&mut paper, &verdicts)?;
                 writeln!(paper.out)?;
@@ -87,17 +96,28 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             print(&mut paper, selector, &meant, watched)?;
             paper.warnings(&answer.envelope.warnings)?;
         }
-        Ok(if meant.is_empty() { Exit::BadNews } else { Exit::Good })
+        Ok(if meant.is_empty() || blind { Exit::BadNews } else { Exit::Good })
     })
 }
 
-/// Prints every verdict.
-fn everything(paper: &mut Output, verdicts: &[Verdict]) -> Result<(), Failure> {
-    if verdicts.is_empty() {
-        writeln!(paper.out, "{0}Nothing is the matter{0:#} in the last quarter of an hour.", style::GOOD)?;
-        return Ok(());
+/// Prints every verdict, or what it is worth that there is none.
+fn everything(paper: &mut Output, diagnosis: &Diagnosis) -> Result<(), Failure> {
+    let verdicts: Vec<_> = diagnosis.verdicts.iter().collect();
+    let blindness = scope::blindness(diagnosis.scope.as_ref());
+    if !verdicts.is_empty() {
+        if let Some(blindness) = blindness {
+            paper.text("", &blindness)?;
+            writeln!(paper.out)?;
+        }
+        return verdicts::print(paper, &verdicts);
     }
-    verdicts::print(paper, &verdicts.iter().collect::<Vec<_>>())
+    let NoVerdict { good, headline, scope } = scope::no_verdict(diagnosis.scope.as_ref());
+    let colour = if good { style::GOOD } else { style::WARN };
+    write!(paper.out, "{colour}")?;
+    paper.text("", &headline)?;
+    write!(paper.out, "{colour:#}")?;
+    scope.iter().try_for_each(|sentence| paper.text("", sentence))?;
+    Ok(())
 }
 
 fn print(

@@ -16,6 +16,7 @@ pub mod listeners;
 pub mod narrative;
 pub mod pem;
 pub mod resets;
+mod scope;
 pub mod selector;
 pub mod status;
 pub mod style;

@@ -194,7 +194,7 @@ fn limited_by(row: &Listener) -> String {
         ("listen_argument", Some(argument)) => format!("listen({argument})"),
         ("listen_argument", None) => "listen()".to_owned(),
         ("earlier_somaxconn", _) => "somaxconn then".to_owned(),
-        ("listen_call", _) => "listen() then".to_owned(),
+        ("listen_call", _) => "not known".to_owned(),
         (other, _) => plain(other),
     }
 }

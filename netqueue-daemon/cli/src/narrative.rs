@@ -37,7 +37,9 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     let since = watched
         .map_or_else(|| "since netqueue attached".to_owned(), |seconds| format!("in {}", span(seconds)));
     if listener.drops.total == 0 && listener.resets.total == 0 {
-        say(Tone::Good, format!("Nothing was dropped and no reset was sent {since}."));
+        let waiting = listener.accept_queue.is_some_and(|queue| queue.length > 0);
+        let tone = if waiting { Tone::Plain } else { Tone::Good };
+        say(tone, format!("Nothing was dropped and no reset was sent {since}."));
     }
     if listener.drops.total > 0 {
         let total = plural(listener.drops.total, "packet");
@@ -117,24 +119,39 @@ fn owner_words(owner: &Owner, holders: usize) -> String {
 fn limits(listener: &Listener) -> Option<String> {
     let limit = &listener.listener.as_ref()?.limit;
     let backlog = limit.backlog?;
-    let asked = limit.listen_argument.map_or_else(|| "?".to_owned(), |asked| asked.to_string());
-    let then = limit.somaxconn_then.map_or_else(|| "?".to_owned(), |then| then.to_string());
     let now = limit.sysctls.get("net.core.somaxconn").copied().flatten();
+    let somaxconn =
+        now.map_or_else(String::new, |now| format!("; net.core.somaxconn ({now} now) does not bind"));
     let now = now.map_or_else(String::new, |now| format!("; it is {now} now"));
-    Some(match limit.limited_by.as_str() {
-        "listen_argument" => format!(
-            "Its limit {backlog} is what the program asked listen() for: raise its backlog setting{now}."
+    Some(match (limit.limited_by.as_str(), limit.listen_argument) {
+        ("listen_argument", Some(asked)) => {
+            format!("Its limit is {backlog}, from the program's listen({asked}){somaxconn}.")
+        }
+        ("listen_argument", None) => {
+            format!("Its limit is {backlog}, from the program's listen(){somaxconn}.")
+        }
+        ("somaxconn", asked) => format!(
+            "Its limit {backlog} comes from net.core.somaxconn{}. Raising it takes effect when the program calls listen() again.",
+            asked.map_or_else(String::new, |asked| format!("; the program asked for {asked}"))
         ),
-        "somaxconn" => format!(
-            "Its limit {backlog} comes from net.core.somaxconn; the program asked for {asked}. Raise the sysctl, then the \
-             program has to listen again."
-        ),
-        "earlier_somaxconn" => format!(
-            "Its limit {backlog} comes from net.core.somaxconn, which was {then} when the program began to listen{now}: \
-             reload or restart the program."
-        ),
-        _ => format!("Its limit is {backlog}; what the program asked for was not seen."),
+        ("earlier_somaxconn", _) => {
+            let then = limit.somaxconn_then.map_or_else(|| "lower".to_owned(), |then| then.to_string());
+            format!(
+                "Its limit {backlog} comes from net.core.somaxconn, which was {then} when the program began to listen{now}: reload or \
+                 restart the program."
+            )
+        }
+        _ => format!("Its limit is {}.", unseen_limit(listener)?),
     })
+}
+
+/// Describes a backlog whose listen() call was not seen.
+fn unseen_limit(listener: &Listener) -> Option<String> {
+    let limit = &listener.listener.as_ref()?.limit;
+    let backlog = limit.backlog?;
+    let now = limit.sysctls.get("net.core.somaxconn").copied().flatten();
+    let now = now.map_or_else(String::new, |now| format!(" (somaxconn now {now})"));
+    Some(format!("{backlog}, by the program's backlog or by somaxconn at its listen(): not known{now}"))
 }
 
 fn traffic(listener: &Listener) -> Option<String> {
@@ -315,6 +332,27 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("Half were accepted within 120 µs, 99 of 100 within 1.5 s."), "{text}");
+    }
+
+    #[test]
+    fn what_decided_the_limit_is_named_or_said_to_be_unknown_and_nothing_is_advised() {
+        let limit = |by: &str, asked: Option<u32>| {
+            let limit = serde_json::json!({"backlog": 8, "limited_by": by, "listen_argument": asked,
+                "sysctls": {"net.core.somaxconn": 4096}});
+            said(&listener(
+                serde_json::json!({"listener": {"family": "ipv4", "unknown": [], "limit": limit}}),
+            ))
+        };
+        let told = limit("listen_argument", Some(8));
+        assert!(
+            told.contains(
+                "Its limit is 8, from the program's listen(8); net.core.somaxconn (4096 now) does not bind."
+            ),
+            "{told}"
+        );
+        let told = limit("listen_call", None);
+        let unseen = "Its limit is 8, by the program's backlog or by somaxconn at its listen(): not known (somaxconn now 4096).";
+        assert!(told.contains(unseen), "{told}");
     }
 
     #[test]

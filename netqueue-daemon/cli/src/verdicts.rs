@@ -29,12 +29,13 @@ fn one(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
     };
     writeln!(
         paper.out,
-        "{0}{1}{0:#}  {2}{3}, {4} confidence{2:#}",
+        "{0}{1}{0:#}  {2}{3}{5}, {4} confidence{2:#}",
         style::HEAD,
         subject(&verdict.subject),
         style::DIM,
         plain(&verdict.impact.as_str().replace('_', " ")),
-        plain(&verdict.confidence)
+        plain(&verdict.confidence),
+        if verdict.ongoing { "" } else { ", over" }
     )?;
     write!(paper.out, "{colour}")?;
     paper.text("  ", &plain(&verdict.title))?;

@@ -1,6 +1,6 @@
-//! Sliding window over the last 15 minutes of every account that was charged in it. Contains the
-//! account's counts over time and, tick by tick, the traffic through its accept queue. Sparse: ticks between
-//! which nothing moved are one entry.
+//! Sliding window over the last 15 minutes of every account that was charged in it, or in whose accept
+//! queue connections waited for long. Contains the account's counts over time and, tick by tick, the
+//! traffic through its accept queue. Sparse: ticks between which nothing moved are one entry.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AccountKey, AccountView, Counts, DropCause, Timestamp};
+use super::{AccountKey, AccountView, Counts, Sample, Timestamp, sample};
 
 /// Maximum number of accounts remembered; those that moved least recently are forgotten first.
 const ACCOUNTS: usize = 1024;
@@ -17,20 +17,10 @@ const STEP: Duration = Duration::from_secs(5);
 /// Age up to which traffic is kept tick by tick; older traffic is kept once a second.
 const FINE: Duration = Duration::from_secs(60);
 
-/// Traffic through one accept queue, which stayed the same for a run of ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// First tick of the run.
-    pub since: Timestamp,
-    /// Last tick of the run.
-    pub until: Timestamp,
-    /// Drops because a queue was full, since netqueue attached.
-    pub drops: u64,
-    /// Connections that entered the accept queue, since netqueue attached.
-    pub entered: u64,
-    /// Connections taken out of the accept queue, since netqueue attached.
-    pub accepted: u64,
-}
+/// Time in the accept queue from which on a wait is remembered, also of an account without charges.
+const NOTABLE: Duration = Duration::from_secs(2);
+/// Maximum number of samples of an account without charges in whose queue nobody waited for long.
+const UNEVENTFUL: usize = 60;
 
 /// Recent past of one account.
 #[derive(Clone, Debug)]
@@ -40,6 +30,10 @@ pub struct AccountWindow {
     /// Current counts, with the first tick at which the account had them.
     newest: (Timestamp, Counts),
     runs: VecDeque<Sample>,
+    /// Connection that was the last in the queue at that moment, as the number that had entered by then.
+    watched: (u64, Timestamp),
+    /// Last moment at which a connection had waited for [`NOTABLE`].
+    waited: Option<Timestamp>,
 }
 
 /// Recent past of all accounts.
@@ -88,8 +82,16 @@ impl AccountWindow {
     /// Creates the past of an account that had these counts at that moment.
     fn new(start: (Timestamp, Counts), run: Sample) -> Self {
         let (since, counts) = start;
-        let first = Sample { since, until: since, drops: queue_drops(&counts), ..run };
-        Self { counts: VecDeque::new(), newest: start, runs: [first].into() }
+        let drops = sample::queue_drops(&counts);
+        let first = if since < run.since { Sample { waiting: 0, ..run } } else { run };
+        let first = Sample { since, until: since, drops, ..first };
+        Self {
+            counts: VecDeque::new(),
+            newest: start,
+            runs: [first].into(),
+            watched: (run.entered, run.since),
+            waited: None,
+        }
     }
 
     fn charge(&mut self, counts: Counts, now: Timestamp) {
@@ -108,10 +110,37 @@ impl AccountWindow {
         }
     }
 
+    /// Returns when the counts last changed, as far as the window reaches back.
+    #[must_use]
+    pub const fn last_charged(&self) -> Timestamp {
+        self.newest.0
+    }
+
+    /// Notes whether a connection waits for long: the one that is watched has not left the queue.
+    fn watch(&mut self, run: Sample) {
+        let left = run.entered.saturating_sub(u64::from(run.waiting));
+        if run.waiting == 0 || left >= self.watched.0 {
+            self.watched = (run.entered, run.until);
+        } else if run.until.since(self.watched.1) >= NOTABLE {
+            self.waited = Some(run.until);
+        }
+    }
+
+    /// Returns whether the past of an account without charges tells nothing that matters.
+    fn is_uneventful(&self, now: Timestamp) -> bool {
+        let waiting = self.runs.back().is_some_and(|run| run.waiting > 0);
+        match self.waited {
+            Some(waited) => now.since(waited) > Self::HELD,
+            None => !waiting || self.runs.len() > UNEVENTFUL,
+        }
+    }
+
     fn flow(&mut self, run: Sample) {
+        self.watch(run);
         match self.runs.back_mut() {
             Some(last)
-                if (last.drops, last.entered, last.accepted) == (run.drops, run.entered, run.accepted) =>
+                if (last.drops, last.entered, last.accepted, last.waiting)
+                    == (run.drops, run.entered, run.accepted, run.waiting) =>
             {
                 last.until = run.until;
             }
@@ -140,8 +169,8 @@ impl AccountWindow {
 impl Windows {
     /// Restarts an account's past from its current counts, after others' counts were added to it.
     pub fn set_apart(&mut self, account: &AccountView, now: Timestamp) {
-        if is_told(account) {
-            let past = AccountWindow::new((now, account.counts), run(account, now));
+        if is_told(account) && account.counts != Counts::default() {
+            let past = AccountWindow::new((now, account.counts), Sample::of(account, now));
             self.pasts.insert(account.key, Arc::new(past));
         }
     }
@@ -157,9 +186,13 @@ impl Windows {
     /// Takes in the accounts as they are at `now`.
     pub fn tick(&mut self, accounts: &[Arc<AccountView>], now: Timestamp) {
         for account in accounts.iter().filter(|account| is_told(account)) {
-            let run = run(account, now);
+            let run = Sample::of(account, now);
             let known = self.charged.contains(&account.key);
-            if !known {
+            let charged = account.counts != Counts::default();
+            if !charged && run.waiting == 0 && !self.pasts.contains_key(&account.key) {
+                continue;
+            }
+            if !known && charged {
                 Arc::make_mut(&mut self.charged).insert(account.key);
             }
             let past = match self.pasts.entry(account.key) {
@@ -170,21 +203,25 @@ impl Windows {
                     // An account that was not there at the tick before had no counts then; another's past is
                     // unknown.
                     let start = match self.ticked {
-                        Some(before) if !known => (before, Counts::default()),
+                        Some(before) if !known && charged => (before, Counts::default()),
                         Some(_) | None => (now, account.counts),
                     };
                     place.insert(Arc::new(AccountWindow::new(start, run)))
                 }
             };
             let last = past.runs.back();
-            let same = last.is_some_and(|last| (last.entered, last.accepted) == (run.entered, run.accepted));
-            let idle = now.since(past.newest.0) > AccountWindow::HELD;
+            let traffic = |run: &Sample| (run.entered, run.accepted, run.waiting);
+            let same = last.is_some_and(|last| traffic(last) == traffic(&run));
+            let idle = run.waiting == 0 && now.since(past.newest.0) > AccountWindow::HELD;
             if past.newest.1 != account.counts
                 || !idle && (!same || last.is_some_and(|last| last.until < now))
             {
                 let past = Arc::make_mut(past);
                 past.charge(account.counts, now);
                 past.flow(run);
+            }
+            if !charged && past.is_uneventful(now) {
+                self.pasts.remove(&account.key);
             }
         }
         self.forget();
@@ -219,28 +256,11 @@ impl Windows {
     }
 }
 
-/// Returns whether the account has a recent past. Buckets of ended accounts have none: they rise by
-/// what happened long ago.
+/// Returns whether the account may have a recent past.
+///
+/// Buckets of ended accounts have none: they rise by what happened long ago.
 fn is_told(account: &AccountView) -> bool {
-    account.counts != Counts::default() && !matches!(account.key, AccountKey::Gone(_))
-}
-
-fn run(account: &AccountView, now: Timestamp) -> Sample {
-    Sample {
-        since: now,
-        until: now,
-        drops: queue_drops(&account.counts),
-        entered: account.traffic.established,
-        accepted: account.traffic.accepted,
-    }
-}
-
-fn queue_drops(counts: &Counts) -> u64 {
-    let full = |cause| match cause {
-        DropCause::AcceptQueueFull | DropCause::SynQueueFull => true,
-        DropCause::SynBacklogReserve | DropCause::Other => false,
-    };
-    counts.drops().filter(|(kind, _)| full(kind.cause())).map(|(_, drops)| drops).sum()
+    !matches!(account.key, AccountKey::Gone(_))
 }
 
 #[cfg(test)]
@@ -302,6 +322,32 @@ mod tests {
             Some(true)
         );
         assert_eq!(past.most_drops_in_a_second(at(3900)), 1);
+    }
+
+    /// Creates a listener without charges, in whose queue so many wait of those that entered.
+    fn quiet(number: u32, entered: u64, waiting: u32) -> Arc<AccountView> {
+        let queue = crate::QueueState { length: waiting, limit: 4096 };
+        let queues = crate::Queues { accept: Some(queue), syn: None };
+        let accepted = entered - u64::from(waiting);
+        let traffic =
+            Arc::new(crate::Traffic { established: entered, accepted, ..crate::Traffic::default() });
+        Arc::new(AccountView { queues, traffic, ..(*account(number, 0, 1)).clone() })
+    }
+
+    #[test]
+    fn an_account_that_only_waits_is_remembered_and_one_whose_queue_moves_is_not() {
+        let mut recent = Windows::default();
+        for second in 1..=120 {
+            let (hangs, moves) = (quiet(1, 70, 70), quiet(2, 1000 * second, 3));
+            recent.tick(&[hangs, moves, quiet(3, second, 0)], at(second));
+        }
+        let runs = |number| recent.of(&account(number, 0, 0).key).map_or(0, |past| past.runs.len());
+        assert_eq!((runs(1), runs(3)), (1, 0));
+        assert!(runs(2) <= UNEVENTFUL, "{}", runs(2));
+        for second in 121..=1100 {
+            recent.tick(&[quiet(1, 70, 0)], at(second));
+        }
+        assert!(recent.of(&account(1, 0, 0).key).is_none(), "a quarter of an hour later it is forgotten");
     }
 
     #[test]

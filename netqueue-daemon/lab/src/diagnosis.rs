@@ -97,6 +97,8 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("many-namespaces", Any("many namespaces")),
     ("clients-give-up", Any("two listeners with ghosts and pending handshakes")),
     ("dropped-ack-cache-too-small", Any("its daemon is its own")),
+    ("hang-behind-backlog", First("accept_queue_waiting")),
+    ("workers-busy", Any("its workers end with it: it asks while they work")),
     ("accept-wait-cookies", First("syn_flood_absorbed")),
     ("closed-with-full-queue", First("listener_closed")),
     ("dead-in-the-queue", Nothing),

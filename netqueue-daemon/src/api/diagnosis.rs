@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use netqueue_api::{
     Cause, Counterfactual, Diagnosis, Envelope, Fact, Impact, Knob, ListeningProcess, Problem as Refused,
-    Subject, Verdict, Window,
+    Scope, Subject, Verdict, Window,
 };
 use netqueue_domain::{
     AccountId, AccountWindow, Snapshot, SpikeScope, WallTime,
@@ -130,8 +130,15 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
         },
         verdicts: verdicts.into_iter().map(|verdict| verdict_from(snapshot, verdict)).collect(),
         spikes: spikes.map(|spike| spike_from(snapshot, spike)).collect(),
+        scope: Some(scope_from(diagnosis::Scope::of(snapshot))),
     };
     (diagnosis, warnings)
+}
+
+fn scope_from(scope: diagnosis::Scope) -> Scope {
+    let diagnosis::Scope { namespaces, compared, listeners, waiting, waits_observed, blind } = scope;
+    let blind = blind.into_iter().map(str::to_owned).collect();
+    Scope { namespaces, compared, listeners, waiting, waits_observed, blind }
 }
 
 fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
@@ -147,6 +154,7 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
             diagnosis::Impact::Unseen => Impact::Unseen,
             diagnosis::Impact::Absorbed => Impact::Absorbed,
         },
+        ongoing: verdict.ongoing,
         affected: verdict.affected,
         confidence: verdict.confidence.as_str().to_owned(),
         summary: verdict.summary,
@@ -239,6 +247,7 @@ fn counterfactual_from(answer: diagnosis::Counterfactual) -> Counterfactual {
         Remedy::Faster { arrivals, accepts } => {
             Counterfactual { arrivals_per_second: Some(arrivals), accepts_per_second: Some(accepts), ..base }
         }
+        Remedy::TooEarly => Counterfactual { remedy: "unknown".to_owned(), ..base },
     }
 }
 

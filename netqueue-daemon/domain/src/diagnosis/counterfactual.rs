@@ -3,7 +3,8 @@
 //! Each drop reports the length of the accept queue at that moment, and the refused client. Had there been
 //! room, all clients waiting outside would have been inside: the longest queue would have been the maximum of
 //! `inside + outside` over all drops. A refused client tries again and is dropped again or admitted, so it is
-//! outside from its first drop until its next try after its last drop.
+//! outside from its first drop until its next try after its last drop. Clients whose time-out ends before that
+//! try never come back: where next to no drop is a repetition, they are counted as gone.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -45,8 +46,32 @@ pub struct Overflow {
     pub limit: u32,
     /// Connections through the accept queue between first and last drop, if counted.
     pub flow: Option<QueueFlow>,
+    /// Periods in which drops followed each other, oldest first.
+    pub episodes: Vec<Episode>,
+    /// Progress of the latest of them.
+    pub stage: Stage,
+}
+
+/// Period in which drops followed each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Episode {
+    /// First drop.
+    pub from: Timestamp,
+    /// Last drop.
+    pub to: Timestamp,
     /// Connections through the accept queue from the first drop until [`last_arrival`], if counted.
     pub arriving: Option<QueueFlow>,
+}
+
+/// Progress of an overflow, which decides how much can be concluded from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Began so recently that a burst and an overload look the same.
+    Early,
+    /// Goes on: an overload may still show.
+    Running,
+    /// Nothing was dropped for a while, or the listener is closed.
+    Over,
 }
 
 /// Returns when the last of the refused clients was refused for the first time.
@@ -85,6 +110,8 @@ pub enum Remedy {
         /// Connections accepted per second.
         accepts: f64,
     },
+    /// Not known yet: it is too early to tell a burst from an overload.
+    TooEarly,
 }
 
 /// A remedy and its basis.
@@ -104,7 +131,7 @@ impl Overflow {
     /// Returns the remedy, or `None` if nothing was refused.
     #[must_use]
     pub fn remedy(&self) -> Option<Counterfactual> {
-        let crowd = Crowd::of(&self.refusals);
+        let crowd = Crowd::of(&self.refusals, self.flow);
         let complete = self.refusals.len() as u64 >= self.drops && crowd.nameless == 0;
         // Where events are missing, the most drops within one second count as clients outside at once.
         let counted = if complete { 0 } else { u32::try_from(self.most_in_a_second).unwrap_or(u32::MAX) };
@@ -131,28 +158,51 @@ impl Overflow {
             confidence = Confidence::Low;
             assumptions.push("the rate at which the process accepted is not known".to_owned());
         }
-        let overload = self.arriving.filter(|flow| crowd.keeps_coming() && flow.span >= SHORTEST_OVERLOAD);
-        let remedy = overload.and_then(|flow| {
-            let (arrivals, accepts) = crowd.rates(flow);
-            let overload = flow.accepted > 0 && arrivals > accepts * OVERLOADED;
-            overload.then_some(Remedy::Faster { arrivals, accepts })
-        });
+        let overload = self.episodes.iter().rev().find_map(|episode| self.overload(episode));
+        if crowd.gives_up {
+            assumptions
+                .push("the clients that were turned away once and did not come back are gone".to_owned());
+        }
         if self.flow.is_some_and(|flow| flow.accepted == 0) {
             assumptions.push(
                 "the process accepted nothing meanwhile: a longer queue only keeps clients waiting"
                     .to_owned(),
             );
         }
-        let remedy = remedy.unwrap_or_else(|| Remedy::Backlog {
+        let backlog = || Remedy::Backlog {
             smallest,
             proposed: smallest.saturating_add(smallest.div_ceil(MARGIN)),
             longest_wait: self.flow.and_then(|flow| {
                 let seconds = f64::from(longest) / flow.accepts_per_second()?;
                 Duration::try_from_secs_f64(seconds).ok()
             }),
-        });
+        };
+        let remedy = match (overload, self.stage) {
+            (Some(overload), Stage::Early | Stage::Running | Stage::Over) => overload,
+            (None, Stage::Early) => {
+                confidence = Confidence::Low;
+                Remedy::TooEarly
+            }
+            (None, Stage::Running) => {
+                // More clients than so far may come.
+                confidence = confidence.min(Confidence::Medium);
+                backlog()
+            }
+            (None, Stage::Over) => backlog(),
+        };
         let refused = if complete { crowd.clients } else { crowd.clients.max(self.most_in_a_second) };
         Some(Counterfactual { remedy, refused, confidence, assumptions })
+    }
+
+    /// Returns the rates of an episode in which more connections arrived than were accepted.
+    fn overload(&self, episode: &Episode) -> Option<Remedy> {
+        let within = |refusal: &&Refusal| refusal.at >= episode.from && refusal.at <= episode.to;
+        let refusals: Vec<_> = self.refusals.iter().filter(within).copied().collect();
+        let flow = episode.arriving.filter(|flow| flow.span >= SHORTEST_OVERLOAD)?;
+        let crowd = Crowd::of(&refusals, Some(flow));
+        let (arrivals, accepts) = crowd.rates(flow);
+        let overload = crowd.keeps_coming() && flow.accepted > 0 && arrivals > accepts * OVERLOADED;
+        overload.then_some(Remedy::Faster { arrivals, accepts })
     }
 }
 
@@ -177,6 +227,8 @@ struct Crowd {
     let_in: u64,
     /// Number of clients that first came in the second half of the period.
     late: u64,
+    /// True if clients do not come back after a drop, as the time-out of most ends before that.
+    gives_up: bool,
 }
 
 /// Tries of one client that were dropped.
@@ -222,19 +274,22 @@ impl Tries {
 }
 
 impl Crowd {
-    fn of(refusals: &[Refusal]) -> Self {
+    fn of(refusals: &[Refusal], flow: Option<QueueFlow>) -> Self {
         let clients = tries(refusals);
+        let gives_up = gives_up(refusals, clients.values(), flow);
         let named = refusals.iter().filter(|refusal| refusal.peer.is_some()).count() as u64;
         let last = last_arrival(refusals);
         let middle = refusals.first().zip(last).map(|(first, last)| first.at.after(last.since(first.at) / 2));
         let late = clients.values().filter(|tries| Some(tries.first) > middle).count() as u64;
-        let let_in = |tries: &&Tries| tries.number < Tries::GIVEN_UP && Some(tries.until()) <= last;
+        let back = |tries: &&Tries| tries.number < Tries::GIVEN_UP && (tries.number > 1 || !gives_up);
+        let let_in = |tries: &&Tries| back(tries) && Some(tries.until()) <= last;
         Self {
             clients: clients.len() as u64,
             nameless: refusals.len() as u64 - named,
-            longest: longest(refusals, clients.values()),
+            longest: longest(refusals, clients.values(), gives_up),
             let_in: clients.values().filter(let_in).count() as u64,
             late,
+            gives_up,
         }
     }
 
@@ -251,10 +306,54 @@ impl Crowd {
     }
 }
 
+/// Returns whether clients give up after a drop rather than try again.
+///
+/// A client that tries again while the queue is full is dropped again as often as others are. Its next try
+/// is expected at a known time, so where many tries should have been dropped and next to none was, the clients
+/// were gone. Tries that fall into a time without drops say nothing: they got in.
+fn gives_up<'a>(
+    refusals: &[Refusal],
+    clients: impl Iterator<Item = &'a Tries>,
+    flow: Option<QueueFlow>,
+) -> bool {
+    /// Repeated drops that must be missing before anything is concluded.
+    const ENOUGH: f64 = 3.0;
+    /// Repeated drops are next to none if there are fewer than one for so many that were to be expected.
+    const NEXT_TO_NONE: f64 = 10.0;
+    /// Tolerance of the time of a next try: timers of the kernel fire late, and samples are coarse.
+    const AROUND: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1500));
+    let Some(flow) = flow else { return false };
+    let dropped = refusals.len() as f64 / (refusals.len() as f64 + flow.entered as f64);
+    let (mut again, mut repeated) = (Vec::new(), 0.0);
+    for tries in clients {
+        again.push(tries.first.after(FIRST_RETRY));
+        repeated += f64::from(u8::from(tries.number > 1));
+    }
+    again.sort_unstable();
+    let expected: f64 = again
+        .iter()
+        .map(|next| {
+            let (start, end) = (next.before(AROUND.0), next.after(AROUND.1));
+            let drops = refusals.partition_point(|refusal| refusal.at <= end)
+                - refusals.partition_point(|refusal| refusal.at < start);
+            let tries = again.partition_point(|at| *at <= end) - again.partition_point(|at| *at < start);
+            // Of those that tried at about that time, most may have got in.
+            dropped.min(drops as f64 / (drops + tries) as f64)
+        })
+        .sum();
+    expected >= ENOUGH && repeated * NEXT_TO_NONE < expected
+}
+
 /// Returns the maximum of connections inside and clients outside at once.
-fn longest<'a>(refusals: &[Refusal], clients: impl Iterator<Item = &'a Tries>) -> u32 {
-    let mut moves: Vec<(Timestamp, i64)> =
-        clients.flat_map(|tries| [(tries.first, 1), (tries.until(), -1)]).collect();
+///
+/// Clients that gave up would have been inside, too, and for how long is not known: they count until the
+/// end.
+fn longest<'a>(refusals: &[Refusal], clients: impl Iterator<Item = &'a Tries>, gives_up: bool) -> u32 {
+    let gone = |tries: &Tries| gives_up && tries.number == 1;
+    let mut moves: Vec<(Timestamp, i64)> = clients
+        .flat_map(|tries| [Some((tries.first, 1)), (!gone(tries)).then(|| (tries.until(), -1))])
+        .flatten()
+        .collect();
     moves.sort_unstable();
     let (mut outside, mut longest) = (0_i64, 0);
     let mut moves = moves.into_iter().peekable();

@@ -3,10 +3,13 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, ResetCause, Timestamp};
+use crate::{
+    Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, ResetCause, Timestamp, WallClock,
+};
 
 use super::{
     Subject,
+    accepting::{Accepting, Stall, Wait},
     counterfactual::{Counterfactual, QueueFlow},
 };
 
@@ -25,9 +28,12 @@ pub struct Evidence {
     pub accept_peak: Option<u32>,
     /// Connections waiting for accept() now.
     pub waiting: Option<u32>,
-    /// Longest time from a refusal in the window on, in which clients waited and none was accepted. `None`
-    /// if there was no such time, or if accepts are not counted.
-    pub not_accepting_for: Option<Duration>,
+    /// Stalls and waits of the window; nothing if accepts are not counted.
+    pub accepting: Accepting,
+    /// First and last drop by a full queue, of the latest period in which such drops followed each other.
+    pub dropped: Option<(Timestamp, Timestamp)>,
+    /// Last time in the window at which anything was charged.
+    pub last_charge: Option<Timestamp>,
     /// 99th percentile of the time connections waited for accept(), in seconds.
     pub wait_p99: Option<f64>,
     /// Backlog in force.
@@ -42,6 +48,10 @@ pub struct Evidence {
     pub owner: Option<ListeningProcess>,
     /// True if the listener has been closed since.
     pub closed: bool,
+    /// Moment of the close; `None` if it is not known.
+    pub closed_at: Option<Timestamp>,
+    /// Wall clock on which times are shown.
+    pub clock: WallClock,
     /// Change that would have avoided the overflow of the accept queue.
     pub counterfactual: Option<Counterfactual>,
     /// Other members of the SO_REUSEPORT group; `None` if there are none or the listener is closed.
@@ -78,6 +88,8 @@ pub enum Bound {
     Somaxconn,
     /// net.core.somaxconn as it was when the listener was opened, and raised since.
     EarlierSomaxconn,
+    /// A listen() call that was not seen: its argument, or net.core.somaxconn as it was then.
+    Unseen,
 }
 
 /// Sysctls of a namespace.
@@ -138,6 +150,66 @@ pub struct Visibility {
 }
 
 impl Evidence {
+    /// Time after the last charge for which an incident is taken to go on: clients try again for as long.
+    const RECENT: Duration = Duration::from_secs(60);
+    /// Time that it takes to tell a burst from an overload, and a pause from a stall.
+    pub const EARLY: Duration = Duration::from_secs(15);
+    /// Time after its last drop for which an overflow may still belong to a stall that is over.
+    const AFTERMATH: Duration = Duration::from_secs(5);
+
+    /// Returns whether clients wait or are turned away at the end of the window; nobody is after the close.
+    /// Tense and rank of a verdict follow.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        if self.closed {
+            return false;
+        }
+        let waits = self.accepting.waits.is_some_and(|wait| wait.oldest >= Wait::LONG);
+        if self.accepting.stalled.is_some() || waits || self.counts.handshakes().live_ghosts() > 0 {
+            return true;
+        }
+        self.is_recent() && self.past_stall().is_none()
+    }
+
+    /// Returns whether anything was charged lately.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        let recent = self.last_charge.is_none_or(|last| self.window.1.since(last) < Self::RECENT);
+        recent && self.counts != Counts::default()
+    }
+
+    /// Returns the time since the overflow began, if that is too short to judge it.
+    #[must_use]
+    pub fn early(&self) -> Option<Duration> {
+        let (from, _) = self.dropped?;
+        let age = self.window.1.since(from);
+        (!self.closed && age < Self::EARLY).then_some(age)
+    }
+
+    /// Returns whether a full queue dropped something lately.
+    #[must_use]
+    pub fn is_dropping(&self) -> bool {
+        self.dropped.is_some_and(|(_, last)| self.window.1.since(last) < Self::RECENT)
+    }
+
+    /// Returns the stall to which the drops by a full accept queue belong, if it is over.
+    #[must_use]
+    pub fn past_stall(&self) -> Option<Stall> {
+        let stall = self.accepting.longest_stall.filter(|_| self.accepting.stalled.is_none())?;
+        let within = |(_, last): &(Timestamp, Timestamp)| {
+            *last >= stall.since && *last <= stall.until.after(Self::AFTERMATH)
+        };
+        self.dropped.as_ref().is_some_and(within).then_some(stall)
+    }
+
+    /// Returns the stall to which the drops by a full accept queue belong, if it goes on.
+    #[must_use]
+    pub fn present_stall(&self) -> Option<Stall> {
+        let stall = self.accepting.stalled?;
+        let drops = |(_, last): &(Timestamp, Timestamp)| last.after(Self::AFTERMATH) >= stall.since;
+        self.dropped.as_ref().is_some_and(drops).then_some(stall)
+    }
+
     /// Creates evidence that has counts and nothing else.
     #[must_use]
     pub fn of(subject: Subject, window: (Timestamp, Timestamp), counts: Counts) -> Self {
@@ -148,7 +220,9 @@ impl Evidence {
             flow: None,
             accept_peak: None,
             waiting: None,
-            not_accepting_for: None,
+            accepting: Accepting::default(),
+            dropped: None,
+            last_charge: None,
             wait_p99: None,
             backlog: None,
             bound_by: None,
@@ -156,6 +230,8 @@ impl Evidence {
             settings: SysctlValues::default(),
             owner: None,
             closed: false,
+            closed_at: None,
+            clock: WallClock::default(),
             counterfactual: None,
             group: None,
             peers: Vec::new(),

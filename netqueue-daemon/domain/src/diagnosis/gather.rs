@@ -8,11 +8,12 @@ use std::{
 };
 
 use super::{
-    Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Subject, Visibility, known, last_arrival, software,
+    Accepting, Episode, Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Stage, Subject, Visibility,
+    known, last_arrival, software,
 };
 use crate::{
     AccountKey, AccountView, AccountWindow, Counts, DropCause, Endpoint, Event, LossReason, Netns,
-    ResetCause, Sample, Snapshot, Timestamp, What,
+    ResetCause, Snapshot, Timestamp, What,
 };
 
 /// Number of closed ports in one namespace above which they are one piece of evidence: a scan.
@@ -34,7 +35,9 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     for account in snapshot.accounts.iter().filter(|account| !over(account)) {
         let past = snapshot.recent.of(&account.key);
         let counts = past.map_or(account.counts, |past| account.counts.less(past.counts_at(from)));
-        if counts == Counts::default() || past.is_none() && account.last_seen < from {
+        let accepting = past.map(|past| accepting(snapshot, account, past, from)).unwrap_or_default();
+        let charged = counts != Counts::default() && (past.is_some() || account.last_seen >= from);
+        if !charged && !accepting.is_notable() {
             continue;
         }
         let look = AccountSources {
@@ -44,7 +47,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
             events: events.get(&account.key).unwrap_or(&none),
             window,
         };
-        let evidence = Evidence { sight: sight.clone(), ..look.evidence(counts) };
+        let evidence = Evidence { sight: sight.clone(), accepting, ..look.evidence(counts) };
         if is_closed_port(&evidence) {
             closed_ports.entry(account.key.netns()).or_default().push(evidence);
         } else {
@@ -60,6 +63,15 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     }
     all.push(Evidence { sight, ..Evidence::of(Subject::Netqueue, window, Counts::default()) });
     all
+}
+
+/// Returns the stalls and waits of a listener, if accepts are counted. Nothing goes on after the close.
+fn accepting(snapshot: &Snapshot, account: &AccountView, past: &AccountWindow, from: Timestamp) -> Accepting {
+    if !snapshot.health.features.accept_wait {
+        return Accepting::default();
+    }
+    let end = account.closed.unwrap_or(snapshot.taken);
+    Accepting::of(past.runs(), (from, end), account.closed.is_some())
 }
 
 /// Groups the events of the window by account, oldest first.
@@ -93,8 +105,10 @@ impl AccountSources<'_> {
         let listener = known::listener(snapshot, account);
         let backlog = account.queues.accept.map(|queue| queue.limit);
         let refusals = self.refusals();
-        let (first, last) = self.drops_between(&refusals);
-        let flow = first.zip(last).and_then(|(first, last)| self.flow(first, last));
+        let episodes = self.episodes(&refusals);
+        let dropped = episodes.last().map(|episode| (episode.from, episode.to));
+        let first = episodes.first().map(|episode| episode.from);
+        let flow = first.zip(dropped).and_then(|(first, (_, last))| self.flow(first, last));
         let drops = queue_drops(&counts);
         let backlog = listener.backlog.or(backlog);
         let overflow = backlog.filter(|_| overflows(&counts) > 0).map(|limit| Overflow {
@@ -102,7 +116,8 @@ impl AccountSources<'_> {
             most_in_a_second: self.past.map_or(0, |past| past.most_drops_in_a_second(self.window.0)),
             limit,
             flow,
-            arriving: first.zip(last_arrival(&refusals)).and_then(|(first, last)| self.flow(first, last)),
+            stage: self.stage(dropped),
+            episodes,
             refusals: refusals.clone(),
         });
         let longest = refusals.iter().map(|refusal| refusal.length).max();
@@ -113,7 +128,8 @@ impl AccountSources<'_> {
             flow,
             accept_peak: longest.max(peak),
             waiting: account.queues.accept.map(|queue| queue.length),
-            not_accepting_for: self.not_accepting_for(),
+            dropped,
+            last_charge: self.past.map(AccountWindow::last_charged),
             wait_p99: account.traffic.wait_quantile(0.99),
             backlog,
             bound_by: listener.bound_by,
@@ -121,6 +137,8 @@ impl AccountSources<'_> {
             settings: listener.settings,
             owner: listener.owner,
             closed: account.closed.is_some(),
+            closed_at: account.closed,
+            clock: snapshot.wall_clock,
             counterfactual: overflow.and_then(|overflow| overflow.remedy()),
             group: self.group(overflows(&counts)),
             peers: peers(self.events),
@@ -155,16 +173,40 @@ impl AccountSources<'_> {
         self.events.iter().filter_map(refused).collect()
     }
 
-    /// Returns when the first and the last drop of the window happened.
-    fn drops_between(&self, refusals: &[Refusal]) -> (Option<Timestamp>, Option<Timestamp>) {
-        let by_event = (refusals.first().map(|first| first.at), refusals.last().map(|last| last.at));
-        let Some(past) = self.past else { return by_event };
-        let runs = past.runs();
-        let rose =
-            |(before, run): &(&Sample, &Sample)| run.drops > before.drops && run.since >= self.window.0;
-        let rises = || runs.iter().zip(runs.iter().skip(1)).filter(rose);
-        let first = by_event.0.or_else(|| rises().next().map(|(before, _)| before.until));
-        (first, by_event.1.max(rises().next_back().map(|(_, run)| run.since)))
+    /// Returns the periods in which drops by a full queue followed each other.
+    fn episodes(&self, refusals: &[Refusal]) -> Vec<Episode> {
+        /// Time without drops that ends a period: clients have tried again several times by then.
+        const QUIET: Duration = Duration::from_secs(30);
+        let runs = self.past.into_iter().flat_map(|past| past.runs().iter().zip(past.runs().iter().skip(1)));
+        let rose = runs.filter(|(before, run)| run.drops > before.drops && run.since >= self.window.0);
+        // A rise lies between two samples: events say when.
+        let rose = rose.map(|(before, run)| (before.until.max(self.window.0), run.since));
+        let mut times: Vec<_> = refusals.iter().map(|refusal| (refusal.at, refusal.at)).chain(rose).collect();
+        times.sort_unstable();
+        let mut episodes: Vec<Episode> = Vec::new();
+        for (from, to) in times {
+            match episodes.last_mut() {
+                Some(last) if from.since(last.to) < QUIET => last.to = last.to.max(to),
+                Some(_) | None => episodes.push(Episode { from, to, arriving: None }),
+            }
+        }
+        for episode in &mut episodes {
+            let within = |refusal: &&Refusal| refusal.at >= episode.from && refusal.at <= episode.to;
+            let refusals: Vec<_> = refusals.iter().filter(within).copied().collect();
+            let from = refusals.first().map_or(episode.from, |first| first.at);
+            episode.arriving = last_arrival(&refusals).and_then(|last| self.flow(from, last));
+        }
+        episodes
+    }
+
+    /// Returns the progress of the latest period of drops.
+    fn stage(&self, dropped: Option<(Timestamp, Timestamp)>) -> Stage {
+        match dropped {
+            Some(_) if self.account.closed.is_some() => Stage::Over,
+            Some((from, _)) if self.window.1.since(from) < Evidence::EARLY => Stage::Early,
+            Some((_, to)) if self.window.1.since(to) < Evidence::EARLY => Stage::Running,
+            Some(_) | None => Stage::Over,
+        }
     }
 
     /// Returns the connections between two moments, or `None` if they are not counted.
@@ -178,32 +220,6 @@ impl AccountSources<'_> {
             entered: after.entered.saturating_sub(before.entered),
             accepted: after.accepted.saturating_sub(before.accepted),
         })
-    }
-
-    /// Returns the longest time in which clients were refused, others waited, and none was accepted. Counts
-    /// from the first refusal, because before it there may have been no clients.
-    fn not_accepting_for(&self) -> Option<Duration> {
-        let runs = self.past?.runs();
-        if runs.back()?.entered == 0 {
-            return None;
-        }
-        let mut longest = None;
-        let mut refused_since: Option<Timestamp> = None;
-        for (before, run) in runs.iter().zip(runs.iter().skip(1)) {
-            if run.accepted > before.accepted {
-                refused_since = None;
-            }
-            if run.accepted >= run.entered {
-                // Nobody waits: the process may be fast and have nothing to do.
-                refused_since = None;
-            } else if run.drops > before.drops && run.since >= self.window.0 {
-                refused_since.get_or_insert(run.since);
-            }
-            if let Some(since) = refused_since {
-                longest = longest.max(Some(run.until.since(since)));
-            }
-        }
-        longest
     }
 
     /// Returns the other open listeners on the same address and port.

@@ -56,8 +56,7 @@ fn of(listener: &Listener) -> Known {
         LimitedBy::ListenArgument => Some(Bound::ListenArgument),
         LimitedBy::Somaxconn => Some(Bound::Somaxconn),
         LimitedBy::EarlierSomaxconn => Some(Bound::EarlierSomaxconn),
-        // The call was not seen: its argument decided, unless somaxconn had another value then.
-        LimitedBy::ListenCall => Some(Bound::ListenArgument),
+        LimitedBy::ListenCall => Some(Bound::Unseen),
         LimitedBy::Unknown => None,
     };
     Known {

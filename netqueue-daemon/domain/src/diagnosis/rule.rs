@@ -133,6 +133,8 @@ impl Rule {
             owner: evidence.owner.clone(),
             window: evidence.window,
             impact: finding.impact,
+            // A listener that is closed or accepts again may have reset clients just now.
+            ongoing: evidence.goes_on() || finding.impact == Impact::Reset && evidence.is_recent(),
             affected: finding.affected,
             confidence,
             summary: finding.summary,

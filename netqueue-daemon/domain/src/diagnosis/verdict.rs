@@ -146,6 +146,8 @@ pub struct Verdict {
     pub window: (Timestamp, Timestamp),
     /// Impact on clients.
     pub impact: Impact,
+    /// True if the incident goes on at the end of the period.
+    pub ongoing: bool,
     /// Number of affected clients, or of packets if clients cannot be distinguished.
     pub affected: u64,
     /// Confidence in the verdict.

@@ -46,6 +46,7 @@ mod switched_off;
 mod syn_time;
 mod twins;
 mod visible;
+mod waiting;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,6 +122,8 @@ pub(super) const ALL: &[Experiment] = &[
     accept_wait::FAST_OPEN,
     accept_wait::CLOSED,
     accept_wait::DEAD,
+    waiting::HANG,
+    waiting::WORKERS,
     queues::SPIKE,
     queues::CROWD,
     queues::HALF_OPEN,

@@ -238,6 +238,9 @@ fn keep_alive(fixture: &Fixture<'_>) -> Result<Expectation> {
     Ok(expectation)
 }
 
+/// Time limit for a verdict: it takes 15 s to tell a burst from an overload.
+const TOLD_WITHIN: Duration = Duration::from_secs(25);
+
 /// Polls until there is a verdict of `rule` on the listener whose summary contains `words`.
 /// [`diagnosis::expected`] defines which verdict of the experiment comes first.
 fn named(
@@ -257,7 +260,7 @@ fn named(
             expectation.measured.push(format!("of nginx it says: {}", right.summary));
             return Ok(());
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TOLD_WITHIN {
             let said: Vec<_> = said.iter().map(diagnosis::words).collect();
             expectation
                 .problems

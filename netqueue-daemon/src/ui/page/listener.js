@@ -6,7 +6,7 @@ import { ask, rateNow, state } from "./data.js";
 import { plot, queueBar } from "./charts.js";
 import { eventTable } from "./events.js";
 import { mood } from "./overview.js";
-import { verdictCard } from "./verdicts.js";
+import { verdictCard, waitingOn } from "./verdicts.js";
 import { look, words } from "./words.js";
 
 /** Causes with their counts, shares and meanings. */
@@ -46,6 +46,8 @@ function sentence(listener) {
   const top = [...listener.drops.by_cause].sort((a, b) => b.count - a.count)[0];
   const known = top && words("drop", top.cause, top.stage);
   if (now > 0) return { state: "bad", text: `Dropping ${rate(now)} packets a second. ${known ? known.meaning : ""}` };
+  const waits = waitingOn(listener.id);
+  if (waits) return { state: "bad", text: waits.summary };
   if (listener.drops.total > 0) return { state: "warn", text: `Not dropping now; ${plural(listener.drops.total, "packet")} dropped since netqueue attached. ${known ? `Mostly: ${known.title.toLowerCase().replace("syn", "SYN").replace("ack", "ACK")}.` : ""}` };
   const reset = [...listener.resets.by_cause].sort((a, b) => b.count - a.count)[0];
   if (reset) return { state: resets > 0 ? "warn" : "good", text: `Nothing dropped. ${plural(listener.resets.total, "reset")} sent${resets > 0 ? `, ${rate(resets)} a second now` : ""}. ${words("reset", reset.cause, null).meaning}` };
@@ -191,7 +193,7 @@ const BINDS = {
   listen_argument: "what the program asked for: raise its backlog setting",
   somaxconn: "net.core.somaxconn: raise it, then the program has to listen again (reload or restart)",
   earlier_somaxconn: "net.core.somaxconn as it was when the program began to listen: it is higher now, so a reload or restart is enough",
-  listen_call: "not known: the program began to listen before netqueue watched",
+  listen_call: "the program's backlog or somaxconn at its listen(): not known, the program began to listen before netqueue watched",
   unknown: "not known",
 };
 

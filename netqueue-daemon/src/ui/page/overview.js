@@ -5,7 +5,7 @@ import { ago, count, place, plural, rate, span } from "./format.js";
 import { allBuckets, buckets, rateNow, state } from "./data.js";
 import { queueBar, sparkline } from "./charts.js";
 import { eventTable } from "./events.js";
-import { verdictCard } from "./verdicts.js";
+import { verdictCard, waitingOn } from "./verdicts.js";
 import { words } from "./words.js";
 
 /** The span of sparklines, and their columns. */
@@ -105,11 +105,19 @@ function sentence(listeners) {
       text: `${share} ${known ? `${known.title}: ${known.meaning}` : ""}`.trim(),
     };
   }
+  const scope = state.diagnosis?.scope;
+  if (scope?.blind.length) {
+    return { state: "warn", title: "netqueue cannot see whether anything is the matter", text: `${scope.blind.join(", and ")}. netqueue doctor on that machine says why.` };
+  }
+  const waits = waitingOn();
+  if (waits) {
+    return { state: "bad", title: `Connections wait for accept() at ${place(waits.subject)}`, text: waits.summary };
+  }
   if (earlier.length) {
     const last = earlier.reduce((a, b) => (Date.parse(a.last_seen) >= Date.parse(b.last_seen) ? a : b));
     return { state: "warn", title: "Nothing is being dropped right now", text: `${plural(earlier.length, "listener")} dropped packets earlier, ${place(last)} ${ago(last.last_seen, Date.parse(state.status.taken))}. netqueue has been watching for ${watched}.` };
   }
-  return { state: "good", title: "Nothing has been dropped", text: `netqueue has been watching for ${watched}. A listener appears here with its first drop or reset, or when it is found; a connection that was merely slow to be accepted is no drop.` };
+  return { state: "good", title: "Nothing has been dropped", text: `netqueue has been watching for ${watched}. A listener appears here with its first drop or reset, or when it is found; a connection that was merely slow to be accepted is no drop.${scope ? ` Looked at: ${plural(scope.listeners, "listener")} in ${plural(scope.namespaces, "network namespace")}${scope.waiting ? `; ${plural(scope.waiting, "connection")} in accept queues now` : ""}. Cannot be seen from here: AF_UNIX sockets, packets that never arrived or that netfilter dropped, the other end of connections.` : ""}` };
 }
 
 const FILTERS = [["trouble", "With drops"], ["listener", "Listeners"], ["all", "Everything"]];

@@ -22,6 +22,9 @@ const SIGNS = { bad: "cross", warn: "alert", good: "check" };
 export const verdictsOn = (id) => (state.diagnosis?.verdicts ?? []).filter((one) => !id || one.subject.listener === id);
 export const spikesOn = (id) => (state.diagnosis?.spikes ?? []).filter((one) => !id || one.listener === id);
 
+/** The worst verdict on connections that wait for accept() now, of one listener or of all. */
+export const waitingOn = (id) => verdictsOn(id).find((one) => one.rule === "accept_queue_waiting" && one.ongoing);
+
 const at = (subject) => (subject.addr ? place(subject) : subject.kind === "netqueue" ? "netqueue itself" : `namespace ${subject.netns ?? ""}`);
 
 /** A list under a heading, and nothing where there is nothing to list. */
@@ -62,7 +65,7 @@ function finding(first, own) {
   clients.className = "quiet";
   const update = (verdict) => {
     text(affected, `${count(verdict.affected)} affected`);
-    text(sure, `${verdict.confidence} confidence`);
+    text(sure, `${verdict.ongoing === false ? "over, " : ""}${verdict.confidence} confidence`);
     text(subject, own ? "" : at(verdict.subject));
     const { process: owner } = verdict.subject;
     text(process, owner && !own ? `${owner.name} (${owner.pid})` : "");

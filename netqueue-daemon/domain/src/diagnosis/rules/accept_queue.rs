@@ -1,21 +1,16 @@
 //! Full accept queues: the process stalls or is too slow, or a burst was larger than the backlog.
 
-use std::time::Duration;
-
 use super::super::{
     Confidence, Evidence, Fact, Finding, Impact, Knob, Need, Rule,
     counterfactual::Remedy,
     evidence::{Bound, Group},
-    software,
 };
 use super::{
+    backlog::{backlog_knobs, default_backlog, limit, software},
     count, fact,
-    words::{choose, number, overflow_symptoms, rate, who, who_first},
+    words::{choose, number, overflow_symptoms, rates, seconds, until, who, who_first},
 };
 use crate::{DropCause, DropKind, ResetCause};
-
-/// Time without accepts, while clients wait, from which on a process has stalled rather than paused.
-const STALL: Duration = Duration::from_secs(1);
 
 const CHECK: &[&str] = &[
     "Compare netqueue_accept_queue_peak with netqueue_accept_queue_limit for this listener.",
@@ -107,23 +102,34 @@ pub(super) const REASONS: &[&Rule] =
     &[&REUSEPORT_MEMBER_STALLED, &LIMIT_NEEDS_RELISTEN, &STALLED, &SLOW, &BURST];
 
 fn stalled(evidence: &Evidence) -> Option<Finding> {
-    if overflows(evidence) == 0 || evidence.not_accepting_for? < STALL {
+    if overflows(evidence) == 0 {
         return None;
     }
-    let seconds = evidence.not_accepting_for.unwrap_or_default().as_secs_f64();
     let affected = not_reset(evidence);
+    let (present, stall) = match evidence.present_stall() {
+        Some(stall) => (true, stall),
+        None => (false, evidence.past_stall()?),
+    };
+    let lasted = seconds(stall.lasted());
+    let full =
+        format!("the kernel {} because its accept queue{} was full", turned_away(evidence), limit(evidence));
+    let stalled = match present {
+        true => {
+            format!("has accepted nothing for {lasted}: {} for accept(), and {full}.", waiting(stall.waiting))
+        }
+        false => format!("accepted nothing for {lasted}, {}; {full}.", until(evidence, stall.until)),
+    };
+    let (doubt, confidence) = match evidence.early() {
+        Some(age) => (format!(" {}, too early to tell a stall from a pause.", early(age)), Confidence::Low),
+        None => (String::new(), Confidence::High),
+    };
     Some(Finding {
-        impact: if affected > 0 { Impact::NeverServed } else { Impact::Delayed },
+        impact: if affected > 0 && present { Impact::NeverServed } else { Impact::Delayed },
         affected,
-        confidence: Confidence::High,
-        summary: format!(
-            "{} accepted nothing for {seconds:.1} s while its accept queue{} was full; the kernel {}.",
-            who_first(evidence),
-            limit(evidence),
-            turned_away(evidence),
-        ),
+        confidence,
+        summary: format!("{} {stalled}{doubt}", who_first(evidence)),
         clients_see: overflow_symptoms(evidence),
-        facts: [facts(evidence), vec![fact("not_accepting_for", seconds, "s")]].concat(),
+        facts: [facts(evidence), vec![fact("not_accepting_for", stall.lasted().as_secs_f64(), "s")]].concat(),
         advice: Vec::new(),
         knobs: Vec::new(),
     })
@@ -134,16 +140,18 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
     if overflows(evidence) == 0 || stalled(evidence).is_some() {
         return None;
     }
+    let (verbs, enough) = match evidence.goes_on() {
+        true => (["accepts", "arrive"], "no backlog is enough"),
+        false => (["accepted", "arrived"], "no backlog would have been enough"),
+    };
     Some(Finding {
         impact: Impact::Delayed,
         affected: not_reset(evidence),
-        confidence: Confidence::High,
+        confidence: evidence.early().map_or(Confidence::High, |_| Confidence::Medium),
         summary: format!(
-            "No backlog would have been enough: {} connections arrived per second, and {} accepted {} per second. The kernel {} \
-             because the accept queue{} was full.",
-            rate(*arrivals),
-            who(evidence),
-            rate(*accepts),
+            "{} {}: {enough}. The kernel {} because the accept queue{} was full.",
+            who_first(evidence),
+            rates(verbs, *accepts, *arrivals),
             turned_away(evidence),
             limit(evidence),
         ),
@@ -161,26 +169,40 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
     }
     let refused =
         format!("The kernel {} because the accept queue{} was full.", turned_away(evidence), limit(evidence));
-    let (summary, knobs) = match remedy(evidence) {
-        Some(Remedy::Backlog { smallest, proposed, longest_wait }) => {
+    let too_early = |age| format!("{refused} {}, too early to tell a burst from an overload.", early(age));
+    let (summary, knobs) = match (evidence.early(), remedy(evidence)) {
+        (Some(age), _) => (too_early(age), Vec::new()),
+        (None, Some(Remedy::Backlog { smallest, proposed, longest_wait })) => {
             let wait = longest_wait.map_or(String::new(), |wait| {
-                format!("; the longest wait for accept() would then have been {:.1} s", wait.as_secs_f64())
+                format!("; the longest wait for accept() would then have been {}", seconds(wait))
             });
             let summary = format!("{refused} A backlog of {smallest} would have been enough{wait}.");
             (summary, backlog_knobs(evidence, *proposed))
         }
-        Some(Remedy::Faster { .. }) | None => (refused, Vec::new()),
+        (None, Some(Remedy::Faster { .. } | Remedy::TooEarly) | None) => (refused, Vec::new()),
     };
+    let confidence = evidence.counterfactual.as_ref().map_or(Confidence::Low, |answer| answer.confidence);
     Some(Finding {
         impact: Impact::Delayed,
         affected: not_reset(evidence),
-        confidence: evidence.counterfactual.as_ref().map_or(Confidence::Low, |answer| answer.confidence),
+        confidence: evidence.early().map_or(confidence, |_| Confidence::Low),
         summary,
         clients_see: overflow_symptoms(evidence),
         facts: facts(evidence),
         advice: default_backlog(evidence).into_iter().collect(),
         knobs,
     })
+}
+
+/// Says how long ago the first drop was.
+fn early(age: std::time::Duration) -> String {
+    format!("The first drop was {} ago", seconds(age))
+}
+
+/// Says how many connections wait: `70 connections wait`.
+pub(super) fn waiting(connections: u32) -> String {
+    let verb = choose(connections.into(), "waits", "wait");
+    format!("{} {verb}", number(connections.into(), "connection"))
 }
 
 fn needs_relisten(evidence: &Evidence) -> Option<Finding> {
@@ -225,7 +247,7 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
     if drops == 0 || group.well == 0 {
         return None;
     }
-    let stalled = evidence.not_accepting_for.is_some_and(|time| time >= STALL);
+    let stalled = evidence.present_stall().is_some();
     let clients = evidence.counterfactual.as_ref().map(|answer| answer.refused);
     Some(Finding {
         impact: if stalled { Impact::NeverServed } else { Impact::Delayed },
@@ -266,50 +288,6 @@ fn healthy(group: Group) -> String {
     }
 }
 
-/// Returns the settings for a backlog of `proposed`: of listen(), and of somaxconn if it is lower.
-fn backlog_knobs(evidence: &Evidence, proposed: u32) -> Vec<Knob> {
-    let known = software(evidence);
-    let listen = Knob {
-        name: known.map_or("the backlog argument of listen()".to_owned(), |known| {
-            format!("the listen backlog of {}", known.names[0])
-        }),
-        set_by: known
-            .map_or("the program's own setting; it must call listen() again", |known| known.backlog_set_by)
-            .to_owned(),
-        current: evidence.listen_argument.or(evidence.backlog).map(|backlog| backlog.to_string()),
-        proposed: proposed.to_string(),
-    };
-    let enough_asked = evidence.listen_argument.is_some_and(|asked| asked >= proposed);
-    let somaxconn = evidence.settings.somaxconn;
-    let allowed = somaxconn.is_some_and(|most| most >= proposed);
-    let sysctl = Knob {
-        name: "net.core.somaxconn".to_owned(),
-        set_by: "sysctl in the network namespace of the listener; the program must then call listen() again"
-            .to_owned(),
-        current: somaxconn.map(|most| most.to_string()),
-        proposed: format!("at least {proposed}"),
-    };
-    let listen = (!enough_asked).then_some(listen);
-    let sysctl = (!allowed).then_some(sysctl);
-    listen.into_iter().chain(sysctl).collect()
-}
-
-/// Returns advice if the backlog in force is the default of the software.
-fn default_backlog(evidence: &Evidence) -> Option<String> {
-    let known = software(evidence)?;
-    let default = known.backlog?;
-    (evidence.bound_by == Some(Bound::ListenArgument) && evidence.backlog == Some(default)).then(|| {
-        format!(
-            "{default} is the default backlog of {}. To change it: {}.",
-            known.names[0], known.backlog_set_by
-        )
-    })
-}
-
-fn software(evidence: &Evidence) -> Option<&'static software::Software> {
-    evidence.software().and_then(software::of)
-}
-
 fn remedy(evidence: &Evidence) -> Option<&Remedy> {
     evidence.counterfactual.as_ref().map(|answer| &answer.remedy)
 }
@@ -335,18 +313,6 @@ fn turned_away(evidence: &Evidence) -> String {
         Some(_) => format!("turned away {}", number(refused, "client")),
         None => format!("dropped {}", number(refused, "packet")),
     }
-}
-
-fn limit(evidence: &Evidence) -> String {
-    evidence.backlog.map_or(String::new(), |backlog| {
-        let set = match evidence.bound_by {
-            Some(Bound::ListenArgument) => ", set by the listen() call",
-            Some(Bound::Somaxconn) => ", capped by net.core.somaxconn",
-            Some(Bound::EarlierSomaxconn) => ", capped by net.core.somaxconn before it was raised",
-            None => "",
-        };
-        format!(" (backlog {backlog}{set})")
-    })
 }
 
 fn facts(evidence: &Evidence) -> Vec<Fact> {

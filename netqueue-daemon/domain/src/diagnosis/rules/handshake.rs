@@ -1,6 +1,6 @@
 //! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
-use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, software};
+use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Remedy, Rule, software};
 use super::{
     count, fact,
     words::{choose, number, range},
@@ -15,10 +15,6 @@ pub(super) const GHOSTS: Rule = Rule {
     causes: super::accept_queue::REASONS,
     advice: &[
         "Give clients a time-out for the first response: if the server sends first, nothing else ends their wait.",
-        "Raise the backlog: it also bounds the SYN queue, and while that queue is not full the listener sends no SYN cookies and \
-         leaves no ghosts.",
-        "With tcp_syncookies=0 the listener keeps each handshake and completes it once there is room, but then a SYN flood shuts \
-         out all clients.",
     ],
     check_next: &[
         "Read netqueue_ghost_connections_live of this listener: the clients that have sent nothing since.",
@@ -121,9 +117,33 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
             count("ghosts_reset", ended, "clients"),
             count("drops_at_cookie_ack", evidence.drops(DropKind::AcceptQueueFullCookieAck), "packets"),
         ],
-        advice: Vec::new(),
+        advice: ghost_remedy(evidence).into_iter().collect(),
         knobs: Vec::new(),
     })
+}
+
+/// Returns the advice that follows from what filled the accept queue, and from what had cookies sent.
+fn ghost_remedy(evidence: &Evidence) -> Option<String> {
+    if evidence.settings.syncookies == Some(2) {
+        return Some(
+            "Set tcp_syncookies to 1: at 2 every SYN gets a cookie, so the listener keeps no handshake that could be completed once \
+             there is room."
+                .to_owned(),
+        );
+    }
+    let remedy = evidence.counterfactual.as_ref().map(|answer| &answer.remedy);
+    let advice = match (evidence.present_stall().or_else(|| evidence.past_stall()), remedy) {
+        (Some(_), _) => "Find out why the process accepted nothing. A larger backlog would not have helped.",
+        (None, Some(Remedy::Faster { .. })) => {
+            "Make the process accept faster, or send it less traffic. A larger backlog would not have helped."
+        }
+        (None, Some(Remedy::Backlog { .. })) => {
+            "Raise the backlog: it also bounds the SYN queue, and while that queue is not full the listener sends no SYN cookies and \
+             leaves no ghosts."
+        }
+        (None, Some(Remedy::TooEarly) | None) => return None,
+    };
+    Some(advice.to_owned())
 }
 
 /// Describes what became of the ghosts, of which there is at least one.

@@ -2,10 +2,12 @@
 
 mod accept_queue;
 mod application;
+mod backlog;
 mod blind;
 mod handshake;
 mod resets;
 mod syn_queue;
+mod waiting;
 mod words;
 
 use super::{Fact, Rule};
@@ -17,6 +19,7 @@ pub const RULES: &[Rule] = &[
     accept_queue::STALLED,
     accept_queue::SLOW,
     accept_queue::BURST,
+    waiting::WAITING,
     handshake::GHOSTS,
     handshake::OVERFLOW_ABORT,
     handshake::EXPIRED,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Evidence;
-use crate::DropKind;
+use crate::{DropKind, Timestamp};
 
 /// Formats a count with its noun: `1 client`, `2 clients`.
 pub(super) fn number(of: u64, what: &str) -> String {
@@ -15,9 +15,41 @@ pub(super) const fn choose<'a>(of: u64, one: &'a str, many: &'a str) -> &'a str 
     if of == 1 { one } else { many }
 }
 
-/// Formats a rate per second. Slow rates keep a decimal, because "0 per second" would be wrong.
-pub(super) fn rate(per_second: f64) -> String {
-    if per_second < 9.95 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
+/// Formats accepts and arrivals: `accepts 1.0 connections per second, and 3.0 arrive`.
+///
+/// Slow rates keep a decimal, and very slow ones are given per minute, because "0 per second" would be wrong.
+pub(super) fn rates([accepts, arrive]: [&str; 2], accepted: f64, arrived: f64) -> String {
+    let (unit, factor) = if accepted < 0.095 { ("minute", 60.0) } else { ("second", 1.0) };
+    let [accepted, arrived] = [accepted, arrived].map(|rate| {
+        let rate = rate * factor;
+        if rate < 9.95 { format!("{rate:.1}") } else { format!("{rate:.0}") }
+    });
+    format!("{accepts} {accepted} connections per {unit}, and {arrived} {arrive}")
+}
+
+/// Formats a duration in seconds, or, from ten minutes on, in minutes.
+pub(super) fn seconds(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 9.95 {
+        format!("{seconds:.1} s")
+    } else if seconds < 600.0 {
+        format!("{seconds:.0} s")
+    } else {
+        format!("{:.0} min", seconds / 60.0)
+    }
+}
+
+/// Formats a moment of the window: `14:02:31 UTC`.
+pub(super) fn moment(evidence: &Evidence, at: Timestamp) -> String {
+    let shown = evidence.clock.show(at).to_rfc3339();
+    format!("{} UTC", shown.get(11..19).unwrap_or_default())
+}
+
+/// Says when something ended: `until 14:02:31 UTC`, with the close if that ended it.
+pub(super) fn until(evidence: &Evidence, at: Timestamp) -> String {
+    let closed = evidence.closed_at.is_some_and(|closed| closed <= at);
+    let closed = if closed { "until the listener was closed at" } else { "until" };
+    format!("{closed} {}", moment(evidence, at))
 }
 
 /// Formats two durations as a range in seconds, or as one number if they do not differ.

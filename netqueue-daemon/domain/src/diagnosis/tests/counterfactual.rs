@@ -49,18 +49,24 @@ fn remedy(backlog: u32, refusals: Vec<Refusal>, flow: Option<QueueFlow>) -> Opti
     Overflow {
         drops: refusals.len() as u64,
         most_in_a_second: 0,
-        refusals,
         limit: backlog,
         flow,
-        arriving: flow,
+        episodes: episode(&refusals, flow),
+        stage: Stage::Over,
+        refusals,
     }
     .remedy()
+}
+
+fn episode(refusals: &[Refusal], arriving: Option<QueueFlow>) -> Vec<Episode> {
+    let span = refusals.first().zip(refusals.last());
+    span.map(|(first, last)| Episode { from: first.at, to: last.at, arriving }).into_iter().collect()
 }
 
 fn backlog_of(answer: &Counterfactual) -> (u32, u32) {
     match answer.remedy {
         Remedy::Backlog { smallest, proposed, .. } => (smallest, proposed),
-        Remedy::Faster { .. } => panic!("{answer:?}"),
+        Remedy::Faster { .. } | Remedy::TooEarly => panic!("{answer:?}"),
     }
 }
 
@@ -102,7 +108,8 @@ fn where_events_are_missing_counts_stand_in_and_it_is_less_sure() {
         refusals: few,
         limit: 128,
         flow: Some(flow),
-        arriving: None,
+        episodes: Vec::new(),
+        stage: Stage::Over,
     }
     .remedy()
     .expect("some were refused");

@@ -48,7 +48,8 @@ impl Machine {
     }
 
     fn read(&mut self, second: u64) {
-        let queues = Queues { accept: Some(QueueState { length: 129, limit: 128 }), syn: None };
+        let length = (self.traffic.established - self.traffic.accepted) as u32;
+        let queues = Queues { accept: Some(QueueState { length, limit: 128 }), syn: None };
         let reading = TrafficReading { counts: self.traffic.clone(), accept_peak: 129, queues };
         self.queues.count([(WEB, self.counts)], seconds(second));
         self.queues.flow([(WEB, reading)], seconds(second));
@@ -74,8 +75,9 @@ fn a_server_that_stops_accepting_under_load_is_told_from_one_that_meets_a_burst(
 
     let mut busy = Machine::new();
     busy.clients(21, 500, 129, 0);
-    (22..30).for_each(|second| busy.clients(second, 50, 50, 50));
-    let told = verdicts(&busy.snapshot(30), 0);
+    busy.clients(22, 50, 50, 179);
+    (23..40).for_each(|second| busy.clients(second, 50, 50, 50));
+    let told = verdicts(&busy.snapshot(40), 0);
     assert_eq!(told[0].rule, "accept_queue_burst");
     let Some(Counterfactual { remedy: Remedy::Backlog { smallest, .. }, refused, .. }) =
         told[0].counterfactual
@@ -98,7 +100,8 @@ fn a_server_that_emptied_its_queue_at_once_and_then_had_no_clients_has_not_stall
 fn what_happened_before_the_window_is_not_told_again() {
     let mut machine = Machine::new();
     machine.clients(21, 500, 129, 0);
-    (22..100).for_each(|second| machine.clients(second, 10, 10, 10));
+    machine.clients(22, 10, 10, 139);
+    (23..100).for_each(|second| machine.clients(second, 10, 10, 10));
     let snapshot = machine.snapshot(100);
     assert_eq!(verdicts(&snapshot, 0)[0].rule, "accept_queue_burst");
     assert_eq!(verdicts(&snapshot, 60), []);

@@ -66,9 +66,9 @@ fn more_arrivals_than_accepts_are_told_as_rates_and_no_backlog_is_proposed() {
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.knobs.len()), ("accept_queue_slow", 0));
     assert!(
-        verdict
-            .summary
-            .contains("340 connections arrived per second, and nginx (pid 812) accepted 210 per second"),
+        verdict.summary.contains(
+            "nginx (pid 812) accepts 210 connections per second, and 340 arrive: no backlog is enough."
+        ),
         "{}",
         verdict.summary
     );
@@ -77,16 +77,11 @@ fn more_arrivals_than_accepts_are_told_as_rates_and_no_backlog_is_proposed() {
 
 #[test]
 fn a_process_that_accepts_nothing_is_stalled_and_not_short_of_backlog() {
-    let evidence = Evidence {
-        not_accepting_for: Some(Duration::from_secs(12)),
-        waiting: Some(129),
-        flow: flow(12, 129, 0),
-        ..burst()
-    };
+    let evidence = stalls(20, 129, Evidence { flow: flow(20, 129, 0), ..burst() });
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.impact), ("accept_queue_stalled", Impact::NeverServed));
     assert!(
-        verdict.summary.starts_with("nginx (pid 812) accepted nothing for 12.0 s"),
+        verdict.summary.starts_with("nginx (pid 812) has accepted nothing for 20 s: 129 connections wait"),
         "{}",
         verdict.summary
     );
@@ -96,8 +91,7 @@ fn a_process_that_accepts_nothing_is_stalled_and_not_short_of_backlog() {
 fn one_stalled_member_of_a_group_is_told_from_an_overloaded_group() {
     let one = Evidence {
         group: Some(Group { others: 3, well: 3, drops: 0, accepts_known: true }),
-        not_accepting_for: Some(Duration::from_secs(4)),
-        ..burst()
+        ..stalls(4, 129, burst())
     };
     assert_eq!(first(&one).rule, "reuseport_member_stalled");
     let all = Evidence { group: Some(Group { others: 3, well: 0, drops: 3000, accepts_known: true }), ..one };
@@ -109,9 +103,8 @@ fn resets_of_abort_on_overflow_come_before_the_full_queue_that_earned_them() {
     let counts = both(drops(DropKind::AcceptQueueFullAck, 6), resets(ResetCause::OverflowAbort, 6));
     let evidence = Evidence {
         counterfactual: answer(backlog(13), 6),
-        not_accepting_for: Some(Duration::from_secs(3)),
         settings: SysctlValues { abort_on_overflow: Some(1), ..SysctlValues::default() },
-        ..charged(counts)
+        ..stalls(3, 13, charged(counts))
     };
     let verdict = first(&evidence);
     assert_eq!((verdict.rule, verdict.impact, verdict.affected), ("overflow_abort", Impact::Reset, 6));

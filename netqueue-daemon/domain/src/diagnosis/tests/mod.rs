@@ -3,6 +3,7 @@
 mod counterfactual;
 mod gathered;
 mod incidents;
+mod queues;
 mod sentences;
 mod silence;
 
@@ -89,6 +90,28 @@ fn burst() -> Evidence {
         owner: nginx(),
         counterfactual: answer(backlog(499), 371),
         ..charged(drops(DropKind::AcceptQueueFullSyn, 1113))
+    }
+}
+
+/// Adds a stall that goes on: clients have waited for so long, and some were dropped meanwhile.
+fn stalls(lasted: u64, waiting: u32, evidence: Evidence) -> Evidence {
+    let stall = Stall { since: seconds(160 - lasted), until: seconds(160), waiting };
+    Evidence {
+        accepting: Accepting { stalled: Some(stall), ..Accepting::default() },
+        dropped: Some((seconds(161 - lasted), seconds(159))),
+        last_charge: Some(seconds(159)),
+        ..evidence
+    }
+}
+
+/// Adds a stall that ended at second 140, and the drops that it caused.
+fn stalled(lasted: u64, waiting: u32, evidence: Evidence) -> Evidence {
+    let stall = Stall { since: seconds(140 - lasted), until: seconds(140), waiting };
+    Evidence {
+        accepting: Accepting { longest_stall: Some(stall), ..Accepting::default() },
+        dropped: Some((seconds(141 - lasted), seconds(139))),
+        last_charge: Some(seconds(139)),
+        ..evidence
     }
 }
 

@@ -54,10 +54,12 @@ fn write_line(text: &mut String, name: &str, line: &str) {
 fn cases(rule: &str) -> Cases {
     match rule {
         "accept_queue_stalled" => accept_queue_stalled(),
-        "accept_queue_slow" => for_each(|n| Evidence {
-            counterfactual: answer(Remedy::Faster { arrivals: 0.5 + n as f64, accepts: n as f64 / 2.0 }, n),
+        "accept_queue_slow" => for_each_and_over(|n, over| Evidence {
+            counterfactual: answer(Remedy::Faster { arrivals: 0.5 + n as f64, accepts: n as f64 / 20.0 }, n),
+            last_charge: Some(seconds(if over { 100 } else { 159 })),
             ..full(n)
         }),
+        "accept_queue_waiting" => accept_queue_waiting(),
         "accept_queue_burst" => accept_queue_burst(),
         "limit_needs_relisten" => for_each(|n| Evidence {
             bound_by: Some(Bound::EarlierSomaxconn),
@@ -151,14 +153,13 @@ fn full(n: u64) -> Evidence {
 }
 
 fn accept_queue_stalled() -> Cases {
-    let stalled =
-        |n| Evidence { flow: flow(12, 129, 0), not_accepting_for: Some(Duration::from_secs(12)), ..full(n) };
-    // What the process does now is not known: the text is the same after it has resumed.
-    let mut cases = for_each_and_over(|n, over| Evidence {
-        waiting: Some(if over { 0 } else { 129 }),
-        flow: flow(12, 129, if over { 129 } else { 0 }),
-        ..stalled(n)
+    let mut cases = for_each_and_over(|n, over| match over {
+        true => stalled(12, n as u32, full(n)),
+        false => stalls(48, n as u32, full(n)),
     });
+    cases.push(("2 affected, early".to_owned(), stalls(6, 129, full(2))));
+    let closed = Evidence { closed: true, closed_at: Some(seconds(140)), ..stalled(96, 9, full(2)) };
+    cases.push(("2 affected, until it was closed".to_owned(), closed));
     cases.push((
         "2 packets at the final ACK, neither clients nor process known".to_owned(),
         Evidence {
@@ -167,7 +168,44 @@ fn accept_queue_stalled() -> Cases {
             backlog: None,
             settings: SysctlValues::default(),
             counts: drops(DropKind::AcceptQueueFullAck, 2),
-            ..stalled(2)
+            ..stalled(12, 2, full(2))
+        },
+    ));
+    cases
+}
+
+fn accept_queue_waiting() -> Cases {
+    let quiet = Evidence { backlog: Some(4096), counterfactual: None, flow: None, ..full(0) };
+    let quiet = || Evidence { counts: Counts::default(), ..quiet.clone() };
+    let mut cases = for_each_and_over(|n, over| match over {
+        true => Evidence { dropped: None, ..stalled(30, n as u32, quiet()) },
+        false => Evidence { dropped: None, ..stalls(48, n as u32, quiet()) },
+    });
+    let wait = |connections| Wait { oldest: Duration::from_secs(23), connections, at: seconds(160) };
+    let slow = |n| {
+        let accepting = Accepting {
+            waits: Some(wait(n)),
+            longest_wait: Some(wait(n)),
+            flow: flow(60, 180, 60),
+            ..Accepting::default()
+        };
+        Evidence { accepting, ..quiet() }
+    };
+    cases.push(("1 waits, accepts go on".to_owned(), slow(1)));
+    cases.push(("70 wait, accepts go on".to_owned(), slow(70)));
+    let over = Accepting { waits: None, ..slow(70).accepting };
+    cases.push(("70 waited, accepts go on".to_owned(), Evidence { accepting: over, ..quiet() }));
+    cases.push((
+        "2 wait, early, of a backlog of 3".to_owned(),
+        Evidence { dropped: None, backlog: Some(3), ..stalls(6, 2, quiet()) },
+    ));
+    cases.push((
+        "2 wait, dropped earlier, process unknown".to_owned(),
+        Evidence {
+            dropped: Some((seconds(100), seconds(101))),
+            owner: None,
+            counts: drops(DropKind::AcceptQueueFullSyn, 1),
+            ..stalls(48, 2, quiet())
         },
     ));
     cases
@@ -175,6 +213,15 @@ fn accept_queue_stalled() -> Cases {
 
 fn accept_queue_burst() -> Cases {
     let mut cases = for_each(full);
+    let early = Evidence {
+        dropped: Some((seconds(153), seconds(159))),
+        counterfactual: answer(Remedy::TooEarly, 2),
+        ..full(2)
+    };
+    cases.push(("2 affected, early".to_owned(), early));
+    cases.push(("2 affected, listen() not seen".to_owned(), {
+        Evidence { bound_by: Some(Bound::Unseen), listen_argument: None, ..full(2) }
+    }));
     let remedy =
         Remedy::Backlog { smallest: 600, proposed: 638, longest_wait: Some(Duration::from_millis(1_240)) };
     let default = Evidence {

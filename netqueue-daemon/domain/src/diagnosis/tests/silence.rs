@@ -46,12 +46,9 @@ fn what_this_host_resets_as_a_client_hurts_nobody_it_serves() {
 fn only_a_full_queue_with_nobody_accepting_is_a_stall() {
     let stalled = |evidence: &Evidence| rules(evidence).contains(&"accept_queue_stalled");
     assert!(!stalled(&burst()), "accepts are seen");
-    assert!(
-        !stalled(&Evidence { not_accepting_for: Some(Duration::from_millis(400)), ..burst() }),
-        "a short pause"
-    );
-    let idle = Evidence { not_accepting_for: Some(Duration::from_secs(60)), ..charged(Counts::default()) };
+    let idle = Evidence { dropped: None, ..stalls(60, 3, charged(Counts::default())) };
     assert!(!stalled(&idle), "nobody was refused");
+    assert_eq!(rules(&idle), ["accept_queue_waiting"]);
 }
 
 #[test]
