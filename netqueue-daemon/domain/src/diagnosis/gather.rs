@@ -120,6 +120,7 @@ impl AccountSources<'_> {
             listen_argument: listener.listen_argument,
             settings: listener.settings,
             owner: listener.owner,
+            owner_state: known::examined_owner(self.snapshot, account, self.window),
             closed: account.closed.is_some(),
             counterfactual: overflow.and_then(|overflow| overflow.remedy()),
             group: self.group(overflows(&counts)),

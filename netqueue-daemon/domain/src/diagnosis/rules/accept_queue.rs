@@ -9,8 +9,8 @@ use super::super::{
     software,
 };
 use super::{
-    count, fact,
-    words::{choose, number, overflow_symptoms, rate, who, who_first},
+    count, fact, owner,
+    words::{choose, number, overflow_symptoms, rate, who},
 };
 use crate::{DropCause, DropKind, ResetCause};
 
@@ -31,13 +31,10 @@ pub(super) const STALLED: Rule = Rule {
     evaluate: stalled,
     causes: &[],
     advice: &[
-        "Find out what blocks the process: it is stopped, deadlocked or out of file descriptors (accept() fails with EMFILE), or \
-         its event loop is blocked.",
         "Do not raise the backlog: while the process accepts nothing, a larger queue only makes more clients wait in vain.",
     ],
     check_next: &[
-        "Read the state of the process (State in /proc/PID/status: T is stopped, D waits for a device) and its stack.",
-        "Compare its open files (ls /proc/PID/fd | wc -l) with its limit (Max open files in /proc/PID/limits).",
+        "Read its stack if its state does not explain it: a deadlock, or an event loop that waits for something.",
         "Read netqueue_accept_wait_seconds of this listener.",
     ],
 };
@@ -93,7 +90,7 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     advice: &[
         "The kernel assigns each client to a member by its address and port, busy or not: the other members cannot help the \
          clients of this one.",
-        "Find out what this worker waits for, or restart it. Close a socket from which no process accepts any more.",
+        "Close a socket from which no process accepts any more; restart a worker that does not recover.",
     ],
     check_next: &[
         "Find the process that holds the socket, by the inode in netqueue listeners and in ss -lntpe.",
@@ -118,14 +115,15 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
         confidence: Confidence::High,
         summary: format!(
             "{} accepted nothing for {seconds:.1} s while its accept queue{} was full; the kernel {}.",
-            who_first(evidence),
+            owner::subject(evidence),
             limit(evidence),
             turned_away(evidence),
         ),
         clients_see: overflow_symptoms(evidence),
-        facts: [facts(evidence), vec![fact("not_accepting_for", seconds, "s")]].concat(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        facts: [facts(evidence), vec![fact("not_accepting_for", seconds, "s")], owner::facts(evidence)]
+            .concat(),
+        advice: owner::advice(evidence),
+        knobs: owner::knobs(evidence),
     })
 }
 
@@ -138,20 +136,27 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
         impact: Impact::Delayed,
         affected: not_reset(evidence),
         confidence: Confidence::High,
-        summary: format!(
-            "No backlog would have been enough: {} connections arrived per second, and {} accepted {} per second. The kernel {} \
+        summary: owner::led(
+            evidence,
+            &format!(
+                "No backlog would have been enough: {} connections arrived per second, and {} accepted {} per second. The kernel {} \
              because the accept queue{} was full.",
-            rate(*arrivals),
-            who(evidence),
-            rate(*accepts),
-            turned_away(evidence),
-            limit(evidence),
+                rate(*arrivals),
+                who(evidence),
+                rate(*accepts),
+                turned_away(evidence),
+                limit(evidence),
+            ),
         ),
         clients_see: overflow_symptoms(evidence),
-        facts: [facts(evidence), vec![fact("arrivals", *arrivals, "1/s"), fact("accepts", *accepts, "1/s")]]
-            .concat(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        facts: [
+            facts(evidence),
+            vec![fact("arrivals", *arrivals, "1/s"), fact("accepts", *accepts, "1/s")],
+            owner::facts(evidence),
+        ]
+        .concat(),
+        advice: owner::advice_if_found(evidence),
+        knobs: owner::knobs(evidence),
     })
 }
 
@@ -231,14 +236,17 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
         impact: if stalled { Impact::NeverServed } else { Impact::Delayed },
         affected: not_reset(evidence),
         confidence: if group.accepts_known { Confidence::High } else { Confidence::Medium },
-        summary: format!(
-            "1 of {} sockets on this port dropped {}{} because its accept queue was full, while {}: {} does not keep up with \
+        summary: owner::led(
+            evidence,
+            &format!(
+                "1 of {} sockets on this port dropped {}{} because its accept queue was full, while {}: {} does not keep up with \
              this socket's share.",
-            group.others + 1,
-            number(drops, "packet"),
-            clients.map_or(String::new(), |clients| format!(" of {}", number(clients, "client"))),
-            healthy(group),
-            who(evidence),
+                group.others + 1,
+                number(drops, "packet"),
+                clients.map_or(String::new(), |clients| format!(" of {}", number(clients, "client"))),
+                healthy(group),
+                who(evidence),
+            ),
         ),
         clients_see: overflow_symptoms(evidence),
         facts: [
@@ -248,10 +256,11 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
                 count("others_that_are_well", u64::from(group.well), "sockets"),
                 count("drops_of_the_others", group.drops, "packets"),
             ],
+            owner::facts(evidence),
         ]
         .concat(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        advice: if stalled { owner::advice(evidence) } else { owner::advice_if_found(evidence) },
+        knobs: owner::knobs(evidence),
     })
 }
 

@@ -4,6 +4,7 @@ mod accept_queue;
 mod application;
 mod blind;
 mod handshake;
+mod owner;
 mod resets;
 mod syn_queue;
 mod words;
