@@ -11,6 +11,7 @@ mod envelope;
 mod event;
 mod kinds;
 mod listener;
+mod owner_state;
 mod socket;
 mod spike;
 mod status;
@@ -28,6 +29,7 @@ pub use listener::{
     DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, ListenerDetail, Listeners, Part, Queue,
     ResetCount, Resets,
 };
+pub use owner_state::{OwnerState, ProcessState};
 pub use socket::{Limit, Owner, Reuseport, Socket, Unknown};
 pub use spike::{Spike, SpikeClients, Spikes};
 pub use status::{

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AccountKind, Series, Socket, Traffic};
+use super::{AccountKind, OwnerState, Series, Socket, Traffic};
 
 /// Response of `/api/v1/listeners`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -68,6 +68,10 @@ pub struct Listener {
     /// Socket of the listener; null if the account is not a listener or its socket has not been found.
     #[serde(default)]
     pub listener: Option<Socket>,
+    /// State of the listener's owners when connections last waited for accept(); null if none ever waited
+    /// long enough, or the owners are unknown.
+    #[serde(default)]
+    pub owner_state: Option<OwnerState>,
     /// Connections that wait for accept(). With a limit of n the queue takes n + 1 connections.
     pub accept_queue: Option<Queue>,
     /// Handshakes in progress.

@@ -40,6 +40,11 @@ impl Aggregator {
                 self.edit(index).queues.accept = Some(queue);
             }
         }
+        for (inode, state) in changes.owner_states {
+            if let Some(index) = self.by_socket.get(&inode).copied() {
+                self.edit(index).examined(state);
+            }
+        }
     }
 
     fn learn_one(&mut self, listener: Arc<Listener>, now: Timestamp) {

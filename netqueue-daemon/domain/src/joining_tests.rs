@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::{
-    AggregatorSettings, Counts, DropKind, Family, Known, Limit, Netns, Owner, QueueState, Sysctls, Unknown,
+    Activity, AggregatorSettings, Counts, DropKind, Family, Known, Limit, Netns, Owner, OwnerState,
+    ProcessState, QueueState, Sysctls, Unknown,
 };
 
 const HOST: Netns = Netns::at_attach(7);
@@ -131,4 +132,35 @@ fn the_queue_as_looked_at_is_shown() {
     let full = QueueState { length: 129, limit: 128 };
     queues.learn(Changes { queues: vec![(SocketInode(900), full)], ..Changes::default() }, at(11));
     assert_eq!(queues.snapshot(at(12)).accounts[0].queues.accept, Some(full));
+}
+
+#[test]
+fn a_process_that_goes_on_keeps_what_had_stopped_it_and_a_recording_too() {
+    let mut queues = aggregator();
+    look(&mut queues, found(900, held_by("web")));
+    let state = |at_nanos, activity| {
+        let process = ProcessState { pid: 10, activity: Some(activity), ..ProcessState::default() };
+        Arc::new(OwnerState {
+            at: at(at_nanos),
+            sharing: 1,
+            processes: vec![process],
+            ..OwnerState::default()
+        })
+    };
+    let mut examined = |at_nanos, activity| {
+        let owner_states = vec![(SocketInode(900), state(at_nanos, activity))];
+        let changes = Changes { owner_states, ..Changes::default() };
+        assert!(changes.tell_anything());
+        let line = serde_json::to_string(&changes).expect("it is written");
+        queues.learn(serde_json::from_str(&line).expect("it is read"), at(at_nanos));
+    };
+    examined(20, Activity::Stopped);
+    examined(30, Activity::Sleeping);
+    let snapshot = queues.snapshot(at(40));
+    let account = &snapshot.accounts[0];
+    assert_eq!(account.owner_state, Some(state(30, Activity::Sleeping)));
+    assert_eq!(account.owner_hindered, Some(state(20, Activity::Stopped)));
+    let old: Changes =
+        serde_json::from_str(r#"{"listeners":[],"queues":[],"warnings":[]}"#).expect("it is read");
+    assert!(old.owner_states.is_empty(), "of a recording made before owners were examined");
 }

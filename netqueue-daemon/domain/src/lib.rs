@@ -31,6 +31,7 @@ pub mod netstat;
 mod observation;
 mod obstacle;
 mod owner;
+pub mod owner_state;
 mod peaks;
 mod reconcile;
 mod retention;
@@ -69,6 +70,9 @@ pub use namespaces::{NamespaceNews, NamespaceView, NetnsFinal, SearchCost};
 pub use observation::{Checkpoint, Observation, Observed};
 pub use obstacle::Obstacle;
 pub use owner::{CgroupInfo, Owner, Runtime};
+pub use owner_state::{
+    Activity, CgroupState, CpuQuota, Hindrance, OomKills, OwnerState, ProcessState, Throttling,
+};
 pub use peaks::Peaks;
 pub use reconcile::{Baseline, Bracket, CounterBalance, NamespaceBalance, Reconciler, Start};
 pub use retention::Keep;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Endpoint, IdleLimit, Limit, Netns, Owner, QueueState, Timestamp, owner};
+use super::{Endpoint, IdleLimit, Limit, Netns, Owner, OwnerState, QueueState, Timestamp, owner};
 
 /// Value, or the reason why it is unknown.
 pub type Known<T> = Result<T, Unknown>;
@@ -209,6 +209,9 @@ pub struct Changes {
     /// Idle time-outs of the servers examined lately, by namespace and port.
     #[serde(default)]
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
+    /// States of the owners of listeners on which connections wait for accept().
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owner_states: Vec<(SocketInode, Arc<OwnerState>)>,
     /// Gaps in what the pass found, in words.
     pub warnings: Vec<String>,
 }
@@ -217,7 +220,10 @@ impl Changes {
     /// Returns whether there is anything new, warnings aside.
     #[must_use]
     pub const fn tell_anything(&self) -> bool {
-        !(self.listeners.is_empty() && self.queues.is_empty() && self.idle_limits.is_empty())
+        !(self.listeners.is_empty()
+            && self.queues.is_empty()
+            && self.idle_limits.is_empty()
+            && self.owner_states.is_empty())
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AccountKey, Counts, EventLog, Health, History, IdleLimits, JournalState, Listener,
-    NamespaceBalance, NamespaceView, Netns, Queues, SearchCost, Spike, Timestamp, Traffic, WallClock,
-    Windows,
+    NamespaceBalance, NamespaceView, Netns, OwnerState, Queues, SearchCost, Spike, Timestamp, Traffic,
+    WallClock, Windows,
 };
 
 /// State of one account at one moment.
@@ -28,6 +28,12 @@ pub struct AccountView {
     /// Listener, once the inventory has found it; stays when the listener is closed.
     #[serde(default)]
     pub listener: Option<Arc<Listener>>,
+    /// State of its owners when connections last waited for accept().
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_state: Option<Arc<OwnerState>>,
+    /// Newest state of its owners in which anything kept them from accepting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_hindered: Option<Arc<OwnerState>>,
     /// Process name of the series: that of the listener's owner, empty while it is unknown.
     #[serde(default)]
     pub process: Arc<str>,
@@ -84,6 +90,8 @@ impl AccountView {
             traffic,
             history: History::none(),
             listener: None,
+            owner_state: None,
+            owner_hindered: None,
             process: nameless(),
             earlier: Vec::new(),
             first_seen: now,
@@ -108,6 +116,15 @@ impl AccountView {
         }
         self.closed = self.closed.or(listener.closed);
         self.listener = Some(listener);
+    }
+
+    /// Takes in the state of its owners. A state without a hindrance does not replace one with: a process
+    /// that goes on empties the queue for a while, and what had kept it is still the cause.
+    pub fn examined(&mut self, state: Arc<OwnerState>) {
+        if !state.hindrances().is_empty() {
+            self.owner_hindered = Some(Arc::clone(&state));
+        }
+        self.owner_state = Some(state);
     }
 
     /// Iterates over the counts by the process name they were charged under; the sum is [`Self::counts`].

@@ -113,6 +113,10 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("nginx-stopped", First("accept_queue_stalled")),
     ("nginx-backlog-4", Root("accept_queue_burst")),
     ("nginx-keep-alive", First("keepalive_race")),
+    ("owner-stopped", First("accept_queue_stalled")),
+    ("owner-out-of-files", First("accept_queue_stalled")),
+    ("owner-throttled", Any("stalled or slow, by the pause between two periods of its quota")),
+    ("owner-frozen", First("accept_queue_stalled")),
     ("namespaces", Any("asked for before a stall can be told from a pause")),
 ];
 

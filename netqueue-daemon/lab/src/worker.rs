@@ -11,12 +11,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
 
 use super::sockets::{self, Listener};
 
 /// Time for which an acceptor continues without pauses, so that its parent sees the end of all traffic.
 const LINGER: Duration = Duration::from_secs(60);
+
+/// Time for which a serving process lives at most.
+const SERVES: Duration = Duration::from_secs(300);
 
 /// The arguments of `netqueue lab worker`.
 #[derive(Debug, Args)]
@@ -29,6 +34,8 @@ pub(super) struct WorkerArgs {
 enum Role {
     /// Accepts from the listener on standard input, too slowly
     Accept(Acceptor),
+    /// Accepts from the listener on standard input and keeps every connection
+    Serve(Serve),
     /// Connects and closes, as fast as it can
     Connect {
         #[command(flatten)]
@@ -47,6 +54,17 @@ pub(super) struct Acceptor {
     /// Seconds with pauses; afterwards it only empties the queue
     #[arg(long)]
     pub seconds: u64,
+}
+
+/// The behaviour of a serving process.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct Serve {
+    /// Limit of open files
+    #[arg(long)]
+    pub nofile: Option<u64>,
+    /// CPU time spent on each connection, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    pub work_ms: u64,
 }
 
 /// The behaviour of a connecting process.
@@ -75,6 +93,16 @@ pub(super) fn spawn_acceptor(listener: &Listener, how: Acceptor) -> Result<Child
         .stdin(Stdio::from(listener.share()?))
         .spawn()
         .context("cannot start an accepting process")
+}
+
+/// Starts a process that serves `listener`, and is its only owner once the caller has dropped it.
+pub(super) fn spawn_server(listener: &Listener, how: Serve) -> Result<Child> {
+    let mut command = worker("serve");
+    command.args(["--work-ms", &how.work_ms.to_string()]);
+    if let Some(nofile) = how.nofile {
+        command.args(["--nofile", &nofile.to_string()]);
+    }
+    command.stdin(Stdio::from(listener.share()?)).spawn().context("cannot start a serving process")
 }
 
 /// Starts a process that connects to `targets`.
@@ -106,6 +134,7 @@ pub(super) fn run(args: &WorkerArgs) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the lab")?;
     match &args.role {
         Role::Accept(how) => accept(how)?,
+        Role::Serve(how) => serve(*how)?,
         Role::Connect { clients, targets } => connect(clients, targets)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -122,6 +151,31 @@ fn accept(how: &Acceptor) -> Result<()> {
             thread::sleep(Duration::from_millis(how.pause_ms));
         }
     }
+    Ok(())
+}
+
+fn serve(how: Serve) -> Result<()> {
+    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if let Some(nofile) = how.nofile {
+        setrlimit(Resource::RLIMIT_NOFILE, nofile, nofile).context("cannot set the limit of open files")?;
+    }
+    let (start, mut kept) = (Instant::now(), Vec::new());
+    while start.elapsed() < SERVES {
+        match listener.accept() {
+            Ok(connection) => kept.push(connection),
+            // No descriptor is left, and none will be.
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+        work(Duration::from_millis(how.work_ms))?;
+    }
+    Ok(())
+}
+
+/// Uses the CPU for a while, as many ticks of its own time as that takes.
+fn work(time: Duration) -> Result<()> {
+    let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let end = used()? + time;
+    while used()? < end {}
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use netqueue_api::{
 };
 use netqueue_domain::{self as domain, AccountKey, AccountView, Counts, QueueState, Snapshot, Unreported};
 
-use super::{socket::socket_from, traffic::traffic_from};
+use super::{owner_state::owner_state_from, socket::socket_from, traffic::traffic_from};
 
 /// Converts an account to its API representation.
 pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Listener {
@@ -24,6 +24,7 @@ pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Liste
         family: account.key.addr().map(|addr| family(addr).to_owned()),
         process: account.process.to_string(),
         listener: account.listener.as_deref().map(|listener| socket_from(listener, clock)),
+        owner_state: account.owner_state.as_deref().map(|state| owner_state_from(state, clock)),
         accept_queue: account.queues.accept.map(queue_from),
         syn_queue: account.queues.syn.map(queue_from),
         traffic: account

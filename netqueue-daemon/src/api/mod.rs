@@ -14,6 +14,7 @@ mod listener_filter;
 mod listeners;
 mod messages;
 mod openapi;
+mod owner_state;
 mod params;
 mod peers;
 mod place;

@@ -174,7 +174,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
         answer["data"]["listeners"][0],
         json!({
             "id": "1", "kind": "listener", "netns": "host", "netns_inode": 4_026_531_840_u32, "netns_generation": 0,
-            "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "", "listener": null,
+            "addr": "0.0.0.0", "port": 80, "family": "ipv4", "process": "", "listener": null, "owner_state": null,
             "accept_queue": {"length": 2, "limit": 1}, "syn_queue": null,
             "traffic": {"established": 0, "accepted": 0, "abandoned": 0, "synack_retransmits": 0,
                 "accept_queue_peak": {"since_scrape": 2, "last_minute": 2}, "syn_queue_peak": {"since_scrape": 0, "last_minute": 0},

@@ -3,6 +3,7 @@
 //! Network namespaces, their counters and sysctls, their listeners, and the processes that own them.
 
 mod cgroup;
+mod cgroup_files;
 mod container;
 mod enter;
 pub mod host;
@@ -16,6 +17,7 @@ pub mod netns;
 mod netns_paths;
 mod netns_probe;
 pub mod netstat;
+mod owner_probe;
 mod owners;
 mod privilege;
 mod proc_tcp;

@@ -24,6 +24,7 @@ use super::{
     netns::Numbering,
     netns_paths::NetnsPaths,
     netns_probe::{NetnsProbe, Place, VisitError},
+    owner_probe::OwnerProbe,
     owners::Owners,
 };
 use crate::clock::{self, CpuTime};
@@ -134,6 +135,8 @@ struct Scanner {
     calls: Calls,
     /// Search for owners; `None` if it is switched off.
     owners: Option<Owners>,
+    /// Examination of the owners on whose accept queues connections wait.
+    owner_probe: OwnerProbe,
     /// Queue lengths as sent last.
     told: HashMap<SocketInode, QueueState>,
     /// Warnings as sent last.
@@ -167,6 +170,7 @@ fn run(
         book: ListenerTable::default(),
         calls: Calls::default(),
         owners: settings.owners.then(|| Owners::new("/proc")),
+        owner_probe: OwnerProbe::new("/proc", "/sys/fs/cgroup"),
         told: HashMap::new(),
         warned: Vec::new(),
         inferred: Vec::new(),
@@ -312,6 +316,7 @@ impl Scanner {
         });
         let owners = self.owners.as_ref();
         let of = |socket| owners.map_or(Err(Unknown::SwitchedOff), |owners| owners.of(socket));
+        changes.owner_states = self.owner_probe.examine(&self.told, &of, (start, now));
         self.cost.namespaces = visits.len() as u64;
         self.cost.listeners = visits.iter().map(|(_, visit)| visit.listeners.len() as u64).sum();
         for (netns, visit) in visits {

@@ -4,7 +4,8 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, ResetCause, Timestamp, WallClock,
+    Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, OwnerState, ResetCause, Timestamp,
+    WallClock,
 };
 
 use super::{
@@ -46,6 +47,8 @@ pub struct Evidence {
     pub settings: SysctlValues,
     /// Process that listens.
     pub owner: Option<ListeningProcess>,
+    /// State of the processes that should accept, if it was examined in the window.
+    pub owner_state: Option<ExaminedOwner>,
     /// True if the listener has been closed since.
     pub closed: bool,
     /// Moment of the close; `None` if it is not known.
@@ -118,6 +121,25 @@ pub struct ListeningProcess {
     pub pid: u32,
     /// Systemd unit, if there is one.
     pub unit: Option<Arc<str>>,
+}
+
+/// State of the processes that should accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExaminedOwner {
+    /// State as it was found.
+    pub state: Arc<OwnerState>,
+    /// True if it was found a moment ago and connections still wait.
+    pub ongoing: bool,
+    /// Wall clock on which times are shown.
+    pub wall_clock: WallClock,
+}
+
+impl ExaminedOwner {
+    /// Formats a time as the wall clock shows it, in UTC to the second.
+    pub(super) fn time(&self, at: Timestamp) -> String {
+        let shown = self.wall_clock.rfc3339(at);
+        shown.get(11..19).map_or_else(|| shown.clone(), |time| format!("{time} UTC"))
+    }
 }
 
 /// Other members of an SO_REUSEPORT group.
@@ -229,6 +251,7 @@ impl Evidence {
             listen_argument: None,
             settings: SysctlValues::default(),
             owner: None,
+            owner_state: None,
             closed: false,
             closed_at: None,
             clock: WallClock::default(),

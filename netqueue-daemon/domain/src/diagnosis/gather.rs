@@ -136,6 +136,7 @@ impl AccountSources<'_> {
             listen_argument: listener.listen_argument,
             settings: listener.settings,
             owner: listener.owner,
+            owner_state: known::examined_owner(self.snapshot, account, self.window),
             closed: account.closed.is_some(),
             closed_at: account.closed,
             clock: snapshot.wall_clock,

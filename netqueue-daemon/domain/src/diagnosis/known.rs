@@ -1,9 +1,15 @@
 //! Listener behind an account and sysctls of its namespace, in the terms of the evidence.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Bound, ListeningProcess, SysctlValues};
-use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls};
+use super::{Bound, ExaminedOwner, ListeningProcess, SysctlValues};
+use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls, Timestamp};
+
+/// Age up to which the state of a process is its present state. Owners of waiting queues are examined every
+/// few seconds, less often where a scan of the host takes long.
+const PRESENT: Duration = Duration::from_secs(15);
+/// Time without a hindrance after which an earlier one no longer explains why connections wait.
+const FREE: Duration = Duration::from_secs(60);
 
 /// Limits of a listener's queues, and the process that owns the listener.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +35,24 @@ pub(super) fn listener(snapshot: &Snapshot, account: &AccountView) -> Known {
         .find_map(|other| other.listener.as_ref().filter(|_| other.key.netns() == account.key.netns()));
     let settings = neighbour.map_or(known.settings, |listener| settings(&listener.limit.sysctls));
     Known { settings, ..known }
+}
+
+/// Returns the state of a listener's owners in the window: the newest that has a hindrance, unless the
+/// processes have been free of it for a while; else the newest.
+pub(super) fn examined_owner(
+    snapshot: &Snapshot,
+    account: &AccountView,
+    (from, now): (Timestamp, Timestamp),
+) -> Option<ExaminedOwner> {
+    let newest = account.owner_state.as_ref()?;
+    let hindered = account.owner_hindered.as_ref().filter(|state| newest.at.since(state.at) <= FREE);
+    let state = hindered.unwrap_or(newest);
+    let waits = account.queues.accept.is_some_and(|queue| queue.length > 0) && account.closed.is_none();
+    (state.at >= from).then(|| ExaminedOwner {
+        state: Arc::clone(state),
+        ongoing: waits && state.at == newest.at && now.since(state.at) <= PRESENT,
+        wall_clock: snapshot.wall_clock,
+    })
 }
 
 /// Returns the newest listener on the port of an endpoint. Resets of a listener's connections are

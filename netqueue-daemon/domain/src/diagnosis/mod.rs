@@ -17,7 +17,7 @@ pub use accepting::{Accepting, Stall, Wait};
 pub use counterfactual::{
     Counterfactual, Episode, Overflow, QueueFlow, Refusal, Remedy, Stage, last_arrival,
 };
-pub use evidence::{Bound, Evidence, Group, Idle, ListeningProcess, SysctlValues, Visibility};
+pub use evidence::{Bound, Evidence, ExaminedOwner, Group, Idle, ListeningProcess, SysctlValues, Visibility};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;

@@ -13,6 +13,9 @@ pub(super) struct Software {
     pub(super) idle_seconds: Option<u64>,
     /// Setting of the idle time-out.
     pub(super) idle_set_by: &'static str,
+    /// Setting of the program's own limit of connections, with its default; at the limit it stops accepting, or
+    /// accepts and serves later.
+    pub(super) connections_set_by: Option<&'static str>,
 }
 
 pub(super) const KNOWN: &[Software] = &[
@@ -22,6 +25,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "`listen PORT backlog=N;`, then nginx -s reload, which calls listen() again",
         idle_seconds: Some(75),
         idle_set_by: "keepalive_timeout (and keepalive_requests) in the http, server or location block",
+        connections_set_by: Some("worker_connections in the events block (512 for each worker)"),
     },
     Software {
         names: &["apache2", "httpd"],
@@ -29,6 +33,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "ListenBacklog N, then a restart",
         idle_seconds: Some(5),
         idle_set_by: "KeepAliveTimeout",
+        connections_set_by: Some("MaxRequestWorkers (and ServerLimit)"),
     },
     Software {
         names: &["node", "nodejs"],
@@ -36,6 +41,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "the backlog argument of server.listen(), then a restart",
         idle_seconds: Some(5),
         idle_set_by: "server.keepAliveTimeout",
+        connections_set_by: Some("server.maxConnections (none), or the workers of the cluster module"),
     },
     Software {
         names: &["gunicorn"],
@@ -43,6 +49,9 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "--backlog N, then a restart",
         idle_seconds: Some(2),
         idle_set_by: "--keep-alive",
+        connections_set_by: Some(
+            "--workers and --threads; --worker-connections of gevent and eventlet workers (1000)",
+        ),
     },
     Software {
         names: &["uvicorn"],
@@ -50,6 +59,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "--backlog N, then a restart",
         idle_seconds: Some(5),
         idle_set_by: "--timeout-keep-alive",
+        connections_set_by: Some("--limit-concurrency (none) and --workers"),
     },
     Software {
         names: &["uwsgi"],
@@ -57,6 +67,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "--listen N, then a restart",
         idle_seconds: None,
         idle_set_by: "http-keepalive",
+        connections_set_by: Some("--processes and --threads, or --async"),
     },
     Software {
         names: &["java"],
@@ -64,6 +75,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "the backlog argument of ServerSocket, or acceptCount in Tomcat (100), then a restart",
         idle_seconds: Some(60),
         idle_set_by: "keepAliveTimeout of the connector in Tomcat",
+        connections_set_by: Some("maxConnections (8192) and maxThreads (200) of the connector in Tomcat"),
     },
     Software {
         names: &["redis-server", "valkey-server"],
@@ -71,6 +83,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "tcp-backlog N, then a restart",
         idle_seconds: None,
         idle_set_by: "timeout (0: never)",
+        connections_set_by: Some("maxclients (10000)"),
     },
     Software {
         names: &["mysqld", "mariadbd"],
@@ -78,6 +91,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "back_log=N, then a restart",
         idle_seconds: Some(28_800),
         idle_set_by: "wait_timeout",
+        connections_set_by: Some("max_connections (151)"),
     },
     Software {
         names: &["haproxy"],
@@ -85,6 +99,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "backlog N in the frontend (else maxconn), then a reload",
         idle_seconds: None,
         idle_set_by: "timeout http-keep-alive, else timeout http-request",
+        connections_set_by: Some("maxconn, in the global section and in the frontend"),
     },
     Software {
         names: &["envoy"],
@@ -92,6 +107,9 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "tcp_backlog_size of the listener, then a restart",
         idle_seconds: Some(3600),
         idle_set_by: "idle_timeout of the HTTP connection manager",
+        connections_set_by: Some(
+            "the overload manager (max_active_downstream_connections) and connection_limit filters",
+        ),
     },
     Software {
         names: &["caddy"],
@@ -99,6 +117,7 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "Go uses net.core.somaxconn as it is at the start: raise it, then restart",
         idle_seconds: Some(300),
         idle_set_by: "the idle time-out of the server",
+        connections_set_by: None,
     },
     Software {
         names: &["php-fpm"],
@@ -106,6 +125,31 @@ pub(super) const KNOWN: &[Software] = &[
         backlog_set_by: "listen.backlog = N in the pool, then a restart",
         idle_seconds: None,
         idle_set_by: "it keeps no connections",
+        connections_set_by: Some("pm.max_children of the pool"),
+    },
+    Software {
+        names: &["memcached"],
+        backlog: Some(1024),
+        backlog_set_by: "-b N, then a restart",
+        idle_seconds: None,
+        idle_set_by: "-o idle_timeout=N (0: never)",
+        connections_set_by: Some("-c (1024)"),
+    },
+    Software {
+        names: &["postgres", "postmaster"],
+        backlog: None,
+        backlog_set_by: "max_connections, twice of which PostgreSQL passes to listen(), then a restart",
+        idle_seconds: None,
+        idle_set_by: "idle_session_timeout (0: never)",
+        connections_set_by: Some("max_connections (100)"),
+    },
+    Software {
+        names: &["sshd"],
+        backlog: Some(128),
+        backlog_set_by: "it is fixed in sshd",
+        idle_seconds: None,
+        idle_set_by: "ClientAliveInterval and ClientAliveCountMax",
+        connections_set_by: Some("MaxStartups (10:30:100 connections that are not authenticated yet)"),
     },
 ];
 

@@ -31,6 +31,7 @@ mod namespaces;
 mod nginx;
 mod other_drops;
 mod other_tracers;
+mod owner;
 mod preempted;
 mod queues;
 mod real_servers;
@@ -150,6 +151,10 @@ pub(super) const ALL: &[Experiment] = &[
     preempted::PREEMPTED,
     twins::TWINS,
     many_namespaces::MANY,
+    owner::STOPPED,
+    owner::OUT_OF_FILES,
+    owner::THROTTLED,
+    owner::FROZEN,
 ];
 
 /// Waits until the calling thread's namespace has counted `least` of `counter`, or `patience` is over.

@@ -223,8 +223,31 @@ function limitPairs({ listener: socket }) {
   ];
 }
 
+const HINDRANCES = {
+  frozen: "frozen (cgroup freezer, e.g. docker pause)",
+  stopped: "stopped by a signal",
+  traced: "stopped by a tracer",
+  out_of_files: "no descriptor left: accept() fails with EMFILE",
+  oom_killed: "a process of its cgroup was OOM-killed",
+  throttled: "throttled by its CPU quota",
+  blocked: "blocked in the kernel (state D)",
+  cpu_pressure: "short of CPU",
+};
+
+/** What its owners did when connections last waited for accept(). */
+function examinedPairs(state) {
+  if (!state) return [];
+  const found = (state.hindrances ?? []).map((hindrance) => HINDRANCES[hindrance] ?? hindrance).join("; ");
+  const files = (state.processes ?? []).filter((process) => process.open_files !== null && process.file_limit !== null);
+  return [
+    ["When clients last waited", `${new Date(state.at).toLocaleString()}: ${found || "nothing kept it from accepting"}`],
+    ...files.map((process) => [`Open files of ${process.pid}`, `${count(process.open_files)} of ${count(process.file_limit)}`]),
+    ["CPU quota", state.cpu_quota === null ? null : `${state.cpu_quota} CPU, used up in ${count(state.throttled_periods ?? 0)} of ${count(state.cpu_periods ?? 0)} periods`],
+  ];
+}
+
 /** Whose it is. */
-function ownerPairs({ listener: socket }) {
+function ownerPairs({ listener: socket, owner_state: state }) {
   if (!socket) return [];
   const owners = (socket.owners ?? []).flatMap((owner) => [
     [`${owner.comm} (${owner.pid})${owner.ended ? ", ended" : ""}`, [owner.executable, owner.unit, owner.container && `container ${owner.container.slice(0, 12)}`, owner.pod && `pod ${owner.pod}`].filter(Boolean).join(" · ") || "holds the socket"],
@@ -232,6 +255,7 @@ function ownerPairs({ listener: socket }) {
   const group = socket.reuseport;
   return [
     ...owners,
+    ...examinedPairs(state),
     ["Group", group && `SO_REUSEPORT, member ${group.member} of ${group.members}: the kernel gives each its share of clients`],
     ["Listening since", socket.opened && new Date(socket.opened).toLocaleString()],
     ["Closed", socket.closed && new Date(socket.closed).toLocaleString()],

@@ -7,7 +7,7 @@ use super::super::{
 };
 use super::{
     backlog::{backlog_knobs, default_backlog, limit, software},
-    count, fact,
+    count, fact, owner,
     words::{choose, number, overflow_symptoms, rates, seconds, until, who, who_first},
 };
 use crate::{DropCause, DropKind, ResetCause};
@@ -26,13 +26,10 @@ pub(super) const STALLED: Rule = Rule {
     evaluate: stalled,
     causes: &[],
     advice: &[
-        "Find out what blocks the process: it is stopped, deadlocked or out of file descriptors (accept() fails with EMFILE), or \
-         its event loop is blocked.",
         "Do not raise the backlog: while the process accepts nothing, a larger queue only makes more clients wait in vain.",
     ],
     check_next: &[
-        "Read the state of the process (State in /proc/PID/status: T is stopped, D waits for a device) and its stack.",
-        "Compare its open files (ls /proc/PID/fd | wc -l) with its limit (Max open files in /proc/PID/limits).",
+        "Read its stack if its state does not explain it: a deadlock, or an event loop that waits for something.",
         "Read netqueue_accept_wait_seconds of this listener.",
     ],
 };
@@ -88,7 +85,7 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     advice: &[
         "The kernel assigns each client to a member by its address and port, busy or not: the other members cannot help the \
          clients of this one.",
-        "Find out what this worker waits for, or restart it. Close a socket from which no process accepts any more.",
+        "Close a socket from which no process accepts any more; restart a worker that does not recover.",
     ],
     check_next: &[
         "Find the process that holds the socket, by the inode in netqueue listeners and in ss -lntpe.",
@@ -127,11 +124,16 @@ fn stalled(evidence: &Evidence) -> Option<Finding> {
         impact: if affected > 0 && present { Impact::NeverServed } else { Impact::Delayed },
         affected,
         confidence,
-        summary: format!("{} {stalled}{doubt}", who_first(evidence)),
+        summary: format!("{} {stalled}{doubt}", owner::subject(evidence)),
         clients_see: overflow_symptoms(evidence),
-        facts: [facts(evidence), vec![fact("not_accepting_for", stall.lasted().as_secs_f64(), "s")]].concat(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        facts: [
+            facts(evidence),
+            vec![fact("not_accepting_for", stall.lasted().as_secs_f64(), "s")],
+            owner::facts(evidence),
+        ]
+        .concat(),
+        advice: owner::advice(evidence),
+        knobs: owner::knobs(evidence),
     })
 }
 
@@ -148,18 +150,25 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
         impact: Impact::Delayed,
         affected: not_reset(evidence),
         confidence: evidence.early().map_or(Confidence::High, |_| Confidence::Medium),
-        summary: format!(
-            "{} {}: {enough}. The kernel {} because the accept queue{} was full.",
-            who_first(evidence),
-            rates(verbs, *accepts, *arrivals),
-            turned_away(evidence),
-            limit(evidence),
+        summary: owner::led(
+            evidence,
+            &format!(
+                "{} {}: {enough}. The kernel {} because the accept queue{} was full.",
+                who_first(evidence),
+                rates(verbs, *accepts, *arrivals),
+                turned_away(evidence),
+                limit(evidence),
+            ),
         ),
         clients_see: overflow_symptoms(evidence),
-        facts: [facts(evidence), vec![fact("arrivals", *arrivals, "1/s"), fact("accepts", *accepts, "1/s")]]
-            .concat(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        facts: [
+            facts(evidence),
+            vec![fact("arrivals", *arrivals, "1/s"), fact("accepts", *accepts, "1/s")],
+            owner::facts(evidence),
+        ]
+        .concat(),
+        advice: owner::advice_if_found(evidence),
+        knobs: owner::knobs(evidence),
     })
 }
 
@@ -253,14 +262,17 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
         impact: if stalled { Impact::NeverServed } else { Impact::Delayed },
         affected: not_reset(evidence),
         confidence: if group.accepts_known { Confidence::High } else { Confidence::Medium },
-        summary: format!(
-            "1 of {} sockets on this port dropped {}{} because its accept queue was full, while {}: {} does not keep up with \
+        summary: owner::led(
+            evidence,
+            &format!(
+                "1 of {} sockets on this port dropped {}{} because its accept queue was full, while {}: {} does not keep up with \
              this socket's share.",
-            group.others + 1,
-            number(drops, "packet"),
-            clients.map_or(String::new(), |clients| format!(" of {}", number(clients, "client"))),
-            healthy(group),
-            who(evidence),
+                group.others + 1,
+                number(drops, "packet"),
+                clients.map_or(String::new(), |clients| format!(" of {}", number(clients, "client"))),
+                healthy(group),
+                who(evidence),
+            ),
         ),
         clients_see: overflow_symptoms(evidence),
         facts: [
@@ -270,10 +282,11 @@ fn reuseport_member(evidence: &Evidence) -> Option<Finding> {
                 count("others_that_are_well", u64::from(group.well), "sockets"),
                 count("drops_of_the_others", group.drops, "packets"),
             ],
+            owner::facts(evidence),
         ]
         .concat(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        advice: if stalled { owner::advice(evidence) } else { owner::advice_if_found(evidence) },
+        knobs: owner::knobs(evidence),
     })
 }
 

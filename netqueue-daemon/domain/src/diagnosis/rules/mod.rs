@@ -5,6 +5,7 @@ mod application;
 mod backlog;
 mod blind;
 mod handshake;
+mod owner;
 mod resets;
 mod syn_queue;
 mod waiting;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule, Stall, Wait};
 use super::{
     accept_queue::{overflows, waiting},
-    count, fact,
+    count, fact, owner,
     words::{choose, moment, number, rates, seconds, until, who, who_first},
 };
 
@@ -18,14 +18,8 @@ pub(super) const WAITING: Rule = Rule {
     needs: &[Need::Owner],
     evaluate: unaccepted,
     causes: &[],
-    advice: &[
-        "Look at the process: it is stopped, deadlocked or out of file descriptors (accept() fails with EMFILE), its event loop is \
-         blocked, or all its workers are busy or at their limit (maxconn, worker_connections, threads).",
-        "Do not raise the backlog: there is room, and more clients would wait.",
-    ],
+    advice: &["Do not raise the backlog: there is room, and more clients would wait."],
     check_next: &[
-        "Read the state of the process (State in /proc/PID/status: T is stopped, D waits for a device) and its stack.",
-        "Compare its open files (ls /proc/PID/fd | wc -l) with its limit (Max open files in /proc/PID/limits).",
         "Read netqueue_accept_queue_length and netqueue_accept_wait_seconds of this listener.",
     ],
 };
@@ -56,7 +50,7 @@ fn stalled(evidence: &Evidence, stall: Stall) -> Finding {
         confidence: if early { Confidence::Low } else { Confidence::High },
         summary: format!(
             "{} has accepted nothing for {}; {} for accept(). {}{doubt}",
-            who_first(evidence),
+            owner::subject(evidence),
             seconds(stall.lasted()),
             waiting(stall.waiting),
             not_dropped(evidence, stall.waiting),
@@ -69,7 +63,7 @@ fn stalled_earlier(evidence: &Evidence, stall: Stall) -> Finding {
     Finding {
         summary: format!(
             "{} accepted nothing for {}, {}; {}{} waited for accept(). {}",
-            who_first(evidence),
+            owner::subject(evidence),
             seconds(stall.lasted()),
             until(evidence, stall.until),
             choose(stall.waiting.into(), "", "up to "),
@@ -87,13 +81,17 @@ fn slow(evidence: &Evidence, wait: Wait) -> Finding {
         format!("{} {rates}. ", who_first(evidence))
     });
     Finding {
-        summary: format!(
-            "{rates}{} for accept(), {}for {}. {}",
-            waiting(wait.connections),
-            choose(wait.connections.into(), "", "the first of them "),
-            seconds(wait.oldest),
-            not_dropped(evidence, wait.connections),
+        summary: owner::led(
+            evidence,
+            &format!(
+                "{rates}{} for accept(), {}for {}. {}",
+                waiting(wait.connections),
+                choose(wait.connections.into(), "", "the first of them "),
+                seconds(wait.oldest),
+                not_dropped(evidence, wait.connections),
+            ),
         ),
+        advice: owner::advice_if_found(evidence),
         ..finding(evidence, wait.connections, wait.oldest)
     }
 }
@@ -124,9 +122,9 @@ fn finding(evidence: &Evidence, waiting: u32, longest: Duration) -> Finding {
         summary: String::new(),
         clients_see: "a connection that is established but gets no answer, until the client's own time-out"
             .to_owned(),
-        facts: [waiting_for_accept, wait].into_iter().chain(backlog).collect(),
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        facts: [waiting_for_accept, wait].into_iter().chain(backlog).chain(owner::facts(evidence)).collect(),
+        advice: owner::advice(evidence),
+        knobs: owner::knobs(evidence),
     }
 }
 
