@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Impact, Spike};
+use super::{Beside, Impact, Spike};
 
 /// Response of `/api/v1/diagnosis`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -17,6 +17,10 @@ pub struct Diagnosis {
     /// Sudden rises of drops in that period, or still going on.
     #[serde(default)]
     pub spikes: Vec<Spike>,
+    /// Kernel counters that moved in that period in the network namespaces asked for, and that netqueue does not
+    /// attribute. Without verdicts they are the reason why silence is no all-clear.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
 }
 
 /// Period of time.

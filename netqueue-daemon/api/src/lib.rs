@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 mod diagnosis;
 mod difference;
 mod envelope;
@@ -18,6 +19,7 @@ mod timeseries;
 mod traffic;
 mod words;
 
+pub use beside::Beside;
 pub use diagnosis::{
     Cause, Counterfactual, Diagnosis, Fact, Knob, ListeningProcess, Subject, Verdict, Window,
 };

@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "clients write to the terminal")]
 
-pub mod client;
+pub mod beside;
+mod client;
 pub mod client_args;
 mod event_row;
 pub mod events;

@@ -7,6 +7,7 @@
 
 mod account;
 mod aggregator;
+mod beside;
 mod by_name;
 mod cause;
 mod counter;
@@ -45,6 +46,7 @@ mod window;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
 pub use aggregator::{Aggregator, AggregatorSettings, IdleLimits, QueuePeaks};
+pub use beside::{Beside, BesideCounter, BesideEntry, BesideFinding, BesideValues, Moved, beside};
 pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
 pub use counter::{KernelCounter, PerCounter};
 pub use counts::{Counts, Unreported};

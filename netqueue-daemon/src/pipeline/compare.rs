@@ -4,12 +4,13 @@
 //! and compared for the last time when they end.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost};
+use netqueue_domain::{BesideValues, Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     clock,
-    inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
+    inventory::{Depth, Namespaces, NetnsCounters, ReadError, Search, netns::Numbering, search},
 };
 
 /// Largest number of comparisons of counters that differ, since a drop in progress is soon charged.
@@ -56,6 +57,8 @@ pub(super) struct Comparison<N> {
     searches: Searches,
     running: Option<Running>,
     cost: SearchCost,
+    /// Counters beside netqueue's own, as last read in each namespace.
+    beside: HashMap<Netns, BesideValues>,
 }
 
 struct Running {
@@ -78,6 +81,7 @@ impl<N: Generations> Comparison<N> {
             searches: Searches::new(Duration::ZERO, Instant::now()),
             running: None,
             cost: SearchCost::default(),
+            beside: HashMap::new(),
         }
     }
 
@@ -149,6 +153,7 @@ impl<N: Generations> Comparison<N> {
         for netns in over {
             self.namespaces.forget(netns);
             self.due.forget(netns);
+            self.beside.remove(&netns);
         }
     }
 
@@ -248,7 +253,8 @@ impl<N: Generations> Comparison<N> {
             let after = charges.read_sums(feed);
             for (netns, read) in read {
                 match read {
-                    Ok(kernel) => {
+                    Ok(NetnsCounters { kernel, beside }) => {
+                        self.tell_beside(feed, netns, beside);
                         let sum = |sums: &Sums| sums.get(&netns).copied().unwrap_or_default();
                         let bracket = Bracket { before: sum(&before), kernel, after: sum(&after) };
                         samples.push((netns, bracket));
@@ -262,6 +268,15 @@ impl<N: Generations> Comparison<N> {
             before = after;
         }
         samples
+    }
+
+    /// Reports which counters beside netqueue's own rose since the namespace was last read.
+    fn tell_beside(&mut self, feed: &mut Feed, netns: Netns, read: BesideValues) {
+        // A namespace that was made after netqueue attached began at 0; of another, only what follows is known.
+        let unread = if netns.generation > 0 { BesideValues::default() } else { read };
+        let last = self.beside.insert(netns, read).unwrap_or(unread);
+        let risen = read.risen_since(&last);
+        feed.tell_any(clock::now(), risen, |risen| Observation::Beside(netns, risen));
     }
 }
 

@@ -6,6 +6,7 @@ import { ask, rateNow, state } from "./data.js";
 import { plot, queueBar } from "./charts.js";
 import { eventTable } from "./events.js";
 import { mood } from "./overview.js";
+import { besideCard } from "./beside.js";
 import { verdictCard } from "./verdicts.js";
 import { look, words } from "./words.js";
 
@@ -91,6 +92,7 @@ export function listenerPage(id) {
   const resets = causeList("reset");
   const [handshakes, counters, limits, traffic, owners] = [pairs(), pairs(), pairs(), pairs(), pairs()];
   const matter = verdictCard({ id });
+  const beside = besideCard({ id });
   const events = eventTable({ own: true });
   const noEvents = h("p", { class: "quiet" }, "None in the window that is held.");
   const plots = {
@@ -109,7 +111,7 @@ export function listenerPage(id) {
     h("div", { class: "verdict" }, mark, h("div", {}, title, said)),
     facts,
     h("div", { class: "grid" },
-      matter.element, queues, card(6, "Drops and resets per second", null, plots.flow.element), depthCard,
+      matter.element, beside.element, queues, card(6, "Drops and resets per second", null, plots.flow.element), depthCard,
       dropCard, resetCard,
       trafficCard, limitsCard, ownerCard, handshakeCard,
       card(6, "Its part of the kernel's counters", "what these add to /proc/net/netstat and snmp", counters.element),
@@ -146,6 +148,7 @@ export function listenerPage(id) {
       return { element: h("span", {}, h("b", {}, name), value), update: ([, now]) => text(value, now) };
     });
     matter.update();
+    beside.update();
     const { accept_queue: accept, syn_queue: syn } = listener;
     queues.forEach((box) => { box.hidden = !accept && !syn; });
     acceptBar.update(accept, listener.traffic?.accept_queue_peak?.last_minute);

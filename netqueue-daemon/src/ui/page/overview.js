@@ -5,6 +5,7 @@ import { ago, count, place, plural, rate, span } from "./format.js";
 import { allBuckets, buckets, rateNow, state } from "./data.js";
 import { queueBar, sparkline } from "./charts.js";
 import { eventTable } from "./events.js";
+import { besideCard, besideOn } from "./beside.js";
 import { verdictCard } from "./verdicts.js";
 import { words } from "./words.js";
 
@@ -109,7 +110,7 @@ function sentence(listeners) {
     const last = earlier.reduce((a, b) => (Date.parse(a.last_seen) >= Date.parse(b.last_seen) ? a : b));
     return { state: "warn", title: "Nothing is being dropped right now", text: `${plural(earlier.length, "listener")} dropped packets earlier, ${place(last)} ${ago(last.last_seen, Date.parse(state.status.taken))}. netqueue has been watching for ${watched}.` };
   }
-  return { state: "good", title: "Nothing has been dropped", text: `netqueue has been watching for ${watched}. A listener appears here with its first drop or reset, or when it is found; a connection that was merely slow to be accepted is no drop.` };
+  return { state: "good", title: "Nothing has been dropped", text: `netqueue has been watching for ${watched}. A listener appears here with its first drop or reset, or when it is found; a connection that was merely slow to be accepted is no drop.${besideOn(null).length ? " Other counters of the kernel moved: see below." : ""}` };
 }
 
 const FILTERS = [["trouble", "With drops"], ["listener", "Listeners"], ["all", "Everything"]];
@@ -142,6 +143,7 @@ export function overviewPage() {
   } }, label));
   const number = h("span", { class: "hint right" });
   const matter = verdictCard();
+  const beside = besideCard();
   const events = eventTable({ short: true });
   const noEvents = h("div", { class: "empty" }, h("p", {}, "No drop and no reset in the window that is held."));
   const listenersCard = h("section", { class: "card span-12", "aria-label": "Listeners" },
@@ -150,7 +152,7 @@ export function overviewPage() {
   const element = h("div", {},
     h("div", { class: "verdict" }, mark, h("div", {}, title, said)),
     h("div", { class: "grid" }, Object.values(tiles).map((one) => one.element)),
-    h("div", { class: "grid" }, matter.element, listenersCard,
+    h("div", { class: "grid" }, matter.element, beside.element, listenersCard,
       h("section", { class: "card span-12", "aria-label": "Latest events" }, h("header", {}, h("h2", {}, "Latest events"), h("a", { class: "right hint", href: "#/events" }, "All events")), h("div", { class: "body wide" }, events.element, noEvents))));
 
   const updateTiles = (listeners) => {
@@ -197,6 +199,7 @@ export function overviewPage() {
     text(said, verdict.text);
     updateTiles(listeners);
     matter.update();
+    beside.update();
     const chosen = listeners.filter((one) => (filter === "all" || (filter === "trouble" ? one.drops.total > 0 : one.kind === "listener")) &&
       (!asked || `${place(one)} ${one.process} ${one.netns} ${one.kind}`.toLowerCase().includes(asked)));
     const [key, sign] = sort;
