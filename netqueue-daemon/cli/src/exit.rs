@@ -11,7 +11,7 @@ use crate::client::ClientError;
 pub enum Exit {
     /// The daemon answered.
     Good = 0,
-    /// The daemon answered with bad news: not ready, not exact, or no such listener.
+    /// The daemon answered with bad news: clients are harmed, not ready, not exact, or no such listener.
     BadNews = 1,
     /// The command line is wrong, according to clap or to the daemon.
     Usage = 2,
@@ -20,7 +20,8 @@ pub enum Exit {
 }
 
 /// The table of exit codes in the help.
-pub const HELP: &str = "Exit codes: 0 answered; 1 answered, and it is bad news (not ready, not exact, no such listener); \
+pub const HELP: &str = "Exit codes: 0 answered; 1 answered, and it is bad news (explain: clients are harmed; listeners --trouble: some have \
+                        dropped or reset; status: not ready or not exact; no such listener); \
                         2 wrong arguments; 3 no answer from a daemon";
 
 impl From<&ClientError> for Exit {

@@ -4,9 +4,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "clients write to the terminal")]
 
-pub mod beside;
+mod beside;
 mod client;
 pub mod client_args;
+mod culprits;
 mod event_row;
 pub mod events;
 pub mod exit;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Baseline, BesideCounter, BesideEntry, Bracket, Changes, Counts, Event, Health, IdleLimit,
-    NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, WallClock,
-    namespaces::Entry,
+    AccountId, AccountKey, AccountView, Baseline, BesideCounter, BesideEntry, Bracket, Changes, Counts,
+    Event, Health, IdleLimit, NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp,
+    TrafficReading, WallClock, namespaces::Entry,
 };
 
 /// One observation.

@@ -97,7 +97,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("many-namespaces", Any("many namespaces")),
     ("clients-give-up", Any("two listeners with ghosts and pending handshakes")),
     ("dropped-ack-cache-too-small", Any("its daemon is its own")),
-    ("accept-wait-cookies", First("syn_flood_absorbed")),
+    ("accept-wait-cookies", First("syncookies_always")),
     ("closed-with-full-queue", First("listener_closed")),
     ("dead-in-the-queue", Nothing),
     ("established-exactly", Any("whether packets of unknown connections are answered differs by kernel")),

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netqueue_domain::{BesideValues, Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost};
+use netqueue_domain::{
+    BesideValues, Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost,
+};
 use tokio::task::JoinHandle;
 
 use super::{

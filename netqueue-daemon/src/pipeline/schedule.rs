@@ -55,7 +55,8 @@ impl Due {
         sums: &Sums,
         now: Instant,
     ) -> Vec<Netns> {
-        let spare = self.spared.is_none_or(|spared| now.saturating_duration_since(spared) >= Duration::from_secs(1));
+        let spare =
+            self.spared.is_none_or(|spared| now.saturating_duration_since(spared) >= Duration::from_secs(1));
         let mut due: Vec<_> = known
             .filter(|netns| *netns != host)
             .filter_map(|netns| {

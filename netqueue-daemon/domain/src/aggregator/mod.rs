@@ -15,9 +15,9 @@ pub use idle::IdleLimits;
 pub use traffic::QueuePeaks;
 
 use super::{
-    AccountId, AccountKey, AccountView, Beside, Counts, Event, EventLog, Health, Keep, Named, Netns, QueueState,
-    Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, WallClock, Windows, namespaces::Namespaces, series_budget::SeriesBudget,
+    AccountId, AccountKey, AccountView, Beside, Counts, Event, EventLog, Health, Keep, Named, Netns,
+    QueueState, Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector,
+    SpikeNotice, Timestamp, Traffic, WallClock, Windows, namespaces::Namespaces, series_budget::SeriesBudget,
 };
 
 /// Settings of an [`Aggregator`].

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::Aggregator;
 use crate::{
-    AccountKey, Beside, Checkpoint, Counts, Observation, Queues, Reconciler, SocketInode, Timestamp, TrafficReading,
+    AccountKey, Beside, Checkpoint, Counts, Observation, Queues, Reconciler, SocketInode, Timestamp,
+    TrafficReading,
 };
 
 impl Aggregator {

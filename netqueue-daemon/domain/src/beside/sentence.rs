@@ -63,8 +63,7 @@ struct Explained {
 
 impl Explained {
     fn of(moved: &[Moved], charged: &Counts) -> Self {
-        let risen =
-            |counter| moved.iter().find(|moved| moved.counter == counter).map_or(0, |moved| moved.by);
+        let risen = |counter| moved.iter().find(|moved| moved.counter == counter).map_or(0, |moved| moved.by);
         let sent = charged.resets().filter(|(cause, _)| ends_established(*cause)).map(|(_, resets)| resets);
         Self {
             ended_here: sent.sum::<u64>() + risen(BesideCounter::AbortOnTimeout),
@@ -136,25 +135,17 @@ const fn ends_established(cause: ResetCause) -> bool {
 const fn words(counter: BesideCounter) -> (&'static str, &'static str, &'static str) {
     match counter {
         BesideCounter::EstabResets => ("reset", "received on established connections", ""),
-        BesideCounter::AttemptFails => {
-            ("outgoing connect", "refused, reset or timed out", "")
-        }
-        BesideCounter::AbortOnTimeout => {
-            ("connection", "given up because the peer no longer answered", "")
-        }
+        BesideCounter::AttemptFails => ("outgoing connect", "refused, reset or timed out", ""),
+        BesideCounter::AbortOnTimeout => ("connection", "given up because the peer no longer answered", ""),
         BesideCounter::AbortOnMemory => {
             ("connection", "ended for want of TCP memory or orphan slots", "; tcp_mem, tcp_max_orphans")
         }
         BesideCounter::AbortFailed => ("reset", "not sent for want of memory", ""),
         BesideCounter::ReversePathFilter => ("packet", "dropped by the reverse-path filter", "; rp_filter"),
-        BesideCounter::Md5NotFound => {
-            ("segment", "dropped for want of a TCP MD5 signature", "; TCP_MD5SIG")
+        BesideCounter::Md5NotFound => ("segment", "dropped for want of a TCP MD5 signature", "; TCP_MD5SIG"),
+        BesideCounter::Md5Unexpected => {
+            ("segment", "dropped for a TCP MD5 signature though no key is set", "; TCP_MD5SIG")
         }
-        BesideCounter::Md5Unexpected => (
-            "segment",
-            "dropped for a TCP MD5 signature though no key is set",
-            "; TCP_MD5SIG",
-        ),
         BesideCounter::Md5Failure => {
             ("segment", "dropped for a wrong TCP MD5 signature", "; TCP_MD5SIG: the keys differ")
         }
@@ -170,23 +161,17 @@ const fn words(counter: BesideCounter) -> (&'static str, &'static str, &'static 
             "dropped on established connections for an old time stamp",
             ": late duplicates, or hosts behind one NAT address",
         ),
-        BesideCounter::PawsTimewait => {
-            ("packet", "dropped in TIME_WAIT for an old time stamp", "")
-        }
+        BesideCounter::PawsTimewait => ("packet", "dropped in TIME_WAIT for an old time stamp", ""),
         BesideCounter::TsEcrRejected => {
             ("segment", "dropped for echoing a time stamp that was never sent", "")
         }
         BesideCounter::BeyondWindow => ("segment", "dropped for data beyond the receive window", ""),
-        BesideCounter::SynChallenge => (
-            "SYN",
-            "received on existing connections",
-            ": the peer has lost its side, or reuses the port",
-        ),
-        BesideCounter::ChallengeAck => (
-            "challenge ACK",
-            "sent",
-            ": segments came that do not fit their connection",
-        ),
+        BesideCounter::SynChallenge => {
+            ("SYN", "received on existing connections", ": the peer has lost its side, or reuses the port")
+        }
+        BesideCounter::ChallengeAck => {
+            ("challenge ACK", "sent", ": segments came that do not fit their connection")
+        }
         BesideCounter::BacklogDrop => (
             "segment",
             "dropped while the process held the socket and its buffers were full",
@@ -201,11 +186,9 @@ const fn words(counter: BesideCounter) -> (&'static str, &'static str, &'static 
         BesideCounter::MigrateReqFailure => {
             ("handshake", "lost when a listener of an SO_REUSEPORT group closed", "; tcp_migrate_req")
         }
-        BesideCounter::DeferAcceptDrop => (
-            "final ACK",
-            "set aside until the client sends data",
-            "; TCP_DEFER_ACCEPT",
-        ),
+        BesideCounter::DeferAcceptDrop => {
+            ("final ACK", "set aside until the client sends data", "; TCP_DEFER_ACCEPT")
+        }
         BesideCounter::InErrs => ("malformed segment", "dropped", ""),
         BesideCounter::InCsumErrors => ("segment", "dropped for a wrong checksum", ""),
     }

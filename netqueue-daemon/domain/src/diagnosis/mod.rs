@@ -4,6 +4,7 @@ mod counterfactual;
 mod evidence;
 mod gather;
 mod known;
+mod neighbours;
 mod rule;
 mod rules;
 mod software;
@@ -12,7 +13,9 @@ mod tests;
 mod verdict;
 
 pub use counterfactual::{Counterfactual, Overflow, QueueFlow, Refusal, Remedy, last_arrival};
-pub use evidence::{Bound, Evidence, Group, Idle, ListeningProcess, SysctlValues, Visibility};
+pub use evidence::{
+    Bound, Elsewhere, Evidence, Group, Idle, ListenerElsewhere, ListeningProcess, SysctlValues, Visibility,
+};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;

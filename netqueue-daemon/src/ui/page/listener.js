@@ -50,6 +50,8 @@ function sentence(listener) {
   if (listener.drops.total > 0) return { state: "warn", text: `Not dropping now; ${plural(listener.drops.total, "packet")} dropped since netqueue attached. ${known ? `Mostly: ${known.title.toLowerCase().replace("syn", "SYN").replace("ack", "ACK")}.` : ""}` };
   const reset = [...listener.resets.by_cause].sort((a, b) => b.count - a.count)[0];
   if (reset) return { state: resets > 0 ? "warn" : "good", text: `Nothing dropped. ${plural(listener.resets.total, "reset")} sent${resets > 0 ? `, ${rate(resets)} a second now` : ""}. ${words("reset", reset.cause, null).meaning}` };
+  const taken = [...(listener.connection_resets?.by_cause ?? [])].sort((a, b) => b.count - a.count)[0];
+  if (taken) return { state: "warn", text: `No drop. ${plural(listener.connection_resets.total, "reset")} on its accepted connections. ${words("reset", taken.cause, null).meaning}` };
   return { state: "good", text: "Nothing was dropped and no reset was sent since netqueue attached." };
 }
 
@@ -166,7 +168,7 @@ export function listenerPage(id) {
     resetCard.hidden = anyDrops && !anyResets;
     for (const [box, alone] of [[dropCard, resetCard.hidden], [resetCard, dropCard.hidden]]) box.className = `card span-${alone ? 12 : 6}`;
     drops.update(listener.drops);
-    resets.update(listener.resets);
+    resets.update(listener.resets.total ? listener.resets : listener.connection_resets ?? listener.resets);
     const { handshakes: shakes = {}, ghosts = {} } = listener;
     handshakeCard.hidden = !(shakes.suspended || ghosts.total);
     handshakes.update([

@@ -25,7 +25,7 @@ const MOODS = { now: "dropping now", earlier: "has dropped earlier", quiet: "not
 
 const KIND = {
   listener: "",
-  endpoint: "not a listener's",
+  endpoint: "connections, or a closed port",
   ephemeral: "client ports",
   other: "what did not fit",
 };
@@ -77,7 +77,9 @@ function makeRow(first) {
     text(why.lastChild, [others > 0 ? `and ${plural(others, "other cause")}` : "", ghost ? `${plural(ghost, "ghost")}` : ""].filter(Boolean).join(" · "));
     text(resets.firstChild, listener.resets.total ? count(listener.resets.total) : "–");
     const reset = most(listener.resets);
-    text(resets.lastChild, reset ? words("reset", reset.cause, null).title : "");
+    const taken = listener.connection_resets?.total ?? 0;
+    const onConnections = taken ? `${count(taken)} on accepted connections` : "";
+    text(resets.lastChild, [reset ? words("reset", reset.cause, null).title : "", onConnections].filter(Boolean).join(" · "));
   };
   return { element, update };
 }

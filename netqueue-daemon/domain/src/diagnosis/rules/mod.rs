@@ -3,6 +3,7 @@
 mod accept_queue;
 mod application;
 mod blind;
+mod elsewhere;
 mod handshake;
 mod resets;
 mod syn_queue;
@@ -23,6 +24,7 @@ pub const RULES: &[Rule] = &[
     syn_queue::FULL,
     syn_queue::LAST_QUARTER,
     syn_queue::ABSORBED,
+    syn_queue::COOKIES_ALWAYS,
     resets::LISTENER_CLOSED,
     resets::KEEPALIVE_RACE,
     resets::CLOSED_PORT,
