@@ -4,7 +4,7 @@
 //! and compared for the last time when they end.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -112,12 +112,13 @@ impl<N: Generations> Comparison<N> {
 
     /// Starts a search if one is due.
     /// On another thread, because searching thousands of processes takes a while.
-    pub(super) fn begin_search(&mut self, sums: &Sums) {
+    pub(super) fn begin_search(&mut self, seen: impl Iterator<Item = Netns>) {
         if self.running.is_some() {
             return;
         }
         let unknown = |netns: &Netns| !self.namespaces.knows(*netns) && !self.is_over(*netns);
-        let wanted: Vec<_> = sums.keys().copied().filter(unknown).collect();
+        let wanted: BTreeSet<_> = seen.filter(unknown).collect();
+        let wanted: Vec<_> = wanted.into_iter().collect();
         if let Some(depth) = self.searches.due(&wanted, Instant::now()) {
             self.running = Some(Running { search: self.search(depth), wanted });
         }
@@ -185,7 +186,9 @@ impl<N: Generations> Comparison<N> {
     pub(super) async fn reconcile(&mut self, charges: &mut impl Charges, feed: &mut Feed) {
         let sums = self.end_netns(charges, feed);
         let mut news = NamespaceNews::default();
-        self.begin_search(&sums);
+        // Also those in which only listeners were found: their counters tell of what netqueue does not attribute.
+        let seen: Vec<_> = sums.keys().copied().chain(feed.aggregator().living_namespaces()).collect();
+        self.begin_search(seen.into_iter());
         if let Some((search, wanted)) = self.searched().await {
             news.found = self.learn(search, &wanted);
             news.search = Some(self.cost);
