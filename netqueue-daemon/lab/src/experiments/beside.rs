@@ -104,8 +104,14 @@ fn peers_reset(fixture: &Fixture<'_>) -> Result<Expectation> {
     })?;
     // The clients are in the same namespace, and netqueue has counted the resets that they sent.
     let sentence = "at least 8 resets were received on established connections (EstabResets)";
-    let kernel = vec![(Counter::OutRsts, Amount::Exactly(CLIENTS)), (Counter::ListenDrops, Amount::Exactly(0))];
-    told(fixture, since, sentence, Expectation { kernel, open: vec![Box::new(held)], ..Expectation::default() })
+    let kernel =
+        vec![(Counter::OutRsts, Amount::Exactly(CLIENTS)), (Counter::ListenDrops, Amount::Exactly(0))];
+    told(
+        fixture,
+        since,
+        sentence,
+        Expectation { kernel, open: vec![Box::new(held)], ..Expectation::default() },
+    )
 }
 
 fn nothing() -> Expectation {
@@ -136,7 +142,9 @@ fn told(
     loop {
         let moved = diagnosis::beside(server, fixture.netns.inode(), since)?;
         if moved.iter().any(|one| one == sentence) {
-            expectation.measured.push(format!("told after {:.1} s: {sentence}", start.elapsed().as_secs_f64()));
+            expectation
+                .measured
+                .push(format!("told after {:.1} s: {sentence}", start.elapsed().as_secs_f64()));
             return Ok(expectation);
         }
         if start.elapsed() > TOLD_WITHIN {
