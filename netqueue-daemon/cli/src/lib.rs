@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "clients write to the terminal")]
 
 mod beside;
-mod client;
+pub mod client;
 pub mod client_args;
 mod culprits;
 mod event_row;
