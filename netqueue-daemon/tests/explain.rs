@@ -82,9 +82,13 @@ fn record(folder: &Path) -> PathBuf {
     let key = AccountKey::Listener { socket: SocketId(7), at: wild(CULPRIT, 8080) };
     let lingered = |cause| if cause == ResetCause::LingerZero { 37 } else { 0 };
     let connections = AccountKey::Endpoint(at(HOST, Ipv4Addr::new(10, 0, 0, 5), 8084));
-    let reset = Counts::from_fn(|_| 0, lingered, |counter| {
-        if counter == KernelCounter::OutRsts { 37 } else { 0 }
-    });
+    let reset = Counts::from_fn(
+        |_| 0,
+        lingered,
+        |counter| {
+            if counter == KernelCounter::OutRsts { 37 } else { 0 }
+        },
+    );
     let moved = vec![(BesideCounter::EstabResets, 45), (BesideCounter::ReversePathFilter, 3)];
     let steps = [
         (1, Observation::Namespaces(NamespaceNews { found: names.collect(), ..NamespaceNews::default() })),
@@ -141,7 +145,10 @@ fn the_command_of_an_alert_finds_the_culprit_and_silence_is_no_all_clear() {
     assert!(text.contains("No drop. 37 resets on its accepted connections"), "{text}");
     assert!(!text.contains("no reset was sent"), "{text}");
     let (_, text) = netqueue(&replay, &["explain", "10.0.0.5:8084"]);
-    assert!(text.contains("A listening socket of process api (4084)"), "asked by the client's address: {text}");
+    assert!(
+        text.contains("A listening socket of process api (4084)"),
+        "asked by the client's address: {text}"
+    );
 
     let (_, text) = netqueue(&replay, &["explain"]);
     assert!(

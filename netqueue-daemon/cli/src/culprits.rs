@@ -6,7 +6,9 @@ use netqueue_api::{AccountKind, Listener, Owner, Part, Verdict};
 
 use super::{
     client_args::{Failure, Output},
-    format, style,
+    format,
+    selector::takes,
+    style,
     table::{Cell, Column, Table},
     terminal::plain,
 };
@@ -38,15 +40,22 @@ impl Story<'_> {
 }
 
 /// Groups accounts and sorts the groups: those with verdicts first, in the order of the verdicts, then by drops and
-/// resets. Resets of accepted connections belong to the listener's story, if it is among the accounts.
+/// resets. An endpoint that has only resets of a listener's connections is part of the listener's story.
 pub(super) fn stories<'a>(meant: &[&'a Listener], verdicts: &[&Verdict]) -> Vec<Story<'a>> {
-    let place = |listener: &Listener| {
+    let verdict_on = |listener: &Listener| {
         verdicts.iter().position(|verdict| verdict.subject.listener.as_ref() == Some(&listener.id))
+    };
+    let place = |listener: &Listener| {
+        let absorbed = meant.iter().filter(|other| is_part_of(other, listener));
+        absorbed.filter_map(|other| verdict_on(other)).chain(verdict_on(listener)).min()
     };
     let worst =
         |one: &&Listener| (place(one).unwrap_or(usize::MAX), Reverse((one.drops.total, one.resets.total)));
     let mut groups: BTreeMap<_, Vec<&Listener>> = BTreeMap::new();
     for listener in meant.iter().copied() {
+        if meant.iter().any(|other| is_part_of(listener, other)) {
+            continue;
+        }
         let own = match listener.kind {
             // Closed listeners of the address came before: their stories are their own.
             AccountKind::Listener if listener.closed.is_none() => String::new(),
@@ -65,6 +74,17 @@ pub(super) fn stories<'a>(meant: &[&'a Listener], verdicts: &[&Verdict]) -> Vec<
         .collect();
     stories.sort_by_key(|story| (story.verdict.unwrap_or(usize::MAX), Reverse(story.harm())));
     stories
+}
+
+/// Returns whether an endpoint has nothing but resets of connections that the listener took.
+fn is_part_of(endpoint: &Listener, listener: &Listener) -> bool {
+    let told = &listener.connection_resets.by_cause;
+    endpoint.kind == AccountKind::Endpoint
+        && listener.connection_resets.total > 0
+        && (endpoint.netns_inode, endpoint.port) == (listener.netns_inode, listener.port)
+        && endpoint.addr.is_some_and(|addr| takes(listener, addr))
+        && endpoint.drops.total == 0
+        && endpoint.resets.by_cause.iter().all(|part| told.iter().any(|one| one.cause == part.cause))
 }
 
 /// Says how many listeners there are and which of them is in trouble.
@@ -217,6 +237,28 @@ mod tests {
             stories.iter().map(|story| story.members.iter().map(|one| one.id.as_str()).collect()).collect();
         assert_eq!(ids, [vec!["2", "1"], vec!["3"]]);
         assert_eq!(stories[0].harm(), (12, 0));
+    }
+
+    #[test]
+    fn resets_of_accepted_connections_are_part_of_the_listeners_story() {
+        let lingered = json!({"total": 37, "by_cause": [{"cause": "linger_zero", "count": 37}]});
+        let mut web = listener(1, 7, 0);
+        web.connection_resets = serde_json::from_value(lingered.clone()).expect("resets");
+        let endpoint = |resets| -> Listener {
+            serde_json::from_value(json!({
+                "id": "2", "kind": "endpoint", "netns": "shop-7", "netns_inode": 7, "addr": "10.0.0.5", "port": 8080,
+                "drops": {"total": 0, "by_cause": []}, "resets": resets,
+                "listener": null,
+            }))
+            .expect("an endpoint")
+        };
+        let mut web_family = web.clone();
+        web_family.listener.as_mut().expect("a socket").family = "ipv4".to_owned();
+        let taken = endpoint(lingered);
+        let told = stories(&[&web_family, &taken], &[]);
+        assert_eq!((told.len(), told[0].harm()), (1, (0, 37)));
+        let refused = endpoint(json!({"total": 5, "by_cause": [{"cause": "no_listener", "count": 5}]}));
+        assert_eq!(stories(&[&web_family, &refused], &[]).len(), 2);
     }
 
     #[test]

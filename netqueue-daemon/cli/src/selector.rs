@@ -86,7 +86,7 @@ fn owners(listener: &Listener) -> impl Iterator<Item = &Owner> {
 
 /// Returns whether connections to that address belong to the account: its own address, or a listener on every
 /// address of that family.
-fn takes(listener: &Listener, asked: IpAddr) -> bool {
+pub(super) fn takes(listener: &Listener, asked: IpAddr) -> bool {
     let Some(own) = listener.addr else { return false };
     if own == asked {
         return true;

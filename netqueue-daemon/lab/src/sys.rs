@@ -72,7 +72,11 @@ pub(super) fn md5_key(socket: impl AsFd, peer: Ipv4Addr, key: &[u8]) -> io::Resu
 /// source address is checked.
 pub(super) fn receive_on_loopback(packet: &[u8]) -> io::Result<()> {
     const IPV4: u16 = libc::ETH_P_IP as u16;
-    let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(i32::from(IPV4.to_be()))))?;
+    let socket = Socket::new(
+        Domain::from(libc::AF_PACKET),
+        Type::DGRAM,
+        Some(Protocol::from(i32::from(IPV4.to_be()))),
+    )?;
     let to = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: IPV4.to_be(),
