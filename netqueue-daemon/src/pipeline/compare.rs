@@ -194,8 +194,8 @@ impl<N: Generations> Comparison<N> {
             news.search = Some(self.cost);
         }
         tell(feed, std::mem::take(&mut news));
-        let known = self.namespaces.all().filter(|netns| self.tells(*netns));
-        let mut left = self.due.choose(self.host, known, &sums, Instant::now());
+        let known: Vec<_> = self.namespaces.all().filter(|netns| self.tells(*netns)).collect();
+        let mut left = self.due.choose(self.host, known.into_iter(), &sums, Instant::now());
         for attempt in 1..=SETTLE {
             for (netns, bracket) in self.sample(charges, feed, &std::mem::take(&mut left), &mut news) {
                 let last = feed.aggregator().balance(netns).copied();
