@@ -3,11 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use netqueue_cli::{events, explain, listeners, resets, status, tui};
+use netqueue_cli::{
+    events,
+    exit::{Exit, NoDaemon},
+    explain, listeners, resets, status, tui,
+};
 use netqueue_daemon::{
     app,
     cli::{Arguments, Command, doctor, documents, record, replay::ReplayArgs},
-    config::{Config, DaemonArgs},
+    config::{Config, ConfigError, DaemonArgs},
 };
 
 #[expect(clippy::print_stderr, reason = "the reason why a command failed belongs on the terminal")]
@@ -30,8 +34,19 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("netqueue: {error:#}");
-        ExitCode::FAILURE
+        exit_code(&error)
     })
+}
+
+/// Returns the exit code of a command that failed: the table of `netqueue help` holds for all of them.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<ConfigError>().is_some() {
+        Exit::Usage.into()
+    } else if error.downcast_ref::<NoDaemon>().is_some() {
+        Exit::NoAnswer.into()
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn daemon(args: &DaemonArgs) -> anyhow::Result<ExitCode> {

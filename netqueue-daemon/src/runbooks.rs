@@ -33,6 +33,7 @@ pub const ALL: &[Runbook] = &[
     ("syn-flood-absorbed", include_str!("../../deploy/runbooks/syn-flood-absorbed.md")),
     ("syn-queue-drops", include_str!("../../deploy/runbooks/syn-queue-drops.md")),
     ("syn-queue-full", include_str!("../../deploy/runbooks/syn-queue-full.md")),
+    ("syncookies-always", include_str!("../../deploy/runbooks/syncookies-always.md")),
     ("unknown-connection", include_str!("../../deploy/runbooks/unknown-connection.md")),
     ("unread-data", include_str!("../../deploy/runbooks/unread-data.md")),
 ];

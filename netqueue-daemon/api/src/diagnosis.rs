@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Impact, Spike};
+use super::{Beside, Impact, Spike};
 
 /// Response of `/api/v1/diagnosis`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,10 @@ pub struct Diagnosis {
     /// Listeners and network namespaces that were looked at; null if the daemon does not report them.
     #[serde(default)]
     pub scope: Option<Scope>,
+    /// Kernel counters that moved in that period in the network namespaces asked for, and that netqueue does not
+    /// attribute. Without verdicts they are the reason why silence is no all-clear.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
 }
 
 /// Scope of the verdicts.

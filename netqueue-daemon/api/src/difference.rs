@@ -14,6 +14,7 @@ impl Listener {
             counters: self.counters.iter().map(counter).collect(),
             drops: self.drops.since(&earlier.drops),
             resets: self.resets.since(&earlier.resets),
+            connection_resets: self.connection_resets.since(&earlier.connection_resets),
             handshakes: self.handshakes.since(&earlier.handshakes),
             ghosts: self.ghosts.since(&earlier.ghosts),
             syncookie_helper_overflows: overflows.saturating_sub(earlier.syncookie_helper_overflows),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 mod diagnosis;
 mod difference;
 mod envelope;
@@ -19,6 +20,7 @@ mod timeseries;
 mod traffic;
 mod words;
 
+pub use beside::Beside;
 pub use diagnosis::{
     Cause, Counterfactual, Diagnosis, Fact, Knob, ListeningProcess, Scope, Subject, Verdict, Window,
 };

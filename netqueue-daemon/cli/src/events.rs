@@ -1,6 +1,6 @@
 //! `netqueue events`: single drops and resets.
 
-use netqueue_api::{Event, Events};
+use netqueue_api::{Event, Events, Listener, Listeners};
 use std::io::Write as _;
 
 use clap::Args;
@@ -10,9 +10,11 @@ use super::{
     event_row::cells,
     exit::Exit,
     follow,
+    selector::Selector,
     table::{Column, Table},
+    terminal::plain,
 };
-use crate::client::Query;
+use crate::client::{Client, ClientError, Query};
 
 /// The arguments of `netqueue events`.
 #[derive(Clone, Debug, Args)]
@@ -35,8 +37,9 @@ pub struct EventFilter {
     /// After this time: RFC 3339 or unix seconds
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Charged to the account with this ID (7 or id:7, see `netqueue listeners`)
-    #[arg(long, value_name = "ID")]
+    /// Charged to this account: its ID (7, id:7), or any other name that `netqueue explain` takes and that
+    /// means one account (0.0.0.0:80, nginx, container:ID); a port is :80
+    #[arg(long, value_name = "LISTENER")]
     listener: Option<String>,
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]
@@ -62,6 +65,44 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Replaces a name of a listener by its id.
+    ///
+    /// # Errors
+    /// The daemon gives no usable answer; or, as the inner error in words, no account or several have the name.
+    pub async fn resolved(&self, client: &Client) -> Result<Result<Self, String>, ClientError> {
+        let Some(name) = &self.listener else { return Ok(Ok(self.clone())) };
+        let id = name.strip_prefix("id:").unwrap_or(name);
+        if id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Ok(self.clone()));
+        }
+        let selector: Selector = match name.parse() {
+            Ok(selector) => selector,
+            Err(expected) => return Ok(Err(format!("--listener is {name:?}: {expected}"))),
+        };
+        let answer = client.get::<Listeners>(&Query::new("/api/v1/listeners")).await?;
+        Ok(self.among(&selector, &answer.envelope.data.listeners))
+    }
+
+    fn among(&self, selector: &Selector, listeners: &[Listener]) -> Result<Self, String> {
+        let meant: Vec<_> = listeners.iter().filter(|one| selector.admits(one)).collect();
+        match (meant.as_slice(), selector) {
+            ([one], _) => Ok(Self { listener: Some(one.id.clone()), ..self.clone() }),
+            ([], _) => Err(format!("netqueue knows nothing of {selector}")),
+            (_, Selector::Port(port)) if self.port.is_none() => {
+                Ok(Self { listener: None, port: Some(port.to_string()), ..self.clone() })
+            }
+            (several, _) => {
+                let ids: Vec<_> = several.iter().take(5).map(|one| format!("id:{}", one.id)).collect();
+                let more = if several.len() > 5 { ", .." } else { "" };
+                Err(format!(
+                    "{selector} means {} accounts: name one ({}{more})",
+                    several.len(),
+                    ids.join(", ")
+                ))
+            }
+        }
+    }
+
     /// Appends the given filters to `path`; the daemon validates the values, so the API's rules exist once.
     #[must_use]
     pub fn query(&self, path: &str) -> Query {
@@ -84,12 +125,19 @@ impl EventFilter {
 /// Fails if the daemon gives no usable answer or the events cannot be printed.
 pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
     run(async move {
+        let filter = match args.filter.resolved(&args.asking.client()?).await? {
+            Ok(filter) => filter,
+            Err(wrong) => {
+                eprintln!("netqueue: {}", plain(&wrong));
+                return Ok(Exit::Usage);
+            }
+        };
         if args.follow {
-            let past = args.filter.query("/api/v1/events");
-            let stream = args.filter.query("/api/v1/events/stream");
+            let past = filter.query("/api/v1/events");
+            let stream = filter.query("/api/v1/events/stream");
             return follow::run(&args.asking, &past, &stream, args.limit).await;
         }
-        let query = args.filter.query("/api/v1/events").with("limit", Some(args.limit));
+        let query = filter.query("/api/v1/events").with("limit", Some(args.limit));
         let answer = args.asking.client()?.get::<Events>(&query).await?;
         let mut paper = args.asking.paper();
         if args.asking.json {
@@ -132,6 +180,26 @@ pub fn columns() -> [Column; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_listeners_prints_names_the_account_of_events() {
+        let row = |id: &str, netns: &str| -> Listener {
+            serde_json::from_value(serde_json::json!({
+                "id": id, "kind": "listener", "netns": netns, "addr": "0.0.0.0", "port": 80, "process": "nginx",
+                "drops": {"total": 0, "by_cause": []}, "resets": {"total": 0, "by_cause": []},
+            }))
+            .expect("a listener")
+        };
+        let rows = [row("7", "host"), row("8", "blue")];
+        let of = |name: &str| {
+            let filter = EventFilter::default();
+            filter.among(&name.parse().expect(name), &rows).map(|filter| (filter.listener, filter.port))
+        };
+        assert_eq!(of("netns:blue"), Ok((Some("8".into()), None)));
+        assert_eq!(of(":80"), Ok((None, Some("80".into()))));
+        assert_eq!(of("nginx"), Err("process nginx means 2 accounts: name one (id:7, id:8)".to_owned()));
+        assert_eq!(of("redis"), Err("netqueue knows nothing of process redis".to_owned()));
+    }
 
     #[test]
     fn what_was_given_is_asked_as_the_api_names_it() {

@@ -11,7 +11,8 @@ use crate::client::ClientError;
 pub enum Exit {
     /// The daemon answered.
     Good = 0,
-    /// The daemon answered with bad news: not ready, not exact, sees nothing, or no such listener.
+    /// The daemon answered with bad news: clients are harmed, not ready, not exact, sees nothing, or no such
+    /// listener.
     BadNews = 1,
     /// The command line is wrong, according to clap or to the daemon.
     Usage = 2,
@@ -19,8 +20,14 @@ pub enum Exit {
     NoAnswer = 3,
 }
 
+/// Error of a command that found no daemon; it ends with [`Exit::NoAnswer`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoDaemon(pub String);
+
 /// The table of exit codes in the help.
-pub const HELP: &str = "Exit codes: 0 answered; 1 answered, and it is bad news (not ready, not exact, sees nothing, no such listener); \
+pub const HELP: &str = "Exit codes: 0 answered; 1 answered, and it is bad news (explain: clients are harmed, or netqueue sees nothing; \
+                        listeners --trouble: some have dropped or reset; status: not ready or not exact; no such listener); \
                         2 wrong arguments; 3 no answer from a daemon";
 
 impl From<&ClientError> for Exit {

@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "clients write to the terminal")]
 
+mod beside;
 pub mod client;
 pub mod client_args;
+mod culprits;
 mod event_row;
 pub mod events;
 pub mod exit;

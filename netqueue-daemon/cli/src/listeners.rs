@@ -21,7 +21,8 @@ use crate::client::Query;
 /// The arguments of `netqueue listeners`.
 #[derive(Clone, Debug, Args)]
 pub struct ListenersArgs {
-    /// Only this listener: a port (80), address and port (0.0.0.0:80), ID (id:7) or process (nginx)
+    /// Only these, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID (id:7), process
+    /// (nginx, pid:812), unit (nginx.service), container:ID, pod:UID or netns:NAME
     listener: Option<Selector>,
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]
@@ -56,7 +57,7 @@ enum Order {
     Name,
 }
 
-/// Prints the table. Exit code 1 means that no account matches.
+/// Prints the table. Exit code 1 means that no account matches; with --trouble that is good news.
 ///
 /// # Errors
 /// Fails if the daemon gives no usable answer or the table cannot be printed.
@@ -86,7 +87,8 @@ pub fn command(args: ListenersArgs) -> anyhow::Result<ExitCode> {
             print(&mut paper, &rows, &answer.envelope.coverage.taken)?;
             paper.warnings(&answer.envelope.warnings)?;
         }
-        Ok(if rows.is_empty() { Exit::BadNews } else { Exit::Good })
+        let bad = if args.trouble { !rows.is_empty() } else { rows.is_empty() };
+        Ok(if bad { Exit::BadNews } else { Exit::Good })
     })
 }
 

@@ -36,7 +36,8 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     say(Tone::Plain, who(listener));
     let since = watched
         .map_or_else(|| "since netqueue attached".to_owned(), |seconds| format!("in {}", span(seconds)));
-    if listener.drops.total == 0 && listener.resets.total == 0 {
+    let connections = &listener.connection_resets;
+    if listener.drops.total == 0 && listener.resets.total == 0 && connections.total == 0 {
         let waiting = listener.accept_queue.is_some_and(|queue| queue.length > 0);
         let tone = if waiting { Tone::Plain } else { Tone::Good };
         say(tone, format!("Nothing was dropped and no reset was sent {since}."));
@@ -52,6 +53,21 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     if listener.resets.total > 0 {
         say(Tone::Bad, format!("Sent {} {since}.", plural(listener.resets.total, "reset")));
         causes("reset", listener.resets.parts()).for_each(|text| say(Tone::Plain, text));
+    }
+    if connections.total > 0 {
+        let none = if listener.drops.total == 0 { "No drop. " } else { "" };
+        let group = match listener.listener.as_ref().and_then(|socket| socket.reuseport) {
+            Some(group) => format!(" (of all {} members of the SO_REUSEPORT group)", group.members),
+            None => String::new(),
+        };
+        say(
+            Tone::Bad,
+            format!(
+                "{none}{} on its accepted connections{group} {since}:",
+                plural(connections.total, "reset")
+            ),
+        );
+        causes("reset", connections.parts()).for_each(|text| say(Tone::Plain, text));
     }
     handshakes(listener).into_iter().for_each(|text| say(Tone::Plain, text));
     queues(listener).into_iter().for_each(|(tone, text)| say(tone, text));
@@ -276,6 +292,15 @@ mod tests {
         assert_eq!(said[0].text, "A listening socket of process nginx.");
         assert_eq!(said[1].tone, Tone::Good);
         assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn resets_of_accepted_connections_are_told_with_the_listener() {
+        let text = said(&listener(serde_json::json!({
+            "connection_resets": {"total": 37, "by_cause": [{"cause": "linger_zero", "count": 37}]},
+        })));
+        assert!(text.contains("\nNo drop. 37 resets on its accepted connections in 90 s:\n37 × "), "{text}");
+        assert!(!text.contains("no reset was sent"), "{text}");
     }
 
     #[test]

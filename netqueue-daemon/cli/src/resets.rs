@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::{
     client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
-    format, style,
+    format,
+    selector::Selector,
+    style,
     table::{Cell, Column, Table},
     terminal::plain,
 };
@@ -19,6 +21,9 @@ use crate::client::{Answer, Query};
 /// The arguments of `netqueue resets`.
 #[derive(Clone, Debug, Args)]
 pub struct ResetsArgs {
+    /// Only of these, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID (id:7), process
+    /// (nginx), unit (nginx.service), container:ID, pod:UID or netns:NAME
+    listener: Option<Selector>,
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]
     netns: Option<String>,
@@ -60,7 +65,9 @@ pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
             .with("addr", args.addr.as_ref())
             .with("port", args.port.as_ref());
         let answer = args.asking.client()?.get::<Listeners>(&query).await?;
-        let rows = rows(&answer.envelope.data.listeners, args.cause.as_deref());
+        let wanted = |one: &&Listener| args.listener.as_ref().is_none_or(|wanted| wanted.admits(one));
+        let listeners: Vec<_> = answer.envelope.data.listeners.iter().filter(wanted).collect();
+        let rows = rows(&listeners, args.cause.as_deref());
         let mut paper = args.asking.paper();
         if args.asking.json {
             paper.json(&as_json(&answer, &rows))?;
@@ -72,8 +79,8 @@ pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn rows<'a>(listeners: &'a [Listener], cause: Option<&str>) -> Vec<Row<'a>> {
-    let parts = listeners.iter().flat_map(|from| from.resets.parts().map(move |part| Row { from, part }));
+fn rows<'a>(listeners: &[&'a Listener], cause: Option<&str>) -> Vec<Row<'a>> {
+    let parts = listeners.iter().flat_map(|&from| from.resets.parts().map(move |part| Row { from, part }));
     let mut rows: Vec<_> = parts.filter(|row| cause.is_none_or(|cause| row.part.cause == cause)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.part.count));
     rows

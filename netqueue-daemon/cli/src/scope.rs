@@ -30,8 +30,8 @@ pub(super) fn blindness(scope: Option<&Scope>) -> Option<String> {
     })
 }
 
-/// Says that there is no verdict, and what that is worth.
-pub(super) fn no_verdict(scope: Option<&Scope>) -> NoVerdict {
+/// Says that there is no verdict, and what that is worth; after what `moved` beside, if anything did.
+pub(super) fn no_verdict(scope: Option<&Scope>, moved: bool) -> NoVerdict {
     let Some(scope) = scope else {
         let headline = "No verdict in the last quarter of an hour.".to_owned();
         return NoVerdict { good: true, headline, scope: vec![UNSEEN.to_owned()] };
@@ -49,6 +49,11 @@ pub(super) fn no_verdict(scope: Option<&Scope>) -> NoVerdict {
     let waiting = plural(scope.waiting, "connection");
     let verb = if scope.waiting == 1 { "waits" } else { "wait" };
     let (good, headline) = match (scope.waiting, scope.waits_observed) {
+        (0, _) if moved => (
+            true,
+            "Beside that, nothing was dropped and no reset was sent that harmed a client in the last quarter of an hour."
+                .to_owned(),
+        ),
         (0, _) => (true, "Nothing is the matter in the last quarter of an hour.".to_owned()),
         (_, true) => (
             true,
@@ -87,7 +92,7 @@ mod tests {
 
     #[test]
     fn an_all_clear_says_what_was_looked_at_and_what_cannot_be_seen() {
-        let NoVerdict { good, headline, scope } = no_verdict(Some(&scope()));
+        let NoVerdict { good, headline, scope } = no_verdict(Some(&scope()), false);
         assert!(good);
         assert_eq!(headline, "Nothing is the matter in the last quarter of an hour.");
         assert_eq!(
@@ -101,7 +106,7 @@ mod tests {
     fn nothing_seen_is_no_all_clear() {
         let blind =
             Scope { blind: vec!["none of its programs is attached to the kernel".to_owned()], ..scope() };
-        let NoVerdict { good, headline, .. } = no_verdict(Some(&blind));
+        let NoVerdict { good, headline, .. } = no_verdict(Some(&blind), false);
         assert!(!good);
         assert_eq!(
             headline,
@@ -112,10 +117,10 @@ mod tests {
 
     #[test]
     fn connections_that_wait_are_mentioned() {
-        let NoVerdict { good, headline, .. } = no_verdict(Some(&Scope { waiting: 2, ..scope() }));
+        let NoVerdict { good, headline, .. } = no_verdict(Some(&Scope { waiting: 2, ..scope() }), false);
         assert!(good && headline.ends_with("2 connections wait for accept(), none for long."), "{headline}");
         let unobserved = Scope { waiting: 1, waits_observed: false, ..scope() };
-        let NoVerdict { good, headline, .. } = no_verdict(Some(&unobserved));
+        let NoVerdict { good, headline, .. } = no_verdict(Some(&unobserved), false);
         assert!(!good && headline.contains("one connection waits for accept(); for how long"), "{headline}");
     }
 }

@@ -7,6 +7,7 @@
 
 mod account;
 mod aggregator;
+mod beside;
 mod by_name;
 mod cause;
 mod counter;
@@ -38,6 +39,7 @@ mod retention;
 mod sample;
 mod scan_cost;
 mod series_budget;
+mod serving;
 mod snapshot;
 mod spikes;
 mod time;
@@ -47,6 +49,7 @@ mod window;
 
 pub use account::{AccountId, AccountKey, Endpoint, Netns, SocketId};
 pub use aggregator::{Aggregator, AggregatorSettings, IdleLimits, QueuePeaks};
+pub use beside::{Beside, BesideCounter, BesideEntry, BesideFinding, BesideValues, Moved, beside};
 pub use cause::{DropCause, DropKind, ResetCause, Stage, What};
 pub use counter::{KernelCounter, PerCounter};
 pub use counts::{Counts, Unreported};
@@ -78,6 +81,7 @@ pub use reconcile::{Baseline, Bracket, CounterBalance, NamespaceBalance, Reconci
 pub use retention::Keep;
 pub use sample::Sample;
 pub use scan_cost::{OwnerSearch, ScanCost};
+pub use serving::{ConnectionResets, Serving, ends_connection, serves};
 pub use snapshot::{AccountView, Snapshot};
 pub use spikes::{PeerCount, Sensitivity, Spike, SpikeDetector, SpikeNotice, SpikeScope};
 pub use time::Timestamp;

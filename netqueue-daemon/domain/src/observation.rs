@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, AccountView, Baseline, Bracket, Changes, Counts, Event, Health, IdleLimit,
-    NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp, TrafficReading, WallClock,
-    namespaces::Entry,
+    AccountId, AccountKey, AccountView, Baseline, BesideCounter, BesideEntry, Bracket, Changes, Counts,
+    Event, Health, IdleLimit, NamespaceNews, Netns, QueuePeaks, SearchCost, SocketInode, Timestamp,
+    TrafficReading, WallClock, namespaces::Entry,
 };
 
 /// One observation.
@@ -42,6 +42,8 @@ pub enum Observation {
     Baseline(Netns, Bracket),
     /// Kernel counters of a namespace beside what was attributed to it.
     Compared(Netns, Bracket),
+    /// Counters beside netqueue's own that rose in a namespace since they were last read, with how much.
+    Beside(Netns, Vec<(BesideCounter, u64)>),
     /// News about namespaces: found, ended, or not comparable.
     Namespaces(NamespaceNews),
     /// Report of netqueue on its own state.
@@ -79,6 +81,8 @@ pub struct Checkpoint {
     pub idle_limits: Vec<(Netns, u16, IdleLimit)>,
     /// Wall clock as it was set.
     pub wall_clock: WallClock,
+    /// Counters beside netqueue's own that moved in the last 15 minutes.
+    pub beside: Vec<BesideEntry>,
 }
 
 /// An observation and its time.

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AccountKey, Counts, EventLog, Health, History, IdleLimits, JournalState, Listener,
+    AccountId, AccountKey, Beside, Counts, EventLog, Health, History, IdleLimits, JournalState, Listener,
     NamespaceBalance, NamespaceView, Netns, OwnerState, Queues, SearchCost, Spike, Timestamp, Traffic,
     WallClock, Windows,
 };
@@ -163,6 +163,8 @@ pub struct Snapshot {
     pub spikes: Arc<[Spike]>,
     /// Recent charges and traffic of every account, over time.
     pub recent: Windows,
+    /// Recent movement of the kernel counters that netqueue does not attribute.
+    pub beside: Beside,
     /// State of the event log on disk, if there is one.
     pub journal: Option<JournalState>,
     /// Inferred idle time-outs of the servers whose clients lose the keep-alive race.

@@ -71,6 +71,9 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("fin-never-came", First("keepalive_race")),
     ("keepalive-timeout", First("peer_gone")),
     ("out-of-memory", First("out_of_memory")),
+    ("reverse-path-filter", Nothing),
+    ("md5-mismatch", Nothing),
+    ("peers-reset", Any("clients in the same namespace reset on purpose: linger_zero at their ports")),
     ("dissolved", First("other_resets")),
     ("migrated-queue", Any("a listener is closed and its successor overflows")),
     ("reuseport-group", First("reuseport_member_stalled")),
@@ -99,7 +102,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("dropped-ack-cache-too-small", Any("its daemon is its own")),
     ("hang-behind-backlog", First("accept_queue_waiting")),
     ("workers-busy", Any("its workers end with it: it asks while they work")),
-    ("accept-wait-cookies", First("syn_flood_absorbed")),
+    ("accept-wait-cookies", First("syncookies_always")),
     ("closed-with-full-queue", First("listener_closed")),
     ("dead-in-the-queue", Nothing),
     ("established-exactly", Any("whether packets of unknown connections are answered differs by kernel")),
@@ -142,6 +145,15 @@ fn asked(server: &Server, place: &str, since: SystemTime) -> Result<Vec<Verdict>
     let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
     let answer = ask::<Diagnosis>(server, &format!("/api/v1/diagnosis?{place}&since={seconds}.{nanos:09}"))?;
     Ok(answer.data.verdicts.into_iter().filter(|verdict| verdict.rule != "netqueue_blind").collect())
+}
+
+/// Fetches the sentences about what moved beside netqueue's own counters in a namespace since a moment.
+pub(super) fn beside(server: &Server, netns: u64, since: SystemTime) -> Result<Vec<String>> {
+    let since = since.duration_since(SystemTime::UNIX_EPOCH)?;
+    let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
+    let path = format!("/api/v1/diagnosis?netns={netns}&since={seconds}.{nanos:09}");
+    let answer = ask::<Diagnosis>(server, &path)?;
+    Ok(answer.data.beside.into_iter().map(|one| one.sentence).collect())
 }
 
 /// Returns the deviation of the verdicts from the expected diagnosis, if any.

@@ -68,7 +68,11 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     // Both failures are the caller's mistakes, not an experiment's: report them once, before anything runs.
     Netns::create()?;
     if let Some(server) = server {
-        observation::greet(server)?;
+        if let Err(error) = observation::greet(server) {
+            // As netqueue's other commands end when no daemon answers.
+            eprintln!("netqueue: {error:#}");
+            return Ok(ExitCode::from(3));
+        }
     }
 
     let mut reports = Vec::new();

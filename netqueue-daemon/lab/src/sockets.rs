@@ -115,6 +115,11 @@ impl Listener {
         }
     }
 
+    /// Sets `TCP_MD5SIG`: segments of the peer need a signature with this key.
+    pub(super) fn md5_key(&self, peer: Ipv4Addr, key: &[u8]) -> Result<()> {
+        sys::md5_key(&self.socket, peer, key).context("cannot set TCP_MD5SIG")
+    }
+
     /// Sets `TCP_DEFER_ACCEPT`: handshakes complete only when the client's first data arrives.
     pub(super) fn defer_accept(&self) -> Result<()> {
         sys::defer_accept(&self.socket, 30).context("cannot set TCP_DEFER_ACCEPT")

@@ -2,7 +2,12 @@
 
 use std::io;
 use std::mem::size_of;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::netlink::LOOPBACK_INDEX;
 
 /// Sets `TCP_DEFER_ACCEPT`: the connection completes when the client's first data arrives.
 pub(super) fn defer_accept(socket: impl AsFd, seconds: i32) -> io::Result<()> {
@@ -37,6 +42,62 @@ pub(super) fn dissolve(socket: impl AsFd) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the TCP MD5 key (`TCP_MD5SIG`, RFC 2385) for connections with an IPv4 peer.
+pub(super) fn md5_key(socket: impl AsFd, peer: Ipv4Addr, key: &[u8]) -> io::Result<()> {
+    const LONGEST: usize = 80;
+    const KEY_AT: usize = 128 + 8;
+    // struct tcp_md5sig: a sockaddr_storage, flags, prefix length, key length, interface, key.
+    let mut option = [0_u8; KEY_AT + LONGEST];
+    let key = &key[..key.len().min(LONGEST)];
+    option[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    option[4..8].copy_from_slice(&peer.octets());
+    option[130..132].copy_from_slice(&(key.len() as u16).to_ne_bytes());
+    option[KEY_AT..KEY_AT + key.len()].copy_from_slice(key);
+    // SAFETY: the descriptor is open while it is borrowed, and pointer and length describe one live array.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MD5SIG,
+            option.as_ptr().cast(),
+            option.len() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the calling thread's loopback interface receive an IPv4 packet as if it came from a wire, so that its
+/// source address is checked.
+pub(super) fn receive_on_loopback(packet: &[u8]) -> io::Result<()> {
+    const IPV4: u16 = libc::ETH_P_IP as u16;
+    let socket = Socket::new(
+        Domain::from(libc::AF_PACKET),
+        Type::DGRAM,
+        Some(Protocol::from(i32::from(IPV4.to_be()))),
+    )?;
+    let to = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: IPV4.to_be(),
+        sll_ifindex: LOOPBACK_INDEX,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: the descriptor is open, and both pointers with their lengths describe live values.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            packet.as_ptr().cast(),
+            packet.len(),
+            0,
+            (&raw const to).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if sent >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn set_tcp_option(socket: impl AsFd, option: i32, value: i32) -> io::Result<()> {

@@ -3,12 +3,24 @@
 use netqueue_api::{
     AccountKind, DropCount, Drops, EventShare, Ghosts, Handshakes, Listener, Queue, ResetCount, Resets,
 };
-use netqueue_domain::{self as domain, AccountKey, AccountView, Counts, QueueState, Snapshot, Unreported};
+use netqueue_domain::{
+    self as domain, AccountKey, AccountView, ConnectionResets, Counts, QueueState, ResetCause, Snapshot,
+    Unreported,
+};
 
 use super::{owner_state::owner_state_from, socket::socket_from, traffic::traffic_from};
 
+/// Returns the resets of accepted connections by listener.
+pub(super) fn connection_resets(snapshot: &Snapshot) -> ConnectionResets {
+    ConnectionResets::new(snapshot.accounts.iter().map(|account| &**account))
+}
+
 /// Converts an account to its API representation.
-pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Listener {
+pub(super) fn listener_from(
+    snapshot: &Snapshot,
+    account: &AccountView,
+    connections: &ConnectionResets,
+) -> Listener {
     let family = |addr: std::net::IpAddr| if addr.is_ipv4() { "ipv4" } else { "ipv6" };
     let netns = account.key.netns();
     let counters = account.counts.kernel().iter();
@@ -33,7 +45,8 @@ pub(super) fn listener_from(snapshot: &Snapshot, account: &AccountView) -> Liste
             .then(|| traffic_from(&account.traffic, snapshot.health.features))
             .flatten(),
         drops: drops_from(&account.counts),
-        resets: resets_from(&account.counts),
+        resets: resets_from(account.counts.resets()),
+        connection_resets: resets_from(connections.of(&account.key).iter().copied()),
         handshakes: handshakes_from(account.counts.handshakes()),
         ghosts: ghosts_from(account.counts.handshakes()),
         syncookie_helper_overflows: account.counts.helper_overflows(),
@@ -97,8 +110,9 @@ fn drops_from(counts: &Counts) -> Drops {
     Drops { total: counts.drop_total(), by_cause: by_cause.collect() }
 }
 
-fn resets_from(counts: &Counts) -> Resets {
-    let happened = counts.resets().filter(|(_, count)| *count > 0);
+fn resets_from(resets: impl Iterator<Item = (ResetCause, u64)>) -> Resets {
+    let happened = resets.filter(|(_, count)| *count > 0);
     let by_cause = happened.map(|(cause, count)| ResetCount { cause: cause.as_str().to_owned(), count });
-    Resets { total: counts.reset_total(), by_cause: by_cause.collect() }
+    let by_cause: Vec<_> = by_cause.collect();
+    Resets { total: by_cause.iter().map(|part| part.count).sum(), by_cause }
 }

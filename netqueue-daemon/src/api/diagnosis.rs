@@ -1,6 +1,6 @@
 //! `/api/v1/diagnosis`: verdicts, the worst for clients first, each with advice.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use axum::extract::State;
 use netqueue_api::{
@@ -8,7 +8,7 @@ use netqueue_api::{
     Scope, Subject, Verdict, Window,
 };
 use netqueue_domain::{
-    AccountId, AccountWindow, Snapshot, SpikeScope, WallTime,
+    AccountId, AccountWindow, Netns, Snapshot, SpikeScope, WallTime,
     diagnosis::{self, Remedy},
 };
 
@@ -16,6 +16,7 @@ use super::spikes::spike_from;
 use super::{
     Api,
     answer::Answer,
+    beside,
     params::Params,
     place::{Place, PlaceFilter},
     problem::Problem,
@@ -61,6 +62,16 @@ impl Asked {
             }
             diagnosis::Subject::Netqueue => true,
         }
+    }
+
+    /// Returns the inode numbers of the namespaces that are asked for, as a whole or by an account in them.
+    fn namespaces(&self, snapshot: &Snapshot) -> HashSet<u32> {
+        let whole = |netns: &Netns| self.listener.is_none() && self.place.admits_all_of(snapshot, *netns);
+        let accounts = snapshot.accounts.iter().filter(|account| {
+            self.listener.is_none_or(|asked| asked == account.id) && self.place.admits(snapshot, &account.key)
+        });
+        let by_account = accounts.map(|account| account.key.netns().inode);
+        by_account.chain(snapshot.beside.namespaces().filter(whole).map(|netns| netns.inode)).collect()
     }
 
     fn admits_spike(&self, snapshot: &Snapshot, scope: &SpikeScope) -> bool {
@@ -131,6 +142,7 @@ fn diagnose(snapshot: &Snapshot, asked: &Asked) -> (Diagnosis, Vec<String>) {
         verdicts: verdicts.into_iter().map(|verdict| verdict_from(snapshot, verdict)).collect(),
         spikes: spikes.map(|spike| spike_from(snapshot, spike)).collect(),
         scope: Some(scope_from(diagnosis::Scope::of(snapshot))),
+        beside: beside::moved(snapshot, since, &asked.namespaces(snapshot)),
     };
     (diagnosis, warnings)
 }

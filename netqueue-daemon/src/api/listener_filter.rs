@@ -6,7 +6,7 @@ use netqueue_api::Listeners;
 use netqueue_domain::{AccountView, Snapshot};
 
 use super::{
-    account_row::listener_from,
+    account_row::{connection_resets, listener_from},
     choices::{KINDS, SORTS},
     params::Params,
     place::PlaceFilter,
@@ -58,8 +58,9 @@ impl ListenerFilter {
             _ => {}
         }
         let total = admitted.len();
-        let listeners =
-            admitted.into_iter().take(self.limit).map(|account| listener_from(snapshot, account)).collect();
+        let connections = connection_resets(snapshot);
+        let shown = admitted.into_iter().take(self.limit);
+        let listeners = shown.map(|account| listener_from(snapshot, account, &connections)).collect();
         let cut = total > self.limit;
         let warnings =
             cut.then(|| format!("only the first {} of {total} are shown: see `limit`", self.limit));

@@ -7,7 +7,7 @@ use netqueue_domain::AccountId;
 
 use super::{
     Api,
-    account_row::listener_from,
+    account_row::{connection_resets, listener_from},
     answer::Answer,
     listener_filter::ListenerFilter,
     params::Params,
@@ -67,7 +67,7 @@ pub(super) async fn one(
     };
     Ok(api.answers.once(&snapshot, inquiry, |form| {
         let (history, since) = timeseries::recent(&snapshot, account);
-        let listener = listener_from(&snapshot, account);
+        let listener = listener_from(&snapshot, account, &connection_resets(&snapshot));
         let detail = ListenerDetail { listener, history, history_since: snapshot.wall_clock.rfc3339(since) };
         form.one(&snapshot, detail, Vec::new())
     }))

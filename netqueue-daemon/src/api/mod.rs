@@ -4,6 +4,7 @@
 mod account_row;
 mod admission;
 mod answer;
+mod beside;
 mod choices;
 mod cursor;
 mod diagnosis;

@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, interval_at, timeout},
 };
 
+use netqueue_cli::exit::NoDaemon;
+
 use crate::{
     api::RECORDING,
     recording::{END, Writer},
@@ -125,7 +127,7 @@ async fn ask(server: &str) -> anyhow::Result<BufReader<TcpStream>> {
     let mut stream = connected
         .map_err(io::Error::from)
         .flatten()
-        .with_context(|| format!("no netqueue daemon answers at {server}"))?;
+        .with_context(|| NoDaemon(format!("no netqueue daemon answers at {server}")))?;
     let request = format!("GET {RECORDING} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = BufReader::new(stream);

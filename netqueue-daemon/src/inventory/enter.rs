@@ -4,12 +4,12 @@
 
 use std::{fs::File, io, path::PathBuf, thread};
 
-use netqueue_domain::{Netns, PerCounter};
+use netqueue_domain::Netns;
 use nix::sched::{CloneFlags, setns};
 
 use super::{
     netns::{self, WhoHas},
-    netstat::{self, NetstatError},
+    netstat::{self, NetnsCounters, NetstatError},
 };
 
 /// Reason why a namespace could not be read from inside.
@@ -30,7 +30,7 @@ pub enum EnterError {
 pub(super) fn read(
     files: &[(Netns, PathBuf)],
     who: WhoHas<'_>,
-) -> Vec<(Netns, Result<PerCounter<u64>, EnterError>)> {
+) -> Vec<(Netns, Result<NetnsCounters, EnterError>)> {
     let read = || files.iter().map(|(netns, file)| (*netns, one(*netns, file, who))).collect();
     let refused = |error: &io::Error| {
         let refused = |(netns, _): &(Netns, PathBuf)| {
@@ -47,7 +47,7 @@ pub(super) fn read(
     })
 }
 
-fn one(netns: Netns, path: &PathBuf, who: WhoHas<'_>) -> Result<PerCounter<u64>, EnterError> {
+fn one(netns: Netns, path: &PathBuf, who: WhoHas<'_>) -> Result<NetnsCounters, EnterError> {
     // The open file keeps the namespace alive until the end of this function, so that its number is not
     // reused.
     let file = File::open(path).map_err(EnterError::Refused)?;
@@ -94,6 +94,6 @@ mod tests {
         // Requires root; the test has nothing to check otherwise.
         let Some((netns, read)) = read.join().expect("it ends") else { return };
         let [(first, Ok(counters)), (_, Err(EnterError::Renamed))] = &read[..] else { panic!("{read:?}") };
-        assert_eq!((*first, *counters), (netns, PerCounter::default()), "a new one has counted nothing");
+        assert_eq!((*first, *counters), (netns, NetnsCounters::default()), "a new one has counted nothing");
     }
 }

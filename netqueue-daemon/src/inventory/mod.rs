@@ -31,4 +31,5 @@ pub(crate) mod tree;
 
 pub use idle::Raced;
 pub use namespaces::{Namespaces, ReadError};
+pub use netstat::NetnsCounters;
 pub use search::{Depth, Found, Search, search};

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use netqueue_domain::{Netns, PerCounter};
+use netqueue_domain::Netns;
 
 use super::{
     enter::{self, EnterError},
     member::Member,
     netns::WhoHas,
-    netstat::{self, NetstatError},
+    netstat::{self, NetnsCounters, NetstatError},
     search::{Found, Search},
 };
 
@@ -84,7 +84,7 @@ impl Namespaces {
         &mut self,
         wanted: &[Netns],
         who: WhoHas<'_>,
-    ) -> Vec<(Netns, Result<PerCounter<u64>, ReadError>)> {
+    ) -> Vec<(Netns, Result<NetnsCounters, ReadError>)> {
         let mut closed = Vec::new();
         let mut seen: Vec<_> = wanted
             .iter()
@@ -118,7 +118,7 @@ impl ReadError {
 impl Known {
     /// Reads through the first member that is in the namespace before and after the reading.
     /// Removes members that are not.
-    fn read(&mut self, proc: &Path, netns: Netns, who: WhoHas<'_>) -> Result<PerCounter<u64>, ReadError> {
+    fn read(&mut self, proc: &Path, netns: Netns, who: WhoHas<'_>) -> Result<NetnsCounters, ReadError> {
         while let Some(member) = self.members.first() {
             let inside = || member.inode(proc) == Some(netns.inode) && who(netns.inode) == netns;
             if inside() {
@@ -155,7 +155,7 @@ mod tests {
 
     fn drops(namespaces: &mut Namespaces, who: WhoHas<'_>) -> Option<u64> {
         let [(_, Ok(seen))] = namespaces.read(&[POD], who)[..] else { return None };
-        Some(seen.get(KernelCounter::ListenDrops))
+        Some(seen.kernel.get(KernelCounter::ListenDrops))
     }
 
     #[test]

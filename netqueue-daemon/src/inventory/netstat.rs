@@ -2,7 +2,16 @@
 
 use std::{fs, io, path::Path};
 
-use netqueue_domain::{PerCounter, netstat};
+use netqueue_domain::{BesideValues, PerCounter, netstat};
+
+/// Counters of one network namespace at one reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetnsCounters {
+    /// Counters that netqueue attributes.
+    pub kernel: PerCounter<u64>,
+    /// Counters that it reads along with them, from the same text.
+    pub beside: BesideValues,
+}
 
 /// Reason why the counters cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +33,14 @@ pub enum NetstatError {
 ///
 /// # Errors
 /// A file cannot be read, or lacks a counter.
-pub fn read(directory: impl AsRef<Path>) -> Result<PerCounter<u64>, NetstatError> {
+pub fn read(directory: impl AsRef<Path>) -> Result<NetnsCounters, NetstatError> {
     let mut text = String::new();
     for file in ["netstat", "snmp"] {
         let path = directory.as_ref().join(file);
         let read = fs::read_to_string(&path);
         text += &read.map_err(|source| NetstatError::Read { file: path.display().to_string(), source })?;
     }
-    Ok(netstat::parse(&text)?)
+    Ok(NetnsCounters { kernel: netstat::parse(&text)?, beside: BesideValues::parse(&text) })
 }
 
 #[cfg(test)]

@@ -63,6 +63,14 @@ impl Tree {
         fs::write(net.join("snmp"), snmp).expect("written");
     }
 
+    /// Lets the reverse-path filter have dropped `number` packets in a thread's namespace, after [`Self::counts`].
+    pub(crate) fn reverse_path_filter(&self, pid: u32, tid: u32, number: u64) {
+        let file = self.proc.join(format!("{pid}/task/{tid}/net/netstat"));
+        let text = fs::read_to_string(&file).expect("written");
+        let (own, _) = text.split_once("TcpExt: IPReverse").unwrap_or((&text, ""));
+        fs::write(file, format!("{own}TcpExt: IPReversePathFilter\nTcpExt: {number}\n")).expect("written");
+    }
+
     /// Ends a process and all its threads.
     pub(crate) fn end(&self, pid: u32) {
         fs::remove_dir_all(self.proc.join(pid.to_string())).expect("it was there");

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use netqueue_domain::{
-    AccountId, AccountKey, AccountView, AttachMode, CgroupInfo, CounterBalance, Counts, DropCause, DropKind,
-    DroppedAckCacheUse, Endpoint, EventFlow, EventLog, Family, Health, Histogram, KernelCounter, Limit,
-    Listener, LossReason, NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter,
+    AccountId, AccountKey, AccountView, AttachMode, Beside, CgroupInfo, CounterBalance, Counts, DropCause,
+    DropKind, DroppedAckCacheUse, Endpoint, EventFlow, EventLog, Family, Health, Histogram, KernelCounter,
+    Limit, Listener, LossReason, NamespaceBalance, NamespaceView, Netns, Owner, Peak, PeerCount, PerCounter,
     ProbeStatus, QueueState, ResetCause, Runtime, SearchCost, SlotUse, Snapshot, SocketId, SocketInode,
     Spike, SpikeScope, Start, Sysctls, Timestamp, Traffic, Unknown, WallClock, Windows,
 };
@@ -57,6 +57,7 @@ pub(super) fn snapshot(accounts: Vec<AccountView>) -> Snapshot {
         idle_limits: Arc::default(),
         wall_clock: WallClock::default(),
         recent: Windows::default(),
+        beside: Beside::default(),
         journal: None,
     }
 }

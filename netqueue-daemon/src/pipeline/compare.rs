@@ -4,12 +4,15 @@
 //! and compared for the last time when they end.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use netqueue_domain::{Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost};
+use netqueue_domain::{
+    BesideValues, Bracket, NamespaceBalance, NamespaceNews, Netns, NetnsFinal, Observation, SearchCost,
+};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    inventory::{Depth, Namespaces, ReadError, Search, netns::Numbering, search},
+    inventory::{Depth, Namespaces, NetnsCounters, ReadError, Search, netns::Numbering, search},
 };
 
 /// Largest number of comparisons of counters that differ, since a drop in progress is soon charged.
@@ -56,6 +59,8 @@ pub(super) struct Comparison<N> {
     searches: Searches,
     running: Option<Running>,
     cost: SearchCost,
+    /// Counters beside netqueue's own, as last read in each namespace.
+    beside: HashMap<Netns, BesideValues>,
 }
 
 struct Running {
@@ -78,6 +83,7 @@ impl<N: Generations> Comparison<N> {
             searches: Searches::new(Duration::ZERO, Instant::now()),
             running: None,
             cost: SearchCost::default(),
+            beside: HashMap::new(),
         }
     }
 
@@ -106,12 +112,13 @@ impl<N: Generations> Comparison<N> {
 
     /// Starts a search if one is due.
     /// On another thread, because searching thousands of processes takes a while.
-    pub(super) fn begin_search(&mut self, sums: &Sums) {
+    pub(super) fn begin_search(&mut self, seen: impl Iterator<Item = Netns>) {
         if self.running.is_some() {
             return;
         }
         let unknown = |netns: &Netns| !self.namespaces.knows(*netns) && !self.is_over(*netns);
-        let wanted: Vec<_> = sums.keys().copied().filter(unknown).collect();
+        let wanted: BTreeSet<_> = seen.filter(unknown).collect();
+        let wanted: Vec<_> = wanted.into_iter().collect();
         if let Some(depth) = self.searches.due(&wanted, Instant::now()) {
             self.running = Some(Running { search: self.search(depth), wanted });
         }
@@ -149,6 +156,7 @@ impl<N: Generations> Comparison<N> {
         for netns in over {
             self.namespaces.forget(netns);
             self.due.forget(netns);
+            self.beside.remove(&netns);
         }
     }
 
@@ -178,14 +186,16 @@ impl<N: Generations> Comparison<N> {
     pub(super) async fn reconcile(&mut self, charges: &mut impl Charges, feed: &mut Feed) {
         let sums = self.end_netns(charges, feed);
         let mut news = NamespaceNews::default();
-        self.begin_search(&sums);
+        // Also those in which only listeners were found: their counters tell of what netqueue does not attribute.
+        let seen: Vec<_> = sums.keys().copied().chain(feed.aggregator().living_namespaces()).collect();
+        self.begin_search(seen.into_iter());
         if let Some((search, wanted)) = self.searched().await {
             news.found = self.learn(search, &wanted);
             news.search = Some(self.cost);
         }
         tell(feed, std::mem::take(&mut news));
-        let known = self.namespaces.all().filter(|netns| self.tells(*netns));
-        let mut left = self.due.choose(self.host, known, &sums, Instant::now());
+        let known: Vec<_> = self.namespaces.all().filter(|netns| self.tells(*netns)).collect();
+        let mut left = self.due.choose(self.host, known.into_iter(), &sums, Instant::now());
         for attempt in 1..=SETTLE {
             for (netns, bracket) in self.sample(charges, feed, &std::mem::take(&mut left), &mut news) {
                 let last = feed.aggregator().balance(netns).copied();
@@ -248,7 +258,8 @@ impl<N: Generations> Comparison<N> {
             let after = charges.read_sums(feed);
             for (netns, read) in read {
                 match read {
-                    Ok(kernel) => {
+                    Ok(NetnsCounters { kernel, beside }) => {
+                        self.tell_beside(feed, netns, beside);
                         let sum = |sums: &Sums| sums.get(&netns).copied().unwrap_or_default();
                         let bracket = Bracket { before: sum(&before), kernel, after: sum(&after) };
                         samples.push((netns, bracket));
@@ -262,6 +273,15 @@ impl<N: Generations> Comparison<N> {
             before = after;
         }
         samples
+    }
+
+    /// Reports which counters beside netqueue's own rose since the namespace was last read.
+    fn tell_beside(&mut self, feed: &mut Feed, netns: Netns, read: BesideValues) {
+        // A namespace that was made after netqueue attached began at 0; of another, only what follows is known.
+        let unread = if netns.generation > 0 { BesideValues::default() } else { read };
+        let last = self.beside.insert(netns, read).unwrap_or(unread);
+        let risen = read.risen_since(&last);
+        feed.tell_any(clock::now(), risen, |risen| Observation::Beside(netns, risen));
     }
 }
 

@@ -328,3 +328,28 @@ async fn namespaces_that_are_not_told_apart_are_not_compared_and_the_host_always
     daemon.reconcile().await;
     assert_eq!(daemon.sum(HOST), (1, 1, 0));
 }
+
+#[tokio::test]
+async fn what_moved_beside_is_told_from_attach_on_and_of_a_later_namespace_from_its_birth() {
+    let mut daemon = Daemon::new(Numbers::default());
+    daemon.proc.reverse_path_filter(1, 1, 500);
+    daemon.attach().await;
+    let told = |daemon: &Daemon, netns| {
+        let now = crate::clock::now();
+        let snapshot = daemon.feed.snapshot(now);
+        let moved = snapshot.beside.moved(netns, now.before(Duration::from_secs(60)));
+        moved.iter().map(|moved| moved.by).sum::<u64>()
+    };
+    daemon.reconcile().await;
+    assert_eq!(told(&daemon, HOST), 0, "what was before is not told");
+    daemon.proc.reverse_path_filter(1, 1, 503);
+    daemon.reconcile().await;
+    assert_eq!(told(&daemon, HOST), 3);
+    daemon.own(POD);
+    daemon.proc.process(70, POD.inode);
+    daemon.proc.counts(70, 70, 0);
+    daemon.proc.reverse_path_filter(70, 70, 7);
+    daemon.charge(POD, &[0]);
+    daemon.reconcile_until(|feed| feed.aggregator().balance(POD).is_some()).await;
+    assert_eq!(told(&daemon, POD), 7);
+}

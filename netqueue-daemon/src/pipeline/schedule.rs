@@ -18,6 +18,11 @@ const MOST: usize = 64;
 const SLOWLY: Duration = Duration::from_secs(30);
 /// One in this many regular searches examines threads.
 const THOROUGH: u32 = 10;
+/// Age from which a namespace without charges may be read before its time.
+const SOON: Duration = Duration::from_secs(2);
+/// Namespaces read before their time in a second: about 1 ms. On a host with few namespaces, what moved beside
+/// netqueue's counters is thus known within seconds.
+const SPARE: usize = 8;
 /// Share of time, as a divisor, that urgent searches may take.
 const SHARE: u32 = 20;
 /// Limit of the time saved up for urgent searches.
@@ -29,6 +34,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Due {
     last: HashMap<Netns, Last>,
+    /// Time at which namespaces were last read before their time.
+    spared: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -42,22 +49,35 @@ impl Due {
     /// The host's comes first, then those charged since they were read, then those not read for long; within
     /// each group, those that have waited longest.
     pub(super) fn choose(
-        &self,
+        &mut self,
         host: Netns,
         known: impl Iterator<Item = Netns>,
         sums: &Sums,
         now: Instant,
     ) -> Vec<Netns> {
+        let spare =
+            self.spared.is_none_or(|spared| now.saturating_duration_since(spared) >= Duration::from_secs(1));
         let mut due: Vec<_> = known
             .filter(|netns| *netns != host)
             .filter_map(|netns| {
-                let Some(last) = self.last.get(&netns) else { return Some((true, None, netns)) };
+                let Some(last) = self.last.get(&netns) else { return Some((1, None, netns)) };
                 let charged = sums.get(&netns).copied().unwrap_or_default() != last.sum;
-                let late = now.saturating_duration_since(last.read) >= SLOWLY;
-                (charged || late).then_some((!charged, Some(last.read), netns))
+                let age = now.saturating_duration_since(last.read);
+                let rank = match age {
+                    _ if charged => 0,
+                    age if age >= SLOWLY => 1,
+                    age if age >= SOON && spare => 2,
+                    _ => return None,
+                };
+                Some((rank, Some(last.read), netns))
             })
             .collect();
         due.sort_unstable();
+        let on_time = due.partition_point(|(rank, _, _)| *rank < 2);
+        if due.len() > on_time {
+            self.spared = Some(now);
+            due.truncate(on_time + SPARE);
+        }
         std::iter::once(host).chain(due.into_iter().map(|(_, _, netns)| netns)).take(MOST).collect()
     }
 
@@ -184,6 +204,29 @@ mod tests {
         assert!(
             chosen[1..3].contains(&Netns::at_attach(500)) && chosen[1..3].contains(&Netns::at_attach(900))
         );
+    }
+
+    #[test]
+    fn few_namespaces_are_read_every_few_seconds_and_of_many_only_some() {
+        for (namespaces, oldest) in [(9, 4), (1000, 30)] {
+            let (mut due, mut now) = (Due::default(), Instant::now());
+            let known = || (1..=namespaces).map(Netns::at_attach);
+            for netns in known() {
+                due.read(netns, sum(0), now);
+            }
+            let mut most = 0;
+            for _ in 0..600 {
+                now += SECOND / 10;
+                let chosen = due.choose(HOST, known(), &Sums::new(), now);
+                if due.last.values().all(|last| now - last.read < SLOWLY) {
+                    most = most.max(chosen.len() - 1);
+                }
+                chosen.iter().for_each(|netns| due.read(*netns, sum(0), now));
+            }
+            assert!(most <= SPARE, "{most}");
+            let age = due.last.values().map(|last| now - last.read).max().expect("there are some");
+            assert!(age <= oldest * SECOND, "{namespaces}: {age:?}");
+        }
     }
 
     #[test]

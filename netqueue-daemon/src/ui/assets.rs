@@ -19,7 +19,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Files that do not depend on the configuration.
-const FILES: [(&str, &str, &str); 16] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/ui/base.css", STYLE, include_str!("page/base.css")),
     ("/ui/parts.css", STYLE, include_str!("page/parts.css")),
     ("/ui/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
@@ -33,6 +33,7 @@ const FILES: [(&str, &str, &str); 16] = [
     ("/ui/overview.js", SCRIPT, include_str!("page/overview.js")),
     ("/ui/listener.js", SCRIPT, include_str!("page/listener.js")),
     ("/ui/events.js", SCRIPT, include_str!("page/events.js")),
+    ("/ui/beside.js", SCRIPT, include_str!("page/beside.js")),
     ("/ui/verdicts.js", SCRIPT, include_str!("page/verdicts.js")),
     ("/ui/trust.js", SCRIPT, include_str!("page/trust.js")),
     ("/ui/uplot.js", SCRIPT, include_str!("vendor/uplot-1.6.32.min.js")),

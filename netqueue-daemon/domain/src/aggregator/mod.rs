@@ -15,9 +15,9 @@ pub use idle::IdleLimits;
 pub use traffic::QueuePeaks;
 
 use super::{
-    AccountId, AccountKey, AccountView, Counts, Event, EventLog, Health, Keep, Named, Netns, QueueState,
-    Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector, SpikeNotice,
-    Timestamp, Traffic, WallClock, Windows, namespaces::Namespaces, series_budget::SeriesBudget,
+    AccountId, AccountKey, AccountView, Beside, Counts, Event, EventLog, Health, Keep, Named, Netns,
+    QueueState, Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector,
+    SpikeNotice, Timestamp, Traffic, WallClock, Windows, namespaces::Namespaces, series_budget::SeriesBudget,
 };
 
 /// Settings of an [`Aggregator`].
@@ -80,6 +80,7 @@ pub struct Aggregator {
     history_bytes: usize,
     spikes: SpikeDetector,
     recent: Windows,
+    beside: Beside,
     idle_limits: Arc<IdleLimits>,
     wall_clock: WallClock,
 }
@@ -108,6 +109,7 @@ impl Aggregator {
             history_bytes: 0,
             spikes: SpikeDetector::new(Sensitivity::default()),
             recent: Windows::default(),
+            beside: Beside::default(),
             idle_limits: Arc::default(),
             wall_clock: WallClock::default(),
         }
@@ -176,6 +178,7 @@ impl Aggregator {
     pub fn tick(&mut self, now: Timestamp) -> Vec<SpikeNotice> {
         self.fold(now);
         self.recent.tick(&self.accounts, now);
+        self.beside.tick(now);
         // An account that takes over others' counts rises at once by what happened long before.
         let told = self.accounts.iter().filter(|account| !self.namespaces.is_joined(account.key.netns()));
         let told: Vec<_> = told
@@ -206,6 +209,7 @@ impl Aggregator {
             health: self.health.clone(),
             spikes: self.spikes.spikes().into(),
             recent: self.recent.clone(),
+            beside: self.beside.clone(),
             journal: None,
             idle_limits: Arc::clone(&self.idle_limits),
             wall_clock: self.wall_clock,

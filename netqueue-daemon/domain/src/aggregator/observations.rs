@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::Aggregator;
 use crate::{
-    AccountKey, Checkpoint, Counts, Observation, Queues, Reconciler, SocketInode, Timestamp, TrafficReading,
+    AccountKey, Beside, Checkpoint, Counts, Observation, Queues, Reconciler, SocketInode, Timestamp,
+    TrafficReading,
 };
 
 impl Aggregator {
@@ -31,6 +32,7 @@ impl Aggregator {
             Observation::Compared(netns, bracket) => {
                 self.reconcile(netns, &bracket, now);
             }
+            Observation::Beside(netns, risen) => self.beside.rose(netns, &risen, now),
             Observation::Namespaces(news) => self.hear(news, now),
             Observation::Health(health) => self.set_health(health),
             Observation::WallClock(clock) => self.wall_clock = clock,
@@ -63,6 +65,7 @@ impl Aggregator {
             opened: _,
             places: _,
             recent: _,
+            beside,
             idle_limits,
             wall_clock,
         } = self;
@@ -79,6 +82,7 @@ impl Aggregator {
             health: health.clone(),
             idle_limits: idle_limits.iter().map(|((netns, port), limit)| (*netns, *port, *limit)).collect(),
             wall_clock: *wall_clock,
+            beside: beside.checkpoint(),
         }
     }
 
@@ -96,6 +100,7 @@ impl Aggregator {
             health,
             idle_limits,
             wall_clock,
+            beside,
         } = checkpoint;
         self.accounts = accounts;
         self.find_places();
@@ -110,6 +115,7 @@ impl Aggregator {
         self.health = health;
         self.infer(idle_limits);
         self.wall_clock = wall_clock;
+        self.beside = Beside::restored(beside);
     }
 
     /// Filters a full reading to the accounts whose counts moved since [`Self::count`]. Keeps all slots of

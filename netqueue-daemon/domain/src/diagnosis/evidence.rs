@@ -4,8 +4,8 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    Counts, DropCause, DropKind, IdleLimit, KernelCounter, Obstacle, OwnerState, ResetCause, Timestamp,
-    WallClock,
+    Counts, DropCause, DropKind, Family, IdleLimit, KernelCounter, Obstacle, OwnerState, QueueState,
+    ResetCause, Timestamp, WallClock,
 };
 
 use super::{
@@ -67,10 +67,41 @@ pub struct Evidence {
     pub ages: Option<(Duration, Duration)>,
     /// Idle time after which the server closes connections.
     pub idle_limit: Option<Idle>,
+    /// Listeners that the clients of a closed port may have meant.
+    pub elsewhere: Elsewhere,
+    /// Handshakes in progress and their limit, as of the newest event or reading.
+    pub syn_queue: Option<QueueState>,
+    /// Final ACKs that listeners with TCP_DEFER_ACCEPT ignored in the window, in the whole namespace.
+    pub deferred: u64,
     /// Number of ports, if the subject combines many.
     pub ports: u64,
     /// Completeness of netqueue's own view.
     pub sight: Visibility,
+}
+
+/// Listeners that the clients of a closed port may have meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// None, or too many to name.
+    #[default]
+    Nothing,
+    /// Listeners on the same port at other addresses.
+    OnPort(Vec<ListenerElsewhere>),
+    /// Listeners on other ports, which are all that the namespace has.
+    OtherPorts(Vec<ListenerElsewhere>),
+}
+
+/// Listener that the clients of a closed port may have meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerElsewhere {
+    /// Process that listens.
+    pub owner: Option<ListeningProcess>,
+    /// Address that it listens on.
+    pub addr: IpAddr,
+    /// Port that it listens on.
+    pub port: u16,
+    /// IP versions that it takes, if known.
+    pub family: Option<Family>,
 }
 
 /// Idle time after which a server closes connections.
@@ -261,6 +292,9 @@ impl Evidence {
             reset_clients: 0,
             ages: None,
             idle_limit: None,
+            elsewhere: Elsewhere::Nothing,
+            syn_queue: None,
+            deferred: 0,
             ports: 1,
             sight: Visibility::default(),
         }
@@ -307,6 +341,12 @@ impl Evidence {
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.subject.account().and_then(|key| key.port())
+    }
+
+    /// Returns the address of the subject, if it has one.
+    #[must_use]
+    pub fn addr(&self) -> Option<IpAddr> {
+        self.subject.account().and_then(|key| key.addr())
     }
 }
 

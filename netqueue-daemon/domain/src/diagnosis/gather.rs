@@ -8,12 +8,12 @@ use std::{
 };
 
 use super::{
-    Accepting, Episode, Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Stage, Subject, Visibility,
-    known, last_arrival, software,
+    Accepting, Elsewhere, Episode, Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Stage, Subject,
+    Visibility, known, last_arrival, neighbours, software,
 };
 use crate::{
-    AccountKey, AccountView, AccountWindow, Counts, DropCause, Endpoint, Event, LossReason, Netns,
-    ResetCause, Snapshot, Timestamp, What,
+    AccountKey, AccountView, AccountWindow, BesideCounter, Counts, DropCause, Endpoint, Event, LossReason,
+    Netns, ResetCause, Serving, Snapshot, Timestamp, What,
 };
 
 /// Number of closed ports in one namespace above which they are one piece of evidence: a scan.
@@ -32,6 +32,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
     // Aggregates of accounts that ended long ago are evidence of no current problem.
     let over = |account: &AccountView| matches!(account.key, AccountKey::Gone(_));
+    let serving = Serving::new(snapshot.accounts.iter().map(|account| &**account));
     for account in snapshot.accounts.iter().filter(|account| !over(account)) {
         let past = snapshot.recent.of(&account.key);
         let counts = past.map_or(account.counts, |past| account.counts.less(past.counts_at(from)));
@@ -49,6 +50,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
         };
         let evidence = Evidence { sight: sight.clone(), accepting, ..look.evidence(counts) };
         if is_closed_port(&evidence) {
+            let evidence = Evidence { elsewhere: elsewhere(&serving, &account.key), ..evidence };
             closed_ports.entry(account.key.netns()).or_default().push(evidence);
         } else {
             all.push(evidence);
@@ -146,6 +148,8 @@ impl AccountSources<'_> {
             reset_clients: reset_clients(self.events),
             ages: ages.clone().min().zip(ages.max()),
             idle_limit,
+            syn_queue: account.queues.syn,
+            deferred: deferred(snapshot, account.key.netns(), self.window.0),
             ..base
         }
     }
@@ -243,6 +247,22 @@ impl AccountSources<'_> {
         }
         (group.others > 0 && self.account.closed.is_none()).then_some(group)
     }
+}
+
+fn elsewhere(serving: &Serving<'_>, key: &AccountKey) -> Elsewhere {
+    match key {
+        AccountKey::Endpoint(at) => neighbours::elsewhere(serving, *at),
+        AccountKey::Listener { .. }
+        | AccountKey::Ephemeral { .. }
+        | AccountKey::Other(_)
+        | AccountKey::Gone(_) => Elsewhere::Nothing,
+    }
+}
+
+/// Returns the final ACKs that listeners with TCP_DEFER_ACCEPT ignored in a namespace.
+fn deferred(snapshot: &Snapshot, netns: Netns, from: Timestamp) -> u64 {
+    let moved = snapshot.beside.moved(netns, from);
+    moved.iter().find(|moved| moved.counter == BesideCounter::DeferAcceptDrop).map_or(0, |moved| moved.by)
 }
 
 fn default_idle_limit(process: &str) -> Option<Idle> {

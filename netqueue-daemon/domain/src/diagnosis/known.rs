@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Bound, ExaminedOwner, ListeningProcess, SysctlValues};
-use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls, Timestamp};
+use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls, Timestamp, serves};
 
 /// Age up to which the state of a process is its present state. Owners of waiting queues are examined every
 /// few seconds, less often where a scan of the host takes long.
@@ -70,7 +70,8 @@ fn on_its_port<'a>(snapshot: &'a Snapshot, account: &AccountView) -> Option<&'a 
         | AccountKey::Other(_)
         | AccountKey::Gone(_) => false,
     };
-    let listening = snapshot.accounts.iter().filter(|account| takes(&account.key));
+    let listening =
+        snapshot.accounts.iter().filter(|account| takes(&account.key) && serves(account, at.addr));
     listening.filter_map(|account| account.listener.as_ref()).next_back()
 }
 
@@ -89,12 +90,17 @@ fn of(listener: &Listener) -> Known {
         // The kernel takes it as unsigned: a negative argument requests the maximum.
         listen_argument: limit.argument.ok().map(i32::cast_unsigned),
         settings: settings(&limit.sysctls),
-        owner: listener.owner().map(|owner| ListeningProcess {
-            name: Arc::clone(&owner.comm),
-            pid: owner.pid,
-            unit: owner.place.as_ref().ok().and_then(|place| place.unit.clone()),
-        }),
+        owner: owner(listener),
     }
+}
+
+/// Returns the process that a listener is named after.
+pub(super) fn owner(listener: &Listener) -> Option<ListeningProcess> {
+    listener.owner().map(|owner| ListeningProcess {
+        name: Arc::clone(&owner.comm),
+        pid: owner.pid,
+        unit: owner.place.as_ref().ok().and_then(|place| place.unit.clone()),
+    })
 }
 
 fn settings(sysctls: &Sysctls) -> SysctlValues {

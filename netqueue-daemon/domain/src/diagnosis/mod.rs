@@ -5,6 +5,7 @@ mod counterfactual;
 mod evidence;
 mod gather;
 mod known;
+mod neighbours;
 mod rule;
 mod rules;
 mod scope;
@@ -17,7 +18,10 @@ pub use accepting::{Accepting, Stall, Wait};
 pub use counterfactual::{
     Counterfactual, Episode, Overflow, QueueFlow, Refusal, Remedy, Stage, last_arrival,
 };
-pub use evidence::{Bound, Evidence, ExaminedOwner, Group, Idle, ListeningProcess, SysctlValues, Visibility};
+pub use evidence::{
+    Bound, Elsewhere, Evidence, ExaminedOwner, Group, Idle, ListenerElsewhere, ListeningProcess, SysctlValues,
+    Visibility,
+};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;

@@ -2,6 +2,7 @@
 
 mod accept_wait;
 mod after_close;
+mod beside;
 mod bounds;
 mod burst;
 mod churn;
@@ -115,6 +116,9 @@ pub(super) const ALL: &[Experiment] = &[
     after_close::NO_FIN,
     silent_peers::KEEPALIVE_TIMEOUT,
     silent_peers::OUT_OF_MEMORY,
+    beside::REVERSE_PATH,
+    beside::MD5_MISMATCH,
+    beside::PEERS_RESET,
     resets::DISSOLVED,
     migrated::MIGRATED,
     accept_wait::SLOW,

@@ -6,6 +6,7 @@ import { ask, rateNow, state } from "./data.js";
 import { plot, queueBar } from "./charts.js";
 import { eventTable } from "./events.js";
 import { mood } from "./overview.js";
+import { besideCard } from "./beside.js";
 import { verdictCard, waitingOn } from "./verdicts.js";
 import { look, words } from "./words.js";
 
@@ -51,6 +52,8 @@ function sentence(listener) {
   if (listener.drops.total > 0) return { state: "warn", text: `Not dropping now; ${plural(listener.drops.total, "packet")} dropped since netqueue attached. ${known ? `Mostly: ${known.title.toLowerCase().replace("syn", "SYN").replace("ack", "ACK")}.` : ""}` };
   const reset = [...listener.resets.by_cause].sort((a, b) => b.count - a.count)[0];
   if (reset) return { state: resets > 0 ? "warn" : "good", text: `Nothing dropped. ${plural(listener.resets.total, "reset")} sent${resets > 0 ? `, ${rate(resets)} a second now` : ""}. ${words("reset", reset.cause, null).meaning}` };
+  const taken = [...(listener.connection_resets?.by_cause ?? [])].sort((a, b) => b.count - a.count)[0];
+  if (taken) return { state: "warn", text: `No drop. ${plural(listener.connection_resets.total, "reset")} on its accepted connections. ${words("reset", taken.cause, null).meaning}` };
   return { state: "good", text: "Nothing was dropped and no reset was sent since netqueue attached." };
 }
 
@@ -93,6 +96,7 @@ export function listenerPage(id) {
   const resets = causeList("reset");
   const [handshakes, counters, limits, traffic, owners] = [pairs(), pairs(), pairs(), pairs(), pairs()];
   const matter = verdictCard({ id });
+  const beside = besideCard({ id });
   const events = eventTable({ own: true });
   const noEvents = h("p", { class: "quiet" }, "None in the window that is held.");
   const plots = {
@@ -111,7 +115,7 @@ export function listenerPage(id) {
     h("div", { class: "verdict" }, mark, h("div", {}, title, said)),
     facts,
     h("div", { class: "grid" },
-      matter.element, queues, card(6, "Drops and resets per second", null, plots.flow.element), depthCard,
+      matter.element, beside.element, queues, card(6, "Drops and resets per second", null, plots.flow.element), depthCard,
       dropCard, resetCard,
       trafficCard, limitsCard, ownerCard, handshakeCard,
       card(6, "Its part of the kernel's counters", "what these add to /proc/net/netstat and snmp", counters.element),
@@ -148,6 +152,7 @@ export function listenerPage(id) {
       return { element: h("span", {}, h("b", {}, name), value), update: ([, now]) => text(value, now) };
     });
     matter.update();
+    beside.update();
     const { accept_queue: accept, syn_queue: syn } = listener;
     queues.forEach((box) => { box.hidden = !accept && !syn; });
     acceptBar.update(accept, listener.traffic?.accept_queue_peak?.last_minute);
@@ -165,7 +170,7 @@ export function listenerPage(id) {
     resetCard.hidden = anyDrops && !anyResets;
     for (const [box, alone] of [[dropCard, resetCard.hidden], [resetCard, dropCard.hidden]]) box.className = `card span-${alone ? 12 : 6}`;
     drops.update(listener.drops);
-    resets.update(listener.resets);
+    resets.update(listener.resets.total ? listener.resets : listener.connection_resets ?? listener.resets);
     const { handshakes: shakes = {}, ghosts = {} } = listener;
     handshakeCard.hidden = !(shakes.suspended || ghosts.total);
     handshakes.update([

@@ -5,6 +5,7 @@ import { ago, count, place, plural, rate, span } from "./format.js";
 import { allBuckets, buckets, rateNow, state } from "./data.js";
 import { queueBar, sparkline } from "./charts.js";
 import { eventTable } from "./events.js";
+import { besideCard, besideOn } from "./beside.js";
 import { verdictCard, waitingOn } from "./verdicts.js";
 import { words } from "./words.js";
 
@@ -24,7 +25,7 @@ const MOODS = { now: "dropping now", earlier: "has dropped earlier", quiet: "not
 
 const KIND = {
   listener: "",
-  endpoint: "not a listener's",
+  endpoint: "connections, or a closed port",
   ephemeral: "client ports",
   other: "what did not fit",
 };
@@ -76,7 +77,9 @@ function makeRow(first) {
     text(why.lastChild, [others > 0 ? `and ${plural(others, "other cause")}` : "", ghost ? `${plural(ghost, "ghost")}` : ""].filter(Boolean).join(" · "));
     text(resets.firstChild, listener.resets.total ? count(listener.resets.total) : "–");
     const reset = most(listener.resets);
-    text(resets.lastChild, reset ? words("reset", reset.cause, null).title : "");
+    const taken = listener.connection_resets?.total ?? 0;
+    const onConnections = taken ? `${count(taken)} on accepted connections` : "";
+    text(resets.lastChild, [reset ? words("reset", reset.cause, null).title : "", onConnections].filter(Boolean).join(" · "));
   };
   return { element, update };
 }
@@ -117,7 +120,7 @@ function sentence(listeners) {
     const last = earlier.reduce((a, b) => (Date.parse(a.last_seen) >= Date.parse(b.last_seen) ? a : b));
     return { state: "warn", title: "Nothing is being dropped right now", text: `${plural(earlier.length, "listener")} dropped packets earlier, ${place(last)} ${ago(last.last_seen, Date.parse(state.status.taken))}. netqueue has been watching for ${watched}.` };
   }
-  return { state: "good", title: "Nothing has been dropped", text: `netqueue has been watching for ${watched}. A listener appears here with its first drop or reset, or when it is found; a connection that was merely slow to be accepted is no drop.${scope ? ` Looked at: ${plural(scope.listeners, "listener")} in ${plural(scope.namespaces, "network namespace")}${scope.waiting ? `; ${plural(scope.waiting, "connection")} in accept queues now` : ""}. Cannot be seen from here: AF_UNIX sockets, packets that never arrived or that netfilter dropped, the other end of connections.` : ""}` };
+  return { state: "good", title: "Nothing has been dropped", text: `netqueue has been watching for ${watched}. A listener appears here with its first drop or reset, or when it is found; a connection that was merely slow to be accepted is no drop.${besideOn(null).length ? " Other counters of the kernel moved: see below." : ""}${scope ? ` Looked at: ${plural(scope.listeners, "listener")} in ${plural(scope.namespaces, "network namespace")}${scope.waiting ? `; ${plural(scope.waiting, "connection")} in accept queues now` : ""}. Cannot be seen from here: AF_UNIX sockets, packets that never arrived or that netfilter dropped, the other end of connections.` : ""}` };
 }
 
 const FILTERS = [["trouble", "With drops"], ["listener", "Listeners"], ["all", "Everything"]];
@@ -150,6 +153,7 @@ export function overviewPage() {
   } }, label));
   const number = h("span", { class: "hint right" });
   const matter = verdictCard();
+  const beside = besideCard();
   const events = eventTable({ short: true });
   const noEvents = h("div", { class: "empty" }, h("p", {}, "No drop and no reset in the window that is held."));
   const listenersCard = h("section", { class: "card span-12", "aria-label": "Listeners" },
@@ -158,7 +162,7 @@ export function overviewPage() {
   const element = h("div", {},
     h("div", { class: "verdict" }, mark, h("div", {}, title, said)),
     h("div", { class: "grid" }, Object.values(tiles).map((one) => one.element)),
-    h("div", { class: "grid" }, matter.element, listenersCard,
+    h("div", { class: "grid" }, matter.element, beside.element, listenersCard,
       h("section", { class: "card span-12", "aria-label": "Latest events" }, h("header", {}, h("h2", {}, "Latest events"), h("a", { class: "right hint", href: "#/events" }, "All events")), h("div", { class: "body wide" }, events.element, noEvents))));
 
   const updateTiles = (listeners) => {
@@ -205,6 +209,7 @@ export function overviewPage() {
     text(said, verdict.text);
     updateTiles(listeners);
     matter.update();
+    beside.update();
     const chosen = listeners.filter((one) => (filter === "all" || (filter === "trouble" ? one.drops.total > 0 : one.kind === "listener")) &&
       (!asked || `${place(one)} ${one.process} ${one.netns} ${one.kind}`.toLowerCase().includes(asked)));
     const [key, sign] = sort;

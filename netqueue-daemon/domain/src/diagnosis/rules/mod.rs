@@ -4,6 +4,7 @@ mod accept_queue;
 mod application;
 mod backlog;
 mod blind;
+mod elsewhere;
 mod handshake;
 mod owner;
 mod resets;
@@ -27,6 +28,7 @@ pub const RULES: &[Rule] = &[
     syn_queue::FULL,
     syn_queue::LAST_QUARTER,
     syn_queue::ABSORBED,
+    syn_queue::COOKIES_ALWAYS,
     resets::LISTENER_CLOSED,
     resets::KEEPALIVE_RACE,
     resets::CLOSED_PORT,

@@ -2,7 +2,9 @@
 
 use super::super::{Confidence, Evidence, Fact, Finding, Idle, Impact, Knob, Need, Rule, Subject, software};
 use super::{
-    count, fact,
+    count,
+    elsewhere::with_neighbours,
+    fact,
     words::{choose, number, range, who, who_first},
 };
 use crate::{AccountKey, IdleLimit, ResetCause};
@@ -214,10 +216,13 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
         impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!(
-            "{}{clients} reached {ports} nothing listens; {} answered with a reset.",
-            number(resets, "packet"),
-            choose(resets, "it was", "each was")
+        summary: with_neighbours(
+            format!(
+                "{}{clients} reached {ports} nothing listens; {} answered with a reset.",
+                number(resets, "packet"),
+                choose(resets, "it was", "each was")
+            ),
+            evidence,
         ),
         clients_see: "\"connection refused\"".to_owned(),
         facts: vec![

@@ -6,7 +6,10 @@ use super::{
     count,
     words::{choose, number},
 };
-use crate::{DropCause, KernelCounter};
+use crate::{DropCause, KernelCounter, QueueState};
+
+/// Value of tcp_syncookies with which the kernel sends a cookie for every SYN.
+const ALWAYS: u32 = 2;
 
 pub(super) const FULL: Rule = Rule {
     id: "syn_queue_full",
@@ -60,6 +63,21 @@ pub(super) const ABSORBED: Rule = Rule {
     ],
 };
 
+pub(super) const COOKIES_ALWAYS: Rule = Rule {
+    id: "syncookies_always",
+    title: "tcp_syncookies=2: every SYN gets a cookie, however few handshakes are under way",
+    needs: &[Need::Peers],
+    evaluate: cookies_always,
+    causes: &[],
+    advice: &[
+        "No client was turned away. A connection opened by a cookie lacks window scaling and SACK if the client sends no time stamps.",
+        "With tcp_syncookies=1 cookies are sent only while the SYN queue is full.",
+    ],
+    check_next: &[
+        "Find who set tcp_syncookies=2: a hardening profile in /etc/sysctl.d, or a test that was never undone.",
+    ],
+};
+
 pub(super) const OTHER_DROPS: Rule = Rule {
     id: "other_drops",
     title: "SYNs or ACKs dropped for a reason other than a full queue",
@@ -87,11 +105,12 @@ fn full(evidence: &Evidence) -> Option<Finding> {
         affected: drops,
         confidence: Confidence::High,
         summary: format!(
-            "The kernel dropped {} because the SYN queue{} was full and no SYN cookies were sent.",
+            "The kernel dropped {} because the SYN queue{} was full and no SYN cookies were sent.{}",
             number(drops, "SYN"),
             evidence.backlog.map_or(String::new(), |backlog| format!(
                 " (bounded by the listener's backlog of {backlog})"
             )),
+            deferred(evidence),
         ),
         clients_see: "a connect delayed by 1 s, 3 s, 7 s or more, or a time-out".to_owned(),
         facts: vec![
@@ -141,7 +160,8 @@ fn last_quarter(evidence: &Evidence) -> Option<Finding> {
 fn absorbed(evidence: &Evidence) -> Option<Finding> {
     let sent = evidence.kernel(KernelCounter::SyncookiesSent);
     let full = evidence.kernel(KernelCounter::ReqQFullDoCookies);
-    if full == 0 || evidence.counts.drop_total() > 0 {
+    // With 2 the kernel counts every SYN as if the queue were full.
+    if full == 0 || evidence.counts.drop_total() > 0 || evidence.settings.syncookies == Some(ALWAYS) {
         return None;
     }
     let received = evidence.kernel(KernelCounter::SyncookiesRecv);
@@ -151,7 +171,7 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
         affected: 0,
         confidence: Confidence::High,
         summary: format!(
-            "The kernel answered {} with a SYN cookie because the SYN queue was full, and dropped nothing. {}: {}.",
+            "The kernel answered {} with a SYN cookie because the SYN queue was full, and dropped nothing. {}: {}.{}",
             number(full, "SYN"),
             if received == 0 {
                 "No cookie came back".to_owned()
@@ -165,6 +185,7 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
                 (false, _) if received == 0 => "none of the SYNs became a connection",
                 (false, _) => "most of the SYNs were not meant to become connections",
             },
+            deferred(evidence),
         ),
         clients_see: "nothing".to_owned(),
         facts: vec![
@@ -175,6 +196,60 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
         advice: Vec::new(),
         knobs: Vec::new(),
     })
+}
+
+fn cookies_always(evidence: &Evidence) -> Option<Finding> {
+    let full = evidence.kernel(KernelCounter::ReqQFullDoCookies);
+    if full == 0 || evidence.counts.drop_total() > 0 || evidence.settings.syncookies != Some(ALWAYS) {
+        return None;
+    }
+    let queue = evidence.syn_queue.map_or(String::new(), |QueueState { length, limit }| match length {
+        0 => format!("; the SYN queue is empty (0 of {})", grouped(limit)),
+        length => format!("; the SYN queue holds {} of {}", grouped(length), grouped(limit)),
+    });
+    Some(Finding {
+        impact: Impact::Absorbed,
+        affected: 0,
+        confidence: Confidence::High,
+        summary: format!(
+            "tcp_syncookies=2: every SYN gets a cookie, and {} did{queue}.",
+            number(full, "SYN")
+        ),
+        clients_see: "nothing".to_owned(),
+        facts: vec![
+            count("cookies_sent", evidence.kernel(KernelCounter::SyncookiesSent), "packets"),
+            count("cookies_received", evidence.kernel(KernelCounter::SyncookiesRecv), "packets"),
+            count("drops", 0, "packets"),
+        ],
+        advice: Vec::new(),
+        knobs: vec![syncookies(evidence)],
+    })
+}
+
+/// Describes what listeners with TCP_DEFER_ACCEPT keep in their SYN queues. The kernel counts it by namespace
+/// only, so that the sentence names no listener.
+fn deferred(evidence: &Evidence) -> String {
+    match evidence.deferred {
+        0 => String::new(),
+        acks => format!(
+            " In this network namespace {} set aside (TCPDeferAcceptDrop): a listener with TCP_DEFER_ACCEPT keeps clients that have \
+             not sent data in its SYN queue.",
+            choose(acks, "1 final ACK was", &format!("{acks} final ACKs were"))
+        ),
+    }
+}
+
+/// Formats a number with thousands separators: `1,024`.
+fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn other(evidence: &Evidence) -> Option<Finding> {

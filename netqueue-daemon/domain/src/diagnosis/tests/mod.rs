@@ -3,6 +3,7 @@
 mod counterfactual;
 mod gathered;
 mod incidents;
+mod neighbours;
 mod owner;
 mod queues;
 mod sentences;

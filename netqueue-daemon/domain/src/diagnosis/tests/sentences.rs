@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, net::IpAddr};
 
 use super::*;
-use crate::{IdleLimit, Obstacle};
+use crate::{IdleLimit, Obstacle, QueueState};
 
 /// Evidence of one rule, with a name for each case.
 type Cases = Vec<(String, Evidence)>;
@@ -90,6 +90,12 @@ fn cases(rule: &str) -> Cases {
             ..with_owner(listener(), drops(DropKind::SynBacklogReserve, n))
         }),
         "syn_flood_absorbed" => [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)].map(cookies).into(),
+        "syncookies_always" => {
+            let mut cases = for_each(|n| always_cookies(n, Some((0, 1024))));
+            cases.push(("2 affected, some under way".to_owned(), always_cookies(2, Some((3, 1024)))));
+            cases.push(("2 affected, queue not known".to_owned(), always_cookies(2, None)));
+            cases
+        }
         "listener_closed" => {
             let closed = |n, owner| Evidence {
                 closed: true,
@@ -327,6 +333,18 @@ fn keepalive_race() -> Cases {
     let unknown = Evidence { owner: None, ..raced(2, None) };
     cases.push(("2 affected, neither time-out nor process known".to_owned(), unknown));
     cases
+}
+
+/// Builds evidence of a namespace in which tcp_syncookies is 2.
+fn always_cookies(n: u64, queue: Option<(u32, u32)>) -> Evidence {
+    Evidence {
+        settings: SysctlValues { syncookies: Some(2), ..SysctlValues::default() },
+        syn_queue: queue.map(|(length, limit)| QueueState { length, limit }),
+        ..with_owner(
+            listener(),
+            kernel(&[(KernelCounter::ReqQFullDoCookies, n), (KernelCounter::SyncookiesSent, n)]),
+        )
+    }
 }
 
 fn closed_port() -> Cases {
