@@ -26,7 +26,7 @@ use crate::{
     maps::{CounterHandle, state},
     mib_values::MibPtr,
     read::Fault,
-    resets,
+    reset_flows, resets,
     sock::{Queues, Sock, tcp_state},
     tally::tally,
 };
@@ -75,6 +75,8 @@ fn account_for(call: &impl Entry, sk: u64) -> Result<(), Fault> {
     let (sk, reason) = (Sock(sk), reason(call));
     let cells = MibPtr::tcp(state, sk.net()?)?;
     resets::note_charged(state, cells);
+    // A connection that is not remembered costs no count.
+    let _remembered = reset_flows::connection(sk.0);
     if forgotten.child == sk.0 {
         state.forgotten.child = 0;
         charge(state, sk.0, forgotten.listener, CounterId::ResetListenerClosed as u32, reason)

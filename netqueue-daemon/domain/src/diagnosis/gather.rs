@@ -7,9 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Subject, Visibility, known, last_arrival, software,
-};
+use super::{Evidence, Group, Overflow, QueueFlow, Refusal, Subject, Visibility, known, last_arrival};
 use crate::{
     AccountKey, AccountView, AccountWindow, Counts, DropCause, Endpoint, Event, LossReason, Netns,
     ResetCause, Sample, Snapshot, Timestamp, What,
@@ -107,8 +105,8 @@ impl AccountSources<'_> {
         });
         let longest = refusals.iter().map(|refusal| refusal.length).max();
         let peak = Some(account.traffic.accept_peak.window).filter(|peak| *peak > 0);
+        let stopped = self.past.and_then(|past| known::stopped(snapshot, account, past, self.window.0));
         let ages = self.events.iter().filter_map(|event| event.age);
-        let idle_limit = self.idle_limit().or_else(|| default_idle_limit(&listener.owner.as_ref()?.name));
         Evidence {
             flow,
             accept_peak: longest.max(peak),
@@ -119,24 +117,26 @@ impl AccountSources<'_> {
             bound_by: listener.bound_by,
             listen_argument: listener.listen_argument,
             settings: listener.settings,
-            owner: listener.owner,
+            // After a restart, connections to the earlier process are not those of the new one.
+            owner: stopped.as_ref().map_or(listener.owner, |stopped| stopped.owner.clone()),
+            stopped,
             closed: account.closed.is_some(),
             counterfactual: overflow.and_then(|overflow| overflow.remedy()),
             group: self.group(overflows(&counts)),
             peers: peers(self.events),
-            reset_clients: reset_clients(self.events),
+            repeated_resets: repeated_resets(self.events),
             ages: ages.clone().min().zip(ages.max()),
-            idle_limit,
+            idle_limit: self.idle_limit(),
             ..base
         }
     }
 
     /// Returns the idle time-out that was inferred for the server.
-    fn idle_limit(&self) -> Option<Idle> {
+    fn idle_limit(&self) -> Option<crate::IdleLimit> {
         let (AccountKey::Listener { at, .. } | AccountKey::Endpoint(at)) = self.account.key else {
             return None;
         };
-        self.snapshot.idle_limits.get(&(at.netns, at.port)).copied().map(Idle::Seen)
+        self.snapshot.idle_limits.get(&(at.netns, at.port)).copied()
     }
 
     /// Returns the packets that a full queue dropped.
@@ -228,10 +228,6 @@ impl AccountSources<'_> {
     }
 }
 
-fn default_idle_limit(process: &str) -> Option<Idle> {
-    software::of(process)?.idle_seconds.map(Duration::from_secs).map(Idle::Default)
-}
-
 fn overflows(counts: &Counts) -> u64 {
     let full = counts.drops().filter(|(kind, _)| kind.cause() == DropCause::AcceptQueueFull);
     full.map(|(_, drops)| drops).sum()
@@ -261,15 +257,30 @@ fn peers(events: &[Event]) -> Vec<(IpAddr, u64)> {
     met
 }
 
-fn reset_clients(events: &[Event]) -> u64 {
-    let resets = events.iter().filter(|event| matches!(event.what, What::Reset(_)));
-    resets.filter_map(|event| event.peer.map(|peer| (peer.addr, peer.port))).collect::<HashSet<_>>().len()
-        as u64
+/// Returns, for each cause of resets, its events beyond the first of each client.
+fn repeated_resets(events: &[Event]) -> Vec<(ResetCause, u64)> {
+    let of = |event: &Event| match event.what {
+        What::Reset(cause) => event.peer.map(|peer| (cause, peer.addr, peer.port)),
+        What::Drop(_) => None,
+    };
+    let mut repeated: HashMap<ResetCause, u64> = HashMap::new();
+    let mut met = HashSet::new();
+    for client in events.iter().filter_map(of) {
+        if !met.insert(client) {
+            *repeated.entry(client.0).or_default() += 1;
+        }
+    }
+    repeated.into_iter().collect()
 }
 
+/// Returns whether nothing listens on the port: all that came was refused.
 fn is_closed_port(evidence: &Evidence) -> bool {
     matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
-        && evidence.resets(ResetCause::NoListener) == evidence.counts.reset_total()
+        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::Again]
+            .map(|cause| evidence.resets(cause))
+            .iter()
+            .sum::<u64>()
+            == evidence.counts.reset_total()
         && evidence.counts.drop_total() == 0
 }
 

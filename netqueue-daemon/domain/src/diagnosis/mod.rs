@@ -12,7 +12,7 @@ mod tests;
 mod verdict;
 
 pub use counterfactual::{Counterfactual, Overflow, QueueFlow, Refusal, Remedy, last_arrival};
-pub use evidence::{Bound, Evidence, Group, Idle, ListeningProcess, SysctlValues, Visibility};
+pub use evidence::{Bound, Evidence, Group, ListeningProcess, Stopped, SysctlValues, Visibility};
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};
 pub use rules::RULES;

@@ -1,10 +1,12 @@
 //! Table of rules. Verdicts that rank equally are reported in its order.
 
 mod accept_queue;
+mod after_close;
 mod application;
 mod blind;
 mod handshake;
 mod resets;
+mod server_stopped;
 mod syn_queue;
 mod words;
 
@@ -23,9 +25,12 @@ pub const RULES: &[Rule] = &[
     syn_queue::FULL,
     syn_queue::LAST_QUARTER,
     syn_queue::ABSORBED,
+    server_stopped::SERVER_STOPPED,
     resets::LISTENER_CLOSED,
-    resets::KEEPALIVE_RACE,
+    after_close::KEEPALIVE_RACE,
+    after_close::AFTER_CLOSE,
     resets::CLOSED_PORT,
+    resets::NO_CONNECTION,
     resets::UNKNOWN_CONNECTION,
     application::UNREAD_DATA,
     application::LINGER_ZERO,
@@ -35,6 +40,7 @@ pub const RULES: &[Rule] = &[
     syn_queue::OTHER_DROPS,
     handshake::ABORTED,
     handshake::RESET_BY_PEERS,
+    after_close::RESET_AGAIN,
     blind::BLIND,
 ];
 
