@@ -35,8 +35,12 @@ pub enum CounterId {
     /// The listener had dropped the final ACK, which the kernel side remembers, and has no state of the
     /// handshake any more.
     ResetExpiredHandshake,
-    /// Reset of a packet for which there is neither connection nor listener.
+    /// Reset of a SYN for a port on which nothing listens.
     ResetNoListener,
+    /// Reset of a packet other than a SYN for which there is neither connection nor listener.
+    ResetNoConnection,
+    /// Reset of a packet whose connection was reset a moment before.
+    ResetAgain,
     /// Reset after this side closed the connection: a packet came late, or the peer never closed its side.
     ResetAfterClose,
     /// Reset because the application closed with received data unread.
@@ -123,6 +127,8 @@ impl CounterId {
         Self::ResetUnknownConnection,
         Self::ResetExpiredHandshake,
         Self::ResetNoListener,
+        Self::ResetNoConnection,
+        Self::ResetAgain,
         Self::ResetAfterClose,
         Self::ResetCloseUnreadData,
         Self::ResetLingerZero,

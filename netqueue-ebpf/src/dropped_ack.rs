@@ -154,6 +154,12 @@ pub(crate) fn recall(flow: &mut Flow, sk: Sock, skb: u64) -> Result<Option<&'sta
     Ok(suspect(flow))
 }
 
+/// Returns whether this is a handshake whose final ACK was dropped and which was not answered with a reset.
+#[inline(always)]
+pub(crate) fn awaits_reset(flow: &Flow) -> bool {
+    remembering() && suspect(flow).is_some_and(|suspect| suspect.state != DroppedAck::ENDED)
+}
+
 /// Notes that a reset was sent, by which the client learns that its handshake failed.
 #[inline(always)]
 pub(crate) fn expired(suspect: &mut DroppedAck, account: CounterHandle) {

@@ -4,6 +4,7 @@ use netqueue_common::{ListenerKey, UNKNOWN_LENGTH};
 
 use crate::{
     layout::layout,
+    listened,
     read::{Fault, read},
 };
 
@@ -19,7 +20,7 @@ impl Net {
     }
 
     /// Returns the key of the account that an endpoint is charged to.
-    /// All ports of an address from which connections leave have one account.
+    /// All ports of an address from which connections leave have one account; a server's port has its own.
     #[inline(always)]
     pub(crate) fn without_ephemeral_port(self, mut key: ListenerKey) -> Result<ListenerKey, Fault> {
         let range: [u32; 2] = read(self.0, layout!(net_local_ports))?;
@@ -27,7 +28,7 @@ impl Net {
         let (lowest, highest) =
             if packed { (range[0] & 0xffff, range[0] >> 16) } else { (range[0], range[1]) };
         let port = u32::from(key.port);
-        if lowest <= port && port <= highest {
+        if lowest <= port && port <= highest && !listened::contains(&key) {
             key.port = 0;
         }
         Ok(key)

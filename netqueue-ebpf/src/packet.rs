@@ -61,6 +61,12 @@ impl Packet {
         read(self.tcp()?, FLAGS)
     }
 
+    /// Returns whether the packet asks for a new connection: a SYN, and not the answer to one.
+    #[inline(always)]
+    pub(crate) fn is_request(self) -> Result<bool, Fault> {
+        self.flags().map(|flags| flags & (SYN | ACK) == SYN)
+    }
+
     /// Returns the sequence and acknowledgment numbers, as they lie in the header.
     #[inline(always)]
     pub(crate) fn numbers(self) -> Result<u64, Fault> {

@@ -78,9 +78,23 @@ impl Sock {
     /// Writes the connection of this pending request to `flow`, as its packets name it.
     #[inline(always)]
     pub(crate) fn note_request(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
+        flow.local_port = read(self.0, layout!(sock_num))?;
+        self.note_ends(netns, flow)
+    }
+
+    /// Writes this connection to `flow`, as its packets name it.
+    /// A socket that is being closed has lost `inet_num` already.
+    #[inline(always)]
+    pub(crate) fn note_connection(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
+        flow.local_port = self.port();
+        self.note_ends(netns, flow)
+    }
+
+    /// Writes everything but the local port to `flow`.
+    #[inline(always)]
+    fn note_ends(self, netns: Namespace, flow: &mut Flow) -> Result<(), Fault> {
         flow.netns = netns;
         flow.peer_port = u16::from_be(read(self.0, layout!(sock_dport))?);
-        flow.local_port = read(self.0, layout!(sock_num))?;
         let family: u16 = read(self.0, layout!(sock_family))?;
         flow.peer_addr = self.address(family, layout!(sock_daddr), layout!(sock_v6_daddr));
         // For IPv4 on a dual-stack listener, the family is the listener's, and the address a mapped one (RFC

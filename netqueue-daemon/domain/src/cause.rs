@@ -129,8 +129,13 @@ pub enum ResetCause {
     UnknownConnection,
     /// The listener had given up the packet's handshake, whose final ACK a full accept queue had dropped.
     ExpiredHandshake,
-    /// Nothing listens on the port and no connection matches.
+    /// A SYN came for a port on which nothing listens.
     NoListener,
+    /// A packet other than a SYN matches neither a connection nor a listener.
+    NoConnection,
+    /// The packet's connection was reset a moment before: the packet was under way.
+    #[serde(rename = "reset_again")]
+    Again,
     /// Data or an ACK came after this side had closed: the keep-alive race.
     AfterClose,
     /// The application closed the socket with received data unread.
@@ -149,12 +154,14 @@ pub enum ResetCause {
 
 impl ResetCause {
     /// Every cause, in index order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::OverflowAbort,
         Self::HandshakeAborted,
         Self::UnknownConnection,
         Self::ExpiredHandshake,
         Self::NoListener,
+        Self::NoConnection,
+        Self::Again,
         Self::AfterClose,
         Self::CloseUnreadData,
         Self::LingerZero,
@@ -173,6 +180,8 @@ impl ResetCause {
             Self::UnknownConnection => "unknown_connection",
             Self::ExpiredHandshake => "expired_handshake",
             Self::NoListener => "no_listener",
+            Self::NoConnection => "no_connection",
+            Self::Again => "reset_again",
             Self::AfterClose => "after_close",
             Self::CloseUnreadData => "close_unread_data",
             Self::LingerZero => "linger_zero",

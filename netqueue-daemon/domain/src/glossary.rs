@@ -115,13 +115,24 @@ const fn reset_words(cause: ResetCause) -> (&'static str, &'static str, &'static
         ),
         ResetCause::NoListener => (
             "Nobody listens",
-            "Nobody listens on that port and no connection matches: \"connection refused\".",
+            "A SYN came for a port on which nothing listens: \"connection refused\".",
             "A service that is down or bound to another address; a port scan.",
+        ),
+        ResetCause::NoConnection => (
+            "No such connection",
+            "A packet other than a SYN belongs to no connection here, and nothing listens on its port.",
+            "A process that ended while clients were connected; a load balancer or NAT that moved or forgot the flow; \
+             packets that conntrack calls INVALID.",
+        ),
+        ResetCause::Again => (
+            "Reset again",
+            "A packet that was under way when its connection was reset: the client learns nothing new.",
+            "The cause of the first reset of that connection.",
         ),
         ResetCause::AfterClose => (
             "Data after close",
-            "A packet came after this side had closed the connection: the keep-alive race.",
-            "The client's keep-alive time-out must be shorter than the server's. It is not a queue problem.",
+            "A packet came after this side had closed the connection.",
+            "A keep-alive race, an early answer, a reload; with TLS often only the client's close_notify. It is not a queue problem.",
         ),
         ResetCause::CloseUnreadData => (
             "Closed with unread data",

@@ -96,6 +96,8 @@ pub const fn ends_connection(cause: ResetCause) -> bool {
         | ResetCause::UnknownConnection
         | ResetCause::ExpiredHandshake
         | ResetCause::NoListener
+        | ResetCause::NoConnection
+        | ResetCause::Again
         | ResetCause::ListenerClosed => false,
     }
 }

@@ -117,6 +117,8 @@ pub(super) const fn cell_of_reset(cause: ResetCause) -> CounterId {
         ResetCause::UnknownConnection => CounterId::ResetUnknownConnection,
         ResetCause::ExpiredHandshake => CounterId::ResetExpiredHandshake,
         ResetCause::NoListener => CounterId::ResetNoListener,
+        ResetCause::NoConnection => CounterId::ResetNoConnection,
+        ResetCause::Again => CounterId::ResetAgain,
         ResetCause::AfterClose => CounterId::ResetAfterClose,
         ResetCause::CloseUnreadData => CounterId::ResetCloseUnreadData,
         ResetCause::LingerZero => CounterId::ResetLingerZero,

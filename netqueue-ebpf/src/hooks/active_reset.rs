@@ -25,6 +25,7 @@ use crate::{
     layout::layout,
     maps::{CounterHandle, state},
     read::Fault,
+    reset_flows,
     sock::{Queues, Sock, tcp_state},
     tally::tally,
 };
@@ -71,6 +72,8 @@ fn account_for(call: &impl Entry, sk: u64) -> Result<(), Fault> {
     let state = state();
     let forgotten = state.forgotten;
     let (sk, reason) = (Sock(sk), reason(call));
+    // A connection that is not remembered costs no count.
+    let _remembered = reset_flows::connection(sk.0);
     if forgotten.child == sk.0 {
         state.forgotten.child = 0;
         charge(state, sk.0, forgotten.listener, CounterId::ResetListenerClosed as u32, reason)

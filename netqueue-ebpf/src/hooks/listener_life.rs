@@ -12,16 +12,22 @@
 //! returns is that connection.
 
 use super::call::{Entry, Return, entry, leaving};
-use crate::{inflight::Forgotten, maps::state, read::Fault, slots, sock::Sock, traffic};
+use crate::{inflight::Forgotten, listened, maps::state, read::Fault, slots, sock::Sock, traffic};
 
 #[inline(always)]
 fn started(call: &impl Entry) -> Result<(), Fault> {
-    Sock(call.arg(0)).listener_key().map(|key| slots::forget(&key))
+    Sock(call.arg(0)).listener_key().map(|key| {
+        listened::note(&key);
+        slots::forget(&key);
+    })
 }
 
 #[inline(always)]
 fn stopped(call: &impl Entry) -> Result<(), Fault> {
-    Sock(call.arg(0)).listener_key().map(|key| slots::close(&key))
+    Sock(call.arg(0)).listener_key().map(|key| {
+        listened::note(&key);
+        slots::close(&key);
+    })
 }
 
 #[inline(always)]

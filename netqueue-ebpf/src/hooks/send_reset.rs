@@ -32,6 +32,7 @@ use crate::{
     packet::{self, Packet},
     peer::Peer,
     read::{Fault, monotonic_now},
+    reset_flows,
     resets::{self, Returned},
     slots,
     sock::{Queues, Sock, tcp_state},
@@ -147,7 +148,8 @@ fn verdict(state: &mut CpuState, call: &impl Entry, sk: u64, skb: u64, ipv4: u64
     let socket_state = if sk == 0 { 0 } else { Sock(sk).state() };
     let listening = socket_state == tcp_state::LISTEN;
     let cell = match socket_state {
-        _ if sk == 0 => CounterId::ResetNoListener,
+        _ if sk == 0 && Packet(skb).is_request().unwrap_or(false) => CounterId::ResetNoListener,
+        _ if sk == 0 => CounterId::ResetNoConnection,
         tcp_state::LISTEN => of_listener(state, call, [sk, skb], own, reason),
         // The connection a Fast Open SYN made, before its handshake is complete.
         tcp_state::SYN_RECV => CounterId::ResetHandshakeAborted,
@@ -278,9 +280,30 @@ fn is_due(returned: &Returned) -> Result<bool, Fault> {
 /// 512 bytes.
 #[inline(always)]
 fn account_for(state: &mut CpuState, sk: u64, skb: u64, mark: u64) -> Result<(), Fault> {
+    let mark = following(sk, skb, mark);
     match charge(state, sk, skb, mark) {
         NOTHING_TO_SAY => Ok(()),
         charged => say(state, sk, skb, mark, charged),
+    }
+}
+
+/// Returns the mark of a reset whose connection was reset a moment before, or else `mark`.
+/// Remembers the connection. A refused SYN is no connection, and a handshake whose final ACK was dropped has
+/// a cause of its own ([`charge`]).
+#[inline(never)]
+fn following(sk: u64, skb: u64, mark: u64) -> u64 {
+    let cell = (mark & 0xff) as u32;
+    if cell == CounterId::ResetNoListener as u32 {
+        return mark;
+    }
+    let mut flow = reset_flows::NONE;
+    let Ok(again) = reset_flows::packet(&mut flow, sk, skb) else { return mark };
+    let of_no_socket =
+        cell == CounterId::ResetUnknownConnection as u32 || cell == CounterId::ResetNoConnection as u32;
+    if again && of_no_socket && !dropped_ack::awaits_reset(&flow) {
+        mark & !0xff | CounterId::ResetAgain as u64
+    } else {
+        mark
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn board() -> Board {
                 Kind::Stack,
                 "Resets by cause",
                 "cps",
-                "after_close: a keep-alive race, no queue problem. no_listener: a closed port. expired_handshake: a final ACK was dropped earlier. close_unread_data, linger_zero: the application's own doing.",
+                "after_close: the server had closed the connection, no queue problem. no_listener: a closed port. no_connection: packets of no connection here. expired_handshake: a final ACK was dropped earlier. close_unread_data, linger_zero: the application's own doing.",
             )
             .ask(format!("sum by (cause) (rate({resets}[$__rate_interval]))"), "{{cause}}"),
             Panel::new(

@@ -112,7 +112,7 @@ pub(crate) fn board() -> Board {
                 Kind::Stack,
                 "Resets by cause",
                 "cps",
-                "Resets sent from this port. after_close is a keep-alive race: let clients close idle connections earlier than the server does.",
+                "Resets sent from this port. after_close: the server had closed the connection; if it was idle, let clients close earlier than the server does.",
             )
             .wide(8)
             .ask(

@@ -126,6 +126,8 @@ const fn ends_established(cause: ResetCause) -> bool {
         | ResetCause::UnknownConnection
         | ResetCause::ExpiredHandshake
         | ResetCause::NoListener
+        | ResetCause::NoConnection
+        | ResetCause::Again
         | ResetCause::AfterClose
         | ResetCause::KeepaliveTimeout => false,
     }

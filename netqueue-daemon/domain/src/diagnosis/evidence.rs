@@ -61,12 +61,14 @@ pub struct Evidence {
     pub group: Option<Group>,
     /// Peers in the account's events with the number of events, most frequent first.
     pub peers: Vec<(IpAddr, u64)>,
-    /// Distinct clients in reset events.
-    pub reset_clients: u64,
+    /// For each cause of resets, events beyond the first of a client: they are no further clients.
+    pub repeated_resets: Vec<(ResetCause, u64)>,
     /// Shortest and longest time from the drop of a handshake's final ACK to its reset.
     pub ages: Option<(Duration, Duration)>,
-    /// Idle time after which the server closes connections.
-    pub idle_limit: Option<Idle>,
+    /// Idle time after which the server closes connections, inferred from those it closed.
+    pub idle_limit: Option<IdleLimit>,
+    /// End of the server at this address and port, if its last listener was closed in the window.
+    pub stopped: Option<Stopped>,
     /// Listeners that the clients of a closed port may have meant.
     pub elsewhere: Elsewhere,
     /// Handshakes in progress and their limit, as of the newest event or reading.
@@ -104,13 +106,17 @@ pub struct ListenerElsewhere {
     pub family: Option<Family>,
 }
 
-/// Idle time after which a server closes connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// Inferred from connections that the server closed.
-    Seen(IdleLimit),
-    /// Default of the server's software.
-    Default(Duration),
+/// End of a server, whose connections were reset as a consequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Time since its listener was closed.
+    pub ago: Duration,
+    /// Process that had the listener.
+    pub owner: Option<ListeningProcess>,
+    /// True if something listens there again.
+    pub reopened: bool,
+    /// Charges of the address and port since shortly before the close.
+    pub since: Counts,
 }
 
 /// Term that decides the backlog in force.
@@ -289,9 +295,10 @@ impl Evidence {
             counterfactual: None,
             group: None,
             peers: Vec::new(),
-            reset_clients: 0,
+            repeated_resets: Vec::new(),
             ages: None,
             idle_limit: None,
+            stopped: None,
             elsewhere: Elsewhere::Nothing,
             syn_queue: None,
             deferred: 0,
@@ -316,6 +323,28 @@ impl Evidence {
     #[must_use]
     pub fn resets(&self, cause: ResetCause) -> u64 {
         self.counts.resets().find(|(of, _)| *of == cause).map_or(0, |(_, resets)| resets)
+    }
+
+    /// Returns the resets of one cause that have nothing to do with the end of the server.
+    #[must_use]
+    pub fn resets_while_serving(&self, cause: ResetCause) -> u64 {
+        self.resets(cause) - self.resets_by_stop(cause)
+    }
+
+    /// Returns the resets of one cause since the server ended.
+    #[must_use]
+    pub fn resets_by_stop(&self, cause: ResetCause) -> u64 {
+        let since = self.stopped.as_ref().map(|stopped| &stopped.since);
+        let since = since.and_then(|since| since.resets().find(|(of, _)| *of == cause));
+        since.map_or(0, |(_, resets)| resets.min(self.resets(cause)))
+    }
+
+    /// Returns the clients behind this many resets of one cause.
+    /// A client is an address and a port; one without an event counts as a client of its own.
+    #[must_use]
+    pub fn reset_clients(&self, cause: ResetCause, resets: u64) -> u64 {
+        let repeated = self.repeated_resets.iter().find(|(of, _)| *of == cause).map_or(0, |(_, more)| *more);
+        resets.saturating_sub(repeated).max(resets.min(1))
     }
 
     /// Returns the account's share of a kernel counter.

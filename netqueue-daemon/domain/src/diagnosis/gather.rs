@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Accepting, Elsewhere, Episode, Evidence, Group, Idle, Overflow, QueueFlow, Refusal, Stage, Subject,
-    Visibility, known, last_arrival, neighbours, software,
+    Accepting, Elsewhere, Episode, Evidence, Group, Overflow, QueueFlow, Refusal, Stage, Subject, Visibility,
+    known, last_arrival, neighbours,
 };
 use crate::{
     AccountKey, AccountView, AccountWindow, BesideCounter, Counts, DropCause, Endpoint, Event, LossReason,
@@ -124,8 +124,8 @@ impl AccountSources<'_> {
         });
         let longest = refusals.iter().map(|refusal| refusal.length).max();
         let peak = Some(account.traffic.accept_peak.window).filter(|peak| *peak > 0);
+        let stopped = self.past.and_then(|past| known::stopped(snapshot, account, past, self.window.0));
         let ages = self.events.iter().filter_map(|event| event.age);
-        let idle_limit = self.idle_limit().or_else(|| default_idle_limit(&listener.owner.as_ref()?.name));
         Evidence {
             flow,
             accept_peak: longest.max(peak),
@@ -137,7 +137,9 @@ impl AccountSources<'_> {
             bound_by: listener.bound_by,
             listen_argument: listener.listen_argument,
             settings: listener.settings,
-            owner: listener.owner,
+            // After a restart, connections to the earlier process are not those of the new one.
+            owner: stopped.as_ref().map_or(listener.owner, |stopped| stopped.owner.clone()),
+            stopped,
             owner_state: known::examined_owner(self.snapshot, account, self.window),
             closed: account.closed.is_some(),
             closed_at: account.closed,
@@ -145,9 +147,9 @@ impl AccountSources<'_> {
             counterfactual: overflow.and_then(|overflow| overflow.remedy()),
             group: self.group(overflows(&counts)),
             peers: peers(self.events),
-            reset_clients: reset_clients(self.events),
+            repeated_resets: repeated_resets(self.events),
             ages: ages.clone().min().zip(ages.max()),
-            idle_limit,
+            idle_limit: self.idle_limit(),
             syn_queue: account.queues.syn,
             deferred: deferred(snapshot, account.key.netns(), self.window.0),
             ..base
@@ -155,11 +157,11 @@ impl AccountSources<'_> {
     }
 
     /// Returns the idle time-out that was inferred for the server.
-    fn idle_limit(&self) -> Option<Idle> {
+    fn idle_limit(&self) -> Option<crate::IdleLimit> {
         let (AccountKey::Listener { at, .. } | AccountKey::Endpoint(at)) = self.account.key else {
             return None;
         };
-        self.snapshot.idle_limits.get(&(at.netns, at.port)).copied().map(Idle::Seen)
+        self.snapshot.idle_limits.get(&(at.netns, at.port)).copied()
     }
 
     /// Returns the packets that a full queue dropped.
@@ -265,10 +267,6 @@ fn deferred(snapshot: &Snapshot, netns: Netns, from: Timestamp) -> u64 {
     moved.iter().find(|moved| moved.counter == BesideCounter::DeferAcceptDrop).map_or(0, |moved| moved.by)
 }
 
-fn default_idle_limit(process: &str) -> Option<Idle> {
-    software::of(process)?.idle_seconds.map(Duration::from_secs).map(Idle::Default)
-}
-
 fn overflows(counts: &Counts) -> u64 {
     let full = counts.drops().filter(|(kind, _)| kind.cause() == DropCause::AcceptQueueFull);
     full.map(|(_, drops)| drops).sum()
@@ -298,15 +296,30 @@ fn peers(events: &[Event]) -> Vec<(IpAddr, u64)> {
     met
 }
 
-fn reset_clients(events: &[Event]) -> u64 {
-    let resets = events.iter().filter(|event| matches!(event.what, What::Reset(_)));
-    resets.filter_map(|event| event.peer.map(|peer| (peer.addr, peer.port))).collect::<HashSet<_>>().len()
-        as u64
+/// Returns, for each cause of resets, its events beyond the first of each client.
+fn repeated_resets(events: &[Event]) -> Vec<(ResetCause, u64)> {
+    let of = |event: &Event| match event.what {
+        What::Reset(cause) => event.peer.map(|peer| (cause, peer.addr, peer.port)),
+        What::Drop(_) => None,
+    };
+    let mut repeated: HashMap<ResetCause, u64> = HashMap::new();
+    let mut met = HashSet::new();
+    for client in events.iter().filter_map(of) {
+        if !met.insert(client) {
+            *repeated.entry(client.0).or_default() += 1;
+        }
+    }
+    repeated.into_iter().collect()
 }
 
+/// Returns whether nothing listens on the port: all that came was refused.
 fn is_closed_port(evidence: &Evidence) -> bool {
     matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
-        && evidence.resets(ResetCause::NoListener) == evidence.counts.reset_total()
+        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::Again]
+            .map(|cause| evidence.resets(cause))
+            .iter()
+            .sum::<u64>()
+            == evidence.counts.reset_total()
         && evidence.counts.drop_total() == 0
 }
 

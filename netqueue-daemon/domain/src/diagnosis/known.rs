@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Bound, ExaminedOwner, ListeningProcess, SysctlValues};
-use crate::{AccountKey, AccountView, LimitedBy, Listener, Snapshot, Sysctls, Timestamp, serves};
+use super::{Bound, ExaminedOwner, ListeningProcess, Stopped, SysctlValues};
+use crate::{
+    AccountKey, AccountView, AccountWindow, Endpoint, LimitedBy, Listener, Snapshot, Sysctls, Timestamp,
+    serves,
+};
 
 /// Age up to which the state of a process is its present state. Owners of waiting queues are examined every
 /// few seconds, less often where a scan of the host takes long.
@@ -58,8 +61,22 @@ pub(super) fn examined_owner(
 /// Returns the newest listener on the port of an endpoint. Resets of a listener's connections are
 /// charged to the endpoint that their packets came to.
 fn on_its_port<'a>(snapshot: &'a Snapshot, account: &AccountView) -> Option<&'a Arc<Listener>> {
-    let AccountKey::Endpoint(at) = account.key else { return None };
-    let takes = |key: &AccountKey| match key {
+    listeners_of(snapshot, account).filter_map(|account| account.listener.as_ref()).next_back()
+}
+
+/// Returns the listeners, closed ones included, that an endpoint's connections may have come from.
+fn listeners_of<'a>(
+    snapshot: &'a Snapshot,
+    account: &AccountView,
+) -> impl DoubleEndedIterator<Item = &'a AccountView> {
+    let endpoint = match account.key {
+        AccountKey::Endpoint(at) => Some(at),
+        AccountKey::Listener { .. }
+        | AccountKey::Ephemeral { .. }
+        | AccountKey::Other(_)
+        | AccountKey::Gone(_) => None,
+    };
+    let takes = move |key: &AccountKey, at: Endpoint| match key {
         AccountKey::Listener { at: place, .. } => {
             place.netns == at.netns
                 && place.port == at.port
@@ -70,9 +87,35 @@ fn on_its_port<'a>(snapshot: &'a Snapshot, account: &AccountView) -> Option<&'a 
         | AccountKey::Other(_)
         | AccountKey::Gone(_) => false,
     };
-    let listening =
-        snapshot.accounts.iter().filter(|account| takes(&account.key) && serves(account, at.addr));
-    listening.filter_map(|account| account.listener.as_ref()).next_back()
+    let accounts = snapshot.accounts.iter().map(|account| &**account);
+    accounts
+        .filter(move |account| endpoint.is_some_and(|at| takes(&account.key, at) && serves(account, at.addr)))
+}
+
+/// Returns the end of the server on an endpoint's port, if its last listener was closed from `from` on.
+/// A group of SO_REUSEPORT, or a server that is replaced without a gap, does not end with one listener.
+pub(super) fn stopped(
+    snapshot: &Snapshot,
+    account: &AccountView,
+    past: &AccountWindow,
+    from: Timestamp,
+) -> Option<Stopped> {
+    /// Time before the close of the listener in which a process that ends closes its connections.
+    const ENDING: Duration = Duration::from_secs(2);
+    let listeners = || listeners_of(snapshot, account);
+    let (closed, last) = listeners()
+        .filter_map(|listener| Some((listener.closed.filter(|closed| *closed >= from)?, listener)))
+        .max_by_key(|(closed, _)| *closed)?;
+    let open = || listeners().filter(|listener| listener.closed.is_none());
+    if open().any(|listener| listener.first_seen <= closed) {
+        return None;
+    }
+    Some(Stopped {
+        ago: snapshot.taken.since(closed),
+        owner: last.listener.as_ref().and_then(|listener| of(listener).owner),
+        reopened: open().next().is_some(),
+        since: account.counts.less(past.counts_at(closed.before(ENDING).max(from))),
+    })
 }
 
 fn of(listener: &Listener) -> Known {

@@ -19,8 +19,8 @@ pub use counterfactual::{
     Counterfactual, Episode, Overflow, QueueFlow, Refusal, Remedy, Stage, last_arrival,
 };
 pub use evidence::{
-    Bound, Elsewhere, Evidence, ExaminedOwner, Group, Idle, ListenerElsewhere, ListeningProcess, SysctlValues,
-    Visibility,
+    Bound, Elsewhere, Evidence, ExaminedOwner, Group, ListenerElsewhere, ListeningProcess, Stopped,
+    SysctlValues, Visibility,
 };
 pub use gather::evidence;
 pub use rule::{Finding, Need, Rule};

@@ -61,8 +61,6 @@ pub enum Need {
     Syncookies,
     /// tcp_synack_retries.
     SynackRetries,
-    /// Idle time after which the server closes connections.
-    IdleLimit,
     /// Senders of the packets.
     Peers,
 }
@@ -77,7 +75,6 @@ impl Need {
             Self::AbortOnOverflow => evidence.settings.abort_on_overflow.is_some(),
             Self::Syncookies => evidence.settings.syncookies.is_some(),
             Self::SynackRetries => evidence.settings.synack_retries.is_some(),
-            Self::IdleLimit => evidence.idle_limit.is_some(),
             Self::Peers => !evidence.peers.is_empty(),
         }
     }
@@ -92,7 +89,6 @@ impl Need {
             Self::AbortOnOverflow => "tcp_abort_on_overflow in that network namespace",
             Self::Syncookies => "tcp_syncookies in that network namespace",
             Self::SynackRetries => "tcp_synack_retries in that network namespace",
-            Self::IdleLimit => "the server's idle time-out",
             Self::Peers => "the senders of the packets",
         }
     }
@@ -100,7 +96,7 @@ impl Need {
     /// Returns whether a verdict is less certain without this evidence; a mere name changes nothing.
     const fn weighs(self) -> bool {
         match self {
-            Self::QueueFlow | Self::Refusals | Self::IdleLimit => true,
+            Self::QueueFlow | Self::Refusals => true,
             Self::Limit
             | Self::Owner
             | Self::AbortOnOverflow

@@ -33,7 +33,7 @@ pub(super) const FORGOTTEN: Experiment = Experiment {
     incident: "the server closes, and clients send on their connections when the kernel has forgotten them (tcp_fin_timeout=1); of one \
                server the listener is closed too",
     verdict: "the listener does not know these connections: nobody remembers any more whether they were closed, so it is not said; \
-              and nobody listens where the listener is gone",
+              and they belong to no connection where the listener is gone",
     provoke: Scenario::Inside(forgotten),
 };
 
@@ -102,11 +102,12 @@ fn forgotten(_: &LabSettings) -> Result<Expectation> {
         listeners: expected,
         resets: vec![
             (cause::UNKNOWN_CONNECTION, Amount::Exactly(2)),
-            (cause::NO_LISTENER, Amount::Exactly(2)),
+            (cause::NO_CONNECTION, Amount::Exactly(2)),
+            (cause::NO_LISTENER, Amount::Exactly(0)),
             (cause::AFTER_CLOSE, Amount::Exactly(0)),
             (cause::EXPIRED_HANDSHAKE, Amount::Exactly(0)),
         ],
-        reasons: vec![(cause::UNKNOWN_CONNECTION, reason::FLAGS), (cause::NO_LISTENER, reason::NO_SOCKET)],
+        reasons: vec![(cause::UNKNOWN_CONNECTION, reason::FLAGS), (cause::NO_CONNECTION, reason::NO_SOCKET)],
         open: vec![Box::new((listeners, clients))],
         ..Expectation::default()
     })

@@ -33,6 +33,13 @@ impl Established {
         Ok(Self { fake, answers, accepted, _listener: listener })
     }
 
+    /// Sends the same byte on each connection.
+    pub(super) fn send_data(&self) -> Result<()> {
+        self.answers.iter().try_for_each(|answer| {
+            self.fake.send(answer.to, answer.from, Segment::Data { ack: answer.sequence.wrapping_add(1) })
+        })
+    }
+
     /// Closes all connections on the server's side.
     pub(super) fn close_all(&mut self) {
         self.accepted.clear();

@@ -44,6 +44,7 @@ mod scan;
 mod silent_peers;
 mod somaxconn;
 mod starts;
+mod stray;
 mod switched_off;
 mod syn_time;
 mod twins;
@@ -113,6 +114,8 @@ pub(super) const ALL: &[Experiment] = &[
     silent_peers::HANDSHAKE_ABORTED,
     after_close::DATA_AFTER_CLOSE,
     after_close::FORGOTTEN,
+    stray::RESET_AGAIN,
+    stray::NO_CONNECTION,
     after_close::NO_FIN,
     silent_peers::KEEPALIVE_TIMEOUT,
     silent_peers::OUT_OF_MEMORY,

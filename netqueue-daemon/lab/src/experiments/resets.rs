@@ -167,7 +167,7 @@ fn dissolved(_: &LabSettings) -> Result<Expectation> {
 }
 
 /// Waits until the client's byte has arrived.
-fn wait_until_readable(server: &Socket) -> Result<()> {
+pub(super) fn wait_until_readable(server: &Socket) -> Result<()> {
     server.set_read_timeout(Some(PATIENCE))?;
     let mut byte = [std::mem::MaybeUninit::uninit()];
     match server.peek(&mut byte)? {

@@ -17,6 +17,8 @@ const LOOKS = {
   "reset unknown_connection": ["c7", 0],
   "reset expired_handshake": ["c2", 1],
   "reset no_listener": ["c4", 0],
+  "reset no_connection": ["c2", 2],
+  "reset reset_again": ["c6", 1],
   "reset after_close": ["c3", 2],
   "reset close_unread_data": ["c6", 0],
   "reset linger_zero": ["c5", 1],

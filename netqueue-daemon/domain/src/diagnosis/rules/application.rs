@@ -80,7 +80,7 @@ pub(super) const OUT_OF_MEMORY: Rule = Rule {
 };
 
 fn unread_data(evidence: &Evidence) -> Option<Finding> {
-    let resets = evidence.resets(ResetCause::CloseUnreadData);
+    let resets = evidence.resets_while_serving(ResetCause::CloseUnreadData);
     (resets > 0 && serves(evidence)).then(|| Finding {
         impact: Impact::Reset,
         affected: resets,

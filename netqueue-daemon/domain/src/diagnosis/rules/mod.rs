@@ -1,6 +1,7 @@
 //! Table of rules. Verdicts that rank equally are reported in its order.
 
 mod accept_queue;
+mod after_close;
 mod application;
 mod backlog;
 mod blind;
@@ -8,6 +9,7 @@ mod elsewhere;
 mod handshake;
 mod owner;
 mod resets;
+mod server_stopped;
 mod syn_queue;
 mod waiting;
 mod words;
@@ -29,9 +31,12 @@ pub const RULES: &[Rule] = &[
     syn_queue::LAST_QUARTER,
     syn_queue::ABSORBED,
     syn_queue::COOKIES_ALWAYS,
+    server_stopped::SERVER_STOPPED,
     resets::LISTENER_CLOSED,
-    resets::KEEPALIVE_RACE,
+    after_close::KEEPALIVE_RACE,
+    after_close::AFTER_CLOSE,
     resets::CLOSED_PORT,
+    resets::NO_CONNECTION,
     resets::UNKNOWN_CONNECTION,
     application::UNREAD_DATA,
     application::LINGER_ZERO,
@@ -41,6 +46,7 @@ pub const RULES: &[Rule] = &[
     syn_queue::OTHER_DROPS,
     handshake::ABORTED,
     handshake::RESET_BY_PEERS,
+    after_close::RESET_AGAIN,
     blind::BLIND,
 ];
 

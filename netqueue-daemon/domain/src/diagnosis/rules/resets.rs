@@ -1,13 +1,12 @@
-//! Resets that no queue caused: closed listeners and ports, keep-alive race, unknown connections.
+//! Resets that no queue caused: closed listeners and ports, unknown connections.
 
-use super::super::{Confidence, Evidence, Fact, Finding, Idle, Impact, Knob, Need, Rule, Subject, software};
+use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, Subject};
 use super::{
-    count,
+    after_close, count,
     elsewhere::with_neighbours,
-    fact,
-    words::{choose, number, range, who, who_first},
+    words::{choose, number, who_first},
 };
-use crate::{AccountKey, IdleLimit, ResetCause};
+use crate::{AccountKey, ResetCause};
 
 pub(super) const LISTENER_CLOSED: Rule = Rule {
     id: "listener_closed",
@@ -25,24 +24,6 @@ pub(super) const LISTENER_CLOSED: Rule = Rule {
     ],
 };
 
-pub(super) const KEEPALIVE_RACE: Rule = Rule {
-    id: "keepalive_race",
-    title: "keep-alive race: clients sent on connections that the server had just closed",
-    needs: &[Need::IdleLimit, Need::Owner, Need::Peers],
-    evaluate: keepalive_race,
-    causes: &[],
-    advice: &[
-        "Let the client close idle connections before the server does: set its idle time-out (idleConnTimeout, keepAliveTimeout, \
-         maxIdleTime ..) some seconds below the server's.",
-        "Let the client retry an idempotent request that failed on a reused connection.",
-        "This is not a queue problem: no backlog, no somaxconn and no tcp_* queue setting changes it.",
-    ],
-    check_next: &[
-        "Read the server's idle time-out and its maximum of requests per connection (keepalive_requests): both close connections.",
-        "Read for how long the client's pool keeps idle connections.",
-    ],
-};
-
 pub(super) const CLOSED_PORT: Rule = Rule {
     id: "closed_port",
     title: "connections to a closed port",
@@ -56,6 +37,21 @@ pub(super) const CLOSED_PORT: Rule = Rule {
     check_next: &[
         "Identify the clients: the peers in the evidence and in the events.",
         "Run ss -lnt in that network namespace: it shows what listens, and on which address.",
+    ],
+};
+
+pub(super) const NO_CONNECTION: Rule = Rule {
+    id: "no_connection",
+    title: "segments of connections that do not exist here",
+    needs: &[Need::Peers],
+    evaluate: no_connection,
+    causes: &[],
+    advice: &[
+        "This is not a refused connect: nobody asked for a connection. No queue and no backlog setting changes it.",
+    ],
+    check_next: &[
+        "Identify the senders: the peers in the evidence and in the events. One balancer, one server, or many clients?",
+        "Check whether a process on that port ended, or an address moved to or from this host, shortly before.",
     ],
 };
 
@@ -106,107 +102,11 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-fn keepalive_race(evidence: &Evidence) -> Option<Finding> {
-    let raced = evidence.resets(ResetCause::AfterClose);
-    // On a port that connections leave from, this host was the client and closed first: nobody is harmed.
-    if raced == 0 || !serves(evidence) {
-        return None;
-    }
-    let late = evidence.resets(ResetCause::UnknownConnection);
-    let known = evidence.software().and_then(software::of);
-    let idle = evidence.idle_limit.map(idle_words);
-    let closes = idle.as_ref().map_or("", |idle| &idle.closes);
-    let client = Knob {
-        name: "the client's idle time-out".to_owned(),
-        set_by: "the client's connection pool".to_owned(),
-        current: None,
-        proposed: idle
-            .as_ref()
-            .map_or("below the server's".to_owned(), |idle| format!("below {} s", idle.least)),
-    };
-    let server = known.map(|known| Knob {
-        name: format!("the idle time-out of {}", known.names[0]),
-        set_by: known.idle_set_by.to_owned(),
-        current: idle.as_ref().map(|idle| format!("{} s", idle.least)),
-        proposed: "above that of the clients, if theirs cannot be changed".to_owned(),
-    });
-    Some(Finding {
-        impact: Impact::Reset,
-        affected: raced + late,
-        confidence: Confidence::High,
-        summary: format!(
-            "{} from {} reached {} after it had closed the {}.{closes}",
-            number(raced + late, "packet"),
-            choose(raced + late, "a client", "clients"),
-            who(evidence),
-            choose(raced + late, "connection", "connections")
-        ),
-        clients_see: "\"connection reset by peer\" or end of file on the first request after a pause"
-            .to_owned(),
-        facts: [
-            vec![
-                count("resets_after_close", raced, "resets"),
-                count("resets_of_unknown_connections", late, "resets"),
-            ],
-            evidence.idle_limit.map_or(Vec::new(), idle_facts),
-        ]
-        .concat(),
-        advice: Vec::new(),
-        knobs: [client].into_iter().chain(server).collect(),
-    })
-}
-
-/// Idle time-out of a server in words.
-struct IdleWords {
-    /// Sentence about when the server closes connections.
-    closes: String,
-    /// Seconds for which a connection may certainly be idle.
-    least: String,
-}
-
-fn idle_words(idle: Idle) -> IdleWords {
-    match idle {
-        Idle::Seen(IdleLimit { least, most, connections }) => IdleWords {
-            closes: format!(
-                " It closes connections that have been idle for {} (seen on {}).",
-                range(least, most),
-                number(connections.into(), "connection")
-            ),
-            least: format!("{:.1}", least.as_secs_f64()),
-        },
-        Idle::Default(after) => IdleWords {
-            closes: format!(
-                " By default it closes connections that have been idle for {:.0} s.",
-                after.as_secs_f64()
-            ),
-            least: format!("{:.0}", after.as_secs_f64()),
-        },
-    }
-}
-
-fn idle_facts(idle: Idle) -> Vec<Fact> {
-    match idle {
-        Idle::Seen(IdleLimit { least, most, connections }) => vec![
-            fact("server_idle_limit_at_least", least.as_secs_f64(), "s"),
-            fact("server_idle_limit_at_most", most.as_secs_f64(), "s"),
-            count("idle_connections_it_closed", connections.into(), "connections"),
-        ],
-        Idle::Default(after) => vec![fact("server_idle_limit_by_default", after.as_secs_f64(), "s")],
-    }
-}
-
 fn closed_port(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::NoListener);
     if resets == 0 || !serves(evidence) {
         return None;
     }
-    let clients = match evidence.peers.as_slice() {
-        [] => String::new(),
-        [(one, _)] => format!(" from {one}"),
-        [(most, times), others @ ..] => {
-            format!(" from {} addresses ({most} has the most events: {times})", others.len() + 1)
-        }
-    };
     let ports = match (evidence.port(), evidence.ports) {
         (Some(port), _) => format!("port {port}, where"),
         (None, 0 | 1) => "a port on which".to_owned(),
@@ -218,8 +118,9 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
         confidence: Confidence::High,
         summary: with_neighbours(
             format!(
-                "{}{clients} reached {ports} nothing listens; {} answered with a reset.",
-                number(resets, "packet"),
+                "{}{} reached {ports} nothing listens; {} answered with a reset.",
+                number(resets, "SYN"),
+                senders(evidence),
                 choose(resets, "it was", "each was")
             ),
             evidence,
@@ -235,14 +136,74 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Names the senders of the packets: ` from 192.0.2.1`.
+fn senders(evidence: &Evidence) -> String {
+    match evidence.peers.as_slice() {
+        [] => String::new(),
+        [(one, _)] => format!(" from {one}"),
+        [(most, times), others @ ..] => {
+            format!(" from {} addresses ({most} has the most events: {times})", others.len() + 1)
+        }
+    }
+}
+
+fn no_connection(evidence: &Evidence) -> Option<Finding> {
+    let resets = evidence.resets_while_serving(ResetCause::NoConnection);
+    let at_client = matches!(evidence.subject, Subject::Account(_, AccountKey::Ephemeral { .. }));
+    if resets == 0 || !(at_client || serves(evidence)) {
+        return None;
+    }
+    let place = match (evidence.port(), evidence.ports) {
+        (Some(port), _) => format!("port {port}, where nothing listens,"),
+        (None, ports) if ports > 1 => format!("{ports} ports on which nothing listens"),
+        (None, _) if at_client => {
+            choose(resets, "a client port of this host", "client ports of this host").to_owned()
+        }
+        (None, _) => "a port on which nothing listens".to_owned(),
+    };
+    let advice = if at_client {
+        [
+            "Behind DNAT (Kubernetes services), conntrack calls some segments INVALID and does not translate them back: drop INVALID \
+             packets in the firewall, or set net.netfilter.nf_conntrack_tcp_be_liberal=1.",
+            "Else look for an asymmetric path, or for a server that still sends on connections that this host closed long ago.",
+        ]
+    } else {
+        [
+            "If a process on that port ended, its clients still send: drain connections before a stop. They reconnect by themselves.",
+            "If none ever listened there, a load balancer, IPVS or NAT sends packets of existing connections here, or has forgotten \
+             where they belong.",
+        ]
+    };
+    Some(Finding {
+        impact: Impact::Reset,
+        affected: evidence.reset_clients(ResetCause::NoConnection, resets),
+        confidence: Confidence::Medium,
+        summary: format!(
+            "{} (no SYN){} reached {place} but {} to no connection; {} answered with a reset.",
+            number(resets, "segment"),
+            senders(evidence),
+            choose(resets, "belongs", "belong"),
+            choose(resets, "it was", "each was")
+        ),
+        clients_see: "\"connection reset by peer\" on a connection that seemed open".to_owned(),
+        facts: vec![
+            count("resets", resets, "resets"),
+            count("ports", evidence.ports, "ports"),
+            count("addresses", evidence.peers.len() as u64, "peers"),
+        ],
+        advice: advice.map(str::to_owned).into(),
+        knobs: Vec::new(),
+    })
+}
+
 fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
     let resets = evidence.resets(ResetCause::UnknownConnection);
-    if resets == 0 || keepalive_race(evidence).is_some() {
+    if resets == 0 || after_close::is_told(evidence) {
         return None;
     }
     Some(Finding {
         impact: Impact::Reset,
-        affected: resets,
+        affected: evidence.reset_clients(ResetCause::UnknownConnection, resets),
         confidence: Confidence::Medium,
         summary: format!(
             "{} reached the listener but belonged to no connection that this host has state for; {} answered with a reset.",

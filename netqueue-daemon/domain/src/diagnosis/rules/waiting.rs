@@ -19,9 +19,7 @@ pub(super) const WAITING: Rule = Rule {
     evaluate: unaccepted,
     causes: &[],
     advice: &["Do not raise the backlog: there is room, and more clients would wait."],
-    check_next: &[
-        "Read netqueue_accept_queue_length and netqueue_accept_wait_seconds of this listener.",
-    ],
+    check_next: &["Read netqueue_accept_queue_length and netqueue_accept_wait_seconds of this listener."],
 };
 
 fn unaccepted(evidence: &Evidence) -> Option<Finding> {

@@ -180,7 +180,11 @@ fn a_keep_alive_race_is_no_queue_problem_and_tells_the_clients_time_out() {
     let evidence = Evidence {
         subject: endpoint(),
         owner: nginx(),
-        idle_limit: Some(Idle::Default(Duration::from_secs(65))),
+        idle_limit: Some(IdleLimit {
+            least: Duration::from_millis(4_950),
+            most: Duration::from_millis(5_080),
+            connections: 7,
+        }),
         ..charged(both(resets(ResetCause::AfterClose, 30), resets(ResetCause::UnknownConnection, 4)))
     };
     let verdict = first(&evidence);
@@ -188,25 +192,13 @@ fn a_keep_alive_race_is_no_queue_problem_and_tells_the_clients_time_out() {
         (verdict.rule, verdict.affected, verdict.confidence),
         ("keepalive_race", 34, Confidence::High)
     );
-    assert_eq!(verdict.knobs[0].proposed, "below 65 s");
+    assert_eq!(verdict.knobs[0].proposed, "below 5.0 s");
     assert!(verdict.advice.iter().any(|advice| advice.contains("not a queue problem")));
-    let seen =
-        IdleLimit { least: Duration::from_millis(4_950), most: Duration::from_millis(5_080), connections: 7 };
-    let told_otherwise = first(&Evidence { idle_limit: Some(Idle::Seen(seen)), ..evidence.clone() });
-    assert!(
-        told_otherwise.summary.contains("5.0 to 5.1 s (seen on 7 connections)"),
-        "{}",
-        told_otherwise.summary
-    );
-    assert_eq!(told_otherwise.knobs[0].proposed, "below 5.0 s");
+    assert!(verdict.summary.contains("5.0 to 5.1 s (seen on 7 connections)"), "{}", verdict.summary);
     assert_eq!(rules(&evidence), ["keepalive_race"], "the late ones are the same race");
     let unknown = first(&Evidence { idle_limit: None, ..evidence });
-    assert_eq!(
-        (unknown.confidence, unknown.missing.len()),
-        (Confidence::Medium, 2),
-        "and it says so: {:?}",
-        unknown.missing
-    );
+    assert_eq!((unknown.rule, unknown.confidence), ("after_close", Confidence::Medium));
+    assert!(unknown.knobs.is_empty(), "no time-out was measured: {:?}", unknown.knobs);
 }
 
 #[test]
@@ -214,6 +206,8 @@ fn each_other_reset_has_its_verdict() {
     for (cause, rule) in [
         (ResetCause::ListenerClosed, "listener_closed"),
         (ResetCause::NoListener, "closed_port"),
+        (ResetCause::NoConnection, "no_connection"),
+        (ResetCause::AfterClose, "after_close"),
         (ResetCause::CloseUnreadData, "unread_data"),
         (ResetCause::LingerZero, "linger_zero"),
         (ResetCause::UnknownConnection, "unknown_connection"),
@@ -225,6 +219,61 @@ fn each_other_reset_has_its_verdict() {
         let verdict = first(&Evidence { subject: endpoint(), ..charged(resets(cause, 5)) });
         assert_eq!((verdict.rule, verdict.impact, verdict.affected), (rule, Impact::Reset, 5));
     }
+}
+
+#[test]
+fn segments_of_no_connection_at_a_client_are_told() {
+    let key = AccountKey::Ephemeral { netns: at().netns, addr: at().addr };
+    let verdict = first(&Evidence {
+        subject: Subject::Account(AccountId(3), key),
+        ..charged(resets(ResetCause::NoConnection, 40))
+    });
+    assert_eq!((verdict.rule, verdict.affected), ("no_connection", 40));
+    assert!(verdict.advice[0].contains("nf_conntrack_tcp_be_liberal"), "{:?}", verdict.advice);
+    assert!(!verdict.clients_see.contains("refused"), "{}", verdict.clients_see);
+}
+
+#[test]
+fn a_killed_server_is_one_story() {
+    let before = resets(ResetCause::AfterClose, 3);
+    let since = both(
+        both(resets(ResetCause::CloseUnreadData, 4), resets(ResetCause::NoConnection, 8)),
+        both(resets(ResetCause::NoListener, 2), resets(ResetCause::Again, 9)),
+    );
+    let stopped = Stopped { ago: Duration::from_secs(30), owner: nginx(), reopened: false, since };
+    let killed = Evidence {
+        subject: endpoint(),
+        owner: nginx(),
+        stopped: Some(stopped),
+        ..charged(both(before, since))
+    };
+    let verdicts = evaluate([&killed]);
+    let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.rule, verdict.affected)).collect();
+    assert_eq!(
+        told,
+        [("server_stopped", 12), ("after_close", 3), ("closed_port", 2), ("reset_again", 0)],
+        "what was before is told apart"
+    );
+    assert!(verdicts[0].summary.starts_with("nginx (pid 812) closed its listener 30 s ago; 12 connections"));
+}
+
+#[test]
+fn what_follows_a_reset_is_absorbed_and_the_first_cause_comes_first() {
+    let counts = both(resets(ResetCause::CloseUnreadData, 5), resets(ResetCause::Again, 65));
+    let evidence = Evidence { subject: endpoint(), ..charged(counts) };
+    assert_eq!(rules(&evidence), ["unread_data", "reset_again"]);
+    let last = evaluate([&evidence]).pop().expect("two");
+    assert_eq!((last.impact, last.affected), (Impact::Absorbed, 0));
+}
+
+#[test]
+fn clients_that_were_reset_more_than_once_count_once() {
+    let evidence = Evidence {
+        subject: endpoint(),
+        repeated_resets: vec![(ResetCause::UnknownConnection, 60)],
+        ..charged(resets(ResetCause::UnknownConnection, 65))
+    };
+    assert_eq!(first(&evidence).affected, 5);
 }
 
 #[test]

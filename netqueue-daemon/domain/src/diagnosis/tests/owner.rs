@@ -47,13 +47,12 @@ fn in_cgroup(cgroup: CgroupState) -> OwnerState {
     OwnerState { cgroup, place: Some(Arc::new(place)), ..state(vec![process(468)]) }
 }
 
-/// Creates evidence of gunicorn, which accepted nothing and turned away 12 clients.
-fn stalled(state: OwnerState, ongoing: bool) -> Evidence {
+/// Creates evidence of gunicorn, which turned away 12 clients.
+fn examined(state: OwnerState, ongoing: bool) -> Evidence {
     let examined = ExaminedOwner { state: Arc::new(state), ongoing, wall_clock: WallClock::default() };
     Evidence {
         owner: Some(ListeningProcess { name: Arc::from("gunicorn"), pid: 468, unit: None }),
         owner_state: Some(examined),
-        not_accepting_for: Some(Duration::from_secs(12)),
         backlog: Some(4),
         bound_by: None,
         counterfactual: answer(backlog(16), 12),
@@ -61,9 +60,15 @@ fn stalled(state: OwnerState, ongoing: bool) -> Evidence {
     }
 }
 
+/// Creates evidence of gunicorn, which accepted nothing for 30 s.
+fn unaccepted(state: OwnerState, ongoing: bool) -> Evidence {
+    let evidence = examined(state, ongoing);
+    if ongoing { stalls(30, 5, evidence) } else { stalled(30, 5, evidence) }
+}
+
 #[test]
 fn a_stopped_process_is_said_to_be_stopped_and_the_advice_lets_it_go_on() {
-    let verdict = first(&stalled(state(vec![stopped(468)]), true));
+    let verdict = first(&unaccepted(state(vec![stopped(468)]), true));
     assert_eq!(
         verdict.summary,
         "gunicorn (pid 468) is stopped (SIGSTOP): it accepted nothing for 12.0 s while its accept queue (backlog 4) was full; the \
@@ -75,7 +80,7 @@ fn a_stopped_process_is_said_to_be_stopped_and_the_advice_lets_it_go_on() {
 
 #[test]
 fn what_is_over_is_said_in_the_past_with_its_time() {
-    let verdict = first(&stalled(state(vec![stopped(468)]), false));
+    let verdict = first(&unaccepted(state(vec![stopped(468)]), false));
     let begins = "gunicorn (pid 468) was stopped (SIGSTOP) at 03:12:07 UTC: it accepted nothing";
     assert!(verdict.summary.starts_with(begins), "{}", verdict.summary);
 }
@@ -83,7 +88,7 @@ fn what_is_over_is_said_in_the_past_with_its_time() {
 #[test]
 fn a_process_without_a_descriptor_left_is_told_to_get_more_or_to_take_fewer_connections() {
     let full = ProcessState { open_files: Some(1024), ..process(468) };
-    let verdict = first(&stalled(state(vec![full]), true));
+    let verdict = first(&unaccepted(state(vec![full]), true));
     let begins = "gunicorn (pid 468) has no descriptor left (open files 1024 of 1024: accept() fails with EMFILE): it accepted";
     assert!(verdict.summary.starts_with(begins), "{}", verdict.summary);
     let [knob] = verdict.knobs.as_slice() else { panic!("{:?}", verdict.knobs) };
@@ -97,7 +102,7 @@ fn a_process_without_a_descriptor_left_is_told_to_get_more_or_to_take_fewer_conn
 #[test]
 fn where_nothing_is_found_the_advice_says_what_was_ruled_out() {
     let cgroup = CgroupState { quota: Some(CpuQuota::Unlimited), ..CgroupState::default() };
-    let verdict = first(&stalled(OwnerState { cgroup, ..state(vec![process(468)]) }, true));
+    let verdict = first(&unaccepted(OwnerState { cgroup, ..state(vec![process(468)]) }, true));
     assert!(verdict.summary.starts_with("gunicorn (pid 468) accepted nothing"), "{}", verdict.summary);
     let ruled_out = "its state is S (sleeping), 12 of 1024 files are open, its cgroup is not throttled.";
     assert!(verdict.advice[0].contains(ruled_out), "{:?}", verdict.advice);
@@ -110,9 +115,8 @@ fn a_slow_process_under_a_quota_is_said_to_be_throttled_before_its_rates() {
     let cgroup =
         CgroupState { throttling, quota: Some(HALF), cpu_pressure: Some(80), ..CgroupState::default() };
     let evidence = Evidence {
-        not_accepting_for: None,
         counterfactual: answer(Remedy::Faster { arrivals: 340.0, accepts: 210.0 }, 7800),
-        ..stalled(in_cgroup(cgroup), true)
+        ..examined(in_cgroup(cgroup), true)
     };
     let verdict = first(&evidence);
     let begins = "gunicorn (pid 468) is throttled (in 31 of 40 periods: cpu.max 0.5 CPU). No backlog would";
@@ -124,7 +128,7 @@ fn a_slow_process_under_a_quota_is_said_to_be_throttled_before_its_rates() {
 
 #[test]
 fn some_of_the_processes_that_share_a_listener_are_not_all() {
-    let said = |state| first(&stalled(state, true)).summary;
+    let said = |state| first(&unaccepted(state, true)).summary;
     let one = said(state(vec![process(468), stopped(470), process(471)]));
     let begins = "1 of the 3 processes that share the listener, gunicorn (pid 470), is stopped (SIGSTOP): the server accepted";
     assert!(one.starts_with(begins), "{one}");
@@ -162,7 +166,7 @@ fn each_hindrance_has_its_sentence_and_its_advice() {
     let mut text = String::new();
     for (name, state) in cases {
         for ongoing in [true, false] {
-            let verdict = first(&stalled(state.clone(), ongoing));
+            let verdict = first(&unaccepted(state.clone(), ongoing));
             text += &format!("--- {name}, {}\n", if ongoing { "going on" } else { "over" });
             text += &format!("{}\nADVICE {}\n", verdict.summary, verdict.advice[0]);
         }

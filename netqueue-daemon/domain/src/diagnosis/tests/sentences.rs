@@ -108,7 +108,25 @@ fn cases(rule: &str) -> Cases {
             cases
         }
         "keepalive_race" => keepalive_race(),
+        "server_stopped" => [(1, false), (2, true)]
+            .map(|(n, reopened)| {
+                let counts =
+                    both(resets(ResetCause::CloseUnreadData, 1), resets(ResetCause::NoConnection, n - 1));
+                let (ago, since) = (Duration::from_secs(42 * n * n), counts);
+                let stopped = Some(Stopped { ago, owner: nginx(), reopened, since });
+                let name = format!("{n} affected{}", if reopened { ", listens again" } else { "" });
+                (name, Evidence { stopped, ..with_owner(endpoint(), counts) })
+            })
+            .into(),
+        "after_close" => {
+            let raced = |n| with_owner(endpoint(), resets(ResetCause::AfterClose, n));
+            let mut cases = for_each(raced);
+            cases.push(("2 affected, process unknown".to_owned(), Evidence { owner: None, ..raced(2) }));
+            cases
+        }
         "closed_port" => closed_port(),
+        "no_connection" => no_connection(),
+        "reset_again" => of_resets(ResetCause::Again),
         "unread_data" => of_resets(ResetCause::CloseUnreadData),
         "linger_zero" => of_resets(ResetCause::LingerZero),
         "unknown_connection" => of_resets(ResetCause::UnknownConnection),
@@ -324,14 +342,13 @@ fn keepalive_race() -> Cases {
         |n, idle_limit| Evidence { idle_limit, ..with_owner(endpoint(), resets(ResetCause::AfterClose, n)) };
     let seen = |n: u32| {
         let least = Duration::from_millis(4_950);
-        Idle::Seen(IdleLimit { least, most: least + Duration::from_millis(130) * (n - 1), connections: n })
+        IdleLimit { least, most: least + Duration::from_millis(130) * (n - 1), connections: n }
     };
     let mut cases = for_each(|n| raced(n, Some(seen(n as u32))));
-    cases.push(("2 affected, time-out by default".to_owned(), {
-        raced(2, Some(Idle::Default(Duration::from_secs(75))))
-    }));
-    let unknown = Evidence { owner: None, ..raced(2, None) };
-    cases.push(("2 affected, neither time-out nor process known".to_owned(), unknown));
+    cases.push((
+        "2 affected, process unknown".to_owned(),
+        Evidence { owner: None, ..raced(2, Some(seen(3))) },
+    ));
     cases
 }
 
@@ -354,6 +371,22 @@ fn closed_port() -> Cases {
     let scan =
         Evidence { subject: Subject::Namespace(at().netns), ports: 12, peers: Vec::new(), ..refused(12) };
     cases.push(("12 affected, 12 ports, peers unknown".to_owned(), scan));
+    cases
+}
+
+fn no_connection() -> Cases {
+    let strays = |n| with_owner(endpoint(), resets(ResetCause::NoConnection, n));
+    let at_client = |n| Evidence {
+        subject: Subject::Account(
+            AccountId(3),
+            AccountKey::Ephemeral { netns: at().netns, addr: IpAddr::from([192, 0, 2, 9]) },
+        ),
+        ..strays(n)
+    };
+    let mut cases = for_each(strays);
+    cases.extend([1, 2].map(|n| (format!("{n} affected at a client"), at_client(n))));
+    let many = Evidence { subject: Subject::Namespace(at().netns), ports: 12, peers: peers(2), ..strays(12) };
+    cases.push(("12 affected, 12 ports, 2 peers".to_owned(), many));
     cases
 }
 

@@ -1,0 +1,76 @@
+//! Resets of connections whose server ended.
+
+use std::time::Duration;
+
+use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule, Stopped};
+use super::{
+    count, fact,
+    words::{choose, number, who_first},
+};
+use crate::ResetCause;
+
+pub(super) const SERVER_STOPPED: Rule = Rule {
+    id: "server_stopped",
+    title: "the server closed its listener, and its connections were reset",
+    needs: &[Need::Owner, Need::Peers],
+    evaluate: server_stopped,
+    causes: &[],
+    advice: &[
+        "If it was stopped or deployed, drain it first: take it out of the load balancer, let its requests finish, then stop it.",
+        "If nobody stopped it, look for a crash or a kill by lack of memory.",
+    ],
+    check_next: &[
+        "Read journalctl and dmesg at that time: an exit status, \"Killed\", \"Out of memory\", a deployment.",
+        "Check that something listens on the port again: ss -lntp in that network namespace.",
+    ],
+};
+
+/// Causes of resets that the end of a process has: when it closes, and when its clients speak next.
+const CAUSES: [ResetCause; 4] = [
+    ResetCause::CloseUnreadData,
+    ResetCause::AfterClose,
+    ResetCause::NoConnection,
+    ResetCause::UnknownConnection,
+];
+
+fn server_stopped(evidence: &Evidence) -> Option<Finding> {
+    let Stopped { ago, reopened, .. } = evidence.stopped.as_ref()?;
+    let of = |cause| evidence.reset_clients(cause, evidence.resets_by_stop(cause));
+    let connections = CAUSES.map(of).iter().sum();
+    if connections == 0 {
+        return None;
+    }
+    let again = if *reopened { " Something listens there again." } else { "" };
+    Some(Finding {
+        impact: Impact::Reset,
+        affected: connections,
+        confidence: Confidence::High,
+        summary: format!(
+            "{} closed its listener {} ago; {} {} reset then or when {} spoke next.{again}",
+            who_first(evidence),
+            time(*ago),
+            number(connections, "connection"),
+            choose(connections, "was", "were"),
+            choose(connections, "its client", "their clients")
+        ),
+        clients_see: if *reopened {
+            "\"connection reset by peer\"; new connections are accepted"
+        } else {
+            "\"connection reset by peer\", then \"connection refused\""
+        }
+        .to_owned(),
+        facts: vec![
+            count("connections_reset", connections, "clients"),
+            count("with_unread_data", of(ResetCause::CloseUnreadData), "clients"),
+            fact("listener_closed_ago", ago.as_secs_f64(), "s"),
+        ],
+        advice: Vec::new(),
+        knobs: Vec::new(),
+    })
+}
+
+/// Formats the time since an event: seconds up to two minutes, then minutes.
+fn time(ago: Duration) -> String {
+    let seconds = ago.as_secs();
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+}
