@@ -41,8 +41,8 @@ pub struct ProcessState {
     pub pid: u32,
     /// Name of the process.
     pub name: String,
-    /// Activity of the main thread: `running`, `sleeping`, `blocked` (uninterruptible), `stopped`, `traced`,
-    /// `ended` or `other`.
+    /// Activity of the main thread.
+    /// `running`, `sleeping`, `blocked` (uninterruptible), `stopped`, `traced`, `ended` or `other`.
     pub activity: Option<String>,
     /// Start of the series of examinations that found this activity, RFC 3339.
     pub since: String,

@@ -1,5 +1,5 @@
-//! State of the processes that should accept: examined while connections wait for accept(), so that a verdict
-//! names what keeps a process from accepting instead of listing what may.
+//! State of the processes that should accept, examined while connections wait for accept().
+//! With it a verdict names what keeps a process from accepting instead of listing what may.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{CgroupInfo, Timestamp};
 
 /// Share of throttled periods from which the quota is what slows a process, in percent.
 const MUCH_THROTTLED: u64 = 20;
-/// Share of time in which runnable tasks waited for a CPU that is more than an ordinary queue, in percent.
+/// Share of time in which runnable tasks wait for a CPU that is more than ordinary, in percent.
 const HIGH_PRESSURE: u32 = 50;
 /// Age up to which an OOM kill explains a process that does not accept.
 const OOM_MATTERS: Duration = Duration::from_secs(900);

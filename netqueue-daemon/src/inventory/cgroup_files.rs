@@ -1,5 +1,5 @@
-//! Files of a process's cgroup: quota, throttling, freezer, OOM kills, pressure. Version 2, and version 1 where
-//! the controller is there.
+//! Files of a process's cgroup: quota, throttling, freezer, OOM kills, pressure.
+//! Version 2, and version 1 where the controller is there.
 
 use std::{
     fs,
@@ -61,8 +61,8 @@ impl CgroupFiles {
         Some(Reading { directory, quota, throttling, frozen, oom_kills, cpu_pressure })
     }
 
-    /// Finds the directory of the process's cgroup in the hierarchy of a controller, or of version 2 if that is
-    /// empty. The directory must have `file`.
+    /// Finds the directory of the process's cgroup in the hierarchy of a controller.
+    /// An empty controller is version 2. The directory must have `file`.
     fn find(&self, lines: &str, init: &str, controller: &str, file: &str) -> Option<PathBuf> {
         let line = |lines: &str| {
             lines.lines().find_map(|line| {
@@ -83,7 +83,7 @@ impl CgroupFiles {
     }
 }
 
-/// Returns the path from the root of the hierarchy, and true if it leads out of the reader's cgroup namespace.
+/// Returns the path from the root of the hierarchy, and true if it is outside the reader's namespace.
 /// The kernel then shows it with `/..` for each level between; PID 1's path has as many as lead to the root.
 fn from_root<'a>(path: &'a str, init: Option<&str>) -> Option<(&'a str, bool)> {
     let levels = |path: &str| path.split('/').skip(1).take_while(|part| *part == "..").count();

@@ -40,8 +40,8 @@ const COMPARABLE: Duration = Duration::from_secs(30);
 pub(super) struct OwnerProbe {
     proc: PathBuf,
     cgroups: CgroupFiles,
-    /// True if the size of a directory of descriptors is their number (fs/proc/fd.c `proc_fd_getattr`, since
-    /// Linux 6.2; 0 before).
+    /// True if the size of a directory of descriptors is their number.
+    /// It is since Linux 6.2 (fs/proc/fd.c `proc_fd_getattr`), and 0 before.
     sized: bool,
     last: Option<Instant>,
     /// Sockets whose accept queues were not empty at the last scan.

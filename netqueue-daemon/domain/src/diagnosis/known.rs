@@ -8,8 +8,8 @@ use crate::{
     serves,
 };
 
-/// Age up to which the state of a process is its present state. Owners of waiting queues are examined every
-/// few seconds, less often where a scan of the host takes long.
+/// Age up to which the state of a process is its present state.
+/// Owners of waiting queues are examined every few seconds, less often where a scan of the host takes long.
 const PRESENT: Duration = Duration::from_secs(15);
 /// Time without a hindrance after which an earlier one no longer explains why connections wait.
 const FREE: Duration = Duration::from_secs(60);

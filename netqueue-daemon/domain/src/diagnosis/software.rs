@@ -11,8 +11,8 @@ pub(super) struct Software {
     pub(super) backlog_set_by: &'static str,
     /// Setting of the idle time-out.
     pub(super) idle_set_by: &'static str,
-    /// Setting of the program's own limit of connections, with its default; at the limit it stops accepting, or
-    /// accepts and serves later.
+    /// Setting of the program's own limit of connections, with its default.
+    /// At the limit it stops accepting, or accepts and serves later.
     pub(super) connections_set_by: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! Servers that do not accept for a reason that netqueue must name: it examines them while clients wait.
+//! Servers that do not accept for a reason that netqueue must name.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,5 +1,5 @@
-//! Findings about the process that should accept: what keeps it from that, what was ruled out, and the advice
-//! that follows. The rules about full and waiting accept queues share them.
+//! Findings about the process that should accept: what hinders it, what was ruled out, and advice.
+//! The rules about full and waiting accept queues share them.
 
 use super::{
     super::{Evidence, ExaminedOwner, Fact, Knob, software},
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::{Activity, Hindrance, OwnerState, ProcessState, Runtime};
 
-/// Returns the clause about what keeps the process from accepting, if that was found. It begins a sentence
-/// and has no full stop: "gunicorn (pid 468) is stopped (SIGSTOP)".
+/// Returns the clause about what keeps the process from accepting, if that was found.
+/// It begins a sentence and has no full stop: "gunicorn (pid 468) is stopped (SIGSTOP)".
 pub(super) fn said(evidence: &Evidence) -> Option<String> {
     let examined = evidence.owner_state.as_ref()?;
     let hindrance = *examined.state.hindrances().first()?;
     Some(clause(evidence, examined, hindrance))
 }
 
-/// Names the process at the beginning of a sentence, after what was found: "gunicorn (pid 468) is stopped
-/// (SIGSTOP): it". A want of CPU slows a process and does not keep it from accepting anything.
+/// Names the process at the beginning of a sentence, after what was found.
+/// "gunicorn (pid 468) is stopped (SIGSTOP): it". A want of CPU slows a process and does not keep it from accepting anything.
 pub(super) fn subject(evidence: &Evidence) -> String {
     let found = evidence.owner_state.as_ref().and_then(|examined| {
         let hindrance = *examined.state.hindrances().first()?;
@@ -46,7 +46,7 @@ pub(super) fn advice(evidence: &Evidence) -> Vec<String> {
     found.iter().map(|hindrance| remedy(evidence, examined, *hindrance)).chain(remaining).collect()
 }
 
-/// Returns what to do about what was found, and nothing else: for a process that does accept, if slowly.
+/// Returns what to do about what was found, for a process that does accept, if slowly.
 pub(super) fn advice_if_found(evidence: &Evidence) -> Vec<String> {
     let found = said(evidence).map(|_| advice(evidence)).unwrap_or_default();
     let own = own_limit(evidence).filter(|_| found.is_empty());
@@ -181,7 +181,7 @@ fn clause(evidence: &Evidence, examined: &ExaminedOwner, hindrance: Hindrance) -
     }
 }
 
-/// Names the processes of which a hindrance holds, at the beginning of a sentence; true if they are many.
+/// Names the processes of which a hindrance holds, to begin a sentence; true if they are many.
 fn which(evidence: &Evidence, state: &OwnerState, hindrance: Hindrance) -> (String, bool) {
     let hindered: Vec<&ProcessState> = state.hindered(hindrance).collect();
     let [first, more @ ..] = hindered.as_slice() else { return (who_first(evidence), false) };
