@@ -5,6 +5,7 @@ mod after_close;
 mod application;
 mod blind;
 mod handshake;
+mod place;
 mod resets;
 mod server_stopped;
 mod syn_queue;
