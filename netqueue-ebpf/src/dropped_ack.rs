@@ -154,7 +154,7 @@ pub(crate) fn recall(flow: &mut Flow, sk: Sock, skb: u64) -> Result<Option<&'sta
     Ok(suspect(flow))
 }
 
-/// Returns whether this is a handshake whose final ACK was dropped and which was not answered with a reset.
+/// Returns whether the final ACK of this handshake was dropped and no reset was sent since.
 #[inline(always)]
 pub(crate) fn awaits_reset(flow: &Flow) -> bool {
     remembering() && suspect(flow).is_some_and(|suspect| suspect.state != DroppedAck::ENDED)

@@ -3,7 +3,7 @@
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, software};
 use super::{
     count, fact,
-    resets::serves,
+    place::serves,
     words::{choose, number, range, who},
 };
 use crate::{IdleLimit, ResetCause};

@@ -3,7 +3,7 @@
 use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule};
 use super::{
     count,
-    resets::serves,
+    place::serves,
     words::{choose, number, who_first},
 };
 use crate::ResetCause;

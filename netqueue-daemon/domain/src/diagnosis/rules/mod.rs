@@ -8,6 +8,7 @@ mod blind;
 mod elsewhere;
 mod handshake;
 mod owner;
+mod place;
 mod resets;
 mod server_stopped;
 mod syn_queue;

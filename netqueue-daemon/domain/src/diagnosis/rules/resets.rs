@@ -4,6 +4,7 @@ use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, Subj
 use super::{
     after_close, count,
     elsewhere::with_neighbours,
+    place::serves,
     words::{choose, number, who_first},
 };
 use crate::{AccountKey, ResetCause};
@@ -218,14 +219,4 @@ fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
         advice: Vec::new(),
         knobs: Vec::new(),
     })
-}
-
-/// Returns whether clients connect to the subject, unlike to the ports that connections leave from.
-pub(super) const fn serves(evidence: &Evidence) -> bool {
-    match evidence.subject {
-        Subject::Account(_, AccountKey::Listener { .. } | AccountKey::Endpoint(_))
-        | Subject::Namespace(_) => true,
-        Subject::Account(_, AccountKey::Ephemeral { .. } | AccountKey::Other(_) | AccountKey::Gone(_))
-        | Subject::Netqueue => false,
-    }
 }

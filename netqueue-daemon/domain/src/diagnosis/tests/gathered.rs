@@ -159,3 +159,29 @@ fn a_switch_that_turns_programs_off_is_named_by_the_verdict_and_a_container_alon
     let summary = named(vec![Obstacle::FtraceOff]).expect("it is blind");
     assert!(summary.contains("sysctl kernel.ftrace_enabled=1"), "{summary}");
 }
+
+#[test]
+fn resets_that_follow_the_end_of_a_server_are_told_from_those_before() {
+    let mut machine = Machine::new();
+    let place = AccountKey::Endpoint(at());
+    let before = resets(ResetCause::AfterClose, 3);
+    let at_once = both(before, resets(ResetCause::CloseUnreadData, 4));
+    let all = both(at_once, resets(ResetCause::NoConnection, 8));
+    for second in 21..=40 {
+        machine.read(second);
+        let counts = match second {
+            0..=24 => Counts::default(),
+            25..=30 => before,
+            31..=32 => at_once,
+            _ => all,
+        };
+        machine.queues.count([(place, counts)], seconds(second));
+        machine.queues.tick(seconds(second));
+        if second == 31 {
+            machine.queues.close([(WEB, seconds(31))]);
+        }
+    }
+    let told = verdicts(&machine.snapshot(40), 0);
+    let told: Vec<_> = told.iter().map(|verdict| (verdict.rule, verdict.affected)).collect();
+    assert_eq!(told, [("server_stopped", 12), ("after_close", 3)]);
+}

@@ -71,8 +71,8 @@ fn a_stopped_process_is_said_to_be_stopped_and_the_advice_lets_it_go_on() {
     let verdict = first(&unaccepted(state(vec![stopped(468)]), true));
     assert_eq!(
         verdict.summary,
-        "gunicorn (pid 468) is stopped (SIGSTOP): it accepted nothing for 12.0 s while its accept queue (backlog 4) was full; the \
-         kernel turned away 12 clients."
+        "gunicorn (pid 468) is stopped (SIGSTOP): it has accepted nothing for 30 s: 5 connections wait for accept(), and the kernel \
+         turned away 12 clients because its accept queue (backlog 4) was full."
     );
     assert!(verdict.advice[0].contains("kill -CONT 468"), "{:?}", verdict.advice);
     assert!(!verdict.advice.iter().any(|advice| advice.contains("deadlock")), "{:?}", verdict.advice);
@@ -89,7 +89,7 @@ fn what_is_over_is_said_in_the_past_with_its_time() {
 fn a_process_without_a_descriptor_left_is_told_to_get_more_or_to_take_fewer_connections() {
     let full = ProcessState { open_files: Some(1024), ..process(468) };
     let verdict = first(&unaccepted(state(vec![full]), true));
-    let begins = "gunicorn (pid 468) has no descriptor left (open files 1024 of 1024: accept() fails with EMFILE): it accepted";
+    let begins = "gunicorn (pid 468) has no descriptor left (open files 1024 of 1024: accept() fails with EMFILE): it has accepted";
     assert!(verdict.summary.starts_with(begins), "{}", verdict.summary);
     let [knob] = verdict.knobs.as_slice() else { panic!("{:?}", verdict.knobs) };
     assert_eq!((knob.current.as_deref(), knob.proposed.as_str()), (Some("1024"), "above 1024"));
@@ -103,7 +103,7 @@ fn a_process_without_a_descriptor_left_is_told_to_get_more_or_to_take_fewer_conn
 fn where_nothing_is_found_the_advice_says_what_was_ruled_out() {
     let cgroup = CgroupState { quota: Some(CpuQuota::Unlimited), ..CgroupState::default() };
     let verdict = first(&unaccepted(OwnerState { cgroup, ..state(vec![process(468)]) }, true));
-    assert!(verdict.summary.starts_with("gunicorn (pid 468) accepted nothing"), "{}", verdict.summary);
+    assert!(verdict.summary.starts_with("gunicorn (pid 468) has accepted nothing"), "{}", verdict.summary);
     let ruled_out = "its state is S (sleeping), 12 of 1024 files are open, its cgroup is not throttled.";
     assert!(verdict.advice[0].contains(ruled_out), "{:?}", verdict.advice);
     assert!(!verdict.advice[0].contains("EMFILE"), "{:?}", verdict.advice);
@@ -119,7 +119,7 @@ fn a_slow_process_under_a_quota_is_said_to_be_throttled_before_its_rates() {
         ..examined(in_cgroup(cgroup), true)
     };
     let verdict = first(&evidence);
-    let begins = "gunicorn (pid 468) is throttled (in 31 of 40 periods: cpu.max 0.5 CPU). No backlog would";
+    let begins = "gunicorn (pid 468) is throttled (in 31 of 40 periods: cpu.max 0.5 CPU). gunicorn (pid 468) accepts 210 connections per second";
     assert_eq!(verdict.rule, "accept_queue_slow");
     assert!(verdict.summary.starts_with(begins), "{}", verdict.summary);
     assert_eq!(verdict.knobs[0].current.as_deref(), Some("0.5 CPU"));
@@ -130,7 +130,7 @@ fn a_slow_process_under_a_quota_is_said_to_be_throttled_before_its_rates() {
 fn some_of_the_processes_that_share_a_listener_are_not_all() {
     let said = |state| first(&unaccepted(state, true)).summary;
     let one = said(state(vec![process(468), stopped(470), process(471)]));
-    let begins = "1 of the 3 processes that share the listener, gunicorn (pid 470), is stopped (SIGSTOP): the server accepted";
+    let begins = "1 of the 3 processes that share the listener, gunicorn (pid 470), is stopped (SIGSTOP): the server has accepted";
     assert!(one.starts_with(begins), "{one}");
     let all = said(state(vec![stopped(468), stopped(470)]));
     assert!(all.starts_with("All 2 processes of gunicorn (pids 468, 470) are stopped (SIGSTOP)"), "{all}");
