@@ -17,8 +17,8 @@ pub struct Diagnosis {
     /// Sudden rises of drops in that period, or still going on.
     #[serde(default)]
     pub spikes: Vec<Spike>,
-    /// Kernel counters that moved in that period in the network namespaces asked for, and that netqueue does not
-    /// attribute. Without verdicts they are the reason why silence is no all-clear.
+    /// Kernel counters that moved in that period in the network namespaces asked for, and that netqueue
+    /// does not attribute. Without verdicts they are the reason why silence is no all-clear.
     #[serde(default)]
     pub beside: Vec<Beside>,
 }

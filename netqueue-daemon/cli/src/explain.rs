@@ -36,8 +36,8 @@ const MANY: usize = 6;
 /// Maximum number of verdicts printed in full about more stories than that.
 const VERDICTS: usize = 3;
 
-/// Prints the explanation. Exit code 1 means that clients are harmed, that netqueue may not see everything, or that
-/// there is no such listener.
+/// Prints the explanation. Exit code 1 means that clients are harmed, that netqueue may not see
+/// everything, or that there is no such listener.
 ///
 /// # Errors
 /// Fails if the daemon gives no usable answer or the explanation cannot be printed.
@@ -102,7 +102,8 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Returns the exit code for these verdicts: bad news if clients are harmed, or if netqueue may not see everything.
+/// Returns the exit code for these verdicts: bad news if clients are harmed, or if netqueue may not
+/// see everything.
 fn exit<'a>(mut verdicts: impl Iterator<Item = &'a Verdict>) -> Exit {
     let is_bad = |verdict: &Verdict| match verdict.impact {
         Impact::NeverServed | Impact::Reset | Impact::Delayed | Impact::Unseen | Impact::Unknown(_) => true,
@@ -127,7 +128,8 @@ fn everything(paper: &mut Output, diagnosis: &Diagnosis) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Prints the verdicts on the accounts: all of a few accounts; of many, the worst after a line that names the culprit.
+/// Prints the verdicts on the accounts: all of a few accounts; of many, the worst after a line that
+/// names the culprit.
 fn print_verdicts(
     paper: &mut Output,
     selector: &Selector,
@@ -183,7 +185,8 @@ fn print(
     Ok(())
 }
 
-/// Prints one story: its worst account in words, the other members of its SO_REUSEPORT group in a table.
+/// Prints one story: its worst account in words, the other members of its SO_REUSEPORT group in a
+/// table.
 fn one(paper: &mut Output, story: &Story<'_>, watched: Option<u64>) -> Result<(), Failure> {
     let listener = story.members[0];
     let name = format::listener(listener);
