@@ -1,4 +1,5 @@
-//! `netqueue explain` on a node with many listeners of one port, and beside resets that are not netqueue's.
+//! `netqueue explain` on a node with many listeners of one port, and beside resets that are not
+//! netqueue's.
 
 mod replay;
 
@@ -65,8 +66,8 @@ fn listener(number: u32, at: Endpoint, comm: &str) -> Arc<Listener> {
     })
 }
 
-/// Writes a recording of a node: 46 pods that listen on port 8080, of which one drops; a service on 8084 that resets
-/// its connections; and resets that the host received.
+/// Writes a recording of a node: 46 pods that listen on port 8080, of which one drops; a service on
+/// 8084 that resets its connections; and resets that the host received.
 fn record(folder: &Path) -> PathBuf {
     let wild = |number, port| at(shop(number), Ipv4Addr::UNSPECIFIED, port);
     let mut listeners: Vec<_> =

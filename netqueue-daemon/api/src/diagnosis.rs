@@ -20,8 +20,8 @@ pub struct Diagnosis {
     /// Listeners and network namespaces that were looked at; null if the daemon does not report them.
     #[serde(default)]
     pub scope: Option<Scope>,
-    /// Kernel counters that moved in that period in the network namespaces asked for, and that netqueue does not
-    /// attribute. Without verdicts they are the reason why silence is no all-clear.
+    /// Kernel counters that moved in that period in the network namespaces asked for, and that netqueue
+    /// does not attribute. Without verdicts they are the reason why silence is no all-clear.
     #[serde(default)]
     pub beside: Vec<Beside>,
 }

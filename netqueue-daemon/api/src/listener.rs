@@ -84,8 +84,9 @@ pub struct Listener {
     pub drops: Drops,
     /// Resets sent: the account's part of OutRsts.
     pub resets: Resets,
-    /// Resets of connections that the listener took, by cause. They are charged to accounts of kind `endpoint`, and
-    /// shown here as well. Members of an SO_REUSEPORT group all have those of the whole group.
+    /// Resets of connections that the listener took, by cause. They are charged to accounts of kind
+    /// `endpoint`, and shown here as well. Members of an SO_REUSEPORT group all have those of the whole
+    /// group.
     #[serde(default)]
     pub connection_resets: Resets,
     /// Outcomes of handshakes whose final ACK was dropped while the listener kept the request socket.

@@ -13,8 +13,8 @@ use super::{
 /// Maximum number of namespaces printed when none is asked for.
 const MANY: usize = 6;
 
-/// Prints what moved in the namespaces whose inode numbers are admitted, with a heading for each. Returns whether
-/// there was anything.
+/// Prints what moved in the namespaces whose inode numbers are admitted, with a heading for each.
+/// Returns whether there was anything.
 pub(super) fn print(
     paper: &mut Output,
     diagnosis: &Diagnosis,

@@ -1,4 +1,5 @@
-//! Accounts that a selector matches, as stories: members of one address and port together, the worst first.
+//! Accounts that a selector matches, as stories: members of one address and port together, the worst
+//! first.
 
 use std::{cmp::Reverse, collections::BTreeMap, io::Write as _};
 
@@ -39,8 +40,9 @@ impl Story<'_> {
     }
 }
 
-/// Groups accounts and sorts the groups: those with verdicts first, in the order of the verdicts, then by drops and
-/// resets. An endpoint that has only resets of a listener's connections is part of the listener's story.
+/// Groups accounts and sorts the groups: those with verdicts first, in the order of the verdicts,
+/// then by drops and resets. An endpoint that has only resets of a listener's connections is part of
+/// the listener's story.
 pub(super) fn stories<'a>(meant: &[&'a Listener], verdicts: &[&Verdict]) -> Vec<Story<'a>> {
     let verdict_on = |listener: &Listener| {
         verdicts.iter().position(|verdict| verdict.subject.listener.as_ref() == Some(&listener.id))

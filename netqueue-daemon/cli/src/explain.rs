@@ -111,7 +111,8 @@ pub fn command(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Returns the exit code for these verdicts: bad news if clients are harmed, or if netqueue may not see everything.
+/// Returns the exit code for these verdicts: bad news if clients are harmed, or if netqueue may not
+/// see everything.
 fn exit<'a>(blind: bool, mut verdicts: impl Iterator<Item = &'a Verdict>) -> Exit {
     let is_bad = |verdict: &Verdict| match verdict.impact {
         Impact::NeverServed | Impact::Reset | Impact::Delayed | Impact::Unseen | Impact::Unknown(_) => true,
@@ -145,7 +146,8 @@ fn everything(paper: &mut Output, diagnosis: &Diagnosis) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Prints the verdicts on the accounts: all of a few accounts; of many, the worst after a line that names the culprit.
+/// Prints the verdicts on the accounts: all of a few accounts; of many, the worst after a line that
+/// names the culprit.
 fn print_verdicts(
     paper: &mut Output,
     selector: &Selector,
@@ -201,7 +203,8 @@ fn print(
     Ok(())
 }
 
-/// Prints one story: its worst account in words, the other members of its SO_REUSEPORT group in a table.
+/// Prints one story: its worst account in words, the other members of its SO_REUSEPORT group in a
+/// table.
 fn one(paper: &mut Output, story: &Story<'_>, watched: Option<u64>) -> Result<(), Failure> {
     let listener = story.members[0];
     let name = format::listener(listener);

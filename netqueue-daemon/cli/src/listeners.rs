@@ -21,8 +21,8 @@ use crate::client::Query;
 /// The arguments of `netqueue listeners`.
 #[derive(Clone, Debug, Args)]
 pub struct ListenersArgs {
-    /// Only these, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID (id:7), process
-    /// (nginx, pid:812), unit (nginx.service), container:ID, pod:UID or netns:NAME
+    /// Only these, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID (id:7),
+    /// process (nginx, pid:812), unit (nginx.service), container:ID, pod:UID or netns:NAME
     listener: Option<Selector>,
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]

@@ -21,8 +21,8 @@ use crate::client::{Answer, Query};
 /// The arguments of `netqueue resets`.
 #[derive(Clone, Debug, Args)]
 pub struct ResetsArgs {
-    /// Only of these, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID (id:7), process
-    /// (nginx), unit (nginx.service), container:ID, pod:UID or netns:NAME
+    /// Only of these, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID
+    /// (id:7), process (nginx), unit (nginx.service), container:ID, pod:UID or netns:NAME
     listener: Option<Selector>,
     /// In this network namespace: `host` or its inode number
     #[arg(long, value_name = "NETNS")]

@@ -1,5 +1,5 @@
-//! Selectors by which a user names listeners: port, address and port, process, unit, container, pod, network
-//! namespace, or ID.
+//! Selectors by which a user names listeners: port, address and port, process, unit, container, pod,
+//! network namespace, or ID.
 
 use std::{
     fmt,
@@ -84,8 +84,8 @@ fn owners(listener: &Listener) -> impl Iterator<Item = &Owner> {
     listener.listener.iter().flat_map(|socket| socket.owners.iter().flatten())
 }
 
-/// Returns whether connections to that address belong to the account: its own address, or a listener on every
-/// address of that family.
+/// Returns whether connections to that address belong to the account: its own address, or a listener
+/// on every address of that family.
 pub(super) fn takes(listener: &Listener, asked: IpAddr) -> bool {
     let Some(own) = listener.addr else { return false };
     if own == asked {

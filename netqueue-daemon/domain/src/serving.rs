@@ -5,8 +5,8 @@ use std::{collections::HashMap, net::IpAddr};
 
 use super::{AccountKey, AccountView, Counts, Endpoint, Family, ResetCause};
 
-/// Open listeners by namespace and port. Ignores the namespace's generation, which may be unknown for a listener
-/// that dropped nothing yet.
+/// Open listeners by namespace and port. Ignores the namespace's generation, which may be unknown for
+/// a listener that dropped nothing yet.
 #[derive(Debug, Default)]
 pub struct Serving<'a> {
     by_port: HashMap<(u32, u16), Vec<&'a AccountView>>,
@@ -80,8 +80,8 @@ pub fn serves(listener: &AccountView, addr: IpAddr) -> bool {
         })
 }
 
-/// Returns whether a reset of that cause ends a connection that was established, rather than refusing a packet
-/// that belongs to none.
+/// Returns whether a reset of that cause ends a connection that was established, rather than refusing
+/// a packet that belongs to none.
 #[must_use]
 pub const fn ends_connection(cause: ResetCause) -> bool {
     match cause {
@@ -102,16 +102,16 @@ pub const fn ends_connection(cause: ResetCause) -> bool {
     }
 }
 
-/// Resets of accepted connections, by the listener that took the connections. The kernel no longer knows the
-/// listener when it sends them, so that they are charged to the local address and port.
+/// Resets of accepted connections, by the listener that took the connections. The kernel no longer
+/// knows the listener when it sends them, so that they are charged to the local address and port.
 #[derive(Debug, Default)]
 pub struct ConnectionResets {
     by_listener: HashMap<AccountKey, Vec<(ResetCause, u64)>>,
 }
 
 impl ConnectionResets {
-    /// Adds up what was charged to endpoints that a listener serves. Members of an SO_REUSEPORT group all get
-    /// the whole number, because nothing tells which of them accepted a connection.
+    /// Adds up what was charged to endpoints that a listener serves. Members of an SO_REUSEPORT group all
+    /// get the whole number, because nothing tells which of them accepted a connection.
     pub fn new<'a>(accounts: impl Iterator<Item = &'a AccountView> + Clone) -> Self {
         let mut resets = Self::default();
         let ending = |counts: &Counts| {

@@ -68,8 +68,8 @@ pub(super) fn md5_key(socket: impl AsFd, peer: Ipv4Addr, key: &[u8]) -> io::Resu
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets the calling thread's loopback interface receive an IPv4 packet as if it came from a wire, so that its
-/// source address is checked.
+/// Lets the calling thread's loopback interface receive an IPv4 packet as if it came from a wire, so
+/// that its source address is checked.
 pub(super) fn receive_on_loopback(packet: &[u8]) -> io::Result<()> {
     const IPV4: u16 = libc::ETH_P_IP as u16;
     let socket = Socket::new(

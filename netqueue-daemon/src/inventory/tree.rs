@@ -63,7 +63,8 @@ impl Tree {
         fs::write(net.join("snmp"), snmp).expect("written");
     }
 
-    /// Lets the reverse-path filter have dropped `number` packets in a thread's namespace, after [`Self::counts`].
+    /// Lets the reverse-path filter have dropped `number` packets in a thread's namespace, after
+    /// [`Self::counts`].
     pub(crate) fn reverse_path_filter(&self, pid: u32, tid: u32, number: u64) {
         let file = self.proc.join(format!("{pid}/task/{tid}/net/netstat"));
         let text = fs::read_to_string(&file).expect("written");

@@ -20,8 +20,8 @@ const SLOWLY: Duration = Duration::from_secs(30);
 const THOROUGH: u32 = 10;
 /// Age from which a namespace without charges may be read before its time.
 const SOON: Duration = Duration::from_secs(2);
-/// Namespaces read before their time in a second: about 1 ms. On a host with few namespaces, what moved beside
-/// netqueue's counters is thus known within seconds.
+/// Namespaces read before their time in a second: about 1 ms. On a host with few namespaces, what
+/// moved beside netqueue's counters is thus known within seconds.
 const SPARE: usize = 8;
 /// Share of time, as a divisor, that urgent searches may take.
 const SHARE: u32 = 20;

@@ -18,8 +18,8 @@ pub struct BesideFinding {
     pub sentence: String,
 }
 
-/// Returns what moved beside netqueue's own counters from `from` on, the host's namespace first. Leaves out
-/// what netqueue's own counts explain.
+/// Returns what moved beside netqueue's own counters from `from` on, the host's namespace first.
+/// Leaves out what netqueue's own counts explain.
 #[must_use]
 pub fn beside(snapshot: &Snapshot, from: Timestamp) -> Vec<BesideFinding> {
     let mut all: Vec<_> = snapshot.beside.namespaces().collect();
@@ -112,8 +112,9 @@ impl Explained {
     }
 }
 
-/// Returns whether a reset of that cause ends a connection in ESTABLISHED or CLOSE_WAIT, so that EstabResets
-/// counts it. Resets for want of an answer are left out, because TCPAbortOnTimeout counts them too.
+/// Returns whether a reset of that cause ends a connection in ESTABLISHED or CLOSE_WAIT, so that
+/// EstabResets counts it. Resets for want of an answer are left out, because TCPAbortOnTimeout counts
+/// them too.
 const fn ends_established(cause: ResetCause) -> bool {
     match cause {
         ResetCause::CloseUnreadData
@@ -133,7 +134,8 @@ const fn ends_established(cause: ResetCause) -> bool {
     }
 }
 
-/// Returns the noun that a counter counts, what happened to it, and what belongs beside the counter's name.
+/// Returns the noun that a counter counts, what happened to it, and what belongs beside the counter's
+/// name.
 const fn words(counter: BesideCounter) -> (&'static str, &'static str, &'static str) {
     match counter {
         BesideCounter::EstabResets => ("reset", "received on established connections", ""),

@@ -98,8 +98,8 @@ impl Beside {
         self.namespaces.keys().copied()
     }
 
-    /// Returns what moved in a namespace from `from` on. An increase counts from the reading that showed it,
-    /// so that up to 30 s more than the window may be included.
+    /// Returns what moved in a namespace from `from` on. An increase counts from the reading that showed
+    /// it, so that up to 30 s more than the window may be included.
     #[must_use]
     pub fn moved(&self, netns: Netns, from: Timestamp) -> Vec<Moved> {
         let rises = self.namespaces.get(&netns).into_iter().flatten();

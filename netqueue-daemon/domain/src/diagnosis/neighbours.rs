@@ -8,8 +8,8 @@ use crate::{AccountView, Endpoint, Serving};
 /// Maximum number of listeners that are named.
 const NAMED: usize = 3;
 
-/// Returns the listeners that the clients of a closed port may have meant: those on the same port at other
-/// addresses, else all others of a namespace that has few.
+/// Returns the listeners that the clients of a closed port may have meant: those on the same port at
+/// other addresses, else all others of a namespace that has few.
 pub(super) fn elsewhere(serving: &Serving<'_>, at: Endpoint) -> Elsewhere {
     if !serving.at(at).is_empty() {
         // Someone listens there by now: nothing is elsewhere.

@@ -226,8 +226,8 @@ fn cookies_always(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Describes what listeners with TCP_DEFER_ACCEPT keep in their SYN queues. The kernel counts it by namespace
-/// only, so that the sentence names no listener.
+/// Describes what listeners with TCP_DEFER_ACCEPT keep in their SYN queues. The kernel counts it by
+/// namespace only, so that the sentence names no listener.
 fn deferred(evidence: &Evidence) -> String {
     match evidence.deferred {
         0 => String::new(),
