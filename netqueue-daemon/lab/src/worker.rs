@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
+use super::cases::{self, Serve};
 use super::sockets::{self, Listener};
 
 /// Time for which an acceptor continues without pauses, so that its parent sees the end of all traffic.
@@ -29,6 +30,8 @@ pub(super) struct WorkerArgs {
 enum Role {
     /// Accepts from the listener on standard input, too slowly
     Accept(Acceptor),
+    /// Serves connections by a script, as the server of a case
+    Serve(Serve),
     /// Connects and closes, as fast as it can
     Connect {
         #[command(flatten)]
@@ -95,7 +98,7 @@ pub(super) fn spawn_clients(targets: &[SocketAddr], how: Clients) -> Result<Chil
         .context("cannot start a connecting process")
 }
 
-fn worker(role: &str) -> Command {
+pub(super) fn worker(role: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(["lab", "worker", role]);
     command
@@ -106,6 +109,7 @@ pub(super) fn run(args: &WorkerArgs) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the lab")?;
     match &args.role {
         Role::Accept(how) => accept(how)?,
+        Role::Serve(how) => cases::serve(how)?,
         Role::Connect { clients, targets } => connect(clients, targets)?,
     }
     Ok(ExitCode::SUCCESS)

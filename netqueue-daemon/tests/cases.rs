@@ -1,0 +1,78 @@
+//! The case corpus: public reports, re-enacted in guests and recorded; each recording is diagnosed again.
+//!
+//! A case that is marked right in its `case.toml` must stay right, and one that has become right must be
+//! marked so. `cargo xtask cases --record NAME` makes a recording anew.
+
+mod corpus;
+mod replay;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use corpus::{Case, Judgement, Mark, judge, judge_text};
+use replay::Replay;
+
+/// Folder of the corpus, or of the recordings of a live run.
+fn folder() -> PathBuf {
+    env::var_os("NETQUEUE_CASES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), PathBuf::from)
+}
+
+/// Judges the verdicts and, where the case has an opinion of it, the output of the command line.
+fn judge_whole(case: &Case, recording: &Path) -> Judgement {
+    let judgement = judge(case, &corpus::replay(recording));
+    if case.explain.is_empty() {
+        return judgement;
+    }
+    let daemon = Replay::start(recording, &["--speed", "max"], "end of recording");
+    case.explain.iter().fold(judgement, |judgement, wanted| {
+        let argument = Some(wanted.of.as_str()).filter(|of| !of.is_empty());
+        let words: Vec<_> = ["explain"].into_iter().chain(argument).collect();
+        judge_text(case, &daemon.netqueue(&words), wanted, judgement)
+    })
+}
+
+#[test]
+fn the_score_of_the_corpus_does_not_fall() {
+    let mut folders: Vec<_> =
+        folder().read_dir().expect("the corpus").flatten().map(|entry| entry.path()).collect();
+    folders.sort_unstable();
+    let mut broken = Vec::new();
+    let mut marks = Vec::new();
+    for folder in folders {
+        let case = Case::read(&folder);
+        let recording = folder.join("recording.nqr");
+        if !recording.is_file() {
+            println!("{}: not recorded", case.name);
+            continue;
+        }
+        let Judgement { mark, reasons } = judge_whole(&case, &recording);
+        marks.push((case.visible, mark));
+        if mark != Mark::Right {
+            println!("{mark:6} {}: {}", case.name, reasons.join("; "));
+        }
+        if (mark == Mark::Right) != (case.state == Mark::Right) {
+            broken.push(format!(
+                "{}: {mark}, and its case.toml says {}: {}",
+                case.name,
+                case.state,
+                reasons.join("; ")
+            ));
+        }
+    }
+    for visible in [true, false] {
+        let count = |wanted| marks.iter().filter(|mark| **mark == (visible, wanted)).count();
+        let whose = if visible { "netqueue can see" } else { "netqueue cannot see, and has to say so" };
+        println!(
+            "{} cases that {whose}: {} right, {} half, {} wrong, {} silent",
+            marks.iter().filter(|mark| mark.0 == visible).count(),
+            count(Mark::Right),
+            count(Mark::Half),
+            count(Mark::Wrong),
+            count(Mark::Silent)
+        );
+    }
+    assert!(broken.is_empty(), "the state of these cases is another now:\n{}", broken.join("\n"));
+}
