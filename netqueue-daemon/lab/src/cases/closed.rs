@@ -1,6 +1,6 @@
 //! Cases about connections that find no listener: none there, one elsewhere, or one that has ended.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -216,7 +216,6 @@ fn failover(site: &Site) -> Result<Held> {
         Ok(fake)
     })?;
     let mut client = site.clients(|| connect(PORT))?;
-    client.write_all(b"x")?;
-    client.read(&mut [0; 64])?;
+    request(&mut client)?;
     Ok(vec![Box::new(server), Box::new(fake), Box::new(client)])
 }
