@@ -1,4 +1,4 @@
-//! The case corpus: public reports, re-enacted in guests and recorded; each recording is diagnosed again.
+//! The case corpus: public reports, re-enacted and recorded; each recording is diagnosed again.
 //!
 //! A case that is marked right in its `case.toml` must stay right, and one that has become right must be
 //! marked so. `cargo xtask cases --record NAME` makes a recording anew.

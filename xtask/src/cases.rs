@@ -1,4 +1,4 @@
-//! `cargo xtask cases`: re-enacts public reports in a guest, fetches a recording of each, has them judged.
+//! `cargo xtask cases`: re-enacts public reports in a guest, fetches the recordings, has them judged.
 
 use std::collections::BTreeMap;
 use std::fs;

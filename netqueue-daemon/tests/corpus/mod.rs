@@ -33,12 +33,12 @@ pub(crate) struct Case {
     pub(crate) first: Option<First>,
     #[serde(default)]
     pub(crate) not: Not,
-    /// Output of `netqueue explain`.
+    /// Outputs of `netqueue explain`.
     #[serde(default)]
     pub(crate) explain: Vec<Explain>,
 }
 
-/// What `netqueue explain` must print.
+/// Expected output of `netqueue explain`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Explain {
@@ -50,7 +50,7 @@ pub(crate) struct Explain {
     pub(crate) not: Vec<String>,
 }
 
-/// What the first verdict must be.
+/// Expected first verdict.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct First {
@@ -73,7 +73,7 @@ pub(crate) struct First {
     pub(crate) knob: Option<String>,
 }
 
-/// What must not be said.
+/// Stories that must not be told.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Not {

@@ -1,4 +1,4 @@
-//! `netqueue lab case`: re-enacts a public report beside a running daemon and records what that observes.
+//! `netqueue lab case`: re-enacts a public report beside a daemon and records what that observes.
 //! The right answer stands in the case's folder below `netqueue-daemon/tests/cases/`.
 
 mod bursts;
@@ -26,7 +26,7 @@ use site::Site;
 
 pub(super) use server::{Serve, serve};
 
-/// What must live until the recording ends.
+/// Sockets and processes that must live until the recording ends.
 type Held = Vec<Box<dyn Send>>;
 
 /// A case: its name, and how its incident is provoked.
