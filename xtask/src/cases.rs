@@ -182,7 +182,7 @@ fn judge(workspace: &Workspace, folder: &Path) -> Result<ExitCode> {
         "--quiet",
         "--locked",
         "-p",
-        "netqueue-daemon",
+        "netqueue-domain",
         "--test",
         "cases",
         "--",

@@ -10,7 +10,7 @@ mod server;
 mod site;
 mod stalls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::client::Server;
-use super::{diagnosis, observation, sockets};
+use super::{counters, diagnosis, observation, sockets};
 use site::Site;
 
 pub(super) use server::{Serve, serve};
@@ -48,8 +48,8 @@ pub(super) struct CaseArgs {
     /// Name of the case, that of its folder
     #[arg(required_unless_present = "list")]
     name: Option<String>,
-    /// The recording to write
-    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    /// The recording to write; without it the case is only provoked, and the kernel's counts are printed
+    #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// The URL of the netqueue daemon, which should have observed nothing else
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10124")]
@@ -61,7 +61,7 @@ pub(super) struct CaseArgs {
 
 /// Runs `netqueue lab case`.
 pub(super) fn run(args: &CaseArgs) -> Result<ExitCode> {
-    let (Some(name), Some(record)) = (&args.name, &args.record) else {
+    let Some(name) = &args.name else {
         FAMILIES.iter().flat_map(|family| family.iter()).for_each(|case| println!("{}", case.name));
         return Ok(ExitCode::SUCCESS);
     };
@@ -70,28 +70,49 @@ pub(super) fn run(args: &CaseArgs) -> Result<ExitCode> {
         bail!("no case is called {name}; `netqueue lab case --list` shows their names")
     };
     sockets::raise_descriptor_limit()?;
-    let server = Server::parse(&args.server)?;
+    match &args.record {
+        Some(file) => record(case, file, &args.server)?,
+        None => {
+            let site = Site::create()?;
+            let _held = provoke(case, &site)?;
+            for (whose, netns) in [("servers", &site.servers), ("clients", &site.clients)] {
+                let counted = counters::by_name(&netns.counters()?);
+                let moved: Vec<_> = counted.into_iter().filter(|(_, count)| *count > 0).collect();
+                println!("{name}, namespace of the {whose}: {moved:?}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn provoke(case: &Case, site: &Site) -> Result<Held> {
+    (case.provoke)(site).with_context(|| format!("cannot provoke {}", case.name))
+}
+
+/// Provokes the case beside the daemon, writes what that observes, and prints its verdicts.
+fn record(case: &Case, file: &Path, url: &str) -> Result<()> {
+    let server = Server::parse(url)?;
     observation::greet(&server)?;
-    let mut recorder = Recorder::start(record, &args.server)?;
+    let mut recorder = Recorder::start(file, url)?;
     let since = SystemTime::now();
     let site = Site::create()?;
-    let held = (case.provoke)(&site).with_context(|| format!("cannot provoke {name}"))?;
+    let held = provoke(case, &site)?;
     thread::sleep(SETTLED);
     for netns in [&site.servers, &site.clients] {
         for verdict in diagnosis::verdicts(&server, netns.inode(), since)? {
-            println!("{name}: {}", diagnosis::words(&verdict));
+            println!("{}: {}", case.name, diagnosis::words(&verdict));
         }
     }
     recorder.end()?;
     drop(held);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// `netqueue record` in a process of its own.
 struct Recorder(Child);
 
 impl Recorder {
-    fn start(file: &PathBuf, server: &str) -> Result<Self> {
+    fn start(file: &Path, server: &str) -> Result<Self> {
         let child = Command::new("/proc/self/exe")
             .args(["record", "--force", "--server", server])
             .arg(file)
@@ -129,10 +150,8 @@ impl Drop for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn each_case_has_a_scenario_and_a_folder() {

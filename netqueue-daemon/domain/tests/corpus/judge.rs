@@ -8,7 +8,7 @@ use netqueue_domain::{
 };
 use serde::Deserialize;
 
-use super::{Case, Explain, First, Replayed};
+use super::{Case, First, Replayed};
 
 /// Time in which the first verdict may still change its kind.
 const EARLY: Duration = Duration::from_secs(15);
@@ -162,22 +162,6 @@ fn unsteady(firsts: &[(Timestamp, &'static str)], wanted: &First) -> Option<Stri
     let (at, rule) = firsts[settled..].iter().find(|(_, rule)| kind(rule) != settled_as)?;
     let seconds = at.since(begun).as_secs();
     Some(format!("the first verdict changed from {settled_as} to {:?} after {seconds} s", kind(rule)))
-}
-
-/// Compares the output of `netqueue explain` with what it must say.
-pub(crate) fn judge_text(case: &Case, text: &str, wanted: &Explain, judgement: Judgement) -> Judgement {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-    let has = |part: &str| part.split('|').any(|part| text.contains(&part.to_lowercase()));
-    let Judgement { mut mark, mut reasons } = judgement;
-    for part in wanted.says.iter().filter(|part| !has(part)) {
-        mark = mark.max(if case.visible { Mark::Half } else { Mark::Silent });
-        reasons.push(format!("explain {} does not say {part:?}", wanted.of));
-    }
-    for part in wanted.not.iter().filter(|part| has(part)) {
-        mark = Mark::Wrong;
-        reasons.push(format!("explain {} must not say {part:?}", wanted.of));
-    }
-    Judgement { mark, reasons }
 }
 
 fn subject(subject: &Subject) -> String {
