@@ -145,9 +145,13 @@ impl Serve {
             ("--accepts", self.accepts.to_string()),
             ("--open-files", self.open_files.to_string()),
             ("--group", self.group.to_string()),
+            // An empty value would be one action without a name.
             ("--acts", acts.join(",")),
         ];
-        let valued = valued.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        let valued = valued
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .flat_map(|(name, value)| [name.to_owned(), value]);
         let flags = [("--only-v6", self.only_v6), ("--deferred", self.deferred)];
         let flags = flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned());
         valued.chain(flags).collect()
