@@ -1,4 +1,4 @@
-//! Output of `netqueue explain` on the recordings of the case corpus, where a case has an opinion of it.
+//! Output of `netqueue explain` on the recordings of the case corpus, where a case states it.
 //!
 //! An output that is marked right in its `case.toml` must stay right, and one that has become right must be
 //! marked so.
