@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the tasks report on the terminal")]
 mod bench;
 mod build;
+mod cases;
 mod dashboards;
 mod debian;
 mod dist;
@@ -52,6 +53,8 @@ enum Task {
     Run(run::Options),
     /// Count the instructions netqueue adds to a connection, a dropped SYN and a data packet, in guests.
     Bench(bench::Options),
+    /// Re-enact the cases of the corpus in guests and judge what netqueue says of them.
+    Cases(cases::Options),
     /// Boot stock kernels and run netqueue in them.
     Vm(vm::Options),
 }
@@ -97,6 +100,7 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
         Task::Run(options) => run::command(workspace, &options),
         Task::Test(options) => test::command(workspace, &options),
         Task::Tidy => tidy::command(workspace),
+        Task::Cases(options) => cases::command(workspace, &options),
         Task::Vm(options) => vm::command(workspace, &options),
     }
 }

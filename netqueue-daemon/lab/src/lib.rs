@@ -2,6 +2,7 @@
 //! It uses real sockets, and compares the running daemon's answers with the kernel's counters.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the lab reports on the terminal")]
+mod cases;
 mod check;
 mod client;
 mod cost;
@@ -73,6 +74,8 @@ enum Action {
     /// The listeners are in a network namespace of the lab's own. The daemon's --max-series must leave
     /// room for them.
     Scale(scale::ScaleArgs),
+    /// Re-enacts one case of the corpus beside a running daemon, and records what the daemon observes
+    Case(cases::CaseArgs),
     /// One of the processes of an experiment
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
@@ -86,6 +89,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         Action::Demo => demo::run(),
         Action::Cost(args) => cost::run(&args),
         Action::Scale(args) => scale::run(&args),
+        Action::Case(args) => cases::run(&args),
         Action::Worker(args) => worker::run(&args),
     }
 }

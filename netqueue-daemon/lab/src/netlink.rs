@@ -3,7 +3,8 @@
 //! nowhere.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
 use nix::net::if_::if_nametoindex;
@@ -24,15 +25,43 @@ pub(super) fn loopback_up() -> Result<()> {
 /// The device swallows every packet sent on it, because the frames that leave its other end are addressed to
 /// nobody there.
 pub(super) fn swallowing_device(name: &str) -> Result<i32> {
-    const VETH_INFO_PEER: u16 = 1;
     let other_end = format!("{name}-end");
-    let named = |name: &str| {
-        let mut body = link(0, 0);
-        attribute(&mut body, libc::IFLA_IFNAME, format!("{name}\0").as_bytes());
-        body
-    };
+    pair(name, &named(&other_end))?;
+    up_without_arp(&other_end)?;
+    up_without_arp(name)
+}
+
+/// `ip link add NAME type veth peer name NAME netns PEER`: a wire between this namespace and another.
+pub(super) fn wire(name: &str, peer: &impl AsRawFd) -> Result<()> {
+    let mut other_end = named(name);
+    attribute(&mut other_end, libc::IFLA_NET_NS_FD, &peer.as_raw_fd().to_ne_bytes());
+    pair(name, &other_end)
+}
+
+/// `ip address add ADDRESS/LENGTH dev NAME; ip link set NAME up`
+pub(super) fn address(name: &str, address: Ipv4Addr, prefix_length: u8) -> Result<()> {
+    let index = if_nametoindex(name).with_context(|| format!("the device {name} is not there"))? as i32;
+    let mut body = vec![libc::AF_INET as u8, prefix_length, 0, libc::RT_SCOPE_UNIVERSE];
+    body.extend(index.to_ne_bytes());
+    attribute(&mut body, libc::IFA_LOCAL, &address.octets());
+    attribute(&mut body, libc::IFA_ADDRESS, &address.octets());
+    request(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
+        .with_context(|| format!("cannot give {address} to {name}"))?;
+    request(libc::RTM_NEWLINK, 0, &link(index, libc::IFF_UP as u32))
+        .with_context(|| format!("cannot bring the device {name} up"))
+}
+
+fn named(name: &str) -> Vec<u8> {
+    let mut body = link(0, 0);
+    attribute(&mut body, libc::IFLA_IFNAME, format!("{name}\0").as_bytes());
+    body
+}
+
+/// Makes a pair of virtual Ethernet devices, of which `other_end` describes the second.
+fn pair(name: &str, other_end: &[u8]) -> Result<()> {
+    const VETH_INFO_PEER: u16 = 1;
     let mut pair = Vec::new();
-    attribute(&mut pair, VETH_INFO_PEER, &named(&other_end));
+    attribute(&mut pair, VETH_INFO_PEER, other_end);
     let mut kind = Vec::new();
     attribute(&mut kind, libc::IFLA_INFO_KIND, b"veth");
     attribute(&mut kind, libc::IFLA_INFO_DATA, &pair);
@@ -42,9 +71,7 @@ pub(super) fn swallowing_device(name: &str) -> Result<i32> {
         Skip::because(format!(
             "this kernel gives no pair of virtual Ethernet devices (CONFIG_VETH): {error:#}"
         ))
-    })?;
-    up_without_arp(&other_end)?;
-    up_without_arp(name)
+    })
 }
 
 fn up_without_arp(name: &str) -> Result<i32> {

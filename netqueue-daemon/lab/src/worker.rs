@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
+use super::cases;
 use super::sockets::{self, Listener};
 
 /// Time for which an acceptor continues without pauses, so that its parent sees the end of all traffic.
@@ -35,7 +36,9 @@ enum Role {
     /// Accepts from the listener on standard input, too slowly
     Accept(Acceptor),
     /// Accepts from the listener on standard input and keeps every connection
-    Serve(Serve),
+    Keep(Serve),
+    /// Serves connections by a script, as the server of a case
+    Script(cases::Serve),
     /// Connects and closes, as fast as it can
     Connect {
         #[command(flatten)]
@@ -97,7 +100,7 @@ pub(super) fn spawn_acceptor(listener: &Listener, how: Acceptor) -> Result<Child
 
 /// Starts a process that serves `listener`, and is its only owner once the caller has dropped it.
 pub(super) fn spawn_server(listener: &Listener, how: Serve) -> Result<Child> {
-    let mut command = worker("serve");
+    let mut command = worker("keep");
     command.args(["--work-ms", &how.work_ms.to_string()]);
     if let Some(nofile) = how.nofile {
         command.args(["--nofile", &nofile.to_string()]);
@@ -123,7 +126,7 @@ pub(super) fn spawn_clients(targets: &[SocketAddr], how: Clients) -> Result<Chil
         .context("cannot start a connecting process")
 }
 
-fn worker(role: &str) -> Command {
+pub(super) fn worker(role: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(["lab", "worker", role]);
     command
@@ -134,7 +137,8 @@ pub(super) fn run(args: &WorkerArgs) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the lab")?;
     match &args.role {
         Role::Accept(how) => accept(how)?,
-        Role::Serve(how) => serve(*how)?,
+        Role::Keep(how) => serve(*how)?,
+        Role::Script(how) => cases::serve(how)?,
         Role::Connect { clients, targets } => connect(clients, targets)?,
     }
     Ok(ExitCode::SUCCESS)

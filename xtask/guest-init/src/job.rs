@@ -60,6 +60,11 @@ pub enum Step {
         /// Path of the request.
         path: String,
     },
+    /// `send FILE`: hands a file over to the host, which the console carries as text.
+    Send {
+        /// Path of the file in the guest.
+        file: String,
+    },
     /// `stop SECONDS`: sends SIGTERM to the daemon, which must exit with 0 in time.
     Stop {
         /// Time limit.
@@ -98,6 +103,7 @@ fn words(step: &Step) -> Vec<String> {
         Step::Wait { time } => vec!["wait".to_owned(), time.as_secs().to_string()],
         Step::Run { argv } => command("run", argv),
         Step::Get { address, path } => vec!["get".to_owned(), address.to_string(), path.clone()],
+        Step::Send { file } => vec!["send".to_owned(), file.clone()],
         Step::Stop { within } => vec!["stop".to_owned(), within.as_secs().to_string()],
     }
 }
@@ -116,9 +122,10 @@ fn step(line: &str) -> Result<Step> {
         ["wait", time] => Step::Wait { time: seconds(time)? },
         ["run", argv @ ..] if !argv.is_empty() => Step::Run { argv: owned(argv) },
         ["get", address, path] => Step::Get { address: address.parse()?, path: (*path).to_owned() },
+        ["send", file] => Step::Send { file: (*file).to_owned() },
         ["stop", within] => Step::Stop { within: seconds(within)? },
         _ => bail!(
-            "it is none of network, hand-over, daemon, ready, wait, run, get, stop with the words they take"
+            "it is none of network, hand-over, daemon, ready, wait, run, get, send, stop with the words they take"
         ),
     })
 }
@@ -151,6 +158,7 @@ mod tests {
             Step::Wait { time: Duration::from_secs(3) },
             Step::Run { argv },
             Step::Get { address, path: "/api/v1/status".to_owned() },
+            Step::Send { file: "/case.nqr".to_owned() },
             Step::Stop { within: Duration::from_secs(5) },
         ];
         assert_eq!(read(&write(&job)).unwrap(), job);

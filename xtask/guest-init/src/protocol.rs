@@ -8,6 +8,8 @@ pub const JOB: &str = "job| ";
 pub const JOB_ERR: &str = "err| ";
 /// Begins every line of the daemon, stdout and stderr alike.
 pub const DAEMON: &str = "daemon| ";
+/// Begins a piece of a file: its path, a blank, and Base64.
+pub const FILE: &str = "file| ";
 /// Begins the verdict line, followed by `pass` or `fail REASON`.
 pub const VERDICT: &str = "NETQUEUE-VERDICT: ";
 
@@ -18,6 +20,8 @@ pub enum Said<'a> {
     Init(&'a str),
     /// Stdout line of a program of the job, without the prefix.
     Job(&'a str),
+    /// Piece of the file with this path, in Base64.
+    File(&'a str, &'a str),
     /// The verdict, or the reason of a failure.
     Verdict(Result<(), String>),
     /// Any other line: of the firmware, the kernel, the daemon, or stderr of a program of the job.
@@ -33,6 +37,9 @@ pub fn read(line: &str) -> Said<'_> {
     if let Some(rest) = line.strip_prefix(JOB) {
         return Said::Job(rest);
     }
+    if let Some((path, piece)) = line.strip_prefix(FILE).and_then(|rest| rest.split_once(' ')) {
+        return Said::File(path, piece.trim_end());
+    }
     match line.strip_prefix(VERDICT).map(str::trim_end) {
         Some("pass") => Said::Verdict(Ok(())),
         Some(other) => Said::Verdict(Err(other.strip_prefix("fail ").unwrap_or(other).to_owned())),
@@ -43,7 +50,7 @@ pub fn read(line: &str) -> Said<'_> {
 /// Returns whether a program wrote the line, rather than the kernel or PID 1.
 #[must_use]
 pub fn is_output(line: &str) -> bool {
-    [JOB, JOB_ERR, DAEMON].iter().any(|prefix| line.starts_with(prefix))
+    [JOB, JOB_ERR, DAEMON, FILE].iter().any(|prefix| line.starts_with(prefix))
 }
 
 /// Returns the verdict line for an outcome, with the reason on one line.

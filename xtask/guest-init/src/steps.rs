@@ -1,14 +1,17 @@
 //! Carries out a job step by step; the first failure is the verdict's reason.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use guest_init::http;
 use guest_init::job::Step;
-use guest_init::protocol::{DAEMON, JOB, JOB_ERR};
+use guest_init::protocol::{DAEMON, FILE, JOB, JOB_ERR};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -47,6 +50,7 @@ fn one(step: &Step, daemon: &mut Option<Program>) -> Result<()> {
         }
         Step::Run { argv } => run(argv),
         Step::Get { address, path } => fetch(*address, path),
+        Step::Send { file } => send(file),
         Step::Stop { within } => stop(daemon.take(), *within),
     }
 }
@@ -95,6 +99,17 @@ fn fetch(address: SocketAddr, path: &str) -> Result<()> {
     if answer.status != 200 {
         bail!("GET {path} answered {}", answer.status);
     }
+    Ok(())
+}
+
+/// Prints a file in lines of Base64, short enough that the console does not cut them.
+fn send(file: &str) -> Result<()> {
+    const PIECE: usize = 600;
+    let bytes = fs::read(file).with_context(|| format!("{file} cannot be read"))?;
+    for piece in bytes.chunks(PIECE) {
+        line(FILE, &format!("{file} {}", BASE64_STANDARD.encode(piece)));
+    }
+    say(format_args!("sent {file}: {} bytes", bytes.len()));
     Ok(())
 }
 

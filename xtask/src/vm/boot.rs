@@ -1,6 +1,6 @@
 //! Boots one guest: packs it, follows its console, keeps the log, tries once more if it died early.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,6 +9,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use guest_init::job::Step;
 use guest_init::protocol::{self, Said};
 
@@ -42,6 +44,8 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// Output of the job.
     pub(crate) output: Vec<String>,
+    /// Files that the guest sent, by path in the guest, each whole.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Path of the log of the whole console.
     pub(crate) console: String,
 }
@@ -56,6 +60,7 @@ impl Report {
             outcome: Outcome::Failed(reason),
             took: Duration::ZERO,
             output: Vec::new(),
+            files: BTreeMap::new(),
             console: "none".to_owned(),
         }
     }
@@ -126,7 +131,12 @@ impl Boot {
         let log = workspace.target("vm").join(format!("{}.console", self.kernel.name));
         println!("vm {}: booting {}", self.kernel.name, self.kernel.package);
         let file = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
-        let mut console = Console { file: BufWriter::new(file), tail: VecDeque::new(), output: Vec::new() };
+        let mut console = Console {
+            file: BufWriter::new(file),
+            tail: VecDeque::new(),
+            output: Vec::new(),
+            files: BTreeMap::new(),
+        };
         let mut judge = Judge::new(self.limits);
         let start = Instant::now();
         let guest = Guest::start(&self.machine, &self.kernel.image, initramfs)?;
@@ -148,6 +158,7 @@ impl Boot {
             outcome,
             took,
             output: console.output,
+            files: console.files,
             console: workspace.show(&log),
         }))
     }
@@ -156,8 +167,8 @@ impl Boot {
         let name = self.kernel.name;
         match protocol::read(line) {
             Said::Job(text) if !self.verbose => println!("{name} | {text}"),
-            _ if self.verbose => println!("{name} | {line}"),
-            Said::Init(_) | Said::Job(_) | Said::Verdict(_) | Said::Other(_) => {}
+            _ if self.verbose && !line.starts_with(protocol::FILE) => println!("{name} | {line}"),
+            Said::Init(_) | Said::Job(_) | Said::File(..) | Said::Verdict(_) | Said::Other(_) => {}
         }
     }
 }
@@ -194,14 +205,22 @@ struct Console {
     file: BufWriter<File>,
     tail: VecDeque<String>,
     output: Vec<String>,
+    files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Console {
     fn take(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").context("the console's log cannot be written")?;
-        if let Said::Job(text) = protocol::read(line) {
-            self.output.push(text.to_owned());
+        match protocol::read(line) {
+            Said::Job(text) => self.output.push(text.to_owned()),
+            Said::File(path, piece) => {
+                let piece = BASE64_STANDARD.decode(piece);
+                let piece = piece.with_context(|| format!("a piece of {path} came damaged"))?;
+                self.files.entry(path.to_owned()).or_default().extend(piece);
+                return Ok(());
+            }
+            Said::Init(_) | Said::Verdict(_) | Said::Other(_) => {}
         }
+        writeln!(self.file, "{line}").context("the console's log cannot be written")?;
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }

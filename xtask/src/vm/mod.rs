@@ -31,7 +31,7 @@ pub(crate) const PORT: u16 = 10124;
 pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Limit for the daemon to attach and answer: an emulated guest may have half of a busy processor.
-const READY_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Limit for the daemon to stop.
 ///

@@ -69,7 +69,7 @@ impl Judge {
                 self.verdicts.push(verdict);
                 self.verdict_at = Some(now);
             }
-            Said::Job(_) | Said::Other(_) => {}
+            Said::Job(_) | Said::File(..) | Said::Other(_) => {}
         }
     }
 
