@@ -187,38 +187,3 @@ pub(super) fn ticks() -> u64 {
         .map(|now| std::time::Duration::from(now).as_nanos() as u64)
         .unwrap_or(0)
 }
-
-/// The head of the kernel's `struct tcp_md5sig`.
-#[repr(C)]
-struct Md5Signature {
-    address: libc::sockaddr_storage,
-    flags: u8,
-    prefix_length: u8,
-    key_length: u16,
-    interface: i32,
-    key: [u8; 80],
-}
-
-/// Demands TCP MD5 signatures with this key (RFC 2385) from a peer, as BGP daemons do.
-pub(super) fn md5_key(socket: impl AsFd, peer: Ipv4Addr, key: &[u8]) -> io::Result<()> {
-    // SAFETY: a plain struct of integers, for which all zeros is a valid value.
-    let mut signature: Md5Signature = unsafe { std::mem::zeroed() };
-    let address = socket2::SockAddr::from(std::net::SocketAddr::from((peer, 0)));
-    // SAFETY: the storage of a SockAddr is a live sockaddr_storage.
-    signature.address = unsafe { *address.as_ptr().cast::<libc::sockaddr_storage>() };
-    signature.key_length = key.len() as u16;
-    for (to, from) in signature.key.iter_mut().zip(key) {
-        *to = *from;
-    }
-    // SAFETY: the descriptor is open while it is borrowed; pointer and length describe one live struct.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_MD5SIG,
-            (&raw const signature).cast(),
-            size_of::<Md5Signature>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
