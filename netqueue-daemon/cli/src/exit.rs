@@ -11,8 +11,9 @@ use crate::client::ClientError;
 pub enum Exit {
     /// The daemon answered.
     Good = 0,
-    /// The daemon answered with bad news: clients are harmed, not ready, not exact, sees nothing, or no such
-    /// listener.
+    /// The daemon answered with bad news.
+    ///
+    /// Clients are harmed, it is not ready, not exact or sees nothing, or there is no such listener.
     BadNews = 1,
     /// The command line is wrong, according to clap or to the daemon.
     Usage = 2,

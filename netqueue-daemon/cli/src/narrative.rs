@@ -225,7 +225,7 @@ fn handshakes(listener: &Listener) -> Vec<String> {
     if seen.suspended > 0 {
         said.push(format!(
             "Of {} whose final ACK was dropped, {} got in later, {} ended by a reset, {} were given up by the client, {} by the \
-             listener, {} of which were reset when they spoke, and {} may still be under way.",
+             listener, {} of which were reset when they sent data, and {} may still be under way.",
             plural(seen.suspended, "handshake"),
             count(seen.recovered),
             count(seen.ended),

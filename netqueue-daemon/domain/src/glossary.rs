@@ -109,7 +109,7 @@ const fn reset_words(cause: ResetCause) -> (&'static str, &'static str, &'static
         ),
         ResetCause::ExpiredHandshake => (
             "Late packet of an overflowed handshake",
-            "A client spoke whose final ACK had been dropped by a full accept queue; the listener had given its \
+            "A client sent data whose final ACK had been dropped by a full accept queue; the listener had given its \
              handshake up since. The client reads \"connection reset by peer\" long after it connected.",
             "The overflow that came before: the process accepts too slowly, or a burst was larger than the backlog.",
         ),

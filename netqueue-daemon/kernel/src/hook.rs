@@ -118,8 +118,9 @@ impl<'a> Hooks<'a> {
         probed.iter().all(|(status, _)| status.attached).then_some(probed)
     }
 
-    /// Attaches the `probed` ends by kprobe and the `traced` ones by fentry and fexit; `None` if one cannot be
-    /// attached.
+    /// Attaches the `probed` ends by kprobe and the `traced` ones by fentry and fexit.
+    ///
+    /// Returns `None` if one of them cannot be attached.
     ///
     /// Only for functions whose calls the kernel side recognises by packet or socket: the two ways see
     /// different stack addresses.

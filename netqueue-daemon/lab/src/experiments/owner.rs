@@ -69,6 +69,8 @@ impl Server {
         let since = SystemTime::now();
         let process = fixture.netns.run(move || {
             sysctl::defaults()?;
+            // Cookies would let some handshakes be completed that nobody remembers: another verdict.
+            sysctl::ensure("ipv4/tcp_syncookies", 0)?;
             spawn_server(&Listener::ipv4(port, 4)?, how)
         })?;
         Ok(Self { port, process, clients: Vec::new(), since })
@@ -152,7 +154,7 @@ fn stopped(fixture: &Fixture<'_>) -> Result<Expectation> {
     let remedy = format!("kill -CONT {pid}");
     server.said(
         fixture,
-        (&says("is").map(|said| said + ": it accepted nothing for"), &remedy),
+        (&says("is").map(|said| said + ": it has accepted nothing for"), &remedy),
         |_| Ok(()),
         &mut expectation,
     )?;
@@ -167,7 +169,7 @@ fn out_of_files(fixture: &Fixture<'_>) -> Result<Expectation> {
     let (mut expectation, pid) = (dropped(), server.pid());
     server.connect(fixture, 30)?;
     let begins = format!(
-        "exe (pid {pid}) has no descriptor left (open files 16 of 16: accept() fails with EMFILE): it accepted nothing for"
+        "exe (pid {pid}) has no descriptor left (open files 16 of 16: accept() fails with EMFILE): it has accepted nothing for"
     );
     server.said(fixture, (&[begins], &format!("prlimit --pid {pid}")), |_| Ok(()), &mut expectation)?;
     expectation.open.push(Box::new(server));
@@ -198,7 +200,7 @@ fn frozen(fixture: &Fixture<'_>) -> Result<Expectation> {
     let (mut expectation, pid) = (dropped(), server.pid());
     server.connect(fixture, 12)?;
     let begins =
-        format!("exe (pid {pid}) is frozen (cgroup freezer, e.g. docker pause): it accepted nothing for");
+        format!("exe (pid {pid}) is frozen (cgroup freezer, e.g. docker pause): it has accepted nothing for");
     server.said(
         fixture,
         (&[begins], "cgroup.freeze of /netqueue-lab-frozen"),

@@ -174,8 +174,8 @@ export function listenerPage(id) {
     const { handshakes: shakes = {}, ghosts = {} } = listener;
     handshakeCard.hidden = !(shakes.suspended || ghosts.total);
     handshakes.update([
-      ["Kept, may still get in", shakes.suspended ? `${count(shakes.suspended)}: ${count(shakes.recovered)} got in later, ${count(shakes.ended)} ended by a reset, ${count(shakes.given_up)} were given up by the client, ${count(shakes.timed_out)} by the listener, ${count(shakes.expired)} of which were reset when they spoke, ${count(shakes.unresolved)} may still be under way` : null],
-      ["Forgotten (ghosts)", ghosts.total ? `${count(ghosts.total)} by cookie: ${count(ghosts.live)} still believe they are connected, ${count(ghosts.recovered)} spoke and were let in, ${count(ghosts.ended)} spoke and were reset` : null],
+      ["Kept, may still get in", shakes.suspended ? `${count(shakes.suspended)}: ${count(shakes.recovered)} got in later, ${count(shakes.ended)} ended by a reset, ${count(shakes.given_up)} were given up by the client, ${count(shakes.timed_out)} by the listener, ${count(shakes.expired)} of which were reset when they sent data, ${count(shakes.unresolved)} may still be under way` : null],
+      ["Forgotten (ghosts)", ghosts.total ? `${count(ghosts.total)} by cookie: ${count(ghosts.live)} seem connected to the client still, ${count(ghosts.recovered)} sent data and were let in, ${count(ghosts.ended)} sent data and were reset` : null],
     ]);
     for (const [box, list, entries] of [[limitsCard, limits, limitPairs], [trafficCard, traffic, trafficPairs], [ownerCard, owners, ownerPairs]]) box.hidden = !list.update(entries(listener));
     counters.update(Object.entries(listener.counters ?? {}).map(([name, value]) => [name, count(value)]));

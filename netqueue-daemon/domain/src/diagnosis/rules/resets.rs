@@ -121,7 +121,7 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
             format!(
                 "{}{} reached {ports} nothing listens; {} answered with a reset.",
                 number(resets, "SYN"),
-                senders(evidence),
+                senders(evidence, ResetCause::NoListener),
                 choose(resets, "it was", "each was")
             ),
             evidence,
@@ -137,8 +137,13 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Names the senders of the packets: ` from 192.0.2.1`.
-fn senders(evidence: &Evidence) -> String {
+/// Names the senders of the packets that were reset for this cause: ` from 192.0.2.1`.
+/// Events do not tell senders apart by cause, so of an account with other charges none is named.
+fn senders(evidence: &Evidence, cause: ResetCause) -> String {
+    let counts = &evidence.counts;
+    if evidence.resets(cause) != counts.reset_total() + counts.drop_total() {
+        return String::new();
+    }
     match evidence.peers.as_slice() {
         [] => String::new(),
         [(one, _)] => format!(" from {one}"),
@@ -182,7 +187,7 @@ fn no_connection(evidence: &Evidence) -> Option<Finding> {
         summary: format!(
             "{} (no SYN){} reached {place} but {} to no connection; {} answered with a reset.",
             number(resets, "segment"),
-            senders(evidence),
+            senders(evidence, ResetCause::NoConnection),
             choose(resets, "belongs", "belong"),
             choose(resets, "it was", "each was")
         ),

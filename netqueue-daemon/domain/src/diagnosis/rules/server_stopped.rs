@@ -25,7 +25,7 @@ pub(super) const SERVER_STOPPED: Rule = Rule {
     ],
 };
 
-/// Causes of resets that the end of a process has: when it closes, and when its clients speak next.
+/// Causes of resets that the end of a process has: when it closes, and when its clients send data next.
 const CAUSES: [ResetCause; 4] = [
     ResetCause::CloseUnreadData,
     ResetCause::AfterClose,
@@ -46,7 +46,7 @@ fn server_stopped(evidence: &Evidence) -> Option<Finding> {
         affected: connections,
         confidence: Confidence::High,
         summary: format!(
-            "{} closed its listener {} ago; {} {} reset then or when {} spoke next.{again}",
+            "{} closed its listener {} ago; {} {} reset then or when {} sent data next.{again}",
             who_first(evidence),
             time(*ago),
             number(connections, "connection"),

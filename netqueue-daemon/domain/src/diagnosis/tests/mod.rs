@@ -8,6 +8,7 @@ mod owner;
 mod queues;
 mod sentences;
 mod silence;
+mod verdict_text;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 

@@ -1,13 +1,13 @@
 //! Whole text of every rule for 1 and for 2 affected clients, while an incident goes on and after it is
 //! over. The snapshots show reviewers how a changed sentence reads.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::net::IpAddr;
 
-use super::*;
+use super::{
+    verdict_text::{Cases, text},
+    *,
+};
 use crate::{IdleLimit, Obstacle, QueueState};
-
-/// Evidence of one rule, with a name for each case.
-type Cases = Vec<(String, Evidence)>;
 
 /// Compares the text of every rule with its snapshot. A rule without cases or without a snapshot fails.
 #[test]
@@ -17,37 +17,9 @@ fn every_rule_has_a_snapshot_of_its_whole_text() {
     settings.set_omit_expression(true);
     settings.bind(|| {
         for rule in RULES {
-            insta::assert_snapshot!(rule.id, text(rule));
+            insta::assert_snapshot!(rule.id, text(rule, cases(rule.id)));
         }
     });
-}
-
-/// Formats everything that a reader sees of a rule: once what never changes, then each case.
-fn text(rule: &Rule) -> String {
-    let mut text = format!("TITLE {}\n", rule.title);
-    for (name, lines) in [("ADVICE", rule.advice), ("CHECK NEXT", rule.check_next)] {
-        lines.iter().for_each(|line| write_line(&mut text, name, line));
-    }
-    for (name, evidence) in cases(rule.id) {
-        let verdict = rule.apply(&evidence).unwrap_or_else(|| panic!("{}: {name}: no verdict", rule.id));
-        write!(text, "\n--- {name}\n").expect("a string takes everything");
-        write_line(&mut text, "SUMMARY", &verdict.summary);
-        write_line(&mut text, "CLIENTS SEE", &verdict.clients_see);
-        let own = verdict.advice.len() - rule.advice.len();
-        verdict.advice[..own].iter().for_each(|line| write_line(&mut text, "ADVICE", line));
-        for Knob { name, set_by, current, proposed } in &verdict.knobs {
-            let current = current.as_ref().map_or(String::new(), |current| format!(" from {current}"));
-            write_line(&mut text, "SET", &format!("{name}{current} to {proposed}: {set_by}"));
-        }
-        if !verdict.missing.is_empty() {
-            write_line(&mut text, "NOT KNOWN", &verdict.missing.join("; "));
-        }
-    }
-    text
-}
-
-fn write_line(text: &mut String, name: &str, line: &str) {
-    writeln!(text, "{name} {line}").expect("a string takes everything");
 }
 
 /// Returns the cases of one rule.
