@@ -82,6 +82,7 @@ pub struct Checkpoint {
     /// Wall clock as it was set.
     pub wall_clock: WallClock,
     /// Counters beside netqueue's own that moved in the last 15 minutes.
+    #[serde(default)]
     pub beside: Vec<BesideEntry>,
 }
 

@@ -182,6 +182,7 @@ async fn a_listener_says_what_it_dropped_and_why() {
                 "accept_wait_seconds": {"count": 0, "mean": null, "p50": null, "p90": null, "p99": null, "buckets": []},
                 "accept_wait_unmeasured": 0},
             "drops": {"total": 24, "by_cause": [{"cause": "accept_queue_full", "stage": "syn", "count": 24}]},
+            "connection_resets": { "total": 0, "by_cause": [] },
             "resets": {"total": 0, "by_cause": []},
             "events": {"total": 24, "shown": 24, "suppressed": 0, "lost": 0},
             "handshakes": {"suspended": 0, "recovered": 0, "ended": 0, "given_up": 0, "timed_out": 0, "expired": 0, "unresolved": 0},

@@ -4,7 +4,7 @@
 //! and compared for the last time when they end.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -61,6 +61,8 @@ pub(super) struct Comparison<N> {
     cost: SearchCost,
     /// Counters beside netqueue's own, as last read in each namespace.
     beside: HashMap<Netns, BesideValues>,
+    /// Namespaces without charges for which a search was made.
+    searched_for: HashSet<Netns>,
 }
 
 struct Running {
@@ -84,6 +86,7 @@ impl<N: Generations> Comparison<N> {
             running: None,
             cost: SearchCost::default(),
             beside: HashMap::new(),
+            searched_for: HashSet::new(),
         }
     }
 
@@ -112,14 +115,21 @@ impl<N: Generations> Comparison<N> {
 
     /// Starts a search if one is due.
     /// On another thread, because searching thousands of processes takes a while.
-    pub(super) fn begin_search(&mut self, seen: impl Iterator<Item = Netns>) {
+    ///
+    /// It is due at once for namespaces with charges, and once for each in which only listeners were `found`:
+    /// their counters tell of what netqueue does not attribute.
+    pub(super) fn begin_search(&mut self, sums: &Sums, found: &[Netns]) {
         if self.running.is_some() {
             return;
         }
         let unknown = |netns: &Netns| !self.namespaces.knows(*netns) && !self.is_over(*netns);
-        let wanted: BTreeSet<_> = seen.filter(unknown).collect();
-        let wanted: Vec<_> = wanted.into_iter().collect();
-        if let Some(depth) = self.searches.due(&wanted, Instant::now()) {
+        let wanted: Vec<_> = sums.keys().copied().filter(unknown).collect();
+        let quiet = |netns: &Netns| unknown(netns) && !self.searched_for.contains(netns);
+        let quiet: Vec<_> = found.iter().copied().filter(quiet).collect();
+        if let Some(depth) = self.searches.due(&[wanted.clone(), quiet.clone()].concat(), Instant::now()) {
+            if depth == Depth::Threads {
+                self.searched_for.extend(quiet);
+            }
             self.running = Some(Running { search: self.search(depth), wanted });
         }
     }
@@ -157,6 +167,7 @@ impl<N: Generations> Comparison<N> {
             self.namespaces.forget(netns);
             self.due.forget(netns);
             self.beside.remove(&netns);
+            self.searched_for.remove(&netns);
         }
     }
 
@@ -186,9 +197,8 @@ impl<N: Generations> Comparison<N> {
     pub(super) async fn reconcile(&mut self, charges: &mut impl Charges, feed: &mut Feed) {
         let sums = self.end_netns(charges, feed);
         let mut news = NamespaceNews::default();
-        // Also those in which only listeners were found: their counters tell of what netqueue does not attribute.
-        let seen: Vec<_> = sums.keys().copied().chain(feed.aggregator().living_namespaces()).collect();
-        self.begin_search(seen.into_iter());
+        let found: Vec<_> = feed.aggregator().living_namespaces().collect();
+        self.begin_search(&sums, &found);
         if let Some((search, wanted)) = self.searched().await {
             news.found = self.learn(search, &wanted);
             news.search = Some(self.cost);
