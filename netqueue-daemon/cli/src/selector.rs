@@ -107,12 +107,15 @@ impl FromStr for Selector {
         if let Some(id) = text.strip_prefix("id:").filter(|id| !id.is_empty()) {
             return Ok(Self::Id(id.to_owned()));
         }
-        let kinds: [(&str, fn(String) -> Self); 3] =
-            [("container:", Self::Container), ("pod:", Self::Pod), ("netns:", Self::Netns)];
-        for (kind, of) in kinds {
-            if let Some(name) = text.strip_prefix(kind) {
-                return if name.is_empty() { Err(expected.to_owned()) } else { Ok(of(name.to_owned())) };
-            }
+        let named = |kind: &str, of: fn(String) -> Self| {
+            let name = text.strip_prefix(kind)?;
+            Some(if name.is_empty() { Err(expected.to_owned()) } else { Ok(of(name.to_owned())) })
+        };
+        let named = named("container:", Self::Container)
+            .or_else(|| named("pod:", Self::Pod))
+            .or_else(|| named("netns:", Self::Netns));
+        if let Some(named) = named {
+            return named;
         }
         if let Some(pid) = text.strip_prefix("pid:") {
             return pid.parse().map(Self::Pid).map_err(|_| expected.to_owned());

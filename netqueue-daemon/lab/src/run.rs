@@ -67,12 +67,12 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     sockets::raise_descriptor_limit()?;
     // Both failures are the caller's mistakes, not an experiment's: report them once, before anything runs.
     Netns::create()?;
-    if let Some(server) = server {
-        if let Err(error) = observation::greet(server) {
-            // As netqueue's other commands end when no daemon answers.
-            eprintln!("netqueue: {error:#}");
-            return Ok(ExitCode::from(3));
-        }
+    if let Some(server) = server
+        && let Err(error) = observation::greet(server)
+    {
+        // As netqueue's other commands end when no daemon answers.
+        eprintln!("netqueue: {error:#}");
+        return Ok(ExitCode::from(3));
     }
 
     let mut reports = Vec::new();
