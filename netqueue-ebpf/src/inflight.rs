@@ -8,13 +8,7 @@
 use netqueue_common::{Flow, KernelLayout, Tally};
 
 use crate::{
-    layout::layout,
-    mib_values::{MibPtr, MibValues},
-    owed::Owed,
-    packet::Packet,
-    peer::Peer,
-    read::spread,
-    tally::tally,
+    layout::layout, mib_values::MibValues, owed::Owed, packet::Packet, peer::Peer, read::spread, tally::tally,
 };
 
 /// An address on the stack that belongs to one call.

@@ -58,5 +58,5 @@ fn remember(flow: &Flow) -> Result<bool, Fault> {
         let before = unsafe { last.replace(now) };
         return Ok(now.wrapping_sub(before) < MEMORY);
     }
-    RESET_FLOWS.insert(flow, &now, 0).map(|()| false).map_err(|_| Fault)
+    RESET_FLOWS.insert(flow, now, 0).map(|()| false).map_err(|_| Fault)
 }

@@ -4,7 +4,7 @@
 //! and compared for the last time when they end.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -61,8 +61,6 @@ pub(super) struct Comparison<N> {
     cost: SearchCost,
     /// Counters beside netqueue's own, as last read in each namespace.
     beside: HashMap<Netns, BesideValues>,
-    /// Namespaces without charges for which a search was made.
-    searched_for: HashSet<Netns>,
 }
 
 struct Running {
@@ -86,7 +84,6 @@ impl<N: Generations> Comparison<N> {
             running: None,
             cost: SearchCost::default(),
             beside: HashMap::new(),
-            searched_for: HashSet::new(),
         }
     }
 
@@ -115,21 +112,13 @@ impl<N: Generations> Comparison<N> {
 
     /// Starts a search if one is due.
     /// On another thread, because searching thousands of processes takes a while.
-    ///
-    /// It is due at once for namespaces with charges, and once for each in which only listeners were `found`:
-    /// their counters tell of what netqueue does not attribute.
-    pub(super) fn begin_search(&mut self, sums: &Sums, found: &[Netns]) {
+    pub(super) fn begin_search(&mut self, sums: &Sums) {
         if self.running.is_some() {
             return;
         }
         let unknown = |netns: &Netns| !self.namespaces.knows(*netns) && !self.is_over(*netns);
         let wanted: Vec<_> = sums.keys().copied().filter(unknown).collect();
-        let quiet = |netns: &Netns| unknown(netns) && !self.searched_for.contains(netns);
-        let quiet: Vec<_> = found.iter().copied().filter(quiet).collect();
-        if let Some(depth) = self.searches.due(&[wanted.clone(), quiet.clone()].concat(), Instant::now()) {
-            if depth == Depth::Threads {
-                self.searched_for.extend(quiet);
-            }
+        if let Some(depth) = self.searches.due(&wanted, Instant::now()) {
             self.running = Some(Running { search: self.search(depth), wanted });
         }
     }
@@ -167,7 +156,6 @@ impl<N: Generations> Comparison<N> {
             self.namespaces.forget(netns);
             self.due.forget(netns);
             self.beside.remove(&netns);
-            self.searched_for.remove(&netns);
         }
     }
 
@@ -197,8 +185,7 @@ impl<N: Generations> Comparison<N> {
     pub(super) async fn reconcile(&mut self, charges: &mut impl Charges, feed: &mut Feed) {
         let sums = self.end_netns(charges, feed);
         let mut news = NamespaceNews::default();
-        let found: Vec<_> = feed.aggregator().living_namespaces().collect();
-        self.begin_search(&sums, &found);
+        self.begin_search(&sums);
         if let Some((search, wanted)) = self.searched().await {
             news.found = self.learn(search, &wanted);
             news.search = Some(self.cost);

@@ -194,7 +194,7 @@ impl Source for Live {
             // A charge precedes its event: an account unknown to the aggregator has counts to read.
             if events.iter().any(|event| !feed.aggregator().knows(&event.account)) {
                 let sums = self.kernel_side.read(feed).sums();
-                self.comparison.begin_search(&sums, &[]);
+                self.comparison.begin_search(&sums);
             }
             if !events.is_empty() {
                 feed.tell(clock::now(), Observation::Events(events));

@@ -243,13 +243,13 @@ fn leave_v6(call: &FExitContext) -> Result<(), Fault> {
 #[inline(always)]
 fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
     let state = state();
-    let (sk, skb, cells, mark);
+    let (sk, skb, mark);
     skb = Entry::arg(call, 1);
     if let Some(returned) = resets::close_for(skb)? {
         if !is_due(&returned)? {
             return Ok(());
         }
-        (sk, cells, mark) = (returned.sk, returned.cells, returned.mark);
+        (sk, mark) = (returned.sk, returned.mark);
     } else {
         // The entry had nothing to keep, or was skipped. Without a counter from the entry, a packet that may be
         // answered counts as answered.
@@ -257,7 +257,6 @@ fn leave_traced(call: &FExitContext, ipv4: bool) -> Result<(), Fault> {
         if Packet(skb).is_reset()? || (sk == 0 && ipv4 && !Packet(skb).is_for_this_host()?) {
             return Ok(());
         }
-        cells = MibPtr::tcp(state, net_of(sk, skb)?)?;
         mark = verdict(state, call, sk, skb, u64::from(ipv4));
     }
     // Called at one place: verifiers follow the function once for each call.
