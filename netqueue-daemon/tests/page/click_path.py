@@ -125,7 +125,9 @@ def listener(page, base):
     one = max(listeners, key=lambda one: one["drops"]["total"])
     shown = {row.locator("code").inner_text(): number(row.locator(".number").inner_text()) for row in page.locator(".causes li").all()}
     said = {f"{part['cause']} / {part['stage']}": part["count"] for part in one["drops"]["by_cause"]}
-    said |= {part["cause"]: part["count"] for part in one["resets"]["by_cause"]}
+    # Resets of its accepted connections are told with the listener.
+    for part in one["resets"]["by_cause"] + one["connection_resets"]["by_cause"]:
+        said[part["cause"]] = said.get(part["cause"], 0) + part["count"]
     judge("its causes", shown == said, f"{shown}, the API says {said}")
     judge("causes are explained", all(row.locator(".text").inner_text() for row in page.locator(".causes li").all()))
     said = [one["title"] for one in api(base, "/api/v1/diagnosis")["verdicts"] if one["subject"]["listener"] == one_id(page)]
