@@ -103,7 +103,7 @@ fn story() -> Vec<Step> {
         Step::Wait { time: QUIET },
         Step::Run { argv: vm::netqueue(["lab", "run", "burst"]) },
         Step::Wait { time: TO_DELIVERY },
-        Step::Stop { within: Duration::from_secs(5) },
+        Step::Stop { within: vm::STOP_LIMIT },
         Step::Wait { time: Duration::from_secs(8) },
         daemon,
         ready,
