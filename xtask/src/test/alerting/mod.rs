@@ -157,7 +157,9 @@ fn watch(
     until("the daemon is started again", DEADLINE, || Ok(ask().filter(|now| *now != first)))?;
     let before = webhook.firing();
     let names: Vec<_> = before.iter().map(|alert| alert.name.as_str()).collect();
-    judge("nothing else fired", names.iter().all(|name| *name == SPIKE), format!("{names:?}"));
+    // In the incident nobody accepts: the connections that fit into the queue wait.
+    let meant = |name: &&str| [SPIKE, "NetqueueConnectionsWaiting"].contains(name);
+    judge("nothing else fired", names.iter().all(meant), format!("{names:?}"));
 
     services.pause_prometheus(GAP)?;
     thread::sleep(AFTER_RESTART - GAP - Duration::from_secs(5));
