@@ -3,23 +3,10 @@
 use std::net::IpAddr;
 
 use netqueue_api::{Knob, Listener, Queue, Spike};
+pub use netqueue_domain::grouped as count;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::terminal::plain;
-
-/// Formats a number with thousands separators: `1,234,567`.
-#[must_use]
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// Formats a number that may be negative, with thousands separators: `-1,234`.
 #[must_use]

@@ -17,6 +17,7 @@ mod earlier;
 mod event;
 mod event_log;
 pub mod glossary;
+mod grouped;
 mod handshakes;
 mod health;
 mod histogram;
@@ -56,6 +57,7 @@ pub use counts::{Counts, Unreported};
 pub use earlier::{Earlier, EarlierRun, Named};
 pub use event::{Event, Peer, QueueState, Queues};
 pub use event_log::EventLog;
+pub use grouped::grouped;
 pub use handshakes::Handshakes;
 pub use health::{
     AttachMode, AttachWay, DroppedAckCacheUse, EventFlow, Features, Health, LossReason, ProbeStatus, SlotUse,

@@ -60,14 +60,7 @@ fn less_than_one_a_second(site: &Site) -> Result<Held> {
     const PORT: u16 = 8404;
     let how = Serve { backlog: 2, workers: 1, ..Serve::new("pdf", at(PORT), &[Wait(2000), Reply]) };
     let server = site.serve(&how)?;
-    let clients = site.clients(|| {
-        let mut clients = Vec::new();
-        paced(0.8, 40, |_| {
-            clients.push(start(PORT)?);
-            Ok(())
-        })?;
-        Ok(clients)
-    })?;
+    let clients = site.arriving(PORT, 0.8, 40)?;
     Ok(vec![Box::new(clients), Box::new(server)])
 }
 
@@ -77,14 +70,7 @@ fn slow_start(site: &Site) -> Result<Held> {
     let how = Serve { backlog: 16, ..Serve::new("java", at(PORT), &[Read(64), Reply, Hold]) };
     let server = site.serve(&how)?;
     server.signal(Signal::SIGSTOP)?;
-    let clients = site.clients(|| {
-        let mut clients = Vec::new();
-        paced(3.0, 10, |_| {
-            clients.push(start(PORT)?);
-            Ok(())
-        })?;
-        Ok(clients)
-    })?;
+    let clients = site.arriving(PORT, 3.0, 10)?;
     server.signal(Signal::SIGCONT)?;
     thread::sleep(Duration::from_secs(6));
     Ok(vec![Box::new(clients), Box::new(server)])

@@ -85,12 +85,7 @@ fn half_open_health_checks(site: &Site) -> Result<Held> {
 fn checks_that_close(site: &Site) -> Result<Held> {
     const PORT: u16 = 7203;
     let server = site.serve(&Serve::new("postgres", any(PORT), &[Read(64), Reply]))?;
-    site.clients(|| {
-        paced(5.0, 8, |_| {
-            drop(connect(PORT)?);
-            Ok(())
-        })
-    })?;
+    site.passing(PORT, 5.0, 8)?;
     Ok(vec![Box::new(server)])
 }
 

@@ -64,14 +64,7 @@ fn all_workers_busy(site: &Site) -> Result<Held> {
         workers: 3,
         ..Serve::new("gunicorn", at(PORT), &[Wait(3000), Reply])
     })?;
-    let clients = site.clients(|| {
-        let mut clients = Vec::new();
-        paced(3.0, 25, |_| {
-            clients.push(start(PORT)?);
-            Ok(())
-        })?;
-        Ok(clients)
-    })?;
+    let clients = site.arriving(PORT, 3.0, 25)?;
     Ok(vec![Box::new(clients), Box::new(server)])
 }
 
@@ -199,13 +192,8 @@ fn deferred_accept(site: &Site) -> Result<Held> {
     let how =
         Serve { deferred: true, backlog: 64, ..Serve::new("trafficserver", at(PORT), &[Read(64), Reply]) };
     let server = site.serve(&how)?;
-    site.clients(|| {
-        // A balancer's health check connects and closes without a byte.
-        paced(5.0, 8, |_| {
-            drop(connect(PORT)?);
-            Ok(())
-        })
-    })?;
+    // A balancer's health check connects and closes without a byte.
+    site.passing(PORT, 5.0, 8)?;
     Ok(vec![Box::new(server)])
 }
 

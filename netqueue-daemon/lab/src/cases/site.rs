@@ -70,6 +70,28 @@ impl Site {
     ) -> Result<T> {
         self.clients.run(work)
     }
+
+    /// Starts clients at a steady rate for some seconds, and keeps them.
+    pub(super) fn arriving(&self, port: u16, per_second: f64, seconds: u64) -> Result<Vec<Socket>> {
+        self.clients(move || {
+            let mut clients = Vec::new();
+            paced(per_second, seconds, |_| {
+                clients.push(start(port)?);
+                Ok(())
+            })?;
+            Ok(clients)
+        })
+    }
+
+    /// Connects and closes clients at a steady rate for some seconds, without a byte.
+    pub(super) fn passing(&self, port: u16, per_second: f64, seconds: u64) -> Result<()> {
+        self.clients(move || {
+            paced(per_second, seconds, |_| {
+                drop(connect(port)?);
+                Ok(())
+            })
+        })
+    }
 }
 
 /// The servers' address with a port.

@@ -6,7 +6,7 @@ use super::{
     count,
     words::{choose, number},
 };
-use crate::{DropCause, KernelCounter, QueueState};
+use crate::{DropCause, KernelCounter, QueueState, grouped};
 
 /// Value of tcp_syncookies with which the kernel sends a cookie for every SYN.
 const ALWAYS: u32 = 2;
@@ -204,8 +204,8 @@ fn cookies_always(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let queue = evidence.syn_queue.map_or(String::new(), |QueueState { length, limit }| match length {
-        0 => format!("; the SYN queue is empty (0 of {})", grouped(limit)),
-        length => format!("; the SYN queue holds {} of {}", grouped(length), grouped(limit)),
+        0 => format!("; the SYN queue is empty (0 of {})", grouped(limit.into())),
+        length => format!("; the SYN queue holds {} of {}", grouped(length.into()), grouped(limit.into())),
     });
     Some(Finding {
         impact: Impact::Absorbed,
@@ -237,19 +237,6 @@ fn deferred(evidence: &Evidence) -> String {
             choose(acks, "1 final ACK was", &format!("{acks} final ACKs were"))
         ),
     }
-}
-
-/// Formats a number with thousands separators: `1,024`.
-fn grouped(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn other(evidence: &Evidence) -> Option<Finding> {
