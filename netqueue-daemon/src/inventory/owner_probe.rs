@@ -41,7 +41,7 @@ pub(super) struct OwnerProbe {
     proc: PathBuf,
     cgroups: CgroupFiles,
     /// True if the size of a directory of descriptors is their number.
-    /// It is since Linux 6.2 (fs/proc/fd.c `proc_fd_getattr`), and 0 before.
+    /// Kernels before 6.2 report 0 (fs/proc/fd.c `proc_fd_getattr`).
     sized: bool,
     last: Option<Instant>,
     /// Sockets whose accept queues were not empty at the last scan.

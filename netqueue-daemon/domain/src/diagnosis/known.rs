@@ -61,35 +61,22 @@ pub(super) fn examined_owner(
 /// Returns the newest listener on the port of an endpoint. Resets of a listener's connections are
 /// charged to the endpoint that their packets came to.
 fn on_its_port<'a>(snapshot: &'a Snapshot, account: &AccountView) -> Option<&'a Arc<Listener>> {
-    listeners_of(snapshot, account).filter_map(|account| account.listener.as_ref()).next_back()
+    let AccountKey::Endpoint(at) = account.key else { return None };
+    listeners_of(snapshot, at).filter_map(|account| account.listener.as_ref()).next_back()
 }
 
 /// Returns the listeners, closed ones included, that an endpoint's connections may have come from.
-fn listeners_of<'a>(
-    snapshot: &'a Snapshot,
-    account: &AccountView,
-) -> impl DoubleEndedIterator<Item = &'a AccountView> {
-    let endpoint = match account.key {
-        AccountKey::Endpoint(at) => Some(at),
-        AccountKey::Listener { .. }
-        | AccountKey::Ephemeral { .. }
-        | AccountKey::Other(_)
-        | AccountKey::Gone(_) => None,
-    };
-    let takes = move |key: &AccountKey, at: Endpoint| match key {
-        AccountKey::Listener { at: place, .. } => {
-            place.netns == at.netns
-                && place.port == at.port
-                && (place.addr.is_unspecified() || place.addr == at.addr)
+fn listeners_of(snapshot: &Snapshot, endpoint: Endpoint) -> impl DoubleEndedIterator<Item = &AccountView> {
+    let accounts = snapshot.accounts.iter().map(|account| &**account);
+    accounts.filter(move |account| match account.key {
+        AccountKey::Listener { at, .. } => {
+            (at.netns, at.port) == (endpoint.netns, endpoint.port) && serves(account, endpoint.addr)
         }
         AccountKey::Endpoint(_)
         | AccountKey::Ephemeral { .. }
         | AccountKey::Other(_)
         | AccountKey::Gone(_) => false,
-    };
-    let accounts = snapshot.accounts.iter().map(|account| &**account);
-    accounts
-        .filter(move |account| endpoint.is_some_and(|at| takes(&account.key, at) && serves(account, at.addr)))
+    })
 }
 
 /// Returns the end of the server on an endpoint's port, if its last listener was closed from `from` on.
@@ -102,7 +89,8 @@ pub(super) fn stopped(
 ) -> Option<Stopped> {
     /// Time before the close of the listener in which a process that ends closes its connections.
     const ENDING: Duration = Duration::from_secs(2);
-    let listeners = || listeners_of(snapshot, account);
+    let AccountKey::Endpoint(at) = account.key else { return None };
+    let listeners = || listeners_of(snapshot, at);
     let (closed, last) = listeners()
         .filter_map(|listener| Some((listener.closed.filter(|closed| *closed >= from)?, listener)))
         .max_by_key(|(closed, _)| *closed)?;

@@ -33,8 +33,8 @@ pub(crate) const BLIND: &str = "netqueue_blind";
 
 /// Returns every verdict that the evidence supports, the worst for clients first.
 ///
-/// What harms nobody comes last, and what is over comes below what goes on: whoever is paged must act on the
-/// latter. Within these, sorts by impact, by the number of affected clients, and by the order of the rules.
+/// Harmless incidents come last, and those that are over come below those that go on: whoever is paged must
+/// act on the latter. Within these, sorts by impact, by the number of affected clients, and by the order of the rules.
 #[must_use]
 pub fn evaluate<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
     let mut verdicts: Vec<(usize, Verdict)> = evidence

@@ -9,7 +9,7 @@ use super::{
 use crate::{Activity, Hindrance, OwnerState, ProcessState, Runtime};
 
 /// Returns the clause about what keeps the process from accepting, if that was found.
-/// It begins a sentence and has no full stop: "gunicorn (pid 468) is stopped (SIGSTOP)".
+/// The clause begins a sentence and has no full stop: "gunicorn (pid 468) is stopped (SIGSTOP)".
 pub(super) fn said(evidence: &Evidence) -> Option<String> {
     let examined = evidence.owner_state.as_ref()?;
     let hindrance = *examined.state.hindrances().first()?;
