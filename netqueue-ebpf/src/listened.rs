@@ -7,7 +7,7 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use netqueue_common::ListenerKey;
 
 /// Ports that are or were listened on, by namespace ([`packed`]).
-/// Entered at listen(), at the end of a listener, and when a listener gets its slot. The resets of an evicted
+/// Entered at listen() and at the end of a listener, so not for one that listened before. The resets of an evicted
 /// port count as those of a client's port.
 #[map(name = "nq_listened")]
 static LISTENED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8192, 0);
