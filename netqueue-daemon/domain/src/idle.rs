@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Netns, Timestamp};
 
 /// Idle time after which a server closes a connection, as inferred from its closings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +30,26 @@ pub enum Sighting {
     ClosedHere,
 }
 
+/// Reset of one connection, on which data arrived after the server had closed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateData {
+    /// Namespace of the server.
+    pub netns: Netns,
+    /// Port of the server.
+    pub port: u16,
+    /// Remote end of the connection.
+    pub peer: SocketAddr,
+    /// Time of the reset.
+    pub at: Timestamp,
+}
+
 /// Observations of one server's connections.
 #[derive(Clone, Debug, Default)]
 pub struct IdleClosings {
     /// Idle time of each open connection and when it was read, by the remote end.
     open: HashMap<SocketAddr, (Duration, Timestamp)>,
+    /// The same of connections that no later pass found.
+    vanished: HashMap<SocketAddr, (Duration, Timestamp)>,
     /// Minimum and maximum idle time of each connection that the server closed.
     closed: VecDeque<(Duration, Duration)>,
 }
@@ -45,6 +60,8 @@ const CLOSINGS: usize = 64;
 const CONNECTIONS: usize = 4096;
 /// Minimum idle time that counts: a server that closes sooner does so because it is done.
 const SOONEST: Duration = Duration::from_millis(500);
+/// Time for which a vanished connection is remembered: the news of its reset comes later.
+const NEWS_WITHIN: Duration = Duration::from_secs(15);
 /// Number of agreeing closings that are no coincidence.
 const ENOUGH: u32 = 3;
 
@@ -61,18 +78,43 @@ impl IdleClosings {
                 // Between two passes the connection may have been used again, and then was idle for less: one
                 // closing proves nothing, several that agree do.
                 Sighting::ClosedHere => {
-                    if let Some((idle, when)) = self.open.remove(&peer)
-                        && idle >= SOONEST
-                    {
-                        self.closed.push_back((idle, idle + now.since(when)));
+                    if let Some(seen) = self.open.remove(&peer) {
+                        self.add(seen, now);
                     }
                 }
             }
         }
+        self.vanished.retain(|_, (_, when)| now.since(*when) < NEWS_WITHIN);
+        for (peer, seen) in self.open.drain().filter(|(peer, _)| !open.contains_key(peer)) {
+            if self.vanished.len() < CONNECTIONS {
+                self.vanished.insert(peer, seen);
+            }
+        }
+        self.open = open;
+    }
+
+    /// Takes in that data from `peer` was answered with a reset at `at`, because the server had closed.
+    /// The reset ends the connection at once, so no pass may have seen it closed.
+    pub fn late_data(&mut self, peer: SocketAddr, at: Timestamp) {
+        // What was read after the reset is another connection, of the same port.
+        let before = |(_, when): &(Duration, Timestamp)| *when <= at;
+        let ended = match self.open.get(&peer).is_some_and(before) {
+            true => &mut self.open,
+            false => &mut self.vanished,
+        };
+        if let Some(seen) = ended.remove(&peer).filter(before) {
+            self.add(seen, at);
+        }
+    }
+
+    /// Adds the closing, before `closed`, of a connection that had been idle for a time when it was read.
+    fn add(&mut self, (idle, when): (Duration, Timestamp), closed: Timestamp) {
+        if idle >= SOONEST {
+            self.closed.push_back((idle, idle + closed.since(when)));
+        }
         while self.closed.len() > CLOSINGS {
             self.closed.pop_front();
         }
-        self.open = open;
     }
 
     /// Returns the time-out that most closings agree on, or `None` while too few do.
@@ -147,6 +189,27 @@ mod tests {
         closings.closed.extend([(ms(900), ms(1100)), (ms(1200), ms(1300))]);
         let limit = closings.limit().expect("eight agree");
         assert!(limit.least <= ms(2000) && ms(2000) <= limit.most, "{limit:?}");
+    }
+
+    #[test]
+    fn a_close_that_only_the_reset_shows_counts_and_a_later_connection_from_the_same_port_does_not() {
+        let at = |millis: u64| Timestamp::from_nanos(millis * 1_000_000);
+        let mut closings = IdleClosings::default();
+        for port in 1..=4 {
+            closings.look([(peer(port), Sighting::Idle(ms(1600)))], at(10_000));
+            // The client sends 500 ms later, right after the close; the next pass finds nothing.
+            closings.look([], at(10_800));
+            if port == 4 {
+                closings.look([(peer(4), Sighting::Idle(ms(700)))], at(11_000));
+            }
+            closings.late_data(peer(port), at(10_500));
+        }
+        let limit = closings.limit().expect("four agree");
+        assert_eq!(limit, IdleLimit { least: ms(1600), most: ms(2100), connections: 4 });
+        assert!(closings.open.contains_key(&peer(4)), "the new connection is followed");
+        closings.look([], at(40_000));
+        closings.look([], at(80_000));
+        assert!(closings.vanished.is_empty(), "{closings:?}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub use health::{
 };
 pub use histogram::Histogram;
 pub use history::{History, Measure, RESOLUTIONS, Resolution};
-pub use idle::{IdleClosings, IdleLimit, Sighting};
+pub use idle::{IdleClosings, IdleLimit, LateData, Sighting};
 pub use journal::JournalState;
 pub use limit::{Limit, LimitedBy, Sysctls};
 pub use listen_call::ListenCall;

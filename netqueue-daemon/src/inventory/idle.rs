@@ -5,28 +5,41 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use netqueue_domain::{IdleClosings, IdleLimit, Netns, Timestamp};
+use netqueue_domain::{IdleClosings, IdleLimit, LateData, Netns, Timestamp};
 
 use super::sock_diag;
 
-/// Servers to watch, as derived from the counts of resets.
+/// Servers to watch, as derived from the counts of resets, and the resets of theirs that are new.
 #[derive(Clone, Debug, Default)]
-pub struct Raced(Arc<Mutex<BTreeSet<(Netns, u16)>>>);
+pub struct Raced(Arc<Mutex<Wanted>>);
+
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    servers: BTreeSet<(Netns, u16)>,
+    resets: Vec<LateData>,
+}
+
+/// Maximum number of resets that wait for the next pass.
+const WAITING: usize = 1024;
 
 impl Raced {
     /// Replaces the servers to watch. Returns whether there are any that were not watched before.
-    pub(super) fn set(&self, servers: BTreeSet<(Netns, u16)>) -> bool {
+    pub(super) fn set(&self, servers: BTreeSet<(Netns, u16)>, resets: Vec<LateData>) -> bool {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let more = !servers.is_subset(&now);
-        *now = servers;
+        let more = !servers.is_subset(&now.servers);
+        now.servers = servers;
+        now.resets.extend(resets);
+        now.resets.truncate(WAITING);
         more
     }
 
-    fn get(&self) -> BTreeSet<(Netns, u16)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn get(&self) -> Wanted {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Wanted { servers: now.servers.clone(), resets: mem::take(&mut now.resets) }
     }
 }
 
@@ -39,11 +52,16 @@ pub(super) struct IdleWatch {
 impl IdleWatch {
     /// Starts to watch the servers that are to be watched now, and drops the others.
     pub(super) fn begin(&mut self, raced: &Raced) {
-        let wanted = raced.get();
-        self.servers.retain(|server, _| wanted.contains(server));
-        wanted.into_iter().for_each(|server| {
+        let Wanted { servers, resets } = raced.get();
+        self.servers.retain(|server, _| servers.contains(server));
+        for server in servers {
             self.servers.entry(server).or_default();
-        });
+        }
+        for reset in resets {
+            if let Some(closings) = self.servers.get_mut(&(reset.netns, reset.port)) {
+                closings.late_data(reset.peer, reset.at);
+            }
+        }
     }
 
     /// Returns whether any server in this namespace is watched.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use netqueue_domain::{
-    self as domain, Changes, IdleLimit, ListenCall, Netns, QueueState, SocketInode, Unknown,
+    self as domain, Changes, IdleLimit, LateData, ListenCall, Netns, QueueState, SocketInode, Unknown,
 };
 use tokio::sync::mpsc as channel;
 
@@ -67,9 +67,10 @@ impl Waker {
         if told { 0 } else { number }
     }
 
-    /// Sets the servers whose connections are sampled; requests an earlier scan if there are new ones.
-    pub fn watch(&self, raced: &Raced, servers: BTreeSet<(Netns, u16)>) {
-        if raced.set(servers) {
+    /// Sets the servers whose connections are sampled, with new resets of such connections; requests an
+    /// earlier scan if there are new servers.
+    pub fn watch(&self, raced: &Raced, servers: BTreeSet<(Netns, u16)>, resets: Vec<LateData>) {
+        if raced.set(servers, resets) {
             self.nudge();
         }
     }
@@ -364,11 +365,11 @@ mod tests {
         let (wake, woken) = mpsc::sync_channel(PENDING);
         let (waker, raced) = (Waker(wake), Raced::default());
         let server = |port| (Netns::at_attach(1), port);
-        waker.watch(&raced, BTreeSet::new());
+        waker.watch(&raced, BTreeSet::new(), Vec::new());
         assert!(woken.try_recv().is_err());
-        waker.watch(&raced, [server(80), server(81)].into());
+        waker.watch(&raced, [server(80), server(81)].into(), Vec::new());
         assert!(woken.try_recv().is_ok());
-        waker.watch(&raced, [server(81)].into());
+        waker.watch(&raced, [server(81)].into(), Vec::new());
         assert!(woken.try_recv().is_err());
     }
 }

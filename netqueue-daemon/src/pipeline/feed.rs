@@ -1,8 +1,8 @@
 //! Only way into the aggregator, from which observations also reach recordings and the event log.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use netqueue_domain::{Aggregator, Event, Observation, Observed, Snapshot, Timestamp};
+use netqueue_domain::{Aggregator, Event, LateData, Netns, Observation, Observed, Snapshot, Timestamp};
 use tokio::sync::mpsc::{Sender, channel};
 
 use crate::{
@@ -57,6 +57,12 @@ impl Feed {
     #[must_use]
     pub const fn aggregator(&self) -> &Aggregator {
         &self.aggregator
+    }
+
+    /// Returns the servers whose connections are to be followed, to learn their idle time-outs, and the resets
+    /// that are new since the last call.
+    pub fn raced(&mut self, now: Timestamp) -> (BTreeSet<(Netns, u16)>, Vec<LateData>) {
+        (self.aggregator.raced(now), self.aggregator.take_late_data())
     }
 
     /// Applies an observation made at `now`.

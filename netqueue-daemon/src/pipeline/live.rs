@@ -233,10 +233,8 @@ impl Source for Live {
         self.flow(feed);
         feed.tick(clock::now());
         self.kernel_side.attached.counters.keep(|netns| feed.aggregator().remembers(netns));
-        self.kernel_side
-            .scanner
-            .waker
-            .watch(&self.kernel_side.scanner.raced, feed.aggregator().raced(clock::now()));
+        let (raced, late) = feed.raced(clock::now());
+        self.kernel_side.scanner.waker.watch(&self.kernel_side.scanner.raced, raced, late);
         let scanner = self.kernel_side.scanner.cost.now();
         let mut flow = self.kernel_side.attached.counters.flow();
         flow.lost[LossReason::Undecodable as usize] =

@@ -15,8 +15,8 @@ pub use idle::IdleLimits;
 pub use traffic::QueuePeaks;
 
 use super::{
-    AccountId, AccountKey, AccountView, Beside, Counts, Event, EventLog, Health, Keep, Named, Netns,
-    QueueState, Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector,
+    AccountId, AccountKey, AccountView, Beside, Counts, Event, EventLog, Health, Keep, LateData, Named,
+    Netns, QueueState, Queues, Reconciler, SearchCost, Sensitivity, Snapshot, SocketInode, SpikeDetector,
     SpikeNotice, Timestamp, Traffic, WallClock, Windows, namespaces::Namespaces, series_budget::SeriesBudget,
 };
 
@@ -82,6 +82,7 @@ pub struct Aggregator {
     recent: Windows,
     beside: Beside,
     idle_limits: Arc<IdleLimits>,
+    late_data: Vec<LateData>,
     wall_clock: WallClock,
 }
 
@@ -111,6 +112,7 @@ impl Aggregator {
             recent: Windows::default(),
             beside: Beside::default(),
             idle_limits: Arc::default(),
+            late_data: Vec::new(),
             wall_clock: WallClock::default(),
         }
     }
@@ -154,6 +156,7 @@ impl Aggregator {
                 self.remember_queues(index, event.queues, event.time);
             }
         }
+        self.remember_late_data(&event);
         self.spikes.observe(&event);
         self.events.append(event);
     }

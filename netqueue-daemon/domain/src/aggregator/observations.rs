@@ -67,6 +67,7 @@ impl Aggregator {
             recent: _,
             beside,
             idle_limits,
+            late_data: _,
             wall_clock,
         } = self;
         Checkpoint {
