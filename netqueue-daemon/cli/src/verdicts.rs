@@ -1,7 +1,8 @@
-//! Prints verdicts: cause, effect on clients, and advice.
+//! Prints verdicts: cause, effect on clients, and advice; consequences, below their cause, in short.
 
 use std::{io::Write as _, net::IpAddr};
 
+use anstyle::Style;
 use netqueue_api::{Impact, ListeningProcess, Subject, Verdict};
 
 use super::{
@@ -16,17 +17,46 @@ pub(super) fn print(paper: &mut Output, verdicts: &[&Verdict]) -> Result<(), Fai
         if index > 0 {
             writeln!(paper.out)?;
         }
-        one(paper, verdict)?;
+        match verdicts[..index].iter().any(|earlier| explains(earlier, verdict)) {
+            true => consequence(paper, verdict)?,
+            false => one(paper, verdict)?,
+        }
     }
     Ok(())
 }
 
-fn one(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
-    let colour = match &verdict.impact {
+/// Returns whether `verdict` is a consequence of `earlier`, whose text has its harm and its settings.
+fn explains(earlier: &Verdict, verdict: &Verdict) -> bool {
+    let because = verdict.because.as_ref().map(|because| because.rule.as_str());
+    earlier.subject == verdict.subject
+        && because == Some(earlier.rule.as_str())
+        && earlier.consequences.contains(&verdict.rule)
+}
+
+/// Prints what is to be known of a consequence beside its cause.
+fn consequence(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
+    let (colour, impact) = (colour(&verdict.impact), plain(&verdict.impact.as_str().replace('_', " ")));
+    write!(paper.out, "{colour}")?;
+    paper.text("  ", &format!("Consequence ({impact}): {}", plain(&verdict.title)))?;
+    write!(paper.out, "{colour:#}")?;
+    paper.text("  ", &plain(&verdict.summary))?;
+    for advice in &verdict.advice {
+        paper.item("  - ", "    ", &plain(advice))?;
+    }
+    paper.text("  ", &format!("Runbook: {}", plain(&verdict.runbook)))?;
+    Ok(())
+}
+
+const fn colour(impact: &Impact) -> Style {
+    match impact {
         Impact::NeverServed | Impact::Reset => style::BAD,
         Impact::Absorbed => style::GOOD,
         Impact::Delayed | Impact::Unseen | Impact::Unknown(_) => style::WARN,
-    };
+    }
+}
+
+fn one(paper: &mut Output, verdict: &Verdict) -> Result<(), Failure> {
+    let colour = colour(&verdict.impact);
     writeln!(
         paper.out,
         "{0}{1}{0:#}  {2}{3}{5}, {4} confidence{2:#}",

@@ -15,13 +15,15 @@ pub(super) enum Expected {
     First(&'static str),
     /// The first verdict is of this rule, or names it as its cause.
     Root(&'static str),
+    /// The verdict of the first rule comes first, with that of the second as its consequence.
+    Led(&'static str, &'static str),
     /// No verdict at all: no client was harmed.
     Nothing,
     /// Any verdict is accepted, for this reason.
     Any(&'static str),
 }
 
-use Expected::{Any, First, Nothing, Root};
+use Expected::{Any, First, Led, Nothing, Root};
 
 /// The expected diagnoses, by name of experiment.
 const EXPECTED: &[(&str, Expected)] = &[
@@ -29,9 +31,9 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("abort-on-overflow-at-syn", First("accept_queue_stalled")),
     ("final-ack-overflow", First("accept_queue_stalled")),
     ("final-ack-overflow-deferred", First("accept_queue_stalled")),
-    ("abort-on-overflow", First("overflow_abort")),
-    ("abort-on-overflow-deferred", First("overflow_abort")),
-    ("expired-handshake", First("expired_handshakes")),
+    ("abort-on-overflow", Led("accept_queue_stalled", "overflow_abort")),
+    ("abort-on-overflow-deferred", Led("accept_queue_stalled", "overflow_abort")),
+    ("expired-handshake", Led("accept_queue_stalled", "expired_handshakes")),
     ("syn-flood", First("syn_queue_full")),
     ("syn-flood-cookies", First("syn_flood_absorbed")),
     ("syn-backlog-reserve", First("syn_backlog_reserve")),
@@ -41,21 +43,21 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("crawler-start", Any("each step is judged by itself")),
     ("idle-connections", First("keepalive_race")),
     ("more-weight", Root("accept_queue_slow")),
-    ("ghosts", First("ghost_connections")),
+    ("ghosts", Led("accept_queue_stalled", "ghost_connections")),
     ("ghosts-without-cookies", Any("which of the two queues fills first differs by kernel")),
     ("keep-alive-race", First("after_close")),
     ("resets", First("listener_closed")),
     ("reuseport", First("reuseport_member_stalled")),
     ("dual-stack", First("accept_queue_stalled")),
-    ("cookie-ack-overflow", First("ghost_connections")),
+    ("cookie-ack-overflow", Led("accept_queue_stalled", "ghost_connections")),
     ("syn-scan", First("handshakes_reset_by_peers")),
     ("somaxconn", First("accept_queue_stalled")),
     ("deferred", Nothing),
     ("concurrency", Any("three listeners of different kinds, and which one is worst is a matter of luck")),
     ("final-ack-overflow-ipv6", First("accept_queue_stalled")),
-    ("abort-on-overflow-ipv6", First("overflow_abort")),
-    ("expired-handshake-ipv6", First("expired_handshakes")),
-    ("cookie-ack-overflow-ipv6", First("ghost_connections")),
+    ("abort-on-overflow-ipv6", Led("accept_queue_stalled", "overflow_abort")),
+    ("expired-handshake-ipv6", Led("accept_queue_stalled", "expired_handshakes")),
+    ("cookie-ack-overflow-ipv6", Led("accept_queue_stalled", "ghost_connections")),
     ("owners", Any("no client comes: there is nothing to explain")),
     ("limits", Any("no client comes: there is nothing to explain")),
     ("mptcp", Any("a burst, or a process that accepts nothing: a matter of seconds")),
@@ -167,12 +169,17 @@ pub(super) fn wrong(expected: Expected, verdicts: &[Verdict]) -> Option<String> 
     let right = match expected {
         First(rule) => verdicts.first().is_some_and(|first| first.rule == rule || is_as_good_as(first, rule)),
         Root(rule) => verdicts.first().is_some_and(|first| root(first) == rule),
+        Led(rule, consequence) => verdicts.first().is_some_and(|first| {
+            let leads = first.consequences.iter().any(|one| one == consequence);
+            leads && (first.rule == rule || is_as_good_as(first, rule))
+        }),
         Nothing => verdicts.is_empty(),
         Any(_) => true,
     };
     let wanted = match expected {
         First(rule) => format!("{rule} first"),
         Root(rule) => format!("first what comes from {rule}"),
+        Led(rule, consequence) => format!("{rule} first, with {consequence} as its consequence"),
         Nothing => "nothing".to_owned(),
         Any(why) => format!("anything ({why})"),
     };
@@ -218,8 +225,13 @@ mod tests {
         let there: BTreeSet<_> = experiments::ALL.iter().map(|experiment| experiment.name).collect();
         assert_eq!(stated, there, "diagnosis.rs states what must be said first of each");
         for (name, expected) in EXPECTED {
-            if let First(rule) | Root(rule) = expected {
-                assert!(RULES.iter().any(|known| known.id == *rule), "{name}: no rule is called {rule}");
+            let rules = match expected {
+                First(rule) | Root(rule) => vec![*rule],
+                Led(rule, consequence) => vec![*rule, *consequence],
+                Nothing | Any(_) => Vec::new(),
+            };
+            for rule in rules {
+                assert!(RULES.iter().any(|known| known.id == rule), "{name}: no rule is called {rule}");
             }
         }
     }

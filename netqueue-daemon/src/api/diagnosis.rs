@@ -172,6 +172,7 @@ fn verdict_from(snapshot: &Snapshot, verdict: diagnosis::Verdict) -> Verdict {
         summary: verdict.summary,
         clients_see: verdict.clients_see,
         because: verdict.because.map(because_from),
+        consequences: verdict.consequences.into_iter().map(str::to_owned).collect(),
         subject: subject_from(snapshot, &verdict.subject, verdict.owner),
         evidence: verdict
             .evidence
@@ -226,7 +227,7 @@ fn subject_from(
     }
 }
 
-fn because_from(diagnosis::Cause { rule, summary }: diagnosis::Cause) -> Cause {
+fn because_from(diagnosis::Cause { rule, summary, .. }: diagnosis::Cause) -> Cause {
     Cause { rule: rule.to_owned(), summary }
 }
 

@@ -4,6 +4,7 @@ mod accepting;
 mod counterfactual;
 mod evidence;
 mod gather;
+mod incident;
 mod known;
 mod neighbours;
 mod rule;
@@ -23,44 +24,29 @@ pub use evidence::{
     SysctlValues, Visibility,
 };
 pub use gather::evidence;
-pub use rule::{Finding, Need, Rule};
+pub use rule::{ConsequenceOf, Finding, Need, Rule};
 pub use rules::RULES;
 pub use scope::Scope;
 pub use verdict::{Cause, Confidence, Fact, Impact, Knob, Subject, Verdict};
 
+use incident::Incident;
+
 /// Id of the rule about netqueue itself.
 pub(crate) const BLIND: &str = "netqueue_blind";
 
-/// Returns every verdict that the evidence supports, the worst for clients first.
+/// Returns every verdict that the evidence supports, by incident, the worst for clients first.
 ///
-/// Harmless incidents come last, and those that are over come below those that go on: whoever is paged must
-/// act on the latter. Within these, sorts by impact, by the number of affected clients, and by the order of the rules.
+/// Sorts incidents by whether they do harm, whether they go on, their impact, the number of affected clients,
+/// and the order of the rules.
 #[must_use]
 pub fn evaluate<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
-    let mut verdicts: Vec<(usize, Verdict)> = evidence
-        .into_iter()
-        .flat_map(|evidence| {
-            RULES.iter().enumerate().filter_map(|(place, rule)| Some((place, rule.apply(evidence)?)))
-        })
-        .collect();
-    verdicts.sort_by(|(place, one), (other_place, other)| {
-        rank(one)
-            .cmp(&rank(other))
-            .then(one.impact.cmp(&other.impact))
-            .then(other.affected.cmp(&one.affected))
-            .then(place.cmp(other_place))
-            .then(one.subject.cmp(&other.subject))
-    });
-    verdicts.into_iter().map(|(_, verdict)| verdict).collect()
-}
-
-/// Returns the group of a verdict: harm that goes on, harm that is over, and none.
-const fn rank(verdict: &Verdict) -> u8 {
-    match verdict.impact {
-        Impact::NeverServed | Impact::Reset | Impact::Delayed if verdict.ongoing => 0,
-        Impact::NeverServed | Impact::Reset | Impact::Delayed => 1,
-        Impact::Unseen | Impact::Absorbed => 2,
-    }
+    let applied = |evidence| {
+        RULES.iter().enumerate().filter_map(move |(place, rule)| Some((place, rule.apply(evidence)?)))
+    };
+    let mut incidents: Vec<_> =
+        evidence.into_iter().flat_map(|evidence| incident::incidents(applied(evidence))).collect();
+    incidents.sort_by(Incident::compare);
+    incidents.into_iter().flat_map(Incident::verdicts).collect()
 }
 
 /// Returns the first `limit` verdicts, always with the one that netqueue is blind, if there is one.

@@ -14,13 +14,22 @@ pub struct Rule {
     pub needs: &'static [Need],
     /// Evaluates the evidence: returns a finding if the rule applies. Pure.
     pub evaluate: fn(&Evidence) -> Option<Finding>,
-    /// Rules that may be the cause of this one, of which the first that applies is reported. Settings that
-    /// remedy the cause help here as well, so the verdict includes them.
-    pub causes: &'static [&'static Rule],
+    /// Place of the rule in an incident that another rule explains; `None` if it is never a consequence.
+    pub consequence_of: Option<ConsequenceOf>,
     /// Advice that does not depend on the numbers.
     pub advice: &'static [&'static str],
     /// Next things to check.
     pub check_next: &'static [&'static str],
+}
+
+/// Rules that explain another one.
+pub struct ConsequenceOf {
+    /// Rules that may be the cause, of which the first that applies is reported. Settings that remedy the
+    /// cause help here as well, so the verdict includes them.
+    pub causes: &'static [&'static Rule],
+    /// Formats the sentence that the verdict on the cause ends with. `None` if both are about the same
+    /// clients, so that there is nothing to add.
+    pub sentence: Option<fn(&Evidence) -> String>,
 }
 
 /// Result of applying a rule to the evidence.
@@ -116,11 +125,12 @@ impl Rule {
         let blind = evidence.sight.is_impaired() && self.id != super::BLIND;
         let doubts = unmet().filter(|need| need.weighs()).count() + usize::from(blind);
         let confidence = (0..doubts).fold(finding.confidence, |confidence, _| confidence.lower());
-        let cause = self.causes.iter().find_map(|rule| Some((rule.id, (rule.evaluate)(evidence)?)));
-        let (because, remedies) = match cause {
-            Some((rule, cause)) => (Some(Cause { rule, summary: cause.summary }), cause.knobs),
-            None => (None, Vec::new()),
-        };
+        let cause = self.consequence_of.as_ref().and_then(|ConsequenceOf { causes, sentence }| {
+            let (rule, cause) = causes.iter().find_map(|rule| Some((rule.id, (rule.evaluate)(evidence)?)))?;
+            let sentence = sentence.map(|sentence| sentence(evidence));
+            Some((Cause { rule, summary: cause.summary, sentence }, cause.knobs))
+        });
+        let (because, remedies) = cause.map_or((None, Vec::new()), |(because, knobs)| (Some(because), knobs));
         let blind = blind.then_some("what netqueue itself missed (see the verdict netqueue_blind)");
         Some(Verdict {
             rule: self.id,
@@ -136,6 +146,7 @@ impl Rule {
             summary: finding.summary,
             clients_see: finding.clients_see,
             because,
+            consequences: Vec::new(),
             evidence: finding.facts,
             counterfactual: evidence.counterfactual.clone(),
             advice: finding

@@ -32,6 +32,15 @@ impl Impact {
             Self::Absorbed => "absorbed",
         }
     }
+
+    /// Returns whether a client was harmed.
+    #[must_use]
+    pub const fn is_harm(self) -> bool {
+        match self {
+            Self::NeverServed | Self::Reset | Self::Delayed => true,
+            Self::Unseen | Self::Absorbed => false,
+        }
+    }
 }
 
 /// Confidence in a verdict.
@@ -129,6 +138,8 @@ pub struct Cause {
     pub rule: &'static str,
     /// Summary of the cause.
     pub summary: String,
+    /// Sentence on this consequence for the verdict on the cause. `None` if both are about the same clients.
+    pub sentence: Option<String>,
 }
 
 /// One verdict.
@@ -158,6 +169,9 @@ pub struct Verdict {
     pub clients_see: String,
     /// Cause, if another verdict on the same subject explains this one.
     pub because: Option<Cause>,
+    /// Rules of the verdicts on the same subject that this one explains. They follow it, and its impact and
+    /// number of clients include theirs.
+    pub consequences: Vec<&'static str>,
     /// Numbers that support the verdict.
     pub evidence: Vec<Fact>,
     /// Change that would have helped, if it can be determined.
@@ -173,6 +187,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Returns the group that the verdict is sorted into: harm that goes on, harm that is over, and none.
+    pub(super) const fn rank(&self) -> u8 {
+        match (self.impact.is_harm(), self.ongoing) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => 2,
+        }
+    }
+
     /// Returns the name of the verdict's runbook: deploy/runbooks/NAME.md.
     #[must_use]
     pub fn runbook(&self) -> String {

@@ -22,6 +22,10 @@ const SIGNS = { bad: "cross", warn: "alert", good: "check" };
 export const verdictsOn = (id) => (state.diagnosis?.verdicts ?? []).filter((one) => !id || one.subject.listener === id);
 export const spikesOn = (id) => (state.diagnosis?.spikes ?? []).filter((one) => !id || one.listener === id);
 
+/** Whether the verdict is the consequence of one above it, whose text has its harm and its settings. */
+const followsItsCause = ({ rule, because, subject }) => verdictsOn(subject.listener)
+  .some((one) => one.rule === because?.rule && one.consequences?.includes(rule));
+
 /** The worst verdict on connections that wait for accept() now, of one listener or of all. */
 export const waitingOn = (id) => verdictsOn(id).find((one) => one.rule === "accept_queue_waiting" && one.ongoing);
 
@@ -69,9 +73,11 @@ function finding(first, own) {
     text(subject, own ? "" : at(verdict.subject));
     const { process: owner } = verdict.subject;
     text(process, owner && !own ? `${owner.name} (${owner.pid})` : "");
-    text(title, verdict.title);
+    const led = followsItsCause(verdict);
+    attribute(element, "data-consequence", led ? "" : null);
+    text(title, `${led ? "Consequence: " : ""}${verdict.title}`);
     text(summary, verdict.summary);
-    because.hidden = !verdict.because;
+    because.hidden = !verdict.because || led;
     text(because, verdict.because ? `Because: ${verdict.because.summary}` : "");
     text(clients, `Clients see: ${verdict.clients_see}.`);
     set.update(verdict.knobs.map((knob) => `${knob.name}${knob.current ? ` from ${knob.current}` : ""} to ${knob.proposed}: ${knob.set_by}`));

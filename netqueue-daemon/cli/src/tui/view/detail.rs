@@ -79,15 +79,27 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look)
 
 /// Describes the account: first its verdicts with advice, then its counters.
 fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
-    let mut lines: Vec<_> = model.verdicts_on(&chosen.id).flat_map(|verdict| judged(verdict, look)).collect();
+    let verdicts: Vec<_> = model.verdicts_on(&chosen.id).collect();
+    let mut lines: Vec<_> = verdicts
+        .iter()
+        .flat_map(|verdict| {
+            let led_to = |cause: &&Verdict| cause.consequences.contains(&verdict.rule);
+            judged(verdict, verdicts.iter().copied().any(|cause| led_to(&cause)), look)
+        })
+        .collect();
     lines.extend(known(chosen, model, look));
     lines
 }
 
-fn judged(verdict: &Verdict, look: Look) -> Vec<Line<'static>> {
+/// Describes a verdict; in short if it is a consequence of one above it.
+fn judged(verdict: &Verdict, consequence: bool, look: Look) -> Vec<Line<'static>> {
+    let prefix = if consequence { "Consequence: " } else { "" };
     let mut lines = vec![
         Line::from(vec![
-            Span::styled(plain(&verdict.title), look.impact(&verdict.impact).add_modifier(Modifier::BOLD)),
+            Span::styled(
+                format!("{prefix}{}", plain(&verdict.title)),
+                look.impact(&verdict.impact).add_modifier(Modifier::BOLD),
+            ),
             Span::styled(
                 format!(
                     "  {}, {} confidence",
@@ -99,11 +111,12 @@ fn judged(verdict: &Verdict, look: Look) -> Vec<Line<'static>> {
         ]),
         Line::raw(plain(&verdict.summary)),
     ];
-    lines.extend(
-        verdict.because.iter().map(|because| Line::raw(format!("Because: {}", plain(&because.summary)))),
-    );
-    let knobs = verdict.knobs.iter();
-    lines.extend(knobs.map(|knob| Line::styled(format!("Set {}", format::knob(knob)), look.head())));
+    if !consequence {
+        let because = verdict.because.iter();
+        lines.extend(because.map(|because| Line::raw(format!("Because: {}", plain(&because.summary)))));
+        let knobs = verdict.knobs.iter();
+        lines.extend(knobs.map(|knob| Line::styled(format!("Set {}", format::knob(knob)), look.head())));
+    }
     let sign = look.sign("•", "-");
     lines.extend(verdict.advice.iter().map(|advice| Line::raw(format!("{sign} {}", plain(advice)))));
     lines.push(Line::default());

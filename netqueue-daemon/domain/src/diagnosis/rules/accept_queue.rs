@@ -1,7 +1,7 @@
 //! Full accept queues: the process stalls or is too slow, or a burst was larger than the backlog.
 
 use super::super::{
-    Confidence, Evidence, Fact, Finding, Impact, Knob, Need, Rule,
+    Confidence, ConsequenceOf, Evidence, Fact, Finding, Impact, Knob, Need, Rule,
     counterfactual::Remedy,
     evidence::{Bound, Group},
 };
@@ -24,7 +24,7 @@ pub(super) const STALLED: Rule = Rule {
     title: "accept queue full: the process accepted nothing",
     needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     evaluate: stalled,
-    causes: &[],
+    consequence_of: Some(ConsequenceOf { causes: NARROWER, sentence: None }),
     advice: &[
         "Do not raise the backlog: while the process accepts nothing, a larger queue only makes more clients wait in vain.",
     ],
@@ -39,7 +39,7 @@ pub(super) const SLOW: Rule = Rule {
     title: "accept queue full: connections arrive faster than the process accepts them",
     needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     evaluate: slow,
-    causes: &[],
+    consequence_of: Some(ConsequenceOf { causes: NARROWER, sentence: None }),
     advice: &[
         "Make the process accept faster: more workers or threads that call accept(), a loop until EAGAIN, no slow work between two \
          calls, more CPU.",
@@ -54,7 +54,7 @@ pub(super) const BURST: Rule = Rule {
     title: "accept queue full: a burst larger than the backlog",
     needs: &[Need::QueueFlow, Need::Refusals, Need::Limit, Need::Owner, Need::AbortOnOverflow],
     evaluate: burst,
-    causes: &[],
+    consequence_of: Some(ConsequenceOf { causes: NARROWER, sentence: None }),
     advice: &[
         "Spread the burst: clients that connect a few milliseconds apart, or with jitter, need no larger backlog.",
     ],
@@ -66,7 +66,7 @@ pub(super) const LIMIT_NEEDS_RELISTEN: Rule = Rule {
     title: "accept queue full: somaxconn was raised, but the listener still has its old backlog",
     needs: &[Need::Refusals, Need::Owner],
     evaluate: needs_relisten,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Reload or restart the program: the kernel applies the sysctl only when the program calls listen() again.",
     ],
@@ -81,7 +81,7 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
     title: "accept queue full: one member of an SO_REUSEPORT group does not keep up",
     needs: &[Need::QueueFlow, Need::Refusals, Need::Owner],
     evaluate: reuseport_member,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "The kernel assigns each client to a member by its address and port, busy or not: the other members cannot help the \
          clients of this one.",
@@ -93,6 +93,9 @@ pub(super) const REUSEPORT_MEMBER_STALLED: Rule = Rule {
          socket is closed.",
     ],
 };
+
+/// Reasons that say more than that the process stalls, is slow, or met a burst.
+const NARROWER: &[&Rule] = &[&REUSEPORT_MEMBER_STALLED, &LIMIT_NEEDS_RELISTEN];
 
 /// Reasons for a full accept queue; the one that explains most comes first.
 pub(super) const REASONS: &[&Rule] =

@@ -13,7 +13,7 @@ pub(super) const KEEPALIVE_RACE: Rule = Rule {
     title: "keep-alive race: clients sent on connections that the server had just closed",
     needs: &[Need::Owner, Need::Peers],
     evaluate: keepalive_race,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Let the client close idle connections before the server does: set its idle time-out (idleConnTimeout, keepAliveTimeout, \
          maxIdleTime ..) some seconds below the server's.",
@@ -31,7 +31,7 @@ pub(super) const AFTER_CLOSE: Rule = Rule {
     title: "clients sent on connections that the server had closed",
     needs: &[Need::Owner, Need::Peers],
     evaluate: after_close,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "If the server closes idle connections, let its clients close them sooner: their idle time-out below the server's.",
         "If it answers early and closes (401, 413, a limit of connections or of requests per connection), let it read the request first.",
@@ -50,7 +50,7 @@ pub(super) const RESET_AGAIN: Rule = Rule {
     title: "more packets on connections that had been reset already",
     needs: &[Need::Peers],
     evaluate: reset_again,
-    causes: &[],
+    consequence_of: None,
     advice: &["Nothing needs to be done for these resets: the first reset of each connection has the cause."],
     check_next: &["Read the other verdicts and the earlier events of the same address and port."],
 };

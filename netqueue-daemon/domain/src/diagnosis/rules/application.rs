@@ -13,7 +13,7 @@ pub(super) const UNREAD_DATA: Rule = Rule {
     title: "the application closes connections that still hold unread data: the kernel resets them",
     needs: &[Need::Owner, Need::Peers],
     evaluate: unread_data,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Read what the client sent before close(), or call shutdown(SHUT_WR) first and read until end of file.",
         "A reset may destroy a response that is still on its way: this is often why a client gets an error instead of a response.",
@@ -30,7 +30,7 @@ pub(super) const LINGER_ZERO: Rule = Rule {
     title: "the application resets its connections on purpose (SO_LINGER with time-out 0)",
     needs: &[Need::Owner, Need::Peers],
     evaluate: linger_zero,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "If this is not intended, remove SO_LINGER with time-out 0: it also discards data that is not yet acknowledged.",
     ],
@@ -45,7 +45,7 @@ pub(super) const PEER_GONE: Rule = Rule {
     title: "peers vanished: they did not answer keep-alive probes",
     needs: &[Need::Peers],
     evaluate: peer_gone,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Check the network path: a firewall or load balancer that drops idle flows, or clients that lost their network.",
     ],
@@ -59,7 +59,7 @@ pub(super) const OTHER_RESETS: Rule = Rule {
     title: "connections were reset for a reason that netqueue does not classify",
     needs: &[Need::Owner, Need::Peers],
     evaluate: other_resets,
-    causes: &[],
+    consequence_of: None,
     advice: &["Read the kernel's own reason in the events (kernel 6.10 or later)."],
     check_next: &[
         "Look at kernel_reason in the events: connect() to AF_UNSPEC and tools that destroy sockets (ss -K) cause such resets.",
@@ -71,7 +71,7 @@ pub(super) const OUT_OF_MEMORY: Rule = Rule {
     title: "TCP ran out of memory or of orphan slots: connections were reset",
     needs: &[],
     evaluate: out_of_memory,
-    causes: &[],
+    consequence_of: None,
     advice: &["Raise net.ipv4.tcp_mem or net.ipv4.tcp_max_orphans, or find out what holds so many sockets."],
     check_next: &[
         "Compare mem and orphan (line TCP of /proc/net/sockstat) with tcp_mem and tcp_max_orphans.",

@@ -11,7 +11,7 @@ pub(super) const BLIND: Rule = Rule {
     title: "netqueue may not see everything: its counts and verdicts may be incomplete",
     needs: &[],
     evaluate: blind,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Run netqueue doctor on this machine: it reports what is missing and what to do.",
         "Until then, read counts as lower bounds. Where a residual is not 0, the kernel counted something that netqueue did not \

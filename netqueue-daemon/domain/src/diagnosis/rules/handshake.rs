@@ -1,6 +1,8 @@
 //! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
-use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Remedy, Rule, software};
+use super::super::{
+    Confidence, ConsequenceOf, Evidence, Finding, Impact, Knob, Need, Remedy, Rule, software,
+};
 use super::{
     count, fact,
     words::{choose, number, range},
@@ -12,7 +14,7 @@ pub(super) const GHOSTS: Rule = Rule {
     title: "ghost connections: established on the client, without state on the listener",
     needs: &[Need::Refusals, Need::Limit, Need::Owner, Need::Syncookies],
     evaluate: ghosts,
-    causes: super::accept_queue::REASONS,
+    consequence_of: Some(ConsequenceOf { causes: super::accept_queue::REASONS, sentence: Some(ghosts_left) }),
     advice: &[
         "Give clients a time-out for the first response: if the server sends first, nothing else ends their wait.",
     ],
@@ -26,7 +28,10 @@ pub(super) const OVERFLOW_ABORT: Rule = Rule {
     title: "accept queue full and tcp_abort_on_overflow=1: clients are reset at the end of the handshake",
     needs: &[Need::AbortOnOverflow, Need::Limit, Need::Owner],
     evaluate: overflow_abort,
-    causes: super::accept_queue::REASONS,
+    consequence_of: Some(ConsequenceOf {
+        causes: super::accept_queue::REASONS,
+        sentence: Some(aborted_at_once),
+    }),
     advice: &[
         "Set tcp_abort_on_overflow back to 0: a repeated ACK, or the client's data, then completes the handshake as soon as there \
          is room.",
@@ -43,7 +48,7 @@ pub(super) const EXPIRED: Rule = Rule {
     title: "handshakes held up by a full accept queue expired, and their clients were reset later",
     needs: &[Need::SynackRetries, Need::Owner],
     evaluate: expired,
-    causes: super::accept_queue::REASONS,
+    consequence_of: Some(ConsequenceOf { causes: super::accept_queue::REASONS, sentence: Some(reset_later) }),
     advice: &[
         "Find out why the accept queue was full some seconds before: that is the cause.",
         "Do not look for the cause in the second of the reset: the reset comes long after the overflow, when the client sends its \
@@ -60,7 +65,7 @@ pub(super) const ABORTED: Rule = Rule {
     title: "handshakes aborted: an unacceptable packet ended them with a reset",
     needs: &[Need::Peers],
     evaluate: aborted,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Identify the senders: a client that restarted and uses the same port again, a middlebox that changes sequence numbers, or \
          forged packets.",
@@ -73,7 +78,7 @@ pub(super) const RESET_BY_PEERS: Rule = Rule {
     title: "peers reset their own handshakes: a SYN scan or half-open health checks, harmless",
     needs: &[Need::Peers],
     evaluate: reset_by_peers,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "No action is needed: this host neither reset nor dropped these handshakes. EmbryonicRsts also counts received resets.",
     ],
@@ -122,6 +127,16 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Says how many ghosts a full accept queue left, and what became of them.
+fn ghosts_left(evidence: &Evidence) -> String {
+    let seen = evidence.counts.handshakes();
+    format!(
+        "The full queue left {}, whose last ACK was dropped. {}",
+        number(seen.ghosts, "ghost connection"),
+        ghost_outcomes(seen)
+    )
+}
+
 /// Returns the advice that follows from what filled the accept queue, and from what had cookies sent.
 fn ghost_remedy(evidence: &Evidence) -> Option<String> {
     if evidence.settings.syncookies == Some(2) {
@@ -165,9 +180,10 @@ fn ghost_outcomes(seen: &Handshakes) -> String {
             format!("{} {outcome}.", if *clients == 2 { "Both" } else { "All" })
         }
         outcomes => {
-            let parts: Vec<_> =
+            let mut parts: Vec<_> =
                 outcomes.iter().map(|(clients, outcome)| format!("{clients} {outcome}")).collect();
-            format!("Afterwards, {}.", parts.join(", "))
+            let last = parts.pop().unwrap_or_default();
+            format!("Afterwards, {} and {last}.", parts.join(", "))
         }
     }
 }
@@ -203,19 +219,49 @@ fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Says how many clients were reset because tcp_abort_on_overflow is on.
+fn aborted_at_once(evidence: &Evidence) -> String {
+    let resets = evidence.resets(ResetCause::OverflowAbort);
+    format!(
+        "{} {} reset at the end of the handshake, because tcp_abort_on_overflow was on.",
+        number(resets, "client"),
+        choose(resets, "was", "were")
+    )
+}
+
+/// Says how many clients were reset when they sent data, because their handshake had been given up.
+fn reset_later(evidence: &Evidence) -> String {
+    let expired = expired_handshakes(evidence);
+    format!(
+        "{} {} reset {}: the listener had given up the {} by then.",
+        number(expired, "client"),
+        choose(expired, "was", "were"),
+        later(evidence),
+        choose(expired, "handshake", "handshakes")
+    )
+}
+
+fn expired_handshakes(evidence: &Evidence) -> u64 {
+    evidence.counts.handshakes().expired.min(evidence.resets(ResetCause::ExpiredHandshake))
+}
+
+fn later(evidence: &Evidence) -> String {
+    evidence
+        .ages
+        .map_or("later".to_owned(), |(shortest, longest)| format!("{} later", range(shortest, longest)))
+}
+
 fn expired(evidence: &Evidence) -> Option<Finding> {
     /// Kernel default: the last SYN-ACK is sent after about 31 s, the request is kept for 63 s.
     const DEFAULT_RETRIES: u32 = 5;
     let seen = evidence.counts.handshakes();
-    let expired = seen.expired.min(evidence.resets(ResetCause::ExpiredHandshake));
+    let expired = expired_handshakes(evidence);
     if expired == 0 {
         return None;
     }
     let retries = evidence.settings.synack_retries;
     let few = retries.filter(|retries| *retries < DEFAULT_RETRIES);
-    let ages = evidence
-        .ages
-        .map_or("later".to_owned(), |(shortest, longest)| format!("{} later", range(shortest, longest)));
+    let ages = later(evidence);
     Some(Finding {
         impact: Impact::Reset,
         affected: expired,

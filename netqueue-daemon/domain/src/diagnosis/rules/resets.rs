@@ -14,7 +14,7 @@ pub(super) const LISTENER_CLOSED: Rule = Rule {
     title: "listener closed while connections waited in its accept queue: they were reset",
     needs: &[Need::Owner, Need::Peers],
     evaluate: listener_closed,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Close a listener only when its accept queue is empty: stop new clients first, accept until EAGAIN, then close.",
         "Or hand the socket over to the next process (systemd socket activation, SCM_RIGHTS): then no connection is reset.",
@@ -30,7 +30,7 @@ pub(super) const CLOSED_PORT: Rule = Rule {
     title: "connections to a closed port",
     needs: &[Need::Peers],
     evaluate: closed_port,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "If a service should listen there, it is down, bound to another address, or in another network namespace.",
         "If not, inform the owners of the clients, or ignore it: a scan needs no action.",
@@ -46,7 +46,7 @@ pub(super) const NO_CONNECTION: Rule = Rule {
     title: "segments of connections that do not exist here",
     needs: &[Need::Peers],
     evaluate: no_connection,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "This is not a refused connect: nobody asked for a connection. No queue and no backlog setting changes it.",
     ],
@@ -61,7 +61,7 @@ pub(super) const UNKNOWN_CONNECTION: Rule = Rule {
     title: "packets of unknown connections were answered with a reset",
     needs: &[Need::Peers],
     evaluate: unknown_connection,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "After a restart or a failover this is normal: clients still send on connections to the previous process or host.",
         "Otherwise look for a load balancer or NAT that lost or moved the flow, and for a keep-alive race, which looks the same once \

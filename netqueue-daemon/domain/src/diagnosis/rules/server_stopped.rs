@@ -14,7 +14,7 @@ pub(super) const SERVER_STOPPED: Rule = Rule {
     title: "the server closed its listener, and its connections were reset",
     needs: &[Need::Owner, Need::Peers],
     evaluate: server_stopped,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "If it was stopped or deployed, drain it first: take it out of the load balancer, let its requests finish, then stop it.",
         "If nobody stopped it, look for a crash or a kill by lack of memory.",

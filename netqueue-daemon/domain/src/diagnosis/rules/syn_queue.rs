@@ -16,7 +16,7 @@ pub(super) const FULL: Rule = Rule {
     title: "SYN queue full with SYN cookies off: SYNs of new clients are dropped",
     needs: &[Need::Syncookies, Need::Peers, Need::Limit],
     evaluate: full,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Turn SYN cookies on: with tcp_syncookies=1 a SYN flood costs no client its connection.",
         "The SYN queue of a listener is bounded by its own backlog, min(listen argument, somaxconn); tcp_max_syn_backlog does not \
@@ -34,7 +34,7 @@ pub(super) const LAST_QUARTER: Rule = Rule {
     title: "last-quarter rule: SYN cookies are off and SYNs of unknown clients are dropped early",
     needs: &[Need::Syncookies, Need::Peers],
     evaluate: last_quarter,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Turn SYN cookies on: the rule exists only without them.",
         "Or raise tcp_max_syn_backlog: with SYN cookies off, a listener with three quarters of it in its SYN queue takes only \
@@ -51,7 +51,7 @@ pub(super) const ABSORBED: Rule = Rule {
     title: "SYN queue full, absorbed by SYN cookies: nothing was lost",
     needs: &[Need::Peers],
     evaluate: absorbed,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "No action is needed now: every SYN was answered with a cookie. Connections opened that way lose window scaling and SACK \
          if the client sends no timestamps.",
@@ -68,7 +68,7 @@ pub(super) const COOKIES_ALWAYS: Rule = Rule {
     title: "tcp_syncookies=2: every SYN gets a cookie, however few handshakes are under way",
     needs: &[Need::Peers],
     evaluate: cookies_always,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "No client was turned away. A connection opened by a cookie lacks window scaling and SACK if the client sends no time stamps.",
         "With tcp_syncookies=1 cookies are sent only while the SYN queue is full.",
@@ -83,7 +83,7 @@ pub(super) const OTHER_DROPS: Rule = Rule {
     title: "SYNs or ACKs dropped for a reason other than a full queue",
     needs: &[Need::Peers],
     evaluate: other,
-    causes: &[],
+    consequence_of: None,
     advice: &[
         "Look for a missing route back to the client, a security module or BPF program that refuses the connection, and memory \
          pressure.",

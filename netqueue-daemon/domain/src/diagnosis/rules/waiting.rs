@@ -17,7 +17,7 @@ pub(super) const WAITING: Rule = Rule {
     title: "connections wait for accept(), though none is dropped",
     needs: &[Need::Owner],
     evaluate: unaccepted,
-    causes: &[],
+    consequence_of: None,
     advice: &["Do not raise the backlog: there is room, and more clients would wait."],
     check_next: &["Read netqueue_accept_queue_length and netqueue_accept_wait_seconds of this listener."],
 };

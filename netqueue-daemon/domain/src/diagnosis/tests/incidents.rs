@@ -99,7 +99,7 @@ fn one_stalled_member_of_a_group_is_told_from_an_overloaded_group() {
 }
 
 #[test]
-fn resets_of_abort_on_overflow_come_before_the_full_queue_that_earned_them() {
+fn resets_of_abort_on_overflow_are_told_with_the_full_queue_that_earned_them() {
     let counts = both(drops(DropKind::AcceptQueueFullAck, 6), resets(ResetCause::OverflowAbort, 6));
     let evidence = Evidence {
         counterfactual: answer(backlog(13), 6),
@@ -107,22 +107,37 @@ fn resets_of_abort_on_overflow_come_before_the_full_queue_that_earned_them() {
         ..stalls(3, 13, charged(counts))
     };
     let verdict = first(&evidence);
-    assert_eq!((verdict.rule, verdict.impact, verdict.affected), ("overflow_abort", Impact::Reset, 6));
-    assert_eq!(verdict.knobs[0].proposed, "0");
-    assert!(rules(&evidence).contains(&"accept_queue_stalled"));
+    assert_eq!((verdict.rule, verdict.impact, verdict.affected), ("accept_queue_stalled", Impact::Reset, 6));
+    assert_eq!(
+        verdict.summary,
+        "The process has accepted nothing for 3.0 s: 13 connections wait for accept(), and the kernel turned away 6 clients \
+         because its accept queue was full. The first drop was 2.0 s ago, too early to tell a stall from a pause. 6 clients were reset at the \
+         end of the handshake, because tcp_abort_on_overflow was on."
+    );
+    assert_eq!(
+        (verdict.knobs[0].name.as_str(), verdict.knobs[0].proposed.as_str()),
+        ("net.ipv4.tcp_abort_on_overflow", "0")
+    );
+    assert_eq!(rules(&evidence)[..2], ["accept_queue_stalled", "overflow_abort"]);
 }
 
 #[test]
-fn two_ghosts_are_worse_than_eight_hundred_drops() {
+fn ghosts_are_told_with_the_burst_that_left_them_and_make_it_as_grave_as_they_are() {
     let ghosts = Handshakes { ghosts: 3, ghosts_recovered: 1, ..Handshakes::default() };
     let counts = both(drops(DropKind::AcceptQueueFullSyn, 800), drops(DropKind::AcceptQueueFullCookieAck, 3))
         .with_handshakes(ghosts);
     let evidence = Evidence { counterfactual: answer(backlog(499), 371), ..charged(counts) };
-    let verdict = first(&evidence);
+    let lead = first(&evidence);
+    assert_eq!((lead.rule, lead.impact, lead.affected), ("accept_queue_burst", Impact::NeverServed, 370));
+    assert_eq!(lead.consequences, ["ghost_connections"]);
     assert_eq!(
-        (verdict.rule, verdict.impact, verdict.affected),
-        ("ghost_connections", Impact::NeverServed, 2)
+        lead.summary,
+        "The kernel turned away 371 clients because the accept queue was full. A backlog of 499 \
+         would have been enough. The full queue left 3 ghost connections, whose last ACK was dropped. Afterwards, 1 got in when it sent again and 2 \
+         have not been heard from since."
     );
+    let verdict = of_rule(&evidence, "ghost_connections");
+    assert_eq!((verdict.impact, verdict.affected), (Impact::NeverServed, 2));
     let because = verdict.because.expect("the queue was full, and why is known");
     assert_eq!(because.rule, "accept_queue_burst");
     assert!(because.summary.contains("A backlog of 499 would have been enough"), "{}", because.summary);
@@ -131,7 +146,9 @@ fn two_ghosts_are_worse_than_eight_hundred_drops() {
     mail.port = 25;
     let key = AccountKey::Listener { socket: SocketId(1), at: mail };
     let mail = Evidence { subject: Subject::Account(AccountId(1), key), ..evidence };
-    assert!(first(&mail).clients_see.contains("SMTP the server sends first"));
+    for verdict in [first(&mail), of_rule(&mail, "ghost_connections")] {
+        assert!(verdict.clients_see.contains("SMTP the server sends first"), "{}", verdict.clients_see);
+    }
 }
 
 #[test]

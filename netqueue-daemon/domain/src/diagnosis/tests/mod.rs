@@ -122,6 +122,10 @@ fn rules(evidence: &Evidence) -> Vec<&'static str> {
     evaluate([evidence]).into_iter().map(|verdict| verdict.rule).collect()
 }
 
+fn of_rule(evidence: &Evidence, rule: &str) -> Verdict {
+    evaluate([evidence]).into_iter().find(|verdict| verdict.rule == rule).expect("a verdict of this rule")
+}
+
 fn first(evidence: &Evidence) -> Verdict {
     evaluate([evidence]).into_iter().next().expect("a verdict")
 }

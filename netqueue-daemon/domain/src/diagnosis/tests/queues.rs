@@ -286,7 +286,8 @@ fn advice_on_ghosts_follows_from_what_filled_the_queue() {
     let counts = drops(DropKind::AcceptQueueFullCookieAck, 3).with_handshakes(ghosts);
     let of = |remedy, syncookies| {
         let settings = SysctlValues { syncookies: Some(syncookies), ..SysctlValues::default() };
-        first(&Evidence { counterfactual: answer(remedy, 3), settings, ..charged(counts) }).advice
+        let evidence = Evidence { counterfactual: answer(remedy, 3), settings, ..charged(counts) };
+        of_rule(&evidence, "ghost_connections").advice
     };
     let slow = of(Remedy::Faster { arrivals: 3.0, accepts: 2.0 }, 1);
     assert_eq!(
