@@ -43,6 +43,9 @@ pub enum CounterId {
     ResetAgain,
     /// Reset after this side closed the connection: a packet came late, or the peer never closed its side.
     ResetAfterClose,
+    /// Reset of a FIN or of a TLS alert alone, after this side closed the connection or lost it.
+    /// The peer was closing its side.
+    ResetPeerClosing,
     /// Reset because the application closed with received data unread.
     ResetCloseUnreadData,
     /// Reset because of SO_LINGER with time-out 0.
@@ -130,6 +133,7 @@ impl CounterId {
         Self::ResetNoConnection,
         Self::ResetAgain,
         Self::ResetAfterClose,
+        Self::ResetPeerClosing,
         Self::ResetCloseUnreadData,
         Self::ResetLingerZero,
         Self::ResetListenerClosed,

@@ -21,6 +21,8 @@ pub struct KernelLayout {
     pub code_of_disconnect: [[u64; 2]; 2],
     /// Bounds of the code of `__tcp_close`, as in [`Self::code_of_disconnect`].
     pub code_of_close: [[u64; 2]; 2],
+    /// Bounds of the code of `tcp_abort`, as in [`Self::code_of_disconnect`].
+    pub code_of_abort: [[u64; 2]; 2],
     /// Bounds of the code of `tcp_keepalive_timer`, as in [`Self::code_of_disconnect`].
     pub code_of_keepalive: [[u64; 2]; 2],
     /// Bounds of the code of `tcp_check_req`, as in [`Self::code_of_disconnect`].
@@ -49,6 +51,12 @@ pub struct KernelLayout {
 
     /// Kernel address of the list of network namespaces, `net_namespace_list`.
     pub net_namespace_list: u64,
+
+    /// Kernel address of `vmemmap_base`: the address of the first `struct page`.
+    /// 0 if this kernel has no such variable (only x86 has it).
+    pub vmemmap_base: u64,
+    /// Kernel address of `page_offset_base`, the address of the first page itself, or 0.
+    pub page_offset_base: u64,
 
     /// Nanoseconds of allowance one event costs its account on one CPU; 0: events are not limited.
     pub event_cost: u64,
@@ -125,6 +133,16 @@ pub struct KernelLayout {
     pub skb_protocol: u32,
     /// `sk_buff._skb_refdst`
     pub skb_refdst: u32,
+    /// `sk_buff.len`
+    pub skb_len: u32,
+    /// `sk_buff.data_len`: the part of the length that lies in fragments.
+    pub skb_data_len: u32,
+    /// `sk_buff.end`: offset of the `struct skb_shared_info` from the head.
+    pub skb_end: u32,
+    /// `skb_shared_info.frags`
+    pub shared_info_frags: u32,
+    /// Size of a `struct page`.
+    pub size_of_page: u32,
     /// `dst_entry.dev`
     pub dst_dev: u32,
     /// `net_device.nd_net.net`
@@ -228,8 +246,6 @@ pub struct KernelLayout {
     pub reason_mptcp_first: u32,
     /// SK_RST_REASON_MPTCP_RST_EMIDDLEBOX, the last reason of Multipath TCP, or [`Self::ABSENT`].
     pub reason_mptcp_last: u32,
-    /// Fills the struct up to a multiple of eight bytes; 0.
-    pub padding: u32,
 }
 
 impl KernelLayout {

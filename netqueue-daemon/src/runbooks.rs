@@ -29,6 +29,7 @@ pub const ALL: &[Runbook] = &[
     ("out-of-memory", include_str!("../../deploy/runbooks/out-of-memory.md")),
     ("overflow-abort", include_str!("../../deploy/runbooks/overflow-abort.md")),
     ("peer-gone", include_str!("../../deploy/runbooks/peer-gone.md")),
+    ("peer-closing", include_str!("../../deploy/runbooks/peer-closing.md")),
     ("reset-again", include_str!("../../deploy/runbooks/reset-again.md")),
     ("reset-storm", include_str!("../../deploy/runbooks/reset-storm.md")),
     ("reuseport-member-stalled", include_str!("../../deploy/runbooks/reuseport-member-stalled.md")),

@@ -104,7 +104,7 @@ fn record(folder: &Path) -> PathBuf {
     let health = Health { probes: vec![probe], ..Health::default() };
     let nothing = PerCounter::default();
     let steps = [
-        (1, Observation::Health(health)),
+        (1, Observation::Health(Box::new(health))),
         (1, Observation::Compared(HOST, Bracket { before: nothing, kernel: nothing, after: nothing })),
         (1, Observation::Namespaces(NamespaceNews { found: names.collect(), ..NamespaceNews::default() })),
         (1, Observation::Listeners(Changes { listeners, ..Changes::default() })),

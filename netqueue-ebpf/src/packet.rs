@@ -14,6 +14,7 @@ pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
 /// Flags of a TCP header (RFC 9293, 3.1).
+const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 1 << 1;
 pub(crate) const RST: u8 = 1 << 2;
 pub(crate) const ACK: u8 = 1 << 4;
@@ -65,6 +66,58 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn is_request(self) -> Result<bool, Fault> {
         self.flags().map(|flags| flags & (SYN | ACK) == SYN)
+    }
+
+    /// Returns whether the peer closes with this packet: a FIN, or a TLS alert, and no other data.
+    ///
+    /// Before TLS 1.3 an alert is a record of type 21 (RFC 5246, 6.2.1). Since then it looks like application
+    /// data (type 23), but the 19 bytes of an encrypted alert leave room for two bytes only (RFC 8446, 5.2).
+    #[inline(always)]
+    pub(crate) fn is_closing(self) -> Result<bool, Fault> {
+        /// Length of a record's header: type, version, length.
+        const HEADER: u32 = 5;
+        /// Longest alert: with an explicit vector, a MAC, and padding.
+        const LONGEST: u32 = 96;
+        let tcp = self.tcp()?;
+        let header = u32::from(read::<u8>(tcp, 12)? >> 4) * 4;
+        let data = read::<u32>(self.0, layout!(skb_len))?.wrapping_sub(header);
+        if data == 0 {
+            return self.flags().map(|flags| flags & FIN != 0);
+        }
+        if data <= HEADER || data > LONGEST {
+            return Ok(false);
+        }
+        let [kind, version, minor, high, low]: [u8; HEADER as usize] =
+            read(self.payload(tcp, header, data)?, 0)?;
+        let length = u32::from(high) << 8 | u32::from(low);
+        let alert = kind == 21 || kind == 23 && minor == 3 && length == 19;
+        Ok(version == 3 && HEADER + length == data && alert)
+    }
+
+    /// Returns the address of the packet's data, of `data` bytes, behind a TCP header of `header` bytes.
+    /// An error if they lie in both parts of the packet, or in pages that this kernel does not let be found.
+    #[inline(always)]
+    fn payload(self, tcp: u64, header: u32, data: u32) -> Result<u64, Fault> {
+        /// `skb_frag_t.offset`, or `bv_offset`: behind the page and the length.
+        const OFFSET: u32 = 12;
+        /// x86 has pages of 4096 bytes.
+        const PAGE_SHIFT: u32 = 12;
+        let in_pages: u32 = read(self.0, layout!(skb_data_len))?;
+        if in_pages == 0 {
+            return Ok(tcp + u64::from(header));
+        }
+        let size = u64::from(layout!(size_of_page));
+        if in_pages != data || layout!(vmemmap_base) == 0 || layout!(page_offset_base) == 0 || size == 0 {
+            return Err(Fault);
+        }
+        let head: u64 = read(self.0, layout!(skb_head))?;
+        let end: u32 = read(self.0, layout!(skb_end))?;
+        let fragment = head + u64::from(end) + u64::from(layout!(shared_info_frags));
+        let page: u64 = read(fragment, 0)?;
+        let offset: u32 = read(fragment, OFFSET)?;
+        let index = page.wrapping_sub(read(layout!(vmemmap_base), 0)?) / size;
+        let pages: u64 = read(layout!(page_offset_base), 0)?;
+        Ok(pages.wrapping_add(index << PAGE_SHIFT).wrapping_add(u64::from(offset)))
     }
 
     /// Returns the sequence and acknowledgment numbers, as they lie in the header.

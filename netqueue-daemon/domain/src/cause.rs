@@ -138,6 +138,8 @@ pub enum ResetCause {
     Again,
     /// Data or an ACK came after this side had closed: the keep-alive race.
     AfterClose,
+    /// The peer was closing too: its FIN or its TLS alert came after this side had closed the connection.
+    PeerClosing,
     /// The application closed the socket with received data unread.
     CloseUnreadData,
     /// The application closed the socket with SO_LINGER and a time-out of 0.
@@ -154,7 +156,7 @@ pub enum ResetCause {
 
 impl ResetCause {
     /// Every cause, in index order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::OverflowAbort,
         Self::HandshakeAborted,
         Self::UnknownConnection,
@@ -163,6 +165,7 @@ impl ResetCause {
         Self::NoConnection,
         Self::Again,
         Self::AfterClose,
+        Self::PeerClosing,
         Self::CloseUnreadData,
         Self::LingerZero,
         Self::ListenerClosed,
@@ -183,6 +186,7 @@ impl ResetCause {
             Self::NoConnection => "no_connection",
             Self::Again => "reset_again",
             Self::AfterClose => "after_close",
+            Self::PeerClosing => "peer_closing",
             Self::CloseUnreadData => "close_unread_data",
             Self::LingerZero => "linger_zero",
             Self::ListenerClosed => "listener_closed",

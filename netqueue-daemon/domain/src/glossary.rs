@@ -132,7 +132,12 @@ const fn reset_words(cause: ResetCause) -> (&'static str, &'static str, &'static
         ResetCause::AfterClose => (
             "Data after close",
             "A packet came after this side had closed the connection.",
-            "A keep-alive race, an early answer, a reload; with TLS often only the client's close_notify. It is not a queue problem.",
+            "A keep-alive race, an early answer, a reload. It is not a queue problem.",
+        ),
+        ResetCause::PeerClosing => (
+            "Peer was closing too",
+            "A FIN, or a TLS close_notify, came after this side had closed the connection.",
+            "Every HTTPS server that closes first, and pools that close idle connections late. Nobody is harmed.",
         ),
         ResetCause::CloseUnreadData => (
             "Closed with unread data",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Obstacle, ScanCost, by_name::ByName};
+use super::{Obstacle, ScanCost, TcpMemory, by_name::ByName};
 
 /// Mechanism by which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +273,9 @@ pub struct Health {
     pub warnings: Vec<String>,
     /// Things that may go wrong uncounted while the programs are attached as they are.
     pub caveats: Vec<String>,
+    /// Use of the machine's limits on TCP; `None` if it cannot be read.
+    #[serde(default)]
+    pub tcp_memory: Option<TcpMemory>,
 }
 
 impl Health {

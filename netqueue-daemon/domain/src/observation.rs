@@ -47,7 +47,7 @@ pub enum Observation {
     /// News about namespaces: found, ended, or not comparable.
     Namespaces(NamespaceNews),
     /// Report of netqueue on its own state.
-    Health(Health),
+    Health(Box<Health>),
     /// Wall clock after a step.
     WallClock(WallClock),
 }

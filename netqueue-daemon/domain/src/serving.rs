@@ -98,6 +98,7 @@ pub const fn ends_connection(cause: ResetCause) -> bool {
         | ResetCause::NoListener
         | ResetCause::NoConnection
         | ResetCause::Again
+        | ResetCause::PeerClosing
         | ResetCause::ListenerClosed => false,
     }
 }

@@ -143,6 +143,12 @@ impl Btf {
         self.number(|record| record.kind() == KIND_STRUCT && record.has_name(name))
     }
 
+    /// Size of a struct in bytes.
+    pub(super) fn size_of(&self, name: &str) -> Option<u32> {
+        let structure = self.all().find(|record| record.kind() == KIND_STRUCT && record.has_name(name))?;
+        Some(structure.size_or_type())
+    }
+
     /// Number of the first type that is wanted. Types are numbered from 1.
     fn number(&self, wanted: impl Fn(&Type<'_>) -> bool) -> Option<u32> {
         self.all().position(|record| wanted(&record)).and_then(|index| u32::try_from(index + 1).ok())

@@ -120,6 +120,7 @@ pub(super) const fn cell_of_reset(cause: ResetCause) -> CounterId {
         ResetCause::NoConnection => CounterId::ResetNoConnection,
         ResetCause::Again => CounterId::ResetAgain,
         ResetCause::AfterClose => CounterId::ResetAfterClose,
+        ResetCause::PeerClosing => CounterId::ResetPeerClosing,
         ResetCause::CloseUnreadData => CounterId::ResetCloseUnreadData,
         ResetCause::LingerZero => CounterId::ResetLingerZero,
         ResetCause::ListenerClosed => CounterId::ResetListenerClosed,

@@ -16,9 +16,13 @@ pub(super) struct Addresses {
     pub(super) per_cpu_offset: u64,
     /// Address of `net_namespace_list`; 0 where it is unknown.
     pub(super) namespaces: u64,
+    /// Addresses of the variables that relate a `struct page` to its page; 0 where unknown.
+    pub(super) vmemmap_base: u64,
+    pub(super) page_offset_base: u64,
     /// Start and end of a function that calls a hooked one, then of its cold part; 0 where unknown.
     pub(super) disconnect: [[u64; 2]; 2],
     pub(super) close: [[u64; 2]; 2],
+    pub(super) abort: [[u64; 2]; 2],
     pub(super) keepalive: [[u64; 2]; 2],
     pub(super) check_req: [[u64; 2]; 2],
     pub(super) subflow_syn_recv_sock: [[u64; 2]; 2],
@@ -48,6 +52,7 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         per_cpu_offset: addresses.per_cpu_offset,
         code_of_disconnect: addresses.disconnect,
         code_of_close: addresses.close,
+        code_of_abort: addresses.abort,
         code_of_keepalive: addresses.keepalive,
         code_of_check_req: addresses.check_req,
         code_of_subflow_syn_recv_sock: addresses.subflow_syn_recv_sock,
@@ -60,6 +65,8 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         code_of_return_to_handler: addresses.return_to_handler,
         kernel_text: addresses.text,
         net_namespace_list: addresses.namespaces,
+        vmemmap_base: addresses.vmemmap_base,
+        page_offset_base: addresses.page_offset_base,
         sock_net: offset("sock.__sk_common.skc_net.net"),
         inet_sport: offset("inet_sock.inet_sport"),
         sock_family: offset("sock.__sk_common.skc_family"),
@@ -97,6 +104,11 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         skb_network_header: offset("sk_buff.network_header"),
         skb_protocol: offset("sk_buff.protocol"),
         skb_refdst: offset("sk_buff._skb_refdst"),
+        skb_len: offset("sk_buff.len"),
+        skb_data_len: offset("sk_buff.data_len"),
+        skb_end: offset("sk_buff.end"),
+        shared_info_frags: offset("skb_shared_info.frags"),
+        size_of_page: btf.size_of("page").unwrap_or(0),
         dst_dev: offset("dst_entry.dev"),
         dev_net: offset("net_device.nd_net.net"),
         mib_listen_overflows: 0,
@@ -148,7 +160,6 @@ pub(super) fn read(btf: &Btf, addresses: Addresses) -> Result<KernelLayout, Vec<
         reason_invalid_syn: optional(btf, "SK_RST_REASON_INVALID_SYN"),
         reason_mptcp_first: optional(btf, "SK_RST_REASON_MPTCP_RST_EUNSPEC"),
         reason_mptcp_last: optional(btf, "SK_RST_REASON_MPTCP_RST_EMIDDLEBOX"),
-        padding: 0,
     };
     // A MIB block is an array of unsigned long, which is as wide in the kernel as in this process.
     let mut cell = |name: &'static str| match btf.enumerator(name) {

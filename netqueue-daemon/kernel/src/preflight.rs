@@ -24,9 +24,13 @@ const STATUS_FILE: &str = "/proc/self/status";
 const PER_CPU_OFFSET: &str = "__per_cpu_offset";
 /// Symbol of the list of network namespaces.
 const NAMESPACES: &str = "net_namespace_list";
+/// Variables by which the data of a packet are found that lie in pages; x86 only.
+const VMEMMAP_BASE: &str = "vmemmap_base";
+const PAGE_OFFSET_BASE: &str = "page_offset_base";
 /// Callers of tcp_send_active_reset that reveal a reset's cause; each with its cold part.
 const DISCONNECT: Caller = ["tcp_disconnect", "tcp_disconnect.cold"];
 const CLOSE: Caller = ["__tcp_close", "__tcp_close.cold"];
+const ABORT: Caller = ["tcp_abort", "tcp_abort.cold"];
 const KEEPALIVE: Caller = ["tcp_keepalive_timer", "tcp_keepalive_timer.cold"];
 /// Callers that send a reset for a handshake; tcp_check_req also counts EmbryonicRsts.
 const CHECK_REQ: Caller = ["tcp_check_req", "tcp_check_req.cold"];
@@ -123,9 +127,9 @@ pub(super) fn symbols() -> Result<Symbols, AttachError> {
     let wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| probe.function)
-        .chain([PER_CPU_OFFSET, NAMESPACES])
+        .chain([PER_CPU_OFFSET, NAMESPACES, VMEMMAP_BASE, PAGE_OFFSET_BASE])
         .chain([RETHOOK, RETURN_TO_HANDLER])
-        .chain([DISCONNECT, CLOSE, KEEPALIVE, CHECK_REQ, SUBFLOW_SYN_RECV_SOCK].into_iter().flatten())
+        .chain([DISCONNECT, CLOSE, ABORT, KEEPALIVE, CHECK_REQ, SUBFLOW_SYN_RECV_SOCK].into_iter().flatten())
         .chain([V6_DO_RCV, KRETPROBE, TEXT].into_iter().flatten())
         .collect();
     Symbols::read(file, &wanted).map_err(|error| unreadable(format!("cannot read {SYMBOLS_FILE}: {error}")))
@@ -144,8 +148,11 @@ pub(super) fn layout(btf: &Btf, symbols: &Symbols) -> Result<KernelLayout, Attac
     let addresses = Addresses {
         per_cpu_offset,
         namespaces: symbols.address(NAMESPACES).unwrap_or(0),
+        vmemmap_base: symbols.address(VMEMMAP_BASE).unwrap_or(0),
+        page_offset_base: symbols.address(PAGE_OFFSET_BASE).unwrap_or(0),
         disconnect: code(DISCONNECT),
         close: code(CLOSE),
+        abort: code(ABORT),
         keepalive: code(KEEPALIVE),
         check_req: code(CHECK_REQ),
         subflow_syn_recv_sock: code(SUBFLOW_SYN_RECV_SOCK),

@@ -72,6 +72,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("forgotten-connection", First("server_stopped")),
     ("reset-again", First("unread_data")),
     ("no-connection", First("closed_port")),
+    ("peer-closing", First("after_close")),
     ("fin-never-came", First("after_close")),
     ("keepalive-timeout", First("peer_gone")),
     ("out-of-memory", First("out_of_memory")),

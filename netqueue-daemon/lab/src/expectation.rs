@@ -20,6 +20,7 @@ pub(super) mod cause {
     pub(crate) const NO_LISTENER: &str = "no_listener";
     pub(crate) const NO_CONNECTION: &str = "no_connection";
     pub(crate) const RESET_AGAIN: &str = "reset_again";
+    pub(crate) const PEER_CLOSING: &str = "peer_closing";
     pub(crate) const AFTER_CLOSE: &str = "after_close";
     pub(crate) const EXPIRED_HANDSHAKE: &str = "expired_handshake";
     pub(crate) const UNKNOWN_CONNECTION: &str = "unknown_connection";

@@ -27,6 +27,18 @@ pub(super) enum Segment {
         /// The listener's initial sequence number plus one.
         ack: u32,
     },
+    /// Data, with the acknowledgement number of the handshake's last packet.
+    Bytes {
+        /// The listener's initial sequence number plus one.
+        ack: u32,
+        /// The data.
+        payload: &'static [u8],
+    },
+    /// A FIN without data.
+    Fin {
+        /// The listener's initial sequence number plus one.
+        ack: u32,
+    },
     /// A reset in the middle of a handshake.
     Rst,
 }
@@ -42,14 +54,17 @@ pub(super) fn ip_packet(from: SocketAddr, to: SocketAddr, segment: Segment) -> V
     let builder = match segment {
         Segment::Syn | Segment::SynAgain => builder.syn(),
         Segment::Ack { ack } => builder.ack(ack),
-        Segment::Data { ack } => builder.ack(ack).psh(),
+        Segment::Data { ack } | Segment::Bytes { ack, .. } => builder.ack(ack).psh(),
+        Segment::Fin { ack } => builder.ack(ack).fin(),
         Segment::Rst => builder.rst(),
     };
-    let payload: &[u8] = if matches!(segment, Segment::Data { .. }) { b"x" } else { b"" };
-    let mut packet = Vec::with_capacity(61);
-    builder
-        .write(&mut packet, payload)
-        .expect("writing sixty-one bytes to memory fails only for a payload too long");
+    let payload: &[u8] = match segment {
+        Segment::Data { .. } => b"x",
+        Segment::Bytes { payload, .. } => payload,
+        Segment::Syn | Segment::SynAgain | Segment::Ack { .. } | Segment::Fin { .. } | Segment::Rst => b"",
+    };
+    let mut packet = Vec::with_capacity(60 + payload.len());
+    builder.write(&mut packet, payload).expect("writing to memory fails only for a payload too long");
     packet
 }
 

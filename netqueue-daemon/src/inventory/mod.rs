@@ -26,6 +26,7 @@ pub mod scanner;
 mod search;
 mod sock_diag;
 mod sysctls;
+pub mod tcp_memory;
 #[cfg(test)]
 pub(crate) mod tree;
 

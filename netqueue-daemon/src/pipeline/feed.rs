@@ -216,7 +216,7 @@ mod tests {
         feed.tell(at(second), Observation::Compared(HOST, Bracket { before: all, kernel: all, after: all }));
         feed.tell(
             at(second),
-            Observation::Health(Health { warnings: vec![second.to_string()], ..Health::default() }),
+            Observation::Health(Box::new(Health { warnings: vec![second.to_string()], ..Health::default() })),
         );
     }
 

@@ -16,6 +16,7 @@ use crate::{
     inventory::{
         host::Host,
         scanner::{self, ScannerHandle},
+        tcp_memory::TcpMemoryWatch,
     },
 };
 
@@ -49,6 +50,7 @@ pub struct Live {
     recycled: Instant,
     /// Obstacle that hides parts of the host from the daemon.
     hidden: Option<Obstacle>,
+    tcp_memory: TcpMemoryWatch,
 }
 
 impl KernelSide {
@@ -112,6 +114,7 @@ impl Live {
             listens_lost: 0,
             recycled: Instant::now(),
             hidden: host.obstacle,
+            tcp_memory: TcpMemoryWatch::default(),
         })
     }
 
@@ -254,7 +257,8 @@ impl Source for Live {
             obstacles: kernel::switched_off().chain(self.hidden).collect(),
             warnings,
             caveats: self.kernel_side.attached.caveats().into_iter().collect(),
+            tcp_memory: self.tcp_memory.look(Path::new(PROC), clock::now()),
         };
-        feed.tell(clock::now(), Observation::Health(health));
+        feed.tell(clock::now(), Observation::Health(Box::new(health)));
     }
 }

@@ -110,7 +110,7 @@ impl Recorded {
     fn tell(&mut self, feed: &mut Feed, observed: Observed) {
         self.told = self.told.max(observed.time);
         match &observed.what {
-            Observation::Health(health) => self.health.clone_from(health),
+            Observation::Health(health) => self.health.clone_from(health.as_ref()),
             Observation::Checkpoint(checkpoint) => {
                 if self.begun {
                     let told = checkpoint.wall_clock.rfc3339(self.told);
@@ -131,7 +131,7 @@ impl Recorded {
     fn health_with_remarks(&self) -> Observation {
         let mut health = self.health.clone();
         health.warnings.extend(self.remarks.iter().cloned());
-        Observation::Health(health)
+        Observation::Health(Box::new(health))
     }
 }
 

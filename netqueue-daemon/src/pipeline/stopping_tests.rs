@@ -44,7 +44,7 @@ impl Source for Counting {
     async fn look(&mut self, feed: &mut Feed) {
         self.readings += 1;
         let warnings = vec![self.readings.to_string()];
-        feed.tell(NOW, Observation::Health(Health { warnings, ..Health::default() }));
+        feed.tell(NOW, Observation::Health(Box::new(Health { warnings, ..Health::default() })));
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
 
     fn observed(second: u64) -> Observed {
         let health = Health { warnings: vec![format!("{second} {}", "x".repeat(400))], ..Health::default() };
-        Observed { time: Timestamp::from_nanos(second), what: Observation::Health(health) }
+        Observed { time: Timestamp::from_nanos(second), what: Observation::Health(Box::new(health)) }
     }
 
     fn recorded() -> Vec<u8> {

@@ -12,7 +12,7 @@
 use core::hint::black_box;
 
 use aya_ebpf::{macros::map, maps::LruHashMap, programs::FExitContext};
-use netqueue_common::{CounterId, NO_REASON, Tally};
+use netqueue_common::{CounterId, KernelLayout, NO_REASON, Tally};
 
 use super::{
     call::{Entry, entry, returned},
@@ -149,8 +149,12 @@ fn cause(sk: Sock, reason: u32, caller: u64) -> CounterId {
         } else {
             CounterId::ResetKeepaliveTimeout
         }
-    } else if dead && state != tcp_state::CLOSE {
-        // tcp_out_of_resources, which the compiler may make part of any timer.
+    } else if dead
+        && state != tcp_state::CLOSE
+        && layout!(reason_abort_on_memory) == KernelLayout::ABSENT
+        && !called_from(layout!(code_of_abort))
+    {
+        // tcp_out_of_resources, which the compiler may make part of any timer; newer kernels give its reason.
         CounterId::ResetOutOfMemory
     } else {
         CounterId::ResetOther

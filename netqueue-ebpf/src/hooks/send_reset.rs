@@ -279,6 +279,7 @@ fn is_due(returned: &Returned) -> Result<bool, Fault> {
 /// 512 bytes.
 #[inline(always)]
 fn account_for(state: &mut CpuState, sk: u64, skb: u64, mark: u64) -> Result<(), Fault> {
+    let mark = closing(skb, mark);
     let mark = following(sk, skb, mark);
     match charge(state, sk, skb, mark) {
         NOTHING_TO_SAY => Ok(()),
@@ -297,12 +298,35 @@ fn following(sk: u64, skb: u64, mark: u64) -> u64 {
     }
     let mut flow = reset_flows::NONE;
     let Ok(again) = reset_flows::packet(&mut flow, sk, skb) else { return mark };
-    let of_no_socket =
-        cell == CounterId::ResetUnknownConnection as u32 || cell == CounterId::ResetNoConnection as u32;
-    if again && of_no_socket && !dropped_ack::awaits_reset(&flow) {
-        mark & !0xff | CounterId::ResetAgain as u64
-    } else {
+    if !is_of_no_connection(cell) || !(again || mark & CLOSING != 0) || dropped_ack::awaits_reset(&flow) {
+        return mark;
+    }
+    let cell = if again { CounterId::ResetAgain } else { CounterId::ResetPeerClosing };
+    mark & !0xff | cell as u64
+}
+
+/// Returns whether the cell counts packets, other than SYNs, of connections that this side does not know.
+#[inline(always)]
+const fn is_of_no_connection(cell: u32) -> bool {
+    cell == CounterId::ResetUnknownConnection as u32 || cell == CounterId::ResetNoConnection as u32
+}
+
+/// Bit of a mark: the peer closes with this packet.
+const CLOSING: u64 = 1 << 32;
+
+/// Returns the mark of a reset, changed if it answers a peer that was closing too.
+/// Whether that counts for a connection which this side does not know is decided later ([`following`]): a
+/// handshake whose final ACK was dropped has a cause of its own, whatever its client sends.
+#[inline(never)]
+fn closing(skb: u64, mark: u64) -> u64 {
+    let cell = (mark & 0xff) as u32;
+    let after_close = cell == CounterId::ResetAfterClose as u32;
+    if !(after_close || is_of_no_connection(cell)) || !Packet(skb).is_closing().unwrap_or(false) {
         mark
+    } else if after_close {
+        mark & !0xff | CounterId::ResetPeerClosing as u64
+    } else {
+        mark | CLOSING
     }
 }
 

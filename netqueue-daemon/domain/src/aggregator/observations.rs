@@ -34,7 +34,7 @@ impl Aggregator {
             }
             Observation::Beside(netns, risen) => self.beside.rose(netns, &risen, now),
             Observation::Namespaces(news) => self.hear(news, now),
-            Observation::Health(health) => self.set_health(health),
+            Observation::Health(health) => self.set_health(*health),
             Observation::WallClock(clock) => self.wall_clock = clock,
         }
     }

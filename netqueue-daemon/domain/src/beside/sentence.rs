@@ -130,6 +130,7 @@ const fn ends_established(cause: ResetCause) -> bool {
         | ResetCause::NoConnection
         | ResetCause::Again
         | ResetCause::AfterClose
+        | ResetCause::PeerClosing
         | ResetCause::KeepaliveTimeout => false,
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     Counts, DropCause, DropKind, Family, IdleLimit, KernelCounter, Obstacle, OwnerState, QueueState,
-    ResetCause, Timestamp, WallClock,
+    ResetCause, TcpMemory, Timestamp, WallClock,
 };
 
 use super::{
@@ -75,6 +75,8 @@ pub struct Evidence {
     pub syn_queue: Option<QueueState>,
     /// Final ACKs that listeners with TCP_DEFER_ACCEPT ignored in the window, in the whole namespace.
     pub deferred: u64,
+    /// Use of the machine's limits on TCP, if it could be read.
+    pub tcp_memory: Option<TcpMemory>,
     /// Number of ports, if the subject combines many.
     pub ports: u64,
     /// Completeness of netqueue's own view.
@@ -302,6 +304,7 @@ impl Evidence {
             elsewhere: Elsewhere::Nothing,
             syn_queue: None,
             deferred: 0,
+            tcp_memory: None,
             ports: 1,
             sight: Visibility::default(),
         }

@@ -151,6 +151,7 @@ impl AccountSources<'_> {
             ages: ages.clone().min().zip(ages.max()),
             idle_limit: self.idle_limit(),
             syn_queue: account.queues.syn,
+            tcp_memory: snapshot.health.tcp_memory,
             deferred: deferred(snapshot, account.key.netns(), self.window.0),
             ..base
         }
@@ -315,7 +316,7 @@ fn repeated_resets(events: &[Event]) -> Vec<(ResetCause, u64)> {
 /// Returns whether nothing listens on the port: all that came was refused.
 fn is_closed_port(evidence: &Evidence) -> bool {
     matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
-        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::Again]
+        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::PeerClosing, ResetCause::Again]
             .map(|cause| evidence.resets(cause))
             .iter()
             .sum::<u64>()

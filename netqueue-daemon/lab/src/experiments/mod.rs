@@ -33,6 +33,7 @@ mod nginx;
 mod other_drops;
 mod other_tracers;
 mod owner;
+mod peer_closing;
 mod preempted;
 mod queues;
 mod real_servers;
@@ -116,6 +117,7 @@ pub(super) const ALL: &[Experiment] = &[
     after_close::FORGOTTEN,
     stray::RESET_AGAIN,
     stray::NO_CONNECTION,
+    peer_closing::PEER_CLOSING,
     after_close::NO_FIN,
     silent_peers::KEEPALIVE_TIMEOUT,
     silent_peers::OUT_OF_MEMORY,

@@ -20,6 +20,7 @@ const LOOKS = {
   "reset no_connection": ["c2", 2],
   "reset reset_again": ["c6", 1],
   "reset after_close": ["c3", 2],
+  "reset peer_closing": ["c4", 1],
   "reset close_unread_data": ["c6", 0],
   "reset linger_zero": ["c5", 1],
   "reset listener_closed": ["c1", 1],

@@ -35,13 +35,24 @@ pub(super) const AFTER_CLOSE: Rule = Rule {
     advice: &[
         "If the server closes idle connections, let its clients close them sooner: their idle time-out below the server's.",
         "If it answers early and closes (401, 413, a limit of connections or of requests per connection), let it read the request first.",
-        "If it speaks TLS, check whether anybody lost a request: a client's close_notify after the server's close is reset too.",
         "If it was reloaded or a worker of it ended, let the old worker finish its connections before it exits.",
         "This is not a queue problem: no backlog, no somaxconn and no tcp_* queue setting changes it.",
     ],
     check_next: &[
         "Read the server's log at the times of the events: a reload, an exit, an error response, an idle time-out.",
         "Check at the clients for how long the connection had been idle when the request failed.",
+    ],
+};
+
+pub(super) const PEER_CLOSING: Rule = Rule {
+    id: "peer_closing",
+    title: "peers closed connections that this side had closed already",
+    needs: &[Need::Peers],
+    evaluate: peer_closing,
+    consequence_of: None,
+    advice: &["Nothing needs to be done: both sides wanted to end these connections."],
+    check_next: &[
+        "Read the event's peers if the number surprises: proxies and pools close many connections at once.",
     ],
 };
 
@@ -135,6 +146,24 @@ fn summary(evidence: &Evidence, packets: u64) -> String {
         who(evidence),
         choose(packets, "connection", "connections")
     )
+}
+
+fn peer_closing(evidence: &Evidence) -> Option<Finding> {
+    let closing = evidence.resets(ResetCause::PeerClosing);
+    (closing > 0).then(|| Finding {
+        impact: Impact::Absorbed,
+        affected: 0,
+        confidence: Confidence::High,
+        summary: format!(
+            "{} closed {} here already: a FIN, or a TLS close_notify, came without other data.",
+            number(closing, "peer"),
+            choose(closing, "a connection that was closed", "connections that were closed")
+        ),
+        clients_see: "nothing: they had closed the connection themselves".to_owned(),
+        facts: vec![count("resets_of_closing_peers", closing, "resets")],
+        advice: Vec::new(),
+        knobs: Vec::new(),
+    })
 }
 
 fn reset_again(evidence: &Evidence) -> Option<Finding> {

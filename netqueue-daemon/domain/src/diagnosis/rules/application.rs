@@ -1,12 +1,12 @@
 //! Resets that the application itself requested, or that lack of memory or other reasons caused.
 
-use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule};
+use super::super::{Confidence, Evidence, Fact, Finding, Impact, Knob, Need, Rule};
 use super::{
     count,
     place::serves,
     words::{choose, number, who_first},
 };
-use crate::ResetCause;
+use crate::{ResetCause, TcpLimit, TcpMemory};
 
 pub(super) const UNREAD_DATA: Rule = Rule {
     id: "unread_data",
@@ -68,11 +68,13 @@ pub(super) const OTHER_RESETS: Rule = Rule {
 
 pub(super) const OUT_OF_MEMORY: Rule = Rule {
     id: "out_of_memory",
-    title: "TCP ran out of memory or of orphan slots: connections were reset",
+    title: "a limit of TCP on this machine was reached: connections were reset",
     needs: &[],
     evaluate: out_of_memory,
     consequence_of: None,
-    advice: &["Raise net.ipv4.tcp_mem or net.ipv4.tcp_max_orphans, or find out what holds so many sockets."],
+    advice: &[
+        "Find out what holds so many sockets or so much data before you raise a limit: peers that do not answer, or a leak.",
+    ],
     check_next: &[
         "Compare mem and orphan (line TCP of /proc/net/sockstat) with tcp_mem and tcp_max_orphans.",
         "Search dmesg for \"TCP: out of memory\" and \"too many orphaned sockets\".",
@@ -157,13 +159,59 @@ fn out_of_memory(evidence: &Evidence) -> Option<Finding> {
         impact: Impact::Reset,
         affected: resets,
         confidence: Confidence::High,
-        summary: format!(
-            "The kernel reset {} because TCP had run out of memory or of orphan slots.",
-            number(resets, "connection")
-        ),
+        summary: format!("The kernel reset {} because {}.", number(resets, "connection"), reached(evidence)),
         clients_see: "\"connection reset by peer\"".to_owned(),
-        facts: vec![count("resets", resets, "connections")],
+        facts: [vec![count("resets", resets, "connections")], memory_facts(evidence)].concat(),
         advice: Vec::new(),
-        knobs: Vec::new(),
+        knobs: memory_knob(evidence).into_iter().collect(),
+    })
+}
+
+/// Names the limit that was reached.
+fn reached(evidence: &Evidence) -> String {
+    let used = evidence.tcp_memory.and_then(|used| Some((used, used.reached()?)));
+    match used {
+        Some((TcpMemory { orphans, max_orphans, .. }, TcpLimit::Orphans)) => format!(
+            "there were too many orphans, connections that no process holds any more: {orphans}, and tcp_max_orphans is {max_orphans} \
+             (an orphan whose peer does not answer counts up to four times)"
+        ),
+        Some((TcpMemory { pages, max_pages, .. }, TcpLimit::Pages)) => {
+            format!("TCP had used up its memory: {pages} of {max_pages} pages (tcp_mem)")
+        }
+        None => "there were too many orphans (tcp_max_orphans) or TCP had used up its memory (tcp_mem): which of the two is not known"
+            .to_owned(),
+    }
+}
+
+fn memory_facts(evidence: &Evidence) -> Vec<Fact> {
+    evidence.tcp_memory.map_or(Vec::new(), |used| {
+        vec![
+            count("orphans_peak", used.orphans, "connections"),
+            count("tcp_max_orphans", used.max_orphans, "connections"),
+            count("tcp_memory_peak", used.pages, "pages"),
+            count("tcp_mem_max", used.max_pages, "pages"),
+        ]
+    })
+}
+
+fn memory_knob(evidence: &Evidence) -> Option<Knob> {
+    let used = evidence.tcp_memory?;
+    let (name, current, proposed) = match used.reached()? {
+        TcpLimit::Orphans => (
+            "net.ipv4.tcp_max_orphans",
+            used.max_orphans,
+            format!("more than {}", used.orphans.saturating_mul(4)),
+        ),
+        TcpLimit::Pages => (
+            "net.ipv4.tcp_mem",
+            used.max_pages,
+            "a higher third value, if the machine has the memory".to_owned(),
+        ),
+    };
+    Some(Knob {
+        name: name.to_owned(),
+        set_by: "sysctl of the whole machine, in force at once".to_owned(),
+        current: Some(current.to_string()),
+        proposed,
     })
 }

@@ -47,6 +47,7 @@ pub const RULES: &[Rule] = &[
     syn_queue::OTHER_DROPS,
     handshake::ABORTED,
     handshake::RESET_BY_PEERS,
+    after_close::PEER_CLOSING,
     after_close::RESET_AGAIN,
     blind::BLIND,
 ];

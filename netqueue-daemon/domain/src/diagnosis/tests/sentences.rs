@@ -98,6 +98,7 @@ fn cases(rule: &str) -> Cases {
         }
         "closed_port" => closed_port(),
         "no_connection" => no_connection(),
+        "peer_closing" => of_resets(ResetCause::PeerClosing),
         "reset_again" => of_resets(ResetCause::Again),
         "unread_data" => of_resets(ResetCause::CloseUnreadData),
         "linger_zero" => of_resets(ResetCause::LingerZero),
