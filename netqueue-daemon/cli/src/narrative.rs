@@ -40,7 +40,10 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     if listener.drops.total == 0 && listener.resets.total == 0 && connections.total == 0 {
         let waiting = listener.accept_queue.is_some_and(|queue| queue.length > 0);
         let tone = if waiting { Tone::Plain } else { Tone::Good };
-        say(tone, format!("Nothing was dropped and no reset was sent {since}."));
+        match listener.closed {
+            Some(_) => say(tone, "Nothing was dropped and nothing was reset while it was open.".to_owned()),
+            None => say(tone, format!("Nothing was dropped and no reset was sent {since}.")),
+        }
     }
     if listener.drops.total > 0 {
         let total = plural(listener.drops.total, "packet");
@@ -83,7 +86,11 @@ fn who(listener: &Listener) -> String {
         (None, name) => format!("process {}", plain(name)),
     };
     match &listener.kind {
-        AccountKind::Listener => format!("A listening socket of {process}."),
+        AccountKind::Listener => {
+            let closed = listener.closed.as_deref().and_then(|closed| closed.get(11..19));
+            let closed = closed.map_or(String::new(), |closed| format!(", closed at {} UTC", plain(closed)));
+            format!("A listening socket of {process}{closed}.")
+        }
         AccountKind::Endpoint => {
             "An address and port that sent resets in no listener's name: of established connections, or \
                        because nobody listens there."
@@ -292,6 +299,13 @@ mod tests {
         assert_eq!(said[0].text, "A listening socket of process nginx.");
         assert_eq!(said[1].tone, Tone::Good);
         assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn a_closed_listener_is_said_to_be_closed_and_what_followed_is_not_said_to_be_nothing() {
+        let said = narrate(&listener(serde_json::json!({"closed": "2026-11-30T18:20:11.5Z"})), None);
+        assert_eq!(said[0].text, "A listening socket of process nginx, closed at 18:20:11 UTC.");
+        assert_eq!(said[1].text, "Nothing was dropped and nothing was reset while it was open.");
     }
 
     #[test]

@@ -43,7 +43,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("crawler-start", Any("each step is judged by itself")),
     ("idle-connections", First("keepalive_race")),
     ("more-weight", Root("accept_queue_slow")),
-    ("ghosts", Led("accept_queue_stalled", "ghost_connections")),
+    ("ghosts", Led("accept_queue_burst", "ghost_connections")),
     ("ghosts-without-cookies", Any("which of the two queues fills first differs by kernel")),
     ("keep-alive-race", First("after_close")),
     ("resets", First("listener_closed")),

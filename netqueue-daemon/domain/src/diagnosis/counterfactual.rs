@@ -18,6 +18,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SHORTEST_OVERLOAD: Duration = Duration::from_secs(10);
 /// Ratio of arrivals to accepts from which on it is an overload rather than a coincidence.
 const OVERLOADED: f64 = 1.1;
+/// Part of an overload in which the process may have caught up: one over this number. Bursts that follow each
+/// other leave it more.
+const CAUGHT_UP: u32 = 4;
 /// Divisor of the smallest backlog that gives the margin of the proposed one: no two bursts are alike.
 const MARGIN: u32 = 16;
 
@@ -61,6 +64,8 @@ pub struct Episode {
     pub to: Timestamp,
     /// Connections through the accept queue from the first drop until [`last_arrival`], if counted.
     pub arriving: Option<QueueFlow>,
+    /// Time in that period in which nobody waited: the process had caught up.
+    pub caught_up: Duration,
 }
 
 /// Progress of an overflow, which decides how much can be concluded from it.
@@ -121,6 +126,8 @@ pub struct Counterfactual {
     pub remedy: Remedy,
     /// Distinct clients that were refused; a lower bound if events are missing.
     pub refused: u64,
+    /// True if the refused clients did not try again.
+    pub clients_gave_up: bool,
     /// Confidence in the remedy.
     pub confidence: Confidence,
     /// Assumptions made, in words.
@@ -191,7 +198,7 @@ impl Overflow {
             (None, Stage::Over) => backlog(),
         };
         let refused = if complete { crowd.clients } else { crowd.clients.max(self.most_in_a_second) };
-        Some(Counterfactual { remedy, refused, confidence, assumptions })
+        Some(Counterfactual { remedy, refused, clients_gave_up: crowd.gives_up, confidence, assumptions })
     }
 
     /// Returns the rates of an episode in which more connections arrived than were accepted.
@@ -201,7 +208,8 @@ impl Overflow {
         let flow = episode.arriving.filter(|flow| flow.span >= SHORTEST_OVERLOAD)?;
         let crowd = Crowd::of(&refusals, Some(flow));
         let (arrivals, accepts) = crowd.rates(flow);
-        let overload = crowd.keeps_coming() && flow.accepted > 0 && arrivals > accepts * OVERLOADED;
+        let behind = episode.caught_up * CAUGHT_UP < flow.span;
+        let overload = behind && crowd.keeps_coming() && flow.accepted > 0 && arrivals > accepts * OVERLOADED;
         overload.then_some(Remedy::Faster { arrivals, accepts })
     }
 }

@@ -63,6 +63,9 @@ pub struct Evidence {
     pub peers: Vec<(IpAddr, u64)>,
     /// For each cause of resets, events beyond the first of a client: they are no further clients.
     pub repeated_resets: Vec<(ResetCause, u64)>,
+    /// Resets of unknown connections that belong to connections with a reset of another cause, which came within
+    /// a second: a connection's packets may meet its end on two CPUs at once.
+    pub told_with_their_connection: u64,
     /// Shortest and longest time from the drop of a handshake's final ACK to its reset.
     pub ages: Option<(Duration, Duration)>,
     /// Idle time after which the server closes connections, inferred from those it closed.
@@ -119,6 +122,8 @@ pub struct Stopped {
     pub reopened: bool,
     /// Charges of the address and port since shortly before the close.
     pub since: Counts,
+    /// SYNs refused there since a listener was first closed in the window: a server may end again and again.
+    pub refused: u64,
 }
 
 /// Term that decides the backlog in force.
@@ -304,6 +309,7 @@ impl Evidence {
             elsewhere: Elsewhere::Nothing,
             syn_queue: None,
             deferred: 0,
+            told_with_their_connection: 0,
             tcp_memory: None,
             ports: 1,
             sight: Visibility::default(),

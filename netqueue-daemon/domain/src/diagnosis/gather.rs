@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Accepting, Elsewhere, Episode, Evidence, Group, Overflow, QueueFlow, Refusal, Stage, Subject, Visibility,
-    known, last_arrival, neighbours,
+    ended::EndedConnections, known, last_arrival, neighbours,
 };
 use crate::{
     AccountKey, AccountView, AccountWindow, BesideCounter, Counts, DropCause, Endpoint, Event, LossReason,
@@ -27,6 +27,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
     let window = (from, snapshot.taken);
     let sight = sight(snapshot);
     let events = events(snapshot, from);
+    let ended = EndedConnections::of(events.values().flatten());
     let none = Vec::new();
     let mut all: Vec<Evidence> = Vec::new();
     let mut closed_ports: HashMap<Netns, Vec<Evidence>> = HashMap::new();
@@ -46,10 +47,11 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
             account,
             past,
             events: events.get(&account.key).unwrap_or(&none),
+            ended: &ended,
             window,
         };
         let evidence = Evidence { sight: sight.clone(), accepting, ..look.evidence(counts) };
-        if is_closed_port(&evidence) {
+        if is_closed_port(&evidence) && evidence.stopped.is_none() {
             let evidence = Evidence { elsewhere: elsewhere(&serving, &account.key), ..evidence };
             closed_ports.entry(account.key.netns()).or_default().push(evidence);
         } else {
@@ -97,6 +99,7 @@ struct AccountSources<'a> {
     account: &'a AccountView,
     past: Option<&'a AccountWindow>,
     events: &'a [Event],
+    ended: &'a EndedConnections,
     window: (Timestamp, Timestamp),
 }
 
@@ -148,6 +151,7 @@ impl AccountSources<'_> {
             group: self.group(overflows(&counts)),
             peers: peers(self.events),
             repeated_resets: repeated_resets(self.events),
+            told_with_their_connection: self.ended.told(self.events),
             ages: ages.clone().min().zip(ages.max()),
             idle_limit: self.idle_limit(),
             syn_queue: account.queues.syn,
@@ -195,16 +199,28 @@ impl AccountSources<'_> {
         for (from, to) in times {
             match episodes.last_mut() {
                 Some(last) if from.since(last.to) < QUIET => last.to = last.to.max(to),
-                Some(_) | None => episodes.push(Episode { from, to, arriving: None }),
+                Some(_) | None => {
+                    episodes.push(Episode { from, to, arriving: None, caught_up: Duration::ZERO })
+                }
             }
         }
         for episode in &mut episodes {
             let within = |refusal: &&Refusal| refusal.at >= episode.from && refusal.at <= episode.to;
             let refusals: Vec<_> = refusals.iter().filter(within).copied().collect();
             let from = refusals.first().map_or(episode.from, |first| first.at);
-            episode.arriving = last_arrival(&refusals).and_then(|last| self.flow(from, last));
+            if let Some(last) = last_arrival(&refusals) {
+                episode.arriving = self.flow(from, last);
+                episode.caught_up = self.caught_up(from, last);
+            }
         }
         episodes
+    }
+
+    /// Returns how long nobody waited for accept() between two moments.
+    fn caught_up(&self, first: Timestamp, last: Timestamp) -> Duration {
+        let runs = self.past.into_iter().flat_map(AccountWindow::runs);
+        let empty = runs.filter(|run| run.entered > 0 && run.entered == run.accepted);
+        empty.map(|run| run.until.min(last).since(run.since.max(first))).sum()
     }
 
     /// Returns the progress of the latest period of drops.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Bound, ExaminedOwner, ListeningProcess, Stopped, SysctlValues};
 use crate::{
-    AccountKey, AccountView, AccountWindow, Endpoint, LimitedBy, Listener, Snapshot, Sysctls, Timestamp,
-    serves,
+    AccountKey, AccountView, AccountWindow, Counts, Endpoint, LimitedBy, Listener, ResetCause, Snapshot,
+    Sysctls, Timestamp, serves,
 };
 
 /// Age up to which the state of a process is its present state.
@@ -91,9 +91,10 @@ pub(super) fn stopped(
     const ENDING: Duration = Duration::from_secs(2);
     let AccountKey::Endpoint(at) = account.key else { return None };
     let listeners = || listeners_of(snapshot, at);
-    let (closed, last) = listeners()
-        .filter_map(|listener| Some((listener.closed.filter(|closed| *closed >= from)?, listener)))
-        .max_by_key(|(closed, _)| *closed)?;
+    let ends =
+        || listeners().filter_map(|listener| Some((listener.closed.filter(|at| *at >= from)?, listener)));
+    let (closed, last) = ends().max_by_key(|(closed, _)| *closed)?;
+    let first = ends().map(|(closed, _)| closed).min()?;
     let open = || listeners().filter(|listener| listener.closed.is_none());
     if open().any(|listener| listener.first_seen <= closed) {
         return None;
@@ -103,7 +104,12 @@ pub(super) fn stopped(
         owner: last.listener.as_ref().and_then(|listener| of(listener).owner),
         reopened: open().next().is_some(),
         since: account.counts.less(past.counts_at(closed.before(ENDING).max(from))),
+        refused: refused(account.counts.less(past.counts_at(first))),
     })
+}
+
+fn refused(counts: Counts) -> u64 {
+    counts.resets().find(|(cause, _)| *cause == ResetCause::NoListener).map_or(0, |(_, resets)| resets)
 }
 
 fn of(listener: &Listener) -> Known {

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod counterfactual;
+mod ended;
 mod evidence;
 mod gather;
 mod incident;

@@ -118,7 +118,7 @@ fn flaws(wanted: &First, first: &Verdict) -> Vec<String> {
             flaws.push(format!("names {} as the process, not {process}", named.unwrap_or("nobody")));
         }
     }
-    if first.impact.as_str() != wanted.impact {
+    if !wanted.impact.split('|').any(|impact| impact == first.impact.as_str()) {
         flaws.push(format!("impact {}, not {}", first.impact.as_str(), wanted.impact));
     }
     let level = |word: &str| {

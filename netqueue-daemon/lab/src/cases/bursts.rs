@@ -34,7 +34,8 @@ fn backlog_of_zero(site: &Site) -> Result<Held> {
     const PORT: u16 = 8401;
     let how = Serve { backlog: 0, workers: 1, ..Serve::new("mio-app", at(PORT), &[Wait(5), Reply]) };
     let server = site.serve(&how)?;
-    let clients = [at_once(site, PORT, 10)?, at_once(site, PORT, 10)?];
+    let clients = [at_once(site, PORT, 10)?, at_once(site, PORT, 10)?, at_once(site, PORT, 10)?];
+    thread::sleep(Duration::from_secs(2));
     Ok(vec![Box::new(clients), Box::new(server)])
 }
 
@@ -52,7 +53,7 @@ fn reconnect_storm(site: &Site) -> Result<Held> {
     let how = Serve { backlog: 128, workers: 1, ..Serve::new("mosquitto", at(PORT), &[Wait(10), Reply]) };
     let server = site.serve(&how)?;
     let clients = at_once(site, PORT, 300)?;
-    thread::sleep(Duration::from_secs(4));
+    thread::sleep(Duration::from_secs(12));
     Ok(vec![Box::new(clients), Box::new(server)])
 }
 
@@ -72,7 +73,7 @@ fn slow_start(site: &Site) -> Result<Held> {
     server.signal(Signal::SIGSTOP)?;
     let clients = site.arriving(PORT, 3.0, 10)?;
     server.signal(Signal::SIGCONT)?;
-    thread::sleep(Duration::from_secs(6));
+    thread::sleep(Duration::from_secs(12));
     Ok(vec![Box::new(clients), Box::new(server)])
 }
 

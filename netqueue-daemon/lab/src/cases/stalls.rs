@@ -76,7 +76,7 @@ fn out_of_file_descriptors(site: &Site) -> Result<Held> {
         workers: 0,
         ..Serve::new("redis-server", at(PORT), &[Hold])
     })?;
-    let clients = knock(site, PORT, 6.0, 18)?;
+    let clients = knock(site, PORT, 6.0, 24)?;
     Ok(vec![Box::new(clients), Box::new(server)])
 }
 
@@ -197,9 +197,10 @@ fn ghosts_after_the_listener_went(site: &Site) -> Result<Held> {
     const PORT: u16 = 8154;
     site.servers.run(|| sysctl::ensure("ipv4/tcp_syncookies", 2))?;
     let mut server =
-        site.serve(&Serve { backlog: 4, workers: 1, ..Serve::new("imapd", at(PORT), &[Hold]) })?;
-    let clients = knock(site, PORT, 50.0, 1)?;
-    thread::sleep(Duration::from_secs(3));
+        site.serve(&Serve { backlog: 4, workers: 1, ..Serve::new("imapd", at(PORT), &[Wait(400)]) })?;
+    // SYNs that come again at once, while there is room for one, leave ghosts.
+    let clients = knock(site, PORT, 500.0, 1)?;
+    thread::sleep(Duration::from_secs(4));
     server.kill()?;
     thread::sleep(Duration::from_secs(1));
     site.clients(move || {

@@ -54,6 +54,7 @@ function sentence(listener) {
   if (reset) return { state: resets > 0 ? "warn" : "good", text: `Nothing dropped. ${plural(listener.resets.total, "reset")} sent${resets > 0 ? `, ${rate(resets)} a second now` : ""}. ${words("reset", reset.cause, null).meaning}` };
   const taken = [...(listener.connection_resets?.by_cause ?? [])].sort((a, b) => b.count - a.count)[0];
   if (taken) return { state: "warn", text: `No drop. ${plural(listener.connection_resets.total, "reset")} on its accepted connections. ${words("reset", taken.cause, null).meaning}` };
+  if (listener.closed) return { state: "good", text: "Closed. Nothing was dropped and nothing was reset while it was open." };
   return { state: "good", text: "Nothing was dropped and no reset was sent since netqueue attached." };
 }
 

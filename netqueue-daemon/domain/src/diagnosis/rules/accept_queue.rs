@@ -26,7 +26,7 @@ pub(super) const STALLED: Rule = Rule {
     evaluate: stalled,
     consequence_of: Some(ConsequenceOf { causes: NARROWER, sentence: None }),
     advice: &[
-        "Do not raise the backlog: while the process accepts nothing, a larger queue only makes more clients wait in vain.",
+        "Do not raise the backlog: before a process that does not accept, a larger queue only makes more clients wait in vain.",
     ],
     check_next: &[
         "Read its stack if its state does not explain it: a deadlock, or an event loop that waits for something.",
@@ -150,7 +150,7 @@ fn slow(evidence: &Evidence) -> Option<Finding> {
         false => (["accepted", "arrived"], "no backlog would have been enough"),
     };
     Some(Finding {
-        impact: Impact::Delayed,
+        impact: of_turned_away(evidence),
         affected: not_reset(evidence),
         confidence: evidence.early().map_or(Confidence::High, |_| Confidence::Medium),
         summary: owner::led(
@@ -195,7 +195,7 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
     };
     let confidence = evidence.counterfactual.as_ref().map_or(Confidence::Low, |answer| answer.confidence);
     Some(Finding {
-        impact: Impact::Delayed,
+        impact: of_turned_away(evidence),
         affected: not_reset(evidence),
         confidence: evidence.early().map_or(confidence, |_| Confidence::Low),
         summary,
@@ -204,6 +204,12 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
         advice: default_backlog(evidence).into_iter().collect(),
         knobs,
     })
+}
+
+/// Returns what being turned away means: a second's delay, unless the clients do not try again.
+fn of_turned_away(evidence: &Evidence) -> Impact {
+    let gone = evidence.counterfactual.as_ref().is_some_and(|answer| answer.clients_gave_up);
+    if gone { Impact::NeverServed } else { Impact::Delayed }
 }
 
 /// Says how long ago the first drop was.

@@ -104,25 +104,28 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn closed_port(evidence: &Evidence) -> Option<Finding> {
-    let resets = evidence.resets(ResetCause::NoListener);
+    let refused_by_stop = evidence.stopped.as_ref().map_or(0, |stopped| stopped.refused);
+    let resets = evidence.resets(ResetCause::NoListener).saturating_sub(refused_by_stop);
     if resets == 0 || !serves(evidence) {
         return None;
     }
+    let scan = is_scan(evidence, resets);
     let ports = match (evidence.port(), evidence.ports) {
         (Some(port), _) => format!("port {port}, where"),
         (None, 0 | 1) => "a port on which".to_owned(),
         (None, ports) => format!("{ports} ports on which"),
     };
     Some(Finding {
-        impact: Impact::Reset,
-        affected: resets,
+        impact: if scan { Impact::Absorbed } else { Impact::Reset },
+        affected: if scan { 0 } else { resets },
         confidence: Confidence::High,
         summary: with_neighbours(
             format!(
-                "{}{} reached {ports} nothing listens; {} answered with a reset.",
+                "{}{} reached {ports} nothing listens; {} answered with a reset.{}",
                 number(resets, "SYN"),
                 senders(evidence, ResetCause::NoListener),
-                choose(resets, "it was", "each was")
+                choose(resets, "it was", "each was"),
+                if scan { " So few to each of so many ports are a scan, which harms nobody." } else { "" }
             ),
             evidence,
         ),
@@ -135,6 +138,16 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
         advice: Vec::new(),
         knobs: Vec::new(),
     })
+}
+
+/// Returns whether few senders tried many ports, hardly one of them twice.
+/// A client that cannot reach its service tries the same port again and again.
+fn is_scan(evidence: &Evidence, resets: u64) -> bool {
+    /// Ports that nobody tries one after the other by mistake.
+    const PORTS: u64 = 10;
+    const SENDERS: usize = 3;
+    let senders = evidence.peers.len();
+    evidence.ports >= PORTS && resets <= 2 * evidence.ports && (1..=SENDERS).contains(&senders)
 }
 
 /// Names the senders of the packets that were reset for this cause: ` from 192.0.2.1`.
@@ -203,7 +216,8 @@ fn no_connection(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
-    let resets = evidence.resets(ResetCause::UnknownConnection);
+    let resets =
+        evidence.resets(ResetCause::UnknownConnection).saturating_sub(evidence.told_with_their_connection);
     if resets == 0 || after_close::is_told(evidence) {
         return None;
     }

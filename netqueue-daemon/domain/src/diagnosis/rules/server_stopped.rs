@@ -11,7 +11,7 @@ use crate::ResetCause;
 
 pub(super) const SERVER_STOPPED: Rule = Rule {
     id: "server_stopped",
-    title: "the server closed its listener, and its connections were reset",
+    title: "the server closed its listener: its connections were reset, or new ones refused",
     needs: &[Need::Owner, Need::Peers],
     evaluate: server_stopped,
     consequence_of: None,
@@ -34,33 +34,45 @@ const CAUSES: [ResetCause; 4] = [
 ];
 
 fn server_stopped(evidence: &Evidence) -> Option<Finding> {
-    let Stopped { ago, reopened, .. } = evidence.stopped.as_ref()?;
+    let Stopped { ago, reopened, refused, .. } = evidence.stopped.as_ref()?;
     let of = |cause| evidence.reset_clients(cause, evidence.resets_by_stop(cause));
     let connections = CAUSES.map(of).iter().sum();
-    if connections == 0 {
+    let refused = *refused;
+    if connections + refused == 0 {
         return None;
     }
+    let reset = format!(
+        "{} {} reset then or when {} sent data next",
+        number(connections, "connection"),
+        choose(connections, "was", "were"),
+        choose(connections, "its client", "their clients")
+    );
+    let were = choose(refused, "was", "were");
+    let happened = match (connections, refused) {
+        (_, 0) => reset,
+        (0, _) => format!("{} {were} refused since", number(refused, "connect")),
+        _ => format!("{reset}, and {} {were} refused since", number(refused, "connect")),
+    };
     let again = if *reopened { " Something listens there again." } else { "" };
     Some(Finding {
         impact: Impact::Reset,
-        affected: connections,
+        affected: connections + refused,
         confidence: Confidence::High,
         summary: format!(
-            "{} closed its listener {} ago; {} {} reset then or when {} sent data next.{again}",
+            "{} closed its listener {} ago; {happened}.{again}",
             who_first(evidence),
-            time(*ago),
-            number(connections, "connection"),
-            choose(connections, "was", "were"),
-            choose(connections, "its client", "their clients")
+            time(*ago)
         ),
-        clients_see: if *reopened {
-            "\"connection reset by peer\"; new connections are accepted"
-        } else {
-            "\"connection reset by peer\", then \"connection refused\""
+        clients_see: match (connections, reopened) {
+            (0, true) => "\"connection refused\"; new connections are accepted",
+            (0, false) => "\"connection refused\"",
+            (_, true) => "\"connection reset by peer\"; new connections are accepted",
+            (_, false) => "\"connection reset by peer\", then \"connection refused\"",
         }
         .to_owned(),
         facts: vec![
             count("connections_reset", connections, "clients"),
+            count("connects_refused", refused, "SYNs"),
             count("with_unread_data", of(ResetCause::CloseUnreadData), "clients"),
             fact("listener_closed_ago", ago.as_secs_f64(), "s"),
         ],

@@ -71,7 +71,7 @@ pub(super) const COOKIES_ALWAYS: Rule = Rule {
     consequence_of: None,
     advice: &[
         "No client was turned away. A connection opened by a cookie lacks window scaling and SACK if the client sends no time stamps.",
-        "With tcp_syncookies=1 cookies are sent only while the SYN queue is full.",
+        "With tcp_syncookies=1 only SYNs that meet a full SYN queue get a cookie.",
     ],
     check_next: &[
         "Find who set tcp_syncookies=2: a hardening profile in /etc/sysctl.d, or a test that was never undone.",

@@ -60,7 +60,9 @@ fn remedy(backlog: u32, refusals: Vec<Refusal>, flow: Option<QueueFlow>) -> Opti
 
 fn episode(refusals: &[Refusal], arriving: Option<QueueFlow>) -> Vec<Episode> {
     let span = refusals.first().zip(refusals.last());
-    span.map(|(first, last)| Episode { from: first.at, to: last.at, arriving }).into_iter().collect()
+    span.map(|(first, last)| Episode { from: first.at, to: last.at, arriving, caught_up: Duration::ZERO })
+        .into_iter()
+        .collect()
 }
 
 fn backlog_of(answer: &Counterfactual) -> (u32, u32) {
@@ -89,6 +91,31 @@ fn more_that_comes_than_goes_needs_no_backlog_but_speed() {
     let Remedy::Faster { arrivals, accepts } = answer.remedy else { panic!("{answer:?}") };
     assert!((195.0..205.0).contains(&accepts), "{accepts}");
     assert!((300.0..380.0).contains(&arrivals), "{arrivals}");
+}
+
+/// A process that waits for clients between two bursts could accept more than it did.
+#[test]
+fn bursts_between_which_the_process_caught_up_need_a_backlog_and_no_speed() {
+    // 16 clients at once, every 5 seconds, four times.
+    let arrivals: Vec<u64> = (0..4).flat_map(|burst| [burst * 5000; 16]).collect();
+    let (refusals, flow) = simulate(5, &arrivals, 30);
+    let of = |caught_up| {
+        let episodes = episode(&refusals, Some(flow)).into_iter();
+        let overflow = Overflow {
+            drops: refusals.len() as u64,
+            most_in_a_second: 0,
+            limit: 5,
+            flow: Some(flow),
+            episodes: episodes.map(|episode| Episode { caught_up, ..episode }).collect(),
+            stage: Stage::Over,
+            refusals: refusals.clone(),
+        };
+        overflow.remedy().expect("some were refused")
+    };
+    let never = of(Duration::ZERO);
+    assert!(matches!(never.remedy, Remedy::Faster { .. }), "{never:?}");
+    let between = of(Duration::from_secs(12));
+    assert!((14..=16).contains(&backlog_of(&between).0), "{between:?}");
 }
 
 #[test]

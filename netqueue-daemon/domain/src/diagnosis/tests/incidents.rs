@@ -1,5 +1,7 @@
 //! Incidents, and the verdict that must come first.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::IdleLimit;
 
@@ -257,7 +259,8 @@ fn a_killed_server_is_one_story() {
         both(resets(ResetCause::CloseUnreadData, 4), resets(ResetCause::NoConnection, 8)),
         both(resets(ResetCause::NoListener, 2), resets(ResetCause::Again, 9)),
     );
-    let stopped = Stopped { ago: Duration::from_secs(30), owner: nginx(), reopened: false, since };
+    let stopped =
+        Stopped { ago: Duration::from_secs(30), owner: nginx(), reopened: false, since, refused: 2 };
     let killed = Evidence {
         subject: endpoint(),
         owner: nginx(),
@@ -268,7 +271,7 @@ fn a_killed_server_is_one_story() {
     let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.rule, verdict.affected)).collect();
     assert_eq!(
         told,
-        [("server_stopped", 12), ("after_close", 3), ("closed_port", 2), ("reset_again", 0)],
+        [("server_stopped", 14), ("after_close", 3), ("reset_again", 0)],
         "what was before is told apart"
     );
     assert!(verdicts[0].summary.starts_with("nginx (pid 812) closed its listener 30 s ago; 12 connections"));
@@ -332,4 +335,33 @@ fn what_is_not_known_is_said_and_makes_it_less_sure() {
         "{:?}",
         verdict.missing
     );
+}
+
+#[test]
+fn a_scan_of_ports_hurts_nobody_and_a_service_that_is_down_does() {
+    let counts = resets(ResetCause::NoListener, 14);
+    let scanner = [IpAddr::from([203, 0, 113, 7])];
+    let peers = |senders: &[IpAddr]| senders.iter().map(|sender| (*sender, 1)).collect::<Vec<_>>();
+    let ports = |ports, senders: &[IpAddr]| Evidence {
+        subject: Subject::Namespace(Netns::at_attach(1)),
+        ports,
+        peers: peers(senders),
+        ..charged(counts)
+    };
+    let scan = first(&ports(12, &scanner));
+    assert_eq!((scan.rule, scan.impact, scan.affected), ("closed_port", Impact::Absorbed, 0));
+    assert!(scan.summary.ends_with("are a scan, which harms nobody."), "{}", scan.summary);
+    let many: Vec<_> = (1..=4).map(|last| IpAddr::from([192, 0, 2, last])).collect();
+    for evidence in [ports(12, &[]), ports(12, &many), ports(5, &scanner)] {
+        assert_eq!(first(&evidence).impact, Impact::Reset, "{evidence:?}");
+    }
+}
+
+/// A connection's packets may meet its end on two CPUs at once: one finds the connection, one the listener.
+#[test]
+fn a_reset_of_an_unknown_connection_is_no_second_story_beside_the_connections_own() {
+    let counts = resets(ResetCause::UnknownConnection, 3);
+    let told = |told_with_their_connection| Evidence { told_with_their_connection, ..charged(counts) };
+    assert_eq!(rules(&told(3)), Vec::<&str>::new());
+    assert_eq!((first(&told(1)).rule, first(&told(1)).affected), ("unknown_connection", 2));
 }

@@ -63,7 +63,13 @@ fn both(one: Counts, other: Counts) -> Counts {
 }
 
 fn answer(remedy: Remedy, refused: u64) -> Option<Counterfactual> {
-    Some(Counterfactual { remedy, refused, confidence: Confidence::High, assumptions: Vec::new() })
+    Some(Counterfactual {
+        remedy,
+        refused,
+        clients_gave_up: false,
+        confidence: Confidence::High,
+        assumptions: Vec::new(),
+    })
 }
 
 fn backlog(smallest: u32) -> Remedy {

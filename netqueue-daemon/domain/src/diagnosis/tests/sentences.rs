@@ -80,14 +80,18 @@ fn cases(rule: &str) -> Cases {
             cases
         }
         "keepalive_race" => keepalive_race(),
-        "server_stopped" => [(1, false), (2, true)]
-            .map(|(n, reopened)| {
-                let counts =
-                    both(resets(ResetCause::CloseUnreadData, 1), resets(ResetCause::NoConnection, n - 1));
-                let (ago, since) = (Duration::from_secs(42 * n * n), counts);
-                let stopped = Some(Stopped { ago, owner: nginx(), reopened, since });
-                let name = format!("{n} affected{}", if reopened { ", listens again" } else { "" });
-                (name, Evidence { stopped, ..with_owner(endpoint(), counts) })
+        "server_stopped" => [(1, 0, false), (2, 0, true), (0, 1, false), (0, 2, true), (2, 3, false)]
+            .map(|(reset, refused, reopened)| {
+                let since =
+                    both(resets(ResetCause::NoConnection, reset), resets(ResetCause::NoListener, refused));
+                let ago = Duration::from_secs(42 * (reset + refused).pow(2));
+                let stopped = Some(Stopped { ago, owner: nginx(), reopened, since, refused });
+                let name = format!(
+                    "{} affected: {reset} reset, {refused} refused{}",
+                    reset + refused,
+                    if reopened { ", listens again" } else { "" }
+                );
+                (name, Evidence { stopped, ..with_owner(endpoint(), since) })
             })
             .into(),
         "after_close" => {
