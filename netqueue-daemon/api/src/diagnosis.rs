@@ -87,8 +87,8 @@ pub struct Verdict {
     /// Another verdict on the same subject that is the cause of this one; null if there is none.
     #[serde(default)]
     pub because: Option<Cause>,
-    /// Rules of the verdicts on the same subject that this one is the cause of. They follow it in the list, and
-    /// its impact and number of clients include theirs.
+    /// Rules of the verdicts on the same subject that this one explains.
+    /// They follow it in the list, and its impact and number of clients include theirs.
     #[serde(default)]
     pub consequences: Vec<String>,
     /// Subject of the verdict: an account, a network namespace or netqueue itself.

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod explain;
 pub mod follow;
 pub mod format;
+mod limits;
 pub mod listeners;
 pub mod narrative;
 pub mod pem;

@@ -5,6 +5,7 @@ use netqueue_domain::glossary;
 
 use super::{
     format::{count, plural, span, waited},
+    limits,
     terminal::plain,
 };
 
@@ -74,8 +75,13 @@ pub fn narrate(listener: &Listener, watched: Option<u64>) -> Vec<Paragraph> {
     }
     handshakes(listener).into_iter().for_each(|text| say(Tone::Plain, text));
     queues(listener).into_iter().for_each(|(tone, text)| say(tone, text));
-    limits(listener).into_iter().chain(traffic(listener)).for_each(|text| say(Tone::Plain, text));
+    limits::describe(listener).into_iter().chain(traffic(listener)).for_each(|text| say(Tone::Plain, text));
     said
+}
+
+fn closed_at(listener: &Listener) -> String {
+    let time = listener.closed.as_deref().and_then(|closed| closed.get(11..19));
+    time.map_or(String::new(), |time| format!(", closed at {} UTC", plain(time)))
 }
 
 fn who(listener: &Listener) -> String {
@@ -87,9 +93,7 @@ fn who(listener: &Listener) -> String {
     };
     match &listener.kind {
         AccountKind::Listener => {
-            let closed = listener.closed.as_deref().and_then(|closed| closed.get(11..19));
-            let closed = closed.map_or(String::new(), |closed| format!(", closed at {} UTC", plain(closed)));
-            format!("A listening socket of {process}{closed}.")
+            format!("A listening socket of {process}{}.", closed_at(listener))
         }
         AccountKind::Endpoint => {
             "An address and port that sent resets in no listener's name: of established connections, or \
@@ -136,45 +140,6 @@ fn owner_words(owner: &Owner, holders: usize) -> String {
         0 | 1 => words,
         more => format!("{words}, and {} with it", plural(more as u64 - 1, "other")),
     }
-}
-
-/// Describes the limit of the accept queue and the way to raise it.
-fn limits(listener: &Listener) -> Option<String> {
-    let limit = &listener.listener.as_ref()?.limit;
-    let backlog = limit.backlog?;
-    let now = limit.sysctls.get("net.core.somaxconn").copied().flatten();
-    let somaxconn =
-        now.map_or_else(String::new, |now| format!("; net.core.somaxconn ({now} now) does not bind"));
-    let now = now.map_or_else(String::new, |now| format!("; it is {now} now"));
-    Some(match (limit.limited_by.as_str(), limit.listen_argument) {
-        ("listen_argument", Some(asked)) => {
-            format!("Its limit is {backlog}, from the program's listen({asked}){somaxconn}.")
-        }
-        ("listen_argument", None) => {
-            format!("Its limit is {backlog}, from the program's listen(){somaxconn}.")
-        }
-        ("somaxconn", asked) => format!(
-            "Its limit {backlog} comes from net.core.somaxconn{}. Raising it takes effect when the program calls listen() again.",
-            asked.map_or_else(String::new, |asked| format!("; the program asked for {asked}"))
-        ),
-        ("earlier_somaxconn", _) => {
-            let then = limit.somaxconn_then.map_or_else(|| "lower".to_owned(), |then| then.to_string());
-            format!(
-                "Its limit {backlog} comes from net.core.somaxconn, which was {then} when the program began to listen{now}: reload or \
-                 restart the program."
-            )
-        }
-        _ => format!("Its limit is {}.", unseen_limit(listener)?),
-    })
-}
-
-/// Describes a backlog whose listen() call was not seen.
-fn unseen_limit(listener: &Listener) -> Option<String> {
-    let limit = &listener.listener.as_ref()?.limit;
-    let backlog = limit.backlog?;
-    let now = limit.sysctls.get("net.core.somaxconn").copied().flatten();
-    let now = now.map_or_else(String::new, |now| format!(" (somaxconn now {now})"));
-    Some(format!("{backlog}, by the program's backlog or by somaxconn at its listen(): not known{now}"))
 }
 
 fn traffic(listener: &Listener) -> Option<String> {

@@ -48,7 +48,7 @@ pub struct LateData {
 pub struct IdleClosings {
     /// Idle time of each open connection and when it was read, by the remote end.
     open: HashMap<SocketAddr, (Duration, Timestamp)>,
-    /// The same of connections that no later pass found.
+    /// Idle time of connections that no later pass found.
     vanished: HashMap<SocketAddr, (Duration, Timestamp)>,
     /// Minimum and maximum idle time of each connection that the server closed.
     closed: VecDeque<(Duration, Duration)>,

@@ -59,8 +59,7 @@ impl Feed {
         &self.aggregator
     }
 
-    /// Returns the servers whose connections are to be followed, to learn their idle time-outs, and the resets
-    /// that are new since the last call.
+    /// Returns the servers whose connections are to be followed, and their resets since the last call.
     pub fn raced(&mut self, now: Timestamp) -> (BTreeSet<(Netns, u16)>, Vec<LateData>) {
         (self.aggregator.raced(now), self.aggregator.take_late_data())
     }

@@ -14,6 +14,7 @@ mod peer_is_proven;
 mod queue_drop;
 mod req_err;
 mod request_timer;
+mod reset_mark;
 mod rtx_synack;
 mod send_reset;
 mod smc_syn_recv_sock;

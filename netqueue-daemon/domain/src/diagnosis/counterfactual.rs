@@ -18,8 +18,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SHORTEST_OVERLOAD: Duration = Duration::from_secs(10);
 /// Ratio of arrivals to accepts from which on it is an overload rather than a coincidence.
 const OVERLOADED: f64 = 1.1;
-/// Part of an overload in which the process may have caught up: one over this number. Bursts that follow each
-/// other leave it more.
+/// Part of an overload in which the process may have caught up, as a divisor.
+/// Bursts that follow each other leave it more.
 const CAUGHT_UP: u32 = 4;
 /// Divisor of the smallest backlog that gives the margin of the proposed one: no two bursts are alike.
 const MARGIN: u32 = 16;

@@ -1,4 +1,4 @@
-//! Connections that were reset for a cause of their own, to recognize other resets of the same connection.
+//! Connections with a reset of their own cause, by which further resets of them are recognized.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 

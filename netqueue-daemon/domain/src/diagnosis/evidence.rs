@@ -63,8 +63,8 @@ pub struct Evidence {
     pub peers: Vec<(IpAddr, u64)>,
     /// For each cause of resets, events beyond the first of a client: they are no further clients.
     pub repeated_resets: Vec<(ResetCause, u64)>,
-    /// Resets of unknown connections that belong to connections with a reset of another cause, which came within
-    /// a second: a connection's packets may meet its end on two CPUs at once.
+    /// Resets of unknown connections that were reset for another cause within a second.
+    /// A connection's packets may meet its end on two CPUs at once.
     pub told_with_their_connection: u64,
     /// Shortest and longest time from the drop of a handshake's final ACK to its reset.
     pub ages: Option<(Duration, Duration)>,
@@ -122,7 +122,8 @@ pub struct Stopped {
     pub reopened: bool,
     /// Charges of the address and port since shortly before the close.
     pub since: Counts,
-    /// SYNs refused there since a listener was first closed in the window: a server may end again and again.
+    /// SYNs refused there since a listener was first closed in the window.
+    /// A server may end again and again.
     pub refused: u64,
 }
 

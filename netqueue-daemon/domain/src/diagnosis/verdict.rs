@@ -138,7 +138,8 @@ pub struct Cause {
     pub rule: &'static str,
     /// Summary of the cause.
     pub summary: String,
-    /// Sentence on this consequence for the verdict on the cause. `None` if both are about the same clients.
+    /// Sentence for the verdict on the cause.
+    /// `None` if both are about the same clients.
     pub sentence: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Clients that close after the server has closed: with TLS alerts, and with FINs of connections that are
-//! gone. Each case runs with IPv4 and with IPv6.
+//! Clients that close after the server: with TLS alerts, and with FINs of unknown connections.
+//! Each case runs with IPv4 and with IPv6.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An encrypted close_notify of TLS 1.2 (AES-GCM), as OpenSSL sends it.
 const TLS_12: [u8; 31] = alert(21);
-/// The same of TLS 1.3, which looks like application data.
+/// A close_notify of TLS 1.3, which looks like application data.
 const TLS_13: [u8; 24] = alert(23);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 

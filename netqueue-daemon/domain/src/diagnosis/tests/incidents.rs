@@ -357,7 +357,7 @@ fn a_scan_of_ports_hurts_nobody_and_a_service_that_is_down_does() {
     }
 }
 
-/// A connection's packets may meet its end on two CPUs at once: one finds the connection, one the listener.
+/// A connection's packets may meet its end on two CPUs at once.
 #[test]
 fn a_reset_of_an_unknown_connection_is_no_second_story_beside_the_connections_own() {
     let counts = resets(ResetCause::UnknownConnection, 3);
