@@ -22,6 +22,9 @@ pub(super) struct RunArgs {
     /// Runs every experiment
     #[arg(long)]
     all: bool,
+    /// Experiments that --all leaves out, by name or number
+    #[arg(long, requires = "all", value_name = "NAME_OR_NUMBER")]
+    without: Vec<String>,
     /// Prints one JSON document
     #[arg(long)]
     json: bool,
@@ -93,9 +96,6 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 fn choose(args: &RunArgs) -> Result<Vec<&'static Experiment>> {
-    if args.all {
-        return Ok(experiments::ALL.iter().collect());
-    }
     let find = |wanted: &String| {
         let named = |experiment: &&Experiment| experiment.name == wanted || experiment.number == wanted;
         match experiments::ALL.iter().find(named) {
@@ -105,7 +105,12 @@ fn choose(args: &RunArgs) -> Result<Vec<&'static Experiment>> {
             }
         }
     };
-    args.experiments.iter().map(find).collect()
+    if !args.all {
+        return args.experiments.iter().map(find).collect();
+    }
+    let without = args.without.iter().map(find).collect::<Result<Vec<_>>>()?;
+    let left_out = |experiment: &&Experiment| without.iter().any(|other| other.name == experiment.name);
+    Ok(experiments::ALL.iter().filter(|experiment| !left_out(experiment)).collect())
 }
 
 fn run_one(

@@ -183,14 +183,13 @@ impl Payload {
     }
 }
 
+/// Arguments that run the whole lab.
+pub(crate) const LAB: [&str; 5] = ["lab", "run", "--all", "--again", "--host-settings"];
+
 /// Steps of a proof: the daemon is up, the doctor agrees, the arguments succeed, the daemon stops.
 fn proof(daemon: &[String], arguments: &[String]) -> Vec<Step> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-    let run = if arguments.is_empty() {
-        netqueue(["lab", "run", "--all", "--again", "--host-settings"])
-    } else {
-        netqueue(arguments)
-    };
+    let run = if arguments.is_empty() { netqueue(LAB) } else { netqueue(arguments) };
     vec![
         Step::Daemon { argv: netqueue(std::iter::once("daemon").chain(daemon.iter().map(String::as_str))) },
         Step::Ready { address, path: "/-/ready".to_owned(), within: READY_LIMIT },

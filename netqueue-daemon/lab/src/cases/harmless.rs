@@ -29,6 +29,8 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "backend-resets-this-client", provoke: backend_resets },
     Case { name: "unix-socket-full", provoke: unix_socket_full },
     Case { name: "idle-host", provoke: idle_host },
+    Case { name: "healthy-https-host", provoke: healthy_https_host },
+    Case { name: "pool-that-closes-late", provoke: pool_that_closes_late },
 ];
 
 const fn any(port: u16) -> (Ipv4Addr, u16) {
@@ -97,6 +99,40 @@ fn port_scan(site: &Site) -> Result<Held> {
             drop(connect(port));
             thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
+    })?;
+    Ok(vec![Box::new(server)])
+}
+
+/// What a host with HTTPS sees all day, one after the other.
+fn healthy_https_host(site: &Site) -> Result<Held> {
+    let day = [
+        tls_close_notify,
+        health_checks_that_reset,
+        half_open_health_checks,
+        checks_that_close,
+        port_scan,
+        clients_reset,
+        pool_that_closes_late,
+    ];
+    let mut held = Held::new();
+    for hour in day {
+        held.extend(hour(site)?);
+    }
+    Ok(held)
+}
+
+fn pool_that_closes_late(site: &Site) -> Result<Held> {
+    const PORT: u16 = 7204;
+    // The server's side is gone when the pool closes its own.
+    site.servers.run(|| sysctl::ensure("ipv4/tcp_fin_timeout", 2))?;
+    let server = site.serve(&Serve::new("envoy", any(PORT), &[Read(512), Reply, Wait(500)]))?;
+    site.clients(|| {
+        let mut pool = (0..10).map(|_| connect(PORT)).collect::<Result<Vec<_>>>()?;
+        for client in &mut pool {
+            request(client)?;
+        }
+        thread::sleep(Duration::from_secs(5));
         Ok(())
     })?;
     Ok(vec![Box::new(server)])

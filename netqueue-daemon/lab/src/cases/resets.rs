@@ -11,10 +11,14 @@ use super::server::Act::{Again, Finish, Hold, Read, Reply, Reset, Wait};
 use super::server::Serve;
 use super::site::{Site, connect, request};
 use super::{Case, Held};
+use crate::experiments::established::Established;
+use crate::host_setting::HostSetting;
+use crate::sockets::Family;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "server-in-the-ephemeral-range", provoke: server_in_the_ephemeral_range },
     Case { name: "keep-alive-race", provoke: keep_alive_race },
+    Case { name: "too-many-orphans", provoke: too_many_orphans },
     Case { name: "keep-alive-race-after-minutes", provoke: keep_alive_race_later },
     Case { name: "idle-time-out-of-redis", provoke: idle_time_out_of_redis },
     Case { name: "maximum-of-requests", provoke: maximum_of_requests },
@@ -61,6 +65,18 @@ fn race(site: &Site, port: u16, idle: Duration, rounds: u32) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn too_many_orphans(site: &Site) -> Result<Held> {
+    const PORT: u16 = 7120;
+    let mut side = site.servers.run(|| Established::with(Family::V4, PORT, 12))?;
+    // Peers that are gone never acknowledge the FIN.
+    side.accepted.truncate(4);
+    thread::sleep(Duration::from_millis(2500));
+    let limit = HostSetting::change("net/ipv4/tcp_max_orphans", 4)?;
+    side.close_all();
+    thread::sleep(Duration::from_secs(4));
+    Ok(vec![Box::new((side, limit))])
 }
 
 fn keep_alive_race(site: &Site) -> Result<Held> {

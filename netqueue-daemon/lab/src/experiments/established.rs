@@ -8,18 +8,18 @@ use crate::raw::FakePeers;
 use crate::sockets::{Family, Listener, PATIENCE};
 
 /// A listener and its connections with some peers.
-pub(super) struct Established {
-    pub(super) fake: FakePeers,
+pub(crate) struct Established {
+    pub(crate) fake: FakePeers,
     /// The SYN-ACKs to the peers, which contain the server's sequence numbers.
-    pub(super) answers: Vec<SynAck>,
+    pub(crate) answers: Vec<SynAck>,
     /// The server's sockets.
-    pub(super) accepted: Vec<Socket>,
+    pub(crate) accepted: Vec<Socket>,
     _listener: Listener,
 }
 
 impl Established {
     /// Connects `count` peers and accepts them.
-    pub(super) fn with(family: Family, port: u16, count: u16) -> Result<Self> {
+    pub(crate) fn with(family: Family, port: u16, count: u16) -> Result<Self> {
         let fake = FakePeers::of(family)?;
         let listener = Listener::of(family, port, 16)?;
         fake.send_syns(count, listener.loopback())?;
@@ -34,14 +34,14 @@ impl Established {
     }
 
     /// Sends the same byte on each connection.
-    pub(super) fn send_data(&self) -> Result<()> {
+    pub(crate) fn send_data(&self) -> Result<()> {
         self.answers.iter().try_for_each(|answer| {
             self.fake.send(answer.to, answer.from, Segment::Data { ack: answer.sequence.wrapping_add(1) })
         })
     }
 
     /// Closes all connections on the server's side.
-    pub(super) fn close_all(&mut self) {
+    pub(crate) fn close_all(&mut self) {
         self.accepted.clear();
     }
 }

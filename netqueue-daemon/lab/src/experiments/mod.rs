@@ -12,7 +12,7 @@ mod concurrency;
 mod cookie_helper;
 mod deferred;
 mod dropped_ack_cache;
-mod established;
+pub(super) mod established;
 mod expired;
 mod fast_open;
 mod final_ack;

@@ -60,12 +60,13 @@ fn stalled(evidence: &Evidence, stall: Stall) -> Finding {
 fn stalled_earlier(evidence: &Evidence, stall: Stall) -> Finding {
     Finding {
         summary: format!(
-            "{} accepted nothing for {}, {}; {}{} waited for accept(). {}",
+            "{} accepted nothing for {}, {}; {}{} waited for accept(){}. {}",
             owner::subject(evidence),
             seconds(stall.lasted()),
             until(evidence, stall.until),
             choose(stall.waiting.into(), "", "up to "),
             number(stall.waiting.into(), "connection"),
+            gone_by_then(stall.lasted()),
             not_dropped(evidence, stall.waiting),
         ),
         ..finding(evidence, stall.waiting, stall.lasted())
@@ -123,6 +124,17 @@ fn finding(evidence: &Evidence, waiting: u32, longest: Duration) -> Finding {
         facts: [waiting_for_accept, wait].into_iter().chain(backlog).chain(owner::facts(evidence)).collect(),
         advice: owner::advice(evidence),
         knobs: owner::knobs(evidence),
+    }
+}
+
+/// Says what a long wait means for clients, whose time-outs netqueue cannot see.
+fn gone_by_then(waited: Duration) -> &'static str {
+    /// Time-out of clients that wait for long; many wait for a second or two.
+    const PATIENT: Duration = Duration::from_secs(5);
+    if waited < PATIENT {
+        ""
+    } else {
+        ", and clients with a shorter time-out had gone when they were accepted"
     }
 }
 

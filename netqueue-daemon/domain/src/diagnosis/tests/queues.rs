@@ -160,7 +160,8 @@ fn a_hang_that_is_over_is_told_in_the_past_tense_and_grows_no_more() {
     server.run((180, 440), None, None);
     server.run((440, 3000), None, Some((1, 9)));
     let verdicts = server.verdicts(2990);
-    let sentence = "The process accepted nothing for 40 s, until 00:00:44 UTC; up to 70 connections waited for accept(). Nothing \
+    let sentence = "The process accepted nothing for 40 s, until 00:00:44 UTC; up to 70 connections waited for accept(), and clients \
+             with a shorter time-out had gone when they were accepted. Nothing \
                     was dropped, because its backlog (4096) was far from full.";
     assert_eq!(said(&verdicts), ("accept_queue_waiting", false, Confidence::High, sentence));
     assert_eq!(verdicts[0].impact, Impact::Delayed);
