@@ -332,7 +332,7 @@ fn repeated_resets(events: &[Event]) -> Vec<(ResetCause, u64)> {
 /// Returns whether nothing listens on the port: all that came was refused.
 fn is_closed_port(evidence: &Evidence) -> bool {
     matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
-        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::PeerClosing, ResetCause::Again]
+        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::Again]
             .map(|cause| evidence.resets(cause))
             .iter()
             .sum::<u64>()

@@ -104,7 +104,7 @@ fn port_scan(site: &Site) -> Result<Held> {
     Ok(vec![Box::new(server)])
 }
 
-/// What a host with HTTPS sees all day, one after the other.
+/// Events of a healthy host with HTTPS, one after the other.
 fn healthy_https_host(site: &Site) -> Result<Held> {
     let day = [
         tls_close_notify,
@@ -175,6 +175,8 @@ fn reverse_path_filter(site: &Site) -> Result<Held> {
         })?;
         Ok(clients)
     })?;
+    // Quiet namespaces are read seldom.
+    thread::sleep(Duration::from_secs(20));
     Ok(vec![Box::new(server), Box::new(clients)])
 }
 
