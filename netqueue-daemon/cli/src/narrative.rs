@@ -144,7 +144,9 @@ fn owner_words(owner: &Owner, holders: usize) -> String {
 
 fn traffic(listener: &Listener) -> Option<String> {
     let traffic = listener.traffic.as_ref().filter(|traffic| traffic.established > 0)?;
-    let accepted = traffic.accepted.map(|accepted| format!(", {} were accepted", count(accepted)));
+    let were = |number| if number == 1 { "was" } else { "were" };
+    let accepted =
+        traffic.accepted.map(|accepted| format!(", {} {} accepted", count(accepted), were(accepted)));
     let peak = traffic.accept_queue_peak.map(|peak| peak.last_minute);
     let peak = peak.map(|peak| format!("; at most {} waited at once in the last minute", count(peak.into())));
     let passed = format!(
@@ -153,7 +155,10 @@ fn traffic(listener: &Listener) -> Option<String> {
         accepted.unwrap_or_default(),
         peak.unwrap_or_default()
     );
-    let waits = traffic.accept_wait_seconds.as_ref().and_then(|wait| wait.p50.zip(wait.p99));
+    // Quantiles of a few waits say nothing, and those who still wait are not among them.
+    let enough = traffic.accepted.is_none_or(|accepted| accepted >= 20);
+    let waits = traffic.accept_wait_seconds.as_ref().filter(|_| enough);
+    let waits = waits.and_then(|wait| wait.p50.zip(wait.p99));
     Some(match waits {
         Some((p50, p99)) => {
             format!("{passed} Half were accepted within {}, 99 of 100 within {}.", waited(p50), waited(p99))
@@ -195,21 +200,23 @@ fn handshakes(listener: &Listener) -> Vec<String> {
     let (seen, ghosts) = (listener.handshakes, listener.ghosts);
     let mut said = Vec::new();
     if seen.suspended > 0 {
-        said.push(format!(
-            "Of {} whose final ACK was dropped, {} got in later, {} ended by a reset, {} were given up by the client, {} by the \
-             listener, {} of which were reset when they sent data, and {} may still be under way.",
-            plural(seen.suspended, "handshake"),
-            count(seen.recovered),
-            count(seen.ended),
-            count(seen.given_up),
-            count(seen.timed_out),
-            count(seen.expired),
-            count(seen.unresolved)
-        ));
+        let outcomes = [
+            (seen.recovered, "completed later"),
+            (seen.ended, "ended by a reset"),
+            (seen.given_up, "given up by the client"),
+            (seen.timed_out.saturating_sub(seen.expired), "given up by the listener"),
+            (seen.expired, "given up by the listener and reset when the client sent data"),
+            (seen.unresolved, "without an outcome yet"),
+        ];
+        let outcomes = outcomes.into_iter().filter(|(number, _)| *number > 0);
+        let outcomes: Vec<_> =
+            outcomes.map(|(number, outcome)| format!("{} {outcome}", count(number))).collect();
+        let handshakes = plural(seen.suspended, "handshake");
+        said.push(format!("The final ACK of {handshakes} was dropped: {}.", outcomes.join(", ")));
     }
     if ghosts.total > 0 {
         said.push(format!(
-            "{} believed to be connected while the listener knew nothing of them; {} still do.",
+            "{} became ghosts, established on the client only; {} still live.",
             plural(ghosts.total, "client"),
             count(ghosts.live)
         ));
@@ -313,7 +320,10 @@ mod tests {
         assert!(syn < ack && syn.is_some(), "{text}");
         assert_eq!(text.matches("Look at: The process accepts too slowly").count(), 1, "{text}");
         assert!(text.contains("9 of the 9 that the accept queue holds (limit 8)"), "{text}");
-        assert!(text.contains("2 clients believed"), "{text}");
+        assert!(
+            text.contains("2 clients became ghosts, established on the client only; 1 still live."),
+            "{text}"
+        );
     }
 
     #[test]

@@ -57,8 +57,10 @@ struct Explained {
     ended_here: u64,
     /// Handshakes that ended by a reset, which AttemptFails contains.
     embryonic: u64,
-    /// Segments with a wrong checksum, which InErrs contains.
-    checksum: u64,
+    /// Segments with a wrong checksum and SYNs on existing connections, which InErrs contains.
+    erroneous: u64,
+    /// SYNs on existing connections, each of which a challenge ACK answers.
+    challenged: u64,
 }
 
 impl Explained {
@@ -68,7 +70,9 @@ impl Explained {
         Self {
             ended_here: sent.sum::<u64>() + risen(BesideCounter::AbortOnTimeout),
             embryonic: charged.kernel().get(KernelCounter::EmbryonicRsts),
-            checksum: risen(BesideCounter::InCsumErrors),
+            // tcp_validate_incoming counts a SYN under all three.
+            erroneous: risen(BesideCounter::InCsumErrors) + risen(BesideCounter::SynChallenge),
+            challenged: risen(BesideCounter::SynChallenge),
         }
     }
 
@@ -78,7 +82,8 @@ impl Explained {
         let explained = match counter {
             Of::EstabResets => self.ended_here,
             Of::AttemptFails => self.embryonic,
-            Of::InErrs => self.checksum,
+            Of::InErrs => self.erroneous,
+            Of::ChallengeAck => self.challenged,
             Of::AbortOnTimeout
             | Of::AbortOnMemory
             | Of::AbortFailed
@@ -96,7 +101,6 @@ impl Explained {
             | Of::TsEcrRejected
             | Of::BeyondWindow
             | Of::SynChallenge
-            | Of::ChallengeAck
             | Of::BacklogDrop
             | Of::RcvQDrop
             | Of::ZeroWindowDrop

@@ -180,7 +180,7 @@ impl Overflow {
             smallest,
             proposed: smallest.saturating_add(smallest.div_ceil(MARGIN)),
             longest_wait: self.flow.and_then(|flow| {
-                let seconds = f64::from(longest) / flow.accepts_per_second()?;
+                let seconds = f64::from(longest) / self.busy(flow).accepts_per_second()?;
                 Duration::try_from_secs_f64(seconds).ok()
             }),
         };
@@ -199,6 +199,15 @@ impl Overflow {
         };
         let refused = if complete { crowd.clients } else { crowd.clients.max(self.most_in_a_second) };
         Some(Counterfactual { remedy, refused, clients_gave_up: crowd.gives_up, confidence, assumptions })
+    }
+
+    /// Returns the flow over the time in which somebody waited.
+    /// A process accepts no faster than clients come, and could do so while nobody waits.
+    fn busy(&self, flow: QueueFlow) -> QueueFlow {
+        /// Part of the time that counts in any case, as a divisor: samples are coarse.
+        const LEAST: u32 = 10;
+        let idle: Duration = self.episodes.iter().map(|episode| episode.caught_up).sum();
+        QueueFlow { span: flow.span.saturating_sub(idle).max(flow.span / LEAST), ..flow }
     }
 
     /// Returns the rates of an episode in which more connections arrived than were accepted.

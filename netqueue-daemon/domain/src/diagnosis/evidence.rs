@@ -59,6 +59,8 @@ pub struct Evidence {
     pub counterfactual: Option<Counterfactual>,
     /// Other members of the SO_REUSEPORT group; `None` if there are none or the listener is closed.
     pub group: Option<Group>,
+    /// True if the listener is or was a member of an SO_REUSEPORT group.
+    pub shares_port: bool,
     /// Peers in the account's events with the number of events, most frequent first.
     pub peers: Vec<(IpAddr, u64)>,
     /// For each cause of resets, events beyond the first of a client: they are no further clients.
@@ -122,8 +124,9 @@ pub struct Stopped {
     pub reopened: bool,
     /// Charges of the address and port since shortly before the close.
     pub since: Counts,
-    /// SYNs refused there since a listener was first closed in the window.
-    /// A server may end again and again.
+    /// Number of listeners that were closed there in the window: a server may end again and again.
+    pub times: u64,
+    /// SYNs refused there since the first of them was closed.
     pub refused: u64,
 }
 
@@ -310,6 +313,7 @@ impl Evidence {
             elsewhere: Elsewhere::Nothing,
             syn_queue: None,
             deferred: 0,
+            shares_port: false,
             told_with_their_connection: 0,
             tcp_memory: None,
             ports: 1,

@@ -140,6 +140,7 @@ impl AccountSources<'_> {
             bound_by: listener.bound_by,
             listen_argument: listener.listen_argument,
             settings: listener.settings,
+            shares_port: listener.shares_port,
             // After a restart, connections to the earlier process are not those of the new one.
             owner: stopped.as_ref().map_or(listener.owner, |stopped| stopped.owner.clone()),
             stopped,

@@ -22,6 +22,7 @@ pub(super) struct Known {
     pub(super) listen_argument: Option<u32>,
     pub(super) settings: SysctlValues,
     pub(super) owner: Option<ListeningProcess>,
+    pub(super) shares_port: bool,
 }
 
 /// Returns what is known of an account's listener, or of the listener on an endpoint's port. Without a
@@ -104,6 +105,7 @@ pub(super) fn stopped(
         owner: last.listener.as_ref().and_then(|listener| of(listener).owner),
         reopened: open().next().is_some(),
         since: account.counts.less(past.counts_at(closed.before(ENDING).max(from))),
+        times: ends().count() as u64,
         refused: refused(account.counts.less(past.counts_at(first))),
     })
 }
@@ -128,6 +130,7 @@ fn of(listener: &Listener) -> Known {
         listen_argument: limit.argument.ok().map(i32::cast_unsigned),
         settings: settings(&limit.sysctls),
         owner: owner(listener),
+        shares_port: listener.reuseport.is_some(),
     }
 }
 

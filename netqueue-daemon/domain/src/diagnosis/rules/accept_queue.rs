@@ -41,6 +41,7 @@ pub(super) const SLOW: Rule = Rule {
     evaluate: slow,
     consequence_of: Some(ConsequenceOf { causes: NARROWER, sentence: None }),
     advice: &[
+        "Do not raise the backlog: while more connections arrive than are accepted, any queue fills, and clients only wait longer.",
         "Make the process accept faster: more workers or threads that call accept(), a loop until EAGAIN, no slow work between two \
          calls, more CPU.",
         "Send it less traffic: its share of the load exceeds what it accepts, whatever the size of the machine.",
@@ -184,6 +185,16 @@ fn burst(evidence: &Evidence) -> Option<Finding> {
     let too_early = |age| format!("{refused} {}, too early to tell a burst from an overload.", early(age));
     let (summary, knobs) = match (evidence.early(), remedy(evidence)) {
         (Some(age), _) => (too_early(age), Vec::new()),
+        // The listener called listen() again since.
+        (None, Some(Remedy::Backlog { smallest, .. })) if evidence.backlog >= Some(*smallest) => {
+            let turned_away = turned_away(evidence);
+            let summary = format!(
+                "The kernel {turned_away} because the accept queue was full, when its backlog was smaller. The present one{} would have \
+                 been enough.",
+                evidence.backlog.map_or(String::new(), |backlog| format!(" ({backlog})"))
+            );
+            (summary, Vec::new())
+        }
         (None, Some(Remedy::Backlog { smallest, proposed, longest_wait })) => {
             let wait = longest_wait.map_or(String::new(), |wait| {
                 format!("; the longest wait for accept() would then have been {}", seconds(wait))

@@ -52,7 +52,7 @@ pub(super) const PEER_CLOSING: Rule = Rule {
     consequence_of: None,
     advice: &["Nothing needs to be done: both sides wanted to end these connections."],
     check_next: &[
-        "Read the event's peers if the number surprises: proxies and pools close many connections at once.",
+        "If the number is surprising, read the peers in the events: proxies and pools close many connections at once.",
     ],
 };
 
@@ -155,9 +155,10 @@ fn peer_closing(evidence: &Evidence) -> Option<Finding> {
         affected: 0,
         confidence: Confidence::High,
         summary: format!(
-            "{} closed {} here already: a FIN, or a TLS close_notify, came without other data.",
+            "{} closed {} here already: {} last packet was a FIN or a TLS close_notify, without other data.",
             number(closing, "peer"),
-            choose(closing, "a connection that was closed", "connections that were closed")
+            choose(closing, "a connection that was closed", "connections that were closed"),
+            choose(closing, "its", "their")
         ),
         clients_see: "nothing: they had closed the connection themselves".to_owned(),
         facts: vec![count("resets_of_closing_peers", closing, "resets")],

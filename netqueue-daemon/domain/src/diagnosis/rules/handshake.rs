@@ -123,7 +123,7 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
             count("drops_at_cookie_ack", evidence.drops(DropKind::AcceptQueueFullCookieAck), "packets"),
         ],
         advice: ghost_remedy(evidence).into_iter().collect(),
-        knobs: Vec::new(),
+        knobs: cookies_when_needed(evidence).into_iter().collect(),
     })
 }
 
@@ -131,10 +131,25 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
 fn ghosts_left(evidence: &Evidence) -> String {
     let seen = evidence.counts.handshakes();
     format!(
-        "The full queue left {}, whose last ACK was dropped. {}",
+        "The full queue left {}, whose last ACK was dropped{}. {}",
         number(seen.ghosts, "ghost connection"),
+        if evidence.settings.syncookies == Some(2) {
+            ": tcp_syncookies is 2, so no handshake is kept"
+        } else {
+            ""
+        },
         ghost_outcomes(seen)
     )
+}
+
+/// Returns the setting by which the listener keeps handshakes while there is room for them.
+fn cookies_when_needed(evidence: &Evidence) -> Option<Knob> {
+    (evidence.settings.syncookies == Some(2)).then(|| Knob {
+        name: "net.ipv4.tcp_syncookies".to_owned(),
+        set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
+        current: Some("2".to_owned()),
+        proposed: "1".to_owned(),
+    })
 }
 
 /// Returns the advice that follows from what filled the accept queue, and from what had cookies sent.

@@ -92,9 +92,11 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
         facts: vec![count("connections_reset", resets, "clients")],
         advice: Vec::new(),
         knobs: match evidence.settings.migrate_req {
-            Some(0) => vec![Knob {
+            Some(0) if evidence.shares_port => vec![Knob {
                 name: "net.ipv4.tcp_migrate_req".to_owned(),
-                set_by: "sysctl in the network namespace of the listener; helps if its SO_REUSEPORT group has another member".to_owned(),
+                set_by: "sysctl in the network namespace of the listener: waiting connections move to another member of its SO_REUSEPORT \
+                         group"
+                    .to_owned(),
                 current: Some("0".to_owned()),
                 proposed: "1".to_owned(),
             }],

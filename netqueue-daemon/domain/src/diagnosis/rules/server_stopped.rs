@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{Confidence, Evidence, Finding, Impact, Need, Rule, Stopped};
 use super::{
     count, fact,
-    words::{choose, number, who_first},
+    words::{choose, moment, number, who_first},
 };
 use crate::ResetCause;
 
@@ -17,7 +17,7 @@ pub(super) const SERVER_STOPPED: Rule = Rule {
     consequence_of: None,
     advice: &[
         "If it was stopped or deployed, drain it first: take it out of the load balancer, let its requests finish, then stop it.",
-        "If nobody stopped it, look for a crash or a kill by lack of memory.",
+        "If nobody stopped it, look for a crash or an out-of-memory kill.",
     ],
     check_next: &[
         "Read journalctl and dmesg at that time: an exit status, \"Killed\", \"Out of memory\", a deployment.",
@@ -34,7 +34,7 @@ const CAUSES: [ResetCause; 4] = [
 ];
 
 fn server_stopped(evidence: &Evidence) -> Option<Finding> {
-    let Stopped { ago, reopened, refused, .. } = evidence.stopped.as_ref()?;
+    let Stopped { ago, reopened, times, refused, .. } = evidence.stopped.as_ref()?;
     let of = |cause| evidence.reset_clients(cause, evidence.resets_by_stop(cause));
     let connections = CAUSES.map(of).iter().sum();
     let refused = *refused;
@@ -50,8 +50,10 @@ fn server_stopped(evidence: &Evidence) -> Option<Finding> {
     let were = choose(refused, "was", "were");
     let happened = match (connections, refused) {
         (_, 0) => reset,
-        (0, _) => format!("{} {were} refused since", number(refused, "connect")),
-        _ => format!("{reset}, and {} {were} refused since", number(refused, "connect")),
+        (0, _) => format!("{} {were} refused while nothing listened there", number(refused, "connect")),
+        _ => {
+            format!("{reset}, and {} {were} refused while nothing listened there", number(refused, "connect"))
+        }
     };
     let again = if *reopened { " Something listens there again." } else { "" };
     Some(Finding {
@@ -59,9 +61,11 @@ fn server_stopped(evidence: &Evidence) -> Option<Finding> {
         affected: connections + refused,
         confidence: Confidence::High,
         summary: format!(
-            "{} closed its listener {} ago; {happened}.{again}",
+            "{} closed its listener at {} ({} ago{}); {happened}.{again}",
             who_first(evidence),
-            time(*ago)
+            moment(evidence, evidence.window.1.before(*ago)),
+            time(*ago),
+            if *times > 1 { format!(", the last of {times} that were closed there") } else { String::new() }
         ),
         clients_see: match (connections, reopened) {
             (0, true) => "\"connection refused\"; new connections are accepted",

@@ -259,8 +259,14 @@ fn a_killed_server_is_one_story() {
         both(resets(ResetCause::CloseUnreadData, 4), resets(ResetCause::NoConnection, 8)),
         both(resets(ResetCause::NoListener, 2), resets(ResetCause::Again, 9)),
     );
-    let stopped =
-        Stopped { ago: Duration::from_secs(30), owner: nginx(), reopened: false, since, refused: 2 };
+    let stopped = Stopped {
+        ago: Duration::from_secs(30),
+        owner: nginx(),
+        reopened: false,
+        since,
+        times: 1,
+        refused: 2,
+    };
     let killed = Evidence {
         subject: endpoint(),
         owner: nginx(),
@@ -274,7 +280,8 @@ fn a_killed_server_is_one_story() {
         [("server_stopped", 14), ("after_close", 3), ("reset_again", 0)],
         "what was before is told apart"
     );
-    assert!(verdicts[0].summary.starts_with("nginx (pid 812) closed its listener 30 s ago; 12 connections"));
+    let summary = &verdicts[0].summary;
+    assert!(summary.contains(" UTC (30 s ago); 12 connections were reset"), "{summary}");
 }
 
 #[test]
@@ -364,4 +371,16 @@ fn a_reset_of_an_unknown_connection_is_no_second_story_beside_the_connections_ow
     let told = |told_with_their_connection| Evidence { told_with_their_connection, ..charged(counts) };
     assert_eq!(rules(&told(3)), Vec::<&str>::new());
     assert_eq!((first(&told(1)).rule, first(&told(1)).affected), ("unknown_connection", 2));
+}
+
+#[test]
+fn a_backlog_that_was_raised_since_is_not_proposed() {
+    let evidence = Evidence { backlog: Some(1024), counterfactual: answer(backlog(499), 371), ..burst() };
+    let verdict = first(&evidence);
+    assert_eq!(
+        verdict.summary,
+        "The kernel turned away 371 clients because the accept queue was full, when its backlog was smaller. The present one (1024) \
+         would have been enough."
+    );
+    assert_eq!(verdict.knobs, Vec::new());
 }

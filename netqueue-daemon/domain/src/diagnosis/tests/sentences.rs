@@ -85,7 +85,14 @@ fn cases(rule: &str) -> Cases {
                 let since =
                     both(resets(ResetCause::NoConnection, reset), resets(ResetCause::NoListener, refused));
                 let ago = Duration::from_secs(42 * (reset + refused).pow(2));
-                let stopped = Some(Stopped { ago, owner: nginx(), reopened, since, refused });
+                let stopped = Some(Stopped {
+                    ago,
+                    owner: nginx(),
+                    reopened,
+                    since,
+                    times: 1 + u64::from(reopened),
+                    refused,
+                });
                 let name = format!(
                     "{} affected: {reset} reset, {refused} refused{}",
                     reset + refused,
