@@ -12,6 +12,7 @@ mod rule;
 mod rules;
 mod scope;
 mod software;
+mod sysctls;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -22,12 +23,13 @@ pub use counterfactual::{
 };
 pub use evidence::{
     Bound, Elsewhere, Evidence, ExaminedOwner, Group, ListenerElsewhere, ListeningProcess, Stopped,
-    SysctlValues, Visibility,
+    Visibility,
 };
 pub use gather::evidence;
 pub use rule::{ConsequenceOf, Finding, Need, Rule};
 pub use rules::RULES;
 pub use scope::Scope;
+pub use sysctls::SysctlValues;
 pub use verdict::{Cause, Confidence, Fact, Impact, Knob, Subject, Verdict};
 
 use incident::Incident;
