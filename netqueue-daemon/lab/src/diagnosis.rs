@@ -80,6 +80,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("md5-mismatch", First("closed_port")),
     ("peers-reset", Any("clients in the same namespace reset on purpose: linger_zero at their ports")),
     ("dissolved", First("other_resets")),
+    ("orphans-destroyed", First("other_resets")),
     ("migrated-queue", Any("a listener is closed and its successor overflows")),
     ("reuseport-group", First("reuseport_member_stalled")),
     ("accept-wait", Nothing),

@@ -1,9 +1,9 @@
-//! Requests to the kernel's routing netlink, for the calling thread's network namespace.
-//! They bring loopback up, give it an address, and route a network of nonexistent peers to a device or
-//! nowhere.
+//! Requests to the kernel's netlink, for the calling thread's network namespace.
+//! They bring loopback up, give it an address, route a network of nonexistent peers to a device or nowhere, and
+//! destroy sockets.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
@@ -138,8 +138,41 @@ fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-/// Sends one request and waits for its acknowledgement.
+/// `ss -K src LOCAL dst PEER`: destroys a TCP socket, also one that no process holds.
+pub(super) fn destroy(local: SocketAddr, peer: SocketAddr) -> Result<()> {
+    /// include/uapi/linux/sock_diag.h
+    const SOCK_DESTROY: u16 = 21;
+    /// Any socket of these ends: INET_DIAG_NOCOOKIE.
+    const ANY_COOKIE: [u8; 8] = [0xff; 8];
+    let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => {
+            let mut octets = [0; 16];
+            octets[..4].copy_from_slice(&address.octets());
+            octets
+        }
+        IpAddr::V6(address) => address.octets(),
+    };
+    // struct inet_diag_req_v2: no extensions, every state, no interface.
+    let mut body = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
+    body.extend(u32::MAX.to_ne_bytes());
+    body.extend(local.port().to_be_bytes());
+    body.extend(peer.port().to_be_bytes());
+    body.extend(octets(local.ip()));
+    body.extend(octets(peer.ip()));
+    body.extend(0u32.to_ne_bytes());
+    body.extend(ANY_COOKIE);
+    acknowledged(libc::NETLINK_SOCK_DIAG, SOCK_DESTROY, 0, &body)
+        .with_context(|| format!("cannot destroy the socket {local} of {peer}"))
+}
+
+/// Sends one request to routing netlink and waits for its acknowledgement.
 fn request(kind: u16, flags: i32, body: &[u8]) -> Result<()> {
+    acknowledged(libc::NETLINK_ROUTE, kind, flags, body)
+}
+
+/// Sends one request and waits for its acknowledgement.
+fn acknowledged(protocol: i32, kind: u16, flags: i32, body: &[u8]) -> Result<()> {
     const HEADER: usize = 16;
     let flags = flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK;
     let mut message = Vec::with_capacity(HEADER + body.len());
@@ -150,7 +183,7 @@ fn request(kind: u16, flags: i32, body: &[u8]) -> Result<()> {
     message.extend(0u32.to_ne_bytes());
     message.extend(body);
 
-    let mut socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, None)?;
+    let mut socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol.into()))?;
     socket.send(&message)?;
     let mut answer = [0u8; 256];
     let length = socket.read(&mut answer)?;

@@ -125,6 +125,7 @@ pub(super) const ALL: &[Experiment] = &[
     beside::MD5_MISMATCH,
     beside::PEERS_RESET,
     resets::DISSOLVED,
+    silent_peers::ORPHANS_DESTROYED,
     migrated::MIGRATED,
     accept_wait::SLOW,
     accept_wait::BLOCKING,

@@ -10,15 +10,16 @@ use anyhow::Result;
 use super::established::Established;
 use super::resets::{only_resets, port};
 use super::wait_for;
-use crate::counters::Counter;
+use crate::counters::{self, Counter};
 use crate::expectation::{
     Amount, Expectation, ExpectedListener, Experiment, Fixture, LabSettings, Scenario, cause, reason,
 };
 use crate::host_setting::{self, HostSetting};
-use crate::packet::Segment;
+use crate::packet::{Segment, SynAck};
 use crate::raw::FakePeers;
 use crate::sockets::{Family, Listener, PATIENCE};
-use crate::{sys, sysctl};
+use crate::verdict::Skip;
+use crate::{netlink, sys, sysctl};
 
 pub(super) const HANDSHAKE_ABORTED: Experiment = Experiment {
     number: "30",
@@ -42,6 +43,14 @@ pub(super) const OUT_OF_MEMORY: Experiment = Experiment {
     incident: "the server closes connections while there are more orphans than tcp_max_orphans allows (0)",
     verdict: "six resets for lack of memory or orphan slots: closed connections are not kept until their peers have everything",
     provoke: Scenario::Watching(out_of_memory),
+};
+
+pub(super) const ORPHANS_DESTROYED: Experiment = Experiment {
+    number: "36b",
+    name: "orphans-destroyed",
+    incident: "an administrator destroys connections that the server has closed and whose peers have not answered (ss -K)",
+    verdict: "six resets for a reason without a name: memory and orphans are not short",
+    provoke: Scenario::Inside(orphans_destroyed),
 };
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -130,6 +139,39 @@ fn out_of_memory(fixture: &Fixture<'_>) -> Result<Expectation> {
         kernel: only_resets(all),
         resets: vec![(cause::OUT_OF_MEMORY, Amount::Exactly(all))],
         reasons: vec![(cause::OUT_OF_MEMORY, reason::ABORT_ON_MEMORY)],
+        open: vec![Box::new(sides)],
+        ..Expectation::default()
+    })
+}
+
+fn orphans_destroyed(_: &LabSettings) -> Result<Expectation> {
+    const EACH: u16 = 3;
+    sysctl::defaults()?;
+    let mut sides = Vec::new();
+    for family in FAMILIES {
+        let mut side = Established::with(family, port(family, 8037), EACH)?;
+        side.close_all();
+        for SynAck { to, from, .. } in side.answers.iter().copied() {
+            netlink::destroy(from, to).map_err(|error| match error.downcast_ref::<std::io::Error>() {
+                Some(reason) if reason.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    Skip::because("this kernel destroys no sockets (CONFIG_INET_DIAG_DESTROY)")
+                }
+                _ => error,
+            })?;
+        }
+        sides.push(side);
+    }
+    let all = 2 * u64::from(EACH);
+    // tcp_abort resets orphans since 6.11, and in older kernels that were mended.
+    thread::sleep(Duration::from_millis(200));
+    if counters::of_this_thread()?.get(Counter::OutRsts) == 0 {
+        return Err(Skip::because("this kernel leaves orphans as they are"));
+    }
+    wait_for(Counter::OutRsts, all, RESETS_WITHIN)?;
+    Ok(Expectation {
+        kernel: only_resets(all),
+        resets: vec![(cause::OTHER, Amount::Exactly(all)), (cause::OUT_OF_MEMORY, Amount::Exactly(0))],
+        reasons: vec![(cause::OTHER, reason::STATE)],
         open: vec![Box::new(sides)],
         ..Expectation::default()
     })
