@@ -22,6 +22,12 @@ WORST = "0.0.0.0:8081"
 passed = failed = 0
 
 
+def headlines(verdicts):
+    """The titles as the page must show them: those below their cause as its consequences."""
+    led = lambda one: any(one["rule"] in cause["consequences"] and cause["subject"] == one["subject"] for cause in verdicts)
+    return [("Consequence: " if led(one) else "") + one["title"] for one in verdicts]
+
+
 def judge(what, good, detail=""):
     """Counts one check, and says what failed."""
     global passed, failed
@@ -87,7 +93,7 @@ def overview(page, base):
     judge("the three worst verdicts", findings.count() == 3, findings.count())
     page.get_by_role("button", name=f"Show all {len(verdicts)}").click()
     titles = [one.text_content() for one in findings.locator("h3").all()]
-    judge("every verdict, the worst first", titles == [one["title"] for one in verdicts], titles)
+    judge("every verdict, the worst first", titles == headlines(verdicts), titles)
     findings.first.locator("summary").click()
     advice = findings.first.locator("li").all_inner_texts()
     judge("what to do is told", set(verdicts[0]["advice"]) <= set(advice), advice)
@@ -130,7 +136,7 @@ def listener(page, base):
         said[part["cause"]] = said.get(part["cause"], 0) + part["count"]
     judge("its causes", shown == said, f"{shown}, the API says {said}")
     judge("causes are explained", all(row.locator(".text").inner_text() for row in page.locator(".causes li").all()))
-    said = [one["title"] for one in api(base, "/api/v1/diagnosis")["verdicts"] if one["subject"]["listener"] == one_id(page)]
+    said = headlines([one for one in api(base, "/api/v1/diagnosis")["verdicts"] if one["subject"]["listener"] == one_id(page)])
     titles = [title.text_content() for title in page.locator(".finding h3").all()]
     judge("its own verdicts", titles == said[:3] and titles, f"{titles}, the API says {said}")
     judge("its plots are drawn", page.locator(".plot canvas").count() >= 2)
