@@ -119,6 +119,17 @@ pub struct Verdict {
     pub events: Option<String>,
 }
 
+impl Verdict {
+    /// Returns whether `other` is a consequence of this verdict, whose text has its harm and its settings.
+    #[must_use]
+    pub fn explains(&self, other: &Self) -> bool {
+        let because = other.because.as_ref().map(|because| because.rule.as_str());
+        self.subject == other.subject
+            && because == Some(self.rule.as_str())
+            && self.consequences.contains(&other.rule)
+    }
+}
+
 /// Verdict that is the cause of another one on the same subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {

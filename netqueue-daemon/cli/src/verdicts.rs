@@ -17,20 +17,12 @@ pub(super) fn print(paper: &mut Output, verdicts: &[&Verdict]) -> Result<(), Fai
         if index > 0 {
             writeln!(paper.out)?;
         }
-        match verdicts[..index].iter().any(|earlier| explains(earlier, verdict)) {
+        match verdicts[..index].iter().any(|earlier| earlier.explains(verdict)) {
             true => consequence(paper, verdict)?,
             false => one(paper, verdict)?,
         }
     }
     Ok(())
-}
-
-/// Returns whether `verdict` is a consequence of `earlier`, whose text has its harm and its settings.
-fn explains(earlier: &Verdict, verdict: &Verdict) -> bool {
-    let because = verdict.because.as_ref().map(|because| because.rule.as_str());
-    earlier.subject == verdict.subject
-        && because == Some(earlier.rule.as_str())
-        && earlier.consequences.contains(&verdict.rule)
 }
 
 /// Prints what is to be known of a consequence beside its cause.

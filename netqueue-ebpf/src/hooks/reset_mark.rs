@@ -161,8 +161,8 @@ const fn is_of_no_connection(cell: u32) -> bool {
 const CLOSING: u64 = 1 << 32;
 
 /// Returns the mark of a reset, changed if it answers a peer that was closing too.
-/// Whether that counts for a connection which this side does not know is decided later ([`following`]): a
-/// handshake whose final ACK was dropped has a cause of its own, whatever its client sends.
+/// For a connection unknown to this side the mark only gets a bit, which [`following`] evaluates: a handshake
+/// whose final ACK was dropped has a cause of its own, whatever its client sends.
 #[inline(never)]
 pub(super) fn closing(skb: u64, mark: u64) -> u64 {
     let cell = (mark & 0xff) as u32;

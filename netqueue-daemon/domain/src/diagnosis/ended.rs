@@ -28,7 +28,7 @@ impl EndedConnections {
     }
 
     /// Counts the resets of unknown connections among these events that belong to one of these connections.
-    pub(super) fn told(&self, events: &[Event]) -> u64 {
+    pub(super) fn further_resets(&self, events: &[Event]) -> u64 {
         let near = |event: &&Event| {
             let ends = connection(event).and_then(|connection| self.0.get(&connection));
             let distance = |end: &Timestamp| end.since(event.time).max(event.time.since(*end));

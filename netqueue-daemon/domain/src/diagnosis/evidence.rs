@@ -67,7 +67,7 @@ pub struct Evidence {
     pub repeated_resets: Vec<(ResetCause, u64)>,
     /// Resets of unknown connections that were reset for another cause within a second.
     /// A connection's packets may meet its end on two CPUs at once.
-    pub told_with_their_connection: u64,
+    pub resets_of_ended_connections: u64,
     /// Shortest and longest time from the drop of a handshake's final ACK to its reset.
     pub ages: Option<(Duration, Duration)>,
     /// Idle time after which the server closes connections, inferred from those it closed.
@@ -297,7 +297,7 @@ impl Evidence {
             syn_queue: None,
             deferred: 0,
             shares_port: false,
-            told_with_their_connection: 0,
+            resets_of_ended_connections: 0,
             tcp_memory: None,
             ports: 1,
             sight: Visibility::default(),
@@ -328,12 +328,13 @@ impl Evidence {
         self.resets(cause) - self.resets_by_stop(cause)
     }
 
-    /// Returns the resets of one cause since the server ended.
+    /// Returns the resets of one cause since the server ended; of refused SYNs, since it first ended.
     #[must_use]
     pub fn resets_by_stop(&self, cause: ResetCause) -> u64 {
-        let since = self.stopped.as_ref().map(|stopped| &stopped.since);
-        let since = since.and_then(|since| since.resets().find(|(of, _)| *of == cause));
-        since.map_or(0, |(_, resets)| resets.min(self.resets(cause)))
+        let Some(Stopped { since, refused, .. }) = &self.stopped else { return 0 };
+        let counted = || since.resets().find(|(of, _)| *of == cause).map_or(0, |(_, resets)| resets);
+        let resets = if cause == ResetCause::NoListener { *refused } else { counted() };
+        resets.min(self.resets(cause))
     }
 
     /// Returns the clients behind this many resets of one cause.

@@ -152,7 +152,7 @@ impl AccountSources<'_> {
             group: self.group(overflows(&counts)),
             peers: peers(self.events),
             repeated_resets: repeated_resets(self.events),
-            told_with_their_connection: self.ended.told(self.events),
+            resets_of_ended_connections: self.ended.further_resets(self.events),
             ages: ages.clone().min().zip(ages.max()),
             idle_limit: self.idle_limit(),
             syn_queue: account.queues.syn,

@@ -83,8 +83,8 @@ fn words(chosen: &Listener, model: &Model, look: Look) -> Vec<Line<'static>> {
     let mut lines: Vec<_> = verdicts
         .iter()
         .flat_map(|verdict| {
-            let led_to = |cause: &&Verdict| cause.consequences.contains(&verdict.rule);
-            judged(verdict, verdicts.iter().copied().any(|cause| led_to(&cause)), look)
+            let consequence = verdicts.iter().any(|cause| cause.explains(verdict));
+            judged(verdict, consequence, look)
         })
         .collect();
     lines.extend(known(chosen, model, look));

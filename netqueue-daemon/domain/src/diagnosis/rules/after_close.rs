@@ -151,9 +151,6 @@ fn summary(evidence: &Evidence, packets: u64) -> String {
 fn peer_closing(evidence: &Evidence) -> Option<Finding> {
     let closing = evidence.resets(ResetCause::PeerClosing);
     (closing > 0).then(|| Finding {
-        impact: Impact::Absorbed,
-        affected: 0,
-        confidence: Confidence::High,
         summary: format!(
             "{} closed {} here already: {} last packet was a FIN or a TLS close_notify, without other data.",
             number(closing, "peer"),
@@ -161,18 +158,13 @@ fn peer_closing(evidence: &Evidence) -> Option<Finding> {
             choose(closing, "its", "their")
         ),
         clients_see: "nothing: they had closed the connection themselves".to_owned(),
-        facts: vec![count("resets_of_closing_peers", closing, "resets")],
-        advice: Vec::new(),
-        knobs: Vec::new(),
+        ..harmless("resets_of_closing_peers", closing)
     })
 }
 
 fn reset_again(evidence: &Evidence) -> Option<Finding> {
     let again = evidence.resets(ResetCause::Again);
     (again > 0).then(|| Finding {
-        impact: Impact::Absorbed,
-        affected: 0,
-        confidence: Confidence::High,
         summary: format!(
             "{} arrived on {} that had been reset less than a minute before; {} answered with a reset.",
             number(again, "more packet"),
@@ -180,8 +172,20 @@ fn reset_again(evidence: &Evidence) -> Option<Finding> {
             choose(again, "it was", "each was")
         ),
         clients_see: "nothing new: the first reset ended the connection".to_owned(),
-        facts: vec![count("resets_again", again, "resets")],
+        ..harmless("resets_again", again)
+    })
+}
+
+/// Builds the parts that findings on harmless resets share.
+fn harmless(fact: &'static str, resets: u64) -> Finding {
+    Finding {
+        impact: Impact::Absorbed,
+        affected: 0,
+        confidence: Confidence::High,
+        summary: String::new(),
+        clients_see: String::new(),
+        facts: vec![count(fact, resets, "resets")],
         advice: Vec::new(),
         knobs: Vec::new(),
-    })
+    }
 }

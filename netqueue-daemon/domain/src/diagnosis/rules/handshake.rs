@@ -1,10 +1,10 @@
 //! Handshakes that a full accept queue interrupted (ghosts, resets at once or later), and scans.
 
-use super::super::{
-    Confidence, ConsequenceOf, Evidence, Finding, Impact, Knob, Need, Remedy, Rule, software,
-};
+use super::super::{Confidence, ConsequenceOf, Evidence, Finding, Impact, Need, Remedy, Rule, software};
 use super::{
     count, fact,
+    syn_queue::{cookies_are_always_sent, syncookies},
+    sysctl,
     words::{choose, number, range},
 };
 use crate::{DropKind, Handshakes, KernelCounter, ResetCause};
@@ -123,7 +123,7 @@ fn ghosts(evidence: &Evidence) -> Option<Finding> {
             count("drops_at_cookie_ack", evidence.drops(DropKind::AcceptQueueFullCookieAck), "packets"),
         ],
         advice: ghost_remedy(evidence).into_iter().collect(),
-        knobs: cookies_when_needed(evidence).into_iter().collect(),
+        knobs: if cookies_are_always_sent(evidence) { vec![syncookies(evidence)] } else { Vec::new() },
     })
 }
 
@@ -133,28 +133,14 @@ fn ghosts_left(evidence: &Evidence) -> String {
     format!(
         "The full queue left {}, whose last ACK was dropped{}. {}",
         number(seen.ghosts, "ghost connection"),
-        if evidence.settings.syncookies == Some(2) {
-            ": tcp_syncookies is 2, so no handshake is kept"
-        } else {
-            ""
-        },
+        if cookies_are_always_sent(evidence) { ": tcp_syncookies is 2, so no handshake is kept" } else { "" },
         ghost_outcomes(seen)
     )
 }
 
-/// Returns the setting by which the listener keeps handshakes while there is room for them.
-fn cookies_when_needed(evidence: &Evidence) -> Option<Knob> {
-    (evidence.settings.syncookies == Some(2)).then(|| Knob {
-        name: "net.ipv4.tcp_syncookies".to_owned(),
-        set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
-        current: Some("2".to_owned()),
-        proposed: "1".to_owned(),
-    })
-}
-
 /// Returns the advice that follows from what filled the accept queue, and from what had cookies sent.
 fn ghost_remedy(evidence: &Evidence) -> Option<String> {
-    if evidence.settings.syncookies == Some(2) {
+    if cookies_are_always_sent(evidence) {
         return Some(
             "Set tcp_syncookies to 1: at 2 every SYN gets a cookie, so the listener keeps no handshake that could be completed once \
              there is room."
@@ -225,12 +211,11 @@ fn overflow_abort(evidence: &Evidence) -> Option<Finding> {
             count("drops_at_syn", evidence.drops(DropKind::AcceptQueueFullSyn), "packets"),
         ],
         advice: Vec::new(),
-        knobs: vec![Knob {
-            name: "net.ipv4.tcp_abort_on_overflow".to_owned(),
-            set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
-            current: evidence.settings.abort_on_overflow.map(|on| on.to_string()),
-            proposed: "0".to_owned(),
-        }],
+        knobs: vec![sysctl(
+            "net.ipv4.tcp_abort_on_overflow",
+            evidence.settings.abort_on_overflow,
+            "0".to_owned(),
+        )],
     })
 }
 
@@ -312,12 +297,7 @@ fn expired(evidence: &Evidence) -> Option<Finding> {
             .into_iter()
             .collect(),
         knobs: few
-            .map(|retries| Knob {
-                name: "net.ipv4.tcp_synack_retries".to_owned(),
-                set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
-                current: Some(retries.to_string()),
-                proposed: DEFAULT_RETRIES.to_string(),
-            })
+            .map(|retries| sysctl("net.ipv4.tcp_synack_retries", Some(retries), DEFAULT_RETRIES.to_string()))
             .into_iter()
             .collect(),
     })

@@ -15,7 +15,7 @@ mod syn_queue;
 mod waiting;
 mod words;
 
-use super::{Fact, Rule};
+use super::{Fact, Knob, Rule};
 
 /// Every rule.
 pub const RULES: &[Rule] = &[
@@ -60,4 +60,14 @@ fn fact(name: &'static str, value: impl Into<f64>, unit: &'static str) -> Fact {
 /// Builds a fact from a count, exact up to 2^53.
 fn count(name: &'static str, value: u64, unit: &'static str) -> Fact {
     fact(name, value as f64, unit)
+}
+
+/// Proposes a value of a sysctl that counts whenever the kernel reads it.
+fn sysctl(name: &str, current: Option<u32>, proposed: String) -> Knob {
+    Knob {
+        name: name.to_owned(),
+        set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
+        current: current.map(|current| current.to_string()),
+        proposed,
+    }
 }

@@ -106,8 +106,7 @@ fn listener_closed(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn closed_port(evidence: &Evidence) -> Option<Finding> {
-    let refused_by_stop = evidence.stopped.as_ref().map_or(0, |stopped| stopped.refused);
-    let resets = evidence.resets(ResetCause::NoListener).saturating_sub(refused_by_stop);
+    let resets = evidence.resets_while_serving(ResetCause::NoListener);
     if resets == 0 || !serves(evidence) {
         return None;
     }
@@ -219,7 +218,7 @@ fn no_connection(evidence: &Evidence) -> Option<Finding> {
 
 fn unknown_connection(evidence: &Evidence) -> Option<Finding> {
     let resets =
-        evidence.resets(ResetCause::UnknownConnection).saturating_sub(evidence.told_with_their_connection);
+        evidence.resets(ResetCause::UnknownConnection).saturating_sub(evidence.resets_of_ended_connections);
     if resets == 0 || after_close::is_told(evidence) {
         return None;
     }

@@ -34,10 +34,10 @@ const CAUSES: [ResetCause; 4] = [
 ];
 
 fn server_stopped(evidence: &Evidence) -> Option<Finding> {
-    let Stopped { ago, reopened, times, refused, .. } = evidence.stopped.as_ref()?;
+    let Stopped { ago, reopened, times, .. } = evidence.stopped.as_ref()?;
     let of = |cause| evidence.reset_clients(cause, evidence.resets_by_stop(cause));
     let connections = CAUSES.map(of).iter().sum();
-    let refused = *refused;
+    let refused = evidence.resets_by_stop(ResetCause::NoListener);
     if connections + refused == 0 {
         return None;
     }

@@ -3,7 +3,7 @@
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule};
 use super::{
     accept_queue::overflows,
-    count,
+    count, sysctl,
     words::{choose, number},
 };
 use crate::{DropCause, KernelCounter, QueueState, grouped};
@@ -132,14 +132,13 @@ fn last_quarter(evidence: &Evidence) -> Option<Finding> {
     let taken = most.map_or("three quarters of tcp_max_syn_backlog".to_owned(), |most| {
         format!("{} handshakes, three quarters of tcp_max_syn_backlog={most}", most - (most >> 2))
     });
-    let raise = Knob {
-        name: "net.ipv4.tcp_max_syn_backlog".to_owned(),
-        set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
-        current: most.map(|most| most.to_string()),
-        proposed: most.map_or("more than four thirds of the longest SYN queue".to_owned(), |most| {
+    let raise = sysctl(
+        "net.ipv4.tcp_max_syn_backlog",
+        most,
+        most.map_or("more than four thirds of the longest SYN queue".to_owned(), |most| {
             most.saturating_mul(4).to_string()
         }),
-    };
+    );
     Some(Finding {
         impact: Impact::NeverServed,
         affected: drops,
@@ -161,7 +160,7 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
     let sent = evidence.kernel(KernelCounter::SyncookiesSent);
     let full = evidence.kernel(KernelCounter::ReqQFullDoCookies);
     // With 2 the kernel counts every SYN as if the queue were full.
-    if full == 0 || evidence.counts.drop_total() > 0 || evidence.settings.syncookies == Some(ALWAYS) {
+    if full == 0 || evidence.counts.drop_total() > 0 || cookies_are_always_sent(evidence) {
         return None;
     }
     let received = evidence.kernel(KernelCounter::SyncookiesRecv);
@@ -200,7 +199,7 @@ fn absorbed(evidence: &Evidence) -> Option<Finding> {
 
 fn cookies_always(evidence: &Evidence) -> Option<Finding> {
     let full = evidence.kernel(KernelCounter::ReqQFullDoCookies);
-    if full == 0 || evidence.counts.drop_total() > 0 || evidence.settings.syncookies != Some(ALWAYS) {
+    if full == 0 || evidence.counts.drop_total() > 0 || !cookies_are_always_sent(evidence) {
         return None;
     }
     let queue = evidence.syn_queue.map_or(String::new(), |QueueState { length, limit }| match length {
@@ -259,11 +258,12 @@ fn other(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-fn syncookies(evidence: &Evidence) -> Knob {
-    Knob {
-        name: "net.ipv4.tcp_syncookies".to_owned(),
-        set_by: "sysctl in the network namespace of the listener, in force at once".to_owned(),
-        current: evidence.settings.syncookies.map(|cookies| cookies.to_string()),
-        proposed: "1".to_owned(),
-    }
+/// Proposes that cookies are sent while the SYN queue is full, and only then.
+pub(super) fn syncookies(evidence: &Evidence) -> Knob {
+    sysctl("net.ipv4.tcp_syncookies", evidence.settings.syncookies, "1".to_owned())
+}
+
+/// Returns whether every SYN gets a cookie, however few handshakes are under way.
+pub(super) fn cookies_are_always_sent(evidence: &Evidence) -> bool {
+    evidence.settings.syncookies == Some(ALWAYS)
 }

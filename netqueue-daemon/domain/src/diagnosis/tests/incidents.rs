@@ -368,7 +368,7 @@ fn a_scan_of_ports_hurts_nobody_and_a_service_that_is_down_does() {
 #[test]
 fn a_reset_of_an_unknown_connection_is_no_second_story_beside_the_connections_own() {
     let counts = resets(ResetCause::UnknownConnection, 3);
-    let told = |told_with_their_connection| Evidence { told_with_their_connection, ..charged(counts) };
+    let told = |resets_of_ended_connections| Evidence { resets_of_ended_connections, ..charged(counts) };
     assert_eq!(rules(&told(3)), Vec::<&str>::new());
     assert_eq!((first(&told(1)).rule, first(&told(1)).affected), ("unknown_connection", 2));
 }
