@@ -3,11 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use netqueue_cli::{
-    events,
-    exit::{Exit, NoDaemon},
-    explain, listeners, resets, status, tui,
-};
+use netqueue_cli::{client::ClientError, events, exit::Exit, explain, listeners, resets, status, tui};
 use netqueue_daemon::{
     app,
     cli::{Arguments, Command, doctor, documents, record, replay::ReplayArgs},
@@ -42,8 +38,8 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<ConfigError>().is_some() {
         Exit::Usage.into()
-    } else if error.downcast_ref::<NoDaemon>().is_some() {
-        Exit::NoAnswer.into()
+    } else if let Some(error) = error.downcast_ref::<ClientError>() {
+        Exit::from(error).into()
     } else {
         ExitCode::FAILURE
     }

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::client::{Access, Client, ClientError, Server};
 
-/// The daemon to query, and the form of the output.
+/// The daemon to query, and the credentials it may ask for.
 #[derive(Clone, Debug, Args)]
-pub struct ClientArgs {
+pub struct DaemonAddress {
     /// The daemon to query
     #[arg(
         long,
@@ -30,6 +30,14 @@ pub struct ClientArgs {
     pub server: Server,
     #[command(flatten)]
     access: Access,
+}
+
+/// The daemon to query, and the form of the output.
+#[derive(Clone, Debug, Args)]
+pub struct ClientArgs {
+    /// The daemon to query.
+    #[command(flatten)]
+    pub daemon: DaemonAddress,
     /// Prints JSON: the daemon's answer, unchanged
     #[arg(long, help_heading = "Daemon and output")]
     pub json: bool,
@@ -61,13 +69,23 @@ pub enum Failure {
     Json(#[from] serde_json::Error),
 }
 
-impl ClientArgs {
+impl DaemonAddress {
     /// Creates the client of the daemon that the command line names.
     ///
     /// # Errors
     /// Fails if a file named on the command line is unreadable or has the wrong content.
     pub fn client(&self) -> Result<Client, ClientError> {
         Client::new(self.server.clone(), &self.access)
+    }
+}
+
+impl ClientArgs {
+    /// Creates the client of the daemon that the command line names.
+    ///
+    /// # Errors
+    /// Fails if a file named on the command line is unreadable or has the wrong content.
+    pub fn client(&self) -> Result<Client, ClientError> {
+        self.daemon.client()
     }
 
     /// Standard output, with the colours the user chose and the terminal's width.

@@ -21,11 +21,6 @@ pub enum Exit {
     NoAnswer = 3,
 }
 
-/// Error of a command that found no daemon; it ends with [`Exit::NoAnswer`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NoDaemon(pub String);
-
 /// The table of exit codes in the help.
 pub const HELP: &str = "Exit codes: 0 answered; 1 answered, and it is bad news (explain: clients are harmed, or netqueue sees nothing; \
                         listeners --trouble: some have dropped or reset; status: not ready or not exact; no such listener); \

@@ -50,7 +50,7 @@ fn print(paper: &mut Output, args: &StatusArgs, answer: &Envelope<Status>) -> Re
         paper.out,
         "{4}netqueue {0}{4:#} at {1}, attached for {2} (since {3} UTC)",
         plain(&status.version),
-        args.asking.server,
+        args.asking.daemon.server,
         since.as_deref().unwrap_or("?"),
         format::date_time(&status.attached),
         style::HEAD,

@@ -16,7 +16,8 @@ use super::counters::Counters;
 use super::observation;
 
 /// Time limit for the kernel to end abandoned namespaces and for netqueue to notice.
-const WITHIN: Duration = Duration::from_secs(20);
+/// The kernel cleans up after one namespace at a time, and waits for every CPU each time.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// The final counters of namespaces that no process uses any more.
 pub(super) struct Endings {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
 use netqueue_api::{AccountKind, Envelope, Event, Events, Listener, Listeners, Reconciliation, Status};
@@ -26,13 +26,24 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// Queries the daemon.
+    /// Queries the daemon about the namespace that has the inode number now, or had it last.
     pub(super) fn of(server: &Server, netns: u64) -> Result<Self> {
-        let listeners: Envelope<Listeners> = ask(server, &listeners_of(netns))?;
-        let events: Envelope<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
-        // Several namespaces may have had the inode number in turn: the latest generation is the current one.
         let rows = reconciliation(server)?.into_iter().filter(|row| u64::from(row.netns_inode) == netns);
-        let reconciliation = rows.max_by_key(|row| row.netns_generation);
+        let newest = rows.max_by_key(|row| row.netns_generation);
+        // An earlier one may have left a thousand rows, which are slow to read and never needed.
+        let name =
+            newest.as_ref().map_or(netns.to_string(), |row| format!("{netns}.{}", row.netns_generation));
+        Self::named(server, &name, newest)
+    }
+
+    /// Queries the daemon about all namespaces that have had the inode number.
+    pub(super) fn of_all(server: &Server, netns: u64) -> Result<Self> {
+        Self::named(server, &netns.to_string(), None)
+    }
+
+    fn named(server: &Server, netns: &str, reconciliation: Option<Reconciliation>) -> Result<Self> {
+        let listeners: Envelope<Listeners> = ask(server, &format!("/api/v1/listeners?netns={netns}"))?;
+        let events: Envelope<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
         let warnings = listeners.warnings.clone();
         Ok(Self { rows: listeners.data.listeners, events: events.data.events, reconciliation, warnings })
     }
@@ -82,11 +93,8 @@ pub(super) fn namespaces_of_listeners(server: &Server) -> Result<HashSet<(u64, u
 
 /// Fetches the rows of one namespace.
 pub(super) fn rows(server: &Server, netns: u64) -> Result<Vec<Listener>> {
-    ask::<Listeners>(server, &listeners_of(netns)).map(|answer| answer.data.listeners)
-}
-
-fn listeners_of(netns: u64) -> String {
-    format!("/api/v1/listeners?netns={netns}")
+    let path = format!("/api/v1/listeners?netns={netns}");
+    ask::<Listeners>(server, &path).map(|answer| answer.data.listeners)
 }
 
 /// Returns whether netqueue has an event of a drop at this port.
@@ -102,7 +110,7 @@ pub(super) fn greet(server: &Server) -> Result<()> {
         format!(
             "no netqueue daemon answers at {}: start it, name its address with --server, or see only what the kernel counts \
              with --no-daemon",
-            server.url()
+            server.address()
         )
     })
 }
@@ -121,13 +129,7 @@ pub(super) fn status<T: DeserializeOwned>(server: &Server) -> Result<T> {
 
 /// Fetches and parses the answer at `path`.
 pub(super) fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Envelope<T>> {
-    let body = server.get(path)?;
-    let answer: Envelope<T> = serde_json::from_slice(&body)
-        .with_context(|| format!("{}{path} answered something netqueue would not", server.url()))?;
-    if answer.status != "success" {
-        bail!("{}{path} answered with status {}", server.url(), answer.status);
-    }
-    Ok(answer)
+    Ok(server.ask(path)?)
 }
 
 #[cfg(test)]

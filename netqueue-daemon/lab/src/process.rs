@@ -22,7 +22,7 @@ impl Process {
 
     /// Finds the process that listens at the server's port, on this machine and in this namespace.
     pub(super) fn serving(server: &Server) -> Result<Self> {
-        let port = format!(":{:04X}", server.port());
+        let port = format!(":{:04X}", server.address().port());
         let tables =
             ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
         let sockets = tables.iter().flat_map(|table| table.lines()).filter_map(|line| {
@@ -40,7 +40,7 @@ impl Process {
                 return Ok(Self(pid));
             }
         }
-        bail!("no process of this machine listens at {}", server.url())
+        bail!("no process of this machine listens at {}", server.address())
     }
 
     /// Reads a line of the process's status file, in KiB.

@@ -23,8 +23,8 @@ pub(super) struct ExperimentReport {
     pub outcome: Outcome,
     /// The reasons why it failed or was skipped.
     pub problems: Vec<String>,
-    /// The reasons of a first failure, if the experiment was run again.
-    first: Option<Vec<String>>,
+    /// The reasons of earlier failures, if the experiment was run again.
+    earlier: Option<Vec<String>>,
     /// The inode number of the namespace it ran in.
     netns: u64,
     #[serde(serialize_with = "by_name")]
@@ -57,7 +57,7 @@ impl ExperimentReport {
             verdict: experiment.verdict,
             outcome: Outcome::Failed,
             problems: Vec::new(),
-            first: None,
+            earlier: None,
             netns: 0,
             kernel: Counters::default(),
             netqueue: None,
@@ -73,9 +73,10 @@ impl ExperimentReport {
         self.netqueue.is_some_and(|netqueue| netqueue != self.kernel)
     }
 
-    /// Marks this as the report of a second run, after `first` had failed.
-    pub(super) fn after(self, first: Self) -> Self {
-        Self { first: Some(first.problems), ..self }
+    /// Marks this as the report of a further run, after `earlier` had failed.
+    pub(super) fn after(self, earlier: Self) -> Self {
+        let reasons = earlier.earlier.into_iter().flatten().chain(earlier.problems).collect();
+        Self { earlier: Some(reasons), ..self }
     }
 
     /// Fills in the result of an experiment whose incident was provoked.
@@ -135,7 +136,7 @@ pub(super) struct Report {
     failed: usize,
     skipped: usize,
     provoked: usize,
-    /// Number of experiments that were run a second time.
+    /// Number of experiments that were run more than once.
     again: usize,
     /// True if a daemon was queried.
     compared: bool,
@@ -149,10 +150,23 @@ impl Report {
             failed: count(Outcome::Failed),
             skipped: count(Outcome::Skipped),
             provoked: count(Outcome::Provoked),
-            again: experiments.iter().filter(|report| report.first.is_some()).count(),
+            again: experiments.iter().filter(|report| report.earlier.is_some()).count(),
             compared,
             experiments,
         }
+    }
+
+    /// Formats the reasons of each failure once more, for readers who have only the end of the output.
+    fn reasons(&self) -> Vec<String> {
+        /// Reasons of one experiment and run; the block of the experiment has all of them.
+        const REASONS: usize = 3;
+        let failed = self.experiments.iter().filter(|report| report.outcome == Outcome::Failed);
+        let lines = failed.flat_map(|report| {
+            let earlier = report.earlier.iter().flatten().take(REASONS).map(|reason| ("before: ", reason));
+            let problems = report.problems.iter().take(REASONS).map(|reason| ("", reason));
+            earlier.chain(problems).map(|(run, reason)| format!("lab: failed {}: {run}{reason}", report.name))
+        });
+        lines.collect()
     }
 
     /// Formats the summary line.
@@ -201,8 +215,8 @@ pub(super) fn print(report: &ExperimentReport) -> Result<()> {
     if report.outcome == Outcome::Passed {
         writeln!(out, "     => {}", report.verdict)?;
     }
-    for problem in report.first.iter().flatten() {
-        writeln!(out, "     the first time: {problem}")?;
+    for problem in report.earlier.iter().flatten() {
+        writeln!(out, "     before: {problem}")?;
     }
     for problem in &report.problems {
         writeln!(out, "     {}: {problem}", report.outcome.word())?;
@@ -237,6 +251,9 @@ pub(super) fn finish(report: Report, json: bool) -> Result<ExitCode> {
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
+        for line in report.reasons() {
+            writeln!(out, "{line}")?;
+        }
         writeln!(out, "{}", report.summary())?;
     }
     let good = report.failed == 0 && report.passed + report.provoked > 0;

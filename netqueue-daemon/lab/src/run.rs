@@ -1,5 +1,6 @@
 //! `netqueue lab run`: runs the chosen experiments one after the other.
 
+use std::mem;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -47,13 +48,17 @@ pub(super) struct RunArgs {
     /// else runs
     #[arg(long)]
     host_settings: bool,
-    /// Runs a failed experiment once more, unless the numbers differed; for busy or emulated machines
+    /// Runs a failed experiment up to twice more after all the others, unless the numbers differed; for busy
+    /// or emulated machines
     #[arg(long)]
     again: bool,
     /// Only provokes and prints the kernel's counts, compares nothing
     #[arg(long, hide = true)]
     no_daemon: bool,
 }
+
+/// Number of further runs of a failed experiment with `--again`.
+const AGAIN: usize = 2;
 
 /// Runs the chosen experiments; the exit code is 0 only if none failed.
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
@@ -80,18 +85,26 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
 
     let mut reports = Vec::new();
     for experiment in chosen {
-        let mut report = run_one(experiment, settings, server);
-        if args.again && report.outcome == Outcome::Failed && !report.miscounted() {
-            if !args.json {
-                report::print(&report)?;
-            }
-            report = run_one(experiment, settings, server).after(report);
-        }
+        let report = run_one(experiment, settings, server);
         if !args.json {
             report::print(&report)?;
         }
-        reports.push(report);
+        reports.push((experiment, report));
     }
+    // A machine that was too busy for one experiment is often still too busy a moment later.
+    for _ in 0..if args.again { AGAIN } else { 0 } {
+        for (experiment, report) in &mut reports {
+            if report.outcome == Outcome::Failed && !report.miscounted() {
+                let next = run_one(experiment, settings, server);
+                let first = mem::replace(report, ExperimentReport::of(experiment));
+                *report = next.after(first);
+                if !args.json {
+                    report::print(report)?;
+                }
+            }
+        }
+    }
+    let reports = reports.into_iter().map(|(_, report)| report).collect();
     report::finish(Report::new(reports, server.is_some()), args.json)
 }
 

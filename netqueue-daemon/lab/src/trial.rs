@@ -19,7 +19,7 @@ use super::observation::{self, Observation};
 /// Time limit for a moment in which the kernel counts nothing.
 const STABLE_WITHIN: Duration = Duration::from_secs(30);
 /// Time limit for netqueue to agree: events travel, counters do not.
-const AGREE_WITHIN: Duration = Duration::from_secs(10);
+const AGREE_WITHIN: Duration = Duration::from_secs(20);
 
 /// The kernel's and netqueue's counts of one experiment.
 #[derive(Default)]
@@ -150,21 +150,24 @@ fn in_each(
     let endings = Endings::begin(server)?;
     for n in 1..=times {
         let place = Place::create(server, Expected::Any("one of many"))?;
+        let earlier = match server {
+            Some(server) => Observation::of_all(server, place.netns.inode())?,
+            None => Observation::default(),
+        };
         let expectation = place.netns.run(move || provoke(&settings))?;
         let open = place.compare(&expectation)?;
         drop(expectation);
         let closed = place.compare(&Expectation::default())?;
         let problems = open.problems.iter().chain(&closed.problems);
         whole.problems.extend(problems.map(|problem| format!("namespace {n} of {times}: {problem}")));
-        let (_, counted) =
-            lives.entry(closed.netns).or_insert_with(|| (place.known.clone(), Counters::default()));
+        let (_, counted) = lives.entry(closed.netns).or_insert_with(|| (earlier, Counters::default()));
         *counted = counters::sum(counted, &closed.kernel);
         endings.add(closed.netns, closed.kernel);
         whole.add(closed);
     }
     if let Some(server) = server {
         for (netns, (known, counted)) in &lives {
-            let kept = Observation::of(server, *netns)?.since(known);
+            let kept = Observation::of_all(server, *netns)?.since(known);
             let lost = check::residuals(counted, &kept.sum());
             whole.problems.extend(lost.into_iter().map(|lost| format!("namespace {netns} is gone: {lost}")));
         }

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    net::SocketAddr,
+    mem,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -11,13 +11,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
-    time::{Instant, interval_at, timeout},
-};
+use tokio::time::{Instant, interval_at, sleep_until};
 
-use netqueue_cli::exit::NoDaemon;
+use netqueue_cli::{client::Query, client_args::DaemonAddress};
 
 use crate::{
     api::RECORDING,
@@ -35,15 +31,14 @@ pub struct RecordArgs {
     /// The file to write; it must not exist yet
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The daemon to record
-    #[arg(long, value_name = "URL", env = "NETQUEUE_SERVER", default_value = "http://127.0.0.1:10124")]
-    server: String,
     /// Seconds after which the recording ends; without it, when it is interrupted or the daemon stops
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
     /// Overwrites an existing file
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    daemon: DaemonAddress,
 }
 
 /// Records until it is interrupted, the time is over, or the daemon stops.
@@ -55,29 +50,40 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
-    let mut lines = ask(&args.server).await?;
+    let mut answer = args.daemon.client()?.open(&Query::new(RECORDING)).await?;
     let mut writer = Writer::new(BufWriter::new(create(&args.file, args.force)?));
     let shown = args.file.display();
     let failed = || format!("cannot write {shown}");
     let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut flush = interval_at(Instant::now() + FLUSH, FLUSH);
-    let (mut line, mut written, mut complete) = (Vec::new(), 0_u64, false);
-    loop {
+    let (mut lines, mut written, mut complete, mut broken) = (Lines::default(), 0_u64, false, None);
+    let mut heard = Instant::now();
+    'recording: loop {
         tokio::select! {
-            // Safe to cancel: the part of a line that was read stays in `line`.
-            read = timeout(SILENCE, lines.read_until(b'\n', &mut line)) => {
-                let read = read.with_context(|| format!("{} has said nothing for {} s", args.server, SILENCE.as_secs()))?;
-                if read.context("the connection to the daemon broke")? == 0 || line.last() != Some(&b'\n') {
-                    break;
+            read = answer.next() => {
+                match read {
+                    Ok(Some(bytes)) => {
+                        lines.push(&bytes);
+                        heard = Instant::now();
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        broken = Some(error);
+                        break;
+                    }
                 }
-                line.pop();
-                if line == END.as_bytes() {
-                    complete = true;
-                    break;
+                while let Some(line) = lines.next() {
+                    if line == END.as_bytes() {
+                        complete = true;
+                        break 'recording;
+                    }
+                    writer.line(&line).with_context(failed)?;
+                    written += 1;
                 }
-                writer.line(&line).with_context(failed)?;
-                written += 1;
-                line.clear();
+            }
+            () = sleep_until(heard + SILENCE) => {
+                broken = Some(answer.silent(SILENCE));
+                break;
             }
             _ = flush.tick() => writer.flush().with_context(failed)?,
             () = ended(end) => { complete = true; break }
@@ -91,14 +97,42 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     file.sync_all().with_context(failed)?;
     writeln!(io::stderr().lock(), "{shown}: {} observations", written.saturating_sub(1))?;
     if !complete {
-        bail!("the daemon went away in the middle: {shown} holds what was observed until then");
+        let why = broken.map_or_else(String::new, |error| format!(" ({error})"));
+        bail!("the daemon went away in the middle{why}: {shown} holds what was observed until then");
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Splits a stream of bytes into lines.
+#[derive(Debug, Default)]
+struct Lines {
+    pending: Vec<u8>,
+    /// Length of the beginning of `pending` that has no line break.
+    searched: usize,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// Returns the next line that is complete, without its line break.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let Some(end) = self.pending[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.pending.len();
+            return None;
+        };
+        let rest = self.pending.split_off(self.searched + end + 1);
+        let mut line = mem::replace(&mut self.pending, rest);
+        self.searched = 0;
+        line.pop();
+        Some(line)
+    }
+}
+
 async fn ended(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at).await,
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
@@ -112,39 +146,20 @@ fn create(path: &Path, force: bool) -> anyhow::Result<File> {
     })
 }
 
-/// Requests the recording and returns its lines.
-/// With HTTP/1.0 the body is sent unchunked and ends with the connection.
-async fn ask(server: &str) -> anyhow::Result<BufReader<TcpStream>> {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let authority = server.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    let address: SocketAddr = authority
-        .map(|authority| authority.replace("localhost", "127.0.0.1"))
-        .and_then(|authority| authority.parse().ok())
-        .with_context(|| {
-            format!("--server {server}: expected http://ADDRESS:PORT, for example http://127.0.0.1:10124")
-        })?;
-    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
-    let mut stream = connected
-        .map_err(io::Error::from)
-        .flatten()
-        .with_context(|| NoDaemon(format!("no netqueue daemon answers at {server}")))?;
-    let request = format!("GET {RECORDING} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        let read = timeout(PATIENCE, answer.read_line(&mut head)).await.map_err(io::Error::from).flatten()?;
-        if read == 0 || head.len() > 1 << 16 {
-            bail!("{server} does not answer in HTTP");
-        }
-    }
-    match head.split_whitespace().nth(1) {
-        Some("200") => Ok(answer),
-        Some("404") => bail!("the daemon at {server} cannot be recorded: it is older than this netqueue"),
-        status => {
-            let mut why = String::new();
-            answer.take(4096).read_to_string(&mut why).await?;
-            bail!("{server} answers {}: {}", status.unwrap_or("nothing"), why.trim())
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_however_they_arrive() {
+        let mut lines = Lines::default();
+        let mut read = |bytes: &[u8]| {
+            lines.push(bytes);
+            std::iter::from_fn(|| lines.next()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(b"on"), Vec::<Vec<u8>>::new());
+        assert_eq!(read(b"e\ntwo\n\nth"), [&b"one"[..], b"two", b""]);
+        assert_eq!(read(b"ree"), Vec::<Vec<u8>>::new());
+        assert_eq!(read(b"\n"), [b"three"]);
     }
 }

@@ -139,6 +139,8 @@ impl Steps {
         let line = format!("{verdict:6}  {:7.1} s  {name}{}", took.as_secs_f64(), tally.counts());
         println!("== {line}");
         self.lines.push(line);
+        // Whoever reads the end of the output reads why.
+        self.lines.extend(tally.reasons.iter().map(|reason| format!("        {reason}")));
         self.total.add(tally);
     }
 

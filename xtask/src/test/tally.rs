@@ -7,6 +7,8 @@ pub(crate) struct Tally {
     pub(crate) failed: u32,
     /// Names of the failed checks, where the output has them, and other remarks.
     pub(crate) remarks: String,
+    /// A line for each reason of a failure, where the output has them.
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Tally {
@@ -15,7 +17,7 @@ impl Tally {
 
     /// Builds a tally of these counts.
     pub(crate) const fn new(passed: u32, failed: u32) -> Self {
-        Self { passed, failed, remarks: String::new() }
+        Self { passed, failed, remarks: String::new(), reasons: Vec::new() }
     }
 
     /// Counts one check.
@@ -27,6 +29,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.remarks += &other.remarks;
+        self.reasons.extend(other.reasons);
     }
 
     /// Formats the counts behind a step's name, where there is more than one thing to count.
@@ -81,15 +84,22 @@ pub(crate) fn cargo_test(lines: &[String]) -> Option<Tally> {
         let mut numbers = counts.split("; ").map(|part| part.split(' ').next()?.parse().ok());
         total.add(Tally::new(numbers.next()??, numbers.next()??));
     }
+    total.reasons = lines.iter().filter(|line| line.ends_with(" ... FAILED")).cloned().collect();
     Some(total)
 }
 
-/// Parses `lab: 12 passed, 0 failed`, the line the lab ends with.
+/// Parses `lab: 12 passed, 0 failed`, the line the lab ends with, and the reasons above it.
 pub(crate) fn lab(lines: &[String]) -> Option<Tally> {
     let counts = lines.iter().rev().find_map(|line| line.strip_prefix("lab: "))?;
     let (passed, failed) = counts.split_once(" passed, ")?;
     let (failed, remarks) = failed.split_once(" failed")?;
-    Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()?, remarks: remarks.to_owned() })
+    let reasons = lines.iter().filter_map(|line| line.strip_prefix("lab: failed ")).map(str::to_owned);
+    Some(Tally {
+        passed: passed.parse().ok()?,
+        failed: failed.parse().ok()?,
+        remarks: remarks.to_owned(),
+        reasons: reasons.collect(),
+    })
 }
 
 #[cfg(test)]
@@ -122,6 +132,9 @@ mod tests {
     fn cargo_tests_summaries_add_up() {
         let said = "test result: ok. 5 passed; 0 failed; 0 ignored\ntest result: FAILED. 1 passed; 2 failed; 0 ignored";
         assert_eq!(cargo_test(&lines(said)), Some(Tally::new(6, 2)));
+        let named =
+            cargo_test(&lines("test queue::is_full ... FAILED\ntest result: FAILED. 0 passed; 1 failed"));
+        assert_eq!(named.expect("a result").reasons, ["test queue::is_full ... FAILED"]);
         assert_eq!(cargo_test(&[]), None);
     }
 
@@ -131,6 +144,9 @@ mod tests {
         let counted = lab(&lines("lab: 7 passed, 1 failed, 2 skipped, failed: paced")).expect("a last line");
         assert_eq!(counted.counts(), ": 7 passed, 1 failed, 2 skipped, failed: paced");
         assert_eq!(lab(&lines("lab: starting")), None);
+        let failed =
+            lab(&lines("lab: failed paced: 3 drops, expected 0\nlab: 0 passed, 1 failed, failed: paced"));
+        assert_eq!(failed.expect("a last line").reasons, ["paced: 3 drops, expected 0"]);
     }
 
     #[test]

@@ -38,7 +38,10 @@ const BARE: [(&str, &[&str]); 2] = [
 const OWN: [(&str, &[&str]); 3] = [
     ("netqueue-daemon/kernel/Cargo.toml", &["netqueue-common", "netqueue-domain"]),
     ("netqueue-daemon/cli/Cargo.toml", &["netqueue-api", "netqueue-domain"]),
-    ("netqueue-daemon/lab/Cargo.toml", &["netqueue-api", "netqueue-domain", "netqueue-kernel"]),
+    (
+        "netqueue-daemon/lab/Cargo.toml",
+        &["netqueue-api", "netqueue-cli", "netqueue-domain", "netqueue-kernel"],
+    ),
 ];
 
 /// Crates that form the kernel side's interface.

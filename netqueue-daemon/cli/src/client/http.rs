@@ -63,12 +63,8 @@ impl Client {
     /// Fails if there is no daemon, if it refuses, or if its version's answers do not fit this one.
     pub async fn get<T: DeserializeOwned>(&self, query: &Query) -> Result<Answer<T>, ClientError> {
         let path = query.path_and_query();
-        let (status, body) = self.fetch(&path).await?;
-        if status != StatusCode::OK {
-            return Err(self.refusal(status, &path, &body).await);
-        }
-        let raw: Value =
-            serde_json::from_slice(&body).map_err(|error| self.foreign(&format!("no JSON: {error}")))?;
+        let raw: Value = serde_json::from_slice(&self.body_of(query).await?)
+            .map_err(|error| self.foreign(&format!("no JSON: {error}")))?;
         if raw.get("status").and_then(Value::as_str) != Some("success") {
             return Err(self.foreign("JSON without netqueue's envelope"));
         }
@@ -78,18 +74,41 @@ impl Client {
         }
     }
 
+    /// Sends a query; returns the body of the answer, whatever its format.
+    ///
+    /// # Errors
+    /// Fails if there is no daemon, or if it refuses.
+    pub async fn body_of(&self, query: &Query) -> Result<Bytes, ClientError> {
+        let path = query.path_and_query();
+        let (status, body) = self.fetch(&path).await?;
+        if status == StatusCode::OK { Ok(body) } else { Err(self.refusal(status, &path, &body).await) }
+    }
+
+    /// Opens an answer that goes on for as long as it is read.
+    ///
+    /// # Errors
+    /// Fails for the reasons of [`Client::body_of`].
+    pub async fn open(&self, query: &Query) -> Result<Endless, ClientError> {
+        self.endless(query, "*/*", None).await
+    }
+
     /// Opens a stream of server-sent events, resumed after the message `last` where one is given.
     ///
     /// # Errors
     /// Fails for the reasons of [`Client::get`].
     pub async fn stream(&self, query: &Query, last: Option<&str>) -> Result<Stream, ClientError> {
+        let body = self.endless(query, "text/event-stream", last).await?;
+        Ok(Stream { body, parser: Parser::default() })
+    }
+
+    async fn endless(&self, query: &Query, accept: &str, last: Option<&str>) -> Result<Endless, ClientError> {
         let path = query.path_and_query();
-        let response = self.send(&path, "text/event-stream", last).await?;
+        let response = self.send(&path, accept, last).await?;
         if response.status() != StatusCode::OK {
             let (status, body) = (response.status(), self.body(response).await?);
             return Err(self.refusal(status, &path, &body).await);
         }
-        Ok(Stream { server: self.server.clone(), body: response.into_body(), parser: Parser::default() })
+        Ok(Endless { server: self.server.clone(), body: response.into_body() })
     }
 
     async fn fetch(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
@@ -213,11 +232,48 @@ impl Client {
     }
 }
 
+/// An answer that has no end of its own.
+#[derive(Debug)]
+pub struct Endless {
+    server: Server,
+    body: Incoming,
+}
+
+impl Endless {
+    /// The next bytes; `None` when the daemon ended the answer.
+    /// Waits for as long as the daemon is silent; cancelling the call loses nothing.
+    ///
+    /// # Errors
+    /// Fails if the connection broke.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| ClientError::NotHttp {
+                server: self.server.clone(),
+                detail: error.to_string(),
+            })?;
+            // Trailers are no data.
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The error of a daemon that has sent nothing for `limit`.
+    #[must_use]
+    pub fn silent(&self, limit: Duration) -> ClientError {
+        ClientError::TimedOut {
+            server: self.server.clone(),
+            what: "sent nothing, not even a heartbeat,",
+            seconds: limit.as_secs(),
+        }
+    }
+}
+
 /// An open stream of server-sent events.
 #[derive(Debug)]
 pub struct Stream {
-    server: Server,
-    body: Incoming,
+    body: Endless,
     parser: Parser,
 }
 
@@ -228,22 +284,9 @@ impl Stream {
     /// Fails if the connection broke, or if the daemon has been silent for too long.
     pub async fn next(&mut self) -> Result<Option<Vec<Message>>, ClientError> {
         loop {
-            let frame = timeout(SILENCE, self.body.frame()).await.map_err(|_| ClientError::TimedOut {
-                server: self.server.clone(),
-                what: "sent nothing, not even a heartbeat,",
-                seconds: SILENCE.as_secs(),
-            })?;
-            let frame = match frame {
-                None => return Ok(None),
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => {
-                    return Err(ClientError::NotHttp {
-                        server: self.server.clone(),
-                        detail: error.to_string(),
-                    });
-                }
-            };
-            let messages = frame.data_ref().map(|bytes| self.parser.push(bytes)).unwrap_or_default();
+            let next = timeout(SILENCE, self.body.next()).await;
+            let Some(bytes) = next.map_err(|_| self.body.silent(SILENCE))?? else { return Ok(None) };
+            let messages = self.parser.push(&bytes);
             if !messages.is_empty() {
                 return Ok(Some(messages));
             }

@@ -13,7 +13,7 @@ mod sse;
 pub use access::Access;
 pub use answer::{Answer, Version};
 pub use error::ClientError;
-pub use http::{Client, Stream};
+pub use http::{Client, Endless, Stream};
 pub use query::Query;
 pub use server::Server;
 pub use sse::Message;

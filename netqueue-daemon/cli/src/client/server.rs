@@ -28,6 +28,12 @@ impl Server {
     /// The port a daemon listens on by default.
     const DEFAULT_PORT: u16 = 10124;
 
+    /// The port the daemon listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
     /// Returns whether the server is reached over TLS.
     pub(super) fn is_https(&self) -> bool {
         self.0.https

@@ -11,16 +11,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::client::{Access, Client, Server};
+use crate::client_args::DaemonAddress;
 
 /// The arguments of `netqueue top`.
 #[derive(Clone, Debug, Args)]
 pub struct TopArgs {
-    /// The daemon to watch
-    #[arg(long, env = "NETQUEUE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:10124")]
-    server: Server,
     #[command(flatten)]
-    access: Access,
+    daemon: DaemonAddress,
     /// Seconds between two polls, from 0.2 to 60
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = feed::period)]
     interval: std::time::Duration,
@@ -37,9 +34,9 @@ pub struct TopArgs {
 /// # Errors
 /// Fails if there is no terminal, or if the access options are wrong.
 pub fn command(args: TopArgs) -> anyhow::Result<ExitCode> {
-    let client = Client::new(args.server.clone(), &args.access)?;
+    let client = args.daemon.client()?;
     let look = view::Look { ascii: args.ascii || !view::speaks_utf8(), colour: view::wants_colour() };
-    let model = model::Model::new(args.server.to_string(), args.sort);
+    let model = model::Model::new(args.daemon.server.to_string(), args.sort);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(screen::run(client, model, args.interval, look))?;
     Ok(ExitCode::SUCCESS)

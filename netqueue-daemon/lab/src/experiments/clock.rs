@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use netqueue_api::{Event, Events, Listener as Row, Listeners, Spike, Spikes};
 use socket2::Socket;
 
 use super::wait_for;
@@ -14,6 +14,7 @@ use crate::counters::{self, Counter};
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::host_setting::{self, ClockSetBack};
 use crate::metrics;
+use crate::observation::ask;
 use crate::own_daemon::OwnDaemon;
 use crate::sockets::{Listener, PATIENCE, connect_nonblocking};
 use crate::sysctl;
@@ -33,44 +34,6 @@ const BURST: u64 = 100;
 const SETTLED: Duration = Duration::from_secs(4);
 /// Maximum distance of a reported time from now.
 const RECENT: Duration = Duration::from_secs(300);
-
-#[derive(Deserialize)]
-struct Answer<T> {
-    data: T,
-}
-
-#[derive(Deserialize)]
-struct Events {
-    events: Vec<Event>,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    time_ns: String,
-    port: Option<u16>,
-}
-
-#[derive(Deserialize)]
-struct Spikes {
-    spikes: Vec<Spike>,
-}
-
-#[derive(Deserialize)]
-struct Spike {
-    netns_inode: u64,
-    port: Option<u16>,
-}
-
-#[derive(Deserialize)]
-struct Listeners {
-    listeners: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    netns_inode: u64,
-    port: Option<u16>,
-}
 
 fn set_back(fixture: &Fixture<'_>) -> Result<Expectation> {
     host_setting::allowed(fixture.settings, "it sets the wall clock back a day for some seconds")?;
@@ -133,29 +96,24 @@ fn until(problem: &str, so: impl Fn() -> Result<bool>) -> Result<Option<String>>
     Ok(None)
 }
 
-fn ask<T: for<'de> Deserialize<'de>>(server: &Server, path: &str) -> Result<T> {
-    let answer: Answer<T> = serde_json::from_slice(&server.get(path)?)?;
-    Ok(answer.data)
-}
-
 fn spike(server: &Server, fixture: &Fixture<'_>) -> Result<bool> {
-    let Spikes { spikes } = ask(server, "/api/v1/spikes")?;
-    let of_burst =
-        |spike: &Spike| spike.netns_inode == fixture.netns.inode() && spike.port == Some(BURST_PORT);
-    Ok(spikes.iter().any(of_burst))
+    let of_burst = |spike: &Spike| {
+        u64::from(spike.netns_inode) == fixture.netns.inode() && spike.port == Some(BURST_PORT)
+    };
+    Ok(ask::<Spikes>(server, "/api/v1/spikes")?.data.spikes.iter().any(of_burst))
 }
 
 /// Returns whether the closed listener has been folded, which takes two scrapes after its retention.
 fn folded(own: &OwnDaemon, fixture: &Fixture<'_>) -> Result<bool> {
     metrics::series(own.server())?;
-    let Listeners { listeners } = ask(own.server(), "/api/v1/listeners")?;
-    let kept = |row: &Row| row.netns_inode == fixture.netns.inode() && row.port == Some(CLOSED_PORT);
-    Ok(!listeners.iter().any(kept))
+    let kept =
+        |row: &Row| u64::from(row.netns_inode) == fixture.netns.inode() && row.port == Some(CLOSED_PORT);
+    Ok(!ask::<Listeners>(own.server(), "/api/v1/listeners")?.data.listeners.iter().any(kept))
 }
 
 fn events(own: &OwnDaemon, fixture: &Fixture<'_>, and: &str) -> Result<Vec<(Duration, Option<u16>)>> {
     let path = format!("/api/v1/events?order=asc&limit=1000&netns={}{and}", fixture.netns.inode());
-    let Events { events } = ask(own.server(), &path)?;
+    let Events { events, .. } = ask(own.server(), &path)?.data;
     let read = |event: Event| Ok((Duration::from_nanos(event.time_ns.parse()?), event.port));
     events.into_iter().map(read).collect()
 }

@@ -99,7 +99,6 @@ pub(super) const ALL: &[Experiment] = &[
     visible::VISIBLE,
     reopen::REOPEN,
     closing::CLOSED_UNDER_LOAD,
-    many_listeners::MANY_LISTENERS,
     namespaces::NAMESPACES,
     inventory::OWNERS,
     inventory::LIMITS,
@@ -165,6 +164,8 @@ pub(super) const ALL: &[Experiment] = &[
     owner::OUT_OF_FILES,
     owner::THROTTLED,
     owner::FROZEN,
+    // Last: for minutes its thousand listeners make each answer of the daemon long.
+    many_listeners::MANY_LISTENERS,
 ];
 
 /// Waits until the calling thread's namespace has counted `least` of `counter`, or `patience` is over.

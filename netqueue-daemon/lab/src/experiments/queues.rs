@@ -43,6 +43,7 @@ pub(super) const HALF_OPEN: Experiment = Experiment {
 fn spike(fixture: &Fixture<'_>) -> Result<Expectation> {
     const CLIENTS: u64 = 30;
     const AT_ONCE: Duration = Duration::from_millis(200);
+    const TRIES: usize = 5;
     // Use any free port: an earlier run's port has its own peaks, in a namespace with the same number.
     let listener = fixture.netns.run(|| {
         sysctl::defaults()?;
@@ -64,7 +65,7 @@ fn spike(fixture: &Fixture<'_>) -> Result<Expectation> {
     };
     let mut expectation =
         Expectation { kernel: vec![(Counter::ListenDrops, Amount::Exactly(0))], ..Expectation::default() };
-    let (listener, _) = come_and_go(listener, 1)?;
+    let (mut listener, _) = come_and_go(listener, 1)?;
     let look = |family: &str| match fixture.server {
         Some(server) => metrics::gauge(server, family, fixture.netns.inode(), port),
         None => Ok(None),
@@ -72,15 +73,24 @@ fn spike(fixture: &Fixture<'_>) -> Result<Expectation> {
     // A machine that is too slow for a fresh page gets an old one.
     let patience = Instant::now() + PATIENCE;
     while fixture.server.is_some() && look(PEAK)?.is_none() && Instant::now() < patience {}
-    let first = Instant::now();
-    thread::sleep(Duration::from_millis(400));
-    let (listener, took) = come_and_go(listener, CLIENTS)?;
-    thread::sleep(Duration::from_secs(1).saturating_sub(first.elapsed()));
+    // A busy machine may need some tries for a spike that is short enough.
+    let mut took = Duration::MAX;
+    for _ in 0..TRIES {
+        // This scrape ends the peak of the try before.
+        look(PEAK)?;
+        let first = Instant::now();
+        thread::sleep(Duration::from_millis(400));
+        (listener, took) = come_and_go(listener, CLIENTS)?;
+        thread::sleep(Duration::from_secs(1).saturating_sub(first.elapsed()));
+        if took <= AT_ONCE {
+            break;
+        }
+    }
     expectation.measured.push(format!("the queue was full and empty again after {} ms", took.as_millis()));
     if took > AT_ONCE {
         expectation
             .problems
-            .push(format!("the incident did not happen: the spike took longer than {AT_ONCE:?}"));
+            .push(format!("the incident did not happen: each spike took longer than {AT_ONCE:?}"));
     }
     if let Some(server) = fixture.server {
         let mut expect = |when: &str, page: &str, family: &str, wanted: u64| {

@@ -4,12 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde::Deserialize;
+use netqueue_api::{Diagnosis, Verdict};
 
 use crate::client::Server;
 use crate::counters::Counter;
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::host_setting::{self, HostSetting};
+use crate::observation::ask;
 
 pub(super) const FTRACE: Experiment = Experiment {
     number: "K2",
@@ -21,23 +22,6 @@ pub(super) const FTRACE: Experiment = Experiment {
 
 const SYSCTL: &str = "kernel.ftrace_enabled";
 const SAID_WITHIN: Duration = Duration::from_secs(5);
-
-#[derive(Deserialize)]
-struct Answer {
-    warnings: Vec<String>,
-    data: Diagnosis,
-}
-
-#[derive(Deserialize)]
-struct Diagnosis {
-    verdicts: Vec<Verdict>,
-}
-
-#[derive(Deserialize)]
-struct Verdict {
-    rule: String,
-    summary: String,
-}
 
 fn ftrace(fixture: &Fixture<'_>) -> Result<Expectation> {
     host_setting::allowed(
@@ -76,7 +60,8 @@ fn soon(server: &Server, named: bool) -> Result<bool> {
 
 /// Returns whether both a warning and the verdict name the sysctl.
 fn is_named(server: &Server) -> Result<bool> {
-    let Answer { warnings, data } = serde_json::from_slice(&server.get("/api/v1/diagnosis")?)?;
+    let answer = ask::<Diagnosis>(server, "/api/v1/diagnosis")?;
     let blind = |verdict: &Verdict| verdict.rule == "netqueue_blind" && verdict.summary.contains(SYSCTL);
-    Ok(warnings.iter().any(|warning| warning.contains(SYSCTL)) && data.verdicts.iter().any(blind))
+    Ok(answer.warnings.iter().any(|warning| warning.contains(SYSCTL))
+        && answer.data.verdicts.iter().any(blind))
 }
