@@ -48,8 +48,7 @@ pub(super) struct RunArgs {
     /// else runs
     #[arg(long)]
     host_settings: bool,
-    /// Runs a failed experiment up to twice more after all the others, unless the numbers differed; for busy
-    /// or emulated machines
+    /// Runs failed experiments up to twice more at the end, unless the numbers differed; for busy machines
     #[arg(long)]
     again: bool,
     /// Only provokes and prints the kernel's counts, compares nothing
