@@ -52,6 +52,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("cookie-ack-overflow", Led("accept_queue_stalled", "ghost_connections")),
     ("syn-scan", First("handshakes_reset_by_peers")),
     ("somaxconn", First("accept_queue_stalled")),
+    ("knobs", Any("many incidents of a moment each")),
     ("deferred", Nothing),
     ("concurrency", Any("three listeners of different kinds, and which one is worst is a matter of luck")),
     ("final-ack-overflow-ipv6", First("accept_queue_stalled")),

@@ -62,7 +62,10 @@ impl Observation {
                 let mine = vanished.iter().filter(|old| old.netns == row.netns);
                 new = mine.fold(new, |new, old| new.since(old));
             }
-            (old.is_none() && row.kind != AccountKind::Gone || new.counted_anything()).then_some(new)
+            // A listener that netqueue found before `earlier` is no less there than one that it found since.
+            let listens = row.kind == AccountKind::Listener && row.closed.is_none();
+            let is_new = old.is_none() && row.kind != AccountKind::Gone;
+            (listens || is_new || new.counted_anything()).then_some(new)
         });
         let last = earlier.events.iter().map(|event| event.seq).max();
         let new = |event: &&Event| last.is_none_or(|last| event.seq > last);
@@ -140,19 +143,21 @@ mod tests {
 
     #[test]
     fn only_what_is_new_counts_where_an_inode_is_used_again() {
+        let closed = Listener { closed: Some("2026-01-01T00:00:01Z".to_owned()), ..row("7", 8001, 40) };
         let earlier = Observation {
-            rows: vec![row("7", 8001, 40), row("8", 8001, 8)],
+            rows: vec![closed.clone(), row("8", 8001, 8), row("6", 8003, 0)],
             events: vec![event(5, 8001, "127.0.0.1:1")],
             ..Default::default()
         };
         let now = Observation {
-            rows: vec![row("7", 8001, 40), row("8", 8001, 9), row("9", 8002, 3)],
+            rows: vec![closed, row("8", 8001, 9), row("9", 8002, 3), row("6", 8003, 0)],
             events: vec![event(6, 8002, "127.0.0.1:2"), event(5, 8001, "127.0.0.1:1")],
             ..Default::default()
         };
         let new = now.since(&earlier);
         assert_eq!(new.sum().get(Counter::ListenDrops), 1 + 3);
-        assert_eq!(new.rows.len(), 2, "a listener that is gone is no second listener of its address");
+        let ids: Vec<_> = new.rows.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["8", "9", "6"], "one that is gone is no second listener of its address");
         assert_eq!(new.rows[0].drops.by_cause[0].count, 1);
         assert_eq!(new.events.len(), 1);
     }

@@ -13,6 +13,9 @@ use super::observation::Observation;
 use super::trial::Comparison;
 use super::verdict::Outcome;
 
+/// Beginning of the reason that quotes netqueue's own status.
+pub(super) const STATUS: &str = "netqueue's status: ";
+
 /// The result of one experiment.
 #[derive(Debug, Serialize)]
 pub(super) struct ExperimentReport {
@@ -71,6 +74,18 @@ impl ExperimentReport {
     /// Returns whether netqueue was queried and its counts differ from the kernel's, which nothing excuses.
     pub(super) fn miscounted(&self) -> bool {
         self.netqueue.is_some_and(|netqueue| netqueue != self.kernel)
+    }
+
+    /// Returns the first reasons of its failures, without netqueue's status.
+    fn reasons(&self) -> impl Iterator<Item = String> {
+        /// Reasons of one run; the block of the experiment has all of them.
+        const REASONS: usize = 3;
+        let few = |reasons: &[String], run: &str| {
+            let few = reasons.iter().filter(|reason| !reason.starts_with(STATUS)).take(REASONS);
+            few.map(|reason| format!("lab: failed {}: {run}{reason}", self.name)).collect::<Vec<_>>()
+        };
+        let earlier = self.earlier.as_deref().map(|reasons| few(reasons, "before: ")).unwrap_or_default();
+        earlier.into_iter().chain(few(&self.problems, ""))
     }
 
     /// Marks this as the report of a further run, after `earlier` had failed.
@@ -157,16 +172,9 @@ impl Report {
     }
 
     /// Formats the reasons of each failure once more, for readers who have only the end of the output.
-    fn reasons(&self) -> Vec<String> {
-        /// Reasons of one experiment and run; the block of the experiment has all of them.
-        const REASONS: usize = 3;
+    fn reasons(&self) -> impl Iterator<Item = String> {
         let failed = self.experiments.iter().filter(|report| report.outcome == Outcome::Failed);
-        let lines = failed.flat_map(|report| {
-            let earlier = report.earlier.iter().flatten().take(REASONS).map(|reason| ("before: ", reason));
-            let problems = report.problems.iter().take(REASONS).map(|reason| ("", reason));
-            earlier.chain(problems).map(|(run, reason)| format!("lab: failed {}: {run}{reason}", report.name))
-        });
-        lines.collect()
+        failed.flat_map(ExperimentReport::reasons)
     }
 
     /// Formats the summary line.

@@ -49,7 +49,7 @@ const REFUSED: u64 = 540;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends the SYNs, eight per millisecond, so that no queue below TCP drops any.
-fn flood(listener: &Listener, count: u16) -> Result<FakePeers> {
+pub(super) fn flood(listener: &Listener, count: u16) -> Result<FakePeers> {
     let fake = FakePeers::create()?;
     for n in 0..count {
         fake.send(peer(n), listener.loopback(), Segment::Syn)?;

@@ -22,6 +22,7 @@ mod folded;
 mod ghosts;
 mod incidents;
 mod inventory;
+mod knobs;
 mod load;
 mod many_listeners;
 mod many_namespaces;
@@ -95,6 +96,7 @@ pub(super) const ALL: &[Experiment] = &[
     final_ack::COOKIE_ACK_V6,
     scan::SYN_SCAN,
     somaxconn::SOMAXCONN,
+    knobs::KNOBS,
     concurrency::CONCURRENCY,
     visible::VISIBLE,
     reopen::REOPEN,
