@@ -10,6 +10,9 @@ use netqueue_api::{AccountKind, Envelope, Event, Events, Listener, Listeners, Re
 use super::client::Server;
 use super::counters::Counters;
 
+/// Beginning of the reason that quotes netqueue's own status.
+pub(super) const STATUS: &str = "netqueue's status: ";
+
 /// Maximum number of events to fetch, more than any experiment needs.
 const EVENTS: usize = 1000;
 

@@ -9,12 +9,9 @@ use serde::{Serialize, Serializer};
 
 use super::counters::{self, Counter, Counters};
 use super::expectation::Experiment;
-use super::observation::Observation;
+use super::observation::{self, Observation};
 use super::trial::Comparison;
 use super::verdict::Outcome;
-
-/// Beginning of the reason that quotes netqueue's own status.
-pub(super) const STATUS: &str = "netqueue's status: ";
 
 /// The result of one experiment.
 #[derive(Debug, Serialize)]
@@ -81,7 +78,7 @@ impl ExperimentReport {
         /// Reasons of one run; the block of the experiment has all of them.
         const REASONS: usize = 3;
         let few = |reasons: &[String], run: &str| {
-            let few = reasons.iter().filter(|reason| !reason.starts_with(STATUS)).take(REASONS);
+            let few = reasons.iter().filter(|reason| !reason.starts_with(observation::STATUS)).take(REASONS);
             few.map(|reason| format!("lab: failed {}: {run}{reason}", self.name)).collect::<Vec<_>>()
         };
         let earlier = self.earlier.as_deref().map(|reasons| few(reasons, "before: ")).unwrap_or_default();

@@ -15,7 +15,6 @@ use super::endings::Endings;
 use super::expectation::{Expectation, Fixture, LabSettings, Scenario};
 use super::netns::Netns;
 use super::observation::{self, Observation};
-use super::report;
 
 /// Time limit for a moment in which the kernel counts nothing.
 const STABLE_WITHIN: Duration = Duration::from_secs(30);
@@ -58,7 +57,7 @@ pub(super) fn run(
     if let Some(server) = server
         && !comparison.problems.is_empty()
     {
-        comparison.problems.push(format!("{}{}", report::STATUS, observation::losses(server)?));
+        comparison.problems.push(format!("{}{}", observation::STATUS, observation::losses(server)?));
     }
     Ok(comparison)
 }

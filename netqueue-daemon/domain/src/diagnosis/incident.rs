@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::Verdict;
+use super::{Impact, Verdict};
 
 /// One incident: a verdict that no other one explains, and its consequences, the worst first.
 pub(super) struct Incident {
@@ -56,7 +56,30 @@ pub(super) fn incidents(verdicts: impl Iterator<Item = (usize, Verdict)>) -> Vec
 /// Harmless verdicts come last, and those on what is over come below those on what goes on: whoever is paged
 /// must act on the latter.
 fn worse(one: &Verdict, other: &Verdict) -> Ordering {
-    one.rank().cmp(&other.rank()).then(one.impact.cmp(&other.impact)).then(other.affected.cmp(&one.affected))
+    one.rank()
+        .cmp(&other.rank())
+        .then(class(one.impact).cmp(&class(other.impact)))
+        .then(weight(other).cmp(&weight(one)))
+        .then(one.impact.cmp(&other.impact))
+}
+
+/// Returns the impact, with resets and delays as one: a stray reset must not hide a burst that held up
+/// hundreds.
+const fn class(impact: Impact) -> Impact {
+    match impact {
+        Impact::Reset | Impact::Delayed => Impact::Reset,
+        Impact::NeverServed | Impact::Unseen | Impact::Absorbed => impact,
+    }
+}
+
+/// Returns the number of affected clients, in which a reset counts as many delays.
+const fn weight(verdict: &Verdict) -> u64 {
+    /// A delay costs a client a second or so, a reset an error that somebody sees.
+    const RESET: u64 = 30;
+    match verdict.impact {
+        Impact::Reset => verdict.affected.saturating_mul(RESET),
+        Impact::NeverServed | Impact::Delayed | Impact::Unseen | Impact::Absorbed => verdict.affected,
+    }
 }
 
 /// Adds a consequence to the verdict on its cause: whoever reads only that one learns all of the harm.

@@ -39,8 +39,8 @@ pub(crate) const BLIND: &str = "netqueue_blind";
 
 /// Returns every verdict that the evidence supports, by incident, the worst for clients first.
 ///
-/// Sorts incidents by whether they do harm, whether they go on, their impact, the number of affected clients,
-/// and the order of the rules.
+/// Sorts incidents by whether they do harm, whether they go on, their impact and the number of affected
+/// clients (a reset counts as thirty delays), and the order of the rules.
 #[must_use]
 pub fn evaluate<'a>(evidence: impl IntoIterator<Item = &'a Evidence>) -> Vec<Verdict> {
     let applied = |evidence| {

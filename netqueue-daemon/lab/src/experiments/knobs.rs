@@ -1,5 +1,4 @@
-//! The settings that verdicts propose to change: each is tried with the value that does harm and with the
-//! proposed one.
+//! The settings that verdicts propose to change, each tried with a harmful and the proposed value.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +34,8 @@ struct Knob {
     name: &'static str,
     /// Its values in the two runs, in words.
     values: [&'static str; 2],
-    /// Provokes the incident, with the remedy or without, and returns how many packets or clients it harmed.
+    /// Provokes the incident, with the remedy or without.
+    /// Returns the number of packets or clients that it harmed.
     harm: fn(&Fixture<'_>, bool) -> Result<u64>,
 }
 
@@ -116,8 +116,8 @@ fn somaxconn(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
 }
 
 fn abort_on_overflow(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
-    const PORT: u16 = 8921;
-    fixture.netns.run(move || moved(Counter::OutRsts, || final_ack::raw(Family::V4, PORT, !remedied)))
+    let port = 8921 + u16::from(remedied);
+    fixture.netns.run(move || moved(Counter::OutRsts, || final_ack::raw(Family::V4, port, !remedied)))
 }
 
 fn syncookies_off(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
@@ -170,16 +170,16 @@ fn synack_retries(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
 }
 
 fn migrate_req(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
-    const PORT: u16 = 8922;
+    let port = 8923 + u16::from(remedied);
     fixture.netns.run(move || {
         sysctl::defaults()?;
         if counters::tcp_ext("TCPMigrateReqSuccess").is_err() {
             return Err(Skip::because("this kernel migrates no connections (5.14)"));
         }
         sysctl::ensure("ipv4/tcp_migrate_req", remedied.into())?;
-        let old = Listener::reuseport(PORT, 64)?;
+        let old = Listener::reuseport(port, 64)?;
         let queued = old.fill(4, false)?;
-        let new = Listener::reuseport(PORT, 64)?;
+        let new = Listener::reuseport(port, 64)?;
         moved(Counter::OutRsts, || {
             drop(old);
             Ok((new, queued))
@@ -189,14 +189,15 @@ fn migrate_req(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
 
 /// The server closes connections whose peers do not answer: they are orphans then.
 fn max_orphans(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
-    const PORT: u16 = 8923;
+    // Orphans of the first run keep its port.
+    let port = 8925 + u16::from(remedied);
     host_setting::allowed(
         fixture.settings,
         "it sets net.ipv4.tcp_max_orphans of the whole machine to 0 for a moment",
     )?;
-    let mut side = fixture.netns.run(|| {
+    let mut side = fixture.netns.run(move || {
         sysctl::defaults()?;
-        Established::with(Family::V4, PORT, 4)
+        Established::with(Family::V4, port, 4)
     })?;
     // The first orphan, while that is possible: newer kernels use a count that is up to 0.1 s old.
     drop(side.accepted.pop());

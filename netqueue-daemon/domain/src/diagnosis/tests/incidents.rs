@@ -304,6 +304,17 @@ fn clients_that_were_reset_more_than_once_count_once() {
 }
 
 #[test]
+fn a_stray_reset_does_not_hide_a_burst_that_delayed_hundreds() {
+    // 371 clients were delayed; a reset counts as thirty delays.
+    for (reset, expected) in [(1, "accept_queue_burst"), (12, "accept_queue_burst"), (13, "unread_data")] {
+        let stray = Evidence { subject: endpoint(), ..charged(resets(ResetCause::CloseUnreadData, reset)) };
+        let verdicts = evaluate([&stray, &burst()]);
+        assert_eq!(verdicts[0].rule, expected, "{reset}");
+        assert_eq!(verdicts[0].ongoing, verdicts[1].ongoing);
+    }
+}
+
+#[test]
 fn a_scan_of_handshakes_hurts_nobody() {
     let verdict = first(&charged(kernel(&[(KernelCounter::EmbryonicRsts, 4)])));
     assert_eq!((verdict.rule, verdict.impact), ("handshakes_reset_by_peers", Impact::Absorbed));
