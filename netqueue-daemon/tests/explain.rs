@@ -184,6 +184,12 @@ fn the_command_of_an_alert_finds_the_culprit_and_silence_is_no_all_clear() {
     assert!(code == Some(1) && text.contains("8080"), "{text}");
     let (code, _) = netqueue(&replay, &["listeners", "netns:shop-3", "--trouble"]);
     assert_eq!(code, Some(0), "all is well there");
+    let (code, of_port) = netqueue(&replay, &["events", "8080"]);
+    assert_eq!(code, Some(0), "{of_port}");
+    let (_, by_filter) = netqueue(&replay, &["events", "--port", "8080"]);
+    assert_eq!(of_port, by_filter, "a port is named as in every other command");
+    let (code, _) = netqueue(&replay, &["events", "8080", "--listener", "nginx"]);
+    assert_eq!(code, Some(2), "one name, not two");
     let (code, text) = netqueue(&replay, &["events", "--listener", "netns:shop-38"]);
     assert!(code == Some(0) && text.starts_with("no such event\n"), "{text}");
 }

@@ -34,6 +34,10 @@ pub struct EventsArgs {
 /// Filter of events; the API takes the same parameters.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EventFilter {
+    /// Only of this listener, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID
+    /// (id:7), process (nginx), unit (nginx.service), container:ID, pod:UID or netns:NAME
+    #[arg(value_name = "LISTENER", conflicts_with = "listener")]
+    only: Option<Selector>,
     /// After this time: RFC 3339 or unix seconds
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -70,14 +74,19 @@ impl EventFilter {
     /// # Errors
     /// The daemon gives no usable answer; or, as the inner error in words, no account or several have the name.
     pub async fn resolved(&self, client: &Client) -> Result<Result<Self, String>, ClientError> {
-        let Some(name) = &self.listener else { return Ok(Ok(self.clone())) };
-        let id = name.strip_prefix("id:").unwrap_or(name);
-        if id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(Ok(self.clone()));
-        }
-        let selector: Selector = match name.parse() {
-            Ok(selector) => selector,
-            Err(expected) => return Ok(Err(format!("--listener is {name:?}: {expected}"))),
+        let selector = match (&self.only, &self.listener) {
+            (None, None) => return Ok(Ok(self.clone())),
+            (Some(only), _) => only.clone(),
+            (None, Some(name)) => {
+                let id = name.strip_prefix("id:").unwrap_or(name);
+                if id.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Ok(Ok(self.clone()));
+                }
+                match name.parse() {
+                    Ok(selector) => selector,
+                    Err(expected) => return Ok(Err(format!("--listener is {name:?}: {expected}"))),
+                }
+            }
         };
         let answer = client.get::<Listeners>(&Query::new("/api/v1/listeners")).await?;
         Ok(self.among(&selector, &answer.envelope.data.listeners))
