@@ -34,8 +34,8 @@ pub struct EventsArgs {
 /// Filter of events; the API takes the same parameters.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EventFilter {
-    /// Only of this listener, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID
-    /// (id:7), process (nginx), unit (nginx.service), container:ID, pod:UID or netns:NAME
+    /// Only of this, named as in `netqueue explain`: a port (80), address and port (0.0.0.0:80), ID (id:7),
+    /// process (nginx), unit (nginx.service), container:ID, pod:UID or netns:NAME
     #[arg(value_name = "LISTENER", conflicts_with = "listener")]
     only: Option<Selector>,
     /// After this time: RFC 3339 or unix seconds

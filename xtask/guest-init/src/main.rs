@@ -42,6 +42,7 @@ fn perform() -> Result<()> {
     let kernel = nix::sys::utsname::uname().context("the kernel does not say its name")?;
     say(format_args!("Linux {}", kernel.release().to_string_lossy()));
     system::mount_all()?;
+    system::use_a_quota();
     system::lift_memlock()?;
     system::load_modules()?;
     network::loopback()?;

@@ -40,6 +40,21 @@ pub(crate) fn mount_all() -> Result<()> {
     Ok(())
 }
 
+/// Gives an empty cgroup a CPU quota, so that the kernel patches the scheduler's code now.
+/// It would do so when the first quota is set, perhaps under load, which an emulator of several CPUs may not
+/// survive (kernel/sched/fair.c `__cfs_bandwidth_used`).
+pub(crate) fn use_a_quota() {
+    const ROOT: &str = "/sys/fs/cgroup";
+    let quota = || {
+        fs::write(format!("{ROOT}/cgroup.subtree_control"), "+cpu")?;
+        fs::create_dir(format!("{ROOT}/quota"))?;
+        fs::write(format!("{ROOT}/quota/cpu.max"), "50000 100000")
+    };
+    if let Err(error) = quota() {
+        say(format_args!("no CPU quota: {error}"));
+    }
+}
+
 /// Loads the packed modules in the order of their file names.
 pub(crate) fn load_modules() -> Result<()> {
     let entries = fs::read_dir("/modules").context("/modules cannot be read")?;
