@@ -16,6 +16,13 @@ use super::{
 };
 use crate::client::{Client, ClientError, Query};
 
+/// The end of the help: examples.
+pub const HELP: &str = "\
+Examples:
+  netqueue events 8080                      the newest drops and resets at one port
+  netqueue events nginx --kind reset -n 100
+  netqueue events --peer 10.0.0.9 --follow  those of one client, as they happen";
+
 /// The arguments of `netqueue events`.
 #[derive(Clone, Debug, Args)]
 pub struct EventsArgs {

@@ -21,6 +21,23 @@ use super::{
 };
 use crate::client::Query;
 
+/// The end of the help: examples, and the words for impact and confidence.
+pub const HELP: &str = "\
+Examples:
+  netqueue explain            what is the matter on this host
+  netqueue explain 8080       the listeners at one port
+  netqueue explain nginx --server http://10.0.0.7:10124
+
+Impact on clients, the worst first:
+  never served  they hang or time out
+  reset         they see \"connection reset by peer\" or \"connection refused\"
+  delayed       they are served a second or more too late
+  unseen        netqueue may not see everything
+  absorbed      no client noticed
+What is over stands below what goes on.
+
+Confidence: high if every number that the verdict needs was measured; medium or low if some were not, or if it is early. `netqueue explain --json` names what was missing.";
+
 /// The arguments of `netqueue explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {

@@ -18,6 +18,12 @@ use super::{
 };
 use crate::client::Query;
 
+/// The end of the help: examples.
+pub const HELP: &str = "\
+Examples:
+  netqueue listeners --trouble        those that have dropped or reset something
+  netqueue listeners nginx.service    those of one unit, with their queues";
+
 /// The arguments of `netqueue listeners`.
 #[derive(Clone, Debug, Args)]
 pub struct ListenersArgs {

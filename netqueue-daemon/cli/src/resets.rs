@@ -18,6 +18,13 @@ use super::{
 };
 use crate::client::{Answer, Query};
 
+/// The end of the help: examples.
+pub const HELP: &str = "\
+Examples:
+  netqueue resets             who sent resets, and why
+  netqueue resets 8080        those from one port
+  netqueue resets --cause after_close";
+
 /// The arguments of `netqueue resets`.
 #[derive(Clone, Debug, Args)]
 pub struct ResetsArgs {

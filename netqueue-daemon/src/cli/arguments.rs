@@ -3,14 +3,19 @@
 use clap::{Parser, Subcommand};
 
 use netqueue_cli::{
-    events::EventsArgs, exit, explain::ExplainArgs, listeners::ListenersArgs, resets::ResetsArgs,
-    status::StatusArgs, tui::TopArgs,
+    events::{self, EventsArgs},
+    exit,
+    explain::{self, ExplainArgs},
+    listeners::{self, ListenersArgs},
+    resets::{self, ResetsArgs},
+    status::StatusArgs,
+    tui::TopArgs,
 };
 
 use super::{
     doctor::DoctorArgs,
     documents::{CompletionsArgs, ManArgs},
-    record::RecordArgs,
+    record::{self, RecordArgs},
     replay::ReplayArgs,
 };
 #[cfg(feature = "lab")]
@@ -35,16 +40,21 @@ pub enum Command {
     /// Watches a daemon in the terminal: listeners, queues, causes, events
     Top(TopArgs),
     /// Shows every listener: queues, drops, resets, owner
+    #[command(after_help = listeners::HELP)]
     Listeners(ListenersArgs),
     /// Shows single drops and resets
+    #[command(after_help = events::HELP)]
     Events(EventsArgs),
     /// Shows who sent resets, and why
+    #[command(after_help = resets::HELP)]
     Resets(ResetsArgs),
-    /// Explains in words what happened to one listener
+    /// Explains in words what is the matter, on the host or with one listener, the worst for clients first
+    #[command(after_help = explain::HELP)]
     Explain(ExplainArgs),
     /// Shows how well netqueue sees, and whether its sums equal the kernel's
     Status(StatusArgs),
     /// Writes down everything a running daemon observes, to be replayed elsewhere
+    #[command(after_help = record::HELP)]
     Record(RecordArgs),
     /// Runs the whole daemon on a recording: needs no privileges and touches no kernel
     Replay(Box<ReplayArgs>),
@@ -91,6 +101,8 @@ mod tests {
         assert!(page("netqueue.1").contains("Exit codes: 0 answered"));
         for command in Arguments::command().get_subcommands().filter(|command| command.get_name() != "help") {
             let page = page(&format!("netqueue-{}.1", command.get_name()));
+            let asks = ["events", "explain", "listeners", "record", "resets"].contains(&command.get_name());
+            assert_eq!(page.contains("Examples:"), asks, "{page}");
             for flag in command.get_arguments().filter_map(|arg| arg.get_long()) {
                 assert!(page.replace("\\-", "-").contains(&format!("--{flag}")), "{flag}: {page}");
             }

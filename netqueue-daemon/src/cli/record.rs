@@ -25,6 +25,13 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Time without data after which the daemon is gone: it sends its health every second.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// End of the help: examples.
+pub const HELP: &str = "\
+Examples:
+  netqueue record incident.nqr --for 60
+  netqueue record incident.nqr --server http://10.0.0.7:10124
+  netqueue replay incident.nqr --speed 10    then ask 127.0.0.1:10124 as if it were that host";
+
 /// Arguments of `netqueue record`.
 #[derive(Clone, Debug, Args)]
 pub struct RecordArgs {

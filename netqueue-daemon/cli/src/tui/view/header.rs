@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use netqueue_api::Listener;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -87,9 +88,22 @@ fn rates(model: &Model, look: Look, now: Instant) -> Line<'static> {
         resets += model.history.reset_rate(&listener.id);
     }
     let ghosts: u64 = seen.listeners.iter().map(|listener| listener.ghosts.live).sum();
-    let mut spans = match dropping {
-        0 => vec![Span::styled(look.sign("✓ ", "").to_owned() + "nothing is being dropped", look.good())],
-        number => vec![Span::styled(
+    // With a limit of n the queue takes n + 1 connections; the next client is turned away.
+    let full = |listener: &&Listener| listener.accept_queue.is_some_and(|queue| queue.length > queue.limit);
+    let full = seen.listeners.iter().filter(full).count() as u64;
+    let mut spans = match (dropping, full) {
+        (0, 0) => {
+            vec![Span::styled(look.sign("✓ ", "").to_owned() + "nothing is being dropped", look.good())]
+        }
+        (0, full) => vec![Span::styled(
+            format!(
+                "{}{} full, no drop just now",
+                look.sign("● ", "! "),
+                format::plural(full, "accept queue")
+            ),
+            look.warn(),
+        )],
+        (number, _) => vec![Span::styled(
             format!(
                 "{}{} listener{} dropping, {}/s",
                 look.sign("● ", "! "),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
+use netqueue_api::Queue;
 use ratatui::{
     Terminal,
     backend::TestBackend,
@@ -176,6 +177,22 @@ fn what_does_not_add_up_is_said_in_the_last_line() {
     model.hear(News::Look(now + Duration::from_secs(1), Ok(Box::new(bad))));
     let text = screen(&model, (80, 24), now, LOOK);
     assert!(text.contains("NOT EXACT: residual 3  1,200 lost"), "{text}");
+}
+
+#[test]
+fn a_full_queue_is_no_all_clear_while_nobody_is_dropped() {
+    let begin = Instant::now();
+    let said = |queue: u32| {
+        let mut model = Model::new("http://127.0.0.1:10124".into(), Sort::Drops);
+        for second in 0..3 {
+            let mut look = look(0);
+            look.listeners[0].accept_queue = Some(Queue { length: queue, limit: 8 });
+            model.hear(News::Look(begin + Duration::from_secs(second), Ok(Box::new(look))));
+        }
+        screen(&model, (80, 24), begin + Duration::from_secs(2), LOOK)
+    };
+    assert!(said(9).contains("one accept queue full, no drop just now"), "{}", said(9));
+    assert!(said(8).contains("nothing is being dropped"), "{}", said(8));
 }
 
 #[test]
