@@ -36,7 +36,7 @@ Impact on clients, the worst first:
   absorbed      no client noticed
 What is over stands below what goes on.
 
-Confidence: high if every number that the verdict needs was measured; medium or low if some were not, or if it is early. `netqueue explain --json` names what was missing.";
+Confidence: how far the evidence decides the verdict. It is lower where numbers were not measured, and early on.";
 
 /// The arguments of `netqueue explain`.
 #[derive(Clone, Debug, Args)]
