@@ -126,6 +126,15 @@ pub struct Queue {
     pub limit: u32,
 }
 
+impl Queue {
+    /// Returns whether an accept queue takes no more connections.
+    /// With a limit of n it takes n + 1 (include/net/sock.h `sk_acceptq_is_full`).
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.length > self.limit
+    }
+}
+
 /// SYNs and ACKs dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drops {

@@ -162,9 +162,10 @@ fn table(rows: &[&Listener], now: &str) -> Table {
 
 /// Formats an accept queue as bar and numbers, `▰▰▱▱▱▱▱▱ 33/128`, in red if it is full.
 fn queue(queue: Option<Queue>) -> Cell {
-    let Some(Queue { length, limit }) = queue else { return Cell::styled("-", style::DIM) };
+    let Some(queue) = queue else { return Cell::styled("-", style::DIM) };
+    let Queue { length, limit } = queue;
     let colour = match length {
-        length if length > limit => style::BAD,
+        _ if queue.is_full() => style::BAD,
         length if length > limit / 2 => style::WARN,
         0 => Style::new(),
         _ => style::GOOD,

@@ -226,9 +226,10 @@ fn handshakes(listener: &Listener) -> Vec<String> {
 
 fn queues(listener: &Listener) -> Vec<(Tone, String)> {
     let mut said = Vec::new();
-    if let Some(Queue { length, limit }) = listener.accept_queue {
+    if let Some(queue) = listener.accept_queue {
+        let Queue { length, limit } = queue;
         let holds = limit.saturating_add(1);
-        let tone = if length > limit { Tone::Bad } else { Tone::Plain };
+        let tone = if queue.is_full() { Tone::Bad } else { Tone::Plain };
         said.push((
             tone,
             format!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use netqueue_api::Envelope;
-use netqueue_cli::client::{Access, Client, ClientError, Query, Server as Address};
+use netqueue_cli::client::{Access, Client, Query, Server as Address};
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,14 +31,13 @@ impl Server {
     }
 
     /// Fetches the body of an answer, whatever its format; any status but 200 is an error.
-    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {
-        self.runtime.block_on(self.client.body_of(&Query::new(path))).map(|body| body.to_vec())
+    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>> {
+        Ok(self.runtime.block_on(self.client.body_of(&Query::new(path)))?.to_vec())
     }
 
     /// Fetches and parses an answer of the API.
-    pub(super) fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Envelope<T>, ClientError> {
-        let answer = self.runtime.block_on(self.client.get(&Query::new(path)));
-        answer.map(|answer| answer.envelope)
+    pub(super) fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Envelope<T>> {
+        Ok(self.runtime.block_on(self.client.get(&Query::new(path)))?.envelope)
     }
 }
 

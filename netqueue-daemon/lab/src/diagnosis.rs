@@ -6,7 +6,6 @@ use anyhow::Result;
 use netqueue_api::{Diagnosis, Verdict};
 
 use super::client::Server;
-use super::observation::ask;
 
 /// The expected diagnosis of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +149,7 @@ pub(super) fn at_port(server: &Server, netns: u64, port: u16, since: SystemTime)
 fn asked(server: &Server, place: &str, since: SystemTime) -> Result<Vec<Verdict>> {
     let since = since.duration_since(SystemTime::UNIX_EPOCH)?;
     let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
-    let answer = ask::<Diagnosis>(server, &format!("/api/v1/diagnosis?{place}&since={seconds}.{nanos:09}"))?;
+    let answer = server.ask::<Diagnosis>(&format!("/api/v1/diagnosis?{place}&since={seconds}.{nanos:09}"))?;
     Ok(answer.data.verdicts.into_iter().filter(|verdict| verdict.rule != "netqueue_blind").collect())
 }
 
@@ -159,7 +158,7 @@ pub(super) fn beside(server: &Server, netns: u64, since: SystemTime) -> Result<V
     let since = since.duration_since(SystemTime::UNIX_EPOCH)?;
     let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
     let path = format!("/api/v1/diagnosis?netns={netns}&since={seconds}.{nanos:09}");
-    let answer = ask::<Diagnosis>(server, &path)?;
+    let answer = server.ask::<Diagnosis>(&path)?;
     Ok(answer.data.beside.into_iter().map(|one| one.sentence).collect())
 }
 

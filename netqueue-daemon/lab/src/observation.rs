@@ -10,9 +10,6 @@ use netqueue_api::{AccountKind, Envelope, Event, Events, Listener, Listeners, Re
 use super::client::Server;
 use super::counters::Counters;
 
-/// Beginning of the reason that quotes netqueue's own status.
-pub(super) const STATUS: &str = "netqueue's status: ";
-
 /// Maximum number of events to fetch, more than any experiment needs.
 const EVENTS: usize = 1000;
 
@@ -45,8 +42,8 @@ impl Observation {
     }
 
     fn named(server: &Server, netns: &str, reconciliation: Option<Reconciliation>) -> Result<Self> {
-        let listeners: Envelope<Listeners> = ask(server, &format!("/api/v1/listeners?netns={netns}"))?;
-        let events: Envelope<Events> = ask(server, &format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
+        let listeners: Envelope<Listeners> = server.ask(&format!("/api/v1/listeners?netns={netns}"))?;
+        let events: Envelope<Events> = server.ask(&format!("/api/v1/events?netns={netns}&limit={EVENTS}"))?;
         let warnings = listeners.warnings.clone();
         Ok(Self { rows: listeners.data.listeners, events: events.data.events, reconciliation, warnings })
     }
@@ -88,31 +85,31 @@ impl Observation {
 
 /// Fetches the reconciliation of every namespace.
 pub(super) fn reconciliation(server: &Server) -> Result<Vec<Reconciliation>> {
-    ask::<Status>(server, "/api/v1/status").map(|answer| answer.data.reconciliation)
+    server.ask::<Status>("/api/v1/status").map(|answer| answer.data.reconciliation)
 }
 
 /// Fetches the namespaces of living and past listeners, by inode number and generation.
 pub(super) fn namespaces_of_listeners(server: &Server) -> Result<HashSet<(u64, u64)>> {
-    let rows = ask::<Listeners>(server, "/api/v1/listeners")?.data.listeners;
+    let rows = server.ask::<Listeners>("/api/v1/listeners")?.data.listeners;
     Ok(rows.iter().map(|row| (row.netns_inode.into(), row.netns_generation.into())).collect())
 }
 
 /// Fetches the rows of one namespace.
 pub(super) fn rows(server: &Server, netns: u64) -> Result<Vec<Listener>> {
     let path = format!("/api/v1/listeners?netns={netns}");
-    ask::<Listeners>(server, &path).map(|answer| answer.data.listeners)
+    server.ask::<Listeners>(&path).map(|answer| answer.data.listeners)
 }
 
 /// Returns whether netqueue has an event of a drop at this port.
 pub(super) fn any_drop(server: &Server, netns: u64, port: u16) -> Result<bool> {
     let path = format!("/api/v1/events?netns={netns}&port={port}&kind=drop&limit=1");
-    let events: Envelope<Events> = ask(server, &path)?;
+    let events: Envelope<Events> = server.ask(&path)?;
     Ok(!events.data.events.is_empty())
 }
 
 /// Verifies that netqueue answers at the address.
 pub(super) fn greet(server: &Server) -> Result<()> {
-    ask::<serde_json::Value>(server, "/api/v1/status").map(drop).with_context(|| {
+    server.ask::<serde_json::Value>("/api/v1/status").map(drop).with_context(|| {
         format!(
             "no netqueue daemon answers at {}: start it, name its address with --server, or see only what the kernel counts \
              with --no-daemon",
@@ -123,19 +120,14 @@ pub(super) fn greet(server: &Server) -> Result<()> {
 
 /// Fetches the daemon's report of its own losses, for the report of a failure.
 pub(super) fn losses(server: &Server) -> Result<String> {
-    let status: Envelope<serde_json::Value> = ask(server, "/api/v1/status")?;
+    let status: Envelope<serde_json::Value> = server.ask("/api/v1/status")?;
     let parts = ["mode", "events", "reconciliation"].map(|key| format!("{key} {}", status.data[key]));
     Ok(parts.join(", "))
 }
 
 /// Fetches the fields of the daemon's status that `T` names.
 pub(super) fn status<T: DeserializeOwned>(server: &Server) -> Result<T> {
-    ask(server, "/api/v1/status").map(|answer| answer.data)
-}
-
-/// Fetches and parses the answer at `path`.
-pub(super) fn ask<T: DeserializeOwned>(server: &Server, path: &str) -> Result<Envelope<T>> {
-    Ok(server.ask(path)?)
+    server.ask("/api/v1/status").map(|answer| answer.data)
 }
 
 #[cfg(test)]

@@ -90,8 +90,7 @@ impl OwnDaemon {
                 bail!("a daemon with {settings:?} ended at once: {status}");
             }
             if Instant::now() > deadline {
-                return Err(anyhow::Error::new(error)
-                    .context(format!("a daemon with {settings:?} did not become ready")));
+                return Err(error.context(format!("a daemon with {settings:?} did not become ready")));
             }
             thread::sleep(Duration::from_millis(50));
         }

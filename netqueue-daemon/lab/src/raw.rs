@@ -98,6 +98,11 @@ impl FakePeers {
         self.send_packet(&ip_packet(from, to, segment), to)
     }
 
+    /// Sends the final ACK of a handshake.
+    pub(super) fn send_final_ack(&self, answer: &SynAck) -> Result<()> {
+        self.send(answer.to, answer.from, Segment::Ack { ack: answer.sequence.wrapping_add(1) })
+    }
+
     /// Sends the ICMP error that a SYN-ACK cannot be delivered.
     pub(super) fn send_unreachable(&self, about: &SynAck) -> Result<()> {
         self.send_packet(&unreachable(about), about.from)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::mem;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::counters::{self, Counter, Counters};
 use super::expectation::Experiment;
-use super::observation::{self, Observation};
+use super::observation::Observation;
 use super::trial::Comparison;
 use super::verdict::Outcome;
 
@@ -25,6 +26,8 @@ pub(super) struct ExperimentReport {
     pub problems: Vec<String>,
     /// The reasons of earlier failures, if the experiment was run again.
     earlier: Option<Vec<String>>,
+    /// netqueue's own status after a failure.
+    status: Option<String>,
     /// The inode number of the namespace it ran in.
     netns: u64,
     #[serde(serialize_with = "by_name")]
@@ -58,6 +61,7 @@ impl ExperimentReport {
             outcome: Outcome::Failed,
             problems: Vec::new(),
             earlier: None,
+            status: None,
             netns: 0,
             kernel: Counters::default(),
             netqueue: None,
@@ -73,27 +77,24 @@ impl ExperimentReport {
         self.netqueue.is_some_and(|netqueue| netqueue != self.kernel)
     }
 
-    /// Returns the first reasons of its failures, without netqueue's status.
+    /// Formats the first reasons of its failures.
     fn reasons(&self) -> impl Iterator<Item = String> {
         /// Reasons of one run; the block of the experiment has all of them.
         const REASONS: usize = 3;
-        let few = |reasons: &[String], run: &str| {
-            let few = reasons.iter().filter(|reason| !reason.starts_with(observation::STATUS)).take(REASONS);
-            few.map(|reason| format!("lab: failed {}: {run}{reason}", self.name)).collect::<Vec<_>>()
-        };
-        let earlier = self.earlier.as_deref().map(|reasons| few(reasons, "before: ")).unwrap_or_default();
-        earlier.into_iter().chain(few(&self.problems, ""))
+        let earlier = self.earlier.iter().flatten().take(REASONS).map(|reason| ("before: ", reason));
+        let problems = self.problems.iter().take(REASONS).map(|reason| ("", reason));
+        earlier.chain(problems).map(|(run, reason)| format!("lab: failed {}: {run}{reason}", self.name))
     }
 
-    /// Marks this as the report of a further run, after `earlier` had failed.
-    pub(super) fn after(self, earlier: Self) -> Self {
-        let reasons = earlier.earlier.into_iter().flatten().chain(earlier.problems).collect();
-        Self { earlier: Some(reasons), ..self }
+    /// Replaces the report of a run that failed by that of a further run.
+    pub(super) fn run_again(&mut self, next: Self) {
+        let failed = mem::replace(self, next);
+        self.earlier = Some(failed.earlier.into_iter().flatten().chain(failed.problems).collect());
     }
 
     /// Fills in the result of an experiment whose incident was provoked.
     pub(super) fn compared(&mut self, comparison: Comparison) {
-        let Comparison { netns, kernel, netqueue, measured, problems } = comparison;
+        let Comparison { netns, kernel, netqueue, measured, problems, status } = comparison;
         self.outcome = match (problems.is_empty(), &netqueue) {
             (false, _) => Outcome::Failed,
             (true, Some(_)) => Outcome::Passed,
@@ -103,6 +104,7 @@ impl ExperimentReport {
         self.kernel = kernel;
         self.measured = measured;
         self.problems = problems;
+        self.status = status;
         if let Some(seen) = netqueue {
             self.netqueue = Some(seen.sum());
             self.events = seen.events.len();
@@ -225,6 +227,9 @@ pub(super) fn print(report: &ExperimentReport) -> Result<()> {
     }
     for problem in &report.problems {
         writeln!(out, "     {}: {problem}", report.outcome.word())?;
+    }
+    if let Some(status) = &report.status {
+        writeln!(out, "     {}: netqueue's status: {status}", report.outcome.word())?;
     }
     writeln!(out)?;
     out.flush()?;

@@ -1,6 +1,5 @@
 //! `netqueue lab run`: runs the chosen experiments one after the other.
 
-use std::mem;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -94,9 +93,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     for _ in 0..if args.again { AGAIN } else { 0 } {
         for (experiment, report) in &mut reports {
             if report.outcome == Outcome::Failed && !report.miscounted() {
-                let next = run_one(experiment, settings, server);
-                let first = mem::replace(report, ExperimentReport::of(experiment));
-                *report = next.after(first);
+                report.run_again(run_one(experiment, settings, server));
                 if !args.json {
                     report::print(report)?;
                 }

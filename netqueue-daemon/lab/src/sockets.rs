@@ -140,6 +140,15 @@ impl Listener {
         }
     }
 
+    /// Accepts every connection that waits.
+    pub(super) fn accept_all(&self) -> Result<Vec<Socket>> {
+        let mut accepted = Vec::new();
+        while let Some(connection) = self.try_accept()? {
+            accepted.push(connection);
+        }
+        Ok(accepted)
+    }
+
     /// Accepts the one connection that is on its way.
     pub(super) fn accept(&self) -> Result<Socket> {
         self.wait_for_queue(1)?;

@@ -32,6 +32,8 @@ pub(super) struct Comparison {
     /// Measurements for the report.
     pub measured: Vec<String>,
     pub problems: Vec<String>,
+    /// netqueue's own status, if there are problems.
+    pub status: Option<String>,
 }
 
 /// Provokes and compares; the namespaces are gone afterwards.
@@ -57,7 +59,7 @@ pub(super) fn run(
     if let Some(server) = server
         && !comparison.problems.is_empty()
     {
-        comparison.problems.push(format!("{}{}", observation::STATUS, observation::losses(server)?));
+        comparison.status = Some(observation::losses(server)?);
     }
     Ok(comparison)
 }
@@ -96,7 +98,7 @@ impl<'a> Place<'a> {
             let kernel = self.kernel()?;
             let mut problems = expectation.problems.clone();
             problems.extend(check::incident(expectation, &kernel));
-            return Ok(Comparison { netns, kernel, netqueue: None, measured, problems });
+            return Ok(Comparison { netns, kernel, measured, problems, ..Comparison::default() });
         };
         let start = Instant::now();
         let mut disagree_since = None;
@@ -129,7 +131,7 @@ impl<'a> Place<'a> {
             )
         };
         measured.extend(first_verdict);
-        Ok(Comparison { netns, kernel, netqueue: Some(seen), measured, problems })
+        Ok(Comparison { netns, kernel, netqueue: Some(seen), measured, problems, status: None })
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) fn mount_all() -> Result<()> {
 }
 
 /// Gives an empty cgroup a CPU quota, so that the kernel patches the scheduler's code now.
-/// It would do so when the first quota is set, perhaps under load, which an emulator of several CPUs may not
-/// survive (kernel/sched/fair.c `__cfs_bandwidth_used`).
+/// The first quota makes the kernel do that (kernel/sched/fair.c `__cfs_bandwidth_used`); an emulator of
+/// several CPUs may not survive it under load.
 pub(crate) fn use_a_quota() {
     const ROOT: &str = "/sys/fs/cgroup";
     let quota = || {

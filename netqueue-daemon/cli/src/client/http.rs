@@ -62,7 +62,6 @@ impl Client {
     /// # Errors
     /// Fails if there is no daemon, if it refuses, or if its version's answers do not fit this one.
     pub async fn get<T: DeserializeOwned>(&self, query: &Query) -> Result<Answer<T>, ClientError> {
-        let path = query.path_and_query();
         let raw: Value = serde_json::from_slice(&self.body_of(query).await?)
             .map_err(|error| self.foreign(&format!("no JSON: {error}")))?;
         if raw.get("status").and_then(Value::as_str) != Some("success") {
@@ -70,7 +69,7 @@ impl Client {
         }
         match serde_json::from_value::<Envelope<T>>(raw.clone()) {
             Ok(envelope) => Ok(Answer { envelope, raw }),
-            Err(error) => Err(self.misunderstood(format!("{path}: {error}")).await),
+            Err(error) => Err(self.misunderstood(format!("{}: {error}", query.path_and_query())).await),
         }
     }
 

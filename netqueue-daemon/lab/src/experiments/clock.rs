@@ -14,7 +14,6 @@ use crate::counters::{self, Counter};
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::host_setting::{self, ClockSetBack};
 use crate::metrics;
-use crate::observation::ask;
 use crate::own_daemon::OwnDaemon;
 use crate::sockets::{Listener, PATIENCE, connect_nonblocking};
 use crate::sysctl;
@@ -100,7 +99,7 @@ fn spike(server: &Server, fixture: &Fixture<'_>) -> Result<bool> {
     let of_burst = |spike: &Spike| {
         u64::from(spike.netns_inode) == fixture.netns.inode() && spike.port == Some(BURST_PORT)
     };
-    Ok(ask::<Spikes>(server, "/api/v1/spikes")?.data.spikes.iter().any(of_burst))
+    Ok(server.ask::<Spikes>("/api/v1/spikes")?.data.spikes.iter().any(of_burst))
 }
 
 /// Returns whether the closed listener has been folded, which takes two scrapes after its retention.
@@ -108,12 +107,12 @@ fn folded(own: &OwnDaemon, fixture: &Fixture<'_>) -> Result<bool> {
     metrics::series(own.server())?;
     let kept =
         |row: &Row| u64::from(row.netns_inode) == fixture.netns.inode() && row.port == Some(CLOSED_PORT);
-    Ok(!ask::<Listeners>(own.server(), "/api/v1/listeners")?.data.listeners.iter().any(kept))
+    Ok(!own.server().ask::<Listeners>("/api/v1/listeners")?.data.listeners.iter().any(kept))
 }
 
 fn events(own: &OwnDaemon, fixture: &Fixture<'_>, and: &str) -> Result<Vec<(Duration, Option<u16>)>> {
     let path = format!("/api/v1/events?order=asc&limit=1000&netns={}{and}", fixture.netns.inode());
-    let Events { events, .. } = ask(own.server(), &path)?.data;
+    let Events { events, .. } = own.server().ask(&path)?.data;
     let read = |event: Event| Ok((Duration::from_nanos(event.time_ns.parse()?), event.port));
     events.into_iter().map(read).collect()
 }

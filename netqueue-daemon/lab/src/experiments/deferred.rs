@@ -31,10 +31,7 @@ fn deferred(_: &LabSettings) -> Result<Expectation> {
     clients.iter().try_for_each(send_byte)?;
     listener.wait_for_queue(CLIENTS as u32)?;
     // Connections left in the queue would be an incident of their own.
-    let mut accepted = Vec::new();
-    while let Some(connection) = listener.try_accept()? {
-        accepted.push(connection);
-    }
+    let accepted = listener.accept_all()?;
     Ok(Expectation {
         kernel: vec![
             (Counter::ListenDrops, Amount::Exactly(0)),

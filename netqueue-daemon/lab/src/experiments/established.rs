@@ -26,8 +26,7 @@ impl Established {
         let answers = fake.syn_acks(count.into(), PATIENCE)?;
         let mut accepted = Vec::new();
         for answer in &answers {
-            let ack = Segment::Ack { ack: answer.sequence.wrapping_add(1) };
-            fake.send(answer.to, answer.from, ack)?;
+            fake.send_final_ack(answer)?;
             accepted.push(listener.accept()?);
         }
         Ok(Self { fake, answers, accepted, _listener: listener })

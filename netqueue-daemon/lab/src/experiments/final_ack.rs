@@ -14,7 +14,7 @@ use crate::expectation::{
     Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
     Share, cause, stage,
 };
-use crate::packet::{Segment, SynAck};
+use crate::packet::SynAck;
 use crate::raw::FakePeers;
 use crate::sockets::{
     Family, Listener, PATIENCE, connect_nonblocking, local_addresses, send_byte, wait_connected,
@@ -119,10 +119,7 @@ fn finish(
     fitting: usize,
     full: u32,
 ) -> Result<Vec<SocketAddr>> {
-    let send_ack = |answer: &SynAck| {
-        let ack = answer.sequence.wrapping_add(1);
-        fake.send(answer.to, answer.from, Segment::Ack { ack })
-    };
+    let send_ack = |answer: &SynAck| fake.send_final_ack(answer);
     let (fitting, late) = answers.split_at(fitting);
     fitting.iter().try_for_each(send_ack)?;
     listener.wait_for_queue(full)?;

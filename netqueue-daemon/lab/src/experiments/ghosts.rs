@@ -175,11 +175,10 @@ impl Crowd {
     }
 
     fn accept_all(&mut self) -> Result<usize> {
-        let before = self.accepted.len();
-        while let Some(connection) = self.listener.try_accept()? {
-            self.accepted.push(connection);
-        }
-        Ok(self.accepted.len() - before)
+        let more = self.listener.accept_all()?;
+        let count = more.len();
+        self.accepted.extend(more);
+        Ok(count)
     }
 
     /// Separates clients without a server socket, and compares their number with the kernel's table.

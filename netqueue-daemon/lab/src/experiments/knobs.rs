@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use socket2::Socket;
 
-use super::{established::Established, final_ack, flood, load::Processes};
+use super::{established::Established, final_ack, flood, load::Processes, migrated};
 use crate::counters::{self, Counter};
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::host_setting::{self, HostSetting};
-use crate::packet::Segment;
 use crate::raw::FakePeers;
 use crate::sockets::{Family, Listener, PATIENCE, connect, connect_nonblocking, send_byte};
 use crate::sysctl;
@@ -79,8 +78,8 @@ fn knobs(fixture: &Fixture<'_>) -> Result<Expectation> {
     Ok(expectation)
 }
 
-/// Returns by how much the counter of the calling thread's namespace moves during the work.
-/// What the work returns is closed afterwards.
+/// Returns by how much a counter of the calling thread's namespace moves during the work.
+/// Sockets that the work returns stay open until the counter was read.
 fn moved<T>(counter: Counter, work: impl FnOnce() -> Result<T>) -> Result<u64> {
     let before = counters::of_this_thread()?.get(counter);
     let open = work()?;
@@ -160,10 +159,7 @@ fn synack_retries(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
         let answers = fake.syn_acks(1, PATIENCE)?;
         thread::sleep(LATE);
         moved(Counter::OutRsts, || {
-            for answer in &answers {
-                let ack = Segment::Ack { ack: answer.sequence.wrapping_add(1) };
-                fake.send(answer.to, answer.from, ack)?;
-            }
+            answers.iter().try_for_each(|answer| fake.send_final_ack(answer))?;
             Ok((listener, fake))
         })
     })
@@ -173,10 +169,7 @@ fn migrate_req(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
     let port = 8923 + u16::from(remedied);
     fixture.netns.run(move || {
         sysctl::defaults()?;
-        if counters::tcp_ext("TCPMigrateReqSuccess").is_err() {
-            return Err(Skip::because("this kernel migrates no connections (5.14)"));
-        }
-        sysctl::ensure("ipv4/tcp_migrate_req", remedied.into())?;
+        migrated::set_migrate_req(remedied)?;
         let old = Listener::reuseport(port, 64)?;
         let queued = old.fill(4, false)?;
         let new = Listener::reuseport(port, 64)?;
@@ -187,7 +180,7 @@ fn migrate_req(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
     })
 }
 
-/// The server closes connections whose peers do not answer: they are orphans then.
+/// Closes accepted connections whose peers acknowledge nothing, which makes them TCP orphans.
 fn max_orphans(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
     // Orphans of the first run keep its port.
     let port = 8925 + u16::from(remedied);
@@ -238,7 +231,7 @@ fn open_files(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
     })
 }
 
-/// Whoever's idle time-out is the shorter closes first.
+/// Closes a connection first on the side with the shorter idle time-out.
 fn idle_timeout(fixture: &Fixture<'_>, remedied: bool) -> Result<u64> {
     fixture.netns.run(move || {
         sysctl::defaults()?;

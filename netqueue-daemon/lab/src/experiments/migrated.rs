@@ -12,7 +12,6 @@ use crate::expectation::{
     Amount, Expectation, ExpectedEvents, ExpectedListener, Experiment, LabSettings, QueueState, Scenario,
     Share, cause, stage,
 };
-use crate::packet::Segment;
 use crate::raw::FakePeers;
 use crate::sockets::{Listener, PATIENCE};
 use crate::sysctl;
@@ -30,12 +29,18 @@ pub(super) const MIGRATED: Experiment = Experiment {
 const PORT: u16 = 8037;
 const EACH: u16 = 4;
 
-fn migrated(_: &LabSettings) -> Result<Expectation> {
-    sysctl::defaults()?;
-    sysctl::ensure("ipv4/tcp_migrate_req", 1)?;
+/// Sets net.ipv4.tcp_migrate_req; skips on kernels without the feature.
+pub(super) fn set_migrate_req(on: bool) -> Result<()> {
+    sysctl::ensure("ipv4/tcp_migrate_req", on.into())?;
     if counters::tcp_ext("TCPMigrateReqSuccess").is_err() {
         return Err(Skip::because("this kernel has the setting and not the feature (5.14)"));
     }
+    Ok(())
+}
+
+fn migrated(_: &LabSettings) -> Result<Expectation> {
+    sysctl::defaults()?;
+    set_migrate_req(true)?;
     let fake = FakePeers::create()?;
     let old = Listener::reuseport(PORT, 64)?;
     let queued = old.fill(EACH.into(), false)?;
@@ -46,8 +51,7 @@ fn migrated(_: &LabSettings) -> Result<Expectation> {
     drop(old);
     new.wait_for_queue(EACH.into())?;
     for answer in &answers {
-        let ack = Segment::Ack { ack: answer.sequence.wrapping_add(1) };
-        fake.send(answer.to, answer.from, ack)?;
+        fake.send_final_ack(answer)?;
     }
     let drops = u64::from(EACH);
     wait_for(Counter::ListenDrops, drops, Duration::from_secs(5))?;

@@ -57,9 +57,7 @@ fn spike(fixture: &Fixture<'_>) -> Result<Expectation> {
             for _ in 0..clients {
                 open.push(connect(listener.loopback())?);
             }
-            while let Some(connection) = listener.try_accept()? {
-                open.push(connection);
-            }
+            open.extend(listener.accept_all()?);
             Ok((listener, start.elapsed()))
         })
     };

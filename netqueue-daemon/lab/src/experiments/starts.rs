@@ -11,7 +11,7 @@ use super::load::{Processes, clients_in_batches};
 use crate::client::Server;
 use crate::counters::Counter;
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
-use crate::observation::{self, ask};
+use crate::observation;
 use crate::own_daemon::OwnDaemon;
 use crate::raw::FakePeers;
 use crate::sockets::{Family, Listener, connect, localhost};
@@ -74,7 +74,7 @@ fn wrong(server: &Server, netns: u64) -> Result<Vec<String>> {
             problems.push(format!("a residual: {}", balance["counters"]));
         }
     }
-    let diagnosis: Value = ask::<Value>(server, "/api/v1/diagnosis")?.data;
+    let diagnosis: Value = server.ask::<Value>("/api/v1/diagnosis")?.data;
     if diagnosis.to_string().contains("netqueue_blind") {
         problems.push("the verdict netqueue_blind".to_owned());
     }

@@ -10,7 +10,6 @@ use crate::client::Server;
 use crate::counters::Counter;
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::host_setting::{self, HostSetting};
-use crate::observation::ask;
 
 pub(super) const FTRACE: Experiment = Experiment {
     number: "K2",
@@ -60,7 +59,7 @@ fn soon(server: &Server, named: bool) -> Result<bool> {
 
 /// Returns whether both a warning and the verdict name the sysctl.
 fn is_named(server: &Server) -> Result<bool> {
-    let answer = ask::<Diagnosis>(server, "/api/v1/diagnosis")?;
+    let answer = server.ask::<Diagnosis>("/api/v1/diagnosis")?;
     let blind = |verdict: &Verdict| verdict.rule == "netqueue_blind" && verdict.summary.contains(SYSCTL);
     Ok(answer.warnings.iter().any(|warning| warning.contains(SYSCTL))
         && answer.data.verdicts.iter().any(blind))

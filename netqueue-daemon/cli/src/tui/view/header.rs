@@ -88,8 +88,7 @@ fn rates(model: &Model, look: Look, now: Instant) -> Line<'static> {
         resets += model.history.reset_rate(&listener.id);
     }
     let ghosts: u64 = seen.listeners.iter().map(|listener| listener.ghosts.live).sum();
-    // With a limit of n the queue takes n + 1 connections; the next client is turned away.
-    let full = |listener: &&Listener| listener.accept_queue.is_some_and(|queue| queue.length > queue.limit);
+    let full = |listener: &&Listener| listener.accept_queue.is_some_and(|queue| queue.is_full());
     let full = seen.listeners.iter().filter(full).count() as u64;
     let mut spans = match (dropping, full) {
         (0, 0) => {

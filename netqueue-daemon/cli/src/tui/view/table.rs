@@ -169,7 +169,7 @@ fn cell(column: Column, row: &Listener, model: &Model, look: Look, room: Room) -
             .accept_queue
             .map_or_else(|| Cell::from(""), |queue| accept_bar(queue, usize::from(room.bar), look)),
         Column::AcceptNumbers => {
-            let full = row.accept_queue.is_some_and(|queue| queue.length > queue.limit);
+            let full = row.accept_queue.is_some_and(|queue| queue.is_full());
             number(format::queue(row.accept_queue), if full { look.bad() } else { Style::new() })
         }
         Column::SynNumbers => number(format::queue(row.syn_queue), Style::new()),
