@@ -62,8 +62,11 @@ impl<'a> Hooks<'a> {
 
     /// Attaches the programs of functions that must go the same way, in the order given.
     pub(super) fn attach(&mut self, ebpf: &mut Ebpf, twins: &[&Probe]) -> Result<Vec<Probed>, AttachError> {
-        let (probes, absent): (Vec<&Probe>, Vec<&Probe>) =
-            twins.iter().copied().partition(|probe| self.prepared.symbols.contains(probe.function));
+        let (probes, absent): (Vec<&Probe>, Vec<&Probe>) = twins
+            .iter()
+            .copied()
+            .filter(|probe| probe.is_for(self.preemption))
+            .partition(|probe| self.prepared.symbols.contains(probe.function));
         let mut probed: Vec<_> = absent
             .into_iter()
             .flat_map(|probe| {
@@ -326,6 +329,7 @@ impl Probe {
     /// Name of the fentry or fexit program in the object.
     pub(super) fn traced(&self) -> String {
         match self.at {
+            At::Entry if self.copy > 1 => format!("{PREFIX}{}_fentry_{}", self.function, self.copy),
             At::Entry => format!("{PREFIX}{}_fentry", self.function),
             At::Return => format!("{PREFIX}{}_fexit", self.function),
         }

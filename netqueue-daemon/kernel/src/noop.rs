@@ -49,7 +49,9 @@ impl NoopProbes {
                 AttachWay::Fentry => true,
             };
             if by_fentry {
-                for probe in group.iter().filter(|probe| probe.goes_by(AttachMode::Fentry)) {
+                let needed =
+                    |probe: &&Probe| probe.goes_by(AttachMode::Fentry) && probe.is_for(Preemption::No);
+                for probe in group.iter().filter(needed) {
                     held.push(trampoline(probe.function, probe.at, &types)?);
                 }
                 traced += 1;

@@ -34,28 +34,35 @@ pub(super) struct Probe {
     pub(super) cost: &'static str,
     /// The only way of attaching it, where its function has no such program for the other.
     pub(super) only: Option<AttachMode>,
+    /// Number of the copy, from 2 on, where the function has one more program of the same kind; else 1.
+    pub(super) copy: u8,
 }
 
 const fn probe(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Required, cost, only: None }
+    Probe { program, function, at, need: Need::Required, cost, only: None, copy: 1 }
 }
 
 const fn optional(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Optional, cost, only: None }
+    Probe { program, function, at, need: Need::Optional, cost, only: None, copy: 1 }
 }
 
 const fn feature(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Feature, cost, only: None }
+    Probe { program, function, at, need: Need::Feature, cost, only: None, copy: 1 }
 }
 
 /// Entry of a function whose fexit program needs no entry program: it still has the arguments.
 const fn noted(function: &'static str, need: Need, cost: &'static str) -> Probe {
-    Probe { program: function, function, at: At::Entry, need, cost, only: Some(AttachMode::Kprobe) }
+    Probe { only: Some(AttachMode::Kprobe), need, ..probe(function, function, At::Entry, cost) }
 }
 
 /// Return of a function whose entry alone suffices: fexit catches the calls that the kprobe missed.
 const fn caught(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
     Probe { only: Some(AttachMode::Fentry), ..optional(program, function, At::Return, cost) }
+}
+
+/// One more fentry program at a function's entry, for kernels that preempt tasks.
+const fn spare(program: &'static str, function: &'static str, copy: u8, cost: &'static str) -> Probe {
+    Probe { copy, only: Some(AttachMode::Fentry), ..optional(program, function, At::Entry, cost) }
 }
 
 /// Entry of a module's function: a trampoline needs its types, which are not in the kernel's own BTF.
@@ -133,7 +140,8 @@ const IPV6_RESETS: &str = "tcp_v6_send_reset";
 /// The kernel skips a kprobe program while a softirq interrupts another one on its CPU, or while a task is
 /// preempted there in a map operation, which can last for milliseconds. It skips a fentry or fexit program
 /// while a task is preempted, or interrupted, within that program. A call is lost if all its programs are
-/// skipped, so functions that tasks run have several.
+/// skipped, so functions that tasks run have several. Their number follows from how the skips come together: a
+/// program does more, and is preempted sooner, where another was skipped before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// By fentry and fexit.
@@ -142,9 +150,9 @@ pub(super) enum Plan {
     Probed,
     /// The entry by kprobe, the return by fexit.
     Mixed,
-    /// The entry by kprobe and by fentry, the return by fexit.
+    /// The entry by kprobe and by fentry, spare programs included, the return by fexit.
     EntryTwice,
-    /// Both ends both ways.
+    /// Both ends both ways, spare programs included.
     BothTwice,
 }
 
@@ -216,8 +224,12 @@ pub(super) const PROBES: &[Probe] = &[
     noted("inet_csk_reqsk_queue_drop", Need::Required, REQUEST),
     probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
     probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
+    spare("tcp_v4_send_reset_2", "tcp_v4_send_reset", 2, RESET),
+    spare("tcp_v4_send_reset_3", "tcp_v4_send_reset", 3, RESET),
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
     optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
+    spare("tcp_v6_send_reset_2", "tcp_v6_send_reset", 2, RESET_V6),
+    spare("tcp_v6_send_reset_3", "tcp_v6_send_reset", 3, RESET_V6),
     optional("cookie_v4_check_return", "cookie_v4_check", At::Return, COOKIE),
     optional("cookie_v4_check", "cookie_v4_check", At::Entry, COOKIE),
     optional("cookie_v6_check_return", "cookie_v6_check", At::Return, COOKIE),
@@ -235,12 +247,19 @@ pub(super) const PROBES: &[Probe] = &[
     optional(ACCEPT, ACCEPT, At::Entry, WAIT),
     caught("tcp_send_active_reset_return", ACTIVE_RESETS, ACTIVE),
     optional(ACTIVE_RESETS, ACTIVE_RESETS, At::Entry, ACTIVE),
+    spare("tcp_send_active_reset_2", ACTIVE_RESETS, 2, ACTIVE),
+    spare("tcp_send_active_reset_3", ACTIVE_RESETS, 3, ACTIVE),
 ];
 
 impl Probe {
     /// Returns whether this way of attaching has such a program.
     pub(super) fn goes_by(&self, mode: AttachMode) -> bool {
         self.only.is_none_or(|only| only == mode)
+    }
+
+    /// Returns whether a kernel with this preemption needs the program; spare ones only if it preempts tasks.
+    pub(super) fn is_for(&self, preemption: Preemption) -> bool {
+        self.copy == 1 || preemption != Preemption::No
     }
 
     /// Returns whether there is a function to attach to, or its absence must be reported.
@@ -347,6 +366,20 @@ mod tests {
         let first = |function: &str| PROBES.iter().position(|probe| probe.function == function);
         for mark in ["cookie_v4_init_sequence", "cookie_v6_init_sequence", "tcp_peer_is_proven"] {
             assert!(first(mark) < first("tcp_v4_conn_request"), "{mark}");
+        }
+    }
+
+    #[test]
+    fn functions_that_preempted_tasks_run_have_spare_programs_and_no_others() {
+        for function in PROBES.iter().map(|probe| probe.function) {
+            let entries = |preemption| {
+                let programs =
+                    PROBES.iter().filter(|probe| probe.function == function && probe.at == At::Entry);
+                programs.filter(|probe| probe.goes_by(AttachMode::Fentry) && probe.is_for(preemption)).count()
+            };
+            let several = matches!(plan(function, Preemption::OfTasks), Plan::EntryTwice | Plan::BothTwice);
+            assert_eq!(entries(Preemption::OfTasks) > 1, several, "{function}");
+            assert!(entries(Preemption::No) <= 1, "{function}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
-use netqueue_api::{AccountKind, Envelope, Event, Events, Listener, Listeners, Reconciliation, Status};
+use netqueue_api::{
+    AccountKind, Envelope, Event, Events, Listener, Listeners, Probe, Reconciliation, Status,
+};
 
 use super::client::Server;
 use super::counters::Counters;
@@ -121,7 +123,14 @@ pub(super) fn greet(server: &Server) -> Result<()> {
 /// Fetches the daemon's report of its own losses, for the report of a failure.
 pub(super) fn losses(server: &Server) -> Result<String> {
     let status: Envelope<serde_json::Value> = server.ask("/api/v1/status")?;
+    let probes: Vec<Probe> = serde_json::from_value(status.data["probes"].clone())?;
+    let skipped = probes.iter().filter_map(|probe| {
+        let missed = probe.missed.filter(|&missed| missed > 0)?;
+        Some(format!("{} ({}, {}): {missed}", probe.program, probe.at, probe.mode))
+    });
+    let skipped = format!("skipped runs since attach: {}", skipped.collect::<Vec<_>>().join(", "));
     let parts = ["mode", "events", "reconciliation"].map(|key| format!("{key} {}", status.data[key]));
+    let parts: Vec<String> = std::iter::once(skipped).chain(parts).collect();
     Ok(parts.join(", "))
 }
 

@@ -44,6 +44,16 @@ pub(super) fn dissolve(socket: impl AsFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets the calling thread run only while no other wants its CPU (`SCHED_IDLE`).
+///
+/// Once preempted, it stays where it was for long.
+pub(super) fn yield_to_all() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to one live structure; 0 is the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets the TCP MD5 key (`TCP_MD5SIG`, RFC 2385) for connections with an IPv4 peer.
 pub(super) fn md5_key(socket: impl AsFd, peer: Ipv4Addr, key: &[u8]) -> io::Result<()> {
     const LONGEST: usize = 80;

@@ -7,7 +7,8 @@
 //!
 //! The function may run in process context, where the kernel skips the kprobe at its entry while a map
 //! operation of any task is preempted on that CPU, and below a softirq. fentry and fexit programs then do what
-//! the skipped one would have done: the function changes nothing that the cause is told by.
+//! the skipped one would have done: the function changes nothing that the cause is told by. They take longer
+//! then, so that tasks are preempted within them, too, which is why there are several.
 
 use core::hint::black_box;
 
@@ -15,7 +16,7 @@ use aya_ebpf::{macros::map, maps::LruHashMap, programs::FExitContext};
 use netqueue_common::{CounterId, KernelLayout, NO_REASON, Tally};
 
 use super::{
-    call::{Entry, entry, returned},
+    call::{Entry, entry, returned, spare},
     trampoline::Function,
 };
 use crate::{
@@ -43,7 +44,7 @@ fn enter(call: &impl Entry) -> Result<(), Fault> {
     account_for(call, sk)
 }
 
-/// Charges at the entry what a kprobe, which the kernel runs before, has not charged.
+/// Charges at the entry what no program before it has charged: the kprobe, or another fentry program.
 #[inline(always)]
 fn enter_traced(call: &impl Entry) -> Result<(), Fault> {
     if is_charged(call.arg(0))? { Ok(()) } else { enter(call) }
@@ -212,4 +213,6 @@ fn reason(call: &impl Entry) -> u32 {
 }
 
 entry!(enter, enter_traced; nq_tcp_send_active_reset, nq_tcp_send_active_reset_fentry);
+spare!(enter_traced; nq_tcp_send_active_reset_fentry_2);
+spare!(enter_traced; nq_tcp_send_active_reset_fentry_3);
 returned!(leave; nq_tcp_send_active_reset_fexit);

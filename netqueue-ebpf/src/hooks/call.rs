@@ -206,14 +206,24 @@ macro_rules! entry {
     };
     ($probed:expr, $traced:expr; $kprobe:ident, $fentry:ident) => {
         $crate::hooks::call::probed!($probed; $kprobe);
+        $crate::hooks::call::spare!($traced; $fentry);
+    };
+}
+pub(super) use entry;
 
+/// Defines one more fentry program of a function's entry: `spare!(body; fentry name)`.
+///
+/// While a task is preempted within a program, the kernel skips that program, but not its copy, for the calls of
+/// other tasks on that CPU. The body must do nothing for a call that another program has seen.
+macro_rules! spare {
+    ($traced:expr; $fentry:ident) => {
         #[aya_ebpf::macros::fentry]
         fn $fentry(ctx: aya_ebpf::programs::FEntryContext) -> u32 {
             $crate::emit::observe($traced(&ctx))
         }
     };
 }
-pub(super) use entry;
+pub(super) use spare;
 
 /// Defines the fexit program of a function whose kprobe needs no program at the return:
 /// `returned!(body; fexit name)`.

@@ -9,13 +9,14 @@
 //! The functions may run in process context (a socket's backlog), where a softirq's call comes on top, or
 //! another task's, also while a program of the outer call runs. The kernel skips a program on top of itself,
 //! and a kprobe on top of any other or of a preempted map operation: a program that sees the arguments does
-//! what a skipped one before it would have done. A call may have two entry programs and two return programs.
+//! what a skipped one before it would have done. That takes longer, so that tasks are preempted within that
+//! program, too: where tasks are preempted, a call has several.
 
 use aya_ebpf::programs::{FExitContext, RetProbeContext};
 use netqueue_common::{CounterId, ListenerKey, Tally};
 
 use super::{
-    call::{Entry, Return as _, entry, leaving},
+    call::{Entry, Return as _, entry, leaving, spare},
     reset_mark::{closing, following, is_listening, kernel_reason, verdict},
 };
 use crate::{
@@ -54,7 +55,7 @@ fn traced_v6(call: &impl Entry) -> Result<(), Fault> {
     enter_traced(call, false)
 }
 
-/// Does at the entry what a kprobe, which the kernel runs before, has not done.
+/// Does at the entry what no program before it has done: the kprobe, or another fentry program.
 #[inline(always)]
 fn enter_traced(call: &impl Entry, ipv4: bool) -> Result<(), Fault> {
     if resets::is_open_for(call.arg(1))? { Ok(()) } else { enter(call, ipv4) }
@@ -231,6 +232,10 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
 }
 
 entry!(probed_v4, traced_v4; nq_tcp_v4_send_reset, nq_tcp_v4_send_reset_fentry);
+spare!(traced_v4; nq_tcp_v4_send_reset_fentry_2);
+spare!(traced_v4; nq_tcp_v4_send_reset_fentry_3);
 leaving!(leave, leave_v4; nq_tcp_v4_send_reset_return, nq_tcp_v4_send_reset_fexit);
 entry!(probed_v6, traced_v6; nq_tcp_v6_send_reset, nq_tcp_v6_send_reset_fentry);
+spare!(traced_v6; nq_tcp_v6_send_reset_fentry_2);
+spare!(traced_v6; nq_tcp_v6_send_reset_fentry_3);
 leaving!(leave, leave_v6; nq_tcp_v6_send_reset_return, nq_tcp_v6_send_reset_fexit);
