@@ -1,6 +1,7 @@
 //! `netqueue record`: records what a running daemon observes, for `netqueue replay`.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, BufWriter, Write},
     mem,
@@ -14,6 +15,7 @@ use clap::Args;
 use tokio::time::{Instant, interval_at, sleep_until};
 
 use netqueue_cli::{client::Query, client_args::DaemonAddress};
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     api::RECORDING,
@@ -25,12 +27,17 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Time without data after which the daemon is gone: it sends its health every second.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// Time for which a recording that is to end waits for the daemon's next report of its health.
+const LAST_WORD: Duration = Duration::from_secs(3);
+
 /// End of the help: examples.
 pub const HELP: &str = "\
 Examples:
   netqueue record incident.nqr --for 60
   netqueue record incident.nqr --server http://10.0.0.7:10124
-  netqueue replay incident.nqr --speed 10    then ask 127.0.0.1:10124 as if it were that host";
+  netqueue replay incident.nqr --speed 10    then ask 127.0.0.1:10124 as if it were that host
+
+Exit codes: 0 the recording is complete; 2 it is not, or there is none.";
 
 /// Arguments of `netqueue record`.
 #[derive(Clone, Debug, Args)]
@@ -50,6 +57,9 @@ pub struct RecordArgs {
 
 /// Records until it is interrupted, the time is over, or the daemon stops.
 ///
+/// A recording ends with the next report of the daemon's health, before which it has reported the counts of all
+/// events, so that both agree; a second interruption ends it at once.
+///
 /// # Errors
 /// The daemon does not answer, or the file cannot be written.
 pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
@@ -65,6 +75,7 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut flush = interval_at(Instant::now() + FLUSH, FLUSH);
     let (mut lines, mut written, mut complete, mut broken) = (Lines::default(), 0_u64, false, None);
     let mut heard = Instant::now();
+    let (mut last_word, mut agreement) = (None, Agreement::default());
     'recording: loop {
         tokio::select! {
             read = answer.next() => {
@@ -86,6 +97,10 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
                     }
                     writer.line(&line).with_context(failed)?;
                     written += 1;
+                    if agreement.follow(&line) && last_word.is_some() {
+                        complete = true;
+                        break 'recording;
+                    }
                 }
             }
             () = sleep_until(heard + SILENCE) => {
@@ -93,8 +108,13 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
                 break;
             }
             _ = flush.tick() => writer.flush().with_context(failed)?,
-            () = ended(end) => { complete = true; break }
-            stop = tokio::signal::ctrl_c() => { stop?; complete = true; break }
+            () = ended(end), if last_word.is_none() => last_word = Some(Instant::now() + LAST_WORD),
+            () = ended(last_word) => { complete = true; break }
+            stop = tokio::signal::ctrl_c() => {
+                stop?;
+                if last_word.is_some() { complete = true; break }
+                last_word = Some(Instant::now() + LAST_WORD);
+            }
         }
     }
     if complete {
@@ -102,12 +122,39 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     }
     let file = writer.finish().with_context(failed)?.into_inner().with_context(failed)?;
     file.sync_all().with_context(failed)?;
-    writeln!(io::stderr().lock(), "{shown}: {} observations", written.saturating_sub(1))?;
+    let verdict = if complete { "complete" } else { "not complete" };
+    writeln!(io::stderr().lock(), "{shown}: {} observations, {verdict}", written.saturating_sub(1))?;
     if !complete {
         let why = broken.map_or_else(String::new, |error| format!(" ({error})"));
         bail!("the daemon went away in the middle{why}: {shown} holds what was observed until then");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Balance of the events and the counts in a recording so far.
+#[derive(Debug, Default)]
+struct Agreement {
+    /// True after events whose counts have not come yet.
+    owing: bool,
+}
+
+impl Agreement {
+    /// Follows one more line; returns whether the recording may end with it.
+    fn follow(&mut self, line: &[u8]) -> bool {
+        /// A line, of which only the kind of observation matters.
+        #[derive(Deserialize)]
+        struct Line {
+            what: HashMap<String, IgnoredAny>,
+        }
+        // The header is no observation.
+        let Ok(Line { what }) = serde_json::from_slice(line) else { return false };
+        if what.contains_key("events") {
+            self.owing = true;
+        } else if what.contains_key("counts") || what.contains_key("checkpoint") {
+            self.owing = false;
+        }
+        !self.owing && what.contains_key("health")
+    }
 }
 
 /// Splits a stream of bytes into lines.
