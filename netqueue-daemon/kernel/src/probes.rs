@@ -257,7 +257,7 @@ impl Probe {
         self.only.is_none_or(|only| only == mode)
     }
 
-    /// Returns whether a kernel with this preemption needs the program; spare ones only if it preempts tasks.
+    /// Returns whether a kernel with this preemption needs the program; spare ones need preempted tasks.
     pub(super) fn is_for(&self, preemption: Preemption) -> bool {
         self.copy == 1 || preemption != Preemption::No
     }
