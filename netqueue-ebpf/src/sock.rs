@@ -140,12 +140,29 @@ impl Sock {
     }
 
     /// Returns whether this connection has received data that nobody has read.
-    /// A FIN takes one sequence number of its own.
     #[inline(always)]
     pub(crate) fn has_unread_data(self) -> bool {
+        self.unread() != 0
+    }
+
+    /// Returns whether the peer has closed this connection and left no more unread than a TLS alert.
+    ///
+    /// Told by the length: the data are freed before the reset is sent (net/ipv4/tcp.c `__tcp_close`). An encrypted
+    /// `close_notify` has 24 bytes (RFC 8446, 5.2), or 31 or 23 in TLS 1.2 with AES-GCM (RFC 5288, 3) or ChaCha20
+    /// (RFC 7905, 2).
+    #[inline(always)]
+    pub(crate) fn left_an_alert(self) -> bool {
+        self.flag(layout!(flag_done)) && matches!(self.unread(), 23 | 24 | 31)
+    }
+
+    /// Returns the number of bytes that this connection has received and nobody has read.
+    /// A FIN takes one sequence number of its own.
+    #[inline(always)]
+    fn unread(self) -> u32 {
         let received: u32 = read_or_zero(self.0, layout!(tcp_rcv_nxt));
         let copied: u32 = read_or_zero(self.0, layout!(tcp_copied_seq));
-        received.wrapping_sub(copied) > u32::from(self.flag(layout!(flag_done)))
+        let unread = received.wrapping_sub(copied);
+        if unread == 0 { 0 } else { unread - u32::from(self.flag(layout!(flag_done))) }
     }
 
     /// Returns whether an upper layer has taken over this connection or listener (`icsk_ulp_ops`).

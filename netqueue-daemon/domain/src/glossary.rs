@@ -136,7 +136,7 @@ const fn reset_words(cause: ResetCause) -> (&'static str, &'static str, &'static
         ),
         ResetCause::PeerClosing => (
             "Peer was closing too",
-            "A FIN, or a TLS close_notify, came after this side had closed the connection.",
+            "A FIN, or a TLS close_notify, came after this side had closed the connection, or stayed unread when it did.",
             "Every HTTPS server that closes first, and pools that close idle connections late. Nobody is harmed.",
         ),
         ResetCause::CloseUnreadData => (

@@ -111,7 +111,11 @@ fn charge(state: &mut CpuState, sk: u64, listener: u64, code: u32, reason: u32) 
 fn cause_of(call: &impl Entry, sk: u64, reason: u32) -> u32 {
     let parameters = if layout!(active_reset_reason_arg) == 2 { 3 } else { 2 };
     let own = Function { code: layout!(code_of_active_reset), parameters };
-    cause(Sock(sk), reason, call.caller(own).unwrap_or(0)) as u32
+    match cause(Sock(sk), reason, call.caller(own).unwrap_or(0)) {
+        // The peer's close_notify came between this side's own and its close.
+        CounterId::ResetCloseUnreadData if Sock(sk).left_an_alert() => CounterId::ResetPeerClosing as u32,
+        known => known as u32,
+    }
 }
 
 /// Returns the cell of the decision that led to this reset.

@@ -2,7 +2,7 @@
 //! Each case runs with IPv4 and with IPv6.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -21,8 +21,8 @@ use crate::tcp_table::State;
 pub(super) const PEER_CLOSING: Experiment = Experiment {
     number: "89",
     name: "peer-closing",
-    incident: "after a server's close, clients answer with close_notify of TLS 1.2 and 1.3, one sends a request; FINs of unknown connections",
-    verdict: "one packet came too late and its client is harmed; whoever was closing too is not",
+    incident: "after a server's close, or just before it, clients answer with close_notify of TLS 1.2 and 1.3, one sends a request; FINs of unknown connections",
+    verdict: "one packet came too late, two stayed unread, and their clients are harmed; whoever was closing too is not",
     provoke: Scenario::Inside(peer_closing),
 };
 
@@ -56,6 +56,19 @@ fn peer_closing(_: &LabSettings) -> Result<Expectation> {
             wait_for(Counter::OutRsts, sent, PATIENCE)?;
             open.push(Box::new(client));
         }
+        // The peer's last data come between the server's close_notify and its close, which leaves them unread.
+        for (last, closed) in [(&TLS_12[..], true), (&TLS_13, true), (&TLS_13, false), (REQUEST, true)] {
+            let mut client = TcpStream::from(connect(listener.loopback())?);
+            let server = listener.accept()?;
+            client.write_all(last)?;
+            if closed {
+                client.shutdown(Shutdown::Write)?;
+            }
+            drop(server);
+            sent += 1;
+            wait_for(Counter::OutRsts, sent, PATIENCE)?;
+            open.push(Box::new(client));
+        }
         let fake = FakePeers::of(family)?;
         let at = |port| -> SocketAddr {
             match family {
@@ -74,7 +87,8 @@ fn peer_closing(_: &LabSettings) -> Result<Expectation> {
     Ok(Expectation {
         kernel: only_resets(sent),
         resets: vec![
-            (cause::PEER_CLOSING, Amount::Exactly(10)),
+            (cause::PEER_CLOSING, Amount::Exactly(14)),
+            (cause::CLOSE_UNREAD_DATA, Amount::Exactly(4)),
             (cause::AFTER_CLOSE, Amount::Exactly(2)),
             (cause::UNKNOWN_CONNECTION, Amount::Exactly(0)),
             (cause::NO_CONNECTION, Amount::Exactly(0)),

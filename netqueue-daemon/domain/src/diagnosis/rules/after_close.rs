@@ -46,7 +46,7 @@ pub(super) const AFTER_CLOSE: Rule = Rule {
 
 pub(super) const PEER_CLOSING: Rule = Rule {
     id: "peer_closing",
-    title: "peers closed connections that this side had closed already",
+    title: "peers closed connections that this side closed too",
     needs: &[Need::Peers],
     evaluate: peer_closing,
     consequence_of: None,
@@ -152,9 +152,9 @@ fn peer_closing(evidence: &Evidence) -> Option<Finding> {
     let closing = evidence.resets(ResetCause::PeerClosing);
     (closing > 0).then(|| Finding {
         summary: format!(
-            "{} closed {} here already: {} last packet was a FIN or a TLS close_notify, without other data.",
+            "{} closed {} here too: {} last packet was a FIN or a TLS close_notify, without other data.",
             number(closing, "peer"),
-            choose(closing, "a connection that was closed", "connections that were closed"),
+            choose(closing, "a connection that was being closed", "connections that were being closed"),
             choose(closing, "its", "their")
         ),
         clients_see: "nothing: they had closed the connection themselves".to_owned(),
