@@ -9,15 +9,13 @@ use std::{
 
 use super::{
     Accepting, Elsewhere, Episode, Evidence, Group, Overflow, QueueFlow, Refusal, Stage, Subject, Visibility,
-    ended::EndedConnections, known, last_arrival, neighbours,
+    closed_ports, ended::EndedConnections, known, last_arrival, neighbours,
 };
 use crate::{
     AccountKey, AccountView, AccountWindow, BesideCounter, Counts, DropCause, Endpoint, Event, LossReason,
     Netns, ResetCause, Serving, Snapshot, Timestamp, What,
 };
 
-/// Number of closed ports in one namespace above which they are one piece of evidence: a scan.
-const PORTS: usize = 8;
 /// Maximum number of peers that are counted.
 const PEERS: usize = 1024;
 
@@ -51,7 +49,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
             window,
         };
         let evidence = Evidence { sight: sight.clone(), accepting, ..look.evidence(counts) };
-        if is_closed_port(&evidence) && evidence.stopped.is_none() {
+        if closed_ports::is_one(&evidence) && evidence.stopped.is_none() {
             let evidence = Evidence { elsewhere: elsewhere(&serving, &account.key), ..evidence };
             closed_ports.entry(account.key.netns()).or_default().push(evidence);
         } else {
@@ -59,11 +57,7 @@ pub fn evidence(snapshot: &Snapshot, from: Timestamp) -> Vec<Evidence> {
         }
     }
     for (netns, ports) in closed_ports {
-        if ports.len() > PORTS {
-            all.push(together(netns, &ports));
-        } else {
-            all.extend(ports);
-        }
+        all.extend(closed_ports::grouped(netns, ports));
     }
     all.push(Evidence { sight, ..Evidence::of(Subject::Netqueue, window, Counts::default()) });
     all
@@ -328,32 +322,6 @@ fn repeated_resets(events: &[Event]) -> Vec<(ResetCause, u64)> {
         }
     }
     repeated.into_iter().collect()
-}
-
-/// Returns whether nothing listens on the port: all that came was refused.
-fn is_closed_port(evidence: &Evidence) -> bool {
-    matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
-        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::Again]
-            .map(|cause| evidence.resets(cause))
-            .iter()
-            .sum::<u64>()
-            == evidence.counts.reset_total()
-        && evidence.counts.drop_total() == 0
-}
-
-/// Merges the evidence of many closed ports.
-fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
-    let mut counts = Counts::default();
-    let mut peers: HashMap<IpAddr, u64> = HashMap::new();
-    for port in ports {
-        counts.add(&port.counts);
-        port.peers.iter().for_each(|(peer, times)| *peers.entry(*peer).or_default() += times);
-    }
-    let mut peers: Vec<_> = peers.into_iter().collect();
-    peers.sort_by(|(one, times), (other, more)| more.cmp(times).then(one.cmp(other)));
-    let (window, sight) = ports.first().map(|port| (port.window, port.sight.clone())).unwrap_or_default();
-    let base = Evidence::of(Subject::Namespace(netns), window, counts);
-    Evidence { ports: ports.len() as u64, peers, sight, ..base }
 }
 
 fn sight(snapshot: &Snapshot) -> Visibility {

@@ -1,6 +1,7 @@
 //! Diagnosis: evidence in, verdicts out, ranked by what clients suffer. Pure.
 
 mod accepting;
+mod closed_ports;
 mod counterfactual;
 mod ended;
 mod evidence;

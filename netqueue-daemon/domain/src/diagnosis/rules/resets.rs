@@ -1,5 +1,6 @@
 //! Resets that no queue caused: closed listeners and ports, unknown connections.
 
+use super::super::closed_ports::{SCANNED, TRIES};
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, Subject};
 use super::{
     after_close, count,
@@ -126,7 +127,11 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
                 number(resets, "SYN"),
                 senders(evidence, ResetCause::NoListener),
                 choose(resets, "it was", "each was"),
-                if scan { " So few to each of so many ports are a scan, which harms nobody." } else { "" }
+                if scan {
+                    " So few to each port, one after the other, are a scan, which harms nobody."
+                } else {
+                    ""
+                }
             ),
             evidence,
         ),
@@ -144,11 +149,9 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
 /// Returns whether few senders tried many ports, hardly one of them twice.
 /// A client that cannot reach its service tries the same port again and again.
 fn is_scan(evidence: &Evidence, resets: u64) -> bool {
-    /// Ports that nobody tries one after the other by mistake.
-    const PORTS: u64 = 10;
     const SENDERS: usize = 3;
     let senders = evidence.peers.len();
-    evidence.ports >= PORTS && resets <= 2 * evidence.ports && (1..=SENDERS).contains(&senders)
+    evidence.ports >= SCANNED as u64 && resets <= TRIES * evidence.ports && (1..=SENDERS).contains(&senders)
 }
 
 /// Names the senders of the packets that were reset for this cause: ` from 192.0.2.1`.

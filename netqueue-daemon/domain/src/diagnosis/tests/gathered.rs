@@ -128,6 +128,49 @@ fn a_scan_of_many_ports_is_one_verdict() {
     assert!(told[0].summary.contains("100 ports"), "{}", told[0].summary);
 }
 
+/// Verdicts on SYNs to closed ports, by port and sender; sender 0 if the event has not come yet.
+fn refused(packets: &[(u16, u8)]) -> Vec<Verdict> {
+    let mut machine = Machine::new();
+    for (port, sender) in packets {
+        let account = AccountKey::Endpoint(Endpoint { port: *port, ..at() });
+        let sent = packets.iter().filter(|(other, _)| other == port).count() as u64;
+        machine.queues.count([(account, resets(ResetCause::NoListener, sent))], seconds(21));
+        if *sender > 0 {
+            machine.queues.observe(Event {
+                time: seconds(21),
+                account,
+                local_port: *port,
+                peer: Some(Peer { addr: Ipv4Addr::new(192, 0, 2, *sender).into(), port: 4000 }),
+                what: What::Reset(ResetCause::NoListener),
+                kernel_reason: None,
+                queues: Queues::default(),
+                cpu: 0,
+                age: None,
+            });
+        }
+    }
+    machine.queues.tick(seconds(21));
+    verdicts(&machine.snapshot(22), 0)
+}
+
+#[test]
+fn a_scan_is_harmless_from_its_third_port_on_and_a_service_that_is_down_beside_it_is_not() {
+    let scan = refused(&[(9000, 1), (9001, 1), (9002, 1), (9003, 0)]);
+    assert_eq!(scan.len(), 1, "{scan:?}");
+    assert_eq!(scan[0].impact, Impact::Absorbed);
+    assert_eq!(
+        scan[0].summary,
+        "4 SYNs from 192.0.2.1 reached 4 ports on which nothing listens; each was answered with a reset. So few to each port, one after the \
+         other, are a scan, which harms nobody."
+    );
+    let two = refused(&[(9000, 1), (9001, 1)]);
+    assert!(two.len() == 2 && two.iter().all(|verdict| verdict.impact == Impact::Reset), "{two:?}");
+
+    let beside = refused(&[(9000, 1), (9001, 1), (9002, 1), (8080, 2), (8080, 2), (8080, 2)]);
+    let harm: Vec<_> = beside.iter().map(|verdict| (verdict.impact, verdict.affected)).collect();
+    assert_eq!(harm, [(Impact::Reset, 3), (Impact::Absorbed, 0)], "{beside:?}");
+}
+
 #[test]
 fn that_netqueue_is_blind_is_said_however_many_other_verdicts_there_are() {
     let mut machine = Machine::new();

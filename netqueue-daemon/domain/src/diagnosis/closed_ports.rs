@@ -1,0 +1,73 @@
+//! Ports on which nothing listens: those of a scan are one piece of evidence, as are very many.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use super::{Elsewhere, Evidence, Subject};
+use crate::{AccountKey, Counts, Netns, ResetCause};
+
+/// Number of closed ports in one namespace above which they are one piece of evidence.
+const PORTS: usize = 8;
+
+/// Number of ports that nobody tries one after the other by mistake.
+pub(super) const SCANNED: usize = 3;
+
+/// Number of packets that a scanner sends to one port at most.
+pub(super) const TRIES: u64 = 2;
+
+/// Returns whether nothing listens on the port: all that came was refused.
+pub(super) fn is_one(evidence: &Evidence) -> bool {
+    matches!(evidence.subject, Subject::Account(_, AccountKey::Endpoint(_)))
+        && [ResetCause::NoListener, ResetCause::NoConnection, ResetCause::Again]
+            .map(|cause| evidence.resets(cause))
+            .iter()
+            .sum::<u64>()
+            == evidence.counts.reset_total()
+        && evidence.counts.drop_total() == 0
+}
+
+/// Returns the evidence of a namespace's closed ports, some of it merged.
+pub(super) fn grouped(netns: Netns, ports: Vec<Evidence>) -> Vec<Evidence> {
+    let (scanned, others) = apart(ports);
+    let mut all = if others.len() > PORTS { vec![together(netns, &others)] } else { others };
+    if !scanned.is_empty() {
+        all.push(together(netns, &scanned));
+    }
+    all
+}
+
+/// Separates the closed ports that only scanners tried from all others.
+/// A client that cannot reach its service tries the same port again and again; a scanner tries one after another.
+/// Counts may come a moment before the event that names the sender: beside a scan, a packet of nobody is the scanner's.
+fn apart(ports: Vec<Evidence>) -> (Vec<Evidence>, Vec<Evidence>) {
+    let mut tried: HashMap<IpAddr, usize> = HashMap::new();
+    let peers = ports.iter().flat_map(|port| &port.peers);
+    peers.filter(|(_, times)| *times <= TRIES).for_each(|(peer, _)| *tried.entry(*peer).or_default() += 1);
+    let is_scanner = |(peer, times): &(IpAddr, u64)| {
+        *times <= TRIES && tried.get(peer).is_some_and(|ports| *ports >= SCANNED)
+    };
+    let is_there_a_scanner = tried.values().any(|ports| *ports >= SCANNED);
+    ports.into_iter().partition(|port| {
+        let known: u64 = port.peers.iter().map(|(_, times)| times).sum();
+        let sent = port.resets(ResetCause::NoListener);
+        is_there_a_scanner
+            && (known == sent || known == 0 && sent <= TRIES)
+            && sent == port.counts.reset_total()
+            && !matches!(port.elsewhere, Elsewhere::OnPort(_))
+            && port.peers.iter().all(is_scanner)
+    })
+}
+
+/// Merges the evidence of many closed ports.
+fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
+    let mut counts = Counts::default();
+    let mut peers: HashMap<IpAddr, u64> = HashMap::new();
+    for port in ports {
+        counts.add(&port.counts);
+        port.peers.iter().for_each(|(peer, times)| *peers.entry(*peer).or_default() += times);
+    }
+    let mut peers: Vec<_> = peers.into_iter().collect();
+    peers.sort_by(|(one, times), (other, more)| more.cmp(times).then(one.cmp(other)));
+    let (window, sight) = ports.first().map(|port| (port.window, port.sight.clone())).unwrap_or_default();
+    let base = Evidence::of(Subject::Namespace(netns), window, counts);
+    Evidence { ports: ports.len() as u64, peers, sight, ..base }
+}
