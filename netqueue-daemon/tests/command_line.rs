@@ -106,7 +106,7 @@ async fn events_come_as_a_log_without_colours_in_a_pipe() {
     let log = good(server, &["events"]).await;
     let lines: Vec<_> = log.lines().collect();
     assert!(lines[0].starts_with("TIME (UTC)"), "{log}");
-    assert!(lines[1].contains("0.0.0.0:8081  accept_queue_full/ack  10.9.9.3:40000     9/8"), "{log}");
+    assert!(lines[1].contains("0.0.0.0:8081  drop   accept_queue_full/ack  10.9.9.3:40000     9/8"), "{log}");
     assert!(lines[2].contains("no_listener") && lines.len() == 3, "{log}");
     assert!(!log.contains('\u{1b}'));
     assert!(good(server, &["events", "--color=always"]).await.contains('\u{1b}'));
@@ -125,7 +125,7 @@ async fn followed_events_go_on_where_the_past_ends() {
     let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it runs");
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let mut next = async || lines.next_line().await.expect("readable").expect("a line");
-    assert!(next().await.contains("0.0.0.0:8081           accept_queue_full/ack"));
+    assert!(next().await.contains("0.0.0.0:8081           drop   accept_queue_full/ack"));
     assert!(next().await.contains("no_listener"));
     assert_eq!(child.try_wait().expect("known"), None, "it goes on");
 }

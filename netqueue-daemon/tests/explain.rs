@@ -210,3 +210,20 @@ fn no_daemon_is_3_and_a_wrong_value_is_2_for_every_command() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
     }
 }
+
+#[test]
+fn events_say_that_there_are_more_and_resets_name_the_process_that_sent_them() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/demo-6.12.nqr");
+    let replay = Replay::start(&demo, &["--speed", "max"], "end of recording");
+    let (_, text) = netqueue(&replay, &["events", "8081"]);
+    assert!(text.contains("the newest 20, oldest first; there are more: -n NUMBER\n"), "{text}");
+    let kinds = text.lines().filter(|line| line.contains("  drop ")).count();
+    assert_eq!(kinds, 20, "each row says what it is: {text}");
+    let (_, text) = netqueue(&replay, &["events", "8081", "-n", "5000"]);
+    assert!(!text.contains("there are more"), "{text}");
+
+    let (_, text) = netqueue(&replay, &["resets"]);
+    let nameless: Vec<_> = text.lines().filter(|line| line.contains("  connections  ")).collect();
+    assert!(!nameless.is_empty(), "{text}");
+    assert!(nameless.iter().all(|line| line.contains("  netqueue")), "{nameless:?}");
+}

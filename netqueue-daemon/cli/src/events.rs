@@ -1,6 +1,6 @@
 //! `netqueue events`: single drops and resets.
 
-use netqueue_api::{Event, Events, Listener, Listeners};
+use netqueue_api::{Events, Listener, Listeners};
 use std::io::Write as _;
 
 use clap::Args;
@@ -159,16 +159,16 @@ pub fn command(args: EventsArgs) -> anyhow::Result<std::process::ExitCode> {
         if args.asking.json {
             paper.json(&answer.raw)?;
         } else {
-            print(&mut paper, &answer.envelope.data.events)?;
+            print(&mut paper, &answer.envelope.data)?;
             paper.warnings(&answer.envelope.warnings)?;
         }
         Ok(Exit::Good)
     })
 }
 
-/// Prints the oldest event first, as a log does.
+/// Prints the oldest event first, as a log does, and says if there are older ones.
 /// Causes appear as the filters take them, so that a user can copy them.
-fn print(paper: &mut Output, events: &[Event]) -> Result<(), Failure> {
+fn print(paper: &mut Output, Events { events, next, truncated_before }: &Events) -> Result<(), Failure> {
     if events.is_empty() {
         writeln!(paper.out, "no such event")?;
         return Ok(());
@@ -176,15 +176,21 @@ fn print(paper: &mut Output, events: &[Event]) -> Result<(), Failure> {
     let mut table = Table::new(columns());
     events.iter().rev().for_each(|event| table.push(cells(event)));
     table.write(&mut paper.out, paper.width)?;
+    if next.is_some() {
+        writeln!(paper.out, "the newest {}, oldest first; there are more: -n NUMBER", events.len())?;
+    } else if truncated_before.is_some() {
+        writeln!(paper.out, "oldest first; older events are no longer kept")?;
+    }
     Ok(())
 }
 
 /// The columns of a table of events.
 #[must_use]
-pub fn columns() -> [Column; 7] {
+pub fn columns() -> [Column; 8] {
     [
         Column::text("TIME (UTC)"),
         Column::text("LISTENER").at_least(12),
+        Column::text("KIND").optional(),
         Column::text("CAUSE").at_least(14),
         Column::text("PEER").at_least(12),
         Column::number("ACCEPT").optional(),

@@ -23,7 +23,7 @@ const PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)
 /// Maximum number of events per poll.
 const MOST: usize = 1000;
 /// Column widths that fit IPv4 and the longest cause; longer text shifts the rest of its line.
-const WIDTHS: [usize; 6] = [12, 21, 28, 21, 9, 9];
+const WIDTHS: [usize; 7] = [12, 21, 5, 28, 21, 9, 9];
 
 /// A stream's report of events it could not deliver.
 #[derive(Debug, Deserialize)]
@@ -200,11 +200,18 @@ mod tests {
 
     #[test]
     fn lines_keep_their_columns_and_the_terminals_width() {
-        let cells =
-            ["02:00:00.000", "0.0.0.0:80", "accept_queue_full/cookie_ack", "10.0.0.1:40000", "9/8", "-"];
+        let cells = [
+            "02:00:00.000",
+            "0.0.0.0:80",
+            "drop",
+            "accept_queue_full/cookie_ack",
+            "10.0.0.1:40000",
+            "9/8",
+            "-",
+        ];
         let cells = cells.map(Cell::from);
         let wide = line(&cells, None);
-        assert_eq!(wide.find("accept"), Some(37), "{wide}");
+        assert_eq!(wide.find("accept"), Some(44), "{wide}");
         for width in 40..100 {
             let narrow = line(&cells, Some(width));
             assert!(narrow.chars().count() <= width, "{width}: {narrow:?}");

@@ -11,7 +11,7 @@ use super::{
     client_args::{ClientArgs, Failure, Output, run},
     exit::Exit,
     format,
-    selector::Selector,
+    selector::{self, Selector},
     style,
     table::{Cell, Column, Table},
     terminal::plain,
@@ -79,7 +79,7 @@ pub fn command(args: ResetsArgs) -> anyhow::Result<ExitCode> {
         if args.asking.json {
             paper.json(&as_json(&answer, &rows))?;
         } else {
-            print(&mut paper, &rows)?;
+            print(&mut paper, &rows, &answer.envelope.data.listeners)?;
             paper.warnings(&answer.envelope.warnings)?;
         }
         Ok(Exit::Good)
@@ -93,7 +93,19 @@ fn rows<'a>(listeners: &[&'a Listener], cause: Option<&str>) -> Vec<Row<'a>> {
     rows
 }
 
-fn print(paper: &mut Output, rows: &[Row<'_>]) -> Result<(), Failure> {
+/// Returns the listener that takes connections to an endpoint, preferably one that is open.
+fn server<'a>(endpoint: &Listener, all: &'a [Listener]) -> Option<&'a Listener> {
+    let place = |one: &Listener| (one.netns_inode, one.netns_generation, one.port);
+    let takes = |one: &&Listener| {
+        one.kind == AccountKind::Listener
+            && place(one) == place(endpoint)
+            && endpoint.addr.is_some_and(|addr| selector::takes(one, addr))
+    };
+    let is_open = |one: &&Listener| one.listener.as_ref().is_some_and(|socket| socket.closed.is_none());
+    all.iter().filter(takes).max_by_key(is_open)
+}
+
+fn print(paper: &mut Output, rows: &[Row<'_>], all: &[Listener]) -> Result<(), Failure> {
     if rows.is_empty() {
         writeln!(paper.out, "no such reset since netqueue attached")?;
         return Ok(());
@@ -107,7 +119,9 @@ fn print(paper: &mut Output, rows: &[Row<'_>]) -> Result<(), Failure> {
         Column::text("NETNS").at_least(6).optional(),
     ]);
     for Row { from, part } in rows {
+        let server = server(from, all).filter(|_| from.kind == AccountKind::Endpoint);
         let what = match &from.kind {
+            AccountKind::Endpoint if server.is_some() => "connections",
             AccountKind::Endpoint => "not a listener's",
             AccountKind::Ephemeral => "client ports",
             AccountKind::Other => "did not fit",
@@ -118,7 +132,7 @@ fn print(paper: &mut Output, rows: &[Row<'_>]) -> Result<(), Failure> {
             plain(part.cause).into(),
             format::place(from.addr, from.port).into(),
             plain(what).into(),
-            plain(&from.process).into(),
+            plain(server.map_or(&from.process, |server| &server.process)).into(),
             plain(&from.netns).into(),
         ]);
     }
