@@ -65,6 +65,8 @@ pub(super) struct LabSettings {
     pub starts: u32,
     /// Number of ports to open and close.
     pub ports: u32,
+    /// Duration of the experiment with a healthy host, in seconds.
+    pub healthy_seconds: u64,
     /// True if settings of the whole machine may be changed for a moment.
     pub host_settings: bool,
 }

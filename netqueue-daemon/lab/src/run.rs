@@ -43,6 +43,9 @@ pub(super) struct RunArgs {
     /// Number of daemons the experiment starts-under-load starts; 0 skips the experiment
     #[arg(long, value_name = "N", default_value_t = 0)]
     starts: u32,
+    /// Seconds for which the experiment nginx-https-healthy goes on
+    #[arg(long, value_name = "SECONDS", default_value_t = experiments::healthy::SECONDS)]
+    healthy_seconds: u64,
     /// Lets experiments change settings of the whole machine for a second or two; use only where nothing
     /// else runs
     #[arg(long)]
@@ -68,6 +71,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         syns: args.syns,
         ports: args.ports,
         starts: args.starts,
+        healthy_seconds: args.healthy_seconds,
         host_settings: args.host_settings,
     };
     sockets::raise_descriptor_limit()?;

@@ -10,10 +10,11 @@ use crate::workspace::Workspace;
 /// The step's name.
 pub(crate) const NAME: &str = "real servers";
 
-const PACKAGES: [&str; 3] = ["nginx", "redis-server", "iproute2"];
+const PACKAGES: [&str; 4] = ["nginx", "openssl", "redis-server", "iproute2"];
 
 /// Experiments that need the servers; the lab of the matrix skips them.
-const EXPERIMENTS: [&str; 4] = ["real-servers", "nginx-stopped", "nginx-backlog-4", "nginx-keep-alive"];
+const EXPERIMENTS: [&str; 5] =
+    ["real-servers", "nginx-stopped", "nginx-backlog-4", "nginx-keep-alive", "nginx-https-healthy"];
 
 const KERNEL: &str = "6.12";
 

@@ -20,6 +20,7 @@ mod flood;
 mod flooded;
 mod folded;
 mod ghosts;
+pub(crate) mod healthy;
 mod incidents;
 mod inventory;
 mod knobs;
@@ -153,6 +154,7 @@ pub(super) const ALL: &[Experiment] = &[
     nginx::STOPPED,
     nginx::SHORT_QUEUE,
     nginx::KEEP_ALIVE,
+    healthy::HEALTHY,
     cookie_helper::HELPER,
     other_tracers::RESETS_KRETPROBES,
     other_tracers::ABORT_KRETPROBES,

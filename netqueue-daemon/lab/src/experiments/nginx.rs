@@ -49,7 +49,7 @@ pub(super) const KEEP_ALIVE: Experiment = Experiment {
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// Time limit for a server to start on a busy machine.
-const STARTS_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An nginx with one listener.
@@ -104,7 +104,7 @@ http {{
 }
 
 /// Returns whether a socket listens on this port of the calling thread's namespace.
-fn listens(port: u16) -> Result<bool> {
+pub(super) fn listens(port: u16) -> Result<bool> {
     Ok(TcpTable::read()?.count(port, State::Listen).servers > 0)
 }
 
