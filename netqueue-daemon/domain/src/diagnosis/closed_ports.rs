@@ -9,10 +9,17 @@ use crate::{AccountKey, Counts, Netns, ResetCause};
 const PORTS: usize = 8;
 
 /// Number of ports that nobody tries one after the other by mistake.
-pub(super) const SCANNED: usize = 3;
+const SCANNED: usize = 3;
 
-/// Number of packets that a scanner sends to one port at most.
-pub(super) const TRIES: u64 = 2;
+/// Returns the most packets to one port that are still a scan, of a sender that tried so many ports.
+/// Nobody tries ten closed ports by mistake: a scan of those may come again.
+pub(super) const fn tries(ports: usize) -> u64 {
+    match ports {
+        0..SCANNED => 0,
+        SCANNED..10 => 2,
+        _ => 4,
+    }
+}
 
 /// Returns whether nothing listens on the port: all that came was refused.
 pub(super) fn is_one(evidence: &Evidence) -> bool {
@@ -41,16 +48,15 @@ pub(super) fn grouped(netns: Netns, ports: Vec<Evidence>) -> Vec<Evidence> {
 fn apart(ports: Vec<Evidence>) -> (Vec<Evidence>, Vec<Evidence>) {
     let mut tried: HashMap<IpAddr, usize> = HashMap::new();
     let peers = ports.iter().flat_map(|port| &port.peers);
-    peers.filter(|(_, times)| *times <= TRIES).for_each(|(peer, _)| *tried.entry(*peer).or_default() += 1);
-    let is_scanner = |(peer, times): &(IpAddr, u64)| {
-        *times <= TRIES && tried.get(peer).is_some_and(|ports| *ports >= SCANNED)
-    };
-    let is_there_a_scanner = tried.values().any(|ports| *ports >= SCANNED);
+    peers.for_each(|(peer, _)| *tried.entry(*peer).or_default() += 1);
+    let is_scanner =
+        |(peer, times): &(IpAddr, u64)| *times <= tried.get(peer).map_or(0, |ports| tries(*ports));
+    let most = tried.values().map(|ports| tries(*ports)).max().unwrap_or(0);
     ports.into_iter().partition(|port| {
         let known: u64 = port.peers.iter().map(|(_, times)| times).sum();
         let sent = port.resets(ResetCause::NoListener);
-        is_there_a_scanner
-            && (known == sent || known == 0 && sent <= TRIES)
+        most > 0
+            && (known == sent || known == 0 && sent <= most)
             && sent == port.counts.reset_total()
             && !matches!(port.elsewhere, Elsewhere::OnPort(_))
             && port.peers.iter().all(is_scanner)

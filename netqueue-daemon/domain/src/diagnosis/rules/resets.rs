@@ -1,6 +1,6 @@
 //! Resets that no queue caused: closed listeners and ports, unknown connections.
 
-use super::super::closed_ports::{SCANNED, TRIES};
+use super::super::closed_ports::tries;
 use super::super::{Confidence, Evidence, Finding, Impact, Knob, Need, Rule, Subject};
 use super::{
     after_close, count,
@@ -146,12 +146,13 @@ fn closed_port(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// Returns whether few senders tried many ports, hardly one of them twice.
+/// Returns whether few senders tried many ports, each of them a few times only.
 /// A client that cannot reach its service tries the same port again and again.
 fn is_scan(evidence: &Evidence, resets: u64) -> bool {
     const SENDERS: usize = 3;
     let senders = evidence.peers.len();
-    evidence.ports >= SCANNED as u64 && resets <= TRIES * evidence.ports && (1..=SENDERS).contains(&senders)
+    let most = tries(evidence.ports as usize) * evidence.ports;
+    resets <= most && (1..=SENDERS).contains(&senders)
 }
 
 /// Names the senders of the packets that were reset for this cause: ` from 192.0.2.1`.

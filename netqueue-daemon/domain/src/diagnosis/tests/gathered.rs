@@ -166,6 +166,9 @@ fn a_scan_is_harmless_from_its_third_port_on_and_a_service_that_is_down_beside_i
     let two = refused(&[(9000, 1), (9001, 1)]);
     assert!(two.len() == 2 && two.iter().all(|verdict| verdict.impact == Impact::Reset), "{two:?}");
 
+    let again: Vec<_> = (0..40).map(|packet| (9000 + packet % 10, 1)).collect();
+    assert_eq!(refused(&again)[0].impact, Impact::Absorbed, "ten ports, scanned four times");
+
     let beside = refused(&[(9000, 1), (9001, 1), (9002, 1), (8080, 2), (8080, 2), (8080, 2)]);
     let harm: Vec<_> = beside.iter().map(|verdict| (verdict.impact, verdict.affected)).collect();
     assert_eq!(harm, [(Impact::Reset, 3), (Impact::Absorbed, 0)], "{beside:?}");
