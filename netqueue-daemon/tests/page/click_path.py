@@ -84,7 +84,7 @@ def overview(page, base):
         said = (place(one), one["drops"]["total"], one["resets"]["total"])
         judge(f"numbers of {place(one)}", shown.get(one["id"]) == said, f"{shown.get(one['id'])}, the API says {said}")
     judge("the first row dropped most", rows.first.locator(".who a").inner_text() == WORST)
-    full = rows.first.locator(".bar[data-state=full] .track")
+    full = page.locator(".listeners .bar[data-state=full] .track")
     judge("a full queue is said to be full", "full" in (full.first.get_attribute("aria-label") or ""))
 
     verdicts = api(base, "/api/v1/diagnosis")["verdicts"]
