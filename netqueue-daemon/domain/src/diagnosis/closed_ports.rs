@@ -56,7 +56,7 @@ fn apart(ports: Vec<Evidence>) -> (Vec<Evidence>, Vec<Evidence>) {
         let known: u64 = port.peers.iter().map(|(_, times)| times).sum();
         let sent = port.resets(ResetCause::NoListener);
         most > 0
-            && (known == sent || known == 0 && sent <= most)
+            && (known == sent || sent <= most)
             && sent == port.counts.reset_total()
             && !matches!(port.elsewhere, Elsewhere::OnPort(_))
             && port.peers.iter().all(is_scanner)

@@ -155,12 +155,12 @@ fn refused(packets: &[(u16, u8)]) -> Vec<Verdict> {
 
 #[test]
 fn a_scan_is_harmless_from_its_third_port_on_and_a_service_that_is_down_beside_it_is_not() {
-    let scan = refused(&[(9000, 1), (9001, 1), (9002, 1), (9003, 0)]);
+    let scan = refused(&[(9000, 1), (9001, 1), (9002, 1), (9003, 0), (9000, 0)]);
     assert_eq!(scan.len(), 1, "{scan:?}");
     assert_eq!(scan[0].impact, Impact::Absorbed);
     assert_eq!(
         scan[0].summary,
-        "4 SYNs from 192.0.2.1 reached 4 ports on which nothing listens; each was answered with a reset. So few to each port, one after the \
+        "5 SYNs from 192.0.2.1 reached 4 ports on which nothing listens; each was answered with a reset. So few to each port, one after the \
          other, are a scan, which harms nobody."
     );
     let two = refused(&[(9000, 1), (9001, 1)]);
