@@ -87,7 +87,7 @@ fn healthy(fixture: &Fixture<'_>) -> Result<Expectation> {
     }
     expectation.measured.push(format!("{served} requests were served"));
     for (rule, (affected, words)) in said {
-        if RACES.contains(&&*rule) && affected <= 3 + served / 100 {
+        if RACES.contains(&&*rule) && affected <= 5 + served / 100 {
             expectation
                 .measured
                 .push(format!("told as harm, like a request that came at that moment: {words}"));
