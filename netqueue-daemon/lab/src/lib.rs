@@ -35,6 +35,7 @@ mod tcp_table;
 mod trial;
 mod verdict;
 mod watch;
+mod wire;
 mod worker;
 
 use std::process::ExitCode;

@@ -1,28 +1,22 @@
 //! Site of a case: a namespace with servers and one with their clients, joined by a wire.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use socket2::Socket;
 
 use super::server::{Serve, Served};
-use crate::netlink;
 use crate::netns::Netns;
 use crate::sockets::connect_nonblocking;
-use crate::sysctl;
+use crate::wire;
+pub(super) use crate::wire::{CLIENT, SERVER};
 
-/// Address of the servers.
-pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// Address of the clients.
-pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// Address of clients to which the servers have no route.
 pub(super) const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-const WIRE: &str = "nq-wire";
 /// Time in which netqueue finds a new listener and its process.
 const FOUND_WITHIN: Duration = Duration::from_millis(2500);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,16 +31,7 @@ impl Site {
     /// Creates both namespaces with the sysctls of a stock kernel.
     pub(super) fn create() -> Result<Self> {
         let (servers, clients) = (Netns::create()?, Netns::create()?);
-        let there = clients.run(|| {
-            sysctl::defaults()?;
-            File::open("/proc/thread-self/ns/net").context("cannot open the clients' namespace")
-        })?;
-        servers.run(move || {
-            sysctl::defaults()?;
-            netlink::wire(WIRE, &there)?;
-            netlink::address(WIRE, SERVER, 24)
-        })?;
-        clients.run(|| netlink::address(WIRE, CLIENT, 24))?;
+        wire::join(&servers, &clients)?;
         Ok(Self { servers, clients })
     }
 

@@ -7,9 +7,8 @@
 //! reset is like that of a request that nobody read. A few in a hundred may be told as that.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,10 +20,11 @@ use nix::sys::signal::Signal;
 use super::nginx::{STARTS_WITHIN, listens};
 use crate::client::Server;
 use crate::counters::Counter;
+use crate::diagnosis;
 use crate::expectation::{Amount, Expectation, Experiment, Fixture, Scenario};
 use crate::netns::Netns;
 use crate::programs::{self, Folder, Program};
-use crate::{diagnosis, netlink, sysctl};
+use crate::wire::{self, SERVER};
 
 pub(super) const HEALTHY: Experiment = Experiment {
     number: "93",
@@ -37,10 +37,7 @@ pub(super) const HEALTHY: Experiment = Experiment {
 /// Duration of the experiment where nothing else is asked for, in seconds.
 pub(crate) const SECONDS: u64 = 40;
 
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PORT: u16 = 8443;
-const WIRE: &str = "nq-wire";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Configuration of nginx: it closes connections that were idle for 3 s.
@@ -61,7 +58,7 @@ fn healthy(fixture: &Fixture<'_>) -> Result<Expectation> {
         programs::find(program)?;
     }
     let clients = Netns::create()?;
-    join(fixture.netns, &clients)?;
+    wire::join(fixture.netns, &clients)?;
     let (nginx, folder) = start(fixture.netns)?;
     let since = SystemTime::now();
     let until = Instant::now() + Duration::from_secs(fixture.settings.healthy_seconds);
@@ -97,20 +94,6 @@ fn healthy(fixture: &Fixture<'_>) -> Result<Expectation> {
     }
     expectation.open.push(Box::new((nginx, folder, clients)));
     Ok(expectation)
-}
-
-/// Joins the namespaces of the server and of its clients by a wire.
-fn join(servers: &Netns, clients: &Netns) -> Result<()> {
-    let there = clients.run(|| {
-        sysctl::defaults()?;
-        File::open("/proc/thread-self/ns/net").context("cannot open the clients' namespace")
-    })?;
-    servers.run(move || {
-        sysctl::defaults()?;
-        netlink::wire(WIRE, &there)?;
-        netlink::address(WIRE, SERVER, 24)
-    })?;
-    clients.run(|| netlink::address(WIRE, CLIENT, 24))
 }
 
 /// Starts nginx with a certificate of its own and waits until it listens.
