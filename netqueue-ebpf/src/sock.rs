@@ -147,7 +147,7 @@ impl Sock {
 
     /// Returns whether the peer has closed this connection and left no more unread than a TLS alert.
     ///
-    /// Told by the length: the data are freed before the reset is sent (net/ipv4/tcp.c `__tcp_close`). An encrypted
+    /// Recognised by the length: the data are freed before the reset is sent (net/ipv4/tcp.c `__tcp_close`). An encrypted
     /// `close_notify` has 24 bytes (RFC 8446, 5.2), or 31 or 23 in TLS 1.2 with AES-GCM (RFC 5288, 3) or ChaCha20
     /// (RFC 7905, 2).
     #[inline(always)]
@@ -161,8 +161,7 @@ impl Sock {
     fn unread(self) -> u32 {
         let received: u32 = read_or_zero(self.0, layout!(tcp_rcv_nxt));
         let copied: u32 = read_or_zero(self.0, layout!(tcp_copied_seq));
-        let unread = received.wrapping_sub(copied);
-        if unread == 0 { 0 } else { unread - u32::from(self.flag(layout!(flag_done))) }
+        received.wrapping_sub(copied).saturating_sub(u32::from(self.flag(layout!(flag_done))))
     }
 
     /// Returns whether an upper layer has taken over this connection or listener (`icsk_ulp_ops`).

@@ -95,6 +95,9 @@ fn rows<'a>(listeners: &[&'a Listener], cause: Option<&str>) -> Vec<Row<'a>> {
 
 /// Returns the listener that takes connections to an endpoint, preferably one that is open.
 fn server<'a>(endpoint: &Listener, all: &'a [Listener]) -> Option<&'a Listener> {
+    if endpoint.kind != AccountKind::Endpoint {
+        return None;
+    }
     let place = |one: &Listener| (one.netns_inode, one.netns_generation, one.port);
     let takes = |one: &&Listener| {
         one.kind == AccountKind::Listener
@@ -119,10 +122,9 @@ fn print(paper: &mut Output, rows: &[Row<'_>], all: &[Listener]) -> Result<(), F
         Column::text("NETNS").at_least(6).optional(),
     ]);
     for Row { from, part } in rows {
-        let server = server(from, all).filter(|_| from.kind == AccountKind::Endpoint);
+        let server = server(from, all);
         let what = match &from.kind {
-            AccountKind::Endpoint if server.is_some() => "connections",
-            AccountKind::Endpoint => "not a listener's",
+            AccountKind::Endpoint => server.map_or("not a listener's", |_| "connections"),
             AccountKind::Ephemeral => "client ports",
             AccountKind::Other => "did not fit",
             kind @ (AccountKind::Listener | AccountKind::Gone | AccountKind::Unknown(_)) => kind.as_str(),

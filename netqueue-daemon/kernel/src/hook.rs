@@ -329,8 +329,7 @@ impl Probe {
     /// Name of the fentry or fexit program in the object.
     pub(super) fn traced(&self) -> String {
         match self.at {
-            At::Entry if self.copy > 1 => format!("{PREFIX}{}_fentry_{}", self.function, self.copy),
-            At::Entry => format!("{PREFIX}{}_fentry", self.function),
+            At::Entry => format!("{PREFIX}{}_fentry", self.program),
             At::Return => format!("{PREFIX}{}_fexit", self.function),
         }
     }

@@ -34,20 +34,18 @@ pub(super) struct Probe {
     pub(super) cost: &'static str,
     /// The only way of attaching it, where its function has no such program for the other.
     pub(super) only: Option<AttachMode>,
-    /// Number of the copy, from 2 on, where the function has one more program of the same kind; else 1.
-    pub(super) copy: u8,
 }
 
 const fn probe(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Required, cost, only: None, copy: 1 }
+    Probe { program, function, at, need: Need::Required, cost, only: None }
 }
 
 const fn optional(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Optional, cost, only: None, copy: 1 }
+    Probe { program, function, at, need: Need::Optional, cost, only: None }
 }
 
 const fn feature(program: &'static str, function: &'static str, at: At, cost: &'static str) -> Probe {
-    Probe { program, function, at, need: Need::Feature, cost, only: None, copy: 1 }
+    Probe { program, function, at, need: Need::Feature, cost, only: None }
 }
 
 /// Entry of a function whose fexit program needs no entry program: it still has the arguments.
@@ -61,8 +59,8 @@ const fn caught(program: &'static str, function: &'static str, cost: &'static st
 }
 
 /// One more fentry program at a function's entry, for kernels that preempt tasks.
-const fn spare(program: &'static str, function: &'static str, copy: u8, cost: &'static str) -> Probe {
-    Probe { copy, only: Some(AttachMode::Fentry), ..optional(program, function, At::Entry, cost) }
+const fn spare(program: &'static str, function: &'static str, cost: &'static str) -> Probe {
+    Probe { only: Some(AttachMode::Fentry), ..optional(program, function, At::Entry, cost) }
 }
 
 /// Entry of a module's function: a trampoline needs its types, which are not in the kernel's own BTF.
@@ -224,12 +222,12 @@ pub(super) const PROBES: &[Probe] = &[
     noted("inet_csk_reqsk_queue_drop", Need::Required, REQUEST),
     probe("tcp_v4_send_reset_return", "tcp_v4_send_reset", At::Return, RESET),
     probe("tcp_v4_send_reset", "tcp_v4_send_reset", At::Entry, RESET),
-    spare("tcp_v4_send_reset_2", "tcp_v4_send_reset", 2, RESET),
-    spare("tcp_v4_send_reset_3", "tcp_v4_send_reset", 3, RESET),
+    spare("tcp_v4_send_reset_2", "tcp_v4_send_reset", RESET),
+    spare("tcp_v4_send_reset_3", "tcp_v4_send_reset", RESET),
     optional("tcp_v6_send_reset_return", "tcp_v6_send_reset", At::Return, RESET_V6),
     optional("tcp_v6_send_reset", "tcp_v6_send_reset", At::Entry, RESET_V6),
-    spare("tcp_v6_send_reset_2", "tcp_v6_send_reset", 2, RESET_V6),
-    spare("tcp_v6_send_reset_3", "tcp_v6_send_reset", 3, RESET_V6),
+    spare("tcp_v6_send_reset_2", "tcp_v6_send_reset", RESET_V6),
+    spare("tcp_v6_send_reset_3", "tcp_v6_send_reset", RESET_V6),
     optional("cookie_v4_check_return", "cookie_v4_check", At::Return, COOKIE),
     optional("cookie_v4_check", "cookie_v4_check", At::Entry, COOKIE),
     optional("cookie_v6_check_return", "cookie_v6_check", At::Return, COOKIE),
@@ -247,8 +245,8 @@ pub(super) const PROBES: &[Probe] = &[
     optional(ACCEPT, ACCEPT, At::Entry, WAIT),
     caught("tcp_send_active_reset_return", ACTIVE_RESETS, ACTIVE),
     optional(ACTIVE_RESETS, ACTIVE_RESETS, At::Entry, ACTIVE),
-    spare("tcp_send_active_reset_2", ACTIVE_RESETS, 2, ACTIVE),
-    spare("tcp_send_active_reset_3", ACTIVE_RESETS, 3, ACTIVE),
+    spare("tcp_send_active_reset_2", ACTIVE_RESETS, ACTIVE),
+    spare("tcp_send_active_reset_3", ACTIVE_RESETS, ACTIVE),
 ];
 
 impl Probe {
@@ -259,7 +257,8 @@ impl Probe {
 
     /// Returns whether a kernel with this preemption needs the program; spare ones need preempted tasks.
     pub(super) fn is_for(&self, preemption: Preemption) -> bool {
-        self.copy == 1 || preemption != Preemption::No
+        let is_spare = self.at == At::Entry && self.only == Some(AttachMode::Fentry);
+        !is_spare || preemption != Preemption::No
     }
 
     /// Returns whether there is a function to attach to, or its absence must be reported.

@@ -28,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// Time for which a recording that is to end waits for the daemon's next report of its health.
-const LAST_WORD: Duration = Duration::from_secs(3);
+const LAST_REPORT: Duration = Duration::from_secs(3);
 
 /// End of the help: examples.
 pub const HELP: &str = "\
@@ -75,7 +75,7 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut flush = interval_at(Instant::now() + FLUSH, FLUSH);
     let (mut lines, mut written, mut complete, mut broken) = (Lines::default(), 0_u64, false, None);
     let mut heard = Instant::now();
-    let (mut last_word, mut agreement) = (None, Agreement::default());
+    let (mut last_report, mut consistency) = (None, Consistency::default());
     'recording: loop {
         tokio::select! {
             read = answer.next() => {
@@ -97,7 +97,7 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
                     }
                     writer.line(&line).with_context(failed)?;
                     written += 1;
-                    if agreement.follow(&line) && last_word.is_some() {
+                    if consistency.follow(&line) && last_report.is_some() {
                         complete = true;
                         break 'recording;
                     }
@@ -108,12 +108,12 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
                 break;
             }
             _ = flush.tick() => writer.flush().with_context(failed)?,
-            () = ended(end), if last_word.is_none() => last_word = Some(Instant::now() + LAST_WORD),
-            () = ended(last_word) => { complete = true; break }
+            () = ended(end), if last_report.is_none() => last_report = Some(Instant::now() + LAST_REPORT),
+            () = ended(last_report) => { complete = true; break }
             stop = tokio::signal::ctrl_c() => {
                 stop?;
-                if last_word.is_some() { complete = true; break }
-                last_word = Some(Instant::now() + LAST_WORD);
+                if last_report.is_some() { complete = true; break }
+                last_report = Some(Instant::now() + LAST_REPORT);
             }
         }
     }
@@ -131,14 +131,14 @@ async fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Balance of the events and the counts in a recording so far.
+/// Consistency of a recording so far: the counts include all events.
 #[derive(Debug, Default)]
-struct Agreement {
+struct Consistency {
     /// True after events whose counts have not come yet.
-    owing: bool,
+    uncounted: bool,
 }
 
-impl Agreement {
+impl Consistency {
     /// Follows one more line; returns whether the recording may end with it.
     fn follow(&mut self, line: &[u8]) -> bool {
         /// A line, of which only the kind of observation matters.
@@ -149,11 +149,11 @@ impl Agreement {
         // The header is no observation.
         let Ok(Line { what }) = serde_json::from_slice(line) else { return false };
         if what.contains_key("events") {
-            self.owing = true;
+            self.uncounted = true;
         } else if what.contains_key("counts") || what.contains_key("checkpoint") {
-            self.owing = false;
+            self.uncounted = false;
         }
-        !self.owing && what.contains_key("health")
+        !self.uncounted && what.contains_key("health")
     }
 }
 

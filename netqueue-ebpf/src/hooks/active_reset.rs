@@ -16,7 +16,7 @@ use aya_ebpf::{macros::map, maps::LruHashMap, programs::FExitContext};
 use netqueue_common::{CounterId, KernelLayout, NO_REASON, Tally};
 
 use super::{
-    call::{Entry, entry, returned, spare},
+    call::{Entry, entry, returned, traced},
     trampoline::Function,
 };
 use crate::{
@@ -217,6 +217,6 @@ fn reason(call: &impl Entry) -> u32 {
 }
 
 entry!(enter, enter_traced; nq_tcp_send_active_reset, nq_tcp_send_active_reset_fentry);
-spare!(enter_traced; nq_tcp_send_active_reset_fentry_2);
-spare!(enter_traced; nq_tcp_send_active_reset_fentry_3);
+traced!(enter_traced; nq_tcp_send_active_reset_2_fentry);
+traced!(enter_traced; nq_tcp_send_active_reset_3_fentry);
 returned!(leave; nq_tcp_send_active_reset_fexit);

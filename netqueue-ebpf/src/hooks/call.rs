@@ -206,16 +206,16 @@ macro_rules! entry {
     };
     ($probed:expr, $traced:expr; $kprobe:ident, $fentry:ident) => {
         $crate::hooks::call::probed!($probed; $kprobe);
-        $crate::hooks::call::spare!($traced; $fentry);
+        $crate::hooks::call::traced!($traced; $fentry);
     };
 }
 pub(super) use entry;
 
-/// Defines one more fentry program of a function's entry: `spare!(body; fentry name)`.
+/// Defines the fentry program of a function's entry, or one more: `traced!(body; fentry name)`.
 ///
 /// While a task is preempted within a program, the kernel skips that program, but not its copy, for the calls of
-/// other tasks on that CPU. The body must do nothing for a call that another program has seen.
-macro_rules! spare {
+/// other tasks on that CPU. The body of a copy must do nothing for a call that another program has seen.
+macro_rules! traced {
     ($traced:expr; $fentry:ident) => {
         #[aya_ebpf::macros::fentry]
         fn $fentry(ctx: aya_ebpf::programs::FEntryContext) -> u32 {
@@ -223,7 +223,7 @@ macro_rules! spare {
         }
     };
 }
-pub(super) use spare;
+pub(super) use traced;
 
 /// Defines the fexit program of a function whose kprobe needs no program at the return:
 /// `returned!(body; fexit name)`.

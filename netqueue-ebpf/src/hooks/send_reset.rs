@@ -16,7 +16,7 @@ use aya_ebpf::programs::{FExitContext, RetProbeContext};
 use netqueue_common::{CounterId, ListenerKey, Tally};
 
 use super::{
-    call::{Entry, Return as _, entry, leaving, spare},
+    call::{Entry, Return as _, entry, leaving, traced},
     reset_mark::{closing, following, is_listening, kernel_reason, verdict},
 };
 use crate::{
@@ -232,10 +232,10 @@ fn local_key(sk: u64, skb: u64, listening: bool) -> Result<ListenerKey, Fault> {
 }
 
 entry!(probed_v4, traced_v4; nq_tcp_v4_send_reset, nq_tcp_v4_send_reset_fentry);
-spare!(traced_v4; nq_tcp_v4_send_reset_fentry_2);
-spare!(traced_v4; nq_tcp_v4_send_reset_fentry_3);
+traced!(traced_v4; nq_tcp_v4_send_reset_2_fentry);
+traced!(traced_v4; nq_tcp_v4_send_reset_3_fentry);
 leaving!(leave, leave_v4; nq_tcp_v4_send_reset_return, nq_tcp_v4_send_reset_fexit);
 entry!(probed_v6, traced_v6; nq_tcp_v6_send_reset, nq_tcp_v6_send_reset_fentry);
-spare!(traced_v6; nq_tcp_v6_send_reset_fentry_2);
-spare!(traced_v6; nq_tcp_v6_send_reset_fentry_3);
+traced!(traced_v6; nq_tcp_v6_send_reset_2_fentry);
+traced!(traced_v6; nq_tcp_v6_send_reset_3_fentry);
 leaving!(leave, leave_v6; nq_tcp_v6_send_reset_return, nq_tcp_v6_send_reset_fexit);

@@ -34,18 +34,18 @@ pub(super) fn is_one(evidence: &Evidence) -> bool {
 
 /// Returns the evidence of a namespace's closed ports, some of it merged.
 pub(super) fn grouped(netns: Netns, ports: Vec<Evidence>) -> Vec<Evidence> {
-    let (scanned, others) = apart(ports);
-    let mut all = if others.len() > PORTS { vec![together(netns, &others)] } else { others };
+    let (scanned, others) = split_scanned(ports);
+    let mut all = if others.len() > PORTS { vec![merged(netns, &others)] } else { others };
     if !scanned.is_empty() {
-        all.push(together(netns, &scanned));
+        all.push(merged(netns, &scanned));
     }
     all
 }
 
 /// Separates the closed ports that only scanners tried from all others.
 /// A client that cannot reach its service tries the same port again and again; a scanner tries one after another.
-/// Counts may come a moment before the event that names the sender: beside a scan, a packet of nobody is the scanner's.
-fn apart(ports: Vec<Evidence>) -> (Vec<Evidence>, Vec<Evidence>) {
+/// Counts may be read a moment before the event that names the sender: during a scan such a packet is the scanner's.
+fn split_scanned(ports: Vec<Evidence>) -> (Vec<Evidence>, Vec<Evidence>) {
     let mut tried: HashMap<IpAddr, usize> = HashMap::new();
     let peers = ports.iter().flat_map(|port| &port.peers);
     peers.for_each(|(peer, _)| *tried.entry(*peer).or_default() += 1);
@@ -64,7 +64,7 @@ fn apart(ports: Vec<Evidence>) -> (Vec<Evidence>, Vec<Evidence>) {
 }
 
 /// Merges the evidence of many closed ports.
-fn together(netns: Netns, ports: &[Evidence]) -> Evidence {
+fn merged(netns: Netns, ports: &[Evidence]) -> Evidence {
     let mut counts = Counts::default();
     let mut peers: HashMap<IpAddr, u64> = HashMap::new();
     for port in ports {

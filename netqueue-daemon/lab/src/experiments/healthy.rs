@@ -1,10 +1,10 @@
 //! A healthy host with HTTPS: a real nginx, real TLS clients, and what else comes in all day.
 //!
 //! Every host with HTTPS answers some `close_notify` alerts with resets, and is scanned, checked and reloaded.
-//! None of it harms a client, so nothing may be said that would wake somebody.
+//! None of it affects a client, so no verdict may have an impact above `absorbed`.
 //!
 //! Now and then a client's close_notify comes just before the server's close, and its FIN just after: to the kernel such a
-//! reset is like that of a request that nobody read. A few in a hundred may be told as that.
+//! reset is like that of a request that nobody read. Up to one in a hundred may get that verdict, and a few more.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use netqueue_api::Impact;
 use nix::sys::signal::Signal;
 
-use super::nginx::{STARTS_WITHIN, listens};
+use super::nginx::wait_until_it_listens;
 use crate::client::Server;
 use crate::counters::Counter;
 use crate::diagnosis;
@@ -30,15 +30,16 @@ pub(super) const HEALTHY: Experiment = Experiment {
     number: "93",
     name: "nginx-https-healthy",
     incident: "a real nginx serves HTTPS to clients that end with close_notify, is checked by connects and resets, scanned, and told to reload",
-    verdict: "nothing harms a client: all the time no verdict is above `absorbed`",
+    verdict: "no client is affected: at no time is a verdict above `absorbed`, except for a few resets of the very moment of a close",
     provoke: Scenario::Watching(healthy),
 };
 
-/// Duration of the experiment where nothing else is asked for, in seconds.
+/// Default duration of the experiment, in seconds.
 pub(crate) const SECONDS: u64 = 40;
 
 const PORT: u16 = 8443;
 const PATIENCE: Duration = Duration::from_secs(20);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Configuration of nginx: it closes connections that were idle for 3 s.
 const CONF: &str = "user www-data; daemon off; worker_processes 2; pid nginx.pid; error_log stderr;
@@ -67,15 +68,16 @@ fn healthy(fixture: &Fixture<'_>) -> Result<Expectation> {
         kernel: vec![(Counter::OutRsts, Amount::AtLeast(10)), (Counter::ListenDrops, Amount::Exactly(0))],
         ..Expectation::default()
     };
-    let mut said = BTreeMap::new();
-    let mut reloads = Every::new(Duration::from_secs(15));
+    let mut alarms = BTreeMap::new();
+    let mut reload = Instant::now() + RELOAD_INTERVAL;
     while Instant::now() < until {
         thread::sleep(Duration::from_secs(1));
-        if reloads.is_due() {
+        if Instant::now() >= reload {
+            reload += RELOAD_INTERVAL;
             nginx.signal(Signal::SIGHUP)?;
         }
         if let Some(server) = fixture.server {
-            alarms(server, fixture.netns, since, &mut said)?;
+            collect(server, fixture.netns, since, &mut alarms)?;
         }
     }
     let mut served = 0;
@@ -83,13 +85,11 @@ fn healthy(fixture: &Fixture<'_>) -> Result<Expectation> {
         served += one.join().map_err(|_| anyhow!("a client panicked"))??;
     }
     expectation.measured.push(format!("{served} requests were served"));
-    for (rule, (affected, words)) in said {
+    for (rule, (affected, words)) in alarms {
         if RACES.contains(&&*rule) && affected <= 5 + served / 100 {
-            expectation
-                .measured
-                .push(format!("told as harm, like a request that came at that moment: {words}"));
+            expectation.measured.push(format!("a reset of the very moment of a close: {words}"));
         } else {
-            expectation.problems.push(format!("nothing is wrong, and it says {words}"));
+            expectation.problems.push(format!("no client is affected, and the verdict is {words}"));
         }
     }
     expectation.open.push(Box::new((nginx, folder, clients)));
@@ -126,29 +126,24 @@ fn start(netns: &Netns) -> Result<(Program, Folder)> {
         folder.write("nginx.conf", CONF)?;
         let mut nginx =
             Program::start("nginx", &["-p", &place, "-c", "nginx.conf", "-e", "stderr"], &folder)?;
-        let start = Instant::now();
-        while !listens(PORT)? {
-            nginx.is_running()?;
-            ensure!(start.elapsed() < STARTS_WITHIN, "nginx does not listen on port {PORT}");
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until_it_listens(&mut nginx, PORT)?;
         Ok((nginx, folder))
     })
 }
 
-/// Verdicts that would alarm somebody: by rule, the most clients and the words.
+/// Verdicts above `absorbed`: by rule, the largest number of clients and the words.
 type Alarms = BTreeMap<String, (u64, String)>;
 
 /// Rules of resets whose packets came at the very moment of the close.
 const RACES: [&str; 2] = ["unread_data", "unknown_connection"];
 
-/// Adds what netqueue says now about the servers that would alarm somebody.
-fn alarms(server: &Server, netns: &Netns, since: SystemTime, said: &mut Alarms) -> Result<()> {
+/// Adds the current verdicts that are above `absorbed`.
+fn collect(server: &Server, netns: &Netns, since: SystemTime, alarms: &mut Alarms) -> Result<()> {
     for verdict in diagnosis::verdicts(server, netns.inode(), since)? {
-        let before = said.get(&verdict.rule).map_or(0, |(affected, _)| *affected);
+        let before = alarms.get(&verdict.rule).map_or(0, |(affected, _)| *affected);
         if verdict.impact != Impact::Absorbed && verdict.affected >= before {
             let words = diagnosis::words(&verdict);
-            said.insert(verdict.rule, (verdict.affected, words));
+            alarms.insert(verdict.rule, (verdict.affected, words));
         }
     }
     Ok(())
@@ -233,24 +228,4 @@ fn scan() -> Result<u64> {
     let port = 9000 + NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 1000;
     let _refused = TcpStream::connect_timeout(&(SERVER, port).into(), PATIENCE);
     Ok(0)
-}
-
-/// Something that is due again and again.
-struct Every {
-    pause: Duration,
-    due: Instant,
-}
-
-impl Every {
-    fn new(pause: Duration) -> Self {
-        Self { pause, due: Instant::now() + pause }
-    }
-
-    fn is_due(&mut self) -> bool {
-        let due = Instant::now() >= self.due;
-        if due {
-            self.due += self.pause;
-        }
-        due
-    }
 }

@@ -49,7 +49,7 @@ pub(super) const KEEP_ALIVE: Experiment = Experiment {
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// Time limit for a server to start on a busy machine.
-pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(20);
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An nginx with one listener.
@@ -81,21 +81,10 @@ http {{
             let place = folder.path().display().to_string();
             let program = Program::start("nginx", &["-p", &place, "-c", "nginx.conf", "-e", "stderr"], &folder)?;
             let mut nginx = Self { address: localhost(Ipv4Addr::LOCALHOST, port), program, _folder: folder };
-            nginx.wait_until_it_answers()?;
+            wait_until_it_listens(&mut nginx.program, port)?;
+            request(&mut client(nginx.address)?).context("nginx does not answer")?;
             Ok(nginx)
         })
-    }
-
-    fn wait_until_it_answers(&mut self) -> Result<()> {
-        let start = Instant::now();
-        // Read the table instead of connecting: a refused connection is a reset that would need an
-        // explanation.
-        while !listens(self.address.port())? {
-            self.program.is_running()?;
-            ensure!(start.elapsed() < STARTS_WITHIN, "nginx does not listen on {}", self.address);
-            thread::sleep(Duration::from_millis(20));
-        }
-        request(&mut client(self.address)?).context("nginx does not answer")
     }
 
     fn expected(&self, drops: Vec<Share>, resets: Option<Vec<(&'static str, Amount)>>) -> ExpectedListener {
@@ -103,8 +92,21 @@ http {{
     }
 }
 
+/// Waits until nginx listens on this port of the calling thread's namespace.
+pub(super) fn wait_until_it_listens(nginx: &mut Program, port: u16) -> Result<()> {
+    let start = Instant::now();
+    // Read the table instead of connecting: a refused connection is a reset that would need an
+    // explanation.
+    while !listens(port)? {
+        nginx.is_running()?;
+        ensure!(start.elapsed() < STARTS_WITHIN, "nginx does not listen on port {port}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Returns whether a socket listens on this port of the calling thread's namespace.
-pub(super) fn listens(port: u16) -> Result<bool> {
+fn listens(port: u16) -> Result<bool> {
     Ok(TcpTable::read()?.count(port, State::Listen).servers > 0)
 }
 
